@@ -1,0 +1,148 @@
+"""What the environment says: every JOULEBOOK_* variable, its default, and where files live.
+
+This module reads the environment only when asked (`Config.from_environ`), imports nothing of
+Joulebook, and is the one place in which a variable's name and default are written down.
+`docs/reference/settings.md` is checked against `VARIABLES` by a test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ConfigError(Exception):
+    """A variable in the environment has a value that Joulebook cannot use."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One documented environment variable."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("JOULEBOOK_HOME", "./var", "folder for everything that Joulebook keeps on this machine"),
+    Variable("JOULEBOOK_CACHE", "", "folder for downloaded database binaries; empty: the user's cache folder"),
+    Variable("JOULEBOOK_WEB_HOST", "127.0.0.1", "address on which the web pages and the history API listen"),
+    Variable("JOULEBOOK_WEB_PORT", "8000", "port of the web pages and the history API"),
+    Variable("JOULEBOOK_INGEST_HOST", "127.0.0.1", "address on which ingest listens"),
+    Variable("JOULEBOOK_INGEST_PORT", "8001", "port of ingest"),
+    Variable(
+        "JOULEBOOK_ALLOWED_HOSTS",
+        "",
+        "comma-separated host names under which the web may be reached, beside localhost",
+    ),
+    Variable("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only"),
+    Variable("JOULEBOOK_SECRET_KEY", "", "signing key; empty: one is made and kept in JOULEBOOK_HOME"),
+    Variable(
+        "JOULEBOOK_DATABASE_URL",
+        "",
+        "accounts and devices: sqlite:///path or postgresql://…; empty: a SQLite file in JOULEBOOK_HOME",
+    ),
+    Variable(
+        "JOULEBOOK_TELEMETRY_URL",
+        "",
+        "readings, role reader: postgresql://…; empty: Joulebook runs a TimescaleDB of its own",
+    ),
+    Variable("JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"),
+    Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
+    Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
+    Variable(
+        "JOULEBOOK_POSTGRES_BIN",
+        "",
+        "folder with a PostgreSQL's programs that has TimescaleDB; empty: search, then provision",
+    ),
+    Variable("JOULEBOOK_INGEST_MAX_BYTES", "16777216", "largest request body, after inflating, in bytes"),
+    Variable("JOULEBOOK_INGEST_MAX_READINGS", "100000", "most readings in one request"),
+    Variable("JOULEBOOK_INGEST_QUEUE_READINGS", "500000", "readings that may wait for their commit before 503"),
+    Variable("JOULEBOOK_INGEST_OLDEST", "2000-01-01", "readings from the live side before this day are refused"),
+    Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
+)
+
+_DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The environment, read and checked once.
+
+    Empty optional settings are `None`. Paths are absolute. `telemetry_url` and its writer and owner
+    counterparts are what the environment names; an embedded database's addresses come from
+    `joulebook.embedded` instead.
+    """
+
+    home: Path
+    cache: Path
+    web_host: str
+    web_port: int
+    ingest_host: str
+    ingest_port: int
+    allowed_hosts: tuple[str, ...]
+    secure: bool
+    secret_key: str | None
+    database_url: str
+    telemetry_url: str | None
+    telemetry_writer_url: str | None
+    telemetry_owner_url: str | None
+    db_port: int | None
+    postgres_bin: Path | None
+    ingest_max_bytes: int
+    ingest_max_readings: int
+    ingest_queue_readings: int
+    ingest_oldest: str
+    device_metrics: int
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read the configuration from `environ` (default: the process's environment).
+
+        Raises `ConfigError` that names the variable, its value and what was expected.
+        """
+        values = os.environ if environ is None else environ
+
+        def text(name: str) -> str:
+            return values.get(name, "").strip() or _DEFAULTS[name]
+
+        def whole(name: str, *, low: int, high: int) -> int:
+            raw = text(name)
+            if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
+                raise ConfigError(f"{name}={raw!r} is not a whole number from {low} to {high}")
+            return int(raw)
+
+        home = Path(text("JOULEBOOK_HOME")).expanduser().absolute()
+        return cls(
+            home=home,
+            cache=Path(text("JOULEBOOK_CACHE") or _default_cache()).expanduser().absolute(),
+            web_host=text("JOULEBOOK_WEB_HOST"),
+            web_port=whole("JOULEBOOK_WEB_PORT", low=1, high=65535),
+            ingest_host=text("JOULEBOOK_INGEST_HOST"),
+            ingest_port=whole("JOULEBOOK_INGEST_PORT", low=1, high=65535),
+            allowed_hosts=tuple(h.strip() for h in text("JOULEBOOK_ALLOWED_HOSTS").split(",") if h.strip()),
+            secure=whole("JOULEBOOK_SECURE", low=0, high=1) == 1,
+            secret_key=text("JOULEBOOK_SECRET_KEY") or None,
+            database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite:///{home / 'joulebook.sqlite3'}",
+            telemetry_url=text("JOULEBOOK_TELEMETRY_URL") or None,
+            telemetry_writer_url=text("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
+            telemetry_owner_url=text("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
+            db_port=whole("JOULEBOOK_DB_PORT", low=1, high=65535) if text("JOULEBOOK_DB_PORT") else None,
+            postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,
+            ingest_max_bytes=whole("JOULEBOOK_INGEST_MAX_BYTES", low=1024, high=1 << 31),
+            ingest_max_readings=whole("JOULEBOOK_INGEST_MAX_READINGS", low=1, high=10_000_000),
+            ingest_queue_readings=whole("JOULEBOOK_INGEST_QUEUE_READINGS", low=1, high=100_000_000),
+            ingest_oldest=text("JOULEBOOK_INGEST_OLDEST"),
+            device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
+        )
+
+
+def _default_cache() -> str:
+    """Return the folder for downloads: root's is readable by the user that runs the database."""
+    if os.geteuid() == 0:
+        return "/var/cache/joulebook"
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return f"{base}/joulebook"

@@ -1,0 +1,73 @@
+"""Finds or creates the series of a (device, metric), and keeps to the cap on metrics per device."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from joulebook.telemetry.writer import Connection, translated_errors
+
+SeriesKey = tuple[str, str]
+"""(device id, metric)."""
+
+_FIND = """
+SELECT series.device_id, series.metric, series.id
+FROM unnest(%(devices)s::text[], %(metrics)s::text[]) AS asked (device_id, metric)
+JOIN series USING (device_id, metric)
+"""
+_COUNT = "SELECT device_id, count(*) FROM series WHERE device_id = ANY(%(devices)s) GROUP BY device_id"
+_CREATE = """
+INSERT INTO series (device_id, metric)
+SELECT device_id, metric FROM unnest(%(devices)s::text[], %(metrics)s::text[]) AS asked (device_id, metric)
+ORDER BY device_id, metric
+ON CONFLICT (device_id, metric) DO NOTHING
+"""
+
+
+def find_series(conn: Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
+    """Return the ids of those series that exist."""
+    devices, metrics = _columns(keys)
+    if not devices:
+        return {}
+    with translated_errors():
+        rows = conn.execute(_FIND, {"devices": devices, "metrics": metrics}).fetchall()
+    return {(str(device_id), str(metric)): int(str(number)) for device_id, metric, number in rows}
+
+
+def ensure_series(
+    conn: Connection, keys: Iterable[SeriesKey], *, most_per_device: int | None = None
+) -> dict[SeriesKey, int]:
+    """Return the id of each series, creating those that are missing.
+
+    Beyond `most_per_device` metrics a device's further new series are left out of the answer, in the
+    order asked. Creating commits on its own, so that it never holds up other writers.
+    """
+    wanted = list(dict.fromkeys(keys))
+    found = find_series(conn, wanted)
+    missing = [key for key in wanted if key not in found]
+    if missing and most_per_device is not None:
+        missing = _within_cap(conn, missing, most_per_device=most_per_device)
+    if missing:
+        devices, metrics = _columns(missing)
+        with translated_errors():
+            conn.execute(_CREATE, {"devices": devices, "metrics": metrics})
+        found |= find_series(conn, missing)
+    return found
+
+
+def _within_cap(conn: Connection, missing: list[SeriesKey], *, most_per_device: int) -> list[SeriesKey]:
+    devices = sorted({device_id for device_id, _ in missing})
+    with translated_errors():
+        rows = conn.execute(_COUNT, {"devices": devices}).fetchall()
+    used = defaultdict(int, {str(device_id): int(str(count)) for device_id, count in rows})
+    allowed = []
+    for key in missing:
+        if used[key[0]] < most_per_device:
+            used[key[0]] += 1
+            allowed.append(key)
+    return allowed
+
+
+def _columns(keys: Iterable[SeriesKey]) -> tuple[list[str], list[str]]:
+    pairs = list(keys)
+    return [device_id for device_id, _ in pairs], [metric for _, metric in pairs]

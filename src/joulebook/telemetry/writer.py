@@ -1,0 +1,209 @@
+"""Copies a batch of readings into the hypertable, exactly once per (series, time).
+
+Two paths. The straight one is a single binary COPY into `readings`. When a key of the batch is
+already stored, PostgreSQL refuses that COPY as a whole, and the batch takes the careful path: a
+staging table tells the rows that are there from those that are new. Either way the function returns
+after the commit (or, inside a transaction of the caller's, after everything but its commit).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg.pq import TransactionStatus
+
+from joulebook.telemetry.batch import READING_COLUMNS, Batch
+from joulebook.telemetry.errors import BatchRefused, DatabaseAway
+from joulebook.telemetry.readings import from_microseconds
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+class Outcome(IntEnum):
+    """What became of one row of a batch."""
+
+    STORED = 0
+    """New, and stored."""
+    DUPLICATE = 1
+    """The same value was there already: a success."""
+    CONFLICT = 2
+    """Another value was there already, and was kept."""
+
+
+_COPY_COLUMNS = ", ".join(READING_COLUMNS)
+_COPY_STRAIGHT = f"COPY readings ({_COPY_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_CREATE_STAGED = """
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_readings (
+    time timestamptz NOT NULL, value float8 NOT NULL, series_id int NOT NULL, import_id int NOT NULL,
+    "row" int NOT NULL
+) ON COMMIT DELETE ROWS
+"""
+_COPY_STAGED = f'COPY staged_readings ({_COPY_COLUMNS}, "row") FROM STDIN (FORMAT BINARY)'
+# The range is the batch's own: it lets the planner leave out every chunk that the batch cannot touch.
+_TAKE_PRESENT = """
+DELETE FROM staged_readings AS staged USING readings AS stored
+WHERE stored.series_id = staged.series_id AND stored.time = staged.time
+  AND stored.time >= %(oldest)s AND stored.time <= %(newest)s
+RETURNING staged."row", stored.value
+"""
+_STORE_FRESH = """
+WITH fresh AS (
+    INSERT INTO readings (time, value, series_id, import_id)
+    SELECT time, value, series_id, import_id FROM staged_readings ORDER BY series_id, time
+    ON CONFLICT (series_id, time) DO NOTHING
+    RETURNING series_id, time
+)
+DELETE FROM staged_readings AS staged USING fresh
+WHERE staged.series_id = fresh.series_id AND staged.time = fresh.time
+"""
+
+_ATTEMPTS = 8
+
+
+def connect(url: str) -> Connection:
+    """Open a connection for `write_batch`: autocommit, and quick to notice a server that is gone.
+
+    Raises `DatabaseAway` where the server cannot be reached.
+    """
+    with translated_errors():
+        return psycopg.connect(
+            url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=5,
+            application_name="joulebook-writer",
+        )  # fmt: skip
+
+
+def write_batch(conn: Connection, batch: Batch, *, import_id: int = 0) -> NDArray[np.int8]:
+    """Store a batch and say what became of each row.
+
+    `import_id` is written beside every new row; 0 stands for live data. Rows may be in any order and
+    may repeat a key: the first of them counts. Returns an array of `Outcome`, one a row.
+
+    On a connection without an open transaction the rows are committed when this returns; inside one,
+    they become part of it. Conflicts with other transactions are retried. Raises `DatabaseAway` when
+    the database cannot be used now (what became of the batch is then unknown, and sending it again
+    is harmless) and `BatchRefused` when it refuses the values.
+    """
+    if not len(batch):
+        return np.empty(0, np.int8)
+    order, leads = _order_by_key(batch)
+    unique = batch.take(order[leads])
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with translated_errors():
+                present, value = _store(conn, unique, import_id=import_id)
+            break
+        except psycopg.errors.TransactionRollback as exc:
+            if attempt == _ATTEMPTS or conn.info.transaction_status != TransactionStatus.IDLE:
+                raise DatabaseAway(f"transactions kept failing each other: {exc}") from exc
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads retries, guards nothing
+    return _outcomes(batch, order=order, leads=leads, present=present, stored_value=value)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the driver's errors into the core's; transaction rollbacks (class 40) pass unchanged."""
+    try:
+        yield
+    except psycopg.errors.TransactionRollback:
+        raise
+    except psycopg.Error as exc:
+        state = exc.sqlstate
+        message = str(exc).strip() or type(exc).__name__
+        if state is None or state[:2] in {"08", "53", "57", "58", "XX", "25"}:
+            raise DatabaseAway(message) from exc
+        if state[:2] in {"22", "23"}:
+            raise BatchRefused(message) from exc
+        raise
+
+
+def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the stable order by (series, time), and in that order which rows are the first of their key."""
+    series_id, instant = batch.series_id, batch.time
+    rising = (series_id[1:] > series_id[:-1]) | (
+        (series_id[1:] == series_id[:-1]) & (instant[1:] > instant[:-1])
+    )
+    if rising.all():
+        return np.arange(len(batch)), np.ones(len(batch), np.bool_)
+    order = np.lexsort((instant, series_id))
+    series_id, instant = series_id[order], instant[order]
+    leads = np.ones(len(batch), np.bool_)
+    leads[1:] = (series_id[1:] != series_id[:-1]) | (instant[1:] != instant[:-1])
+    return order, leads
+
+
+def _store(
+    conn: Connection, batch: Batch, *, import_id: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Store rows of distinct keys; return which were there before, and the value stored for each."""
+    try:
+        _copy_straight(conn, batch, import_id=import_id)
+    except psycopg.errors.UniqueViolation:
+        with conn.transaction():
+            return _store_carefully(conn, batch, import_id=import_id)
+    return np.zeros(len(batch), np.bool_), batch.value
+
+
+def _copy_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
+    if conn.info.transaction_status == TransactionStatus.IDLE:
+        # One statement is its own transaction, and needs no round trip for BEGIN and COMMIT.
+        _copy(conn, _COPY_STRAIGHT, batch.copy_bytes(import_id=import_id))
+        return
+    with conn.transaction():
+        _copy(conn, _COPY_STRAIGHT, batch.copy_bytes(import_id=import_id))
+
+
+def _copy(conn: Connection, statement: str, rows: bytes) -> None:
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(rows)
+
+
+def _store_carefully(
+    conn: Connection, batch: Batch, *, import_id: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    conn.execute(_CREATE_STAGED)
+    conn.execute("TRUNCATE staged_readings")
+    _copy(conn, _COPY_STAGED, batch.staged_copy_bytes(import_id=import_id))
+    present = np.zeros(len(batch), np.bool_)
+    value = batch.value.copy()
+    limits = {
+        "oldest": from_microseconds(int(batch.time.min())),
+        "newest": from_microseconds(int(batch.time.max())),
+    }
+    waiting = len(batch)
+    while waiting:
+        with conn.cursor(binary=True) as cursor:
+            # Never a generic plan: the range's constants are what excludes chunks.
+            cursor.execute(_TAKE_PRESENT, limits, prepare=False)
+            found = np.array(cursor.fetchall(), dtype=[("row", np.int64), ("value", np.float64)])
+        present[found["row"]] = True
+        value[found["row"]] = found["value"]
+        waiting -= len(found)
+        if waiting:
+            # What another transaction stored meanwhile stays behind, and the next turn finds it there.
+            waiting -= conn.execute(_STORE_FRESH, prepare=False).rowcount
+    return present, value
+
+
+def _outcomes(
+    batch: Batch,
+    *,
+    order: NDArray[np.intp],
+    leads: NDArray[np.bool_],
+    present: NDArray[np.bool_],
+    stored_value: NDArray[np.float64],
+) -> NDArray[np.int8]:
+    """Spread what happened to each key over the rows that carry it, in the batch's own order."""
+    key = np.cumsum(leads) - 1
+    same = batch.value[order] == stored_value[key]
+    in_order = np.where(same, np.int8(Outcome.DUPLICATE), np.int8(Outcome.CONFLICT)).astype(np.int8)
+    in_order[leads & ~present[key]] = Outcome.STORED
+    outcome = np.empty(len(batch), np.int8)
+    outcome[order] = in_order
+    return outcome
