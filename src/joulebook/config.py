@@ -98,6 +98,11 @@ class Config:
     ingest_oldest: str
     device_metrics: int
 
+    @property
+    def package(self) -> Path:
+        """The folder in which Joulebook's own code and templates lie."""
+        return Path(__file__).parent
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Config:
         """Read the configuration from `environ` (default: the process's environment).

@@ -1,0 +1,1 @@
+"""Who are you: users, their profiles, and the tokens with which their scripts sign in."""

@@ -1,0 +1,62 @@
+"""What changes accounts: creating users, giving and checking the tokens of their scripts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from joulebook.web.accounts.models import Profile, UserToken
+from joulebook.web.tokens import hash_token, make_token
+
+_LAST_USED_STEP = timedelta(minutes=1)
+
+
+class UnableToCreateUser(Exception):
+    """The name is taken or not allowed, or the password is too weak; the message says which."""
+
+
+def create_user(name: str, password: str, *, superuser: bool = False) -> User:
+    """Create a user with a profile. Raises `UnableToCreateUser`."""
+    user = User(username=name, is_staff=superuser, is_superuser=superuser)
+    try:
+        user.full_clean(exclude=["password"])
+        validate_password(password, user)
+    except ValidationError as exc:
+        raise UnableToCreateUser(f"user {name!r} not created: {' '.join(exc.messages)}") from exc
+    user.set_password(password)
+    with transaction.atomic():
+        user.save()
+        Profile.objects.create(user=user)
+    return user
+
+
+def profile_of(user: User) -> Profile:
+    """Return the user's profile, making it for a user that came by another way (the admin)."""
+    return Profile.objects.get_or_create(user=user)[0]
+
+
+def issue_user_token(user: User) -> str:
+    """Give the user a new token and return its text, which is not kept."""
+    token = make_token("jbu")
+    UserToken.objects.create(user=user, prefix=token.prefix, token_hash=token.token_hash)
+    return token.text
+
+
+def user_of_token(text: str) -> User | None:
+    """Return the active user whose token this is, or None; notes the use, to the minute."""
+    token = (
+        UserToken.objects.select_related("user")
+        .filter(token_hash=hash_token(text), revoked_at=None, user__is_active=True)
+        .first()
+    )
+    if token is None:
+        return None
+    now = timezone.now()
+    if token.last_used_at is None or now - token.last_used_at > _LAST_USED_STEP:
+        UserToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return token.user

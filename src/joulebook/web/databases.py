@@ -1,0 +1,85 @@
+"""Which database holds what: addresses become Django's settings, and a router keeps them apart."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+
+from joulebook.config import Config, ConfigError
+from joulebook.embedded import telemetry_url
+
+DatabaseSettings = dict[str, Any]
+
+READER = "telemetry"
+OWNER = "telemetry_owner"
+TELEMETRY_APP = "readings"
+
+
+def database_from_url(url: str) -> DatabaseSettings:
+    """Return Django's settings for `sqlite:///path` or `postgresql://…`.
+
+    Raises `ConfigError` for anything else.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(parts.path),
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            },
+        }
+    if parts.scheme in {"postgresql", "postgres"}:
+        return _postgresql(url)
+    raise ConfigError(
+        f"database address {parts.scheme}://… is not understood; use sqlite:///path or postgresql://…"
+    )
+
+
+def telemetry_databases(config: Config) -> dict[str, DatabaseSettings]:
+    """Return TimescaleDB's settings for the reader, and for the owner where the environment names it."""
+    databases = {READER: _postgresql(telemetry_url(config, "reader"))}
+    if config.telemetry_owner_url is not None:
+        databases[OWNER] = _postgresql(config.telemetry_owner_url)
+    return databases
+
+
+def _postgresql(url: str) -> DatabaseSettings:
+    fields = conninfo_to_dict(url)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": fields.pop("dbname", ""),
+        "USER": fields.pop("user", ""),
+        "PASSWORD": fields.pop("password", ""),
+        "HOST": fields.pop("host", ""),
+        "PORT": fields.pop("port", ""),
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 5, "application_name": "joulebook-web", **fields},
+    }
+
+
+class TelemetryRouter:
+    """Sends the models of readings to TimescaleDB and everything else to `default`."""
+
+    def db_for_read(self, model: Any, **_hints: Any) -> str | None:
+        """Read readings and series with the reader's rights."""
+        return READER if model._meta.app_label == TELEMETRY_APP else None
+
+    def db_for_write(self, model: Any, **_hints: Any) -> str | None:
+        """Send a write of readings where the database itself refuses it."""
+        return READER if model._meta.app_label == TELEMETRY_APP else None
+
+    def allow_relation(self, obj1: Any, obj2: Any, **_hints: Any) -> bool | None:
+        """Never relate objects across the two databases."""
+        return (obj1._meta.app_label == TELEMETRY_APP) == (obj2._meta.app_label == TELEMETRY_APP)
+
+    def allow_migrate(self, db: str, app_label: str, **_hints: Any) -> bool:
+        """Migrate readings as their owner, everything else in `default`, and nothing as the reader."""
+        if db == READER:
+            return False
+        return (app_label == TELEMETRY_APP) == (db == OWNER)

@@ -1,0 +1,36 @@
+"""What changes devices: creating them, giving them tokens, saying what their metrics mean."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+
+from joulebook.web.devices.models import Device, DeviceToken, Metric
+from joulebook.web.tokens import make_token
+
+
+class UnableToCreateDevice(Exception):
+    """The id is taken or not allowed, or the time zone is none; the message says which."""
+
+
+def create_device(device_id: str, *, owner: User, name: str = "", time_zone: str = "UTC") -> Device:
+    """Create a device that belongs to `owner`. Raises `UnableToCreateDevice`."""
+    device = Device(device_id=device_id, owner=owner, name=name, time_zone=time_zone)
+    try:
+        device.full_clean()
+    except ValidationError as exc:
+        raise UnableToCreateDevice(f"device {device_id!r} not created: {' '.join(exc.messages)}") from exc
+    device.save()
+    return device
+
+
+def issue_device_token(device: Device) -> str:
+    """Give the device a new token and return its text, which is not kept."""
+    token = make_token("jbd")
+    DeviceToken.objects.create(device=device, prefix=token.prefix, token_hash=token.token_hash)
+    return token.text
+
+
+def set_metric_unit(device: Device, metric: str, unit: str) -> None:
+    """Say in which unit a metric of the device is reported."""
+    Metric.objects.update_or_create(device=device, name=metric, defaults={"unit": unit})

@@ -1,0 +1,1 @@
+"""Any range of a device's readings as a few hundred points."""

@@ -1,0 +1,1 @@
+"""Files of readings that people brought: who, when, what, and what became of it."""

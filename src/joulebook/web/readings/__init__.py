@@ -1,0 +1,1 @@
+"""Series and readings as Django sees them, and the migrations that create them in TimescaleDB."""
