@@ -1,0 +1,65 @@
+"""The three devices of a home, what each reports, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from joulebook.simulator.home import Block
+from joulebook.simulator.noise import Floats
+
+SLOW_STEP = 10
+"""Seconds between two readings of a slow metric; the others are reported with every packet."""
+
+
+@dataclass(frozen=True)
+class SimulatedMetric:
+    """A metric of a simulated device: its name and unit, what it is, and where a `Block` keeps it."""
+
+    name: str
+    unit: str
+    kind: str
+    column: str
+    step: int = SLOW_STEP
+
+    def values(self, block: Block) -> Floats:
+        """Return the metric's values in `block`, one a second."""
+        column: Floats = getattr(block, self.column)
+        return column
+
+
+@dataclass(frozen=True)
+class DeviceKind:
+    """One of the three devices that a home has."""
+
+    name: str
+    metrics: tuple[SimulatedMetric, ...]
+
+
+DEVICE_KINDS: tuple[DeviceKind, ...] = (
+    DeviceKind(
+        "Home battery",
+        (
+            SimulatedMetric("power", "W", "gauge", "battery", step=1),
+            SimulatedMetric("battery.soc", "%", "gauge", "soc"),
+            SimulatedMetric("battery.voltage", "V", "gauge", "battery_voltage"),
+        ),
+    ),
+    DeviceKind(
+        "Roof",
+        (
+            SimulatedMetric("power", "W", "gauge", "solar", step=1),
+            SimulatedMetric("temperature", "°C", "gauge", "temperature"),
+            SimulatedMetric("energy.produced", "kWh", "counter", "produced"),
+        ),
+    ),
+    DeviceKind(
+        "Grid meter",
+        (
+            SimulatedMetric("power", "W", "gauge", "grid", step=1),
+            SimulatedMetric("voltage", "V", "gauge", "voltage"),
+            SimulatedMetric("frequency", "Hz", "gauge", "frequency"),
+            SimulatedMetric("energy.imported", "kWh", "counter", "imported"),
+            SimulatedMetric("energy.exported", "kWh", "counter", "exported"),
+        ),
+    ),
+)
