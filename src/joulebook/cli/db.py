@@ -1,0 +1,137 @@
+"""`joulebook db`: the embedded database's commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, NoReturn
+
+import typer
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from rich.console import Console
+
+from joulebook.config import Config, ConfigError
+from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
+from joulebook.embedded.status import read_status
+from joulebook.embedded.urls import uses_own_server
+
+app = typer.Typer(no_args_is_help=True, help="Start, stop and reach the database that keeps the readings.")
+
+_STOPPED = 3
+
+
+class RoleName(StrEnum):
+    """The three roles, as words of the command line."""
+
+    owner = "owner"
+    writer = "writer"
+    reader = "reader"
+
+
+_RoleOption = Annotated[
+    RoleName, typer.Option(help="whose address: reader (SELECT), writer (stores), owner (migrates)")
+]
+
+
+@app.command()
+def provision() -> None:
+    """Find a PostgreSQL with TimescaleDB, or fetch one; `start` does this by itself."""
+    with _errors():
+        config = Config.from_environ()
+        if uses_own_server(config):
+            _say("the environment names a server of your own: nothing to fetch")
+            return
+        found = ensure_binaries(config)
+        _say(f"PostgreSQL {found.major} with TimescaleDB {found.timescaledb} in {found.folder}")
+
+
+@app.command()
+def start() -> None:
+    """Start the embedded database in the background; harmless when it runs."""
+    with _errors():
+        config = Config.from_environ()
+        if uses_own_server(config):
+            _say("the environment names a server of your own: nothing to start")
+            return
+        EmbeddedDatabase(config).start()
+        _say(f"the database in {config.home / 'db'} runs")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded database; harmless when it is down."""
+    with _errors():
+        config = Config.from_environ()
+        EmbeddedDatabase(config).stop()
+        _say(f"the database in {config.home / 'db'} is stopped")
+
+
+@app.command()
+def status() -> None:
+    """Tell what runs, which versions, where and how large; exit code 0 when it runs, 3 when it does not."""
+    with _errors():
+        config = Config.from_environ()
+        found = read_status(config)
+    for name, value in found.lines():
+        sys.stdout.write(f"{name:<12} {value}\n")
+    if not found.running:
+        raise typer.Exit(_STOPPED)
+
+
+@app.command()
+def url(role: _RoleOption = RoleName.reader) -> None:
+    """Print a role's address, password included, alone on standard output."""
+    with _errors():
+        sys.stdout.write(telemetry_url(Config.from_environ(), role.value) + "\n")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context, role: _RoleOption = RoleName.reader) -> None:
+    """Open psql on the readings; further words are psql's own (`joulebook db psql -- -c 'SELECT 1'`)."""
+    with _errors():
+        config = Config.from_environ()
+        program, environment, address = _psql_call(config, telemetry_url(config, role.value))
+        sys.stdout.flush()
+        os.execve(program, ["psql", f"--dbname={address}", *context.args], environment)  # noqa: S606
+
+
+def _psql_call(config: Config, address: str) -> tuple[str, dict[str, str], str]:
+    """Return psql's path, its environment, which carries the password, and the address without it."""
+    parts = conninfo_to_dict(address)
+    password = parts.pop("password", None)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JOULEBOOK_")}
+    if password is not None:
+        environment["PGPASSWORD"] = str(password)
+    if uses_own_server(config):
+        program = shutil.which("psql")
+        if program is None:
+            raise EmbeddedError("the program `psql` is missing: install the package postgresql-client")
+    else:
+        program = ensure_binaries(config).program("psql")
+    return (
+        program,
+        environment,
+        make_conninfo(**{name: str(value) for name, value in parts.items() if value is not None}),
+    )
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn what a person can mend into a message on standard error and exit code 1."""
+    try:
+        yield
+    except (ConfigError, EmbeddedError) as exc:
+        _fail(str(exc))
+
+
+def _fail(message: str) -> NoReturn:
+    _say(message)
+    raise typer.Exit(1)
+
+
+def _say(message: str) -> None:
+    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,25 @@
+"""A private TimescaleDB for the machine that Joulebook runs on: find or fetch it, start, stop, address."""
+
+from joulebook.embedded.binaries import Binaries, ensure_binaries
+from joulebook.embedded.database import EmbeddedDatabase, Role
+from joulebook.embedded.errors import (
+    EmbeddedError,
+    MissingUrl,
+    NotCreated,
+    UnableToFindBinaries,
+    UnableToStart,
+)
+from joulebook.embedded.urls import telemetry_url
+
+__all__ = [
+    "Binaries",
+    "EmbeddedDatabase",
+    "EmbeddedError",
+    "MissingUrl",
+    "NotCreated",
+    "Role",
+    "UnableToFindBinaries",
+    "UnableToStart",
+    "ensure_binaries",
+    "telemetry_url",
+]

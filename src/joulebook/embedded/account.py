@@ -1,0 +1,135 @@
+"""Which user the database server runs as, and the command prefix that makes a process that user.
+
+PostgreSQL refuses to run as root. As root its programs are therefore started through util-linux's
+`setpriv` as another user; where the files lie in a folder that only root may enter, they also get
+the one capability that lets them pass through it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from joulebook.embedded.errors import EmbeddedError
+
+_PREFERRED_ACCOUNTS = ("joulebook", "postgres", "nobody")
+_PASSING_CAPABILITIES = ("dac_read_search", "dac_override")
+_CAN_ENTER = 'for path; do test -d "$path" && test -x "$path" || exit 1; done'
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of this machine, by number; `changes` says whether a process must become that user."""
+
+    uid: int
+    gid: int
+    changes: bool
+
+    def take_over(self, path: Path) -> None:
+        """Make `path` this account's own."""
+        if self.changes:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+
+def database_account(data: Path) -> Account:
+    """Return the account that runs the server whose data folder is (or will be) `data`.
+
+    An existing data folder decides by its owner, so that the choice outlives a change of the
+    machine's users. Raises `EmbeddedError` when the folder belongs to somebody else.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    if data.exists():
+        owner = data.stat()
+        if uid == owner.st_uid and uid != 0:
+            return Account(uid, gid, changes=False)
+        if uid != 0:
+            raise EmbeddedError(
+                f"{data} belongs to user {_user_name(owner.st_uid)}, not to {_user_name(uid)}: "
+                "run Joulebook as that user, or name another folder in JOULEBOOK_HOME"
+            )
+        if owner.st_uid != 0:
+            return Account(owner.st_uid, owner.st_gid, changes=True)
+    return _unprivileged_account() if uid == 0 else Account(uid, gid, changes=False)
+
+
+def _unprivileged_account() -> Account:
+    for name in _PREFERRED_ACCOUNTS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        if entry.pw_uid != 0:
+            return Account(entry.pw_uid, entry.pw_gid, changes=True)
+    raise EmbeddedError(
+        "PostgreSQL refuses to run as root, and this machine has none of the users "
+        f"{', '.join(_PREFERRED_ACCOUNTS)}: create one with `useradd --system joulebook`"
+    )
+
+
+def command_prefix(
+    account: Account, *, folders: Sequence[Path], parent_death_signal: str | None = None
+) -> list[str]:
+    """Return the words to put before a command so that it runs as `account`.
+
+    `folders` are those that the command must be able to enter. With `parent_death_signal` ("INT",
+    "KILL", …) the kernel sends that signal to the command when the thread that started it ends; the
+    command is not run at all when that happened before the request took effect.
+    """
+    if not account.changes and parent_death_signal is None:
+        return []
+    words = [_tool("setpriv")]
+    if account.changes:
+        words += _becoming(account)
+        words += _only(_needed_capability(account, tuple(folders)))
+    if parent_death_signal is None:
+        return [*words, "--"]
+    # The signal is asked for after the change of user, which would clear it.
+    guard = f'test "$PPID" = {os.getpid()} && exec "$@"'
+    return [*words, "--pdeathsig", parent_death_signal, "--", "/bin/sh", "-c", guard, "joulebook"]
+
+
+def _becoming(account: Account) -> list[str]:
+    return [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
+
+
+def _only(capability: str | None) -> list[str]:
+    if capability is None:
+        return []  # the kernel takes all capabilities away when root becomes another user
+    keep = f"-all,+{capability}"
+    return [f"--inh-caps={keep}", f"--ambient-caps={keep}", f"--bounding-set={keep}"]
+
+
+@functools.lru_cache(maxsize=32)
+def _needed_capability(account: Account, folders: tuple[Path, ...]) -> str | None:
+    """Return the least capability with which `account` can enter all `folders`; None: it can anyway."""
+    for capability in (None, *_PASSING_CAPABILITIES):
+        words = [_tool("setpriv"), *_becoming(account), *_only(capability), "--"]
+        test = [*words, "/bin/sh", "-c", _CAN_ENTER, "joulebook", *map(str, folders)]
+        if subprocess.run(test, check=False, capture_output=True, cwd="/").returncode == 0:
+            return capability
+    listing = ", ".join(map(str, folders))
+    raise EmbeddedError(
+        f"user {_user_name(account.uid)}, as which the database must run, cannot enter {listing}: "
+        "name a folder that it may enter in JOULEBOOK_HOME (and JOULEBOOK_CACHE), "
+        "or run Joulebook as an ordinary user"
+    )
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin:/bin")
+    if found is None:
+        raise EmbeddedError(f"the program `{name}` is missing: install the package util-linux")
+    return found
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,142 @@
+"""Makes the cluster, its roles and its database; every step may be repeated and picks up where it was cut."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from joulebook.embedded.account import Account, command_prefix
+from joulebook.embedded.binaries import Binaries
+from joulebook.embedded.errors import EmbeddedError, UnableToStart
+from joulebook.embedded.layout import Layout
+from joulebook.embedded.passwords import ensure_passwords, read_password
+
+DATABASE = "joulebook"
+OWNER = "joulebook_owner"
+# What each role may be; what it may do in the database is granted by migrations.
+_ROLES = {OWNER: "LOGIN CREATEROLE", "joulebook_writer": "LOGIN", "joulebook_reader": "LOGIN"}
+
+
+def ensure_cluster(layout: Layout, binaries: Binaries, account: Account, environment: dict[str, str]) -> None:
+    """Create the folders, the passwords and, by initdb, the data folder where they do not exist yet."""
+    layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    ensure_passwords(layout.passwords)
+    layout.logs.mkdir(mode=0o700, exist_ok=True)
+    account.take_over(layout.logs)
+    if layout.data.exists():
+        return
+    shutil.rmtree(layout.unfinished_data, ignore_errors=True)
+    layout.unfinished_data.mkdir(mode=0o700)
+    account.take_over(layout.unfinished_data)
+    password_file = layout.root / "initdb.password"
+    try:
+        _hand_over_password(layout, password_file, account)
+        _initdb(layout, binaries, account, password_file, environment)
+    finally:
+        password_file.unlink(missing_ok=True)
+    layout.unfinished_data.rename(layout.data)
+
+
+def _hand_over_password(layout: Layout, password_file: Path, account: Account) -> None:
+    password_file.unlink(missing_ok=True)
+    password_file.touch(mode=0o600, exist_ok=False)
+    password_file.write_text(read_password(layout.passwords, "postgres") + "\n")
+    account.take_over(password_file)
+
+
+def _initdb(
+    layout: Layout, binaries: Binaries, account: Account, password_file: Path, environment: dict[str, str]
+) -> None:
+    folders = [layout.unfinished_data, binaries.folder]
+    command = [
+        *command_prefix(account, folders=folders, parent_death_signal="KILL"),
+        binaries.program("initdb"),
+        f"--pgdata={layout.unfinished_data}",
+        "--username=postgres",
+        f"--pwfile={password_file}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--data-checksums",
+        *_locale(binaries.major),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/", env=environment)
+    if done.returncode != 0:
+        raise UnableToStart(
+            f"initdb could not create {layout.data}: {(done.stderr or done.stdout).strip()[-1500:]}"
+        )
+
+
+def _locale(major: int) -> list[str]:
+    """Return initdb's words for C.UTF-8: PostgreSQL's own, which no new C library changes, if it has one."""
+    if major >= 17:
+        return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    return ["--locale=C.UTF-8"]
+
+
+def ensure_roles_and_database(superuser_url: str, database_url: str, passwords: Path) -> None:
+    """Create the roles, the database and its TimescaleDB extension; bring passwords and extension up to date.
+
+    The addresses are the superuser's, of the database `postgres` and of Joulebook's.
+    """
+    with psycopg.connect(superuser_url, autocommit=True) as conn:
+        for role, may in _ROLES.items():
+            _ensure_role(conn, role, may, read_password(passwords, role))
+        _let_owner_administer(conn)
+        known = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+        if known is None:
+            create_database(conn, DATABASE)
+    ensure_extension(database_url)
+
+
+def create_database(conn: psycopg.Connection, name: str, *, template: str | None = None) -> None:
+    """Create an owner's database, as the superuser; `template` is copied if given."""
+    conn.execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(OWNER), sql.Identifier(template or "template1")
+        )
+    )
+
+
+def ensure_extension(url: str) -> None:
+    """Create TimescaleDB in a database, or bring it to the version of the library on this machine."""
+    # A new library refuses every other statement of a session until the extension was updated.
+    with psycopg.connect(url, autocommit=True) as conn:
+        try:
+            conn.execute("ALTER EXTENSION timescaledb UPDATE")
+        except psycopg.errors.UndefinedObject:
+            conn.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+
+
+def _ensure_role(conn: psycopg.Connection, role: str, may: str, password: str) -> None:
+    name = sql.Identifier(role)
+    known = conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    if known is None:
+        conn.execute(sql.SQL("CREATE ROLE {}").format(name))
+    # The verifier is computed here: the password itself never reaches a statement nor a log.
+    verifier = conn.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    conn.execute(
+        sql.SQL("ALTER ROLE {} WITH {} PASSWORD {}").format(
+            name, sql.SQL(may), sql.Literal(verifier.decode())
+        )
+    )
+
+
+def _let_owner_administer(conn: psycopg.Connection) -> None:
+    """Let migrations set the other roles' defaults: from version 16 on CREATEROLE alone does not suffice."""
+    if conn.info.server_version < 160000:
+        return
+    conn.execute(
+        f"GRANT joulebook_writer, joulebook_reader TO {OWNER} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+    )
+
+
+def superuser_hint(exc: psycopg.Error, layout: Layout) -> EmbeddedError:
+    """Return the error for a superuser whose kept password no longer fits."""
+    return EmbeddedError(
+        f"the embedded database refuses its superuser ({str(exc).strip()}): {layout.passwords / 'postgres'} "
+        "does not fit the data beside it; restore both from the same backup"
+    )

@@ -1,0 +1,39 @@
+"""The passwords of the embedded database's roles: made once, kept in files of mode 0600."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from joulebook.embedded.errors import NotCreated
+
+ROLES = ("postgres", "joulebook_owner", "joulebook_writer", "joulebook_reader")
+
+
+def ensure_passwords(folder: Path) -> None:
+    """Make the password of each role that has none yet; those that exist are never changed."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for role in ROLES:
+        target = folder / role
+        if target.exists():
+            continue
+        unfinished = folder / f".{role}.new"
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(24) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(target)
+
+
+def read_password(folder: Path, role: str) -> str:
+    """Return a role's password. Raises `NotCreated` when there is none."""
+    try:
+        return (folder / role).read_text().strip()
+    except FileNotFoundError:
+        raise NotCreated(
+            f"there is no embedded database in {folder.parent} yet (no {folder / role}): "
+            "run `joulebook db start` first, or name a server of your own in JOULEBOOK_TELEMETRY_URL"
+        ) from None

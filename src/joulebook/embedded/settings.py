@@ -1,0 +1,115 @@
+"""The server's configuration files: what Joulebook asks of PostgreSQL, sized for the machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from joulebook.embedded.layout import Layout
+
+_MIB = 1024 * 1024
+
+_HOST_RULES = """\
+# Written by Joulebook at each start. Every connection needs its role's password.
+local all all scram-sha-256
+host all all 127.0.0.1/32 scram-sha-256
+host all all ::1/128 scram-sha-256
+"""
+
+
+def write_settings(
+    layout: Layout, *, sockets: Path, port: int, loopback: bool, memory: int | None = None
+) -> None:
+    """Write `postgresql.conf` and `pg_hba.conf` into the data folder.
+
+    `memory` is the machine's, in bytes (default: measured). The user's own `postgresql.local.conf`
+    in the database's folder is read after these settings.
+    """
+    memory = machine_memory() if memory is None else memory
+    settings = _settings(layout, sockets=sockets, port=port, loopback=loopback, memory=memory)
+    lines = ["# Written by Joulebook at each start; own settings belong into ../postgresql.local.conf."]
+    lines += [f"{name} = {_quoted(value)}" for name, value in settings.items()]
+    lines.append(f"include_if_exists = {_quoted(str(layout.own_settings))}")
+    _replace(layout.data / "postgresql.conf", "\n".join(lines) + "\n")
+    _replace(layout.data / "pg_hba.conf", _HOST_RULES)
+
+
+def _settings(layout: Layout, *, sockets: Path, port: int, loopback: bool, memory: int) -> dict[str, str]:
+    return {
+        "cluster_name": layout.cluster_name,
+        "listen_addresses": "127.0.0.1" if loopback else "",
+        "port": str(port),
+        "unix_socket_directories": _listed(sockets),
+        "unix_socket_permissions": "0700",
+        "max_connections": "100",
+        "password_encryption": "scram-sha-256",
+        "shared_preload_libraries": "timescaledb",
+        "timescaledb.telemetry_level": "off",
+        "timescaledb.max_background_workers": "8",
+        "max_worker_processes": "20",
+        "jit": "off",
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "full_page_writes": "on",
+        "wal_compression": "on",
+        "min_wal_size": "80MB",
+        "max_wal_size": "512MB",
+        "shared_buffers": _megabytes(memory // 8, low=64, high=4096),
+        "effective_cache_size": _megabytes(memory // 2, low=128, high=1 << 20),
+        "maintenance_work_mem": _megabytes(memory // 16, low=32, high=512),
+        "work_mem": _megabytes(memory // 256, low=4, high=32),
+        "random_page_cost": "1.1",
+        "dynamic_shared_memory_type": _dynamic_shared_memory(),
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "datestyle": "iso, ymd",
+        "lc_messages": "C",
+        "logging_collector": "on",
+        "log_directory": str(layout.logs),
+        # One file for each day of the week, begun anew when that day comes round again.
+        "log_filename": "postgresql-%a.log",
+        "log_rotation_age": "1d",
+        "log_rotation_size": "0",
+        "log_truncate_on_rotation": "on",
+        "log_line_prefix": "%m [%p] %u@%d ",
+        "log_min_error_statement": "panic",
+    }
+
+
+def machine_memory(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Return the bytes of memory that this process may use: the machine's, or its container's if fewer."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = limit_file.read_text().strip()
+    except OSError:
+        return memory
+    return min(memory, int(limit)) if limit.isdigit() else memory
+
+
+def _megabytes(size: int, *, low: int, high: int) -> str:
+    return f"{min(max(size // _MIB, low), high)}MB"
+
+
+def _dynamic_shared_memory() -> str:
+    """Return where parallel queries exchange rows: containers often have a /dev/shm that is too small."""
+    try:
+        space = os.statvfs("/dev/shm")  # noqa: S108 - measured, not written
+    except OSError:
+        return "mmap"
+    return "posix" if space.f_frsize * space.f_blocks >= 256 * _MIB else "mmap"
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''").replace("\\", "\\\\") + "'"
+
+
+def _listed(path: Path) -> str:
+    return '"' + str(path).replace('"', '""') + '"'
+
+
+def _replace(target: Path, text: str) -> None:
+    unfinished = target.with_name(target.name + ".new")
+    unfinished.write_text(text)
+    os.chown(unfinished, target.parent.stat().st_uid, target.parent.stat().st_gid)
+    unfinished.chmod(0o600)
+    unfinished.rename(target)

@@ -1,0 +1,71 @@
+"""Where the server's Unix socket lies: beside the data or, if that is too long, in a private folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from joulebook.embedded.account import Account
+from joulebook.embedded.errors import EmbeddedError
+from joulebook.embedded.layout import Layout
+
+_LONGEST_SOCKET = 107  # bytes in sockaddr_un.sun_path, without the closing zero
+_LONGEST_NAME = len("/.s.PGSQL.65535.lock")
+
+
+def socket_folder(layout: Layout) -> Path:
+    """Return the folder of the server's socket, as `prepare_socket_folder` left it."""
+    remembered = layout.root / "socket-folder"
+    if remembered.exists():
+        return Path(remembered.read_text().strip())
+    return layout.root / "run"
+
+
+def prepare_socket_folder(layout: Layout, account: Account) -> Path:
+    """Create the folder for the socket, mode 0700 and the account's own, and remember which it is.
+
+    A folder beside the data is used when its path fits into a socket address. Otherwise it is one below
+    the folder for temporary files, which a restart of the machine may empty: it is made again then.
+    """
+    remembered = layout.root / "socket-folder"
+    beside = layout.root / "run"
+    if _fits(beside):
+        remembered.unlink(missing_ok=True)
+        beside.mkdir(mode=0o700, exist_ok=True)
+        account.take_over(beside)
+        return beside
+    candidates = [Path(remembered.read_text().strip())] if remembered.exists() else []
+    for candidate in [*candidates, *_short_folders(layout)]:
+        if _make_private(candidate, account):
+            remembered.write_text(f"{candidate}\n")
+            return candidate
+    raise EmbeddedError(
+        f"{beside} is too long for a Unix socket (at most {_LONGEST_SOCKET - _LONGEST_NAME} bytes), and no "
+        f"private folder could be made below {tempfile.gettempdir()}: use a shorter JOULEBOOK_HOME"
+    )
+
+
+def _fits(folder: Path) -> bool:
+    return len(os.fsencode(folder)) + _LONGEST_NAME <= _LONGEST_SOCKET
+
+
+def _short_folders(layout: Layout) -> list[Path]:
+    bases = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - made private, checked
+    # Anybody may create names there: when one is taken by another user, the next is tried.
+    names = [layout.cluster_name, *(f"{layout.cluster_name}-{number}" for number in range(1, 10))]
+    return [base / name for base in bases for name in names if _fits(base / name)]
+
+
+def _make_private(folder: Path, account: Account) -> bool:
+    """Make `folder` ours alone; False when somebody else has it."""
+    try:
+        folder.mkdir(mode=0o700)
+        account.take_over(folder)
+    except FileExistsError:
+        pass
+    except OSError:
+        return False
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid and not found.st_mode & 0o077
