@@ -38,15 +38,17 @@ _RoleOption = Annotated[
 
 
 @app.command()
-def provision() -> None:
+def provision(
+    newest: Annotated[bool, typer.Option("--newest", help="fetch what is newer, if anything is")] = False,
+) -> None:
     """Find a PostgreSQL with TimescaleDB, or fetch one; `start` does this by itself."""
     with _errors():
         config = Config.from_environ()
         if uses_own_server(config):
             _say("the environment names a server of your own: nothing to fetch")
             return
-        found = ensure_binaries(config)
-        _say(f"PostgreSQL {found.major} with TimescaleDB {found.timescaledb} in {found.folder}")
+        found = ensure_binaries(config, newest=newest)
+        _say(f"PostgreSQL {found.version} with TimescaleDB {found.timescaledb} in {found.folder}")
 
 
 @app.command()
@@ -57,7 +59,8 @@ def start() -> None:
         if uses_own_server(config):
             _say("the environment names a server of your own: nothing to start")
             return
-        EmbeddedDatabase(config).start()
+        with _console().status("starting the database"):
+            EmbeddedDatabase(config).start()
         _say(f"the database in {config.home / 'db'} runs")
 
 
@@ -66,7 +69,8 @@ def stop() -> None:
     """Stop the embedded database; harmless when it is down."""
     with _errors():
         config = Config.from_environ()
-        EmbeddedDatabase(config).stop()
+        with _console().status("stopping the database"):
+            EmbeddedDatabase(config).stop()
         _say(f"the database in {config.home / 'db'} is stopped")
 
 
@@ -134,4 +138,8 @@ def _fail(message: str) -> NoReturn:
 
 
 def _say(message: str) -> None:
-    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+    _console().print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    return Console(stderr=True)

@@ -7,7 +7,6 @@ the one capability that lets them pass through it.
 
 from __future__ import annotations
 
-import functools
 import os
 import pwd
 import shutil
@@ -35,6 +34,15 @@ class Account:
         """Make `path` this account's own."""
         if self.changes:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def take_over_tree(self, root: Path) -> None:
+        """Make a folder and all below it this account's own, if root has it, say from a restored copy."""
+        if not self.changes or root.lstat().st_uid != 0:
+            return
+        for folder, _, names in os.walk(root, topdown=False):
+            for name in names:
+                self.take_over(Path(folder) / name)
+            self.take_over(Path(folder))
 
 
 def database_account(data: Path) -> Account:
@@ -83,10 +91,10 @@ def command_prefix(
     """
     if not account.changes and parent_death_signal is None:
         return []
-    words = [_tool("setpriv")]
+    words = [system_tool("setpriv")]
     if account.changes:
         words += _becoming(account)
-        words += _only(_needed_capability(account, tuple(folders)))
+        words += _only(_needed_capability(account, folders))
     if parent_death_signal is None:
         return [*words, "--"]
     # The signal is asked for after the change of user, which would clear it.
@@ -105,11 +113,10 @@ def _only(capability: str | None) -> list[str]:
     return [f"--inh-caps={keep}", f"--ambient-caps={keep}", f"--bounding-set={keep}"]
 
 
-@functools.lru_cache(maxsize=32)
-def _needed_capability(account: Account, folders: tuple[Path, ...]) -> str | None:
+def _needed_capability(account: Account, folders: Sequence[Path]) -> str | None:
     """Return the least capability with which `account` can enter all `folders`; None: it can anyway."""
     for capability in (None, *_PASSING_CAPABILITIES):
-        words = [_tool("setpriv"), *_becoming(account), *_only(capability), "--"]
+        words = [system_tool("setpriv"), *_becoming(account), *_only(capability), "--"]
         test = [*words, "/bin/sh", "-c", _CAN_ENTER, "joulebook", *map(str, folders)]
         if subprocess.run(test, check=False, capture_output=True, cwd="/").returncode == 0:
             return capability
@@ -121,7 +128,8 @@ def _needed_capability(account: Account, folders: tuple[Path, ...]) -> str | Non
     )
 
 
-def _tool(name: str) -> str:
+def system_tool(name: str) -> str:
+    """Return the path of one of util-linux's programs. Raises `EmbeddedError` when it is missing."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin:/bin")
     if found is None:
         raise EmbeddedError(f"the program `{name}` is missing: install the package util-linux")

@@ -12,7 +12,7 @@ from joulebook.embedded.errors import UnableToFindBinaries
 from joulebook.embedded.help import remedies
 
 _SUITE = "trixie"
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_KEYRINGS = [Path(f"/usr/share/keyrings/debian-archive-keyring.{ending}") for ending in ("gpg", "pgp")]
 _DEBIAN_SUITE = re.compile(
     r"(bullseye|bookworm|trixie|forky|duke|sid|oldoldstable|oldstable|stable|testing|unstable)"
 )
@@ -28,6 +28,10 @@ Dir::Etc::preferencesparts "{root}/preferences";
 APT::Install-Recommends "false";
 APT::Install-Suggests "false";
 APT::Sandbox::User "";
+APT::Get::AllowUnauthenticated "false";
+Acquire::AllowInsecureRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
+Acquire::AllowWeakRepositories "false";
 Acquire::Languages "none";
 Acquire::Retries "3";
 #clear APT::Update;
@@ -56,14 +60,15 @@ class PrivateApt:
 
     def update(self) -> None:
         """Fetch the archive's signed list of packages. Raises `UnableToFindBinaries`."""
-        if not _KEYRING.exists():
+        keyring = next(filter(Path.exists, _KEYRINGS), None)
+        if keyring is None:
             raise UnableToFindBinaries(
-                f"Debian's packages cannot be verified: there is no {_KEYRING} "
-                f"(package debian-archive-keyring). " + remedies()
+                f"Debian's packages cannot be verified: there is no {_KEYRINGS[0]} "
+                f"(package debian-archive-keyring).\n{remedies()}"
             )
         failures = []
         for uri in _archive_addresses():
-            source = _SOURCE.format(uri=uri, suite=_SUITE, keyring=_KEYRING)
+            source = _SOURCE.format(uri=uri, suite=_SUITE, keyring=keyring)
             (self._root / "sources" / "archive.sources").write_text(source)
             done = self._apt("update", "--error-on=any")
             if done.returncode == 0:

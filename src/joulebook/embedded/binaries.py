@@ -21,28 +21,34 @@ _USUAL_FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "usr/local/pgsq
 
 @dataclass(frozen=True)
 class Binaries:
-    """The folder with a PostgreSQL's programs, and the versions of it and its TimescaleDB."""
+    """The folder with a PostgreSQL's programs, and the versions of it ("17.11") and its TimescaleDB."""
 
     folder: Path
-    major: int
+    version: str
     timescaledb: str
+
+    @property
+    def major(self) -> int:
+        """PostgreSQL's major version, which data and programs must share."""
+        return int(self.version.partition(".")[0])
 
     def program(self, name: str) -> str:
         """Return the path of one of the programs, for use in a command."""
         return str(self.folder / name)
 
 
-def ensure_binaries(config: Config) -> Binaries:
+def ensure_binaries(config: Config, *, newest: bool = False) -> Binaries:
     """Return a PostgreSQL with TimescaleDB that can serve this JOULEBOOK_HOME; fetch one when there is none.
 
     In this order: JOULEBOOK_POSTGRES_BIN, what the machine has installed, what was fetched before, what
-    the machine's Debian archive offers. Existing data asks for the major version that made it.
+    the machine's Debian archive offers. Existing data asks for the major version that made it. With
+    `newest` the archive is asked in any case, and what is newer there is fetched for the next start.
     Raises `UnableToFindBinaries` whose message says what can be done about it.
     """
     major = _data_major(Layout.below(config.home))
     if config.postgres_bin is not None:
-        return _named(config.postgres_bin, major)
-    found = find_binaries(config, major=major)
+        return _named(config.postgres_bin.expanduser().absolute(), major)
+    found = None if newest else find_binaries(config, major=major)
     if found is not None:
         return found
     provision(config.cache)
@@ -61,18 +67,18 @@ def find_binaries(config: Config, *, major: int | None = None) -> Binaries | Non
     candidates = [inspect(folder) for folder in _installed_folders()]
     candidates += [inspect(folder) for folder in provisioned_folders(config.cache)]
     fitting = [found for found in candidates if found is not None and major in (None, found.major)]
-    return max(fitting, key=lambda found: (found.major, _numbers(found.timescaledb)), default=None)
+    return max(fitting, key=_age, default=None)
 
 
 def inspect(folder: Path) -> Binaries | None:
     """Return what the PostgreSQL in a bin folder is; None when it does not run or lacks TimescaleDB."""
     if not all((folder / name).exists() for name in _PROGRAMS):
         return None
-    major = _major(folder)
-    if major is None or major < _OLDEST_MAJOR:
+    match = re.search(r"PostgreSQL\) (\d+)(\.\d+)?", _answer(str(folder / "postgres"), "--version") or "")
+    if match is None or int(match[1]) < _OLDEST_MAJOR:
         return None
-    timescaledb = _timescaledb(folder, major)
-    return None if timescaledb is None else Binaries(folder, major, timescaledb)
+    timescaledb = _timescaledb(folder, int(match[1]))
+    return None if timescaledb is None else Binaries(folder, match[1] + (match[2] or ""), timescaledb)
 
 
 def _named(folder: Path, major: int | None) -> Binaries:
@@ -99,11 +105,6 @@ def _installed_folders() -> Iterator[Path]:
             yield Path(folder)
     for pattern in _USUAL_FOLDERS:
         yield from sorted(Path("/").glob(pattern))
-
-
-def _major(folder: Path) -> int | None:
-    match = re.search(r"PostgreSQL\) (\d+)", _answer(str(folder / "postgres"), "--version") or "")
-    return int(match[1]) if match else None
 
 
 def _timescaledb(folder: Path, major: int) -> str | None:
@@ -148,5 +149,9 @@ def _data_major(layout: Layout) -> int | None:
         return None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))
+def _age(found: Binaries) -> tuple[list[int], list[int]]:
+    """Return what sorts the newest PostgreSQL, then the newest TimescaleDB, to the end."""
+    numbers = [
+        [int(part) for part in re.findall(r"\d+", text)] for text in (found.version, found.timescaledb)
+    ]
+    return numbers[0], numbers[1]

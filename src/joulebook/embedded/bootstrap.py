@@ -11,7 +11,7 @@ from psycopg import sql
 
 from joulebook.embedded.account import Account, command_prefix
 from joulebook.embedded.binaries import Binaries
-from joulebook.embedded.errors import EmbeddedError, UnableToStart
+from joulebook.embedded.errors import UnableToStart
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.passwords import ensure_passwords, read_password
 
@@ -23,16 +23,17 @@ _ROLES = {OWNER: "LOGIN CREATEROLE", "joulebook_writer": "LOGIN", "joulebook_rea
 
 def ensure_cluster(layout: Layout, binaries: Binaries, account: Account, environment: dict[str, str]) -> None:
     """Create the folders, the passwords and, by initdb, the data folder where they do not exist yet."""
-    layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
     ensure_passwords(layout.passwords)
     layout.logs.mkdir(mode=0o700, exist_ok=True)
-    account.take_over(layout.logs)
+    account.take_over_tree(layout.logs)
+    password_file = layout.root / "initdb.password"
+    password_file.unlink(missing_ok=True)
     if layout.data.exists():
+        account.take_over_tree(layout.data)
         return
     shutil.rmtree(layout.unfinished_data, ignore_errors=True)
     layout.unfinished_data.mkdir(mode=0o700)
     account.take_over(layout.unfinished_data)
-    password_file = layout.root / "initdb.password"
     try:
         _hand_over_password(layout, password_file, account)
         _initdb(layout, binaries, account, password_file, environment)
@@ -42,7 +43,6 @@ def ensure_cluster(layout: Layout, binaries: Binaries, account: Account, environ
 
 
 def _hand_over_password(layout: Layout, password_file: Path, account: Account) -> None:
-    password_file.unlink(missing_ok=True)
     password_file.touch(mode=0o600, exist_ok=False)
     password_file.write_text(read_password(layout.passwords, "postgres") + "\n")
     account.take_over(password_file)
@@ -131,12 +131,4 @@ def _let_owner_administer(conn: psycopg.Connection) -> None:
         return
     conn.execute(
         f"GRANT joulebook_writer, joulebook_reader TO {OWNER} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
-    )
-
-
-def superuser_hint(exc: psycopg.Error, layout: Layout) -> EmbeddedError:
-    """Return the error for a superuser whose kept password no longer fits."""
-    return EmbeddedError(
-        f"the embedded database refuses its superuser ({str(exc).strip()}): {layout.passwords / 'postgres'} "
-        "does not fit the data beside it; restore both from the same backup"
     )

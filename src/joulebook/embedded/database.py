@@ -15,35 +15,27 @@ import psycopg
 from psycopg import sql
 
 from joulebook.config import Config
-from joulebook.embedded.account import Account, command_prefix, database_account
-from joulebook.embedded.binaries import Binaries, ensure_binaries
 from joulebook.embedded.bootstrap import (
     DATABASE,
     create_database,
-    ensure_cluster,
     ensure_extension,
     ensure_roles_and_database,
-    superuser_hint,
 )
 from joulebook.embedded.errors import EmbeddedError, UnableToStart
+from joulebook.embedded.launch import DEFAULT_PORT, launch, postmaster_to_keep
 from joulebook.embedded.layout import Layout
-from joulebook.embedded.locks import held, try_lock
+from joulebook.embedded.locks import held
 from joulebook.embedded.passwords import read_password
 from joulebook.embedded.processes import (
-    end_leftovers,
     find_postmaster,
-    forget_stranger,
     is_alive,
     is_ready,
     running_port,
     stop_postmaster,
 )
-from joulebook.embedded.settings import write_settings
-from joulebook.embedded.sockets import prepare_socket_folder, socket_folder
+from joulebook.embedded.sockets import socket_folder
 
 Role = Literal["owner", "writer", "reader"]
-
-_DEFAULT_PORT = 5432  # names the Unix socket when no loopback port is asked for
 
 
 class EmbeddedDatabase:
@@ -53,19 +45,18 @@ class EmbeddedDatabase:
         self._config = config
         self._layout = Layout.below(config.home)
 
-    def start(self, *, settings: Mapping[str, str] | None = None) -> None:
+    def start(self, *, settings: Mapping[str, str] | None = None, timeout: float = 120.0) -> None:
         """Start the server in the background and return when it accepts connections.
 
         Finds or fetches the programs and creates cluster, roles and database where needed. A server
         that runs already is left as it is. `settings` are PostgreSQL settings for this start alone.
         Raises `EmbeddedError`.
         """
-        self._layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._layout.create_root()
         with held(self._layout.operation_lock):
-            if find_postmaster(self._layout) is None:
-                self._launch(settings or {}, detached=True)
-            self._wait(120.0)
-            self._bootstrap()
+            if postmaster_to_keep(self._layout) is None:
+                launch(self._config, self._layout, settings or {}, detached=True)
+        self.wait_until_ready(timeout)
 
     def foreground(self, *, settings: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start the server as a child of this process that dies with it, and return the child at once.
@@ -74,15 +65,15 @@ class EmbeddedDatabase:
         SIGINT or `stop`. The kernel stops it when the calling *thread* ends, so call this from the
         main thread. Call `wait_until_ready` next. Raises `EmbeddedError` when a server runs already.
         """
-        self._layout.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._layout.create_root()
         with held(self._layout.operation_lock):
-            pid = find_postmaster(self._layout)
+            pid = postmaster_to_keep(self._layout, patience=0.5)
             if pid is not None:
                 raise UnableToStart(
                     f"the database in {self._layout.data} runs already as process {pid}: "
                     "stop it with `joulebook db stop`"
                 )
-            return self._launch(settings or {}, detached=False)
+            return launch(self._config, self._layout, settings or {}, detached=False)
 
     def wait_until_ready(self, timeout: float = 120.0) -> None:
         """Wait until the server accepts connections, then complete roles, database and extension.
@@ -92,7 +83,12 @@ class EmbeddedDatabase:
         """
         self._wait(timeout)
         with held(self._layout.operation_lock):
-            self._bootstrap()
+            try:
+                ensure_roles_and_database(
+                    self.superuser_url(), self.superuser_url(database=DATABASE), self._layout.passwords
+                )
+            except psycopg.Error as exc:
+                raise UnableToStart(f"the database could not be set up: {exc}\n{self._last_words()}") from exc
 
     def stop(self, *, patience: float = 60.0) -> None:
         """Stop the server and return when no process of it is left; harmless when it is down.
@@ -108,7 +104,7 @@ class EmbeddedDatabase:
 
     def is_running(self) -> bool:
         """Say whether the server runs and accepts connections."""
-        return is_alive(self._layout) and is_ready(self._layout)
+        return is_ready(self._layout) and find_postmaster(self._layout) is not None
 
     def pid(self) -> int | None:
         """Return the process id of the running server; None when it is down."""
@@ -155,62 +151,17 @@ class EmbeddedDatabase:
             conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _url(self, role: str, database: str) -> str:
-        password = read_password(self._layout.passwords, role)
-        port = running_port(self._layout) or self._config.db_port or _DEFAULT_PORT
+        password = quote(read_password(self._layout.passwords, role), safe="")
+        port = running_port(self._layout) or self._config.db_port or DEFAULT_PORT
         host = quote(str(socket_folder(self._layout)), safe="")
-        name = quote(database, safe="")
-        return f"postgresql://{role}:{quote(password, safe='')}@/{name}?host={host}&port={port}"
-
-    def _launch(self, settings: Mapping[str, str], *, detached: bool) -> subprocess.Popen[bytes]:
-        """Prepare everything and start the server; the operation lock is held by the caller."""
-        account = database_account(self._layout.data)
-        binaries = ensure_binaries(self._config)
-        environment = _environment()
-        ensure_cluster(self._layout, binaries, account, environment)
-        sockets = prepare_socket_folder(self._layout, account)
-        port = self._config.db_port
-        write_settings(self._layout, sockets=sockets, port=port or _DEFAULT_PORT, loopback=port is not None)
-        lock = self._claim()
-        try:
-            forget_stranger(self._layout)
-            command = self._command(binaries, account, sockets, settings, detached=detached)
-            return _spawn(command, lock, self._layout.startup_log, environment, detached=detached)
-        finally:
-            os.close(lock)
-
-    def _claim(self) -> int:
-        """Take the lock that says that the server lives; end first what a dead postmaster left behind."""
-        for _ in range(3):
-            lock = try_lock(self._layout.server_lock)
-            if lock is not None:
-                return lock
-            end_leftovers(self._layout, grace=5.0)
-        raise UnableToStart(f"another process keeps taking {self._layout.server_lock}: try again")
-
-    def _command(
-        self,
-        binaries: Binaries,
-        account: Account,
-        sockets: Path,
-        settings: Mapping[str, str],
-        *,
-        detached: bool,
-    ) -> list[str]:
-        folders = [self._layout.data, self._layout.logs, sockets, binaries.folder]
-        signal_name = None if detached else "INT"
-        words = ["setsid", "--fork"] if detached else []
-        words += command_prefix(account, folders=folders, parent_death_signal=signal_name)
-        words += [binaries.program("postgres"), "-D", str(self._layout.data)]
-        for name, value in settings.items():
-            words += ["-c", f"{name}={value}"]
-        return words
+        return f"postgresql://{role}:{password}@/{quote(database, safe='')}?host={host}&port={port}"
 
     def _wait(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if not is_alive(self._layout):
                 raise UnableToStart(f"the database did not start: {self._last_words()}")
-            if is_ready(self._layout) and self._accepts():
+            if self.is_running() and self._accepts():
                 return
             time.sleep(0.02)
         raise UnableToStart(f"the database did not answer within {timeout:.0f} s: {self._last_words()}")
@@ -219,42 +170,17 @@ class EmbeddedDatabase:
         try:
             psycopg.connect(self.superuser_url(), connect_timeout=5).close()
         except psycopg.OperationalError as exc:
-            if "password authentication failed" in str(exc):
-                raise superuser_hint(exc, self._layout) from exc
-            return False
+            if "password authentication failed" not in str(exc):
+                return False
+            raise UnableToStart(
+                f"the database refuses its superuser: {self._layout.passwords / 'postgres'} does not fit "
+                "the data beside it; restore both from the same backup"
+            ) from exc
         return True
 
-    def _bootstrap(self) -> None:
-        ensure_roles_and_database(
-            self.superuser_url(), self.superuser_url(database=DATABASE), self._layout.passwords
-        )
-
     def _last_words(self) -> str:
-        """Return the end of the server's newest log file."""
-        files = sorted(self._layout.logs.glob("*.log"), key=lambda path: path.stat().st_mtime)
-        lines = [line for path in files[-2:] for line in path.read_text(errors="replace").splitlines()]
-        return f"its log in {self._layout.logs} ends:\n" + "\n".join(lines[-12:])
-
-
-def _environment() -> dict[str, str]:
-    """Return the server's environment: ours could carry PG… variables that change it."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _spawn(
-    command: list[str], lock: int, log: Path, environment: dict[str, str], *, detached: bool
-) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            env=environment,
-            pass_fds=[lock],
-            process_group=None if detached else 0,
-        )
-    if detached:
-        child.wait()  # setsid leaves at once; the server goes on without us
-    return child
+        """Return the ends of what the server wrote at its start and of its newest log file."""
+        newest = max(self._layout.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
+        files = [path for path in (self._layout.startup_log, newest) if path is not None and path.exists()]
+        lines = [line for path in files for line in path.read_text(errors="replace").splitlines()[-8:]]
+        return f"its logs in {self._layout.root} end:\n" + "\n".join(lines)

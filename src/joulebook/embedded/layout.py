@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulebook.embedded.errors import EmbeddedError
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -17,6 +19,15 @@ class Layout:
     def below(cls, home: Path) -> Layout:
         """Return the layout for a JOULEBOOK_HOME; nothing is created."""
         return cls(home.resolve() / "db")
+
+    def create_root(self) -> None:
+        """Create the folder. Raises `EmbeddedError` with what the system said."""
+        try:
+            self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise EmbeddedError(
+                f"cannot create {self.root}: {exc.strerror}; name another folder in JOULEBOOK_HOME"
+            ) from exc
 
     @property
     def data(self) -> Path:
@@ -36,7 +47,17 @@ class Layout:
     @property
     def startup_log(self) -> Path:
         """What the server writes before its own log is open; begun anew at each start."""
-        return self.logs / "startup.log"
+        return self.root / "startup.log"
+
+    @property
+    def settings(self) -> Path:
+        """PostgreSQL's settings; beside the data, so that root writes nothing into another user's folder."""
+        return self.root / "postgresql.conf"
+
+    @property
+    def host_rules(self) -> Path:
+        """Who may connect from where."""
+        return self.root / "pg_hba.conf"
 
     @property
     def passwords(self) -> Path:

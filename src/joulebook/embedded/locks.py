@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from joulebook.embedded.errors import EmbeddedError
+
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path` for the block; wait for as long as another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -25,7 +27,7 @@ def try_lock(path: Path) -> int | None:
 
     The lock belongs to the open file: a child that inherits the descriptor keeps the lock until it ends.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -35,11 +37,24 @@ def try_lock(path: Path) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Say whether any process holds a lock on `path`."""
+    """Say whether any process holds an exclusive lock on `path`; those who only ask do not collide."""
     if not path.exists():
         return False
-    descriptor = try_lock(path)
-    if descriptor is None:
+    descriptor = _open(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    os.close(descriptor)
+    finally:
+        os.close(descriptor)
     return False
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise EmbeddedError(
+            f"cannot open {path}: {exc.strerror}; run Joulebook as the user to whom the folder belongs, "
+            "or name another one in JOULEBOOK_HOME or JOULEBOOK_CACHE"
+        ) from exc

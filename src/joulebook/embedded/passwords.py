@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from joulebook.embedded.errors import NotCreated
+from joulebook.embedded.errors import EmbeddedError, NotCreated
 
 ROLES = ("postgres", "joulebook_owner", "joulebook_writer", "joulebook_reader")
 
@@ -26,6 +26,10 @@ def ensure_passwords(folder: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(target)
+    # Data whose superuser's password was lost could not be reached any more: the names must last too.
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def read_password(folder: Path, role: str) -> str:
@@ -37,3 +41,7 @@ def read_password(folder: Path, role: str) -> str:
             f"there is no embedded database in {folder.parent} yet (no {folder / role}): "
             "run `joulebook db start` first, or name a server of your own in JOULEBOOK_TELEMETRY_URL"
         ) from None
+    except PermissionError as exc:
+        raise EmbeddedError(
+            f"cannot read {folder / role}: run Joulebook as the user to whom {folder.parent} belongs"
+        ) from exc

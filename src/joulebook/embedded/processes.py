@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 from joulebook.embedded.errors import EmbeddedError
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import is_held
 
-_STATUS_LINE = 7  # of postmaster.pid: "starting", "ready", "stopping", …
-_PORT_LINE = 3
+_PORT_LINE, _STATUS_LINE = 3, 7  # of postmaster.pid; the status is "starting", "ready", "stopping" …
 
 
 def is_alive(layout: Layout) -> bool:
@@ -26,44 +23,60 @@ def find_postmaster(layout: Layout) -> int | None:
     """Return the process id of the server's postmaster; None when there is none.
 
     The number in `postmaster.pid` is believed only when that process was started for this data
-    folder: after an unclean stop the number may belong to a stranger.
+    folder: after an unclean stop the number may belong to a stranger. Raises `EmbeddedError` when
+    something else than Joulebook started a server on the folder.
     """
-    lines = _pid_file(layout)
-    if lines and lines[0].isdigit() and _serves(int(lines[0]), layout):
-        return int(lines[0])
-    return next((pid for pid in _all_processes() if _serves(pid, layout)), None)
+    noted = _noted_pid(layout)
+    found = noted if noted is not None and _serves(noted, layout) else None
+    if found is None:
+        found = next((pid for pid in _all_processes() if _serves(pid, layout)), None)
+    if found is not None and not is_alive(layout) and _serves(found, layout):
+        raise EmbeddedError(
+            f"process {found} is a PostgreSQL that works on {layout.data} and was not started by Joulebook: "
+            "stop it the way it was started"
+        )
+    return found
 
 
 def is_ready(layout: Layout) -> bool:
     """Say whether the server's own note tells that it accepts connections."""
-    lines = _pid_file(layout)
-    return len(lines) > _STATUS_LINE and lines[_STATUS_LINE] == "ready"
+    return _note(layout)[_STATUS_LINE : _STATUS_LINE + 1] == ["ready"]
+
+
+def is_stopping(layout: Layout) -> bool:
+    """Say whether the server's own note tells that it is about to end."""
+    return _note(layout)[_STATUS_LINE : _STATUS_LINE + 1] == ["stopping"]
 
 
 def running_port(layout: Layout) -> int | None:
     """Return the port number of the running server, which also names its socket; None when it is down."""
-    lines = _pid_file(layout)
-    if len(lines) <= _PORT_LINE or not lines[_PORT_LINE].isdigit() or not is_alive(layout):
-        return None
-    return int(lines[_PORT_LINE])
+    port = "".join(_note(layout)[_PORT_LINE : _PORT_LINE + 1])
+    return int(port) if port.isdigit() and is_alive(layout) else None
 
 
-def forget_stranger(layout: Layout) -> None:
-    """Remove a `postmaster.pid` whose number now belongs to a process that is not this server.
+def clear_remains(layout: Layout, sockets: Path) -> None:
+    """Remove the notes of a dead server where their process number now belongs to a stranger.
 
     To be called with the server's lock in hand, when no process of it can be alive. PostgreSQL itself
-    removes the file when there is no process of that number, and refuses to start when there is one.
+    removes notes whose process is gone, and refuses to start when there is a process of that number.
     """
-    lines = _pid_file(layout)
-    if lines and lines[0].isdigit() and not _serves(int(lines[0]), layout):
+    noted = _noted_pid(layout)
+    if noted is not None and Path(f"/proc/{noted}").exists():
+        if _may_serve(noted, layout):
+            raise EmbeddedError(
+                f"process {noted} may be a PostgreSQL that works on {layout.data}: stop it; or, if it has "
+                f"nothing to do with that folder, remove {layout.data / 'postmaster.pid'}"
+            )
         (layout.data / "postmaster.pid").unlink(missing_ok=True)
+    for stale in sockets.glob(".s.PGSQL.*"):
+        stale.unlink(missing_ok=True)
 
 
 def end_leftovers(layout: Layout, *, grace: float) -> None:
     """Wait `grace` seconds for backends without a postmaster to end of themselves, then kill them."""
     deadline = time.monotonic() + grace
     while is_alive(layout) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.02)
     for _ in range(100):
         if not is_alive(layout):
             return
@@ -79,8 +92,8 @@ def end_leftovers(layout: Layout, *, grace: float) -> None:
 def stop_postmaster(layout: Layout, *, patience: float) -> None:
     """Stop the server and return when no process of it is left.
 
-    First fast (clients are disconnected), after `patience` seconds without the final checkpoint, then by
-    force.
+    First fast (clients are disconnected), after `patience` seconds without the final checkpoint, then
+    by force.
     """
     for number, seconds in ((signal.SIGINT, patience), (signal.SIGQUIT, 10.0)):
         pid = find_postmaster(layout)
@@ -97,14 +110,33 @@ def stop_postmaster(layout: Layout, *, patience: float) -> None:
 
 def server_processes(layout: Layout) -> list[int]:
     """Return the process ids of the postmaster and all its children, whether or not it still lives."""
-    title = f"postgres: {layout.cluster_name}".encode()
+    title = _title(layout)
     return [pid for pid in _all_processes() if _command(pid)[0].startswith(title) or _serves(pid, layout)]
 
 
+def _title(layout: Layout) -> bytes:
+    return f"postgres: {layout.cluster_name}:".encode()
+
+
 def _serves(pid: int, layout: Layout) -> bool:
+    """Say whether a process is a postmaster of the folder, or is about to become one."""
     words = _command(pid)
     data = os.fsencode(layout.data)
-    return any(pair == (b"-D", data) for pair in pairwise(words))
+    return any(
+        program.endswith(b"/postgres") and (option, folder) == (b"-D", data)
+        for program, option, folder in zip(words, words[1:], words[2:], strict=False)
+    )
+
+
+def _may_serve(pid: int, layout: Layout) -> bool:
+    """Say whether a process may be a server on the folder: a PostgreSQL that does not name another one."""
+    words = _command(pid)
+    if words[0].startswith(b"postgres: joulebook_"):
+        return words[0].startswith(_title(layout))
+    if words[0].rpartition(b"/")[2].split(b":")[0] not in {b"postgres", b"postmaster"}:
+        return False
+    folder = words[words.index(b"-D") + 1] if b"-D" in words[:-1] else b""
+    return not folder.startswith(b"/") or Path(os.fsdecode(folder)).resolve() == layout.data
 
 
 def _command(pid: int) -> list[bytes]:
@@ -114,23 +146,29 @@ def _command(pid: int) -> list[bytes]:
         return [b""]
 
 
-def _all_processes() -> Iterator[int]:
-    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208 - names suffice
+def _all_processes() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - names suffice
 
 
-def _pid_file(layout: Layout) -> list[str]:
+def _note(layout: Layout) -> list[str]:
+    """Return the lines of `postmaster.pid`; none when there is no such file."""
     try:
         return [line.strip() for line in (layout.data / "postmaster.pid").read_text().splitlines()]
     except (OSError, UnicodeDecodeError):
         return []
 
 
+def _noted_pid(layout: Layout) -> int | None:
+    first = "".join(_note(layout)[:1])
+    return int(first) if first.isdigit() else None
+
+
 def _send(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        pass
-    except PermissionError:
+        return
+    except PermissionError as exc:
         raise EmbeddedError(
             f"process {pid} of the database belongs to another user: stop it as that user"
-        ) from None
+        ) from exc

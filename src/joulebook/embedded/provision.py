@@ -48,7 +48,9 @@ def provision(cache: Path) -> Path:
     """
     _check_machine()
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        if not cache.exists():
+            cache.mkdir(parents=True)
+            cache.chmod(0o755)  # whatever the umask: the database may run as another user
     except OSError as exc:
         raise UnableToFindBinaries(
             f"cannot create {cache}: {exc.strerror}; name another folder in JOULEBOOK_CACHE"
@@ -79,7 +81,7 @@ class _Provisioning:
 
     def run(self) -> Path:
         shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir(mode=0o755)
+        self.work.mkdir(mode=0o700)
         try:
             return self._run()
         finally:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from joulebook.embedded.layout import Layout
 
 _MIB = 1024 * 1024
+_CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 _HOST_RULES = """\
 # Written by Joulebook at each start. Every connection needs its role's password.
@@ -20,22 +26,23 @@ host all all ::1/128 scram-sha-256
 def write_settings(
     layout: Layout, *, sockets: Path, port: int, loopback: bool, memory: int | None = None
 ) -> None:
-    """Write `postgresql.conf` and `pg_hba.conf` into the data folder.
+    """Write the server's `postgresql.conf` and `pg_hba.conf`.
 
     `memory` is the machine's, in bytes (default: measured). The user's own `postgresql.local.conf`
-    in the database's folder is read after these settings.
+    beside them is read last and wins.
     """
     memory = machine_memory() if memory is None else memory
     settings = _settings(layout, sockets=sockets, port=port, loopback=loopback, memory=memory)
-    lines = ["# Written by Joulebook at each start; own settings belong into ../postgresql.local.conf."]
+    lines = ["# Written by Joulebook at each start; own settings belong into postgresql.local.conf."]
     lines += [f"{name} = {_quoted(value)}" for name, value in settings.items()]
     lines.append(f"include_if_exists = {_quoted(str(layout.own_settings))}")
-    _replace(layout.data / "postgresql.conf", "\n".join(lines) + "\n")
-    _replace(layout.data / "pg_hba.conf", _HOST_RULES)
+    _replace(layout.settings, "\n".join(lines) + "\n")
+    _replace(layout.host_rules, _HOST_RULES)
 
 
 def _settings(layout: Layout, *, sockets: Path, port: int, loopback: bool, memory: int) -> dict[str, str]:
     return {
+        "hba_file": str(layout.host_rules),
         "cluster_name": layout.cluster_name,
         "listen_addresses": "127.0.0.1" if loopback else "",
         "port": str(port),
@@ -76,14 +83,13 @@ def _settings(layout: Layout, *, sockets: Path, port: int, loopback: bool, memor
     }
 
 
-def machine_memory(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+def machine_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
     """Return the bytes of memory that this process may use: the machine's, or its container's if fewer."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = limit_file.read_text().strip()
-    except OSError:
-        return memory
-    return min(memory, int(limit)) if limit.isdigit() else memory
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in limits:
+        with suppress(OSError, ValueError):  # "max" where there is none
+            found.append(int(limit.read_text()))
+    return min(found)
 
 
 def _megabytes(size: int, *, low: int, high: int) -> str:
@@ -110,6 +116,5 @@ def _listed(path: Path) -> str:
 def _replace(target: Path, text: str) -> None:
     unfinished = target.with_name(target.name + ".new")
     unfinished.write_text(text)
-    os.chown(unfinished, target.parent.stat().st_uid, target.parent.stat().st_gid)
-    unfinished.chmod(0o600)
+    unfinished.chmod(0o644)  # the server may run as another user, and there is nothing secret in it
     unfinished.rename(target)

@@ -1,0 +1,112 @@
+"""Prepares everything that the server needs and starts its process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from joulebook.config import Config
+from joulebook.embedded.account import Account, command_prefix, database_account, system_tool
+from joulebook.embedded.binaries import Binaries, ensure_binaries
+from joulebook.embedded.bootstrap import ensure_cluster
+from joulebook.embedded.errors import UnableToStart
+from joulebook.embedded.layout import Layout
+from joulebook.embedded.locks import try_lock
+from joulebook.embedded.processes import clear_remains, end_leftovers, find_postmaster, is_stopping
+from joulebook.embedded.settings import write_settings
+from joulebook.embedded.sockets import prepare_socket_folder
+
+DEFAULT_PORT = 5432  # names the Unix socket when no loopback port is asked for
+
+
+def launch(
+    config: Config, layout: Layout, settings: Mapping[str, str], *, detached: bool
+) -> subprocess.Popen[bytes]:
+    """Start the server and return at once; the caller holds the operation lock and knows that none runs.
+
+    Detached, the server belongs to nobody and the returned process has ended already. Otherwise it is
+    our child, in a process group of its own, and stops when the calling thread ends.
+    """
+    account = database_account(layout.data)
+    binaries = ensure_binaries(config)
+    environment = _environment()
+    ensure_cluster(layout, binaries, account, environment)
+    sockets = prepare_socket_folder(layout, account)
+    port = config.db_port
+    write_settings(layout, sockets=sockets, port=port or DEFAULT_PORT, loopback=port is not None)
+    lock = _claim(layout)
+    try:
+        clear_remains(layout, sockets)
+        command = _command(layout, binaries, account, sockets, settings, detached=detached)
+        return _spawn(command, lock, layout.startup_log, environment, detached=detached)
+    finally:
+        os.close(lock)
+
+
+def postmaster_to_keep(layout: Layout, *, patience: float = 0.0) -> int | None:
+    """Return the process id of a server that goes on running; None when there is none any more.
+
+    One that is stopping is waited for, and one that may be about to stop for `patience` seconds: the
+    server of a supervisor that was just killed takes a moment to notice.
+    """
+    deadline = time.monotonic() + patience
+    while (pid := find_postmaster(layout)) is not None:
+        if not is_stopping(layout) and time.monotonic() >= deadline:
+            return pid
+        time.sleep(0.02)
+    return None
+
+
+def _claim(layout: Layout) -> int:
+    """Take the lock that says that the server lives; end first what a dead postmaster left behind."""
+    for _ in range(3):
+        lock = try_lock(layout.server_lock)
+        if lock is not None:
+            return lock
+        end_leftovers(layout, grace=5.0)
+    raise UnableToStart(f"another process keeps taking {layout.server_lock}: try again")
+
+
+def _command(
+    layout: Layout,
+    binaries: Binaries,
+    account: Account,
+    sockets: Path,
+    settings: Mapping[str, str],
+    *,
+    detached: bool,
+) -> list[str]:
+    folders = [layout.data, layout.logs, sockets, binaries.folder]
+    words = [system_tool("setsid"), "--fork"] if detached else []
+    words += command_prefix(account, folders=folders, parent_death_signal=None if detached else "INT")
+    words += [binaries.program("postgres"), "-D", str(layout.data)]
+    for name, value in {"config_file": str(layout.settings), **settings}.items():
+        words += ["-c", f"{name}={value}"]
+    return words
+
+
+def _environment() -> dict[str, str]:
+    """Return the server's environment: ours could carry PG… variables that change it."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _spawn(
+    command: list[str], lock: int, log: Path, environment: dict[str, str], *, detached: bool
+) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env=environment,
+            pass_fds=[lock],
+            process_group=None if detached else 0,
+        )
+    if detached:
+        child.wait()  # setsid leaves at once; the server goes on without us
+    return child
