@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 
 class ConfigError(Exception):
@@ -28,7 +29,9 @@ class Variable:
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("JOULEBOOK_HOME", "./var", "folder for everything that Joulebook keeps on this machine"),
-    Variable("JOULEBOOK_CACHE", "", "folder for downloaded database binaries; empty: the user's cache folder"),
+    Variable(
+        "JOULEBOOK_CACHE", "", "folder for downloaded database binaries; empty: the user's cache folder"
+    ),
     Variable("JOULEBOOK_WEB_HOST", "127.0.0.1", "address on which the web pages and the history API listen"),
     Variable("JOULEBOOK_WEB_PORT", "8000", "port of the web pages and the history API"),
     Variable("JOULEBOOK_INGEST_HOST", "127.0.0.1", "address on which ingest listens"),
@@ -50,7 +53,9 @@ VARIABLES: tuple[Variable, ...] = (
         "",
         "readings, role reader: postgresql://…; empty: Joulebook runs a TimescaleDB of its own",
     ),
-    Variable("JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"),
+    Variable(
+        "JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"
+    ),
     Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
     Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
     Variable(
@@ -60,8 +65,12 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("JOULEBOOK_INGEST_MAX_BYTES", "16777216", "largest request body, after inflating, in bytes"),
     Variable("JOULEBOOK_INGEST_MAX_READINGS", "100000", "most readings in one request"),
-    Variable("JOULEBOOK_INGEST_QUEUE_READINGS", "500000", "readings that may wait for their commit before 503"),
-    Variable("JOULEBOOK_INGEST_OLDEST", "2000-01-01", "readings from the live side before this day are refused"),
+    Variable(
+        "JOULEBOOK_INGEST_QUEUE_READINGS", "500000", "readings that may wait for their commit before 503"
+    ),
+    Variable(
+        "JOULEBOOK_INGEST_OLDEST", "2000-01-01", "readings from the live side before this day are refused"
+    ),
     Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
 )
 
@@ -131,7 +140,7 @@ class Config:
             allowed_hosts=tuple(h.strip() for h in text("JOULEBOOK_ALLOWED_HOSTS").split(",") if h.strip()),
             secure=whole("JOULEBOOK_SECURE", low=0, high=1) == 1,
             secret_key=text("JOULEBOOK_SECRET_KEY") or None,
-            database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite:///{home / 'joulebook.sqlite3'}",
+            database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
             telemetry_url=text("JOULEBOOK_TELEMETRY_URL") or None,
             telemetry_writer_url=text("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
             telemetry_owner_url=text("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
@@ -143,6 +152,12 @@ class Config:
             ingest_oldest=text("JOULEBOOK_INGEST_OLDEST"),
             device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
         )
+
+
+def sqlite_path(database_url: str) -> Path | None:
+    """Return the file of `sqlite:///path`, or None where the address is another kind of database."""
+    parts = urlsplit(database_url)
+    return Path("/" + unquote(parts.path).lstrip("/")) if parts.scheme == "sqlite" else None
 
 
 def _default_cache() -> str:

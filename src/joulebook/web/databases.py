@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from joulebook.config import Config, ConfigError
-from joulebook.embedded import telemetry_url
+from joulebook.config import Config, ConfigError, sqlite_path
+from joulebook.embedded import NotCreated, telemetry_url
 
 DatabaseSettings = dict[str, Any]
 
@@ -22,30 +21,42 @@ def database_from_url(url: str) -> DatabaseSettings:
 
     Raises `ConfigError` for anything else.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
+    file = sqlite_path(url)
+    if file is not None:
         return {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": unquote(parts.path),
+            "NAME": str(file),
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
             },
         }
-    if parts.scheme in {"postgresql", "postgres"}:
+    scheme = url.partition(":")[0]
+    if scheme in {"postgresql", "postgres"}:
         return _postgresql(url)
     raise ConfigError(
-        f"database address {parts.scheme}://… is not understood; use sqlite:///path or postgresql://…"
+        f"database address {scheme}://… is not understood; use sqlite:///path or postgresql://…"
     )
 
 
 def telemetry_databases(config: Config) -> dict[str, DatabaseSettings]:
     """Return TimescaleDB's settings for the reader, and for the owner where the environment names it."""
-    databases = {READER: _postgresql(telemetry_url(config, "reader"))}
+    databases = {READER: _postgresql(_reader_url(config))}
     if config.telemetry_owner_url is not None:
         databases[OWNER] = _postgresql(config.telemetry_owner_url)
     return databases
+
+
+def _reader_url(config: Config) -> str:
+    """Return the reader's address; before the database's first start, one where nobody answers.
+
+    Accounts and devices can be managed before there is a database of readings.
+    """
+    try:
+        return telemetry_url(config, "reader")
+    except NotCreated:
+        return make_conninfo(host=str(config.home / "db" / "not-created"), dbname="joulebook")
 
 
 def _postgresql(url: str) -> DatabaseSettings:
@@ -76,7 +87,7 @@ class TelemetryRouter:
 
     def allow_relation(self, obj1: Any, obj2: Any, **_hints: Any) -> bool | None:
         """Never relate objects across the two databases."""
-        return (obj1._meta.app_label == TELEMETRY_APP) == (obj2._meta.app_label == TELEMETRY_APP)
+        return bool((obj1._meta.app_label == TELEMETRY_APP) == (obj2._meta.app_label == TELEMETRY_APP))
 
     def allow_migrate(self, db: str, app_label: str, **_hints: Any) -> bool:
         """Migrate readings as their owner, everything else in `default`, and nothing as the reader."""

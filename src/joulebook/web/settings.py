@@ -7,9 +7,14 @@ in commands that migrate, never in the web process.
 
 from __future__ import annotations
 
+import django_stubs_ext
+
 from joulebook.config import Config
 from joulebook.web.databases import database_from_url, telemetry_databases
 from joulebook.web.secret_key import load_secret_key
+
+# Lets `ModelAdmin[Device]` and the like be written where they are executed.
+django_stubs_ext.monkeypatch()
 
 CONFIG = Config.from_environ()
 

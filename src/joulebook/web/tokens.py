@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from django.contrib import admin
 from django.db import models
+from django.http import HttpRequest
 from django.utils import timezone
 
 _SECRET_BYTES = 32
@@ -54,3 +56,23 @@ class Token(models.Model):
     def revoke(self, *, now: datetime) -> None:
         """Refuse this token from now on."""
         type(self)._default_manager.filter(pk=self.pk, revoked_at=None).update(revoked_at=now)
+
+
+class TokenAdmin(admin.ModelAdmin[Any]):
+    """Tokens are listed and revoked in the admin; their text is shown only where they are made."""
+
+    actions = ("revoke_selected",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """Say no: a token made here could not be shown."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
+        """Say no: there is nothing in a token to edit; the action revokes it."""
+        return False
+
+    @admin.action(description="Revoke the selected tokens", permissions=["delete"])
+    def revoke_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Refuse the selected tokens from now on."""
+        count = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
+        self.message_user(request, f"{count} token(s) revoked; devices notice within seconds.")

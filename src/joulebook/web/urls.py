@@ -5,6 +5,22 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import path
 
+from joulebook.web import probes
+from joulebook.web.accounts import views as accounts
+from joulebook.web.devices import views as devices
+from joulebook.web.history.api import api
+
+admin.site.site_header = admin.site.site_title = "Joulebook administration"
+
 urlpatterns = [
+    path("", devices.device_list, name="devices"),
+    path("devices/<str:device_id>/", devices.device_page, name="device"),
+    path("sign-in/", accounts.SignInView.as_view(), name="sign-in"),
+    path("sign-out/", accounts.SignOutView.as_view(), name="sign-out"),
+    path("profile/", accounts.profile, name="profile"),
+    path("profile/password/", accounts.PasswordView.as_view(), name="password"),
+    path("api/", api.urls),
     path("admin/", admin.site.urls),
+    path("livez", probes.livez, name="livez"),
+    path("readyz", probes.readyz, name="readyz"),
 ]

@@ -59,7 +59,9 @@ class DeviceShare(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("device", "user"), name="one_share_a_device_and_user"),)
+        constraints = (
+            models.UniqueConstraint(fields=("device", "user"), name="one_share_a_device_and_user"),
+        )
 
     def __str__(self) -> str:
         return f"{self.device} to {self.user}"

@@ -1,6 +1,7 @@
 """TimescaleDB's functions as Django expressions.
 
-    Reading.objects.filter(…).annotate(bucket=TimeBucket("5 minutes", "time")).values("bucket").annotate(Avg("value"))
+bucketed = Reading.objects.annotate(bucket=TimeBucket("5 minutes", "time"))
+bucketed.values("bucket").annotate(Avg("value"))
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class TimeBucket(Func):
         origin: datetime | None = None,
         **extra: Any,
     ) -> None:
-        step = Value(width, DurationField()) if isinstance(width, timedelta) else Cast(Value(width), _Interval())
+        step = (
+            Value(width, DurationField()) if isinstance(width, timedelta) else Cast(Value(width), _Interval())
+        )
         time = F(expression) if isinstance(expression, str) else expression
         named: list[Combinable] = []
         if time_zone is not None:
@@ -46,8 +49,8 @@ class TimeBucket(Func):
         super().__init__(step, time, *named, **extra)
 
 
-class _Interval(DurationField):
+class _Interval(DurationField[Any, Any]):
     """PostgreSQL's interval, spelt as text: Django's own parser knows neither weeks nor months."""
 
-    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: ARG002
         return value

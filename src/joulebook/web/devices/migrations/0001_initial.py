@@ -2,14 +2,14 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import joulebook.web.devices.models
-import joulebook.web.time_zones
 from django.conf import settings
 from django.db import migrations, models
 
+import joulebook.web.devices.models
+import joulebook.web.time_zones
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -18,59 +18,154 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Device',
+            name="Device",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('device_id', models.CharField(help_text='As it stands in addresses: letters, digits and . _ : - (cannot be changed later).', max_length=64, unique=True, validators=[joulebook.web.devices.models.validate_device_id], verbose_name='device id')),
-                ('name', models.CharField(blank=True, help_text='Shown to people; the id where empty.', max_length=150)),
-                ('time_zone', models.CharField(default='UTC', help_text="Where the device stands: its days begin at this zone's midnight.", max_length=64, validators=[joulebook.web.time_zones.validate_time_zone])),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='devices', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "device_id",
+                    models.CharField(
+                        help_text="As it stands in addresses: letters, digits and . _ : - (cannot be changed later).",
+                        max_length=64,
+                        unique=True,
+                        validators=[joulebook.web.devices.models.validate_device_id],
+                        verbose_name="device id",
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        blank=True, help_text="Shown to people; the id where empty.", max_length=150
+                    ),
+                ),
+                (
+                    "time_zone",
+                    models.CharField(
+                        default="UTC",
+                        help_text="Where the device stands: its days begin at this zone's midnight.",
+                        max_length=64,
+                        validators=[joulebook.web.time_zones.validate_time_zone],
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="devices",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('name', 'device_id'),
+                "ordering": ("name", "device_id"),
             },
         ),
         migrations.CreateModel(
-            name='DeviceToken',
+            name="DeviceToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('prefix', models.CharField(editable=False, max_length=16)),
-                ('token_hash', models.CharField(editable=False, max_length=64, unique=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='devices.device')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("prefix", models.CharField(editable=False, max_length=16)),
+                ("token_hash", models.CharField(editable=False, max_length=64, unique=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tokens",
+                        to="devices.device",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='DeviceShare',
+            name="DeviceShare",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='shares', to='devices.device')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='device_shares', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="shares",
+                        to="devices.device",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="device_shares",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('device', 'user'), name='one_share_a_device_and_user')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("device", "user"), name="one_share_a_device_and_user")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Metric',
+            name="Metric",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, validators=[joulebook.web.devices.models.validate_metric_name])),
-                ('display_name', models.CharField(blank=True, max_length=150)),
-                ('unit', models.CharField(blank=True, max_length=32)),
-                ('kind', models.CharField(choices=[('gauge', 'gauge: a level, such as power or temperature'), ('counter', 'counter: a register that only grows, such as energy'), ('state', 'state: on or off, or a code')], default='gauge', max_length=8)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='metrics', to='devices.device')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=200, validators=[joulebook.web.devices.models.validate_metric_name]
+                    ),
+                ),
+                ("display_name", models.CharField(blank=True, max_length=150)),
+                ("unit", models.CharField(blank=True, max_length=32)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("gauge", "gauge: a level, such as power or temperature"),
+                            ("counter", "counter: a register that only grows, such as energy"),
+                            ("state", "state: on or off, or a code"),
+                        ],
+                        default="gauge",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "device",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="metrics",
+                        to="devices.device",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('name',),
-                'constraints': [models.UniqueConstraint(fields=('device', 'name'), name='one_metric_a_name')],
+                "ordering": ("name",),
+                "constraints": [models.UniqueConstraint(fields=("device", "name"), name="one_metric_a_name")],
             },
         ),
     ]

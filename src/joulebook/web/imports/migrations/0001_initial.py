@@ -7,38 +7,68 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('devices', '0001_initial'),
+        ("devices", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Import',
+            name="Import",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('file_name', models.CharField(max_length=255)),
-                ('file_sha256', models.CharField(blank=True, max_length=64, verbose_name='SHA-256 of the file')),
-                ('profile', models.JSONField(default=dict)),
-                ('state', models.CharField(choices=[('running', 'Running'), ('done', 'Done'), ('failed', 'Failed')], default='running', max_length=8)),
-                ('problem', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('rows_read', models.BigIntegerField(default=0)),
-                ('rows_rejected', models.BigIntegerField(default=0)),
-                ('cells_stored', models.BigIntegerField(default=0)),
-                ('cells_duplicate', models.BigIntegerField(default=0)),
-                ('cells_conflict', models.BigIntegerField(default=0)),
-                ('cells_na', models.BigIntegerField(default=0, verbose_name='cells without a value')),
-                ('cells_malformed', models.BigIntegerField(default=0)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='imports', to='devices.device')),
-                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='imports', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("file_name", models.CharField(max_length=255)),
+                (
+                    "file_sha256",
+                    models.CharField(blank=True, max_length=64, verbose_name="SHA-256 of the file"),
+                ),
+                ("profile", models.JSONField(default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("running", "Running"), ("done", "Done"), ("failed", "Failed")],
+                        default="running",
+                        max_length=8,
+                    ),
+                ),
+                ("problem", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("rows_read", models.BigIntegerField(default=0)),
+                ("rows_rejected", models.BigIntegerField(default=0)),
+                ("cells_stored", models.BigIntegerField(default=0)),
+                ("cells_duplicate", models.BigIntegerField(default=0)),
+                ("cells_conflict", models.BigIntegerField(default=0)),
+                ("cells_na", models.BigIntegerField(default=0, verbose_name="cells without a value")),
+                ("cells_malformed", models.BigIntegerField(default=0)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="imports",
+                        to="devices.device",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="imports",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-created_at',),
+                "ordering": ("-created_at",),
             },
         ),
     ]

@@ -1,0 +1,5 @@
+"""Lets `python -m joulebook` do what `joulebook` does."""
+
+from joulebook.cli.main import main
+
+main()

@@ -1,0 +1,29 @@
+"""Opens the accounts database for a command, brought up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from joulebook.cli.django_setup import setup_django
+from joulebook.cli.output import plain_errors
+
+
+@contextmanager
+def accounts_database() -> Iterator[None]:
+    """Prepare Django and its default database, creating or migrating it where needed."""
+    with plain_errors():
+        setup_django()
+        migrate_accounts()
+        yield
+
+
+def migrate_accounts() -> None:
+    """Bring the accounts database up to date; quick when it is."""
+    from django.core.management import call_command
+    from django.db import connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connections["default"])
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", database="default", verbosity=0)

@@ -1,0 +1,76 @@
+"""`joulebook device`: devices and their tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.output import fail, result, say
+from joulebook.cli.user import find_user
+
+app = typer.Typer(no_args_is_help=True, help="Create devices, give them tokens, list them.")
+
+_DeviceId = Annotated[str, typer.Argument(metavar="ID", help="the device's id", show_default=False)]
+
+
+@app.command()
+def add(
+    device_id: _DeviceId,
+    *,
+    owner: Annotated[str, typer.Option(help="the user that owns it", show_default=False)],
+    name: Annotated[str, typer.Option(help="what people call it; the id where empty")] = "",
+    tz: Annotated[str, typer.Option(help="time zone where it stands, such as Europe/Berlin")] = "UTC",
+) -> None:
+    """Create a device and print its token, which is shown this once."""
+    with accounts_database():
+        from joulebook.web.devices.operations import (
+            UnableToCreateDevice,
+            create_device,
+            issue_device_token,
+        )
+
+        try:
+            device = create_device(device_id, owner=find_user(owner), name=name, time_zone=tz)
+        except UnableToCreateDevice as exc:
+            fail(str(exc))
+        result(issue_device_token(device))
+        say(f"device {device_id} created; this token writes for it and is not shown again")
+
+
+@app.command()
+def token(device_id: _DeviceId) -> None:
+    """Give a device a further token and print it, this once."""
+    with accounts_database():
+        from joulebook.web.devices.models import Device
+        from joulebook.web.devices.operations import issue_device_token
+
+        device = Device.objects.filter(device_id=device_id).first()
+        if device is None:
+            fail(
+                f"there is no device {device_id!r}; create it with: "
+                f"joulebook device add {device_id} --owner NAME"
+            )
+        result(issue_device_token(device))
+        say(f"this token writes for {device_id} and is not shown again")
+
+
+@app.command("list")
+def list_devices() -> None:
+    """List all devices."""
+    with accounts_database():
+        from joulebook.web.devices.models import Device
+
+        devices = Device.objects.select_related("owner").order_by("device_id")
+        if not devices:
+            say("no devices yet; create one with: joulebook device add ID --owner NAME")
+            return
+        table = Table("ID", "Name", "Owner", "Time zone", box=None, pad_edge=False)
+        for device in devices:
+            table.add_row(device.device_id, device.name, device.owner.get_username(), device.time_zone)
+        console = Console(markup=False, highlight=False)
+        # A pipe gets whole values, however long.
+        console.print(table, soft_wrap=not console.is_terminal, no_wrap=not console.is_terminal)

@@ -1,0 +1,63 @@
+"""`joulebook migrate|web|ingest|worker`: each process by itself, for systemd, Compose and the like."""
+
+from __future__ import annotations
+
+import sys
+
+from joulebook.cli.accounts_database import migrate_accounts
+from joulebook.cli.django_setup import setup_django
+from joulebook.cli.output import plain_errors, say
+from joulebook.config import Config
+
+
+def migrate() -> None:
+    """Bring both databases up to date: accounts as they are, readings as their owner."""
+    with plain_errors():
+        setup_django(owner=True)
+        from django.core.management import call_command
+        from django.db import connections
+
+        migrate_accounts()
+        call_command("migrate", database="telemetry_owner", verbosity=0)
+        # Every further process of this environment must not inherit an owner's open connection.
+        connections.close_all()
+        say("both databases are up to date")
+
+
+def web() -> None:
+    """Serve the pages and the history API until stopped."""
+    with plain_errors():
+        config = Config.from_environ()
+        from gunicorn.app.wsgiapp import run
+
+        sys.argv = [
+            "gunicorn",
+            f"--bind={config.web_host}:{config.web_port}",
+            "--worker-class=gthread",
+            "--workers=2",
+            "--threads=4",
+            "--keep-alive=75",
+            "--graceful-timeout=20",
+            "--name=joulebook-web",
+            "--no-control-socket",
+            "joulebook.web.wsgi:application",
+        ]
+        run(prog="joulebook web")
+
+
+def ingest() -> None:
+    """Take readings from devices until stopped."""
+    with plain_errors():
+        config = Config.from_environ()
+        from joulebook.ingest.server import serve
+
+        serve(config)
+
+
+def worker() -> None:
+    """Keep stored readings in shape until stopped."""
+    with plain_errors():
+        setup_django()
+        from joulebook.worker.loop import run
+
+        run()

@@ -1,0 +1,67 @@
+"""`joulebook user`: accounts and the tokens of their scripts."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.output import fail, result, say
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+app = typer.Typer(no_args_is_help=True, help="Create users and give their scripts tokens.")
+
+_Name = Annotated[str, typer.Argument(help="the user's name, as at sign-in", show_default=False)]
+
+
+@app.command()
+def add(
+    name: _Name,
+    *,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="read the password from standard input")
+    ] = False,
+    superuser: Annotated[bool, typer.Option("--superuser", help="may use the admin pages")] = False,
+) -> None:
+    """Create a user. The password comes from standard input, or is asked for."""
+    with accounts_database():
+        from joulebook.web.accounts.operations import UnableToCreateUser, create_user
+
+        password = _read_password(from_stdin=password_stdin)
+        try:
+            create_user(name, password, superuser=superuser)
+        except UnableToCreateUser as exc:
+            fail(str(exc))
+        say(f"user {name} created")
+
+
+@app.command()
+def token(name: _Name) -> None:
+    """Make a token with which the user's scripts read; it is printed once and not kept."""
+    with accounts_database():
+        from joulebook.web.accounts.operations import issue_user_token
+
+        result(issue_user_token(find_user(name)))
+        say(f"this token reads as {name}; it is not shown again")
+
+
+def find_user(name: str) -> User:
+    """Return the user of that name, or end the command with the remedy."""
+    from django.contrib.auth.models import User
+
+    user = User.objects.filter(username=name).first()
+    if user is None:
+        fail(f"there is no user {name!r}; create one with: joulebook user add {name}")
+    return user
+
+
+def _read_password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        fail("there is no terminal to ask for the password; pipe it in with --password-stdin")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))

@@ -1,0 +1,111 @@
+"""The ingest service: one ASGI application, its start and its orderly end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+
+from joulebook import __version__
+from joulebook.config import Config, ConfigError
+from joulebook.embedded import telemetry_url
+from joulebook.ingest.device_tokens import TokenDirectory
+from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.openapi import document_readings
+from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
+from joulebook.ingest.series_directory import SeriesDirectory
+from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.readings import to_microseconds
+
+DESCRIPTION = """
+Devices send readings here, and learn what became of each of them after it was committed.
+
+A client's rule: on 2xx discard what you sent; on 400 and 422 log and discard it; on 413 split it; on
+401 and 403 keep it and raise an alarm; on 429 and 5xx send the same again after `Retry-After` seconds.
+Sending again is always harmless.
+"""
+
+
+def create_app(config: Config | None = None) -> FastAPI:
+    """Return the application for a configuration (default: the environment's).
+
+    Raises `ConfigError` for settings that cannot be used.
+    """
+    settings = config or Config.from_environ()
+    limits = Limits(
+        most_bytes=settings.ingest_max_bytes,
+        most_readings=settings.ingest_max_readings,
+        oldest=_start_of_day(settings.ingest_oldest),
+    )
+    url = telemetry_url(settings, "writer")
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tokens = TokenDirectory(settings.database_url)
+        series = SeriesDirectory(url, device_metrics=settings.device_metrics)
+        committer = GroupCommitter(url, queue_readings=settings.ingest_queue_readings)
+        endpoint = ReadingsEndpoint(tokens=tokens, series=series, committer=committer, limits=limits)
+        app.state.series = series
+        app.router.routes.insert(0, Route("/api/readings", endpoint, methods=["POST"]))
+        yield
+        await committer.close()
+        series.close()
+        tokens.close()
+
+    app = FastAPI(
+        title="Joulebook ingest",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_probes(app)
+    _add_docs(app, settings)
+    document_readings(app)
+    return app
+
+
+def _add_probes(app: FastAPI) -> None:
+    @app.get("/livez", tags=["probes"], summary="Is the process alive?")
+    async def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["probes"], summary="Can it store readings now?")
+    async def readyz(request: Request) -> JSONResponse:
+        try:
+            await request.app.state.series.ping()
+        except DatabaseAway as exc:
+            return JSONResponse({"status": "unavailable", "message": str(exc)}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+
+def _add_docs(app: FastAPI, config: Config) -> None:
+    """Serve the API's documentation with scripts of our own, so that it works offline."""
+    assets = config.package / "ingest" / "assets"
+    app.mount("/docs/assets", StaticFiles(directory=assets, check_dir=False), name="docs-assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Joulebook ingest",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="data:,",
+        )
+
+
+def _start_of_day(text: str) -> int:
+    """Return the UTC midnight of an ISO date in microseconds since 1970."""
+    try:
+        return to_microseconds(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC))
+    except ValueError as exc:
+        raise ConfigError(f"JOULEBOOK_INGEST_OLDEST={text!r} is not a date such as 2000-01-01") from exc

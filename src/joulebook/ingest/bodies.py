@@ -1,0 +1,94 @@
+"""Reads a request's body under a cap, and inflates gzip and zstd under the same cap."""
+
+from __future__ import annotations
+
+import zlib
+
+import zstandard
+from starlette.types import Receive, Scope
+
+
+class BodyTooLarge(Exception):
+    """The body, as sent or after inflating, is larger than allowed."""
+
+
+class BodyUnreadable(Exception):
+    """The body's encoding is unknown or damaged."""
+
+
+class ClientGone(Exception):
+    """The client went away before its body was complete."""
+
+
+async def read_body(scope: Scope, receive: Receive, *, most_bytes: int) -> bytes:
+    """Return the whole body, inflated as its Content-Encoding says.
+
+    Raises `BodyTooLarge` as soon as more than `most_bytes` came or would come out, `BodyUnreadable`,
+    and `ClientGone`.
+    """
+    length = encoding = b""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-encoding":
+            encoding = value.strip().lower()
+    if length.isdigit() and int(length) > most_bytes:
+        raise BodyTooLarge(f"the body has {int(length)} bytes, at most {most_bytes} are taken")
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        body = await _read_rest(body, receive, most_bytes=most_bytes)
+    if encoding in {b"", b"identity"}:
+        return body
+    return inflate(body, encoding.decode("latin-1"), most_bytes=most_bytes)
+
+
+async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int) -> bytes:
+    parts, size, more = [start], len(start), True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > most_bytes:
+            raise BodyTooLarge(f"the body has more than {most_bytes} bytes")
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def inflate(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
+    """Return the body inflated. Raises `BodyTooLarge` and `BodyUnreadable`."""
+    try:
+        if encoding == "gzip":
+            inflated = _gunzip(body, most_bytes=most_bytes)
+        elif encoding == "zstd":
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+                body, read_across_frames=True
+            )
+            inflated = reader.read(most_bytes + 1)
+        else:
+            raise BodyUnreadable(f"Content-Encoding {encoding[:40]!r} is not understood; send gzip or zstd")
+    except (zlib.error, zstandard.ZstdError, EOFError) as exc:
+        raise BodyUnreadable(f"the {encoding} body is damaged: {exc}") from exc
+    if len(inflated) > most_bytes:
+        raise BodyTooLarge(f"the body inflates to more than {most_bytes} bytes")
+    return inflated
+
+
+def _gunzip(body: bytes, *, most_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size, rest = 0, body
+    while rest:
+        member = zlib.decompressobj(wbits=31)
+        parts.append(member.decompress(rest, most_bytes + 1 - size))
+        size += len(parts[-1])
+        if size > most_bytes:
+            break
+        if not member.eof:
+            raise EOFError("it ends too early")
+        rest = member.unused_data
+    return b"".join(parts)

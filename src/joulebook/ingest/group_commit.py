@@ -1,0 +1,140 @@
+"""Group commit: requests that wait at the same moment share one COPY and one commit.
+
+A thread owns the connection. While it copies and commits one batch, further requests gather; when it
+is done it takes all of them at once. So batches grow with the load by themselves, and a lone request
+waits for nobody. Nothing is acknowledged before its commit, and what waits is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
+from joulebook.telemetry.writer import Connection, connect, write_batch
+
+log = logging.getLogger(__name__)
+
+Outcomes = NDArray[np.int8]
+
+
+class QueueFull(TelemetryError):
+    """As many readings wait for their commit as may; the client must keep its data and try later."""
+
+
+@dataclass(frozen=True)
+class _Submission:
+    batch: Batch
+    done: asyncio.Future[Outcomes]
+
+
+class GroupCommitter:
+    """Stores submitted batches, many to a transaction, and tells each what became of its rows.
+
+    Start it inside the running event loop; `close` lets everything that waits finish first.
+    """
+
+    def __init__(self, url: str, *, queue_readings: int, flush_rows: int = 100_000) -> None:
+        """Prepare to write to `url`.
+
+        `queue_readings` bounds the readings that wait, `flush_rows` those of one COPY.
+        """
+        self._url = url
+        self._queue_readings = queue_readings
+        self._flush_rows = flush_rows
+        self._waiting: deque[_Submission] = deque()
+        self._waiting_readings = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._conn: Connection | None = None
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
+        self._thread.start()
+
+    async def submit(self, batch: Batch) -> Outcomes:
+        """Store a batch; return one `Outcome` a row after the commit.
+
+        Raises `QueueFull`, `DatabaseAway` (its fate is unknown, sending again is harmless) and
+        `BatchRefused`.
+        """
+        submission = _Submission(batch, self._loop.create_future())
+        with self._wake:
+            if self._closing:
+                raise DatabaseAway("ingest is shutting down")
+            if self._waiting and self._waiting_readings + len(batch) > self._queue_readings:
+                raise QueueFull(f"{self._waiting_readings} readings wait for the database already")
+            self._waiting.append(submission)
+            self._waiting_readings += len(batch)
+            self._wake.notify()
+        return await submission.done
+
+    async def close(self) -> None:
+        """Refuse new batches, finish those that wait, and close the connection."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        while group := self._next_group():
+            results = self._store(group)
+            self._loop.call_soon_threadsafe(_deliver, group, results)
+            with self._wake:
+                self._waiting_readings -= sum(len(submission.batch) for submission in group)
+        if self._conn is not None:
+            self._conn.close()
+
+    def _next_group(self) -> list[_Submission]:
+        """Wait for work and take as much of it as one COPY should carry; nothing when closed."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._waiting or self._closing)
+            group: list[_Submission] = []
+            rows = 0
+            while self._waiting and (not group or rows + len(self._waiting[0].batch) <= self._flush_rows):
+                group.append(self._waiting.popleft())
+                rows += len(group[-1].batch)
+            return group
+
+    def _store(self, group: list[_Submission]) -> list[Outcomes | Exception]:
+        try:
+            outcomes = self._write(Batch.concat(submission.batch for submission in group))
+        except BatchRefused as exc:
+            if len(group) == 1:
+                return [exc]
+            # One client's rows must not fail another's: each on its own.
+            return [result for submission in group for result in self._store([submission])]
+        except Exception as exc:
+            if not isinstance(exc, TelemetryError):
+                log.exception("a batch could not be stored")
+            self._disconnect()
+            return [exc] * len(group)
+        ends = np.cumsum([len(submission.batch) for submission in group])
+        return list(np.split(outcomes, ends[:-1]))
+
+    def _write(self, batch: Batch) -> Outcomes:
+        if self._conn is None or self._conn.closed:
+            self._conn = connect(self._url)
+        return write_batch(self._conn, batch)
+
+    def _disconnect(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+
+def _deliver(group: list[_Submission], results: list[Outcomes | Exception]) -> None:
+    """Answer the requests of a group, in the event loop."""
+    for submission, result in zip(group, results, strict=True):
+        if submission.done.done():
+            continue
+        if isinstance(result, Exception):
+            submission.done.set_exception(result)
+        else:
+            submission.done.set_result(result)

@@ -1,0 +1,106 @@
+"""What `POST /api/readings` takes and answers, for the API's documentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+_PACKET: dict[str, Any] = {
+    "type": "object",
+    "description": (
+        "Every field but `timestamp` and `device_id` is a metric. Objects nest: `battery.voltage`. "
+        "Numbers are readings, true and false are 1 and 0; strings, nulls and arrays are passed over "
+        "and named in `ignored`."
+    ),
+    "properties": {
+        "timestamp": {
+            "description": "RFC 3339 with offset, or a number with ?precision=; absent: the time of arrival",
+            "oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
+        },
+        "device_id": {"type": "string", "description": "the token's own device, or nothing"},
+    },
+    "additionalProperties": True,
+    "example": {"timestamp": "2026-11-21T09:30:00Z", "power": 1240.5, "battery": {"voltage": 53.2}},
+}
+_ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "accepted": {"type": "integer", "description": "readings that are new, and committed"},
+        "duplicate": {"type": "integer", "description": "readings that were there already, equal"},
+        "rejected": {
+            "type": "array",
+            "description": "readings refused for good, the first 100",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "index": {"type": "integer", "description": "position of the packet in the body"},
+                    "metric": {"type": ["string", "null"], "description": "null: the whole packet"},
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+        "rejected_total": {"type": "integer"},
+        "ignored": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "fields that are no numbers",
+        },
+    },
+}
+_PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
+}
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_OPERATION: dict[str, Any] = {
+    "tags": ["readings"],
+    "summary": "Store readings",
+    "operationId": "store_readings",
+    "security": [{"device token": []}],
+    "parameters": [
+        {
+            "name": "precision",
+            "in": "query",
+            "description": "unit of numbers in `timestamp`",
+            "schema": {"type": "string", "enum": ["s", "ms", "us", "ns"]},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "One packet, an array of packets, or one packet a line; gzip and zstd are inflated.",
+        "content": {
+            "application/json": {"schema": {"oneOf": [_PACKET, {"type": "array", "items": _PACKET}]}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    },
+    "responses": {
+        "200": _answer("every reading is stored, or was there already", _ANSWER),
+        "400": _answer("the body cannot be read; nothing was stored", _PROBLEM),
+        "401": _answer("no token, or none that is in force", _PROBLEM),
+        "413": _answer("too many bytes or readings; split the request", _PROBLEM),
+        "422": _answer("some readings were refused for good; all others are stored", _ANSWER),
+        "503": _answer("not acknowledged: send it again after `Retry-After` seconds", _PROBLEM),
+    },
+}
+
+
+def document_readings(app: FastAPI) -> None:
+    """Add the operation, which is no FastAPI route, to the application's OpenAPI document."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        document["paths"]["/api/readings"] = {"post": _OPERATION}
+        document.setdefault("components", {})["securitySchemes"] = {
+            "device token": {"type": "http", "scheme": "bearer"}
+        }
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

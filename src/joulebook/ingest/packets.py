@@ -1,0 +1,242 @@
+"""Packets: what devices send as JSON, taken apart into columns of readings.
+
+Nothing here touches a database or reads a clock: bytes and the time of arrival go in, columns and
+what is wrong with which packet come out. The format is described in docs/reference/ingest.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from joulebook.telemetry.readings import (
+    FUTURE_ALLOWANCE,
+    MICROSECONDS,
+    metric_name_problem,
+    to_microseconds,
+)
+
+PRECISIONS: dict[str, Callable[[float], int]] = {
+    "s": lambda number: round(number * MICROSECONDS),
+    "ms": lambda number: round(number * 1_000),
+    "us": round,
+    "ns": lambda number: int(number // 1_000),
+}
+"""How a number in `timestamp` becomes microseconds, by the request's `precision`."""
+
+_DECODER = msgspec.json.Decoder()
+
+
+class UnparsableBody(Exception):
+    """The body is not JSON; the message says where it stops being so."""
+
+
+class TooManyReadings(Exception):
+    """The body holds more readings than one request may."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One reading (or, without a metric, one packet) that was refused for good."""
+
+    index: int
+    metric: str | None
+    code: str
+    message: str
+
+
+@dataclass
+class Readings:
+    """What a body held: readings in columns, and what was refused or passed over.
+
+    `metric` indexes `names`; `packet` is the position in the body; `time` is microseconds since
+    1970 UTC. The four columns have the same length.
+    """
+
+    names: list[str] = field(default_factory=list)
+    metric: list[int] = field(default_factory=list)
+    time: list[int] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+    packet: list[int] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    ignored: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PacketRules:
+    """What holds for every packet of one request.
+
+    `device_id` is the token's device; `arrived_at` and `oldest` are microseconds since 1970 UTC;
+    `precision` is a key of `PRECISIONS`, or None where the request names none.
+    """
+
+    device_id: str
+    arrived_at: int
+    oldest: int
+    most_readings: int
+    precision: str | None = None
+
+
+def parse_packets(body: bytes, rules: PacketRules) -> Readings:
+    """Take apart a body: one packet, an array of packets, or one packet a line (NDJSON).
+
+    Raises `UnparsableBody` and `TooManyReadings`. A packet or reading that breaks a rule is listed
+    in `rejected`, and never costs its neighbours.
+    """
+    parser = _Parser(rules)
+    for index, packet in enumerate(_packets(body)):
+        parser.take(index, packet)
+        if len(parser.readings.time) > rules.most_readings:
+            raise TooManyReadings(f"more than {rules.most_readings} readings in one request")
+    return parser.readings
+
+
+def _packets(body: bytes) -> list[Any]:
+    """Decode a body into a list of packets."""
+    if not body.strip():
+        raise UnparsableBody("the body is empty; send one packet, an array of packets, or one packet a line")
+    try:
+        decoded = _DECODER.decode(body)
+    except RecursionError as exc:
+        raise UnparsableBody("the body nests too deeply") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        if b"\n" in body.strip():
+            return _lines(body)
+        raise UnparsableBody(f"the body is not JSON: {exc}") from exc
+    return decoded if isinstance(decoded, list) else [decoded]
+
+
+def _lines(body: bytes) -> list[Any]:
+    packets = []
+    for number, line in enumerate(body.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            packets.append(_DECODER.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise UnparsableBody(f"line {number} is not JSON: {exc}") from exc
+    return packets
+
+
+class _Parser:
+    """Gathers the columns of one body."""
+
+    def __init__(self, rules: PacketRules) -> None:
+        self.rules = rules
+        self.readings = Readings()
+        self.numbers: dict[str, int] = {}
+        self.newest = rules.arrived_at + FUTURE_ALLOWANCE
+
+    def take(self, index: int, packet: Any) -> None:
+        """Add one packet's readings, or say why not."""
+        if type(packet) is not dict:
+            self.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
+            return
+        device_id = packet.pop("device_id", None)
+        if device_id is not None and device_id != self.rules.device_id:
+            message = f"this token may not write for device {str(device_id)[:80]!r}"
+            self.reject(index, None, "device_not_allowed", message)
+            return
+        time = self.time_of(index, packet)
+        if time is not None:
+            self.take_fields(index, packet, time, prefix="")
+
+    def take_fields(self, index: int, fields: dict[str, Any], time: int, *, prefix: str) -> None:
+        """Add the fields of a packet, or of an object inside it under `prefix`."""
+        readings, numbers = self.readings, self.numbers
+        for name, value in fields.items():
+            metric = prefix + name if prefix else name
+            kind = type(value)
+            if kind is float or kind is int or kind is bool:
+                number = numbers.get(metric)
+                if number is None:
+                    number = self.number_of(index, metric)
+                    if number is None:
+                        continue
+                try:
+                    as_float = float(value)
+                except OverflowError:
+                    as_float = float("inf")
+                if not isfinite(as_float):
+                    message = f"{str(value)[:40]} is larger than a number can be here"
+                    self.reject(index, metric, "value_not_finite", message)
+                    continue
+                readings.metric.append(number)
+                readings.time.append(time)
+                readings.value.append(as_float)
+                readings.packet.append(index)
+            elif kind is dict:
+                self.take_fields(index, value, time, prefix=metric + ".")
+            else:
+                readings.ignored[metric] = None
+
+    def number_of(self, index: int, metric: str) -> int | None:
+        """Return the column number of a metric that is met for the first time, or reject its name."""
+        if problem := metric_name_problem(metric):
+            self.reject(index, metric[:200], "metric_name", problem)
+            return None
+        number = self.numbers[metric] = len(self.readings.names)
+        self.readings.names.append(metric)
+        return number
+
+    def time_of(self, index: int, packet: dict[str, Any]) -> int | None:
+        """Return when the packet was measured, or reject it."""
+        if "timestamp" not in packet:
+            # A microsecond apart, so that packets of one body do not take each other's place.
+            return self.rules.arrived_at + index
+        stamp = packet.pop("timestamp")
+        try:
+            time = self.microseconds(stamp)
+        except _BadTime as exc:
+            self.reject(index, None, exc.code, str(exc))
+            return None
+        if time > self.newest:
+            self.reject(index, None, "time_future", f"{stamp!r} is more than 10 minutes ahead of our clock")
+            return None
+        if time < self.rules.oldest:
+            self.reject(index, None, "time_past", f"{stamp!r} is older than readings may be here")
+            return None
+        return time
+
+    def microseconds(self, stamp: Any) -> int:
+        """Return a `timestamp` as microseconds since 1970 UTC. Raises `_BadTime`."""
+        if type(stamp) is str:
+            try:
+                instant = datetime.fromisoformat(stamp)
+            except ValueError:
+                raise _BadTime("time_invalid", f"{stamp[:80]!r} is not a time in RFC 3339") from None
+            if instant.tzinfo is None:
+                raise _BadTime("time_ambiguous", f"{stamp[:80]!r} has no offset; end it with Z or +hh:mm")
+            return to_microseconds(instant)
+        if type(stamp) is int or type(stamp) is float:
+            if self.rules.precision is None:
+                message = f"{stamp} could be seconds or milliseconds; name ?precision=s, ms, us or ns"
+                raise _BadTime("time_ambiguous", message)
+            try:
+                return PRECISIONS[self.rules.precision](stamp)
+            except OverflowError:
+                raise _BadTime("time_invalid", f"{stamp} is not a time") from None
+        raise _BadTime("time_invalid", f"a timestamp is text or a number, not {_kind(stamp)}")
+
+    def reject(self, index: int, metric: str | None, code: str, message: str) -> None:
+        """Note a packet or reading that is refused for good."""
+        self.readings.rejected.append(Rejected(index=index, metric=metric, code=code, message=message))
+
+
+class _BadTime(Exception):
+    """A timestamp that cannot be used, with the code for the answer."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _kind(value: Any) -> str:
+    """Return what JSON calls a value."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,46 @@
+"""Devices in the admin."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from joulebook.web.devices.models import Device, DeviceShare, DeviceToken, Metric
+from joulebook.web.tokens import TokenAdmin
+
+
+class ShareInline(admin.TabularInline[DeviceShare, Device]):
+    """With whom the device is shared."""
+
+    model = DeviceShare
+    extra = 0
+
+
+class MetricInline(admin.TabularInline[Metric, Device]):
+    """What the device's metrics mean."""
+
+    model = Metric
+    extra = 0
+
+
+@admin.register(Device)
+class DeviceAdmin(admin.ModelAdmin[Device]):
+    """A device, with whom it is shared and what its metrics mean."""
+
+    list_display = ("device_id", "name", "owner", "time_zone", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("device_id", "name", "owner__username")
+    inlines = (MetricInline, ShareInline)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:  # noqa: ARG002
+        """Keep the id of a device that exists: its readings are stored under it."""
+        return ("device_id", "created_at") if obj else ("created_at",)
+
+
+@admin.register(DeviceToken)
+class DeviceTokenAdmin(TokenAdmin):
+    """Tokens of devices: listed and revoked here, made by command."""
+
+    list_display = ("prefix", "device", "created_at", "last_used_at", "revoked_at")
+    list_select_related = ("device",)
+    search_fields = ("prefix", "device__device_id")

@@ -1,0 +1,151 @@
+"""`GET /api/history/<device>`: the gate first, then a few hundred points of any range."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError
+from ninja.security import HttpBearer, SessionAuth
+
+from joulebook import __version__
+from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.web.accounts.operations import user_of_token
+from joulebook.web.devices.models import Device, Metric
+from joulebook.web.devices.queries import find_visible_device
+from joulebook.web.history.openapi import HISTORY_OPERATION
+from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
+from joulebook.web.history.queries import Column, Points, earliest_time, read_points, series_of
+from joulebook.web.history.units import guess_unit
+
+# msgspec writes NaN, which stands for "no reading", as null.
+_encode = msgspec.json.Encoder().encode
+
+
+class UserTokenAuth(HttpBearer):
+    """`Authorization: Bearer <user token>`, for scripts."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> Any:
+        """Return the token's user, who is then the request's, or None."""
+        user = user_of_token(token)
+        if user is not None:
+            request.user = user
+        return user
+
+
+class SignedInAuth(SessionAuth):
+    """The session's cookie, for pages. Reading changes nothing, so it needs no CSRF token."""
+
+    def __init__(self) -> None:
+        super().__init__(csrf=False)
+
+
+api = NinjaAPI(
+    title="Joulebook history",
+    version=__version__,
+    description="Any range of a device's readings as a few hundred points.",
+    auth=[UserTokenAuth(), SignedInAuth()],
+    urls_namespace="api",
+)
+
+
+def problem(status: int, title: str, detail: str, **more: str) -> HttpResponse:
+    """Return an error as RFC 9457 problem details."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return HttpResponse(_encode(body), status=status, content_type="application/problem+json")
+
+
+@api.exception_handler(AuthenticationError)
+def _not_signed_in(request: HttpRequest, exc: AuthenticationError) -> HttpResponse:  # noqa: ARG001
+    response = problem(
+        401, "Unauthorized", "sign in, or send a token that is in force: Authorization: Bearer …"
+    )
+    response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@api.exception_handler(BadParameter)
+def _bad_parameter(request: HttpRequest, exc: BadParameter) -> HttpResponse:  # noqa: ARG001
+    return problem(400, "Bad parameter", str(exc), parameter=exc.parameter)
+
+
+@api.exception_handler(OperationalError)
+def _telemetry_away(request: HttpRequest, exc: OperationalError) -> HttpResponse:  # noqa: ARG001
+    response = problem(503, "Readings cannot be read now", "the database is away or too busy; try again soon")
+    response["Retry-After"] = "5"
+    return response
+
+
+@api.get(
+    "/history/{device_id}",
+    url_name="history",
+    summary="Read a device's history",
+    openapi_extra=HISTORY_OPERATION,
+)
+def history(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Return a range of readings in at most `max_points` points, one shared time axis for all metrics."""
+    device = find_visible_device(request.user, device_id)
+    if device is None:
+        # The same words for another's device as for none, and no statement has reached telemetry.
+        return problem(403, "Forbidden", "no device of yours has this id")
+    asked = read_parameters(request.GET, now=timezone.now(), default_zone=device.time_zone)
+    return HttpResponse(_encode(_answer(device, asked)), content_type="application/json")
+
+
+def _answer(device: Device, asked: HistoryRequest) -> dict[str, Any]:
+    series = series_of(device.device_id)
+    for metric in asked.metrics:
+        if metric not in series:
+            raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
+    wanted = {metric: series[metric] for metric in asked.metrics or series}
+    start = asked.start or earliest_time(list(wanted.values())) or asked.end
+    points = read_points(wanted, start, asked.end, asked.zone, max_points=asked.max_points)
+    meanings = {metric.name: metric for metric in device.metrics.all()}
+    return {
+        "device": device.device_id,
+        "start": start,
+        "end": asked.end,
+        "tz": asked.zone.key,
+        "resolution": points.resolution,
+        "source": points.source,
+        "points": len(points.time),
+        "time": _epoch_seconds(points),
+        "series": [
+            {
+                "metric": column.metric,
+                **_meaning(meanings.get(column.metric), column.metric),
+                **_values(column),
+            }
+            for column in points.columns
+        ],
+    }
+
+
+def _epoch_seconds(points: Points) -> list[float] | list[int]:
+    """Return the time axis in seconds since 1970: whole numbers where all of them are."""
+    seconds, rest = divmod(points.time, MICROSECONDS)
+    whole: list[int] = seconds.tolist()
+    return (points.time / MICROSECONDS).tolist() if rest.any() else whole
+
+
+def _meaning(metric: Metric | None, name: str) -> dict[str, str]:
+    if metric is None:
+        return {"unit": guess_unit(name), "kind": Metric.Kind.GAUGE.value}
+    return {"unit": metric.unit or guess_unit(name), "kind": metric.kind}
+
+
+def _values(column: Column) -> dict[str, Any]:
+    if len(column.value):
+        return {"value": column.value.tolist()}
+    if not len(column.count):
+        return {"value": []}
+    return {
+        "mean": column.mean.tolist(),
+        "min": column.min.tolist(),
+        "max": column.max.tolist(),
+        "count": column.count.tolist(),
+    }

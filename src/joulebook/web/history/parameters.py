@@ -1,0 +1,123 @@
+"""What a request for history asks for, read from its query and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.http import QueryDict
+
+from joulebook.web.time_zones import time_zone_names
+
+DEFAULT_MAX_POINTS = 750
+MOST_POINTS = 5000
+FEWEST_POINTS = 10
+DEFAULT_RANGE = "24h"
+ALL = "all"
+
+RANGES: Mapping[str, timedelta] = {
+    "10m": timedelta(minutes=10),
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+    "1y": timedelta(days=365),
+}
+"""Ranges by name, each ending now; `all` begins with the first reading."""
+
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+_KNOWN = ("metric", "start", "end", "range", "max_points", "tz", "format")
+
+
+class BadParameter(Exception):
+    """A parameter has a value that cannot be used; `parameter` is its name."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+@dataclass(frozen=True)
+class HistoryRequest:
+    """A checked request. `start` is None where it is to be the first reading's instant."""
+
+    metrics: Sequence[str]
+    start: datetime | None
+    end: datetime
+    zone: ZoneInfo
+    max_points: int
+
+
+def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> HistoryRequest:
+    """Return what the query asks for. Raises `BadParameter` that names the parameter and the remedy."""
+    for name in query:
+        if name not in _KNOWN:
+            raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; use {', '.join(_KNOWN)}")
+        if name != "metric" and len(query.getlist(name)) > 1:
+            raise BadParameter(name, f"{name} is given {len(query.getlist(name))} times; give it once")
+    if query.get("format", "json") != "json":
+        raise BadParameter("format", f"format {query['format'][:20]!r} is not json")
+    start, end = _window(query, now=now)
+    return HistoryRequest(
+        metrics=list(dict.fromkeys(query.getlist("metric"))),
+        start=start,
+        end=end,
+        zone=_zone(query.get("tz", default_zone)),
+        max_points=_max_points(query.get("max_points", str(DEFAULT_MAX_POINTS))),
+    )
+
+
+def _window(query: QueryDict, *, now: datetime) -> tuple[datetime | None, datetime]:
+    if "start" not in query and "end" not in query:
+        name = query.get("range", DEFAULT_RANGE)
+        if name == ALL:
+            return None, now
+        if name not in RANGES:
+            known = ", ".join([*RANGES, ALL])
+            raise BadParameter("range", f"range {name[:40]!r} is not one of {known}")
+        return now - RANGES[name], now
+    if "range" in query:
+        raise BadParameter("range", "range cannot be combined with start and end; give one or the other")
+    if "start" not in query:
+        raise BadParameter("start", "end is given without start; give both, or range")
+    start = _instant("start", query.get("start", ""))
+    end = _instant("end", query.get("end", "")) if "end" in query else now
+    if start >= end:
+        raise BadParameter("start", f"start {start.isoformat()} is not before the end {end.isoformat()}")
+    return start, end
+
+
+def _instant(name: str, text: str) -> datetime:
+    # In a query an unescaped plus arrives as a blank.
+    try:
+        instant = datetime.fromisoformat(text.replace(" ", "+") if "T" in text.upper() else text)
+    except ValueError:
+        raise BadParameter(name, f"{name} {text[:40]!r} is not a time such as 2026-11-21T09:30:00Z") from None
+    if instant.tzinfo is None:
+        raise BadParameter(name, f"{name} {text[:40]!r} has no offset; end it with Z or +hh:mm")
+    try:
+        instant = instant.astimezone(UTC)
+    except OverflowError:
+        instant = _LATEST + timedelta(days=1)
+    if not _EARLIEST <= instant <= _LATEST:
+        raise BadParameter(name, f"{name} {text[:40]!r} is outside the years 1970 to 2199")
+    return instant
+
+
+def _zone(name: str) -> ZoneInfo:
+    if name not in time_zone_names():
+        raise BadParameter("tz", f"tz {name[:40]!r} is not an IANA time zone such as Europe/Berlin")
+    return ZoneInfo(name)
+
+
+def _max_points(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise BadParameter("max_points", f"max_points {text[:40]!r} is not a whole number")
+    if not FEWEST_POINTS <= int(text) <= MOST_POINTS:
+        raise BadParameter("max_points", f"max_points {text} is not from {FEWEST_POINTS} to {MOST_POINTS}")
+    return int(text)

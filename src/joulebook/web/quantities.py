@@ -1,0 +1,70 @@
+"""How a number with its unit is written for people; `static/joulebook/quantity.js` writes the same."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_HALF_UP, Decimal
+
+NO_VALUE = "–"
+_NARROW_SPACE = "\u202f"
+_MINUS = "\u2212"
+_SCALED_UNITS = frozenset({"W", "Wh", "VA", "VAh", "var", "varh"})
+_PREFIXES = ("", "k", "M", "G", "T")
+_TINY = 0.00001
+_HUGE = 1e15
+
+
+def format_quantity(value: float | None, unit: str = "") -> str:
+    """Return `value` with sensible digits and its unit: 1.24 kW, 230.1 V, 50.02 Hz, 18 343 kWh.
+
+    Watts, watt hours and their kin take k, M, G, T; a unit that already carries a prefix is kept as
+    its owner chose it. None, NaN and infinities are a dash.
+    """
+    if value is None or not math.isfinite(value):
+        return NO_VALUE
+    number, prefix = abs(value), ""
+    if unit in _SCALED_UNITS:
+        number, prefix = _scale(number)
+    digits = _digits(number, unit)
+    sign = _MINUS if value < 0 and any(c in "123456789" for c in digits) else ""
+    full_unit = f"{prefix}{unit}"
+    return f"{sign}{digits}{_NARROW_SPACE}{full_unit}" if full_unit else f"{sign}{digits}"
+
+
+def _scale(number: float) -> tuple[float, str]:
+    """Return the number and the SI prefix that leave at most three digits before the point."""
+    step = 0
+    while number >= 999.5 and step < len(_PREFIXES) - 1:
+        number /= 1000
+        step += 1
+    return number, _PREFIXES[step]
+
+
+def _digits(number: float, unit: str) -> str:
+    if number == 0:
+        return "0"
+    if number < _TINY or number >= _HUGE:
+        mantissa, exponent = f"{number:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    whole, _, fraction = _rounded(number, _decimals(number, unit)).partition(".")
+    if len(whole) > 4:
+        whole = f"{int(whole):,}".replace(",", _NARROW_SPACE)
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def _decimals(number: float, unit: str) -> int:
+    """Return how many digits after the point tell something in this unit."""
+    if unit == "" and number == round(number):
+        return 0
+    if unit == "Hz" and number < 999.5:
+        return 2
+    if number >= 999.5 or (unit.removeprefix("k").removeprefix("M") in _SCALED_UNITS and number >= 99.95):
+        return 0
+    for limit, decimals in ((9.995, 1), (0.9995, 2), (0.01, 3)):
+        if number >= limit:
+            return decimals
+    return 5
+
+
+def _rounded(number: float, decimals: int) -> str:
+    return str(Decimal(number).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP))

@@ -1,0 +1,49 @@
+"""The worker's loop: runs each task when it is due, until told to stop. Django is set up by the caller."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from joulebook.worker.tasks import TASKS, Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Due:
+    task: Task
+    at: float
+
+
+def run(tasks: Sequence[Task] = TASKS) -> None:
+    """Run the tasks, each at its own interval, until SIGTERM or SIGINT.
+
+    A task that fails is logged and comes round again; it stops neither the others nor the worker.
+    """
+    stopping = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stopping.set())
+    log.info("worker started with %d task(s)", len(tasks))
+    run_until(stopping.is_set, stopping.wait, tasks)
+    log.info("worker stopped")
+
+
+def run_until(stopped: Callable[[], bool], wait: Callable[[float], object], tasks: Sequence[Task]) -> None:
+    """Run the tasks until `stopped`, passing the time between them with `wait`."""
+    schedule = [_Due(task, at=time.monotonic()) for task in tasks]
+    while not stopped():
+        due = min(schedule, key=lambda entry: entry.at)
+        pause = due.at - time.monotonic()
+        if pause > 0:
+            wait(pause)
+            continue
+        due.at = time.monotonic() + due.task.interval.total_seconds()
+        try:
+            due.task.run()
+        except Exception:
+            log.exception("task %s failed; it runs again in %s", due.task.name, due.task.interval)
