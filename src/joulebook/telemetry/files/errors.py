@@ -1,0 +1,19 @@
+"""What can keep a whole file from being imported; single bad rows and cells never do."""
+
+from joulebook.telemetry.errors import TelemetryError
+
+
+class FileError(TelemetryError):
+    """The root of the errors about a file as a whole; the message names the value and the remedy."""
+
+
+class UnreadableFile(FileError):
+    """The bytes of the file cannot be had: missing, empty, of an unknown kind, or damaged on the way."""
+
+
+class UnusableProfile(FileError):
+    """The import profile does not fit the file, or one of its settings has a value that cannot be used."""
+
+
+class UnclearFile(FileError):
+    """The file can be read in two ways, or in none that is known: a person has to say which."""

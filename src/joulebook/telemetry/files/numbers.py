@@ -1,0 +1,106 @@
+"""Cells of text to numbers: the number grammar of a file, what is NA, and what is neither."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.table import BLANKS
+
+DECIMAL_MARKS = (".", ",")
+THOUSANDS_MARKS = ("", ".", ",", "'", "’", " ", "\u00a0", "\u202f")
+
+NOT_A_NUMBER = "value_type"
+NOT_FINITE = "value_not_finite"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """One column's numbers, as long as the column; `value` is NaN in rows that have none.
+
+    `na` counts NA cells by what stands in them ("" for empty or missing). `malformed` are row indices,
+    and `malformed_text` and `malformed_code` what stands there and why it is no reading.
+    """
+
+    value: NDArray[np.float64]
+    na: dict[str, int]
+    malformed: NDArray[np.intp]
+    malformed_text: pl.Series
+    malformed_code: NDArray[np.str_]
+
+
+class NumberFormat:
+    """What a number looks like in a file: its decimal mark, its thousands mark, and its NA values.
+
+    A number is an optional sign, digits with an optional decimal mark, and an optional exponent. With a
+    thousands mark the digits before the decimal mark may stand in groups of three; any other grouping
+    is malformed, so that `1.234` and `1,5` are never confused without a word.
+    """
+
+    def __init__(self, *, decimal: str = ".", thousands: str = "", na_values: Sequence[str] = ()) -> None:
+        if decimal not in DECIMAL_MARKS:
+            raise UnusableProfile(f"decimal mark {decimal!r} is not known; use . or ,")
+        if thousands not in THOUSANDS_MARKS or thousands == decimal:
+            raise UnusableProfile(
+                f"thousands mark {thousands!r} cannot be used with decimal mark {decimal!r}; "
+                "use . or , (the other one), ' or a blank, or none"
+            )
+        self._decimal = decimal
+        self._thousands = thousands
+        self._is_plain = decimal == "." and not thousands
+        digits = r"[0-9]+"
+        if thousands:
+            digits = rf"(?:[0-9]{{1,3}}(?:{re.escape(thousands)}[0-9]{{3}})+|[0-9]+)"
+        point = re.escape(decimal)
+        self.pattern = rf"^[+-]?(?:{digits}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+        self._na_values = sorted({value.strip(BLANKS) for value in na_values} - {""})
+        matches = re.compile(self.pattern)
+        # These would pass for readings, so they have to be looked for in every cell.
+        self._na_numbers = [value for value in self._na_values if matches.search(value)]
+
+    def parse(self, cells: Sequence[pl.Series]) -> list[Numbers]:
+        """Return the numbers of String columns of one length."""
+        if not cells:
+            return []
+        frame = pl.DataFrame([column.alias(str(index)) for index, column in enumerate(cells)])
+        cast = frame.select(self._number(pl.col(name)) for name in frame.columns)
+        return [self._numbers(text, cast[text.name]) for text in frame.get_columns()]
+
+    def _number(self, text: pl.Expr) -> pl.Expr:
+        """Return the expression for the numbers; null or not finite where a cell needs a closer look."""
+        if self._is_plain:
+            number = text
+        else:
+            number = text.str.replace_all(self._thousands, "", literal=True) if self._thousands else text
+            number = number.str.replace(self._decimal, ".", literal=True)
+            number = pl.when(text.str.contains(self.pattern)).then(number)
+        value = number.cast(pl.Float64, strict=False)
+        if self._na_numbers:
+            value = pl.when(~text.is_in(self._na_numbers)).then(value)
+        return value
+
+    def _numbers(self, text: pl.Series, cast: pl.Series) -> Numbers:
+        value = cast.to_numpy(writable=True)
+        rest = np.flatnonzero(~np.isfinite(value))
+        na: dict[str, int] = {}
+        if len(rest):
+            value[rest] = np.nan
+            left = text[rest].str.strip_chars(BLANKS)
+            is_na = left.is_in(["", *self._na_values])
+            na = {str(key): int(count) for key, count in left.filter(is_na).value_counts().iter_rows()}
+            rest, left = rest[~is_na.to_numpy()], left.filter(~is_na)
+        if len(rest):
+            # Only now those with blanks around them: a fixed-width file is the exception.
+            again = left.to_frame("text").select(self._number(pl.col("text"))).to_series().to_numpy()
+            found = np.isfinite(again)
+            value[rest[found]] = again[found]
+            rest, left = rest[~found], left.filter(pl.Series(~found))
+        looks_right = left.str.contains(self.pattern).to_numpy() if len(rest) else np.empty(0, np.bool_)
+        code = np.where(looks_right, NOT_FINITE, NOT_A_NUMBER)
+        return Numbers(value, na, rest, left if len(rest) else text.clear(), code)

@@ -1,0 +1,254 @@
+"""Blocks of lines to tables of cells: polars splits ordinary lines, the standard library's csv the rest.
+
+Ordinary lines are valid UTF-8 without NUL, not too long, with balanced quotes and not too many cells.
+All others are taken one by one, so that whatever is wrong with them is found with its line number and
+never touches a neighbour.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from joulebook.telemetry.files.blocks import MAX_LINE_BYTES, Block, line_ends
+from joulebook.telemetry.files.quotes import lines_with_odd_quotes
+from joulebook.telemetry.files.table import BLANKS, Problem, Table, shown
+
+MAX_RECORD_LINES = 100
+"""A quoted cell that is still open after this many lines was not meant to be: its first line is rejected."""
+
+_BLANK_BYTES = b" \t\r"
+
+
+class RecordReader:
+    """Splits blocks of one file into cells; remembers a record that a block's end has cut in two."""
+
+    def __init__(self, *, delimiter: str, quote: str, width: int) -> None:
+        """Take the file's one-character `delimiter` and `quote` and its number of columns."""
+        self._delimiter = delimiter
+        self._quote = quote
+        self._width = width
+        self._schema = {f"c{index}": pl.String for index in range(width)}
+        # polars takes the number of columns from the first line it sees: it is shown one that has them all.
+        self._first_line = delimiter.join(["-"] * width).encode() + b"\n"
+        self._held: Block | None = None
+
+    def read(self, block: Block) -> Table:
+        """Return the rows that begin in `block`, but for a last one whose end is still to come."""
+        if self._held is not None:
+            block = Block(self._held.data + block.data, self._held.first_line, is_last=block.is_last)
+            self._held = None
+        lines = _Lines(block)
+        blank = lines.blank()
+        odd = self._find_odd_lines(lines) & ~blank
+        table = self._assemble(lines, odd, blank)
+        if table is None:
+            odd |= lines.count(ord(self._delimiter)) >= self._width
+            table = self._assemble(lines, odd, blank)
+        if table is None:
+            # Whatever else polars stumbled over: reading all lines one by one is slow, but right.
+            table = self._assemble(lines, ~blank, blank)
+        if table is None:
+            raise AssertionError("a block without ordinary lines cannot fail to be split")
+        return table
+
+    def _find_odd_lines(self, lines: _Lines) -> NDArray[np.bool_]:
+        odd: NDArray[np.bool_] = lines.length > MAX_LINE_BYTES
+        data = lines.data
+        if b"\0" in data:
+            odd |= lines.holding(0)
+        if not data.isascii():
+            odd |= lines.undecodable()
+        if self._quote.encode() in data:
+            odd |= lines_with_odd_quotes(data, lines.ends, quote=self._quote, delimiter=self._delimiter)
+        if lines.is_last and data and not data.endswith(b"\n"):
+            odd[-1] = True
+        return odd
+
+    def _assemble(self, lines: _Lines, odd: NDArray[np.bool_], blank: NDArray[np.bool_]) -> Table | None:
+        """Read odd lines one by one and the others at once; None where those turn out not to be ordinary."""
+        records = [*self._odd_records(lines, odd)]
+        blank = blank.copy()
+        held = records.pop() if records and records[-1].is_cut else None
+        chosen = ~blank
+        chosen[len(lines) if held is None else held.index :] = False
+        for record in records:
+            chosen[record.index : record.index + record.line_count] = False
+            blank[record.index : record.index + record.line_count] = False
+        plain = self._split(lines, chosen)
+        if plain is None:
+            return None
+        self._held = None if held is None else lines.rest(held.index)
+        rejected = [
+            Problem(lines.first_line + record.index, None, record.problem, shown(lines[record.index]))
+            for record in records
+            if record.problem is not None
+        ]
+        blank_lines = int(blank[: len(lines) if held is None else held.index].sum())
+        cells, line = self._merge(plain, lines.number(chosen), lines, records)
+        return Table(cells, line, rejected, blank_lines)
+
+    def _odd_records(self, lines: _Lines, odd: NDArray[np.bool_]) -> Iterator[_Record]:
+        behind = 0
+        for index in np.flatnonzero(odd).tolist():
+            if index < behind:
+                continue
+            record = _Record(lines, index, delimiter=self._delimiter, quote=self._quote, width=self._width)
+            yield record
+            if record.is_cut:
+                return
+            behind = index + record.line_count
+
+    def _merge(
+        self, cells: pl.DataFrame, line: NDArray[np.int64], lines: _Lines, records: list[_Record]
+    ) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+        """Put the rows of odd records between the ordinary ones, in the order of their lines."""
+        whole = [record for record in records if record.problem is None]
+        if not whole:
+            return cells, line
+        extra = pl.DataFrame([record.cells for record in whole], schema=self._schema, orient="row")
+        extra_line = np.array([lines.first_line + record.index for record in whole], np.int64)
+        line = np.concatenate([line, extra_line])
+        order = np.argsort(line, kind="stable")
+        return pl.concat([cells, extra])[order], line[order]
+
+    def _split(self, lines: _Lines, chosen: NDArray[np.bool_]) -> pl.DataFrame | None:
+        """Return the cells of the chosen lines, or None where polars would not say one row a line."""
+        data = lines.data if chosen.all() else lines.joined(chosen)
+        try:
+            frame = pl.read_csv(
+                self._first_line + data,
+                has_header=False,
+                schema=self._schema,
+                separator=self._delimiter,
+                quote_char=self._quote if self._quote.encode() in data else None,
+                empty_string_is_null=False,
+                missing_columns="insert",
+                glob=False,
+            )
+        except pl.exceptions.PolarsError:
+            return None
+        return frame[1:] if frame.height == int(chosen.sum()) + 1 else None
+
+
+class _Lines:
+    """The lines of a block, by index from 0."""
+
+    def __init__(self, block: Block) -> None:
+        self.data = block.data
+        self.first_line = block.first_line
+        self.is_last = block.is_last
+        self.ends = line_ends(block.data)
+        self.begins = np.concatenate([np.zeros(1, np.intp), self.ends[:-1]])[: len(self.ends)]
+        self.length = self.ends - self.begins
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> bytes:
+        """Return a line without its LF, CRLF."""
+        return (
+            self.data[int(self.begins[index]) : int(self.ends[index])].removesuffix(b"\n").removesuffix(b"\r")
+        )
+
+    def number(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the physical numbers of the chosen lines."""
+        return np.flatnonzero(chosen).astype(np.int64) + self.first_line
+
+    def count(self, byte: int) -> NDArray[np.intp]:
+        """Return for each line how often it holds a byte."""
+        at = np.flatnonzero(np.frombuffer(self.data, np.uint8) == byte)
+        return np.bincount(np.searchsorted(self.ends, at, side="right"), minlength=len(self))
+
+    def holding(self, byte: int) -> NDArray[np.bool_]:
+        """Return for each line whether it holds a byte."""
+        return self.count(byte) > 0
+
+    def undecodable(self) -> NDArray[np.bool_]:
+        """Return for each line whether it is not UTF-8."""
+        bad = np.zeros(len(self), np.bool_)
+        if not _is_utf8(self.data):
+            bad[:] = [not _is_utf8(self[index]) for index in range(len(self))]
+        return bad
+
+    def blank(self) -> NDArray[np.bool_]:
+        """Return for each line whether it holds nothing but blanks."""
+        text = np.frombuffer(self.data, np.uint8)
+        candidates = np.flatnonzero(np.isin(text[self.begins], (10, *_BLANK_BYTES)))
+        blank = np.zeros(len(self), np.bool_)
+        blank[candidates] = [not self[index].strip(_BLANK_BYTES) for index in candidates.tolist()]
+        return blank
+
+    def joined(self, chosen: NDArray[np.bool_]) -> bytes:
+        """Return the bytes of the chosen lines, one after the other."""
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], chosen, [False])).astype(np.int8)))
+        return b"".join(
+            self.data[int(self.begins[begin]) : int(self.ends[end - 1])]
+            for begin, end in edges.reshape(-1, 2).tolist()
+        )
+
+    def rest(self, index: int) -> Block:
+        """Return the block that begins with the line `index`."""
+        return Block(self.data[int(self.begins[index]) :], self.first_line + index)
+
+
+class _Record:
+    """One record read with care from the line `index` on: its cells, or what is wrong with its first line.
+
+    `line_count` lines belong to it. `is_cut` means that its end lies in the next block.
+    """
+
+    def __init__(self, lines: _Lines, index: int, *, delimiter: str, quote: str, width: int) -> None:
+        self.cells: list[str] = []
+        self.line_count = 1
+        self.is_cut = False
+        self._lines = lines
+        self.index = index
+        self._ran_out = False
+        self.problem = self._line_problem(index) or self._read(delimiter=delimiter, quote=quote, width=width)
+
+    def _line_problem(self, index: int) -> str | None:
+        line = self._lines[index]
+        if self._lines.length[index] > MAX_LINE_BYTES:
+            return "line_too_long"
+        if b"\0" in line:
+            return "nul_byte"
+        return None if _is_utf8(line) else "encoding"
+
+    def _read(self, *, delimiter: str, quote: str, width: int) -> str | None:
+        reader = csv.reader(self._texts(), delimiter=delimiter, quotechar=quote, strict=True)
+        try:
+            cells = next(reader)
+        except csv.Error:
+            self.is_cut = self._ran_out and not self._lines.is_last
+            return None if self.is_cut else "unsplittable"
+        self.line_count = reader.line_num
+        if any(cell.strip(BLANKS) for cell in cells[width:]):
+            return "too_many_cells"
+        is_whole = self._lines.data.endswith(b"\n") or self.index + self.line_count < len(self._lines)
+        if not is_whole and len(cells) < width:
+            return "line_cut_off"
+        self.cells = cells[:width] + [""] * (width - len(cells))
+        return None
+
+    def _texts(self) -> Iterator[str]:
+        """Yield the lines from the first on for as long as one record may go on."""
+        size = 0
+        for index in range(self.index, min(self.index + MAX_RECORD_LINES, len(self._lines))):
+            size += int(self._lines.length[index])
+            if size > MAX_LINE_BYTES or self._line_problem(index):
+                return
+            yield self._lines[index].decode() + "\n"
+        self._ran_out = self.index + MAX_RECORD_LINES > len(self._lines)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

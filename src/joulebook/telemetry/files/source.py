@@ -1,0 +1,113 @@
+"""The bytes of a file in chunks: opened, inflated where it is gzip, counted and hashed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from joulebook.telemetry.files.errors import UnreadableFile
+
+CHUNK_BYTES = 1 << 20
+"""Most bytes in one chunk, before and after inflating: what a small file can swell to is never held."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP = 16 + zlib.MAX_WBITS
+_UNREADABLE_KINDS = (
+    (b"PK\x03\x04", "a zip archive or a workbook", "unpack it, or save the sheet as CSV,"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save the sheet as CSV"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it"),
+    (b"BZh", "bzip2-compressed", "unpack it"),
+    (b"\xfd7zXZ\x00", "xz-compressed", "unpack it"),
+    (b"PAR1", "a Parquet file", "save it as CSV"),
+    (b"%PDF", "a PDF document", "ask its sender for CSV"),
+    (b"SQLite format 3\x00", "a SQLite database", "export the table as CSV"),
+)
+
+
+class FileSource:
+    """One file on disk, read from its beginning each time it is asked for its chunks.
+
+    `size` is in bytes as stored. While `chunks` runs, `bytes_read` grows up to `size`; once it has run
+    to the end, `sha256` is the hexadecimal digest of the stored bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Check that the file can be read; raises `UnreadableFile`."""
+        self.path = path
+        self.bytes_read = 0
+        self.sha256 = ""
+        try:
+            if path.is_dir():
+                raise UnreadableFile(f"{path} is a folder; name one file of it")
+            with path.open("rb") as file:
+                start = file.read(16)
+                self.size = path.stat().st_size
+        except FileNotFoundError as exc:
+            raise UnreadableFile(f"there is no file {path}; check the name and the folder") from exc
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+            raise UnreadableFile(f"{path} cannot be opened: {reason}") from exc
+        if not start:
+            raise UnreadableFile(f"{path} is empty; there is nothing to import")
+        for magic, kind, remedy in _UNREADABLE_KINDS:
+            if start.startswith(magic):
+                raise UnreadableFile(f"{path} is {kind}; {remedy} and import that (plain or gzip text)")
+        self.is_gzip = start.startswith(_GZIP_MAGIC)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content in chunks of at most `CHUNK_BYTES`, inflated where the file is gzip.
+
+        Raises `UnreadableFile` where the gzip stream is damaged or ends early, after everything that
+        could be inflated was yielded.
+        """
+        stored = self._stored_chunks()
+        return _inflate(stored, name=str(self.path)) if self.is_gzip else stored
+
+    def head(self, limit: int) -> bytes:
+        """Return the first `limit` bytes of the content, or all of it where it is shorter."""
+        parts: list[bytes] = []
+        size = 0
+        for chunk in FileSource(self.path).chunks():
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= limit:
+                break
+        return b"".join(parts)[:limit]
+
+    def _stored_chunks(self) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        self.bytes_read = 0
+        with self.path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+                self.bytes_read += len(chunk)
+                yield chunk
+        self.sha256 = digest.hexdigest()
+
+
+def _inflate(stored: Iterator[bytes], *, name: str) -> Iterator[bytes]:
+    """Inflate a gzip stream of one or more members; zeros may follow the last, as tapes pad."""
+    inflater: zlib._Decompress | None = zlib.decompressobj(_GZIP)
+    waiting = b""
+    try:
+        for chunk in stored:
+            waiting += chunk
+            while waiting:
+                if inflater is None:
+                    waiting = waiting.lstrip(b"\0")
+                    if not waiting:
+                        break
+                    inflater = zlib.decompressobj(_GZIP)
+                if inflated := inflater.decompress(waiting, CHUNK_BYTES):
+                    yield inflated
+                waiting = inflater.unconsumed_tail
+                if inflater.eof:
+                    waiting, inflater = inflater.unused_data, None
+    except zlib.error as exc:
+        raise UnreadableFile(
+            f"{name} is damaged: its gzip stream cannot be inflated further ({exc})"
+        ) from exc
+    if inflater is not None:
+        raise UnreadableFile(f"{name} is cut off: its gzip stream ends early; fetch the file again")

@@ -1,0 +1,49 @@
+"""What the steps of reading hand to each other: a table of cells as text, and what was refused on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+BLANKS = " \t\r\n\v\f\u00a0"
+"""What is stripped from the ends of a cell."""
+
+MAX_RAW_TEXT = 200
+"""Characters of a rejected line or cell that are kept for the report."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A rejected row (`column` is None) or cell: where it stands, why, and what stands there."""
+
+    line: int
+    column: str | None
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Data rows as text: one String column a column of the file (`c0`, `c1`, …), "" where a cell lacks.
+
+    `line` is the physical line on which each row begins. `rejected` are rows that could not be split
+    into cells; blank lines are neither.
+    """
+
+    cells: pl.DataFrame
+    line: NDArray[np.int64]
+    rejected: list[Problem]
+    blank_lines: int
+
+
+def shown(raw: bytes | str) -> str:
+    """Return a line or cell as it is shown in a report: short, one line, bad bytes as `\\xff`."""
+    if isinstance(raw, bytes):
+        raw = raw[: 4 * MAX_RAW_TEXT].decode("utf-8", "backslashreplace")
+    text = raw.strip(BLANKS)
+    if len(text) > MAX_RAW_TEXT:
+        text = text[: MAX_RAW_TEXT - 1] + "…"
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

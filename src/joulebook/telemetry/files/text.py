@@ -1,0 +1,92 @@
+"""Bytes in a file's encoding to UTF-8 bytes with LF between lines; what cannot be decoded stays visible."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+
+from joulebook.telemetry.files.errors import UnusableProfile
+
+_BOM = codecs.BOM_UTF8
+_PIECE = 1 << 20
+# Codecs that are for names and escapes, or that can yield halves of surrogate pairs.
+_REFUSED = {"undefined", "idna", "punycode", "utf-7", "unicode-escape", "raw-unicode-escape"}
+
+INVALID = b"\xff"
+"""Stands in the UTF-8 stream for bytes that the encoding does not know; never valid UTF-8 itself."""
+
+
+def _mark_invalid(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError):
+        return "\udcff", error.end
+    raise error
+
+
+codecs.register_error("joulebook-invalid", _mark_invalid)
+
+
+def utf8_chunks(chunks: Iterable[bytes], *, encoding: str) -> Iterator[bytes]:
+    """Yield the text of `chunks` as UTF-8 without its byte-order mark.
+
+    UTF-8 itself passes unchecked: whoever splits it into lines finds a bad byte together with its line.
+    In other encodings an undecodable byte becomes `INVALID`. Raises `UnusableProfile` for a name that is
+    no text encoding.
+    """
+    name = codec_name(encoding)
+    return _without_bom(chunks) if name == "utf-8" else _recoded(chunks, name)
+
+
+def codec_name(encoding: str) -> str:
+    """Return Python's own name of a text encoding; raises `UnusableProfile` where it is none."""
+    try:
+        name = codecs.lookup(encoding).name.removesuffix("-sig")
+        codecs.getincrementaldecoder(name)
+        is_text = name not in _REFUSED and isinstance(b"1".decode(name, "replace"), str)
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        is_text = False
+    if not is_text:
+        raise UnusableProfile(f"{encoding!r} is not a text encoding; try utf-8, cp1252, latin-1 or utf-16")
+    return name
+
+
+def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    start = b""
+    waiting = True
+    for chunk in chunks:
+        if not waiting:
+            yield chunk
+            continue
+        start += chunk
+        if len(start) >= len(_BOM):
+            waiting = False
+            yield start.removeprefix(_BOM)
+    if waiting and start:
+        yield start
+
+
+def _recoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    plain = _extends_ascii(encoding)
+    decoder = codecs.getincrementaldecoder(encoding)("joulebook-invalid")
+    at_start = True
+    for chunk in chunks:
+        if plain and chunk.isascii():
+            at_start = False
+            yield chunk
+            continue
+        for begin in range(0, len(chunk), _PIECE):
+            text = decoder.decode(chunk[begin : begin + _PIECE])
+            if at_start and text:
+                text, at_start = text.removeprefix("\ufeff"), False
+            yield _encoded(text)
+    if rest := decoder.decode(b"", final=True):
+        yield _encoded(rest)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _extends_ascii(encoding: str) -> bool:
+    """Return whether one byte is one character and the first 128 are ASCII, so that ASCII needs no work."""
+    every = bytes(range(256)).decode(encoding, "replace")
+    return len(every) == 256 and every[:128] == bytes(range(128)).decode("ascii")

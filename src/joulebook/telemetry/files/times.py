@@ -1,0 +1,201 @@
+"""Time formats in strptime's words, compiled to a pattern, and cells of text to instants or local times.
+
+The words: %Y %y %m %d %j %H %I %p %M %S %f %z %b %B and %%. A blank stands for one or more blanks, any
+other character for itself. %d, %m, %H, %I, %M and %S take one or two digits, %f one to nine (kept to the
+microsecond), %z `Z`, `+01:00`, `+0100` or `+01`, %b and %B English names of months, %p AM or PM in any
+case. 24:00:00 is the midnight that ends its day.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.readings import MICROSECONDS
+
+NO_OFFSET = np.iinfo(np.int64).min
+"""Marks a time that carries no offset of its own."""
+
+DAY = 86_400 * MICROSECONDS
+_NO_SUCH_OFFSET = DAY
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH_NAME = (
+    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    "|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
+)
+_WORDS = {
+    "Y": ("Y", "[0-9]{4}"),
+    "y": ("y", "[0-9]{2}"),
+    "m": ("m", "[0-9]{1,2}"),
+    "d": ("d", "[0-9]{1,2}"),
+    "j": ("j", "[0-9]{1,3}"),
+    "H": ("H", "[0-9]{1,2}"),
+    "I": ("I", "[0-9]{1,2}"),
+    "p": ("p", r"(?i:[ap]\.?m\.?)"),
+    "M": ("M", "[0-9]{1,2}"),
+    "S": ("S", "[0-9]{1,2}"),
+    "f": ("f", "[0-9]{1,9}"),
+    "z": ("z", "[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?"),
+    "b": ("b", f"(?i:{_MONTH_NAME})"),
+    "B": ("b", f"(?i:{_MONTH_NAME})"),
+}
+_DATES = ({"Y", "m", "d"}, {"y", "m", "d"}, {"Y", "b", "d"}, {"y", "b", "d"}, {"Y", "j"}, {"y", "j"})
+
+
+@dataclass(frozen=True)
+class ParsedTimes:
+    """Times of a column of text; all three arrays are as long as the column.
+
+    `wall` is what the clock showed, in microseconds since 1970-01-01 00:00 of that same clock. `offset`
+    is what it was ahead of UTC in microseconds where the text says so, else `NO_OFFSET`. Where `fits` is
+    False the text is no time of the format, and the other two mean nothing.
+    """
+
+    wall: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    fits: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TimeFormat:
+    """One time format; raises `UnusableProfile` unless it names a whole date once and nothing twice."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        words = [word for word, _ in self._parts if word]
+        date = {word for word in words if word in "Yymbdj"}
+        if len(set(words)) != len(words) or date not in _DATES:
+            raise UnusableProfile(
+                f"time format {self.text!r} must name a year, a month and a day (%Y-%m-%d), each once"
+            )
+        if ("I" in words) != ("p" in words) or {"H", "I"} <= set(words):
+            raise UnusableProfile(f"time format {self.text!r}: %I and %p belong together, and exclude %H")
+
+    @cached_property
+    def _parts(self) -> list[tuple[str, str]]:
+        """Return (word, pattern) for each part; the word is "" for literal text."""
+        parts: list[tuple[str, str]] = []
+        for percent, literal in re.findall(r"%(.?)|([^%]+)", self.text, re.DOTALL):
+            if literal:
+                pieces = re.split(r"\s+", literal)
+                parts.append(("", r"[ \t]+".join(re.escape(piece) for piece in pieces)))
+            elif percent == "%":
+                parts.append(("", "%"))
+            elif percent in _WORDS:
+                parts.append(_WORDS[percent])
+            else:
+                known = " ".join(f"%{word}" for word in _WORDS)
+                raise UnusableProfile(
+                    f"time format {self.text!r}: %{percent} is not known; there are {known} %%"
+                )
+        return parts
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether the format says more than a date."""
+        return any(word in {"H", "I"} for word, _ in self._parts)
+
+    @cached_property
+    def _pattern(self) -> str:
+        parts = (f"(?P<{word}>{pattern})" if word else pattern for word, pattern in self._parts)
+        return f"^{''.join(parts)}$"
+
+    def parse(self, text: pl.Series) -> ParsedTimes:
+        """Return the times of a String column; cells must have no blanks at their ends."""
+        groups = text.str.extract_groups(self._pattern).struct.unnest()
+        fields = {name: groups[name] for name in groups.columns}
+        fits = ~next(iter(fields.values())).is_null().to_numpy()
+
+        def whole(name: str, default: int = 0) -> NDArray[np.int64]:
+            if name not in fields:
+                return np.full(len(text), default, np.int64)
+            return fields[name].cast(pl.Int64, strict=False).fill_null(default).to_numpy()
+
+        year = whole("Y") if "Y" in fields else _full_year(whole("y"))
+        if "j" in fields:
+            day = _day_number(year, np.ones_like(year), np.ones_like(year)) + whole("j", 1) - 1
+            fits &= (whole("j", 1) >= 1) & (whole("j", 1) <= 365 + _is_leap(year))
+        else:
+            month = whole("m", 1) if "m" in fields else _month_number(fields["b"])
+            fits &= (month >= 1) & (month <= 12)
+            month = np.where(fits, month, 1)
+            fits &= (whole("d") >= 1) & (whole("d") <= _days_in_month(year, month))
+            day = _day_number(year, month, whole("d"))
+        second = whole("H") * 3600 + whole("M") * 60 + whole("S")
+        fits &= (whole("M") < 60) & (whole("S") < 60)
+        if "I" in fields:
+            hour = whole("I", 1)
+            fits &= (hour >= 1) & (hour <= 12)
+            is_late = fields["p"].str.head(1).str.to_lowercase().fill_null("a").to_numpy() == "p"
+            second += (hour % 12 + 12 * is_late) * 3600
+        fraction = _fraction(fields["f"]) if "f" in fields else np.zeros(len(text), np.int64)
+        fits &= second * MICROSECONDS + fraction <= DAY
+        wall = day * DAY + second * MICROSECONDS + fraction
+        offset = _offset(fields["z"]) if "z" in fields else np.full(len(text), NO_OFFSET)
+        return ParsedTimes(wall, offset, fits & (offset != _NO_SUCH_OFFSET))
+
+
+def parse_times(text: pl.Series, formats: tuple[TimeFormat, ...]) -> ParsedTimes:
+    """Return the times of a column by the first format that fits each cell."""
+    first, *others = formats
+    times = first.parse(text)
+    for other in others:
+        left = np.flatnonzero(~times.fits)
+        if not len(left):
+            break
+        more = other.parse(text[left])
+        times.wall[left], times.offset[left], times.fits[left] = more.wall, more.offset, more.fits
+    return times
+
+
+def _full_year(year: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the years that two digits mean by POSIX: 69 to 99 are 1969 to 1999, the others 2000 on."""
+    return np.where(year >= 69, year + 1900, year + 2000)
+
+
+def _is_leap(year: NDArray[np.int64]) -> NDArray[np.bool_]:
+    is_leap: NDArray[np.bool_] = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    return is_leap
+
+
+def _days_in_month(year: NDArray[np.int64], month: NDArray[np.int64]) -> NDArray[np.int64]:
+    days = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
+    return np.where(_is_leap(year) & (month == 2), 29, days[month - 1])
+
+
+def _day_number(
+    year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return days since 1970-01-01 in the Gregorian calendar."""
+    months = (year - 1970) * 12 + month - 1
+    return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
+
+
+def _month_number(name: pl.Series) -> NDArray[np.int64]:
+    short = name.str.head(3).str.to_lowercase()
+    number = short.replace_strict(_MONTHS, range(1, 13), default=0, return_dtype=pl.Int64)
+    return number.fill_null(0).to_numpy()
+
+
+def _fraction(digits: pl.Series) -> NDArray[np.int64]:
+    """Return microseconds for the digits behind a decimal mark; what is finer is cut off."""
+    padded = digits.str.pad_end(6, "0").str.head(6)
+    return padded.cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+
+
+def _offset(text: pl.Series) -> NDArray[np.int64]:
+    """Return microseconds ahead of UTC for `Z`, `+hh`, `+hhmm` or `+hh:mm`."""
+    digits = text.str.replace(":", "", literal=True)
+    hours = digits.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+    minutes = digits.str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+    sign = np.where(digits.str.starts_with("-").fill_null(value=False).to_numpy(), -1, 1)
+    offset = sign * (hours * 60 + minutes) * 60 * MICROSECONDS
+    return np.where((hours < 24) & (minutes < 60), offset, _NO_SUCH_OFFSET)
