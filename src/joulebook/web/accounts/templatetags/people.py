@@ -1,0 +1,19 @@
+"""Template tags for people: who is signed in, and in which theme they want their pages."""
+
+from __future__ import annotations
+
+from django import template
+from django.contrib.auth.models import User
+from django.template import RequestContext
+
+from joulebook.web.accounts.models import Profile
+from joulebook.web.accounts.operations import profile_of
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def profile(context: RequestContext) -> Profile | None:
+    """Return the profile of the user who asked; None where nobody is signed in or no request is known."""
+    user = context.get("user")
+    return profile_of(user) if isinstance(user, User) and user.is_active else None

@@ -1,0 +1,80 @@
+"""The pages of an account: sign in, sign out, profile, a new password."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.contrib.auth.views import LoginView, LogoutView, PasswordChangeView
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods
+
+from joulebook.web.accounts import throttle
+from joulebook.web.accounts.forms import ProfileForm, SignInForm
+from joulebook.web.accounts.models import Profile
+from joulebook.web.accounts.operations import profile_of
+
+
+class SignInView(LoginView):
+    """Sign in by user name and password, then go to `next` if that is an address of this site."""
+
+    template_name = "accounts/sign_in.html"
+    authentication_form = SignInForm
+    redirect_authenticated_user = True
+
+    def form_invalid(self, form: SignInForm) -> HttpResponse:  # type: ignore[override]
+        """Show the form again: 429 after too many wrong passwords, so that scripts notice too."""
+        response = super().form_invalid(form)
+        if form.is_throttled:
+            response.status_code = 429
+            response["Retry-After"] = str(throttle.WINDOW_SECONDS)
+        return response
+
+
+class SignOutView(LogoutView):
+    """Sign out; by POST only, so that no link on another site can do it."""
+
+    http_method_names = ["post", "options"]
+
+
+class PasswordView(PasswordChangeView):
+    """Set a new password; every other session of the user ends."""
+
+    template_name = "accounts/password.html"
+    success_url = reverse_lazy("profile")
+
+    def form_valid(self, form: object) -> HttpResponse:
+        """Store the password and say so."""
+        messages.success(self.request, "Your password is changed.")
+        return super().form_valid(form)  # type: ignore[arg-type]
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    """Show and store the user's profile; a POST of a theme alone changes only that."""
+    instance = profile_of(cast("User", request.user))
+    if request.method == "POST" and "display_name" not in request.POST:
+        return _set_theme(request, instance)
+    form = ProfileForm(request.POST or None, instance=instance)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Your profile is saved.")
+        return redirect("profile")
+    return render(request, "accounts/profile.html", {"form": form}, status=400 if form.errors else 200)
+
+
+def _set_theme(request: HttpRequest, instance: Profile) -> HttpResponse:
+    """Store the theme that the button in the page's head asked for, and return to where it was pressed."""
+    theme = request.POST.get("theme", "")
+    if theme in Profile.Theme.values:
+        instance.theme = theme
+        instance.save(update_fields=["theme"])
+    target = request.POST.get("next", "")
+    local = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
+    return HttpResponseRedirect(target) if local else redirect("profile")

@@ -1,0 +1,60 @@
+"""What a device and its metrics look like to people: labels, colours, live or silent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+
+# The first pattern that fits a metric's name decides; `static/joulebook/joulebook.css` has the colours.
+_COLOURS = (
+    ("solar", re.compile(r"solar|pv|photovoltaic|production|generation|irradiance")),
+    ("battery", re.compile(r"batter|storage|soc\b|state_of_charge")),
+    ("grid", re.compile(r"grid|mains|utility|import|export|feed_?in|frequency")),
+    ("load", re.compile(r"load|consum|house|home|usage|demand|power|energy")),
+    ("volt", re.compile(r"volt|\bv\d?\b")),
+    ("current", re.compile(r"current|amp")),
+    ("warm", re.compile(r"temp|heat")),
+)
+_OTHER_COLOURS = ("sky", "warm", "volt", "current")
+_LONG_WORDS = {"soc": "state of charge", "soh": "state of health", "temp": "temperature"}
+_LEAST_SILENCE = timedelta(minutes=2)
+
+
+class Status(Enum):
+    """Whether readings arrive: none ever, as usual, or no longer."""
+
+    WAITING = "waiting"
+    LIVE = "live"
+    SILENT = "silent"
+
+
+def device_status(time: datetime | None, recent: Sequence[float | None], *, now: datetime) -> Status:
+    """Return the status of a device whose last reading is of `time`.
+
+    `recent` are the last hour's one-minute means. A meter that reports every 15 minutes is not
+    silent after three of them: three of its own usual distances must pass, and two minutes at least.
+    """
+    if time is None:
+        return Status.WAITING
+    minutes_with_readings = sum(value is not None for value in recent)
+    usual = timedelta(minutes=len(recent) / minutes_with_readings) if minutes_with_readings else timedelta()
+    return Status.LIVE if now - time <= max(_LEAST_SILENCE, 3 * usual) else Status.SILENT
+
+
+def metric_label(metric: str, display_name: str = "") -> str:
+    """Return the metric's name for people: the owner's, else made from its own ("Battery voltage")."""
+    if display_name:
+        return display_name
+    words = [_LONG_WORDS.get(word, word) for word in re.split(r"[._\s]+", metric) if word]
+    label = " ".join(words)
+    return label[:1].upper() + label[1:] if label else metric
+
+
+def metric_colour(metric: str, position: int = 0) -> str:
+    """Return the name of the metric's series colour: fixed by what it is, else by its position."""
+    for colour, pattern in _COLOURS:
+        if pattern.search(metric.lower()):
+            return colour
+    return _OTHER_COLOURS[position % len(_OTHER_COLOURS)]

@@ -1,0 +1,129 @@
+"""The pages of devices: the list of mine, and one device with its charts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.first_reading import (
+    first_reading_command,
+    ingest_url,
+    new_device_command,
+    new_token_command,
+)
+from joulebook.web.devices.models import Device
+from joulebook.web.devices.presentation import Status, device_status, metric_colour, metric_label
+from joulebook.web.devices.queries import find_visible_device, visible_devices
+from joulebook.web.history.overview import DeviceOverview, device_overviews
+from joulebook.web.history.parameters import ALL, RANGES
+from joulebook.web.history.queries import series_of
+from joulebook.web.history.units import guess_unit
+
+# Panels that a device with many metrics begins with; `device-page.js` has the same number.
+_FIRST_METRICS = 8
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """One line of the list of devices."""
+
+    device: Device
+    overview: DeviceOverview | None
+    status: str
+    colour: str
+
+
+@login_required
+@require_safe
+@never_cache
+def device_list(request: HttpRequest) -> HttpResponse:
+    """Show the user's devices; with `?rows` only the lines, for the script that keeps them fresh."""
+    user = cast("User", request.user)
+    now = timezone.now()
+    devices = list(visible_devices(user).select_related("owner"))
+    overviews = device_overviews([device.device_id for device in devices], now=now)
+    context = {
+        "rows": [_row(device, overviews.get(device.device_id), now=now) for device in devices],
+        "now": now,
+        "add_command": new_device_command(user.get_username()),
+        "curl_command": first_reading_command(ingest_url(request)),
+    }
+    template = "devices/_rows.html" if "rows" in request.GET else "devices/list.html"
+    return render(request, template, context)
+
+
+@login_required
+@require_safe
+@never_cache
+def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Show one device. Another's device and none at all are the same 404."""
+    user = cast("User", request.user)
+    device = find_visible_device(user, device_id)
+    if device is None:
+        raise Http404("There is no such device, or it is not yours to see.")
+    now = timezone.now()
+    overview = device_overviews([device.device_id], now=now).get(device.device_id)
+    row = _row(device, overview, now=now)
+    metrics = _metrics(device)
+    return render(
+        request,
+        "devices/device.html",
+        {
+            "row": row,
+            "device": device,
+            "now": now,
+            "presets": [*RANGES, ALL],
+            "skeletons": metrics[:_FIRST_METRICS],
+            "page_data": _page_data(row, metrics, user=user),
+            "token_command": new_token_command(device.device_id),
+            "curl_command": first_reading_command(ingest_url(request)),
+        },
+    )
+
+
+def _row(device: Device, overview: DeviceOverview | None, *, now: datetime) -> DeviceRow:
+    if overview is None or overview.time is None:
+        return DeviceRow(device, None, Status.WAITING.value, "load")
+    status = device_status(overview.time, overview.sparkline, now=now)
+    return DeviceRow(device, overview, status.value, metric_colour(overview.metric))
+
+
+def _metrics(device: Device) -> list[dict[str, str]]:
+    """Return name, label, unit and colour of each metric, power first: the order of the panels."""
+    meanings = {metric.name: metric for metric in device.metrics.all()}
+    names = sorted(series_of(device.device_id), key=lambda name: (name != "power", "power" not in name, name))
+    return [
+        {
+            "metric": name,
+            "label": metric_label(name, meanings[name].display_name if name in meanings else ""),
+            "unit": (meanings[name].unit if name in meanings else "") or guess_unit(name),
+            "colour": metric_colour(name, position),
+        }
+        for position, name in enumerate(names)
+    ]
+
+
+def _page_data(row: DeviceRow, metrics: list[dict[str, str]], *, user: User) -> dict[str, Any]:
+    """Return what the page's scripts start from."""
+    device = row.device
+    last = row.overview.time if row.overview else None
+    return {
+        "device": device.device_id,
+        "history": reverse("api:history", args=[device.device_id]),
+        "signIn": reverse("sign-in"),
+        "zone": device.time_zone,
+        "zones": list(dict.fromkeys([device.time_zone, profile_of(user).time_zone, "UTC"])),
+        "lastTime": last.timestamp() if last else None,
+        "metrics": metrics,
+    }

@@ -1,0 +1,158 @@
+// The panels of a device: one window, one cursor and the same keys for all of them.
+
+import { serverNow } from "./history-client.js";
+import { watchGestures } from "./gestures.js";
+import { Panel } from "./panel.js";
+
+/** @typedef {import("./sheet.js").Sheet} Sheet */
+/** @typedef {import("./panel.js").MetricInfo} MetricInfo */
+
+const ZOOM_STEP = 0.5;
+
+/** All panels together. */
+export class Board {
+  /**
+   * @param {object} elements
+   * @param {HTMLElement} elements.host holds the panels, at first skeletons
+   * @param {HTMLTemplateElement} elements.template
+   * @param {HTMLElement} elements.announcer a polite live region
+   * @param {object} handlers
+   * @param {(start: number, end: number) => void} handlers.commit show this window
+   * @param {() => void} handlers.back
+   * @param {() => void} handlers.released a hand left a chart
+   */
+  constructor({ host, template, announcer }, handlers) {
+    this.host = host;
+    this.template = template;
+    this.announcer = announcer;
+    this.handlers = handlers;
+    /** @type {Map<string, Panel>} */
+    this.panels = new Map();
+    /** @type {number | null} */
+    this.cursor = null;
+    /** A hand is on a chart: what it moves must not be moved under it. */
+    this.held = false;
+    this.host.addEventListener("keydown", (event) => this.#onKey(event));
+    const redraw = () => this.each((panel) => panel.chart.redraw());
+    new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  }
+
+  /** @param {(panel: Panel) => void} action */
+  each(action) {
+    this.panels.forEach(action);
+  }
+
+  /**
+   * Have exactly these panels, in this order; those that stay are kept as they are.
+   * @param {MetricInfo[]} infos
+   */
+  arrange(infos) {
+    const wanted = new Set(infos.map((info) => info.metric));
+    for (const [metric, panel] of this.panels) {
+      if (wanted.has(metric)) continue;
+      panel.destroy();
+      this.panels.delete(metric);
+    }
+    for (const root of [...this.host.children]) {
+      if (!wanted.has(/** @type {HTMLElement} */ (root).dataset.metric ?? "")) root.remove();
+    }
+    infos.forEach((info, position) => {
+      const panel = this.panels.get(info.metric) ?? this.#adopt(info);
+      if (this.host.children[position] !== panel.root) this.host.insertBefore(panel.root, this.host.children[position] ?? null);
+    });
+  }
+
+  /** Draw a sheet in all panels. @param {Sheet} sheet */
+  show(sheet) {
+    const now = serverNow();
+    this.each((panel) => panel.show(sheet, now));
+    this.pointAt(this.cursor);
+  }
+
+  /** Stretch the curves over another window while its readings are fetched. @param {{start: number, end: number}} window */
+  stretch(window) {
+    this.each((panel) => panel.chart.setWindow(window));
+  }
+
+  /** @param {boolean} busy */
+  setBusy(busy) {
+    this.host.classList.toggle("busy", busy);
+    this.host.setAttribute("aria-busy", String(busy));
+  }
+
+  /** Put the cursor of all panels at an instant, or away. @param {number | null} time */
+  pointAt(time) {
+    this.cursor = time;
+    this.each((panel) => panel.pointAt(time));
+  }
+
+  /** @param {MetricInfo} info */
+  #adopt(info) {
+    const skeleton = [...this.host.children].find((root) => /** @type {HTMLElement} */ (root).dataset.metric === info.metric);
+    const fresh = () => /** @type {HTMLElement} */ (/** @type {DocumentFragment} */ (this.template.content.cloneNode(true)).firstElementChild);
+    const panel = new Panel(/** @type {HTMLElement} */ (skeleton ?? fresh()), info);
+    this.panels.set(info.metric, panel);
+    this.host.append(panel.root);
+    watchGestures(panel.chart, {
+      point: (time) => this.pointAt(time),
+      select: (from, to) => this.each((other) => other.chart.setSelection(from, to)),
+      preview: (start, end) => this.stretch({ start, end }),
+      hold: (held) => this.#hold(held),
+      commit: this.handlers.commit,
+      back: this.handlers.back,
+    });
+    return panel;
+  }
+
+  /** @param {boolean} held */
+  #hold(held) {
+    const released = this.held && !held;
+    this.held = held;
+    if (released) this.handlers.released();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    const target = /** @type {HTMLElement} */ (event.target);
+    const panel = [...this.panels.values()].find((candidate) => candidate.plotBox === target);
+    if (!panel || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.#press(event.key, event.shiftKey, panel)) event.preventDefault();
+  }
+
+  /** @param {string} key @param {boolean} shift @param {Panel} panel @returns {boolean} whether the key means something here */
+  #press(key, shift, panel) {
+    const step = shift ? 10 : 1;
+    if (key === "ArrowLeft") this.#moveCursor(panel, -step);
+    else if (key === "ArrowRight") this.#moveCursor(panel, step);
+    else if (key === "Home") this.#moveCursor(panel, -Infinity);
+    else if (key === "End") this.#moveCursor(panel, Infinity);
+    else if (key === "+" || key === "=") this.#zoom(panel, ZOOM_STEP);
+    else if (key === "-" || key === "_") this.#zoom(panel, 1 / ZOOM_STEP);
+    else if (key === "Backspace") this.handlers.back();
+    else if (key === "Escape") this.pointAt(null);
+    else return false;
+    return true;
+  }
+
+  /** Move the cursor along the panel's points in view and say what is there. @param {Panel} panel @param {number} by */
+  #moveCursor(panel, by) {
+    const { start, end } = panel.chart.window;
+    const [times, , , mean] = panel.columns;
+    const stops = times.flatMap((time, index) => (mean[index] != null && time >= start && time <= end ? [index] : []));
+    if (!stops.length) return;
+    const at = this.cursor == null ? -1 : stops.findIndex((index) => times[index] >= /** @type {number} */ (this.cursor));
+    const here = this.cursor == null ? (by > 0 ? -1 : stops.length) : at < 0 ? stops.length - 1 : at;
+    const index = stops[Math.max(0, Math.min(stops.length - 1, here + by))];
+    this.pointAt(times[index]);
+    this.announcer.textContent = `${panel.info.label}, ${panel.describe(index, times[index])}`;
+  }
+
+  /** Zoom about the cursor, or about the middle. @param {Panel} panel @param {number} factor */
+  #zoom(panel, factor) {
+    const { start, end } = panel.chart.window;
+    const inside = this.cursor != null && this.cursor >= start && this.cursor <= end;
+    const centre = inside ? /** @type {number} */ (this.cursor) : (start + end) / 2;
+    this.handlers.commit(centre - (centre - start) * factor, centre + (end - centre) * factor);
+  }
+}

@@ -1,0 +1,203 @@
+// One metric's curve: mean line over its min–max band, drawn by uPlot; knows nothing of requests.
+
+import uPlot from "../vendor/uPlot.esm.js";
+import { axisLabels } from "./instant.js";
+import { lowerBound } from "./points.js";
+import { tickWriter } from "./quantity.js";
+
+const AXIS_WIDTH = 68;
+const AXIS_HEIGHT = 40;
+const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+const ZERO_BASED = /^[kM]?(W|Wh|VA|VAh|var|varh)$/;
+const MEAN = 3;
+/** A point counts as under the cursor within this many pixels, or within its bucket. */
+const REACH = 16;
+
+/** A curve in its place on the page, with a window of time and a cursor that it is told. */
+export class Chart {
+  /**
+   * @param {HTMLElement} host an empty box whose size the chart takes
+   * @param {{unit: string, tz: string}} options
+   */
+  constructor(host, { unit, tz }) {
+    this.host = host;
+    this.unit = unit;
+    this.tz = tz;
+    this.window = { start: 0, end: 1 };
+    this.bucket = 0;
+    /** @type {number | null} */
+    this.index = null;
+    this.readTheme();
+    this.plot = new uPlot(this.#options(), [[], [], [], []], host);
+    this.resizer = new ResizeObserver(() => this.#fit());
+    this.resizer.observe(host);
+  }
+
+  /** The element over the plotting area, where pointers are watched. */
+  get surface() {
+    return this.plot.over;
+  }
+
+  get canvas() {
+    return this.plot.ctx.canvas;
+  }
+
+  /**
+   * Show these columns (from `chartColumns`) in a window.
+   * @param {[number[], (number | null)[], (number | null)[], (number | null)[]]} columns
+   * @param {number} bucket
+   * @param {{start: number, end: number}} window
+   */
+  setPoints(columns, bucket, window) {
+    this.bucket = bucket;
+    this.window = window;
+    this.plot.batch(() => {
+      this.plot.setData(columns, false);
+      this.plot.setScale("x", { min: window.start, max: window.end });
+    });
+  }
+
+  /** Move the same curve to another window. @param {{start: number, end: number}} window */
+  setWindow(window) {
+    this.window = window;
+    this.plot.setScale("x", { min: window.start, max: window.end });
+  }
+
+  /** @param {string} tz */
+  setZone(tz) {
+    this.tz = tz;
+    this.plot.redraw(false, true);
+  }
+
+  /** The instant at a pointer's position. @param {number} clientX */
+  timeAt(clientX) {
+    const box = this.surface.getBoundingClientRect();
+    const share = Math.min(1, Math.max(0, (clientX - box.left) / box.width));
+    return this.window.start + share * (this.window.end - this.window.start);
+  }
+
+  /**
+   * Put the cursor at an instant, or away; the hover point sits on the nearest point within reach.
+   * @param {number | null} time
+   * @returns {number | null} the index of that point in the columns
+   */
+  setCursor(time) {
+    this.index = time == null ? null : this.#nearest(time);
+    const left = time == null ? -10 : this.plot.valToPos(time, "x");
+    this.plot.setCursor({ left, top: time == null ? -10 : 0 }, false);
+    return this.index;
+  }
+
+  /**
+   * Shade a stretch of time, or nothing.
+   * @param {number | null} from
+   * @param {number} [to]
+   */
+  setSelection(from, to = 0) {
+    const [a, b] = from == null ? [0, 0] : [this.plot.valToPos(from, "x"), this.plot.valToPos(to, "x")];
+    const height = from == null ? 0 : this.surface.clientHeight;
+    this.plot.setSelect({ left: Math.min(a, b), width: Math.abs(b - a), top: 0, height }, false);
+  }
+
+  /** Take colours anew from the style sheet; call `redraw` after. */
+  readTheme() {
+    const style = getComputedStyle(this.host);
+    const read = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    this.colours = { line: read("--series"), band: read("--series-band"), edge: read("--series-edge"), ink: read("--muted"), grid: read("--grid"), ground: read("--surface") };
+  }
+
+  redraw() {
+    this.readTheme();
+    this.plot.redraw(true, true);
+  }
+
+  destroy() {
+    this.resizer.disconnect();
+    this.plot.destroy();
+  }
+
+  /** @param {number} time */
+  #nearest(time) {
+    const times = this.plot.data[0];
+    const after = lowerBound(/** @type {number[]} */ (times), time);
+    const inBucket = after > 0 && time - times[after - 1] < this.bucket;
+    const index = inBucket || after === times.length || (after > 0 && time - times[after - 1] < times[after] - time) ? after - 1 : after;
+    if (index < 0) return null;
+    const perPixel = (this.window.end - this.window.start) / Math.max(1, this.surface.clientWidth);
+    const reach = Math.max(this.bucket, REACH * perPixel);
+    return this.plot.data[MEAN][index] != null && Math.abs(times[index] - time) <= reach ? index : null;
+  }
+
+  #fit() {
+    const { clientWidth: width, clientHeight: height } = this.host;
+    if (width && height && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
+  }
+
+  #options() {
+    const colour = (/** @type {"line" | "band" | "edge" | "ink" | "grid" | "ground"} */ name) => () => this.colours[name];
+    const axis = { stroke: colour("ink"), font: FONT, ticks: { show: false }, grid: { stroke: colour("grid"), width: 1 } };
+    const edge = { stroke: colour("edge"), width: 1, points: { show: false } };
+    return {
+      width: Math.max(100, this.host.clientWidth),
+      height: Math.max(100, this.host.clientHeight),
+      padding: [10, 12, 0, 0],
+      legend: { show: false },
+      tzDate: (/** @type {number} */ seconds) => uPlot.tzDate(new Date(seconds * 1000), this.tz),
+      scales: {
+        x: { time: true, range: () => [this.window.start, this.window.end] },
+        y: { range: (/** @type {uPlot} */ _, /** @type {number | null} */ low, /** @type {number | null} */ high) => this.#valueRange(low, high) },
+      },
+      axes: [
+        { ...axis, size: AXIS_HEIGHT, space: 70, values: (/** @type {uPlot} */ _, /** @type {number[]} */ ticks, /** @type {number} */ __, /** @type {number} */ ___, /** @type {number} */ step) => axisLabels(ticks, step, this.tz) },
+        { ...axis, size: AXIS_WIDTH, space: 36, values: (/** @type {uPlot} */ _, /** @type {number[]} */ ticks) => ticks.map(tickWriter(this.unit, ticks)) },
+      ],
+      series: [
+        {},
+        edge,
+        edge,
+        { stroke: colour("line"), width: 1.5, points: { show: false, size: 5, width: 0, fill: colour("line"), filter: lonePoints } },
+      ],
+      bands: [{ series: [1, 2], fill: colour("band") }],
+      cursor: {
+        y: false,
+        drag: { x: false, y: false, setScale: false },
+        bind: Object.fromEntries(["mousedown", "mouseup", "click", "dblclick", "mousemove", "mouseleave", "mouseenter"].map((name) => [name, () => null])),
+        dataIdx: (/** @type {uPlot} */ _, /** @type {number} */ series) => (series === MEAN ? this.index : null),
+        points: { show: true, size: 9, width: 2, fill: colour("ground"), stroke: colour("line") },
+      },
+      hooks: { draw: [(/** @type {uPlot} */ plot) => this.#drawLoneBands(plot)] },
+    };
+  }
+
+  /** @param {number | null} low @param {number | null} high */
+  #valueRange(low, high) {
+    if (low == null || high == null) return [0, 1];
+    const [from, to] = ZERO_BASED.test(this.unit) ? [Math.min(0, low), Math.max(0, high)] : [low, high];
+    return uPlot.rangeNum(from, to, 0.1, true);
+  }
+
+  /** A band has no width at a point between two gaps: draw its height. @param {uPlot} plot */
+  #drawLoneBands(plot) {
+    const [times, max, min] = plot.data;
+    const lone = lonePoints(plot) ?? [];
+    plot.ctx.save();
+    plot.ctx.fillStyle = this.colours.edge;
+    for (const i of lone) {
+      if (max[i] == null || min[i] == null) continue;
+      const [x, top, bottom] = [plot.valToPos(times[i], "x", true), plot.valToPos(max[i], "y", true), plot.valToPos(min[i], "y", true)];
+      plot.ctx.fillRect(x - 1, top, 2, bottom - top);
+    }
+    plot.ctx.restore();
+  }
+}
+
+/** Indices of points that no line reaches, within what is shown. @param {uPlot} plot */
+function lonePoints(plot) {
+  const mean = plot.data[MEAN];
+  const [first, last] = plot.series[0].idxs ?? [0, -1];
+  const found = [];
+  for (let i = first; i <= last; i++) {
+    if (mean[i] != null && mean[i - 1] == null && mean[i + 1] == null) found.push(i);
+  }
+  return found.length ? found : null;
+}

@@ -1,0 +1,131 @@
+// The bar above the charts: ranges, steps, a range of one's own, zone, metrics, live.
+
+import { formatWindow, instantOfWall, wallInputValue } from "./instant.js";
+
+/** @typedef {import("./view.js").View} View */
+/** @typedef {import("./panel.js").MetricInfo} MetricInfo */
+
+const LIVE_WORDS = { live: "Live", silent: "Silent", reconnecting: "Reconnecting", paused: "Paused" };
+
+/**
+ * @typedef {object} Wishes what people ask for with the bar
+ * @property {(preset: string) => void} preset
+ * @property {(direction: -1 | 1) => void} step
+ * @property {(start: number, end: number) => void} range
+ * @property {(tz: string) => void} zone
+ * @property {(metrics: string[]) => void} metrics
+ * @property {() => void} live pause, or go back to the present
+ */
+
+/** The bar's elements, told what is shown. */
+export class Controls {
+  /**
+   * @param {HTMLElement} root
+   * @param {string[]} zones
+   * @param {Wishes} wishes
+   */
+  constructor(root, zones, wishes) {
+    this.root = root;
+    this.wishes = wishes;
+    this.tz = zones[0];
+    const zoneSelect = /** @type {HTMLSelectElement} */ (this.part("zone"));
+    zoneSelect.replaceChildren(...zones.map((name) => new Option(name, name)));
+    zoneSelect.addEventListener("change", () => wishes.zone(zoneSelect.value));
+    for (const button of this.#buttons("[data-range]")) {
+      button.addEventListener("click", () => wishes.preset(/** @type {string} */ (button.dataset.range)));
+    }
+    for (const button of this.#buttons("[data-step]")) {
+      button.addEventListener("click", () => wishes.step(button.dataset.step === "1" ? 1 : -1));
+    }
+    this.part("live").addEventListener("click", () => wishes.live());
+    this.part("range-form").addEventListener("submit", (event) => this.#submitRange(event));
+    this.part("metric-choices").addEventListener("change", () => wishes.metrics(this.#chosen()));
+    root.hidden = false;
+  }
+
+  /** @param {string} name */
+  part(name) {
+    return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part="${name}"]`));
+  }
+
+  /**
+   * Show which view the page has, and the window that it covers once that is known.
+   * @param {View} view
+   * @param {{start: number, end: number} | null} window
+   */
+  show(view, window) {
+    this.tz = view.tz;
+    for (const button of this.#buttons("[data-range]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.range === view.preset));
+    }
+    for (const button of this.#buttons("[data-step='1']")) button.disabled = view.preset !== null;
+    for (const button of this.#buttons("[data-step='-1']")) button.disabled = view.preset === "all";
+    const zoneSelect = /** @type {HTMLSelectElement} */ (this.part("zone"));
+    if (![...zoneSelect.options].some((option) => option.value === view.tz)) zoneSelect.add(new Option(view.tz, view.tz));
+    zoneSelect.value = view.tz;
+    if (!window) return;
+    this.part("range-text").textContent = formatWindow(window.start, window.end, view.tz);
+    const form = /** @type {HTMLFormElement} */ (this.part("range-form"));
+    if (form.contains(document.activeElement)) return;
+    for (const name of /** @type {const} */ (["start", "end"])) {
+      /** @type {HTMLInputElement} */ (form.elements.namedItem(name)).value = wallInputValue(window[name], view.tz);
+    }
+  }
+
+  /** @param {MetricInfo[]} infos @param {string[]} shown */
+  showMetrics(infos, shown) {
+    this.part("metric-count").textContent = shown.length === infos.length ? `${infos.length}` : `${shown.length} of ${infos.length}`;
+    const box = this.part("metric-choices");
+    const known = new Map(this.#checkboxes().map((input) => [input.value, input]));
+    for (const { metric, label } of infos) {
+      const input = known.get(metric) ?? this.#addCheckbox(box, metric, label);
+      input.checked = shown.includes(metric);
+      // One metric at least: an empty page would say nothing.
+      input.disabled = input.checked && shown.length === 1;
+    }
+  }
+
+  /** @param {keyof typeof LIVE_WORDS} state */
+  showLive(state) {
+    this.part("live").dataset.state = state;
+    this.part("live").title = state === "paused" ? "Back to the present" : "Pause here";
+    this.part("live-text").textContent = LIVE_WORDS[state];
+  }
+
+  /** @param {string} selector @returns {HTMLButtonElement[]} */
+  #buttons(selector) {
+    return [...this.root.querySelectorAll(selector)].map((button) => /** @type {HTMLButtonElement} */ (button));
+  }
+
+  /** @returns {HTMLInputElement[]} */
+  #checkboxes() {
+    return [...this.part("metric-choices").querySelectorAll("input")];
+  }
+
+  #chosen() {
+    return this.#checkboxes().filter((input) => input.checked).map((input) => input.value);
+  }
+
+  /** @param {HTMLElement} box @param {string} metric @param {string} text */
+  #addCheckbox(box, metric, text) {
+    const label = document.createElement("label");
+    label.className = "choice";
+    const input = Object.assign(document.createElement("input"), { type: "checkbox", value: metric });
+    label.append(input, ` ${text}`);
+    box.append(label);
+    return input;
+  }
+
+  /** @param {Event} event */
+  #submitRange(event) {
+    event.preventDefault();
+    const data = new FormData(/** @type {HTMLFormElement} */ (event.currentTarget));
+    const [start, end] = ["start", "end"].map((name) => instantOfWall(String(data.get(name)), this.tz));
+    const error = this.part("range-error");
+    error.hidden = start < end;
+    error.textContent = "The end must lie after the start.";
+    if (!(start < end)) return;
+    this.part("range-menu").removeAttribute("open");
+    this.wishes.range(start, end);
+  }
+}

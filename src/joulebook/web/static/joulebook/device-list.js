@@ -1,0 +1,75 @@
+// Keeps the list of devices fresh, and notices the first device or the first reading.
+
+import { poll } from "./poll.js";
+
+const EVERY = 5;
+
+/**
+ * Fetch the list's lines as the server draws them.
+ * @param {string} url
+ * @param {AbortSignal} signal
+ * @returns {Promise<HTMLLIElement[]>}
+ */
+async function fetchRows(url, signal) {
+  const response = await fetch(url, { signal, credentials: "same-origin", redirect: "manual" });
+  // Signed out meanwhile: the page itself leads to the sign-in form.
+  if (response.type === "opaqueredirect") location.reload();
+  if (!response.ok) throw new Error(`the list answered ${response.status}`);
+  const page = new DOMParser().parseFromString(`<ul>${await response.text()}</ul>`, "text/html");
+  return [...page.querySelectorAll("li")];
+}
+
+/** @param {HTMLElement} list */
+function keepFresh(list) {
+  const stale = /** @type {HTMLElement} */ (document.querySelector("[data-stale]"));
+  poll({
+    every: () => EVERY,
+    async task(signal) {
+      updateRows(list, await fetchRows(/** @type {string} */ (list.dataset.rows), signal));
+    },
+    onState(state) { stale.hidden = state !== "failing"; },
+  });
+}
+
+/**
+ * Change only the lines that differ, and within them only what the link shows: focus and pointer stay.
+ * @param {HTMLElement} list
+ * @param {HTMLLIElement[]} rows
+ */
+function updateRows(list, rows) {
+  const known = new Map([...list.children].map((row) => [/** @type {HTMLElement} */ (row).dataset.device, row]));
+  rows.forEach((row, position) => {
+    const old = known.get(row.dataset.device);
+    known.delete(row.dataset.device);
+    if (old && old.innerHTML !== row.innerHTML) {
+      old.querySelector("a")?.replaceChildren(...(row.querySelector("a")?.childNodes ?? []));
+    }
+    const current = old ?? row;
+    if (list.children[position] !== current) list.insertBefore(current, list.children[position] ?? null);
+  });
+  for (const gone of known.values()) gone.remove();
+}
+
+/**
+ * Reload once the list satisfies `arrived`: the page then has something to show.
+ * @param {string} url
+ * @param {(rows: HTMLLIElement[]) => boolean} arrived
+ */
+function waitFor(url, arrived) {
+  poll({
+    every: () => 3,
+    async task(signal) {
+      if (arrived(await fetchRows(url, signal))) location.reload();
+    },
+  });
+}
+
+const list = /** @type {HTMLElement | null} */ (document.querySelector("[data-rows]"));
+const noDevice = /** @type {HTMLElement | null} */ (document.querySelector("[data-first-device]"));
+const noReading = /** @type {HTMLElement | null} */ (document.querySelector("[data-first-reading]"));
+if (list) keepFresh(list);
+if (noDevice) waitFor(/** @type {string} */ (noDevice.dataset.firstDevice), (rows) => rows.length > 0);
+if (noReading) {
+  const { firstReading, device } = noReading.dataset;
+  waitFor(/** @type {string} */ (firstReading), (rows) => rows.some((row) => row.dataset.device === device && row.querySelector(".value") !== null));
+}

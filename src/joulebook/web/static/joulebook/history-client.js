@@ -1,0 +1,78 @@
+// Asks the history API for a range, and knows the server's clock from its answers.
+
+/**
+ * @typedef {object} Series
+ * @property {string} metric
+ * @property {string} unit
+ * @property {string} kind gauge, counter or state
+ * @property {(number | null)[]} [value] one reading a point, at resolution "raw"
+ * @property {(number | null)[]} [mean]
+ * @property {(number | null)[]} [min]
+ * @property {(number | null)[]} [max]
+ * @property {(number | null)[]} [count]
+ */
+/**
+ * @typedef {object} Answer
+ * @property {number} start seconds since 1970 UTC
+ * @property {number} end half-open
+ * @property {string} tz
+ * @property {string} resolution
+ * @property {string} source
+ * @property {number[]} time
+ * @property {Series[]} series
+ */
+
+/** The server's refusal, or its silence (status 0); the message is for people. */
+export class HistoryError extends Error {
+  /** @param {number} status @param {string} message */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+let clockOffset = 0;
+
+/** The server's present, in seconds since 1970 UTC: a wrong clock in the browser must not hide readings. */
+export const serverNow = () => Date.now() / 1000 + clockOffset;
+
+/**
+ * Fetch a range.
+ * @param {string} url the device's history
+ * @param {URLSearchParams} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>}
+ * @throws {HistoryError} and the signal's AbortError
+ */
+export async function fetchHistory(url, query, signal) {
+  let response;
+  try {
+    response = await fetch(`${url}?${query}`, { signal, headers: { Accept: "application/json" }, credentials: "same-origin" });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new HistoryError(0, "Joulebook cannot be reached.");
+  }
+  noteClock(response.headers.get("Date"));
+  if (!response.ok) throw await refusal(response);
+  const answer = await response.json();
+  return { ...answer, start: toSeconds(answer.start), end: toSeconds(answer.end) };
+}
+
+/** @param {Response} response */
+async function refusal(response) {
+  if (response.status === 401) return new HistoryError(401, "You are no longer signed in.");
+  if (response.status === 403 || response.status === 404) return new HistoryError(response.status, "This device is not, or no longer, yours to see.");
+  if (response.status >= 500) return new HistoryError(response.status, "The readings cannot be read at the moment.");
+  const problem = await response.json().catch(() => ({}));
+  return new HistoryError(response.status, problem.detail || problem.title || "The range could not be understood.");
+}
+
+/** @param {string | null} header */
+function noteClock(header) {
+  const stated = header ? Date.parse(header) / 1000 : NaN;
+  // The header has whole seconds; a difference within them says nothing.
+  if (!Number.isNaN(stated)) clockOffset = Math.abs(stated - Date.now() / 1000) > 2 ? stated - Date.now() / 1000 : 0;
+}
+
+/** @param {string | number} instant */
+const toSeconds = (instant) => (typeof instant === "number" ? instant : Date.parse(instant) / 1000);

@@ -1,0 +1,131 @@
+// A metric's points: taken out of an answer, joined or broken by the metric's own rhythm, extended live.
+
+/** @typedef {import("./history-client.js").Answer} Answer */
+/**
+ * One metric's points without holes; every array has the same length.
+ * @typedef {object} Points
+ * @property {number[]} time seconds since 1970 UTC, a bucket's start
+ * @property {number[]} mean the reading itself where count is null
+ * @property {number[] | null} min null at resolution "raw"
+ * @property {number[] | null} max
+ * @property {number[] | null} count
+ */
+
+const GAP_FACTOR = 3;
+
+/**
+ * Take one metric's points out of an answer.
+ * @param {Answer} answer
+ * @param {string} metric
+ * @returns {Points}
+ */
+export function pointsOf(answer, metric) {
+  const series = answer.series.find((candidate) => candidate.metric === metric);
+  const values = series?.value ?? series?.mean ?? [];
+  const kept = answer.time.map((_, index) => index).filter((index) => values[index] != null);
+  /** @param {(number | null)[] | undefined} column */
+  const pick = (column) => kept.map((index) => /** @type {number} */ (/** @type {(number | null)[]} */ (column)[index]));
+  const raw = answer.resolution === "raw" || !series?.mean;
+  return {
+    time: kept.map((index) => answer.time[index]),
+    mean: pick(values),
+    min: raw ? null : pick(series?.min),
+    max: raw ? null : pick(series?.max),
+    count: raw ? null : pick(series?.count),
+  };
+}
+
+/**
+ * The distance at which the metric usually reports, in seconds; 0 if nothing tells.
+ * @param {Points} points
+ * @param {number} bucket the bucket's length in seconds, 0 for raw
+ */
+export function usualDistance(points, bucket) {
+  const perBucket = points.count ? median(points.count) : 1;
+  if (bucket && perBucket > 1) return bucket / perBucket;
+  const distances = [];
+  for (let i = 1; i < points.time.length; i++) distances.push(points.time[i] - points.time[i - 1]);
+  return median(distances);
+}
+
+/**
+ * Whether the line breaks between two neighbouring points: buckets that touch never break it, nor
+ * does a silence of up to three times the usual distance.
+ * @param {number} from
+ * @param {number} to
+ * @param {number} bucket
+ * @param {number} distance
+ */
+export function isGap(from, to, bucket, distance) {
+  return to - from > Math.max(GAP_FACTOR * distance, bucket * 1.05);
+}
+
+/**
+ * Columns for the chart: time, max, min, mean; a row of nulls amid every gap breaks the line there.
+ * @param {Points} points
+ * @param {number} bucket
+ * @returns {[number[], (number | null)[], (number | null)[], (number | null)[]]}
+ */
+export function chartColumns(points, bucket) {
+  const distance = usualDistance(points, bucket);
+  /** @type {[number[], (number | null)[], (number | null)[], (number | null)[]]} */
+  const [time, max, min, mean] = [[], [], [], []];
+  points.time.forEach((at, i) => {
+    const before = points.time[i - 1];
+    if (i > 0 && isGap(before, at, bucket, distance)) {
+      time.push((before + at) / 2);
+      max.push(null);
+      min.push(null);
+      mean.push(null);
+    }
+    time.push(at);
+    max.push(points.max ? points.max[i] : null);
+    min.push(points.min ? points.min[i] : null);
+    mean.push(points.mean[i]);
+  });
+  return [time, max, min, mean];
+}
+
+/**
+ * Replace what `points` know from `from` on by `newer`, and drop what lies before `oldest`.
+ * @param {Points} points
+ * @param {Points} newer of the same resolution
+ * @param {number} from
+ * @param {number} oldest
+ * @returns {Points}
+ */
+export function extended(points, newer, from, oldest) {
+  const first = lowerBound(points.time, oldest);
+  const last = Math.max(first, lowerBound(points.time, from));
+  /** @param {number[] | null} old @param {number[] | null} fresh */
+  const join = (old, fresh) => (old && fresh ? old.slice(first, last).concat(fresh) : null);
+  return {
+    time: points.time.slice(first, last).concat(newer.time),
+    mean: points.mean.slice(first, last).concat(newer.mean),
+    min: join(points.min, newer.min),
+    max: join(points.max, newer.max),
+    count: join(points.count, newer.count),
+  };
+}
+
+/**
+ * Index of the first time that is not before `at`.
+ * @param {number[]} time ascending
+ * @param {number} at
+ */
+export function lowerBound(time, at) {
+  let [low, high] = [0, time.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (time[middle] < at) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** @param {number[]} values */
+function median(values) {
+  if (!values.length) return 0;
+  const sorted = Float64Array.from(values).sort();
+  return sorted[sorted.length >> 1];
+}

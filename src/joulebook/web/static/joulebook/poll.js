@@ -1,0 +1,55 @@
+// Asks again and again while the page is seen: pauses when it is hidden, backs off when it fails.
+
+const LONGEST_WAIT = 30;
+
+/**
+ * Run `task` now or after a delay, then again `every()` seconds after it ends, until stopped.
+ * @param {object} options
+ * @param {(signal: AbortSignal) => Promise<void>} options.task
+ * @param {() => number} options.every seconds
+ * @param {(state: "ok" | "failing" | "paused", error?: unknown) => void} [options.onState]
+ * @param {boolean} [options.atOnce]
+ * @returns {() => void} stops it
+ */
+export function poll({ task, every, onState = () => {}, atOnce = false }) {
+  const life = new AbortController();
+  let timer = 0;
+  let failures = 0;
+  let running = false;
+
+  async function turn() {
+    if (running || life.signal.aborted) return;
+    running = true;
+    try {
+      await task(life.signal);
+      failures = 0;
+      if (!document.hidden) onState("ok");
+    } catch (error) {
+      if (life.signal.aborted) return;
+      failures += 1;
+      onState("failing", error);
+    } finally {
+      running = false;
+    }
+    plan();
+  }
+  function plan() {
+    clearTimeout(timer);
+    if (life.signal.aborted || document.hidden) return;
+    const wait = failures ? Math.min(LONGEST_WAIT, 2 ** failures) : every();
+    timer = setTimeout(turn, wait * 1000);
+  }
+  function onVisibility() {
+    clearTimeout(timer);
+    if (document.hidden) onState("paused");
+    else turn();
+  }
+  document.addEventListener("visibilitychange", onVisibility, { signal: life.signal });
+  if (document.hidden) onState("paused");
+  else if (atOnce) turn();
+  else plan();
+  return () => {
+    clearTimeout(timer);
+    life.abort();
+  };
+}

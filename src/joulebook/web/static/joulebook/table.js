@@ -1,0 +1,62 @@
+// The points as a table: for screen readers, for copying, and the rows of a saved file.
+
+import { formatRfc3339 } from "./instant.js";
+import { lowerBound } from "./points.js";
+
+/** @typedef {import("./sheet.js").Sheet} Sheet */
+
+/**
+ * Every point of a sheet: one row for each time, one column for each figure of each metric.
+ * @param {Sheet} sheet
+ * @param {(metric: string) => string} label
+ * @returns {{head: string[], rows: [number, ...(number | null)[]][]}}
+ */
+export function tableOf(sheet, label) {
+  const head = ["time"];
+  /** @type {((time: number) => number | null)[]} */
+  const readers = [];
+  for (const metric of sheet.metrics) {
+    const points = sheet.pointsOf(metric);
+    const unit = sheet.units.get(metric);
+    const name = unit ? `${label(metric)} (${unit})` : label(metric);
+    /** @type {[string, number[] | null][]} */
+    const figures = sheet.bucket ? [["mean", points.mean], ["min", points.min], ["max", points.max], ["count", points.count]] : [["", points.mean]];
+    for (const [figure, column] of figures) {
+      head.push(figure ? `${name} ${figure}` : name);
+      readers.push((time) => {
+        const at = lowerBound(points.time, time);
+        return points.time[at] === time ? (column?.[at] ?? null) : null;
+      });
+    }
+  }
+  const times = [...new Set(sheet.metrics.flatMap((metric) => sheet.pointsOf(metric).time))].sort((a, b) => a - b);
+  return { head, rows: times.map((time) => [time, ...readers.map((read) => read(time))]) };
+}
+
+/**
+ * Fill a box with the table.
+ * @param {HTMLElement} box
+ * @param {Sheet} sheet
+ * @param {(metric: string) => string} label
+ */
+export function renderTable(box, sheet, label) {
+  const { head, rows } = tableOf(sheet, label);
+  const table = document.createElement("table");
+  const headRow = table.createTHead().insertRow();
+  for (const text of head) {
+    const cell = document.createElement("th");
+    cell.scope = "col";
+    cell.textContent = text;
+    headRow.append(cell);
+  }
+  const body = table.createTBody();
+  for (const [time, ...values] of rows) {
+    const row = body.insertRow();
+    row.insertCell().textContent = formatRfc3339(time, sheet.view.tz);
+    for (const value of values) row.insertCell().textContent = value == null ? "" : String(tidy(value));
+  }
+  box.replaceChildren(table);
+}
+
+/** Without the noise of binary fractions: 0.30000000000000004 is 0.3. @param {number} value */
+export const tidy = (value) => Number(value.toPrecision(12));
