@@ -91,7 +91,7 @@ def _named(folder: Path, major: int | None) -> Binaries:
         )
     if major not in (None, found.major):
         raise UnableToFindBinaries(
-            f"JOULEBOOK_POSTGRES_BIN={str(folder)!r} is PostgreSQL {found.major}, but the data that exists "
+            f"JOULEBOOK_POSTGRES_BIN={str(folder)!r} is PostgreSQL {found.version}, but the data that exists "
             f"was made by PostgreSQL {major}: name a folder of that version"
         )
     return found

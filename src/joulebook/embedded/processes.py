@@ -131,10 +131,8 @@ def _serves(pid: int, layout: Layout) -> bool:
 def _may_serve(pid: int, layout: Layout) -> bool:
     """Say whether a process may be a server on the folder: a PostgreSQL that does not name another one."""
     words = _command(pid)
-    if words[0].startswith(b"postgres: joulebook_"):
-        return words[0].startswith(_title(layout))
-    if words[0].rpartition(b"/")[2].split(b":")[0] not in {b"postgres", b"postmaster"}:
-        return False
+    if words[0].rpartition(b"/")[2] not in {b"postgres", b"postmaster"}:
+        return False  # nor is it a server's child, whose title begins with "postgres:"
     folder = words[words.index(b"-D") + 1] if b"-D" in words[:-1] else b""
     return not folder.startswith(b"/") or Path(os.fsdecode(folder)).resolve() == layout.data
 
