@@ -15,11 +15,12 @@ from joulebook.embedded.bootstrap import ensure_cluster
 from joulebook.embedded.errors import UnableToStart
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import try_lock
-from joulebook.embedded.processes import clear_remains, end_leftovers, find_postmaster, is_stopping
+from joulebook.embedded.processes import clear_remains, end_leftovers, find_postmaster, is_alive, is_stopping
 from joulebook.embedded.settings import write_settings
 from joulebook.embedded.sockets import prepare_socket_folder
 
 DEFAULT_PORT = 5432  # names the Unix socket when no loopback port is asked for
+_INSTANT = 0.2  # seconds
 
 
 def launch(
@@ -52,12 +53,16 @@ def postmaster_to_keep(layout: Layout, *, patience: float = 0.0) -> int | None:
     One that is stopping is waited for, and one that may be about to stop for `patience` seconds: the
     server of a supervisor that was just killed takes a moment to notice.
     """
-    deadline = time.monotonic() + patience
-    while (pid := find_postmaster(layout)) is not None:
-        if not is_stopping(layout) and time.monotonic() >= deadline:
+    begun = time.monotonic()
+    while True:
+        pid = find_postmaster(layout)
+        waited = time.monotonic() - begun
+        if pid is not None and not is_stopping(layout) and waited >= patience:
             return pid
+        # A process that is just becoming the server has no command line for an instant.
+        if pid is None and (not is_alive(layout) or waited >= _INSTANT):
+            return None
         time.sleep(0.02)
-    return None
 
 
 def _claim(layout: Layout) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def run() -> Iterator[Run]:
         command = [program, "-c", "read line", *words]
         child = subprocess.Popen(command, executable="/bin/sh", stdin=subprocess.PIPE)
         children.append(child)
+        while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
+            time.sleep(0.001)  # the kernel fills it in an instant after the program was started
         return child.pid
 
     yield start
