@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from joulebook.simulator.clock import SLOW_STEP
 from joulebook.simulator.home import Block
 from joulebook.simulator.noise import Floats
-
-SLOW_STEP = 10
-"""Seconds between two readings of a slow metric; the others are reported with every packet."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,10 @@ import numpy as np
 
 from joulebook.simulator.appliances import Household
 from joulebook.simulator.battery import MINUTE, Battery
+from joulebook.simulator.clock import BLOCK
 from joulebook.simulator.noise import Floats, Ints, grain, pick, smooth, stream
 from joulebook.simulator.sun import DAY, Place, Roof, clear_sky, sun_vector
 from joulebook.simulator.weather import Weather
-
-BLOCK = 900
-"""Seconds in a block. Blocks begin at whole multiples of it, so every way of asking cuts time alike."""
 
 _LAG = 2  # seconds after which the battery's inverter answers a change of the load
 _NIGHT_CHARGE = 2_200.0  # W from the grid in the cheap hours of the night

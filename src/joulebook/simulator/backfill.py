@@ -1,0 +1,139 @@
+"""Writes what a home would have sent into the database, up to a given instant, picking up where it stopped.
+
+What is missing is asked of the database itself, series by series within each week, so that a write that
+was interrupted is completed and one that was finished costs a few look-ups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from joulebook.simulator.clock import BLOCK
+from joulebook.simulator.devices import DEVICE_KINDS, SimulatedMetric
+from joulebook.simulator.home import Home, HomeState
+from joulebook.simulator.noise import Floats, Ints
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.series import ensure_series
+from joulebook.telemetry.writer import Connection, write_batch
+
+WINDOW = 7 * 86_400
+"""Seconds written together, series after series: a chunk of the hypertable, whose key then stays dense."""
+
+_ROWS = 100_000  # of one batch
+_NEWEST = "SELECT max(time) FROM readings WHERE series_id = %s AND time >= %s AND time < %s"
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """Seconds [start, end) of one series that are to be written, at every `metric.step`th second."""
+
+    series_id: int
+    metric: SimulatedMetric
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return max(0, -(-(self.end - self.start) // self.metric.step))
+
+
+Told = Callable[[int, int], None]
+"""Is told how many readings are written, and how many there are to write."""
+
+
+class Backfill:
+    """The past of one home with its three devices, as a job that can be asked how large it is."""
+
+    def __init__(self, conn: Connection, home: Home, device_ids: Sequence[str]) -> None:
+        """`conn` has the writer's rights; `device_ids` are battery, roof and grid meter."""
+        self._conn = conn
+        self._home = home
+        metrics = [
+            (device_id, metric)
+            for device_id, kind in zip(device_ids, DEVICE_KINDS, strict=True)
+            for metric in kind.metrics
+        ]
+        ids = ensure_series(conn, [(device_id, metric.name) for device_id, metric in metrics])
+        self._series = sorted((ids[device_id, metric.name], metric) for device_id, metric in metrics)
+
+    def run(self, states: Sequence[HomeState], *, start: int, end: int, told: Told) -> HomeState:
+        """Write what is missing in [start, end), in seconds since 1970 UTC; return the home's state at `end`.
+
+        `states` are what is known of the home; the first is not after `start`, and the later ones save the
+        work of living through the time before them. Only the tail of each series within a week is looked
+        at: what an outage of the simulator left out stays out.
+        """
+        windows = [self._missing(low, high) for low, high in _windows(start, end)]
+        total = sum(len(part) for window in windows for part in window)
+        written = 0
+        for window in windows:
+            if any(window):
+                begin = min(part.start for part in window if part)
+                columns = _Columns(self._home, _latest(states, begin), window)
+                for part in window:
+                    for batch in columns.batches(part):
+                        write_batch(self._conn, batch)
+                        written += len(batch)
+                        told(written, total)
+                states = [*states, columns.state]
+        return self._home.seek(_latest(states, end), end)
+
+    def _missing(self, start: int, end: int) -> list[_Missing]:
+        parts = []
+        for series_id, metric in self._series:
+            begin = max(start, self._newest(series_id, start, end) + 1)
+            parts.append(_Missing(series_id, metric, -(-begin // metric.step) * metric.step, end))
+        return parts
+
+    def _newest(self, series_id: int, start: int, end: int) -> int:
+        """Return the second of the newest reading in [start, end), or -1 where there is none."""
+        span = [from_microseconds(second * 1_000_000) for second in (start, end)]
+        row = self._conn.execute(_NEWEST, (series_id, *span)).fetchone()
+        newest = row[0] if row else None
+        return to_microseconds(newest) // 1_000_000 if isinstance(newest, datetime) else -1
+
+
+class _Columns:
+    """What a home did in one window: a column of values for each series, and the state at its last block."""
+
+    def __init__(self, home: Home, state: HomeState, parts: Sequence[_Missing]) -> None:
+        begin = min(part.start for part in parts if len(part))
+        end = max(part.end for part in parts)
+        state = home.seek(state, begin)
+        self._start = state.block * BLOCK
+        columns: dict[int, list[Floats]] = {part.series_id: [] for part in parts}
+        while state.block * BLOCK < end:
+            self.state = state
+            block, state = home.advance(state)
+            for part in parts:
+                columns[part.series_id].append(part.metric.values(block)[:: part.metric.step].copy())
+        self._columns = {series_id: np.concatenate(pieces) for series_id, pieces in columns.items()}
+
+    def batches(self, part: _Missing) -> Iterator[Batch]:
+        """Yield the part's readings in order of time."""
+        step = part.metric.step
+        column = self._columns[part.series_id]
+        for low in range(part.start, part.end, step * _ROWS):
+            seconds: Ints = np.arange(low, min(part.end, low + step * _ROWS), step, dtype=np.int64)
+            yield Batch(
+                series_id=np.full(len(seconds), part.series_id, dtype=np.int32),
+                time=seconds * 1_000_000,
+                value=column[(seconds - self._start) // step],
+            )
+
+
+def _latest(states: Sequence[HomeState], second: int) -> HomeState:
+    """Return the newest state whose block has begun at `second`."""
+    return max((state for state in states if state.block * BLOCK <= second), key=lambda state: state.block)
+
+
+def _windows(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut [start, end) at the borders of chunks, which are whole weeks since 1970."""
+    while start < end:
+        border = min((start // WINDOW + 1) * WINDOW, end)
+        yield start, border
+        start = border

@@ -1,0 +1,179 @@
+"""Many devices as one source of packets: which device says what at a tick of the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from joulebook.simulator.clock import BLOCK, SLOW_STEP
+from joulebook.simulator.devices import DEVICE_KINDS, DeviceKind, SimulatedMetric
+from joulebook.simulator.home import Block, Home, HomeState, stand_still
+from joulebook.simulator.sun import Place
+
+MICROSECONDS = 1_000_000
+_CATCH_UP_BLOCKS = 3_000
+"""Blocks that all homes together may live through at the start: a few seconds of work."""
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """Instants at a rate, counted from 1970 so that a restart meets the same ones again."""
+
+    rate: float
+
+    def time(self, tick: int) -> int:
+        """Return the instant of a tick in microseconds since 1970 UTC."""
+        return round(tick * MICROSECONDS / self.rate)
+
+    def first_at(self, time: int) -> int:
+        """Return the first tick at or after `time` (microseconds since 1970 UTC)."""
+        tick = int(time * self.rate / MICROSECONDS) - 1
+        while self.time(tick) < time:
+            tick += 1
+        return tick
+
+    def is_slow(self, tick: int) -> bool:
+        """Say whether this is the first tick of its ten seconds, with which slow metrics are reported."""
+        step = SLOW_STEP * MICROSECONDS
+        return self.time(tick) // step != self.time(tick - 1) // step
+
+
+class _Feed:
+    """The block of one home that time has reached, and the one after it as soon as somebody looks."""
+
+    def __init__(self, home: Home, state: HomeState) -> None:
+        self.home = home
+        self.state = state
+        self._block, self._after = home.advance(state)
+        self._next: tuple[Block, HomeState] | None = None
+
+    def look_ahead(self) -> Block:
+        """Return the next block, computed once."""
+        if self._next is None:
+            self._next = self.home.advance(self._after)
+        return self._next[0]
+
+    def at(self, second: int) -> tuple[Block, int]:
+        """Return the block of a second that time has reached or passed, and the second's place in it."""
+        while second >= self._block.start + BLOCK:
+            block = self.look_ahead()
+            assert self._next is not None  # noqa: S101 - just computed
+            self.state, self._block, self._after, self._next = self._after, block, self._next[1], None
+        return self._block, second - self._block.start
+
+    def after(self, second: int) -> tuple[Block, int]:
+        """Return the block of the second after `second`, without moving on."""
+        if second + 1 < self._block.start + BLOCK:
+            return self._block, second + 1 - self._block.start
+        return self.look_ahead(), 0
+
+
+class Fleet:
+    """Devices in a fixed order; three in a row live in one home: its battery, its roof, its grid meter."""
+
+    def __init__(
+        self,
+        device_ids: Sequence[str],
+        *,
+        start: int,
+        rate: float = 1.0,
+        seed: int = 0,
+        place: Place | None = None,
+        states: Mapping[int, HomeState] | None = None,
+    ) -> None:
+        """Prepare the homes for `start` (seconds since 1970 UTC).
+
+        The homes have the seeds `seed`, `seed + 1`, …; `states` are what is known of them by seed. A home
+        lives through the time since its state, unless that is too much to do for all of them.
+        """
+        self.device_ids = list(device_ids)
+        self.ticks = Ticks(rate)
+        known = states or {}
+        homes = [Home(seed + index, place) for index in range(-(-len(device_ids) // len(DEVICE_KINDS)))]
+        begun = [_usable(known.get(home.seed), start) or home.begin(start) for home in homes]
+        missing = sum(start // BLOCK - state.block for state in begun)
+        move = _live if missing <= _CATCH_UP_BLOCKS else _skip
+        self._feeds = [
+            _Feed(home, move(home, state, start)) for home, state in zip(homes, begun, strict=True)
+        ]
+        self._encoder = msgspec.json.Encoder()
+        self._looked_ahead = (0, 0)
+
+    def states(self) -> dict[int, HomeState]:
+        """Return the state of each home by its seed, at the start of the block that time has reached."""
+        return {feed.home.seed: feed.state for feed in self._feeds}
+
+    def packets(self, tick: int) -> Iterator[tuple[int, bytes]]:
+        """Yield (number of the device, its packet as JSON) for each device at a tick; ticks only grow."""
+        time = self.ticks.time(tick)
+        stamp, slow = _stamp(time), self.ticks.is_slow(tick)
+        for number in range(len(self.device_ids)):
+            packet: dict[str, Any] = {"timestamp": stamp}
+            feed = self._feeds[number // len(DEVICE_KINDS)]
+            for metric in kind_of(number).metrics:
+                if slow or metric.step < SLOW_STEP:
+                    _put(packet, metric, _value(feed, metric, time))
+            yield number, self._encoder.encode(packet)
+        self._spread_work(time)
+
+    def _spread_work(self, time: int) -> None:
+        """Compute the homes' next blocks little by little, so that no block's end is a burst of work."""
+        block, within = divmod(time // MICROSECONDS, BLOCK)
+        done = self._looked_ahead[1] if self._looked_ahead[0] == block else 0
+        due = min(len(self._feeds), (within + 1) * len(self._feeds) * 2 // BLOCK)
+        for feed in self._feeds[done:due]:
+            feed.look_ahead()
+        self._looked_ahead = (block, max(done, due))
+
+
+def kind_of(number: int) -> DeviceKind:
+    """Return what the device with this number in a fleet is."""
+    return DEVICE_KINDS[number % len(DEVICE_KINDS)]
+
+
+def _usable(state: HomeState | None, start: int) -> HomeState | None:
+    return state if state is not None and state.block <= start // BLOCK else None
+
+
+def _live(home: Home, state: HomeState, start: int) -> HomeState:
+    return home.seek(state, start)
+
+
+def _skip(home: Home, state: HomeState, start: int) -> HomeState:
+    """Let a home stand still since its state; the block that was begun is lived to its end.
+
+    So a register goes on from a value that nobody has seen exceeded.
+    """
+    if state.block < start // BLOCK:
+        _, state = home.advance(state)
+    return stand_still(state, start)
+
+
+def _value(feed: _Feed, metric: SimulatedMetric, time: int) -> float:
+    """Return a metric's value at an instant: the second's own, or on the line to the next second's."""
+    second, rest = divmod(time, MICROSECONDS)
+    block, index = feed.at(second)
+    value = float(metric.values(block)[index])
+    if not rest:
+        return value
+    block, index = feed.after(second)
+    after = float(metric.values(block)[index])
+    return round(value + (after - value) * rest / MICROSECONDS, 4)
+
+
+def _put(packet: dict[str, Any], metric: SimulatedMetric, value: float) -> None:
+    """Write `battery.soc` as {"battery": {"soc": …}}, as devices do."""
+    *groups, name = metric.name.split(".")
+    for group in groups:
+        packet = packet.setdefault(group, {})
+    packet[name] = value
+
+
+def _stamp(time: int) -> str:
+    seconds, rest = divmod(time, MICROSECONDS)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:06d}Z" if rest else f"{text}Z"

@@ -1,0 +1,98 @@
+"""What the processes say, line by line behind their names, in colour where a terminal shows it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from contextlib import suppress
+from typing import TextIO
+
+_COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
+_CLEAR_LINE = "\r\x1b[2K"
+_LONGEST_LINE = 65_536
+_LINE_END = re.compile(rb"(\r\n|\n|\r)")
+
+
+class Console:
+    """Writes whole lines of several processes to one stream.
+
+    A line that ends in a carriage return is transient, as progress bars are: on a terminal the next
+    line takes its place, elsewhere it is left out. A stream whose reader is gone is given up quietly:
+    the processes matter more than what they say.
+    """
+
+    def __init__(self, stream: TextIO, names: list[str], *, colour: bool | None = None) -> None:
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._colour = self._terminal and "NO_COLOR" not in os.environ if colour is None else colour
+        self._width = max((len(name) for name in names), default=0)
+        self._codes = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
+        self._transient = False
+        self._lost = False
+
+    def say(self, text: str) -> None:
+        """Write a line of the supervisor's own, without a name before it."""
+        self._write(f"{text}\n", transient=False)
+
+    def line(self, name: str, text: str, *, transient: bool = False) -> None:
+        """Write one line of the process called `name`."""
+        if transient and not self._terminal:
+            return
+        label = f"{name:<{self._width}} │ "
+        if self._colour:
+            label = f"\x1b[{self._codes.get(name, 37)}m{label}\x1b[0m"
+        self._write(f"{label}{text}" + ("" if transient else "\n"), transient=transient)
+
+    def _write(self, text: str, *, transient: bool) -> None:
+        if self._lost:
+            return
+        if self._transient:
+            text = _CLEAR_LINE + text
+        self._transient = transient
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._lost = True
+            with suppress(OSError, ValueError):
+                # What is still in the buffer must not raise again when the interpreter closes the stream.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+class LineSplitter:
+    """Cuts a process's output into lines for the console, and remembers the last ones."""
+
+    def __init__(self, console: Console, name: str, *, keep: int = 12) -> None:
+        self._console = console
+        self._name = name
+        self._rest = b""
+        self._returned: bytes | None = None
+        self.last: deque[str] = deque(maxlen=keep)
+
+    def feed(self, data: bytes) -> None:
+        """Take more output; whole lines are written."""
+        data = self._rest + data
+        if self._returned is not None and data.startswith(b"\n"):
+            self._emit(self._returned)  # it was no progress bar but half of a line end
+            data = data[1:]
+        *ended, self._rest = _LINE_END.split(data)
+        self._returned = None
+        for line, end in zip(ended[::2], ended[1::2], strict=True):
+            self._emit(line, transient=end == b"\r")
+            self._returned = line if end == b"\r" and not self._rest else None
+        if len(self._rest) > _LONGEST_LINE:
+            self._emit(self._rest)
+            self._rest = b""
+
+    def close(self) -> None:
+        """Write what came after the last end of a line."""
+        if self._rest:
+            self._emit(self._rest)
+            self._rest = b""
+
+    def _emit(self, line: bytes, *, transient: bool = False) -> None:
+        text = line.decode("utf-8", "replace")
+        if not transient:
+            self.last.append(text)
+        self._console.line(self._name, text, transient=transient)

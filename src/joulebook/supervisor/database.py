@@ -1,0 +1,114 @@
+"""The plan's database process: runs the embedded TimescaleDB as its child and ends with it.
+
+A process of its own, so that fetching the programs, crash recovery and the final checkpoint never keep
+the supervisor from its other work. SIGTERM stops the server with a checkpoint, SIGQUIT without.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+
+from joulebook.config import Config, ConfigError
+from joulebook.embedded import EmbeddedDatabase, EmbeddedError
+from joulebook.supervisor.specs import READY_VARIABLE
+
+_PATIENCE = 60.0  # seconds that an earlier server may take to end, and this one for its checkpoint
+
+
+class _Stop(BaseException):
+    """A signal asks for the end; BaseException, since it may come anywhere."""
+
+    def __init__(self, *, fast: bool) -> None:
+        self.fast = fast
+
+
+def main() -> int:
+    """Run the database until told to stop; return the exit status."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, _on_signal)
+    try:
+        database = EmbeddedDatabase(Config.from_environ())
+        return _serve(database)
+    except (ConfigError, EmbeddedError) as exc:
+        _say(str(exc))
+        return 1
+    except _Stop:
+        return 0
+
+
+def _serve(database: EmbeddedDatabase) -> int:
+    try:
+        server = _launch(database)
+        if server is None:
+            return _accompany(database)
+        database.wait_until_ready()
+        _say(f"ready on {database.socket}")
+        _tell_ready()
+        status = server.wait()
+    except _Stop as request:
+        _end(database, fast=request.fast)
+        return 0
+    _say(f"the database server ended unasked, with status {status}")
+    return 1
+
+
+def _launch(database: EmbeddedDatabase) -> subprocess.Popen[bytes] | None:
+    """Start the server; None when one is there already that `joulebook db start` runs in the background.
+
+    A server that is just ending, because its supervisor was killed, is waited for.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while database.pid() is not None and time.monotonic() < deadline:
+        if database.is_running():
+            return None
+        time.sleep(0.1)
+    return database.foreground()
+
+
+def _accompany(database: EmbeddedDatabase) -> int:
+    """Use a server that is not ours, and leave it running at the end."""
+    try:
+        database.wait_until_ready()
+        _say(f"runs already as process {database.pid()}, and will go on running: it is not ours to stop")
+        _tell_ready()
+        while database.is_running():
+            time.sleep(0.5)
+    except _Stop:
+        return 0
+    _say("the database in the background was stopped")
+    return 1
+
+
+def _end(database: EmbeddedDatabase, *, fast: bool) -> None:
+    while True:
+        try:
+            database.stop(patience=0.0 if fast else _PATIENCE)
+        except _Stop as request:
+            fast = fast or request.fast
+        else:
+            return
+
+
+def _tell_ready() -> None:
+    descriptor = int(os.environ.get(READY_VARIABLE, "-1"))
+    if descriptor >= 0:
+        os.write(descriptor, b"1")
+        os.close(descriptor)
+
+
+def _on_signal(number: int, _frame: FrameType | None) -> None:
+    raise _Stop(fast=number == signal.SIGQUIT)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
