@@ -1,0 +1,288 @@
+"""Fixtures for every test: a Joulebook of the session's own, and Alice, Bob and Charlie.
+
+Alice owns a device, Bob is shared with, Charlie has nothing. The session has its own JOULEBOOK_HOME
+with its own TimescaleDB; tests keep out of each other's way by devices of their own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    from joulebook.web.devices.models import Device
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# The environment is set before Django's settings are loaded, and so before any fixture.
+HOME = Path(tempfile.mkdtemp(prefix="joulebook-tests-"))
+HOME.chmod(0o755)
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+for name in [name for name in os.environ if name.startswith("JOULEBOOK_")]:
+    if name not in {"JOULEBOOK_CACHE", "JOULEBOOK_POSTGRES_BIN", "JOULEBOOK_NO_SKIPS"}:
+        del os.environ[name]
+os.environ["JOULEBOOK_HOME"] = str(HOME)
+os.environ["JOULEBOOK_WEB_PORT"] = str(free_port())
+os.environ["JOULEBOOK_INGEST_PORT"] = str(free_port())
+os.environ["DJANGO_SETTINGS_MODULE"] = "joulebook.web.settings"
+
+
+def pytest_configure() -> None:
+    """Load Django's apps, with the settings of this environment."""
+    import django
+
+    django.setup()
+
+
+def run_joulebook(*words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a `joulebook` command in the session's home and return what it printed."""
+    return subprocess.run(
+        [sys.executable, "-m", "joulebook", *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="session")
+def joulebook() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line: `joulebook("device", "list")`."""
+    return run_joulebook
+
+
+@pytest.fixture(scope="session")
+def telemetry() -> Iterator[dict[str, str]]:
+    """A running, migrated TimescaleDB; gives the address of each role."""
+    from django.db import connections
+    from psycopg.conninfo import conninfo_to_dict
+
+    from joulebook.config import Config
+    from joulebook.embedded import EmbeddedDatabase
+
+    server = EmbeddedDatabase(Config.from_environ())
+    server.start(settings={"timescaledb.max_background_workers": "0"})
+    try:
+        migrated = run_joulebook("migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        address = conninfo_to_dict(server.url("reader"))
+        connections["telemetry"].settings_dict.update(
+            NAME=address["dbname"],
+            USER=address["user"],
+            PASSWORD=address["password"],
+            HOST=address["host"],
+            PORT=address["port"],
+        )
+        # Django finds this out by creating a table, which the reader may not.
+        connections["telemetry"].features.supports_transactions = True
+        yield {
+            "owner": server.url("owner"),
+            "writer": server.url("writer"),
+            "reader": server.url("reader"),
+            "superuser": server.superuser_url(database="joulebook"),
+        }
+    finally:
+        connections.close_all()
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(telemetry: dict[str, str]) -> None:
+    """Use the session's own databases as they are, in place of Django's test databases."""
+
+
+@pytest.fixture
+def writer(telemetry: dict[str, str]) -> Iterator[psycopg.Connection]:
+    """A connection with the writer's rights, as `write_batch` wants it."""
+    from joulebook.telemetry.writer import connect
+
+    with connect(telemetry["writer"]) as conn:
+        yield conn
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[[str], User]:
+    """Create a user by name."""
+
+    def make(name: str) -> User:
+        from joulebook.web.accounts.operations import create_user
+
+        return create_user(name, "a long enough pass phrase")
+
+    return make
+
+
+@pytest.fixture
+def alice(make_user: Callable[[str], User]) -> User:
+    """Owns `device`."""
+    return make_user("alice")
+
+
+@pytest.fixture
+def bob(make_user: Callable[[str], User], device: Device) -> User:
+    """Alice shares `device` with him."""
+    from joulebook.web.devices.models import DeviceShare
+
+    user = make_user("bob")
+    DeviceShare.objects.create(device=device, user=user)
+    return user
+
+
+@pytest.fixture
+def charlie(make_user: Callable[[str], User]) -> User:
+    """Has nothing."""
+    return make_user("charlie")
+
+
+@pytest.fixture
+def device_id() -> str:
+    """An id that no other test uses."""
+    return f"device_{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def device(alice: User, device_id: str) -> Device:
+    """Alice's device, in Berlin."""
+    from joulebook.web.devices.operations import create_device
+
+    return create_device(device_id, owner=alice, name="Home battery", time_zone="Europe/Berlin")
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    """A Django test client that is signed in as a user."""
+
+    def sign_in(user: User) -> Client:
+        from django.test import Client
+
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+class Service:
+    """One process of Joulebook's, started by its command and reached over real HTTP."""
+
+    def __init__(self, command: str, port: int, environment: dict[str, str] | None = None) -> None:
+        self.command = command
+        self.url = f"http://127.0.0.1:{port}"
+        self.environment = {
+            **os.environ,
+            **(environment or {}),
+            f"JOULEBOOK_{command.upper()}_PORT": str(port),
+        }
+        self.log = HOME / f"{command}-{port}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, path: str = "/livez") -> None:
+        """Start the process and return when it answers."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "joulebook", self.command],
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+            )
+        self.wait(path=path)
+
+    def wait(self, *, path: str = "/livez", seconds: float = 30) -> None:
+        """Return when the process answers 200."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process is not None and self.process.poll() is not None:
+                break
+            try:
+                if httpx.get(self.url + path).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"{self.command} does not answer:\n{self.log.read_text()[-3000:]}")
+
+    def kill(self) -> None:
+        """End the process at once, as a power cut would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """Ask the process to end and wait for it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=40)
+
+
+@pytest.fixture(scope="session")
+def ingest(telemetry: dict[str, str]) -> Iterator[Service]:
+    """The ingest service in a process of its own."""
+    service = Service("ingest", int(os.environ["JOULEBOOK_INGEST_PORT"]))
+    service.start(path="/readyz")
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def web(telemetry: dict[str, str]) -> Iterator[Service]:
+    """The web in processes of its own."""
+    service = Service("web", int(os.environ["JOULEBOOK_WEB_PORT"]))
+    service.start(path="/readyz")
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def device_token(transactional_db: None, device: Device) -> str:
+    """A token of Alice's device, committed, so that other processes see it."""
+    from joulebook.web.devices.operations import issue_device_token
+
+    return issue_device_token(device)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow drills unless they are asked for by `-m`."""
+    if config.option.markexpr:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run that may not skip tests, and did."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("JOULEBOOK_NO_SKIPS") != "1" or reporter is None:
+        return
+    skipped = [report.nodeid for report in reporter.stats.get("skipped", [])]
+    if skipped and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"{len(skipped)} skipped, and nothing may be skipped here: {skipped}", red=True)

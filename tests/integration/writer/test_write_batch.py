@@ -1,0 +1,165 @@
+"""The writer against a real TimescaleDB: exactly once, whatever comes twice."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.series import ensure_series
+from joulebook.telemetry.writer import Outcome, connect, write_batch
+
+START = 1_700_000_000_000_000
+_numbers = itertools.count()
+
+
+def new_series(conn: psycopg.Connection, count: int = 1) -> list[int]:
+    device_id = f"writer_test_{next(_numbers)}"
+    keys = [(device_id, f"metric_{number}") for number in range(count)]
+    found = ensure_series(conn, keys)
+    return [found[key] for key in keys]
+
+
+def batch_of(rows: list[tuple[int, int, float]]) -> Batch:
+    return Batch(
+        series_id=np.array([row[0] for row in rows], np.int32),
+        time=np.array([START + row[1] for row in rows], np.int64),
+        value=np.array([row[2] for row in rows], np.float64),
+    )
+
+
+def stored(conn: psycopg.Connection, series: list[int]) -> dict[tuple[int, int], float]:
+    rows = conn.execute(
+        "SELECT series_id, (extract(epoch FROM time) * 1000000)::bigint, value FROM readings "
+        "WHERE series_id = ANY(%s)",
+        [series],
+    ).fetchall()
+    assert len({(series_id, time) for series_id, time, _ in rows}) == len(rows)
+    return {(series_id, time - START): value for series_id, time, value in rows}
+
+
+def test_a_batch_is_stored_to_the_microsecond_and_the_last_bit(writer):
+    [series] = new_series(writer)
+    rows = [
+        (series, 1, 0.1 + 0.2),
+        (series, 2, -0.0),
+        (series, 3, 1.7976931348623157e308),
+        (series, 4, 5e-324),
+    ]
+    assert write_batch(writer, batch_of(rows)).tolist() == [Outcome.STORED] * 4
+    assert stored(writer, [series]) == {(s, t): v for s, t, v in rows}
+
+
+def test_an_empty_batch_is_no_trouble(writer):
+    assert write_batch(writer, batch_of([])).tolist() == []
+
+
+def test_the_same_batch_again_is_all_duplicate_and_stores_nothing(writer):
+    series = new_series(writer, 3)
+    batch = batch_of(
+        [(number, second * 1_000_000, second + number) for second in range(500) for number in series]
+    )
+    assert set(write_batch(writer, batch)) == {Outcome.STORED}
+    before = stored(writer, series)
+    assert set(write_batch(writer, batch)) == {Outcome.DUPLICATE}
+    assert stored(writer, series) == before
+
+
+def test_another_value_for_a_stored_key_is_a_conflict_and_the_first_is_kept(writer):
+    [series] = new_series(writer)
+    write_batch(writer, batch_of([(series, 0, 1.0)]))
+    outcomes = write_batch(writer, batch_of([(series, 1, 5.0), (series, 0, 2.0), (series, 0, 1.0)]))
+    assert outcomes.tolist() == [Outcome.STORED, Outcome.CONFLICT, Outcome.DUPLICATE]
+    assert stored(writer, [series]) == {(series, 0): 1.0, (series, 1): 5.0}
+
+
+def test_the_import_id_stays_with_the_rows_that_the_import_stored(writer):
+    [series] = new_series(writer)
+    write_batch(writer, batch_of([(series, 0, 1.0)]))
+    write_batch(writer, batch_of([(series, 0, 1.0), (series, 1, 1.0)]), import_id=7)
+    rows = writer.execute("SELECT import_id FROM readings WHERE series_id = %s ORDER BY time", [series])
+    assert [row[0] for row in rows] == [0, 7]
+
+
+def test_a_batch_inside_a_transaction_goes_when_the_transaction_is_rolled_back(writer):
+    [series] = new_series(writer)
+    write_batch(writer, batch_of([(series, 0, 1.0)]))
+    with writer.transaction(force_rollback=True):
+        first = write_batch(writer, batch_of([(series, 1, 1.0)]))
+        second = write_batch(writer, batch_of([(series, 0, 1.0), (series, 2, 1.0)]))
+    assert [*first, *second] == [Outcome.STORED, Outcome.DUPLICATE, Outcome.STORED]
+    assert stored(writer, [series]) == {(series, 0): 1.0}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batches=st.lists(
+        st.lists(
+            st.tuples(st.integers(0, 2), st.integers(0, 5), st.sampled_from([0.0, -0.0, 1.0, 2.5])),
+            max_size=12,
+        ),
+        max_size=4,
+    )
+)
+def test_any_sequence_of_batches_ends_as_a_dictionary_filled_in_order_would(writer, batches):
+    series = new_series(writer, 3)
+    expected: dict[tuple[int, int], float] = {}
+    for rows in batches:
+        batch = batch_of([(series[number], week * 7 * 86_400_000_000, value) for number, week, value in rows])
+        wanted = []
+        for number, week, value in rows:
+            key = (series[number], week * 7 * 86_400_000_000)
+            if key not in expected:
+                expected[key] = value
+                wanted.append(Outcome.STORED)
+            else:
+                wanted.append(Outcome.DUPLICATE if expected[key] == value else Outcome.CONFLICT)
+        assert write_batch(writer, batch).tolist() == wanted
+    assert stored(writer, series) == expected
+
+
+def test_writers_with_overlapping_keys_in_any_order_agree_on_who_was_first(telemetry, writer):
+    series = new_series(writer, 4)
+    random = np.random.default_rng(7)
+
+    def write(number: int) -> np.ndarray:
+        keys = [(one, second * 1000) for one in series for second in range(200)]
+        random_order = random.permutation(len(keys))
+        rows = [(keys[place][0], keys[place][1], float(number)) for place in random_order]
+        with connect(telemetry["writer"]) as conn:
+            return write_batch(conn, batch_of(rows))
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = np.concatenate(list(pool.map(write, range(8))))
+    kept = stored(writer, series)
+    assert len(kept) == 800
+    assert np.count_nonzero(outcomes == Outcome.STORED) == 800
+    assert np.count_nonzero(outcomes == Outcome.CONFLICT) == 7 * 800
+
+
+def test_a_backend_that_is_ended_in_the_middle_is_reported_as_away(telemetry, writer):
+    [series] = new_series(writer)
+    with psycopg.connect(telemetry["superuser"], autocommit=True) as superuser:
+        superuser.execute("SELECT pg_terminate_backend(%s)", [writer.info.backend_pid])
+    with pytest.raises(DatabaseAway):
+        write_batch(writer, batch_of([(series, 0, 1.0)]))
+
+
+def test_a_server_that_cannot_be_reached_is_reported_as_away(tmp_path):
+    with pytest.raises(DatabaseAway):
+        connect(f"postgresql://joulebook_writer@/joulebook?host={tmp_path}")
+
+
+def test_a_device_gets_no_more_series_than_its_cap(writer):
+    device_id = f"writer_test_{next(_numbers)}"
+    first = ensure_series(writer, [(device_id, "a"), (device_id, "b")], most_per_device=2)
+    second = ensure_series(writer, [(device_id, "b"), (device_id, "c")], most_per_device=2)
+    assert len(first) == 2
+    assert list(second) == [(device_id, "b")]
