@@ -48,11 +48,17 @@ class DeviceRow:
 @require_safe
 @never_cache
 def device_list(request: HttpRequest) -> HttpResponse:
-    """Show the user's devices; with `?rows` only the lines, for the script that keeps them fresh."""
+    """Show the user's devices; with `?rows` only the lines, with `?rows=<id>` only that device's line.
+
+    The latter two are for the script that keeps what a page shows fresh.
+    """
     user = cast("User", request.user)
     now = timezone.now()
-    devices = list(visible_devices(user).select_related("owner"))
-    overviews = device_overviews([device.device_id for device in devices], now=now)
+    chosen = visible_devices(user)
+    if device_id := request.GET.get("rows"):
+        chosen = chosen.filter(device_id=device_id)
+    devices = list(chosen)
+    overviews = device_overviews([device.device_id for device in devices], now=now) if devices else {}
     context = {
         "rows": [_row(device, overviews.get(device.device_id), now=now) for device in devices],
         "now": now,

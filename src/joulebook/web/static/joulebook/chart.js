@@ -5,10 +5,13 @@ import { axisLabels } from "./instant.js";
 import { lowerBound } from "./points.js";
 import { tickWriter } from "./quantity.js";
 
+/** Wide enough for most labels, so that the charts of a page stand exactly below each other. */
 const AXIS_WIDTH = 68;
+const LABEL_CHARACTER = 6.6;
 const AXIS_HEIGHT = 40;
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-const ZERO_BASED = /^[kM]?(W|Wh|VA|VAh|var|varh)$/;
+/** Power is read against nothing; the state of a meter or a voltage is not. */
+const ZERO_BASED = /^[kM]?(W|VA|var)$/;
 const MEAN = 3;
 /** A point counts as under the cursor within this many pixels, or within its bucket. */
 const REACH = 16;
@@ -149,7 +152,7 @@ export class Chart {
       },
       axes: [
         { ...axis, size: AXIS_HEIGHT, space: 70, values: (/** @type {uPlot} */ _, /** @type {number[]} */ ticks, /** @type {number} */ __, /** @type {number} */ ___, /** @type {number} */ step) => axisLabels(ticks, step, this.tz) },
-        { ...axis, size: AXIS_WIDTH, space: 36, values: (/** @type {uPlot} */ _, /** @type {number[]} */ ticks) => ticks.map(tickWriter(this.unit, ticks)) },
+        { ...axis, size: (/** @type {uPlot} */ _, /** @type {string[] | null} */ labels) => axisWidth(labels), space: 36, values: (/** @type {uPlot} */ plot, /** @type {number[]} */ ticks) => (plot.data[0].length ? ticks.map(tickWriter(this.unit, ticks)) : ticks.map(() => "")) },
       ],
       series: [
         {},
@@ -163,7 +166,7 @@ export class Chart {
         drag: { x: false, y: false, setScale: false },
         bind: Object.fromEntries(["mousedown", "mouseup", "click", "dblclick", "mousemove", "mouseleave", "mouseenter"].map((name) => [name, () => null])),
         dataIdx: (/** @type {uPlot} */ _, /** @type {number} */ series) => (series === MEAN ? this.index : null),
-        points: { show: true, size: 9, width: 2, fill: colour("ground"), stroke: colour("line") },
+        points: { size: 9, width: 2, fill: colour("ground"), stroke: colour("line") },
       },
       hooks: { draw: [(/** @type {uPlot} */ plot) => this.#drawLoneBands(plot)] },
     };
@@ -189,6 +192,12 @@ export class Chart {
     }
     plot.ctx.restore();
   }
+}
+
+/** @param {string[] | null} labels */
+function axisWidth(labels) {
+  const longest = Math.max(0, ...(labels ?? []).map((label) => label.length));
+  return Math.max(AXIS_WIDTH, Math.ceil(longest * LABEL_CHARACTER) + 12);
 }
 
 /** Indices of points that no line reaches, within what is shown. @param {uPlot} plot */

@@ -1,4 +1,4 @@
-// Keeps the list of devices fresh, and notices the first device or the first reading.
+// Keeps the list of devices and a device's latest reading fresh; notices the first device or reading.
 
 import { poll } from "./poll.js";
 
@@ -64,12 +64,25 @@ function waitFor(url, arrived) {
   });
 }
 
+/**
+ * Keep the latest reading in a device's heading as the list shows it.
+ * @param {HTMLElement} latest
+ */
+function keepLatest(latest) {
+  poll({
+    every: () => EVERY,
+    async task(signal) {
+      const [row] = await fetchRows(/** @type {string} */ (latest.dataset.latest), signal);
+      if (row) latest.replaceChildren(...row.querySelectorAll(".dot, .value, .when"));
+    },
+  });
+}
+
 const list = /** @type {HTMLElement | null} */ (document.querySelector("[data-rows]"));
 const noDevice = /** @type {HTMLElement | null} */ (document.querySelector("[data-first-device]"));
 const noReading = /** @type {HTMLElement | null} */ (document.querySelector("[data-first-reading]"));
+const latest = /** @type {HTMLElement | null} */ (document.querySelector("[data-latest]"));
 if (list) keepFresh(list);
+if (latest) keepLatest(latest);
 if (noDevice) waitFor(/** @type {string} */ (noDevice.dataset.firstDevice), (rows) => rows.length > 0);
-if (noReading) {
-  const { firstReading, device } = noReading.dataset;
-  waitFor(/** @type {string} */ (firstReading), (rows) => rows.some((row) => row.dataset.device === device && row.querySelector(".value") !== null));
-}
+if (noReading) waitFor(/** @type {string} */ (noReading.dataset.firstReading), (rows) => rows.some((row) => row.querySelector(".value") !== null));

@@ -24,7 +24,7 @@ const metrics = page.metrics;
 const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
 
 /** @type {View} */
-let view = parseView(location.search, page.zone);
+let view = readAddress();
 /** @type {Sheet | null} */
 let sheet = null;
 let request = new AbortController();
@@ -42,6 +42,13 @@ const controls = new Controls(part("controls"), page.zones, {
   metrics: (chosen) => go({ ...view, metrics: chosen }),
   live: toggleLive,
 });
+
+/** The view in the address bar; metrics that the device does not have are left out. */
+function readAddress() {
+  const asked = parseView(location.search, page.zone);
+  const known = asked.metrics?.filter((metric) => metrics.some((info) => info.metric === metric)) ?? [];
+  return { ...asked, metrics: known.length ? known : null };
+}
 
 /** Show a view and remember the one before: the browser's back button returns to it. @param {View} next */
 function go(next) {
@@ -85,6 +92,7 @@ async function load() {
   const asked = { ...view, metrics: view.metrics ?? firstMetrics() };
   const busy = setTimeout(() => board.setBusy(true), BUSY_AFTER_MS);
   part("error").hidden = true;
+  part("panels").classList.remove("failed");
   controls.show(view, view.preset === "all" ? null : shownWindow());
   if (!view.preset) controls.showLive("paused");
   if (sheet && view.preset !== "all") board.stretch(shownWindow());
@@ -134,7 +142,10 @@ function refresh() {
   board.show(current);
   controls.show(view, current.window);
   if (/** @type {HTMLDetailsElement} */ (part("table")).open) renderTable(part("table-body"), current, labelOf);
-  if (!current.isEmpty) part("jump").hidden = true;
+  if (current.newest != null && current.newest > (page.lastTime ?? 0)) {
+    page.lastTime = current.newest;
+    part("jump").hidden = true;
+  }
 }
 
 /** @param {unknown} error */
@@ -143,21 +154,23 @@ function refuse(error) {
   stopLive();
   controls.showLive("paused");
   part("error").hidden = false;
+  part("panels").classList.add("failed");
   part("error-text").textContent = error.message;
   part("retry").textContent = error.status === 401 ? "Sign in" : "Try again";
   part("retry").onclick = error.status === 401 ? () => location.assign(`${page.signIn}?next=${encodeURIComponent(location.pathname + location.search)}`) : load;
 }
 
-/** A window without readings says where the latest ones are. */
+/** A window whose greater part lies after the last reading says where the readings are. */
 function offerLatest() {
+  const { start, end } = /** @type {Sheet} */ (sheet).window;
   const newest = page.lastTime;
-  const offered = Boolean(sheet?.isEmpty && newest);
+  const offered = newest != null && newest < (start + end) / 2;
   part("jump").hidden = !offered;
   if (!offered) return;
-  const window = shownWindow();
-  const span = view.preset === "all" ? PRESETS[DEFAULT_PRESET] : window.end - window.start;
-  part("jump-text").textContent = `No readings in this range. The latest is of ${formatInstant(newest, view.tz)}.`;
-  part("jump-button").onclick = () => showWindow(newest - span, newest + 1);
+  const empty = newest < start;
+  const when = formatInstant(newest, view.tz);
+  part("jump-text").textContent = empty ? `No readings in this range. The latest is of ${when}.` : `The readings end on ${when}.`;
+  part("jump-button").onclick = () => showWindow(empty ? newest - (end - start) : start, newest + 1);
 }
 
 /** @param {string} metric */
@@ -177,7 +190,7 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.quer
 }
 part("table").addEventListener("toggle", () => sheet && renderTable(part("table-body"), sheet, labelOf));
 addEventListener("popstate", () => {
-  view = parseView(location.search, page.zone);
+  view = readAddress();
   load();
 });
 history.replaceState({ depth: history.state?.depth ?? 0 }, "", location.search || `?${viewQuery(view)}`);

@@ -55,7 +55,7 @@ export class Panel {
     this.chart.setPoints(this.columns, sheet.bucket, sheet.window);
     this.root.removeAttribute("aria-busy");
     this.#setNotice(points.time.length ? "" : "No readings in this range");
-    this.part("resolution").textContent = describeResolution(sheet.resolution);
+    this.part("resolution").textContent = points.time.length ? describeResolution(sheet.resolution) : "";
     this.part("resolution").title = `read from ${sheet.source}`;
     this.#showSummary(now);
   }

@@ -34,7 +34,7 @@ export function tickWriter(unit, ticks) {
   const [scaled, prefix] = SCALED_UNITS.has(unit) ? scale(most) : [most, ""];
   const factor = scaled ? most / scaled : 1;
   const step = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) / factor : scaled;
-  const decimals = step > 0 ? Math.min(6, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))) : 0;
+  const decimals = [0, 1, 2, 3, 4, 5].find((count) => isWhole(step * 10 ** count)) ?? 6;
   const fullUnit = prefix + unit;
   return (value) => {
     const digits = group(Math.abs(value / factor).toFixed(decimals));
@@ -42,6 +42,9 @@ export function tickWriter(unit, ticks) {
     return sign + digits + (fullUnit ? NARROW_SPACE + fullUnit : "");
   };
 }
+
+/** Whole but for the noise of binary fractions. @param {number} number */
+const isWhole = (number) => Math.abs(number - Math.round(number)) < 1e-6;
 
 /** @param {number} number @returns {[number, string]} */
 function scale(number) {

@@ -35,10 +35,6 @@ export class Sheet {
     return [...this.points.keys()];
   }
 
-  get isEmpty() {
-    return [...this.points.values()].every((points) => points.time.length === 0);
-  }
-
   /** The newest time known of any metric; null if there is none. */
   get newest() {
     const times = [...this.points.values()].map((points) => points.time.at(-1) ?? -Infinity);
