@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,3 +48,10 @@ def shown(raw: bytes | str) -> str:
     if len(text) > MAX_RAW_TEXT:
         text = text[: MAX_RAW_TEXT - 1] + "…"
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def join_time_cells(cells: pl.DataFrame, names: Sequence[str]) -> pl.Series:
+    """Return the cells of the time columns, stripped and joined by one blank."""
+    stripped = [pl.col(name).str.strip_chars(BLANKS) for name in names]
+    text = stripped[0] if len(stripped) == 1 else pl.concat_str(stripped, separator=" ")
+    return cells.select(text.str.strip_chars(BLANKS)).to_series()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.files.numbers import NumberFormat, Numbers
 from joulebook.telemetry.files.profile import ImportProfile
-from joulebook.telemetry.files.table import BLANKS, Problem, Table, shown
+from joulebook.telemetry.files.table import Problem, Table, join_time_cells, shown
 from joulebook.telemetry.files.times import DAY, NO_OFFSET, TimeFormat, parse_times
 from joulebook.telemetry.files.zones import LocalClock, find_zone
 from joulebook.telemetry.readings import FUTURE_ALLOWANCE, OLDEST
@@ -75,7 +75,7 @@ class WideParser:
 
     def parse(self, table: Table) -> ParsedBlock:
         """Return the readings of a table."""
-        text = self._time_text(table.cells)
+        text = join_time_cells(table.cells, self._time_columns)
         time, code, doubled = self._times(text)
         refused = np.flatnonzero(code)
         rejected = Counter(problem.code for problem in table.rejected)
@@ -102,11 +102,6 @@ class WideParser:
             cells=[_count(column, len(rows)) for column, rows in zip(numbers, found, strict=True)],
             problems=self._problems(table, text, code, numbers, line),
         )
-
-    def _time_text(self, cells: pl.DataFrame) -> pl.Series:
-        stripped = [pl.col(name).str.strip_chars(BLANKS) for name in self._time_columns]
-        text = stripped[0] if len(stripped) == 1 else pl.concat_str(stripped, separator=" ")
-        return cells.select(text.str.strip_chars(BLANKS)).to_series()
 
     def _times(self, text: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
         """Return UTC microseconds, an index into `_TIME_CODES`, and how many rows each doubled pass has."""

@@ -1,0 +1,49 @@
+"""The names of a file's columns, and how a person may call them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.profile import MOST_COLUMNS
+from joulebook.telemetry.files.table import BLANKS
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+|\s{2,}")
+
+
+def column_names(header: Sequence[str]) -> tuple[str, ...]:
+    """Return distinct names: as in the header, `column_3` where it has none, `Power_2` for a second `Power`.
+
+    Raises `UnusableProfile` for more columns than any file has.
+    """
+    if len(header) > MOST_COLUMNS:
+        raise UnusableProfile(
+            f"the header has {len(header)} columns, at most {MOST_COLUMNS} are read; is the delimiter right?"
+        )
+    names: list[str] = []
+    taken = {_cleaned(cell) for cell in header}
+    for position, cell in enumerate(header, start=1):
+        wanted = _cleaned(cell) or f"column_{position}"
+        name, copy = wanted, 1
+        while name in names or (copy > 1 and name in taken):
+            copy += 1
+            name = f"{wanted}_{copy}"
+        names.append(name)
+    return tuple(names)
+
+
+def find_column(asked: str, columns: Sequence[str], *, option: str) -> str:
+    """Return the column that a person named; raises `UnusableProfile` that lists those there are."""
+    name = _cleaned(asked)
+    if name in columns:
+        return name
+    alike = [column for column in columns if column.casefold() == name.casefold()]
+    if len(alike) == 1:
+        return alike[0]
+    listed = ", ".join(repr(column) for column in columns[:30]) + (", …" if len(columns) > 30 else "")
+    raise UnusableProfile(f"{option} {asked!r}: the file has no such column; it has {listed}")
+
+
+def _cleaned(cell: str) -> str:
+    return _CONTROL.sub(" ", cell).strip(BLANKS)

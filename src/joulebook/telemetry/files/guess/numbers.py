@@ -1,0 +1,82 @@
+"""Guesses the decimal and thousands marks from how the numbers of a file are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.table import BLANKS
+
+_BLANK_MARKS = ("'", "’", "\u00a0", "\u202f", " ")
+
+
+def guess_marks(
+    columns: Sequence[pl.Series], *, decimal: str | None, thousands: str | None
+) -> tuple[str, str, str]:
+    """Return decimal mark, thousands mark ("" for none) and the reason for the first.
+
+    `columns` are the cells that may be numbers; a mark that is not None has been given. Raises
+    `UnclearFile` where every comma could be either mark.
+    """
+    cells = _Cells(columns)
+    reason = "given"
+    if decimal is None:
+        decimal, reason = _decimal(cells, thousands)
+    if thousands is None:
+        thousands = _thousands(cells, decimal)
+    return decimal, thousands, reason
+
+
+class _Cells:
+    """Counts how the numbers among some cells are written."""
+
+    def __init__(self, columns: Sequence[pl.Series]) -> None:
+        renamed = [column.alias("") for column in columns]
+        cells = pl.concat(renamed) if renamed else pl.Series([], dtype=pl.String)
+        self._cells = cells.str.strip_chars(BLANKS)
+
+    def matching(self, pattern: str) -> pl.Series:
+        """Return the cells that are a sign, the pattern, and perhaps an exponent."""
+        return self._cells.filter(self._cells.str.contains(rf"^[+-]?(?:{pattern})(?:[eE][+-]?[0-9]+)?$"))
+
+    def decimals(self, mark: str, other: str) -> int:
+        """Return how many cells can only be read with `mark` as the decimal mark."""
+        mark, other = re.escape(mark), re.escape(other)
+        any_fraction = len(self.matching(rf"[0-9]*{mark}[0-9]+"))
+        maybe_group = len(self.matching(rf"[1-9][0-9]{{0,2}}{mark}[0-9]{{3}}"))
+        behind_groups = len(self.matching(rf"[0-9]{{1,3}}(?:{other}[0-9]{{3}})+{mark}[0-9]*"))
+        many_groups = len(self.matching(rf"[0-9]{{1,3}}(?:{other}[0-9]{{3}}){{2,}}"))
+        return any_fraction - maybe_group + behind_groups + many_groups
+
+    def groups(self, mark: str, decimal: str) -> pl.Series:
+        """Return the cells that can be read with `mark` between thousands."""
+        mark, decimal = re.escape(mark), re.escape(decimal)
+        return self.matching(rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+(?:{decimal}[0-9]*)?")
+
+
+def _decimal(cells: _Cells, thousands: str | None) -> tuple[str, str]:
+    if thousands in {".", ","}:
+        return ("," if thousands == "." else "."), "the other one parts thousands"
+    commas, points = cells.decimals(",", "."), cells.decimals(".", ",")
+    if commas > points:
+        return ",", "only so can the numbers be read"
+    if points:
+        return ".", "only so can the numbers be read"
+    unclear = cells.matching("[1-9][0-9]{0,2},[0-9]{3}")
+    if len(unclear):
+        text = str(unclear[0])
+        raise UnclearFile(
+            f"the number {text!r} can be {text.replace(',', '.')} or {text.replace(',', '')}, and no line "
+            "read so far decides; say which with --decimal , or --decimal . --thousands ,"
+        )
+    return ".", "no cell speaks against it"
+
+
+def _thousands(cells: _Cells, decimal: str) -> str:
+    other = "," if decimal == "." else "."
+    if len(cells.groups(other, decimal)) and not cells.decimals(other, decimal):
+        return other
+    return next((mark for mark in _BLANK_MARKS if len(cells.groups(mark, decimal))), "")

@@ -1,0 +1,41 @@
+"""The first lines of a file as rows of cells, each with its physical line number."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulebook.telemetry.files.table import BLANKS
+
+SAMPLE_LINES = 400
+"""Lines from which delimiter, header and columns are told; formats and marks are told from more."""
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One row of the sample: stripped cells, and the line on which it begins."""
+
+    line: int
+    cells: tuple[str, ...]
+
+
+def sample_lines(text: bytes) -> list[str]:
+    """Return the first lines of UTF-8 text without their ends; damage shows as U+FFFD."""
+    lines = text.split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]
+    return [line.decode("utf-8", "replace").removesuffix("\r") for line in lines]
+
+
+def sample_rows(lines: Sequence[str], delimiter: str) -> list[SampleRow]:
+    """Return the rows of the sample that are not blank."""
+    reader = csv.reader((line.replace("\0", "\ufffd") + "\n" for line in lines), delimiter=delimiter)
+    rows: list[SampleRow] = []
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip(BLANKS) for cell in cells):
+                rows.append(SampleRow(line, tuple(cell.strip(BLANKS) for cell in cells)))
+            line = reader.line_num + 1
+    except csv.Error:
+        pass  # A cell of more than 128 KiB: what came before it has to do.
+    return rows

@@ -1,0 +1,161 @@
+"""Guesses time formats from the shape of cells; an order of day and month that stays open is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import polars as pl
+
+from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.times import TimeFormat
+
+MOST_FORMATS = 4
+_WORTH_A_FORMAT = 0.005
+
+_CLOCK = (
+    r"(?P<clock>[0-9]{1,2}:[0-9]{2})(?P<second>:[0-9]{2})?(?P<fraction>[.,][0-9]{1,9})?"
+    r"(?P<half> ?[apAP]\.?[mM]\.?)?"
+)
+_ZONE = r"(?P<zone> *(?:[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+_MARK = r"(?P<mark>[-/.])"
+_DATES = {
+    "ymd4": rf"[0-9]{{4}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{1,2}}",
+    "dmy4": rf"[0-9]{{1,2}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{4}}",
+    "dmy2": rf"[0-9]{{1,2}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{2}}",
+    "dby4": r"[0-9]{1,2}(?P<mark>[-/. ])[A-Za-z]{3,9}(?P=mark)[0-9]{4}",
+    "dby2": r"[0-9]{1,2}(?P<mark>[-/. ])[A-Za-z]{3,9}(?P=mark)[0-9]{2}",
+    "bdy4": r"[A-Za-z]{3,9}(?P<mark> )[0-9]{1,2},? [0-9]{4}",
+    "packed": r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?P<mark>)",
+}
+_SHAPES = {
+    name: re.compile(rf"(?P<date>{date})(?:(?P<between>T| +|, ?){_CLOCK}{_ZONE})?")
+    for name, date in _DATES.items()
+}
+_PACKED = re.compile(
+    r"(?P<date>(?:19|20)[0-9]{6})(?P<between>[T ]?)(?P<clock>[0-2][0-9][0-5][0-9])(?P<second>[0-5][0-9])?"
+)
+_CLOCK_ALONE = re.compile(rf"{_CLOCK}{_ZONE}")
+
+
+class Kind(Enum):
+    """What a cell may say about time."""
+
+    INSTANT = "date and time"
+    DATE = "date"
+    CLOCK = "time of day"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How cells are written: formats in strptime's words, one for each order of day and month."""
+
+    kind: Kind
+    formats: tuple[str, ...]
+
+
+def time_shape(cell: str) -> Shape | None:
+    """Return the shape of a stripped cell, or None where it does not look like a time."""
+    if not 4 <= len(cell) <= 48 or not (cell[0].isalnum() and any(char.isdigit() for char in cell)):
+        return None
+    for name, pattern in _SHAPES.items():
+        if match := pattern.fullmatch(cell):
+            kind = Kind.INSTANT if match["clock"] else Kind.DATE
+            tail = (match["between"] + _clock_format(match)) if match["clock"] else ""
+            return Shape(
+                kind, tuple(date + tail for date in _date_formats(name, match["mark"], match["date"]))
+            )
+    if match := _PACKED.fullmatch(cell):
+        second = "%S" if match["second"] else ""
+        return Shape(Kind.INSTANT, (f"%Y%m%d{match['between']}%H%M{second}",))
+    if match := _CLOCK_ALONE.fullmatch(cell):
+        return Shape(Kind.CLOCK, (_clock_format(match),))
+    return None
+
+
+def _date_formats(name: str, mark: str, date: str) -> tuple[str, ...]:
+    if name == "ymd4":
+        return (f"%Y{mark}%m{mark}%d",)
+    if name == "packed":
+        return ("%Y%m%d",)
+    if name in {"dby4", "dby2"}:
+        return (f"%d{mark}%b{mark}%{'Y' if name == 'dby4' else 'y'}",)
+    if name == "bdy4":
+        return ("%b %d, %Y" if "," in date else "%b %d %Y",)
+    year = "%Y" if name == "dmy4" else "%y"
+    orders = [f"%d{mark}%m{mark}{year}"]
+    if mark != ".":
+        orders.append(f"%m{mark}%d{mark}{year}")  # Nobody writes the month first with points.
+    if year == "%y":
+        orders.append(f"%y{mark}%m{mark}%d")
+    return tuple(orders)
+
+
+def _clock_format(match: re.Match[str]) -> str:
+    half = match["half"]
+    text = "%I:%M" if half else "%H:%M"
+    if match["second"]:
+        text += ":%S"
+    if fraction := match["fraction"]:
+        text += f"{fraction[0]}%f"
+    if half:
+        text += " %p" if half.startswith(" ") else "%p"
+    if zone := match["zone"]:
+        text += " %z" if zone.startswith(" ") else "%z"
+    return text
+
+
+def guess_time_formats(text: pl.Series, *, column: str) -> tuple[str, ...]:
+    """Return the formats that the time cells of a file are written in, the commonest first.
+
+    `text` are the cells (joined where there are two columns), stripped. Raises `UnclearFile` where the
+    order of day and month cannot be told, and where the cells look like no time at all.
+    """
+    cells = text.filter(text != "")
+    shapes = Counter(shape for cell in _spread(cells) if (shape := time_shape(cell)) is not None)
+    enough = max(1, int(shapes.total() * _WORTH_A_FORMAT))
+    common = [shape for shape, count in shapes.most_common(MOST_FORMATS) if count >= enough]
+    if not common:
+        shown = cells[0] if len(cells) else ""
+        raise UnclearFile(
+            f"column {column!r} holds {shown!r}, which is no time that is known; "
+            "name its format with --time-format"
+        )
+    return tuple(dict.fromkeys(_decided(shape.formats, cells, column=column) for shape in common))
+
+
+def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
+    """Return some of the cells from all over the column."""
+    every = max(1, len(cells) // most)
+    return cells.gather_every(every).to_list()
+
+
+def _decided(formats: Sequence[str], cells: pl.Series, *, column: str) -> str:
+    """Return the one format that fits most cells; raises `UnclearFile` for two readings that fit as well."""
+    if len(formats) == 1:
+        return formats[0]
+    readings = [TimeFormat(text).parse(cells) for text in formats]
+    fitting = [int(reading.fits.sum()) for reading in readings]
+    best = [index for index, count in enumerate(fitting) if count == max(fitting)]
+    first, *others = best
+    for other in others:
+        both = readings[first].fits & readings[other].fits
+        apart = np.flatnonzero(both & (readings[first].wall != readings[other].wall))
+        if len(apart):
+            row = int(apart[0])
+            days = [_day(int(readings[index].wall[row])) for index in (first, other)]
+            raise UnclearFile(
+                f"the time {cells[row]!r} in column {column!r} can be {days[0]} or {days[1]}, "
+                "and no line read so far decides; say which with "
+                f"--time-format '{formats[first]}' or --time-format '{formats[other]}'"
+            )
+    return formats[first]
+
+
+def _day(wall: int) -> str:
+    day = np.datetime64(wall, "us").astype("datetime64[D]").item()
+    return f"{day:%-d %B %Y}"
