@@ -94,9 +94,11 @@ def ensure_roles_and_database(superuser_url: str, database_url: str, passwords: 
 
 def create_database(conn: psycopg.Connection, name: str, *, template: str | None = None) -> None:
     """Create an owner's database, as the superuser; `template` is copied if given."""
+    # TimescaleDB's background worker visits every database that takes connections, template1 too, and
+    # one that is being visited cannot be copied.
     conn.execute(
         sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
-            sql.Identifier(name), sql.Identifier(OWNER), sql.Identifier(template or "template1")
+            sql.Identifier(name), sql.Identifier(OWNER), sql.Identifier(template or "template0")
         )
     )
 

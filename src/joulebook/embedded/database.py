@@ -22,7 +22,7 @@ from joulebook.embedded.bootstrap import (
     ensure_roles_and_database,
 )
 from joulebook.embedded.errors import EmbeddedError, UnableToStart
-from joulebook.embedded.launch import DEFAULT_PORT, launch, postmaster_to_keep
+from joulebook.embedded.launch import DEFAULT_PORT, INSTANT, launch, postmaster_to_keep
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import held
 from joulebook.embedded.passwords import read_password
@@ -36,6 +36,10 @@ from joulebook.embedded.processes import (
 from joulebook.embedded.sockets import socket_folder
 
 Role = Literal["owner", "writer", "reader"]
+
+
+class _Ended(UnableToStart):
+    """The server that was waited for is gone."""
 
 
 class EmbeddedDatabase:
@@ -53,10 +57,18 @@ class EmbeddedDatabase:
         Raises `EmbeddedError`.
         """
         self._layout.create_root()
-        with held(self._layout.operation_lock):
-            if postmaster_to_keep(self._layout) is None:
-                launch(self._config, self._layout, settings or {}, detached=True)
-        self.wait_until_ready(timeout)
+        launched = False
+        while True:
+            with held(self._layout.operation_lock):
+                if postmaster_to_keep(self._layout) is None:
+                    launch(self._config, self._layout, settings or {}, detached=True)
+                    launched = True
+            try:
+                return self.wait_until_ready(timeout)
+            except _Ended:
+                if launched:
+                    raise
+                # The server that ran already was about to end: it gets a successor.
 
     def foreground(self, *, settings: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start the server as a child of this process that dies with it, and return the child at once.
@@ -158,11 +170,14 @@ class EmbeddedDatabase:
 
     def _wait(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            if not is_alive(self._layout):
-                raise UnableToStart(f"the database did not start: {self._last_words()}")
-            if self.is_running() and self._accepts():
-                return
+        seen = time.monotonic()
+        while (now := time.monotonic()) < deadline:
+            if find_postmaster(self._layout) is not None:
+                seen = now
+                if is_ready(self._layout) and self._accepts():
+                    return
+            elif not is_alive(self._layout) or now - seen > INSTANT:
+                raise _Ended(f"the database did not start: {self._last_words()}")
             time.sleep(0.02)
         raise UnableToStart(f"the database did not answer within {timeout:.0f} s: {self._last_words()}")
 

@@ -20,7 +20,7 @@ from joulebook.embedded.settings import write_settings
 from joulebook.embedded.sockets import prepare_socket_folder
 
 DEFAULT_PORT = 5432  # names the Unix socket when no loopback port is asked for
-_INSTANT = 0.2  # seconds
+INSTANT = 0.2  # seconds for which a process that becomes the server may have no command line
 
 
 def launch(
@@ -59,8 +59,7 @@ def postmaster_to_keep(layout: Layout, *, patience: float = 0.0) -> int | None:
         waited = time.monotonic() - begun
         if pid is not None and not is_stopping(layout) and waited >= patience:
             return pid
-        # A process that is just becoming the server has no command line for an instant.
-        if pid is None and (not is_alive(layout) or waited >= _INSTANT):
+        if pid is None and (not is_alive(layout) or waited >= INSTANT):
             return None
         time.sleep(0.02)
 

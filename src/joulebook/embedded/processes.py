@@ -95,7 +95,7 @@ def stop_postmaster(layout: Layout, *, patience: float) -> None:
     First fast (clients are disconnected), after `patience` seconds without the final checkpoint, then
     by force.
     """
-    for number, seconds in ((signal.SIGINT, patience), (signal.SIGQUIT, 10.0)):
+    for number, seconds in ((signal.SIGINT, patience), (signal.SIGQUIT, min(patience, 10.0))):
         pid = find_postmaster(layout)
         if pid is None:
             break

@@ -1,0 +1,307 @@
+"""Start, stop and everything unclean in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from joulebook.config import Config
+from joulebook.embedded import EmbeddedDatabase, EmbeddedError, UnableToStart
+from joulebook.embedded.layout import Layout
+from joulebook.embedded.locks import is_held
+from joulebook.embedded.processes import find_postmaster, server_processes
+
+from .conftest import NewHome
+
+# Starts the database of the home in argv[1] as a child, says so and waits for ever.
+SUPERVISOR = """\
+import sys, time
+from joulebook.config import Config
+from joulebook.embedded import EmbeddedDatabase
+database = EmbeddedDatabase(Config.from_environ())
+child = database.foreground()
+database.wait_until_ready()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def answers(database: EmbeddedDatabase) -> bool:
+    with psycopg.connect(database.url("reader")) as conn:
+        return conn.execute("SELECT 1").fetchone() == (1,)
+
+
+def gone(layout: Layout, *, within: float) -> bool:
+    deadline = time.monotonic() + within
+    while server_processes(layout) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not server_processes(layout) and not is_held(layout.server_lock)
+
+
+def kill(database: EmbeddedDatabase) -> int:
+    """Kill the postmaster as a machine short of memory does, and return which process it was."""
+    pid = database.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def compute(client: psycopg.Connection) -> None:
+    """Let a backend compute for a long time: it does not notice for a while that its postmaster is gone."""
+    client.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 4000000000)")
+    client.pgconn.flush()
+    time.sleep(0.2)
+
+
+def write(database: EmbeddedDatabase, *, value: int) -> None:
+    with psycopg.connect(database.url("owner")) as conn:
+        conn.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
+        conn.execute("INSERT INTO kept VALUES (%s)", [value])
+
+
+def kept(database: EmbeddedDatabase) -> list[int]:
+    with psycopg.connect(database.url("owner")) as conn:
+        return [value for (value,) in conn.execute("SELECT value FROM kept ORDER BY value")]
+
+
+def test_starting_twice_is_harmless(database: EmbeddedDatabase) -> None:
+    database.start()
+    pid = database.pid()
+    database.start()
+    assert database.pid() == pid
+    assert answers(database)
+
+
+def test_stopping_leaves_no_process_and_may_be_repeated(database: EmbeddedDatabase, layout: Layout) -> None:
+    database.start()
+    assert len(server_processes(layout)) > 3
+    database.stop()
+    assert server_processes(layout) == []
+    assert not database.is_running()
+    database.stop()
+
+
+def test_a_home_without_a_database_can_be_stopped(tmp_path: Path) -> None:
+    EmbeddedDatabase(Config.from_environ({"JOULEBOOK_HOME": str(tmp_path / "none")})).stop()
+    assert not (tmp_path / "none").exists()
+
+
+def test_stopping_disconnects_clients(database: EmbeddedDatabase) -> None:
+    database.start()
+    with closing(psycopg.connect(database.url("reader"))) as conn:
+        database.stop()
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("SELECT 1")
+
+
+def test_a_server_that_does_not_listen_to_reason_is_stopped_all_the_same(
+    database: EmbeddedDatabase, layout: Layout
+) -> None:
+    database.start()
+    write(database, value=1)
+    pid = database.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    database.stop(patience=0.2)
+    assert gone(layout, within=0)
+    database.start()
+    assert kept(database) == [1]
+
+
+def test_a_started_server_outlives_the_process_that_started_it(config: Config, layout: Layout) -> None:
+    script = (
+        "from joulebook.config import Config; from joulebook.embedded import EmbeddedDatabase; "
+        "EmbeddedDatabase(Config.from_environ()).start()"
+    )
+    run_in_home(config, script)
+    pid = find_postmaster(layout)
+    assert pid is not None
+    assert os.getsid(pid) != os.getsid(0)
+    assert answers(EmbeddedDatabase(config))
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "with a client at work"])
+def test_a_killed_server_starts_again_with_everything_committed(
+    database: EmbeddedDatabase, layout: Layout, busy: bool
+) -> None:
+    database.start()
+    write(database, value=1)
+    with closing(psycopg.connect(database.superuser_url())) as client:
+        if busy:
+            compute(client)
+        killed = kill(database)
+        database.start()
+        assert database.pid() not in (None, killed)
+        assert not Path(f"/proc/{client.info.backend_pid}").exists()
+        assert kept(database) == [1]
+
+
+def test_stopping_ends_what_a_killed_server_left_behind(database: EmbeddedDatabase, layout: Layout) -> None:
+    database.start()
+    with closing(psycopg.connect(database.superuser_url())) as client:
+        compute(client)
+        kill(database)
+        time.sleep(0.3)
+        assert client.info.backend_pid in server_processes(layout)
+        assert not database.is_running()
+        database.stop()
+        assert gone(layout, within=0)
+
+
+def test_a_number_that_now_belongs_to_a_stranger_does_not_hinder_a_start(
+    database: EmbeddedDatabase, layout: Layout
+) -> None:
+    """As in a container, where each start hands out the same few process numbers."""
+    database.start()
+    note = (layout.data / "postmaster.pid").read_text()
+    socket_lock = layout.root / "run" / ".s.PGSQL.5432.lock"
+    socket_note = socket_lock.read_text()
+    pid = kill(database)
+    assert gone(layout, within=10)
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        (layout.data / "postmaster.pid").write_text(note.replace(str(pid), str(stranger.pid), 1))
+        socket_lock.write_text(socket_note.replace(str(pid), str(stranger.pid), 1))
+        database.stop()
+        assert stranger.poll() is None
+        database.start()
+        assert answers(database)
+        stranger.kill()
+
+
+def test_two_homes_run_side_by_side(new_home: NewHome) -> None:
+    databases = [EmbeddedDatabase(new_home(name)) for name in ("one", "two")]
+    for number, database in enumerate(databases):
+        database.start()
+        write(database, value=number)
+    databases[0].stop()
+    assert kept(databases[1]) == [1]
+    databases[1].stop()
+
+
+def test_a_loopback_port_is_opened_when_asked_for(new_home: NewHome, free_port: int) -> None:
+    database = EmbeddedDatabase(new_home(db_port=str(free_port)))
+    database.start()
+    with psycopg.connect(database.url("reader"), host="127.0.0.1") as conn:
+        assert conn.info.port == free_port
+    assert answers(database)
+
+
+def test_the_address_is_the_running_servers_even_if_the_port_setting_changed_since(
+    new_home: NewHome, free_port: int
+) -> None:
+    config = new_home(db_port=str(free_port))
+    EmbeddedDatabase(config).start()
+    without = Config.from_environ({"JOULEBOOK_HOME": str(config.home)})
+    assert answers(EmbeddedDatabase(without))
+
+
+def test_the_users_own_settings_count(database: EmbeddedDatabase, layout: Layout) -> None:
+    layout.own_settings.write_text("work_mem = '7MB'\n")
+    database.start()
+    with psycopg.connect(database.url("reader")) as conn:
+        assert conn.execute("SHOW work_mem").fetchone() == ("7MB",)
+
+
+def test_a_start_that_fails_tells_the_servers_own_words(database: EmbeddedDatabase, layout: Layout) -> None:
+    layout.own_settings.write_text("no_such_setting = 1\n")
+    with pytest.raises(UnableToStart, match="unrecognized configuration parameter"):
+        database.start()
+    assert gone(layout, within=1)
+
+
+def test_a_superuser_whose_password_was_lost_is_told_apart(
+    database: EmbeddedDatabase, layout: Layout
+) -> None:
+    (layout.passwords / "postgres").write_text("not it\n")
+    with pytest.raises(UnableToStart, match="passwords/postgres does not fit the data"):
+        database.start()
+    database.stop()
+
+
+def test_a_child_is_ours_until_we_stop_it(database: EmbeddedDatabase, layout: Layout) -> None:
+    with database.foreground() as child:
+        database.wait_until_ready()
+        assert database.pid() == child.pid
+        assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
+        with pytest.raises(UnableToStart, match=f"runs already as process {child.pid}"):
+            database.foreground()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) == 0
+    assert gone(layout, within=0)
+
+
+def test_a_child_dies_with_a_supervisor_that_is_killed(config: Config, layout: Layout) -> None:
+    database = EmbeddedDatabase(config)
+    with supervise(config) as supervisor:
+        assert supervisor.stdout is not None
+        assert int(supervisor.stdout.readline()) == database.pid()
+        write(database, value=7)
+        supervisor.kill()
+        supervisor.wait()
+        # The next supervisor comes at once: it waits for the old server's end and starts its own.
+        with database.foreground() as child:
+            database.wait_until_ready()
+            assert kept(database) == [7]
+            database.stop()
+            child.wait(20)
+    assert gone(layout, within=0)
+
+
+def test_a_supervisor_that_is_killed_leaves_no_process(config: Config, layout: Layout) -> None:
+    with supervise(config) as supervisor:
+        assert supervisor.stdout is not None
+        supervisor.stdout.readline()
+        supervisor.kill()
+        assert gone(layout, within=20)
+
+
+def test_a_server_that_somebody_else_started_is_not_touched(
+    database: EmbeddedDatabase, layout: Layout
+) -> None:
+    """A second server on the same data would destroy it."""
+    command = ["/bin/sh", "-c", "echo; read line", "/usr/lib/postgres", "-D", str(layout.data)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        for action in (database.start, database.foreground):
+            with pytest.raises(EmbeddedError, match=f"process {stranger.pid} .*not started by Joulebook"):
+                action()
+        database.stop()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_secrets_and_data_are_private(database: EmbeddedDatabase, layout: Layout) -> None:
+    database.start()
+    for folder in (layout.data, layout.logs, layout.passwords, database.socket):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+    logs = [path for folder in (layout.logs, layout.root) for path in folder.glob("*.log")]
+    secrets = [path.read_text().strip() for path in layout.passwords.iterdir()]
+    assert len(logs) > 1
+    assert not [path for path in logs if any(secret in path.read_text() for secret in secrets)]
+    commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in server_processes(layout)]
+    assert not [command for command in commands if any(secret in command for secret in secrets)]
+
+
+def supervise(config: Config) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True, env=environment(config)
+    )
+
+
+def run_in_home(config: Config, script: str) -> str:
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment(config)).stdout
+
+
+def environment(config: Config) -> dict[str, str]:
+    return {**os.environ, "JOULEBOOK_HOME": str(config.home), "JOULEBOOK_CACHE": str(config.cache)}
