@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from joulebook.telemetry.files.guess.sample import SampleRow
 
 _NUMBER = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(?:[eE][+-]?[0-9]+)?")
+# TS and RN are what Campbell loggers write under a time stamp and a record number.
 _UNIT = re.compile(
     r"""\[.{0,12}\] | \(.{0,12}\) | [%°]\ ?[CF]? | [kMG]?(?:W|Wh|VA|VAh|var|varh|V|A|J|Pa|Hz|ohm)
     | [mcdµu]?(?:m|s|V|A|g|l) | h | hPa | mbar | bar | °?C | K | [dD]eg | k?m/[sh] | m3 | m³ | W/m\^?[2²]
@@ -17,7 +18,6 @@ _UNIT = re.compile(
     | [dDmMyYhHsS./:\ -]{8,}(?:tt)?""",
     re.VERBOSE,
 )
-# TS and RN are what Campbell loggers write under a time stamp and a record number.
 _TOGETHER = 3
 """So many rows in a row (or all there are) must look like data where the data begin."""
 

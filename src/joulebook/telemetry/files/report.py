@@ -1,0 +1,203 @@
+"""What became of a file: counts that add up, and the first problems with line, column and text.
+
+Rows read are rows imported plus rows rejected. The cells of the value columns in imported rows are
+stored, duplicate, in conflict, NA or malformed; in a dry run they are readable, NA or malformed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebook.telemetry.files.profile import ValueColumn
+from joulebook.telemetry.files.table import Problem
+from joulebook.telemetry.files.wide import ParsedBlock
+from joulebook.telemetry.readings import from_microseconds
+from joulebook.telemetry.writer import Outcome
+
+MOST_PROBLEMS = 1000
+"""Problems that a report keeps with their text; all of them are counted."""
+
+METRIC_LIMIT = "metric_limit"
+CONFLICT = "conflict"
+
+
+@dataclass
+class ColumnReport:
+    """What became of the cells of one column; `na` counts by what stood there ("" for an empty cell)."""
+
+    column: str
+    metric: str
+    unit: str
+    readable: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    na: Counter[str] = field(default_factory=Counter)
+    malformed: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts as a JSON object."""
+        return {
+            "column": self.column,
+            "metric": self.metric,
+            "unit": self.unit,
+            "stored": self.stored,
+            "duplicate": self.duplicate,
+            "conflict": self.conflict,
+            "na": self.na.total(),
+            "na_by_text": dict(self.na),
+            "malformed": self.malformed.total(),
+        }
+
+
+class ImportReport:
+    """The account of one run over one file, filled block by block.
+
+    `readable` cells of a column are those that hold a number; unless the run is dry, each of them is
+    then also counted as stored, duplicate or in conflict (or, beyond the cap on metrics, as malformed).
+    """
+
+    def __init__(self, values: Sequence[ValueColumn], *, is_dry_run: bool) -> None:
+        self.is_dry_run = is_dry_run
+        self.columns = [ColumnReport(value.column, value.metric, value.unit) for value in values]
+        self.rows_imported = 0
+        self.rows_rejected: Counter[str] = Counter()
+        self.blank_lines = 0
+        self.doubled_first = 0
+        """Rows in the first pass of an hour that the clock showed twice."""
+        self.doubled_second = 0
+        self.first_time: int | None = None
+        """Of the readings, microseconds since 1970 UTC."""
+        self.last_time: int | None = None
+        self._problems: list[Problem] = []
+
+    def add_block(self, block: ParsedBlock) -> None:
+        """Count what parsing found; what the database says comes by `add_outcomes`."""
+        self.rows_imported += block.rows_imported
+        self.rows_rejected += block.rows_rejected
+        self.blank_lines += block.blank_lines
+        self.doubled_first += block.doubled[0]
+        self.doubled_second += block.doubled[1]
+        for column, cells in zip(self.columns, block.cells, strict=True):
+            column.readable += cells.readable
+            column.na += cells.na
+            column.malformed += cells.malformed
+        if len(block.time):
+            first, last = int(block.time.min()), int(block.time.max())
+            self.first_time = first if self.first_time is None else min(self.first_time, first)
+            self.last_time = last if self.last_time is None else max(self.last_time, last)
+        self._list(block.problems)
+
+    def add_outcomes(self, block: ParsedBlock, outcome: NDArray[np.int8]) -> None:
+        """Count what became of the readings of a block; `outcome` is -1 for those over the cap on metrics."""
+        kinds = len(Outcome) + 1
+        counts = np.bincount(
+            block.column * kinds + outcome + 1, minlength=kinds * len(self.columns)
+        ).reshape(-1, kinds)  # fmt: skip
+        for column, (limited, stored, duplicate, conflict) in zip(self.columns, counts.tolist(), strict=True):
+            column.stored += stored
+            column.duplicate += duplicate
+            column.conflict += conflict
+            if limited:
+                column.malformed[METRIC_LIMIT] += limited
+        self._list(self._cell_problems(CONFLICT, block, outcome == Outcome.CONFLICT))
+        self._list(self._cell_problems(METRIC_LIMIT, block, outcome == -1))
+
+    def _cell_problems(self, code: str, block: ParsedBlock, chosen: NDArray[np.bool_]) -> list[Problem]:
+        return [
+            Problem(
+                int(block.line[row]),
+                self.columns[int(block.column[row])].column,
+                code,
+                repr(float(block.value[row])),
+            )
+            for row in np.flatnonzero(chosen)[:MOST_PROBLEMS].tolist()
+        ]
+
+    def _list(self, problems: Sequence[Problem]) -> None:
+        self._problems += problems[: MOST_PROBLEMS - len(self._problems)]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The first problems, by line."""
+        return sorted(self._problems, key=lambda problem: problem.line)
+
+    @property
+    def problem_count(self) -> int:
+        """Rows rejected, and cells malformed or in conflict."""
+        return self.rows_rejected.total() + self.malformed + self.conflict
+
+    @property
+    def rows_read(self) -> int:
+        """Rows that are no blank lines and stand where the data are."""
+        return self.rows_imported + self.rows_rejected.total()
+
+    @property
+    def cells(self) -> int:
+        """Cells of the value columns in imported rows."""
+        return self.rows_imported * len(self.columns)
+
+    @property
+    def readable(self) -> int:
+        """Cells that hold a number."""
+        return sum(column.readable for column in self.columns)
+
+    @property
+    def stored(self) -> int:
+        """Cells that became new readings."""
+        return sum(column.stored for column in self.columns)
+
+    @property
+    def duplicate(self) -> int:
+        """Cells whose reading was there already, with the same value."""
+        return sum(column.duplicate for column in self.columns)
+
+    @property
+    def conflict(self) -> int:
+        """Cells whose reading was there already, with another value, which was kept."""
+        return sum(column.conflict for column in self.columns)
+
+    @property
+    def na(self) -> int:
+        """Cells without a value: empty, missing or marked."""
+        return sum(column.na.total() for column in self.columns)
+
+    @property
+    def malformed(self) -> int:
+        """Cells that hold something else than a number or a mark for none."""
+        return sum(column.malformed.total() for column in self.columns)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the whole report as a JSON object; times are RFC 3339 in UTC."""
+        cells = {"readable": self.readable} if self.is_dry_run else {}
+        if not self.is_dry_run:
+            cells = {"stored": self.stored, "duplicate": self.duplicate, "conflict": self.conflict}
+        return {
+            "dry_run": self.is_dry_run,
+            "rows": {
+                "read": self.rows_read,
+                "imported": self.rows_imported,
+                "rejected": self.rows_rejected.total(),
+                "rejected_by_code": dict(self.rows_rejected),
+            },
+            "blank_lines": self.blank_lines,
+            "doubled_hour": {"first_pass": self.doubled_first, "second_pass": self.doubled_second},
+            "first_time": _rfc3339(self.first_time),
+            "last_time": _rfc3339(self.last_time),
+            "cells": {"all": self.cells, **cells, "na": self.na, "malformed": self.malformed},
+            "columns": [column.as_json() for column in self.columns],
+            "problem_count": self.problem_count,
+            "problems": [
+                {"line": p.line, "column": p.column, "code": p.code, "text": p.text} for p in self.problems
+            ],
+        }
+
+
+def _rfc3339(time: int | None) -> str | None:
+    return None if time is None else from_microseconds(time).isoformat().replace("+00:00", "Z")
