@@ -65,8 +65,11 @@ class EmbeddedDatabase:
                     launched = True
             try:
                 return self.wait_until_ready(timeout)
-            except _Ended:
+            except UnableToStart as exc:
                 if launched:
+                    self.stop()  # nobody is left with a server of which they know only the error
+                    raise
+                if not isinstance(exc, _Ended):
                     raise
                 # The server that ran already was about to end: it gets a successor.
 

@@ -70,7 +70,7 @@ def _claim(layout: Layout) -> int:
         lock = try_lock(layout.server_lock)
         if lock is not None:
             return lock
-        end_leftovers(layout, grace=5.0)
+        end_leftovers(layout, grace=1.0)
     raise UnableToStart(f"another process keeps taking {layout.server_lock}: try again")
 
 
