@@ -15,19 +15,8 @@ from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.stored import find_stored
 from joulebook.telemetry.writer import Connection, Outcome, write_batch
 
-NO_SERIES = -1
-"""In place of an `Outcome`: the device has no room for the reading's metric."""
-
 _UNKNOWN, _OVER_CAP = 0, -1
-
-
-def count_blocks(
-    blocks: Iterable[ParsedBlock], report: ImportReport, *, after_block: Callable[[], None] = lambda: None
-) -> None:
-    """Fill `report` with what parsing finds, and store nothing."""
-    for block in blocks:
-        report.add_block(block)
-        after_block()
+_NO_OUTCOME = -1
 
 
 def store_blocks(
@@ -57,10 +46,15 @@ def store_blocks(
         if len(has_series) == len(ids):
             outcome = store.store(batch)
         else:
-            outcome = np.full(len(ids), NO_SERIES, np.int8)
+            outcome = np.full(len(ids), _NO_OUTCOME, np.int8)
             outcome[has_series] = store.store(batch.take(has_series))
         report.add_block(block)
-        report.add_outcomes(block, outcome)
+        report.add_outcomes(
+            block,
+            stored=outcome == Outcome.STORED,
+            duplicate=outcome == Outcome.DUPLICATE,
+            conflict=outcome == Outcome.CONFLICT,
+        )
         after_block()
 
 

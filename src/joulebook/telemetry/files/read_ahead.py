@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -19,7 +19,7 @@ class _End:
         self.failure = failure
 
 
-def read_ahead(items: Iterable[Item], *, depth: int = 2) -> Iterator[Item]:
+def read_ahead(items: Iterable[Item], *, depth: int = 2) -> Generator[Item, None, None]:
     """Yield the items of `items`, which runs in another thread at most `depth` items ahead.
 
     Its exception is raised here, after the items before it. When this generator is closed, the thread

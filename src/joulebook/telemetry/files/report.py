@@ -7,7 +7,7 @@ stored, duplicate, in conflict, NA or malformed; in a dry run they are readable,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,6 @@ from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.files.wide import ParsedBlock
 from joulebook.telemetry.readings import from_microseconds
-from joulebook.telemetry.writer import Outcome
 
 MOST_PROBLEMS = 1000
 """Problems that a report keeps with their text; all of them are counted."""
@@ -94,20 +93,28 @@ class ImportReport:
             self.last_time = last if self.last_time is None else max(self.last_time, last)
         self._list(block.problems)
 
-    def add_outcomes(self, block: ParsedBlock, outcome: NDArray[np.int8]) -> None:
-        """Count what became of the readings of a block; `outcome` is -1 for those over the cap on metrics."""
-        kinds = len(Outcome) + 1
-        counts = np.bincount(
-            block.column * kinds + outcome + 1, minlength=kinds * len(self.columns)
-        ).reshape(-1, kinds)  # fmt: skip
-        for column, (limited, stored, duplicate, conflict) in zip(self.columns, counts.tolist(), strict=True):
-            column.stored += stored
-            column.duplicate += duplicate
-            column.conflict += conflict
-            if limited:
-                column.malformed[METRIC_LIMIT] += limited
-        self._list(self._cell_problems(CONFLICT, block, outcome == Outcome.CONFLICT))
-        self._list(self._cell_problems(METRIC_LIMIT, block, outcome == -1))
+    def add_outcomes(
+        self,
+        block: ParsedBlock,
+        *,
+        stored: NDArray[np.bool_],
+        duplicate: NDArray[np.bool_],
+        conflict: NDArray[np.bool_],
+    ) -> None:
+        """Count what became of the readings of a block; those that are in no mask had no room as metrics."""
+        limited = ~(stored | duplicate | conflict)
+        counts = [
+            np.bincount(block.column[mask], minlength=len(self.columns)).tolist()
+            for mask in (stored, duplicate, conflict, limited)
+        ]
+        for position, column in enumerate(self.columns):
+            column.stored += counts[0][position]
+            column.duplicate += counts[1][position]
+            column.conflict += counts[2][position]
+            if counts[3][position]:
+                column.malformed[METRIC_LIMIT] += counts[3][position]
+        self._list(self._cell_problems(CONFLICT, block, conflict))
+        self._list(self._cell_problems(METRIC_LIMIT, block, limited))
 
     def _cell_problems(self, code: str, block: ParsedBlock, chosen: NDArray[np.bool_]) -> list[Problem]:
         return [
@@ -197,6 +204,15 @@ class ImportReport:
                 {"line": p.line, "column": p.column, "code": p.code, "text": p.text} for p in self.problems
             ],
         }
+
+
+def count_blocks(
+    blocks: Iterable[ParsedBlock], report: ImportReport, *, after_block: Callable[[], None] = lambda: None
+) -> None:
+    """Fill the report of a dry run, calling `after_block` after each block."""
+    for block in blocks:
+        report.add_block(block)
+        after_block()
 
 
 def _rfc3339(time: int | None) -> str | None:

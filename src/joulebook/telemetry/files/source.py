@@ -41,6 +41,10 @@ class FileSource:
         try:
             if path.is_dir():
                 raise UnreadableFile(f"{path} is a folder; name one file of it")
+            if path.exists() and not path.is_file():
+                raise UnreadableFile(
+                    f"{path} is no regular file, and it is read twice; save it to a file first"
+                )
             with path.open("rb") as file:
                 start = file.read(16)
                 self.size = path.stat().st_size
@@ -66,15 +70,20 @@ class FileSource:
         return _inflate(stored, name=str(self.path)) if self.is_gzip else stored
 
     def head(self, limit: int) -> bytes:
-        """Return the first `limit` bytes of the content, or all of it where it is shorter."""
-        parts: list[bytes] = []
-        size = 0
-        for chunk in FileSource(self.path).chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size >= limit:
-                break
-        return b"".join(parts)[:limit]
+        """Return the first `limit` bytes of the content, or all of it where it is shorter.
+
+        Raises `UnreadableFile` where damage leaves nothing at all; behind the head it shows in `chunks`.
+        """
+        head = b""
+        try:
+            for chunk in FileSource(self.path).chunks():
+                head += chunk
+                if len(head) >= limit:
+                    break
+        except UnreadableFile:
+            if not head:
+                raise
+        return head[:limit]
 
     def _stored_chunks(self) -> Iterator[bytes]:
         digest = hashlib.sha256()

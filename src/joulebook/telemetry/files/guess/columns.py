@@ -9,7 +9,7 @@ from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile import MOST_COLUMNS
 from joulebook.telemetry.files.table import BLANKS
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+|\s{2,}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+|\s{2,}")
 
 
 def column_names(header: Sequence[str]) -> tuple[str, ...]:

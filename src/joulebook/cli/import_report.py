@@ -1,0 +1,131 @@
+"""The report of an import in words and tables, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from joulebook.cli.output import result
+from joulebook.telemetry.files.guess.layout import FileLayout
+from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.readings import from_microseconds
+
+MOST_LISTED = 20
+"""Problems that are printed; the JSON form has more of them."""
+
+
+@dataclass(frozen=True)
+class ImportedFile:
+    """Which file was imported for which device, under which id (None in a dry run), and what stopped it."""
+
+    name: str
+    size: int
+    sha256: str
+    device_id: str
+    import_id: int | None
+    problem: str
+
+
+def report_json(file: ImportedFile, layout: FileLayout, report: ImportReport) -> str:
+    """Return the report as a JSON object."""
+    described = {
+        "device": file.device_id,
+        "import_id": file.import_id,
+        "file": {"name": file.name, "size": file.size, "sha256": file.sha256},
+        "problem": file.problem or None,
+        "profile": layout.profile.as_json(),
+        "settings": [{"name": s.name, "value": s.value, "source": s.source} for s in layout.settings],
+        **report.as_json(),
+    }
+    return json.dumps(described, indent=2, ensure_ascii=True)
+
+
+def print_report(file: ImportedFile, layout: FileLayout, report: ImportReport) -> None:
+    """Print the report for people on standard output."""
+    what = "dry run, nothing stored" if file.import_id is None else f"import {file.import_id}"
+    parts = [
+        [f"{file.name} for device {file.device_id} ({what})"],
+        ["Read with:", *_aligned([("  " + s.name, s.value, s.source) for s in layout.settings])],
+        _totals(report),
+        _columns(report),
+        _problems(report),
+        [_verdict(report, is_whole=not file.problem)],
+    ]
+    result("\n\n".join("\n".join(part) for part in parts if part))
+
+
+def _aligned(rows: Sequence[Sequence[str]], *, numbers: int = 0) -> list[str]:
+    """Return rows as lines with columns of equal width; the last `numbers` of them to the right."""
+    widths = [max(cell_len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = []
+        for at, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - cell_len(cell))
+            cells.append(gap + cell if at >= len(row) - numbers else cell + gap)
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _totals(report: ImportReport) -> list[str]:
+    rejected = report.rows_rejected.total()
+    lines = [f"Rows   {report.rows_read:,} read = {report.rows_imported:,} imported + {rejected:,} rejected"]
+    kinds = (
+        [(report.readable, "readable")]
+        if report.is_dry_run
+        else [(report.stored, "stored"), (report.duplicate, "duplicate"), (report.conflict, "in conflict")]
+    )
+    kinds += [(report.na, "without a value"), (report.malformed, "malformed")]
+    lines.append(f"Cells  {report.cells:,} = " + " + ".join(f"{count:,} {kind}" for count, kind in kinds))
+    if report.first_time is not None and report.last_time is not None:
+        first, last = (
+            from_microseconds(time).isoformat(" ") for time in (report.first_time, report.last_time)
+        )
+        lines.append(f"Times  {first} to {last}")
+    if report.doubled_first or report.doubled_second:
+        lines.append(
+            f"Doubled hour: {report.doubled_first:,} rows taken for its first pass, "
+            f"{report.doubled_second:,} for its second"
+        )
+    if report.blank_lines:
+        lines.append(f"Blank lines: {report.blank_lines:,}")
+    return lines
+
+
+def _columns(report: ImportReport) -> list[str]:
+    counts = ["Readable"] if report.is_dry_run else ["Stored", "Duplicate", "Conflict"]
+    rows = [["Column", "Metric", "Unit", *counts, "No value", "Malformed"]]
+    for column in report.columns:
+        numbers = (
+            [column.readable] if report.is_dry_run else [column.stored, column.duplicate, column.conflict]
+        )
+        numbers += [column.na.total(), column.malformed.total()]
+        rows.append([column.column, column.metric, column.unit, *(f"{number:,}" for number in numbers)])
+    return _aligned(rows, numbers=len(counts) + 2)
+
+
+def _problems(report: ImportReport) -> list[str]:
+    if not report.problem_count:
+        return []
+    listed = report.problems[:MOST_LISTED]
+    rows = [("Line", "Column", "Problem", "Text")]
+    rows += [(str(p.line), p.column or "(whole row)", p.code, p.text) for p in listed]
+    lines = _aligned(rows)
+    if left := report.problem_count - len(listed):
+        lines.append(f"… and {left:,} more; --json lists the first {len(report.problems):,}")
+    return lines
+
+
+def _verdict(report: ImportReport, *, is_whole: bool) -> str:
+    if report.is_dry_run:
+        return "Nothing was stored: this was a dry run."
+    if report.stored:
+        return f"{report.stored:,} readings stored."
+    if not report.readable:
+        return "Nothing was stored: the file holds no readings."
+    if is_whole and report.duplicate == report.readable:
+        return "Nothing was stored: every reading of this file was there already."
+    return "Nothing was stored."
