@@ -1,0 +1,55 @@
+# Joulebook's commands. Each prepares what it needs; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench drills lock clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Joulebook needs Python 3.11 or later, $(PYTHON) is $$($(PYTHON) --version); try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "a virtual environment cannot be made; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing Joulebook's dependencies into $(VENV)" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(VENV)/ready ## prepare dependencies, page assets and database binaries
+	@$(BIN)/python scripts/assets.py
+	@$(BIN)/joulebook db provision
+
+demo: setup ## run everything with a simulated home; Ctrl-C stops it
+	@exec $(BIN)/joulebook demo
+
+test: setup ## run the tests, on a TimescaleDB of their own
+	$(PYTEST)
+
+drills: setup ## run the slow fault drills
+	$(PYTEST) -m slow -s
+
+bench: setup ## measure this machine and print ratios
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/ready ## check style, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/ready ## bring the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: $(VENV)/ready ## choose the newest dependencies that pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-header --group dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove what setup and tests made; data in ./var stays
+	rm -rf $(VENV) node_modules dist src/joulebook/web/assets src/joulebook/ingest/assets
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis test-results
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

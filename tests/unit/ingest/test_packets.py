@@ -1,0 +1,115 @@
+"""Packets of any shape: what they become equals a slow description of the rules."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulebook.ingest.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
+from joulebook.telemetry.readings import to_microseconds
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+RULES = PacketRules(
+    device_id="device_001",
+    arrived_at=to_microseconds(NOW),
+    oldest=to_microseconds(datetime(2000, 1, 1, tzinfo=UTC)),
+    most_readings=1000,
+)
+
+names = st.text(
+    st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1, max_size=8
+).filter(lambda name: name not in {"timestamp", "device_id"})
+numbers = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53), 2**53), st.booleans()
+)
+others = st.one_of(st.none(), st.text(max_size=5), st.lists(st.integers(), max_size=2))
+fields = st.recursive(
+    st.dictionaries(names, numbers | others, max_size=4),
+    lambda inner: st.dictionaries(names, inner | numbers, max_size=3),
+)
+times = st.datetimes(datetime(2000, 1, 2), datetime(2026, 11, 20), timezones=st.timezones())
+
+
+def flatten(packet: dict, prefix: str = "") -> list[tuple[str, float]]:
+    rows = []
+    for name, value in packet.items():
+        if isinstance(value, dict):
+            rows += flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, bool | int | float):
+            rows.append((prefix + name, float(value)))
+    return rows
+
+
+@given(packets=st.lists(st.tuples(times, fields), max_size=6), as_lines=st.booleans())
+def test_every_number_of_every_packet_becomes_a_reading(packets, as_lines):
+    bodies = [{"timestamp": time.isoformat(), **packet} for time, packet in packets]
+    if as_lines and bodies:
+        body = b"\n".join(json.dumps(one).encode() for one in bodies)
+    else:
+        body = json.dumps(bodies).encode()
+    readings = parse_packets(body, RULES)
+    got = [
+        (readings.packet[row], readings.time[row], readings.names[readings.metric[row]], readings.value[row])
+        for row in range(len(readings.time))
+    ]
+    assert got == [
+        (index, to_microseconds(time), metric, value)
+        for index, (time, packet) in enumerate(packets)
+        for metric, value in flatten(packet)
+    ]
+    assert readings.rejected == []
+
+
+@given(body=st.binary(max_size=200))
+def test_any_bytes_are_parsed_or_refused(body):
+    try:
+        parse_packets(body, RULES)
+    except UnparsableBody as exc:
+        assert str(exc)  # noqa: PT017 - either way is right
+
+
+@given(microseconds=st.integers(946_684_800_000_000, 1_795_000_000_000_000))
+def test_times_are_kept_to_the_microsecond_in_every_precision(microseconds):
+    stamps = {
+        "us": microseconds,
+        "ns": microseconds * 1000 + 999,
+        "s": microseconds / 1e6,
+        "ms": microseconds / 1e3,
+    }
+    for precision, stamp in stamps.items():
+        rules = PacketRules(**{**RULES.__dict__, "precision": precision})
+        readings = parse_packets(json.dumps({"timestamp": stamp, "power": 1}).encode(), rules)
+        assert readings.time == [microseconds]
+
+
+def test_ten_minutes_ahead_are_allowed_and_a_microsecond_more_is_not():
+    edge = NOW + timedelta(minutes=10)
+    packets = [{"timestamp": (edge + timedelta(microseconds=us)).isoformat(), "power": 1} for us in (0, 1)]
+    readings = parse_packets(json.dumps(packets).encode(), RULES)
+    assert len(readings.time) == 1
+    assert [(one.index, one.code) for one in readings.rejected] == [(1, "time_future")]
+
+
+def test_a_whole_number_too_large_rejects_only_itself():
+    readings = parse_packets(b'{"a": 1' + b"0" * 400 + b', "b": 2}', RULES)
+    assert readings.value == [2.0]
+    assert [(one.metric, one.code) for one in readings.rejected] == [("a", "value_not_finite")]
+
+
+def test_packets_without_a_time_do_not_take_each_others_place():
+    readings = parse_packets(b'[{"power": 1}, {"power": 2}, {"power": 3}]', RULES)
+    assert len(set(readings.time)) == 3
+
+
+def test_the_token_s_own_device_may_be_named():
+    assert parse_packets(b'{"device_id": "device_001", "power": 1}', RULES).value == [1.0]
+
+
+def test_one_reading_too_many_refuses_the_body():
+    body = json.dumps([{"power": 1}] * 1001).encode()
+    with pytest.raises(TooManyReadings):
+        parse_packets(body, RULES)
