@@ -1,0 +1,50 @@
+"""Puts the commands of `joulebook` together."""
+
+from __future__ import annotations
+
+import typer
+
+from joulebook import __version__
+from joulebook.cli import db, device, importing, serve, simulate, up, user
+from joulebook.cli import demo as demo_command
+
+app = typer.Typer(
+    name="joulebook",
+    help="A self-hosted home for the readings of energy devices and sensors.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """A self-hosted home for the readings of energy devices and sensors."""
+
+
+app.command("up")(up.up)
+app.command("demo")(demo_command.demo)
+app.command("import")(importing.import_file)
+app.command("simulate")(simulate.simulate)
+app.command("migrate")(serve.migrate)
+app.command("web")(serve.web)
+app.command("ingest")(serve.ingest)
+app.command("worker")(serve.worker)
+app.add_typer(db.app, name="db")
+app.add_typer(user.app, name="user")
+app.add_typer(device.app, name="device")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
