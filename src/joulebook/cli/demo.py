@@ -6,6 +6,9 @@ import os
 import sys
 import time
 from dataclasses import replace
+from typing import Annotated
+
+import typer
 
 from joulebook.cli.demo_files import DemoFiles
 from joulebook.cli.output import plain_errors
@@ -21,24 +24,34 @@ from joulebook.supervisor.plan import (
 from joulebook.supervisor.specs import ProcessSpec, Ready
 
 
-def demo() -> None:
+def demo(
+    *,
+    days: Annotated[int, typer.Option(min=1, max=366, help="how many days of the past to write at the first start")] = 30,
+) -> None:
     """Show Joulebook with data: a home with a battery, a roof and a grid meter, until Ctrl-C.
 
-    The first start writes thirty days of readings; the next one goes on where the last one stopped.
+    The first start writes the readings of the last days; the next one goes on where the last one stopped.
     """
     with plain_errors():
         config = Config.from_environ()
-        run_home(config, _plan(config), tell=lambda console: _tell(console, config))
+        run_home(config, _plan(config, days=days), tell=lambda console: _tell(console, config))
 
 
-def _plan(config: Config) -> list[ProcessSpec]:
+def _plan(config: Config, *, days: int) -> list[ProcessSpec]:
     """Return the processes of `joulebook up`, the step that prepares the demo, and the simulator."""
     # The past ends, and the simulator begins, where the demo was started.
     now = int(time.time())
     progress = ("--status",) if sys.stdout.isatty() else ("--no-status",)
     history = ProcessSpec(
         name="history",
-        command=(sys.executable, "-m", "joulebook.cli.demo_data", "--end", str(now), *progress),
+        command=(
+            sys.executable,
+            "-m",
+            "joulebook.cli.demo_data",
+            f"--days={days}",
+            f"--end={now}",
+            *progress,
+        ),
         environment=environment_with(config, os.environ, "reader", "writer"),
         ready=Ready.ENDED,
         after=("migrate",),
@@ -47,6 +60,7 @@ def _plan(config: Config) -> list[ProcessSpec]:
         name="simulator",
         command=joulebook_command("simulate", *_simulator_options(config, now), *progress),
         environment=lambda: environment_without_credentials(config, os.environ),
+        ready=Ready.NOTIFIES,
         after=("ingest",),
         stop_timeout=10.0,
     )

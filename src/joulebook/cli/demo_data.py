@@ -21,13 +21,13 @@ from joulebook.simulator.tokens import DeviceToken, UnableToReadTokens, read_tok
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-_DAYS = 30
 _DAY = 86_400
 _DEVICE_IDS = ("device_001", "device_002", "device_003")
 
 
 def main(
     *,
+    days: Annotated[int, typer.Option(help="how many days there shall be")],
     end: Annotated[int, typer.Option(help="write the past up to this second since 1970 UTC")],
     status: Annotated[bool | None, typer.Option("--status/--no-status")] = None,
 ) -> None:
@@ -36,7 +36,13 @@ def main(
         config = Config.from_environ()
         files = DemoFiles(config.home)
         devices = _ensure_devices(files, _ensure_user(files))
-        _fill(config, files, devices, end=end, line=StatusLine(transient=status, log_step=5.0))
+        _fill(
+            config,
+            files,
+            devices,
+            span=(end - days * _DAY, end),
+            line=StatusLine(transient=status, log_step=5.0),
+        )
 
 
 def _ensure_user(files: DemoFiles) -> User:
@@ -85,16 +91,21 @@ def _ensure_devices(files: DemoFiles, owner: User) -> list[DeviceToken]:
 
 
 def _fill(
-    config: Config, files: DemoFiles, devices: list[DeviceToken], *, end: int, line: StatusLine
+    config: Config,
+    files: DemoFiles,
+    devices: list[DeviceToken],
+    *,
+    span: tuple[int, int],
+    line: StatusLine,
 ) -> None:
-    """Write what is missing of the last thirty days, and keep the state in which the home then is."""
+    """Write what is missing in [start, end), and keep the state in which the home then is."""
     from joulebook.embedded import telemetry_url
     from joulebook.simulator.backfill import Backfill
     from joulebook.simulator.home import Home
     from joulebook.simulator.state_file import read_states, write_states
     from joulebook.telemetry.writer import connect
 
-    start = end - _DAYS * _DAY
+    start, end = span
     origin = files.read_origin()
     if origin is None:
         origin = start // _DAY * _DAY
@@ -135,9 +146,9 @@ class _Progress:
         """Say what was written."""
         seconds = time.monotonic() - self._began
         if self._written:
-            self._line.end(f"{self._written:,} readings of the last {_DAYS} days written in {seconds:.1f} s")
+            self._line.end(f"{self._written:,} readings of the past written in {seconds:.1f} s")
         else:
-            say("the last days are there already")
+            say("the readings of the past are there already")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.simulator.clock import BLOCK
 from joulebook.simulator.tokens import DeviceToken, UnableToReadTokens, read_tokens, write_tokens
+from joulebook.supervisor.readiness import tell_ready
 from joulebook.telemetry.readings import to_microseconds
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class _Job:
         )
         reporter = asyncio.create_task(self._report(simulator))
         try:
-            await simulator.run(since=self._since, stop=stop, on_tick=self._keep_states)
+            await simulator.run(since=self._since, stop=stop, on_tick=self._after_tick)
         finally:
             reporter.cancel()
             await client.close()
@@ -217,8 +218,9 @@ class _Job:
             self._last_trouble = trouble
             self._line.show(describe(progress), urgent=news)
 
-    def _keep_states(self, time: int) -> None:
-        """Write the homes' states down whenever a new block begins."""
+    def _after_tick(self, time: int) -> None:
+        """Write the homes' states down whenever a new block begins; tell at the first tick that it runs."""
+        tell_ready()
         block = time // 1_000_000 // BLOCK
         if block != self._kept_block:
             self._kept_block = block

@@ -19,7 +19,7 @@ from joulebook.simulator.noise import Floats, Ints
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import Connection, write_batch
+from joulebook.telemetry.writer import Connection, translated_errors, write_batch
 
 WINDOW = 7 * 86_400
 """Seconds written together, series after series: a chunk of the hypertable, whose key then stays dense."""
@@ -92,7 +92,8 @@ class Backfill:
     def _newest(self, series_id: int, start: int, end: int) -> int:
         """Return the second of the newest reading in [start, end), or -1 where there is none."""
         span = [from_microseconds(second * 1_000_000) for second in (start, end)]
-        row = self._conn.execute(_NEWEST, (series_id, *span)).fetchone()
+        with translated_errors():
+            row = self._conn.execute(_NEWEST, (series_id, *span)).fetchone()
         newest = row[0] if row else None
         return to_microseconds(newest) // 1_000_000 if isinstance(newest, datetime) else -1
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from joulebook.supervisor.console import Console, LineSplitter
-from joulebook.supervisor.specs import READY_VARIABLE, ProcessSpec, Ready
+from joulebook.supervisor.readiness import READY_VARIABLE
+from joulebook.supervisor.specs import ProcessSpec, Ready
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -6,7 +6,6 @@ the supervisor from its other work. SIGTERM stops the server with a checkpoint, 
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from types import FrameType
 
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError
-from joulebook.supervisor.specs import READY_VARIABLE
+from joulebook.supervisor.readiness import tell_ready
 
 _PATIENCE = 60.0  # seconds that an earlier server may take to end, and this one for its checkpoint
 
@@ -48,7 +47,7 @@ def _serve(database: EmbeddedDatabase) -> int:
             return _accompany(database)
         database.wait_until_ready()
         _say(f"ready on {database.socket}")
-        _tell_ready()
+        tell_ready()
         status = server.wait()
     except _Stop as request:
         _end(database, fast=request.fast)
@@ -75,7 +74,7 @@ def _accompany(database: EmbeddedDatabase) -> int:
     try:
         database.wait_until_ready()
         _say(f"runs already as process {database.pid()}, and will go on running: it is not ours to stop")
-        _tell_ready()
+        tell_ready()
         while database.is_running():
             time.sleep(0.5)
     except _Stop:
@@ -92,13 +91,6 @@ def _end(database: EmbeddedDatabase, *, fast: bool) -> None:
             fast = fast or request.fast
         else:
             return
-
-
-def _tell_ready() -> None:
-    descriptor = int(os.environ.get(READY_VARIABLE, "-1"))
-    if descriptor >= 0:
-        os.write(descriptor, b"1")
-        os.close(descriptor)
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:

@@ -117,8 +117,8 @@ class Keeper:
                 await until_it_answers(self.spec.address)
             case Ready.NOTIFIES:
                 await child.ready.wait()
-            case Ready.STARTED:
-                return
+            case Ready.LIVES:
+                await asyncio.sleep(self._patience.settle)
             case Ready.ENDED:
                 await child.ended()
 

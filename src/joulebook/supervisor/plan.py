@@ -45,7 +45,7 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
         ProcessSpec(
             name="worker",
             command=joulebook_command("worker"),
-            environment=give.roles("writer", secrets=_ACCOUNTS),
+            environment=give.roles("writer", "reader", secrets=_DJANGO),
             after=("migrate",),
         ),
         ProcessSpec(

@@ -7,17 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-READY_VARIABLE = "JOULEBOOK_READY_FD"
-"""Names the descriptor to which a process writes one byte as soon as it is ready (`Ready.NOTIFIES`)."""
-
 
 class Ready(Enum):
     """How the supervisor learns that a process does its work."""
 
-    STARTED = auto()
-    """It was started: it has no better way to tell."""
+    LIVES = auto()
+    """It has not ended within `Patience.settle`: it has no better way to tell."""
     NOTIFIES = auto()
-    """It writes a byte to the descriptor that `READY_VARIABLE` names."""
+    """It says so itself, by `joulebook.supervisor.readiness.tell_ready`."""
     ENDED = auto()
     """It ended with status 0: it is a step that has to be done once, and is not started again."""
     ANSWERS = auto()
@@ -56,7 +53,7 @@ class ProcessSpec:
     name: str
     command: tuple[str, ...]
     environment: Callable[[], Mapping[str, str]]
-    ready: Ready = Ready.STARTED
+    ready: Ready = Ready.LIVES
     address: Address | None = None
     after: tuple[str, ...] = ()
     start_timeout: float = 60.0
@@ -71,6 +68,8 @@ class Patience:
 
     first: float = 0.5
     longest: float = 30.0
+    settle: float = 1.0
+    """A process that lived this long has got over its start, if it cannot tell (`Ready.LIVES`)."""
     stable: float = 60.0
     """A process that lived this long begins anew with `first`."""
     attempts: int = 5

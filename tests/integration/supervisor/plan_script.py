@@ -16,7 +16,7 @@ def spec_of(entry: dict[str, object]) -> ProcessSpec:
     port = fields.pop("port", None)
     fields["command"] = tuple(fields["command"])
     fields["after"] = tuple(fields.get("after", ()))
-    fields["ready"] = Ready[fields.get("ready", "STARTED")]
+    fields["ready"] = Ready[fields.get("ready", "LIVES")]
     fields["address"] = Address("127.0.0.1", port) if port else None
     return ProcessSpec(environment=lambda: os.environ, **fields)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("plan_script.py")
-QUICK = {"first": 0.05, "longest": 0.2, "stable": 60.0, "attempts": 3}
+QUICK = {"settle": 0.02, "first": 0.05, "longest": 0.2, "stable": 60.0, "attempts": 3}
 
 # A service: says that it runs, and on SIGTERM takes a moment, notes its end in a file, and leaves.
 SERVICE = """
@@ -31,6 +31,8 @@ SERVICE = """
         sys.exit(0)
     signal.signal(signal.SIGTERM, end)
     print("runs as", os.getpid(), flush=True)
+    if "JOULEBOOK_READY_FD" in os.environ:
+        os.write(int(os.environ["JOULEBOOK_READY_FD"]), b"1")
     while True:
         time.sleep(60)
 """
@@ -65,7 +67,7 @@ class Running:
     """A supervisor that runs a plan, and what it has said so far."""
 
     def __init__(self, plan: list[dict[str, object]], **options: object) -> None:
-        wanted = {"plan": plan, "patience": QUICK, **options}
+        wanted: dict[str, object] = {"plan": plan, "patience": QUICK, **options}
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPT)],
             stdin=subprocess.PIPE,
@@ -154,7 +156,7 @@ def python(code: str, *arguments: object) -> list[str]:
 
 
 def service(name: str, ends: Path, *, pause: float = 0.0, **fields: object) -> dict[str, object]:
-    return {"name": name, "command": python(SERVICE, name, ends, pause), **fields}
+    return {"name": name, "command": python(SERVICE, name, ends, pause), "ready": "NOTIFIES", **fields}
 
 
 def test_every_line_carries_the_name_of_its_process(start: Callable[..., Running], ends: Path) -> None:
@@ -270,7 +272,7 @@ def test_a_step_that_fails_stops_everything_and_shows_its_last_words(
     failing = python("print('no such table'); raise SystemExit(4)")
     running = start(
         service("database", ends),
-        {"name": "migrate", "command": failing, "ready": "ENDED"},
+        {"name": "migrate", "command": failing, "ready": "ENDED", "after": ["database"]},
         service("web", ends, after=["migrate"]),
     )
     assert running.wait() == 1
@@ -283,13 +285,29 @@ def test_a_process_that_keeps_dying_at_start_is_given_up(start: Callable[..., Ru
     free = free_port()
     failing = python("print('cannot bind'); raise SystemExit(1)")
     running = start(
-        service("database", ends), {"name": "web", "command": failing, "ready": "ANSWERS", "port": free}
+        service("database", ends),
+        {"name": "web", "command": failing, "ready": "ANSWERS", "port": free, "after": ["database"]},
     )
     assert running.wait() == 1
     assert (
         "GAVE UP: web ended with status 1, 3 times in a row; its last words:\n    cannot bind" in running.text
     )
     assert ends.read_text().split() == ["database"]
+
+
+def test_a_process_that_cannot_tell_is_ready_only_when_it_survived_its_start(
+    start: Callable[..., Running], ends: Path
+) -> None:
+    failing = python("import time; time.sleep(0.2); print('no settings'); raise SystemExit(1)")
+    running = start(
+        service("web", ends), {"name": "worker", "command": failing}, patience={**QUICK, "settle": 1.0}
+    )
+    assert running.wait() == 1
+    assert "ALL READY" not in running.text
+    assert (
+        "GAVE UP: worker ended with status 1, 3 times in a row; its last words:\n    no settings"
+        in running.text
+    )
 
 
 def test_a_command_that_does_not_exist_is_given_up_with_its_name(start: Callable[..., Running]) -> None:
@@ -299,9 +317,9 @@ def test_a_command_that_does_not_exist_is_given_up_with_its_name(start: Callable
 
 
 def test_a_process_that_never_gets_ready_is_given_up(start: Callable[..., Running], ends: Path) -> None:
-    running = start(service("web", ends, ready="ANSWERS", port=free_port(), start_timeout=0.5))
+    running = start(service("web", ends, ready="ANSWERS", port=free_port(), start_timeout=2.0))
     assert running.wait() == 1
-    assert "GAVE UP: web was not ready within 0.5 s; its last words:\n    runs as" in running.text
+    assert "GAVE UP: web was not ready within 2 s; its last words:\n    runs as" in running.text
     assert ends.read_text().split() == ["web"]
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulebook.simulator.home import BLOCK, Block, Home, stand_still
+from joulebook.simulator.clock import BLOCK
+from joulebook.simulator.home import Block, Home, stand_still
 from joulebook.simulator.noise import Floats
 from joulebook.simulator.sun import Place
 

@@ -1,0 +1,88 @@
+"""The plan: which process gets which credentials, and in which order they come."""
+
+from __future__ import annotations
+
+import pytest
+
+from joulebook.config import Config
+from joulebook.embedded import MissingUrl
+from joulebook.supervisor.plan import environment_without_credentials, joulebook_plan
+from joulebook.supervisor.specs import Patience
+
+OWN_SERVER = {
+    "JOULEBOOK_HOME": "/tmp/somewhere",
+    "JOULEBOOK_TELEMETRY_URL": "postgresql://joulebook_reader:reads@db/joulebook",
+    "JOULEBOOK_TELEMETRY_WRITER_URL": "postgresql://joulebook_writer:writes@db/joulebook",
+    "JOULEBOOK_TELEMETRY_OWNER_URL": "postgresql://joulebook_owner:owns@db/joulebook",
+    "JOULEBOOK_SECRET_KEY": "signs",
+    "PATH": "/bin",
+}
+
+
+def environments(environ: dict[str, str]) -> dict[str, dict[str, str]]:
+    plan = joulebook_plan(Config.from_environ(environ), environ)
+    return {spec.name: dict(spec.environment()) for spec in plan}
+
+
+def test_each_process_gets_the_credentials_that_it_needs_and_no_others() -> None:
+    secrets = {
+        name: {word for word in ("reads", "writes", "owns", "signs") if word in str(environment)}
+        for name, environment in environments(OWN_SERVER).items()
+    }
+    assert secrets == {
+        "migrate": {"reads", "writes", "owns", "signs"},
+        "worker": {"reads", "writes", "signs"},
+        "web": {"reads", "signs"},
+        "ingest": {"writes"},
+    }
+
+
+def test_no_credential_stands_in_a_command_line() -> None:
+    for spec in joulebook_plan(Config.from_environ(OWN_SERVER), OWN_SERVER):
+        for word in ("reads", "writes", "owns", "signs"):
+            assert word not in " ".join(spec.command)
+
+
+def test_everything_else_is_inherited() -> None:
+    for environment in environments(OWN_SERVER).values():
+        assert environment["PATH"] == "/bin"
+        assert environment["JOULEBOOK_HOME"] == "/tmp/somewhere"
+
+
+def test_the_simulator_gets_no_credentials_at_all() -> None:
+    config = Config.from_environ(OWN_SERVER)
+    environment = environment_without_credentials(config, OWN_SERVER)
+    assert environment == {"PATH": "/bin", "JOULEBOOK_HOME": "/tmp/somewhere"}
+
+
+def test_without_a_server_of_the_users_own_there_is_a_database_that_ends_last() -> None:
+    embedded = joulebook_plan(Config.from_environ({}), {})
+    assert [spec.name for spec in embedded] == ["database", "migrate", "worker", "web", "ingest"]
+    own = joulebook_plan(Config.from_environ(OWN_SERVER), OWN_SERVER)
+    assert [spec.name for spec in own] == ["migrate", "worker", "web", "ingest"]
+
+
+def test_the_database_gets_no_credentials_even_of_the_accounts() -> None:
+    environ = {"JOULEBOOK_DATABASE_URL": "postgresql://accounts:secret@db/accounts", "PATH": "/bin"}
+    database, *_ = joulebook_plan(Config.from_environ(environ), environ)
+    assert "secret" not in str(database.environment())
+
+
+@pytest.mark.parametrize("missing", ["URL", "WRITER_URL", "OWNER_URL"])
+def test_an_own_server_without_one_of_its_addresses_is_refused_by_name(missing: str) -> None:
+    name = f"JOULEBOOK_TELEMETRY_{missing}"
+    environ = {key: value for key, value in OWN_SERVER.items() if key != name}
+    with pytest.raises(MissingUrl, match=f"^{name} is not set"):
+        joulebook_plan(Config.from_environ(environ), environ)
+
+
+def test_pauses_double_up_to_their_limit() -> None:
+    patience = Patience(first=0.5, longest=30.0)
+    assert [patience.delay(failures) for failures in (1, 2, 3, 7, 8, 5_000)] == [
+        0.5,
+        1.0,
+        2.0,
+        30.0,
+        30.0,
+        30.0,
+    ]
