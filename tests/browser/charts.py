@@ -31,7 +31,7 @@ _COLOURED_PIXELS = """metric => {
 def wait_for_chart(page: Page, metric: str = "power") -> None:
     """Return when a metric's panel shows its answer."""
     expect(panel(page, metric)).not_to_have_attribute("aria-busy", "true")
-    expect(page.locator('[data-part="panels"]')).not_to_have_class("panels busy")
+    expect(page.locator('[data-part="panels"]')).to_have_attribute("aria-busy", "false")
 
 
 def panel(page: Page, metric: str) -> Any:

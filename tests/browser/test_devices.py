@@ -22,7 +22,11 @@ def run_in_shell(commands: str) -> None:
     """Run what a page shows as a person would who copies it into a terminal."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", commands], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        ["bash", "-c", commands],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -98,8 +102,12 @@ def test_hostile_names_are_inert(alices_page, device, store):
     assert alices_page.locator("img, main b").count() == 0
 
 
-@pytest.mark.parametrize("address", ["/sign-in/", "/", "/profile/", "/profile/password/", "{device}", "/nowhere/"])
-def test_no_page_is_wider_than_a_phone(open_context, sign_in, alice, device, past, address, watch, transactional_db):
+@pytest.mark.parametrize(
+    "address", ["/sign-in/", "/", "/profile/", "/profile/password/", "{device}", "/nowhere/"]
+)
+def test_no_page_is_wider_than_a_phone(
+    open_context, sign_in, alice, device, past, address, watch, transactional_db
+):
     watch.expect("404 (Not Found)")
     page = open_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True).new_page()
     if address != "/sign-in/":

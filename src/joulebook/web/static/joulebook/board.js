@@ -59,7 +59,8 @@ export class Board {
     }
     infos.forEach((info, position) => {
       const panel = this.panels.get(info.metric) ?? this.#adopt(info);
-      if (this.host.children[position] !== panel.root) this.host.insertBefore(panel.root, this.host.children[position] ?? null);
+      if (this.host.children[position] !== panel.root)
+        this.host.insertBefore(panel.root, this.host.children[position] ?? null);
     });
   }
 
@@ -77,7 +78,6 @@ export class Board {
 
   /** @param {boolean} busy */
   setBusy(busy) {
-    this.host.classList.toggle("busy", busy);
     this.host.setAttribute("aria-busy", String(busy));
   }
 
@@ -89,8 +89,13 @@ export class Board {
 
   /** @param {MetricInfo} info */
   #adopt(info) {
-    const skeleton = [...this.host.children].find((root) => /** @type {HTMLElement} */ (root).dataset.metric === info.metric);
-    const fresh = () => /** @type {HTMLElement} */ (/** @type {DocumentFragment} */ (this.template.content.cloneNode(true)).firstElementChild);
+    const skeleton = [...this.host.children].find(
+      (root) => /** @type {HTMLElement} */ (root).dataset.metric === info.metric,
+    );
+    const fresh = () =>
+      /** @type {HTMLElement} */ (
+        /** @type {DocumentFragment} */ (this.template.content.cloneNode(true)).firstElementChild
+      );
     const panel = new Panel(/** @type {HTMLElement} */ (skeleton ?? fresh()), info);
     this.panels.set(info.metric, panel);
     this.host.append(panel.root);
@@ -139,9 +144,14 @@ export class Board {
   #moveCursor(panel, by) {
     const { start, end } = panel.chart.window;
     const [times, , , mean] = panel.columns;
-    const stops = times.flatMap((time, index) => (mean[index] != null && time >= start && time <= end ? [index] : []));
+    const stops = times.flatMap((time, index) =>
+      mean[index] != null && time >= start && time <= end ? [index] : [],
+    );
     if (!stops.length) return;
-    const at = this.cursor == null ? -1 : stops.findIndex((index) => times[index] >= /** @type {number} */ (this.cursor));
+    const at =
+      this.cursor == null
+        ? -1
+        : stops.findIndex((index) => times[index] >= /** @type {number} */ (this.cursor));
     const here = this.cursor == null ? (by > 0 ? -1 : stops.length) : at < 0 ? stops.length - 1 : at;
     const index = stops[Math.max(0, Math.min(stops.length - 1, here + by))];
     this.pointAt(times[index]);

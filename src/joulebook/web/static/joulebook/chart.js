@@ -30,7 +30,7 @@ export class Chart {
     this.bucket = 0;
     /** @type {number | null} */
     this.index = null;
-    this.readTheme();
+    this.colours = this.#readColours();
     this.plot = new uPlot(this.#options(), [[], [], [], []], host);
     this.resizer = new ResizeObserver(() => this.#fit());
     this.resizer.observe(host);
@@ -102,15 +102,9 @@ export class Chart {
     this.plot.setSelect({ left: Math.min(a, b), width: Math.abs(b - a), top: 0, height }, false);
   }
 
-  /** Take colours anew from the style sheet; call `redraw` after. */
-  readTheme() {
-    const style = getComputedStyle(this.host);
-    const read = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
-    this.colours = { line: read("--series"), band: read("--series-band"), edge: read("--series-edge"), ink: read("--muted"), grid: read("--grid"), ground: read("--surface") };
-  }
-
+  /** Draw again, in the colours that the style sheet now gives. */
   redraw() {
-    this.readTheme();
+    this.colours = this.#readColours();
     this.plot.redraw(true, true);
   }
 
@@ -119,12 +113,28 @@ export class Chart {
     this.plot.destroy();
   }
 
+  #readColours() {
+    const style = getComputedStyle(this.host);
+    const read = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    return {
+      line: read("--series"),
+      band: read("--series-band"),
+      edge: read("--series-edge"),
+      ink: read("--muted"),
+      grid: read("--grid"),
+      ground: read("--surface"),
+    };
+  }
+
   /** @param {number} time */
   #nearest(time) {
     const times = this.plot.data[0];
     const after = lowerBound(/** @type {number[]} */ (times), time);
     const inBucket = after > 0 && time - times[after - 1] < this.bucket;
-    const index = inBucket || after === times.length || (after > 0 && time - times[after - 1] < times[after] - time) ? after - 1 : after;
+    const index =
+      inBucket || after === times.length || (after > 0 && time - times[after - 1] < times[after] - time)
+        ? after - 1
+        : after;
     if (index < 0) return null;
     const perPixel = (this.window.end - this.window.start) / Math.max(1, this.surface.clientWidth);
     const reach = Math.max(this.bucket, REACH * perPixel);
@@ -133,46 +143,78 @@ export class Chart {
 
   #fit() {
     const { clientWidth: width, clientHeight: height } = this.host;
-    if (width && height && (width !== this.plot.width || height !== this.plot.height)) this.plot.setSize({ width, height });
+    if (width && height && (width !== this.plot.width || height !== this.plot.height))
+      this.plot.setSize({ width, height });
   }
 
+  /** @returns {uPlot.Options} */
   #options() {
-    const colour = (/** @type {"line" | "band" | "edge" | "ink" | "grid" | "ground"} */ name) => () => this.colours[name];
-    const axis = { stroke: colour("ink"), font: FONT, ticks: { show: false }, grid: { stroke: colour("grid"), width: 1 } };
+    const colour = (/** @type {"line" | "band" | "edge" | "ink" | "grid" | "ground"} */ name) => () =>
+      this.colours[name];
+    const axis = {
+      stroke: colour("ink"),
+      font: FONT,
+      ticks: { show: false },
+      grid: { stroke: colour("grid"), width: 1 },
+    };
     const edge = { stroke: colour("edge"), width: 1, points: { show: false } };
     return {
       width: Math.max(100, this.host.clientWidth),
       height: Math.max(100, this.host.clientHeight),
       padding: [10, 12, 0, 0],
       legend: { show: false },
-      tzDate: (/** @type {number} */ seconds) => uPlot.tzDate(new Date(seconds * 1000), this.tz),
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.tz),
       scales: {
         x: { time: true, range: () => [this.window.start, this.window.end] },
-        y: { range: (/** @type {uPlot} */ _, /** @type {number | null} */ low, /** @type {number | null} */ high) => this.#valueRange(low, high) },
+        y: { range: (_, low, high) => this.#valueRange(low, high) },
       },
       axes: [
-        { ...axis, size: AXIS_HEIGHT, space: 70, values: (/** @type {uPlot} */ _, /** @type {number[]} */ ticks, /** @type {number} */ __, /** @type {number} */ ___, /** @type {number} */ step) => axisLabels(ticks, step, this.tz) },
-        { ...axis, size: (/** @type {uPlot} */ _, /** @type {string[] | null} */ labels) => axisWidth(labels), space: 36, values: (/** @type {uPlot} */ plot, /** @type {number[]} */ ticks) => (plot.data[0].length ? ticks.map(tickWriter(this.unit, ticks)) : ticks.map(() => "")) },
+        {
+          ...axis,
+          size: AXIS_HEIGHT,
+          space: 70,
+          values: (_, ticks, __, ___, step) => axisLabels(ticks, step, this.tz),
+        },
+        {
+          ...axis,
+          size: (_, labels) => axisWidth(labels),
+          space: 36,
+          values: (plot, ticks) => this.#valueLabels(plot, ticks),
+        },
       ],
       series: [
         {},
         edge,
         edge,
-        { stroke: colour("line"), width: 1.5, points: { show: false, size: 5, width: 0, fill: colour("line"), filter: lonePoints } },
+        {
+          stroke: colour("line"),
+          width: 1.5,
+          points: { show: false, size: 5, width: 0, fill: colour("line"), filter: lonePoints },
+        },
       ],
       bands: [{ series: [1, 2], fill: colour("band") }],
       cursor: {
         y: false,
         drag: { x: false, y: false, setScale: false },
-        bind: Object.fromEntries(["mousedown", "mouseup", "click", "dblclick", "mousemove", "mouseleave", "mouseenter"].map((name) => [name, () => null])),
-        dataIdx: (/** @type {uPlot} */ _, /** @type {number} */ series) => (series === MEAN ? this.index : null),
+        // Pointers are watched by gestures.js, for all charts of a page at once.
+        bind: Object.fromEntries(
+          ["mousedown", "mouseup", "click", "dblclick", "mousemove", "mouseleave", "mouseenter"].map(
+            (name) => [name, () => null],
+          ),
+        ),
+        dataIdx: (_, series) => (series === MEAN ? this.index : null),
         points: { size: 9, width: 2, fill: colour("ground"), stroke: colour("line") },
       },
-      hooks: { draw: [(/** @type {uPlot} */ plot) => this.#drawLoneBands(plot)] },
+      hooks: { draw: [(plot) => this.#drawLoneBands(plot)] },
     };
   }
 
-  /** @param {number | null} low @param {number | null} high */
+  /** An empty chart has no scale worth reading. @param {uPlot} plot @param {number[]} ticks */
+  #valueLabels(plot, ticks) {
+    return plot.data[0].length ? ticks.map(tickWriter(this.unit, ticks)) : ticks.map(() => "");
+  }
+
+  /** @param {number | null} low @param {number | null} high @returns {uPlot.Range.MinMax} */
   #valueRange(low, high) {
     if (low == null || high == null) return [0, 1];
     const [from, to] = ZERO_BASED.test(this.unit) ? [Math.min(0, low), Math.max(0, high)] : [low, high];
@@ -186,8 +228,13 @@ export class Chart {
     plot.ctx.save();
     plot.ctx.fillStyle = this.colours.edge;
     for (const i of lone) {
-      if (max[i] == null || min[i] == null) continue;
-      const [x, top, bottom] = [plot.valToPos(times[i], "x", true), plot.valToPos(max[i], "y", true), plot.valToPos(min[i], "y", true)];
+      const [high, low] = [max[i], min[i]];
+      if (high == null || low == null) continue;
+      const [x, top, bottom] = [
+        plot.valToPos(times[i], "x", true),
+        plot.valToPos(high, "y", true),
+        plot.valToPos(low, "y", true),
+      ];
       plot.ctx.fillRect(x - 1, top, 2, bottom - top);
     }
     plot.ctx.restore();
@@ -203,7 +250,7 @@ function axisWidth(labels) {
 /** Indices of points that no line reaches, within what is shown. @param {uPlot} plot */
 function lonePoints(plot) {
   const mean = plot.data[MEAN];
-  const [first, last] = plot.series[0].idxs ?? [0, -1];
+  const [first, last] = plot.series[0]?.idxs ?? [0, -1];
   const found = [];
   for (let i = first; i <= last; i++) {
     if (mean[i] != null && mean[i - 1] == null && mean[i + 1] == null) found.push(i);

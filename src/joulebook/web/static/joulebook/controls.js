@@ -61,20 +61,25 @@ export class Controls {
     for (const button of this.#buttons("[data-step='1']")) button.disabled = view.preset !== null;
     for (const button of this.#buttons("[data-step='-1']")) button.disabled = view.preset === "all";
     const zoneSelect = /** @type {HTMLSelectElement} */ (this.part("zone"));
-    if (![...zoneSelect.options].some((option) => option.value === view.tz)) zoneSelect.add(new Option(view.tz, view.tz));
+    if (![...zoneSelect.options].some((option) => option.value === view.tz))
+      zoneSelect.add(new Option(view.tz, view.tz));
     zoneSelect.value = view.tz;
     if (!window) return;
     this.part("range-text").textContent = formatWindow(window.start, window.end, view.tz);
     const form = /** @type {HTMLFormElement} */ (this.part("range-form"));
     if (form.contains(document.activeElement)) return;
     for (const name of /** @type {const} */ (["start", "end"])) {
-      /** @type {HTMLInputElement} */ (form.elements.namedItem(name)).value = wallInputValue(window[name], view.tz);
+      /** @type {HTMLInputElement} */ (form.elements.namedItem(name)).value = wallInputValue(
+        window[name],
+        view.tz,
+      );
     }
   }
 
   /** @param {MetricInfo[]} infos @param {string[]} shown */
   showMetrics(infos, shown) {
-    this.part("metric-count").textContent = shown.length === infos.length ? `${infos.length}` : `${shown.length} of ${infos.length}`;
+    this.part("metric-count").textContent =
+      shown.length === infos.length ? `${infos.length}` : `${shown.length} of ${infos.length}`;
     const box = this.part("metric-choices");
     const known = new Map(this.#checkboxes().map((input) => [input.value, input]));
     for (const { metric, label } of infos) {
@@ -94,7 +99,9 @@ export class Controls {
 
   /** @param {string} selector @returns {HTMLButtonElement[]} */
   #buttons(selector) {
-    return [...this.root.querySelectorAll(selector)].map((button) => /** @type {HTMLButtonElement} */ (button));
+    return [...this.root.querySelectorAll(selector)].map(
+      (button) => /** @type {HTMLButtonElement} */ (button),
+    );
   }
 
   /** @returns {HTMLInputElement[]} */
@@ -103,7 +110,9 @@ export class Controls {
   }
 
   #chosen() {
-    return this.#checkboxes().filter((input) => input.checked).map((input) => input.value);
+    return this.#checkboxes()
+      .filter((input) => input.checked)
+      .map((input) => input.value);
   }
 
   /** @param {HTMLElement} box @param {string} metric @param {string} text */

@@ -27,7 +27,9 @@ function keepFresh(list) {
     async task(signal) {
       updateRows(list, await fetchRows(/** @type {string} */ (list.dataset.rows), signal));
     },
-    onState(state) { stale.hidden = state !== "failing"; },
+    onState(state) {
+      stale.hidden = state !== "failing";
+    },
   });
 }
 
@@ -37,7 +39,9 @@ function keepFresh(list) {
  * @param {HTMLLIElement[]} rows
  */
 function updateRows(list, rows) {
-  const known = new Map([...list.children].map((row) => [/** @type {HTMLElement} */ (row).dataset.device, row]));
+  const known = new Map(
+    [...list.children].map((row) => [/** @type {HTMLElement} */ (row).dataset.device, row]),
+  );
   rows.forEach((row, position) => {
     const old = known.get(row.dataset.device);
     known.delete(row.dataset.device);
@@ -85,4 +89,7 @@ const latest = /** @type {HTMLElement | null} */ (document.querySelector("[data-
 if (list) keepFresh(list);
 if (latest) keepLatest(latest);
 if (noDevice) waitFor(/** @type {string} */ (noDevice.dataset.firstDevice), (rows) => rows.length > 0);
-if (noReading) waitFor(/** @type {string} */ (noReading.dataset.firstReading), (rows) => rows.some((row) => row.querySelector(".value") !== null));
+if (noReading)
+  waitFor(/** @type {string} */ (noReading.dataset.firstReading), (rows) =>
+    rows.some((row) => row.querySelector(".value") !== null),
+  );

@@ -15,13 +15,12 @@ import { DEFAULT_PRESET, parseView, PRESETS, stepped, viewQuery, withWindow } fr
 
 /** Panels that a device with many metrics begins with. */
 const FIRST_METRICS = 8;
-/** A quick answer replaces the curve without any sign of loading. */
-const BUSY_AFTER_MS = 150;
 
 const page = JSON.parse(/** @type {HTMLElement} */ (document.getElementById("page-data")).textContent ?? "");
 /** @type {MetricInfo[]} */
 const metrics = page.metrics;
-const part = (/** @type {string} */ name) => /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
+const part = (/** @type {string} */ name) =>
+  /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
 
 /** @type {View} */
 let view = readAddress();
@@ -31,7 +30,11 @@ let request = new AbortController();
 let stopLive = () => {};
 
 const board = new Board(
-  { host: part("panels"), template: /** @type {HTMLTemplateElement} */ (part("panel-template")), announcer: part("announce") },
+  {
+    host: part("panels"),
+    template: /** @type {HTMLTemplateElement} */ (part("panel-template")),
+    announcer: part("announce"),
+  },
   { commit: showWindow, back: goBack, released: () => sheet && refresh() },
 );
 const controls = new Controls(part("controls"), page.zones, {
@@ -90,7 +93,7 @@ async function load() {
   const mine = new AbortController();
   request = mine;
   const asked = { ...view, metrics: view.metrics ?? firstMetrics() };
-  const busy = setTimeout(() => board.setBusy(true), BUSY_AFTER_MS);
+  board.setBusy(true);
   part("error").hidden = true;
   part("panels").classList.remove("failed");
   controls.show(view, view.preset === "all" ? null : shownWindow());
@@ -102,7 +105,6 @@ async function load() {
   } catch (error) {
     if (request === mine && !mine.signal.aborted) refuse(error);
   } finally {
-    clearTimeout(busy);
     if (request === mine) board.setBusy(false);
   }
 }
@@ -116,7 +118,8 @@ function firstMetrics() {
 function accept(fresh) {
   sheet = fresh;
   for (const metric of fresh.metrics) {
-    if (!metrics.some((info) => info.metric === metric)) metrics.push({ metric, label: metric, unit: fresh.units.get(metric) ?? "", colour: "sky" });
+    if (!metrics.some((info) => info.metric === metric))
+      metrics.push({ metric, label: metric, unit: fresh.units.get(metric) ?? "", colour: "sky" });
   }
   const shown = fresh.view.metrics ?? fresh.metrics.slice(0, FIRST_METRICS);
   view = { ...view, metrics: shown };
@@ -141,7 +144,8 @@ function refresh() {
   if (board.held) return;
   board.show(current);
   controls.show(view, current.window);
-  if (/** @type {HTMLDetailsElement} */ (part("table")).open) renderTable(part("table-body"), current, labelOf);
+  if (/** @type {HTMLDetailsElement} */ (part("table")).open)
+    renderTable(part("table-body"), current, labelOf);
   if (current.newest != null && current.newest > (page.lastTime ?? 0)) {
     page.lastTime = current.newest;
     part("jump").hidden = true;
@@ -157,7 +161,11 @@ function refuse(error) {
   part("panels").classList.add("failed");
   part("error-text").textContent = error.message;
   part("retry").textContent = error.status === 401 ? "Sign in" : "Try again";
-  part("retry").onclick = error.status === 401 ? () => location.assign(`${page.signIn}?next=${encodeURIComponent(location.pathname + location.search)}`) : load;
+  part("retry").onclick =
+    error.status === 401
+      ? () =>
+          location.assign(`${page.signIn}?next=${encodeURIComponent(location.pathname + location.search)}`)
+      : load;
 }
 
 /** A window whose greater part lies after the last reading says where the readings are. */
@@ -169,20 +177,26 @@ function offerLatest() {
   if (!offered) return;
   const empty = newest < start;
   const when = formatInstant(newest, view.tz);
-  part("jump-text").textContent = empty ? `No readings in this range. The latest is of ${when}.` : `The readings end on ${when}.`;
+  part("jump-text").textContent = empty
+    ? `No readings in this range. The latest is of ${when}.`
+    : `The readings end on ${when}.`;
   part("jump-button").onclick = () => showWindow(empty ? newest - (end - start) : start, newest + 1);
 }
 
 /** @param {string} metric */
 const labelOf = (metric) => metrics.find((info) => info.metric === metric)?.label ?? metric;
 
-for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("[data-save]"))) {
+for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
+  document.querySelectorAll("[data-save]")
+)) {
   const wish = /** @type {string} */ (button.dataset.save);
   button.hidden = wish.startsWith("copy") && !canCopy();
   button.addEventListener("click", async () => {
     if (!sheet) return;
     const picture = wish.endsWith("png");
-    const blob = picture ? await pictureOf(document.title, sheet, [...board.panels.values()]) : new Blob([csvOf(sheet)], { type: "text/plain" });
+    const blob = picture
+      ? await pictureOf(document.title, sheet, [...board.panels.values()])
+      : new Blob([csvOf(sheet)], { type: "text/plain" });
     if (wish.startsWith("copy")) await copy(blob);
     else download(blob, `${page.device}.${wish}`);
     part("copy-menu").removeAttribute("open");

@@ -20,7 +20,13 @@ const LEAST_DRAG = 6;
 const SETTLE_MS = 250;
 const SCROLL_REST_MS = 400;
 let lastScroll = -Infinity;
-addEventListener("scroll", () => { lastScroll = performance.now(); }, { passive: true });
+addEventListener(
+  "scroll",
+  () => {
+    lastScroll = performance.now();
+  },
+  { passive: true },
+);
 
 /**
  * Watch a chart's surface. Dragging selects, with shift it pans; two fingers pinch; one finger
@@ -51,10 +57,12 @@ function watchPointers(target, handlers) {
     pressed.set(event.pointerId, event.clientX);
     surface.setPointerCapture(event.pointerId);
     handlers.hold(true);
-    surface.closest("[tabindex]")?.focus({ preventScroll: true });
+    /** @type {HTMLElement | null} */ (surface.closest("[tabindex]"))?.focus({ preventScroll: true });
     drag?.cancel();
     if (pressed.size === 2) drag = startPinch(target, handlers, pressed);
-    else drag = event.pointerType === "touch" ? startScrub(target, handlers) : startDrag(target, handlers, event);
+    else
+      drag =
+        event.pointerType === "touch" ? startScrub(target, handlers) : startDrag(target, handlers, event);
   });
   surface.addEventListener("pointermove", (event) => {
     if (pressed.has(event.pointerId)) {
@@ -106,7 +114,11 @@ function startDrag(target, handlers, down) {
 function startPan(target, handlers, origin) {
   const before = target.window;
   const perPixel = (before.end - before.start) / target.surface.clientWidth;
-  const moved = (/** @type {number} */ x) => /** @type {[number, number]} */ ([before.start - (x - origin) * perPixel, before.end - (x - origin) * perPixel]);
+  const moved = (/** @type {number} */ x) =>
+    /** @type {[number, number]} */ ([
+      before.start - (x - origin) * perPixel,
+      before.end - (x - origin) * perPixel,
+    ]);
   return {
     move: (/** @type {number} */ x) => handlers.preview(...moved(x)),
     end: (/** @type {number} */ x) => (x === origin ? undefined : handlers.commit(...moved(x))),
@@ -146,22 +158,26 @@ function startPinch(target, handlers, pressed) {
 /** @param {Target} target @param {Handlers} handlers */
 function watchWheel(target, handlers) {
   let settle = 0;
-  target.surface.addEventListener("wheel", (event) => {
-    const passingBy = performance.now() - lastScroll < SCROLL_REST_MS;
-    if (!event.ctrlKey && !settle && passingBy) return;
-    if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) return;
-    event.preventDefault();
-    const { start, end } = target.window;
-    const centre = target.timeAt(event.clientX);
-    const pixels = event.deltaY * (event.deltaMode === 1 ? 20 : 1);
-    const factor = Math.exp(Math.max(-100, Math.min(100, pixels)) * (event.ctrlKey ? 0.01 : 0.003));
-    handlers.hold(true);
-    handlers.preview(centre - (centre - start) * factor, centre + (end - centre) * factor);
-    clearTimeout(settle);
-    settle = setTimeout(() => {
-      settle = 0;
-      handlers.commit(target.window.start, target.window.end);
-      handlers.hold(false);
-    }, SETTLE_MS);
-  }, { passive: false });
+  target.surface.addEventListener(
+    "wheel",
+    (event) => {
+      const passingBy = performance.now() - lastScroll < SCROLL_REST_MS;
+      if (!event.ctrlKey && !settle && passingBy) return;
+      if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) return;
+      event.preventDefault();
+      const { start, end } = target.window;
+      const centre = target.timeAt(event.clientX);
+      const pixels = event.deltaY * (event.deltaMode === 1 ? 20 : 1);
+      const factor = Math.exp(Math.max(-100, Math.min(100, pixels)) * (event.ctrlKey ? 0.01 : 0.003));
+      handlers.hold(true);
+      handlers.preview(centre - (centre - start) * factor, centre + (end - centre) * factor);
+      clearTimeout(settle);
+      settle = setTimeout(() => {
+        settle = 0;
+        handlers.commit(target.window.start, target.window.end);
+        handlers.hold(false);
+      }, SETTLE_MS);
+    },
+    { passive: false },
+  );
 }

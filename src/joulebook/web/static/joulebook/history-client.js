@@ -47,7 +47,11 @@ export const serverNow = () => Date.now() / 1000 + clockOffset;
 export async function fetchHistory(url, query, signal) {
   let response;
   try {
-    response = await fetch(`${url}?${query}`, { signal, headers: { Accept: "application/json" }, credentials: "same-origin" });
+    response = await fetch(`${url}?${query}`, {
+      signal,
+      headers: { Accept: "application/json" },
+      credentials: "same-origin",
+    });
   } catch (error) {
     if (signal.aborted) throw error;
     throw new HistoryError(0, "Joulebook cannot be reached.");
@@ -61,17 +65,23 @@ export async function fetchHistory(url, query, signal) {
 /** @param {Response} response */
 async function refusal(response) {
   if (response.status === 401) return new HistoryError(401, "You are no longer signed in.");
-  if (response.status === 403 || response.status === 404) return new HistoryError(response.status, "This device is not, or no longer, yours to see.");
-  if (response.status >= 500) return new HistoryError(response.status, "The readings cannot be read at the moment.");
+  if (response.status === 403 || response.status === 404)
+    return new HistoryError(response.status, "This device is not, or no longer, yours to see.");
+  if (response.status >= 500)
+    return new HistoryError(response.status, "The readings cannot be read at the moment.");
   const problem = await response.json().catch(() => ({}));
-  return new HistoryError(response.status, problem.detail || problem.title || "The range could not be understood.");
+  return new HistoryError(
+    response.status,
+    problem.detail || problem.title || "The range could not be understood.",
+  );
 }
 
 /** @param {string | null} header */
 function noteClock(header) {
   const stated = header ? Date.parse(header) / 1000 : NaN;
   // The header has whole seconds; a difference within them says nothing.
-  if (!Number.isNaN(stated)) clockOffset = Math.abs(stated - Date.now() / 1000) > 2 ? stated - Date.now() / 1000 : 0;
+  if (!Number.isNaN(stated))
+    clockOffset = Math.abs(stated - Date.now() / 1000) > 2 ? stated - Date.now() / 1000 : 0;
 }
 
 /** @param {string | number} instant */

@@ -17,8 +17,15 @@ export function wallClock(seconds, tz) {
   let calendar = calendars.get(tz);
   if (!calendar) {
     calendar = new Intl.DateTimeFormat("en-GB", {
-      timeZone: tz, hourCycle: "h23", weekday: "short", year: "numeric", month: "numeric", day: "numeric",
-      hour: "numeric", minute: "numeric", second: "numeric",
+      timeZone: tz,
+      hourCycle: "h23",
+      weekday: "short",
+      year: "numeric",
+      month: "numeric",
+      day: "numeric",
+      hour: "numeric",
+      minute: "numeric",
+      second: "numeric",
     });
     calendars.set(tz, calendar);
   }
@@ -26,8 +33,13 @@ export function wallClock(seconds, tz) {
   const parts = {};
   for (const part of calendar.formatToParts(seconds * 1000)) parts[part.type] = part.value;
   return {
-    year: +parts.year, month: +parts.month, day: +parts.day, weekday: parts.weekday,
-    hour: +parts.hour, minute: +parts.minute, second: +parts.second,
+    year: +parts.year,
+    month: +parts.month,
+    day: +parts.day,
+    weekday: parts.weekday,
+    hour: +parts.hour,
+    minute: +parts.minute,
+    second: +parts.second,
   };
 }
 
@@ -62,7 +74,8 @@ export function offsetAt(seconds, tz) {
 const two = (value) => String(value).padStart(2, "0");
 
 /** 14:35 or 14:35:07 @param {Wall} w @param {boolean} [withSeconds] */
-const clock = (w, withSeconds = false) => `${two(w.hour)}:${two(w.minute)}${withSeconds ? `:${two(w.second)}` : ""}`;
+const clock = (w, withSeconds = false) =>
+  `${two(w.hour)}:${two(w.minute)}${withSeconds ? `:${two(w.second)}` : ""}`;
 
 /** 20 Nov or 20 Nov 2026 @param {Wall} w @param {boolean} [withYear] */
 const date = (w, withYear = false) => `${w.day} ${MONTHS[w.month - 1]}${withYear ? ` ${w.year}` : ""}`;
@@ -158,7 +171,11 @@ export function formatRfc3339(seconds, tz) {
 export function formatAgo(seconds) {
   const elapsed = Math.round(seconds);
   if (elapsed < 2) return "now";
-  for (const [size, unit] of /** @type {[number, string][]} */ ([[DAY, "d"], [3600, "h"], [60, "min"]])) {
+  for (const [size, unit] of /** @type {[number, string][]} */ ([
+    [DAY, "d"],
+    [3600, "h"],
+    [60, "min"],
+  ])) {
     if (elapsed >= size) return `${Math.floor(elapsed / size)} ${unit} ago`;
   }
   return `${elapsed} s ago`;
@@ -176,7 +193,16 @@ export function axisLabels(ticks, step, tz) {
   let before = "";
   return ticks.map((tick) => {
     const w = wallClock(tick, tz);
-    const first = step < 60 ? clock(w, true) : step < DAY ? clock(w) : step < 27 * DAY ? date(w) : step < 360 * DAY ? MONTHS[w.month - 1] : String(w.year);
+    const first =
+      step < 60
+        ? clock(w, true)
+        : step < DAY
+          ? clock(w)
+          : step < 27 * DAY
+            ? date(w)
+            : step < 360 * DAY
+              ? MONTHS[w.month - 1]
+              : String(w.year);
     const second = step < DAY ? date(w) : step < 360 * DAY ? String(w.year) : "";
     const label = second && second !== before ? `${first}\n${second}` : first;
     before = second;

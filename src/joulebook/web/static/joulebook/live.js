@@ -76,7 +76,9 @@ export function followLive(sheet, { url, onChange, onState, onRefused, reload })
 function isSilent(sheet) {
   const newest = sheet.newest;
   if (newest == null) return true;
-  const distances = [...sheet.points.values()].map((points) => usualDistance(points, sheet.bucket)).filter((distance) => distance > 0);
+  const distances = [...sheet.points.values()]
+    .map((points) => usualDistance(points, sheet.bucket))
+    .filter((distance) => distance > 0);
   const usual = distances.length ? Math.min(...distances) : 0;
   return serverNow() - newest > Math.max(LEAST_SILENCE, 3 * usual);
 }
@@ -124,7 +126,11 @@ async function fetchLatest(sheet, url, signal) {
   const answer = await fetchHistory(url, tailQuery(sheet, from, serverNow() + 1), signal);
   for (const { metric } of answer.series) {
     const points = pointsOf(answer, metric);
-    if (points.time.length) sheet.latest.set(metric, { time: /** @type {number} */ (points.time.at(-1)), value: /** @type {number} */ (points.mean.at(-1)) });
+    if (points.time.length)
+      sheet.latest.set(metric, {
+        time: /** @type {number} */ (points.time.at(-1)),
+        value: /** @type {number} */ (points.mean.at(-1)),
+      });
   }
 }
 
@@ -138,14 +144,20 @@ function tailQuery(sheet, from, to) {
 /** Move the window to the present. @param {Sheet} sheet */
 function slide(sheet) {
   const now = serverNow();
-  const start = sheet.view.preset === "all" ? sheet.window.start : sheet.window.start + now - sheet.window.end;
+  const start =
+    sheet.view.preset === "all" ? sheet.window.start : sheet.window.start + now - sheet.window.end;
   sheet.window = { start, end: now };
 }
 
 /** @param {Sheet} sheet @param {import("./history-client.js").Answer} answer @param {number} from */
 function merge(sheet, answer, from) {
   for (const metric of sheet.metrics) {
-    const points = extended(sheet.pointsOf(metric), pointsOf(answer, metric), from, sheet.window.start - sheet.bucket);
+    const points = extended(
+      sheet.pointsOf(metric),
+      pointsOf(answer, metric),
+      from,
+      sheet.window.start - sheet.bucket,
+    );
     sheet.points.set(metric, points);
   }
 }

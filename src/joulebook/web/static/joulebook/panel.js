@@ -104,7 +104,9 @@ export class Panel {
     const { mean, peak, cover, last: lastPoint } = summarise(points, sheet.window, sheet.bucket, now);
     const last = sheet.latest.get(this.info.metric) ?? lastPoint;
     const span = sheet.window.end - sheet.window.start;
-    const fresh = last && now - last.time <= Math.max(LEAST_FRESH, 3 * usualDistance(points, sheet.bucket), sheet.bucket * 2);
+    const fresh =
+      last &&
+      now - last.time <= Math.max(LEAST_FRESH, 3 * usualDistance(points, sheet.bucket), sheet.bucket * 2);
     const when = (/** @type {number} */ time) => formatWithin(time, span, sheet.view.tz);
     this.part("now-label").textContent = fresh && sheet.view.preset ? "Now" : "Last";
     this.#fill("now", last?.value, last && !(fresh && sheet.view.preset) ? when(last.time) : "");

@@ -24,7 +24,8 @@ export function pointsOf(answer, metric) {
   const values = series?.value ?? series?.mean ?? [];
   const kept = answer.time.map((_, index) => index).filter((index) => values[index] != null);
   /** @param {(number | null)[] | undefined} column */
-  const pick = (column) => kept.map((index) => /** @type {number} */ (/** @type {(number | null)[]} */ (column)[index]));
+  const pick = (column) =>
+    kept.map((index) => /** @type {number} */ (/** @type {(number | null)[]} */ (column)[index]));
   const raw = answer.resolution === "raw" || !series?.mean;
   return {
     time: kept.map((index) => answer.time[index]),

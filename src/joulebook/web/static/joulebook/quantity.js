@@ -74,8 +74,13 @@ function group(digits) {
 function decimals(number, unit) {
   if (unit === "" && number === Math.round(number)) return 0;
   if (unit === "Hz" && number < 999.5) return 2;
-  if (number >= 999.5 || (SCALED_UNITS.has(unit.replace(/^k/, "").replace(/^M/, "")) && number >= 99.95)) return 0;
-  for (const [limit, count] of [[9.995, 1], [0.9995, 2], [0.01, 3]]) {
+  if (number >= 999.5 || (SCALED_UNITS.has(unit.replace(/^k/, "").replace(/^M/, "")) && number >= 99.95))
+    return 0;
+  for (const [limit, count] of [
+    [9.995, 1],
+    [0.9995, 2],
+    [0.01, 3],
+  ]) {
     if (number >= limit) return count;
   }
   return 5;

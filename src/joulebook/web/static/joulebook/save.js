@@ -21,11 +21,19 @@ export async function pictureOf(title, sheet, panels) {
   const charts = panels.map((panel) => ({ panel, canvas: panel.chart.canvas }));
   const ratio = devicePixelRatio || 1;
   const width = Math.max(...charts.map(({ canvas }) => canvas.width)) + 2 * MARGIN * ratio;
-  const height = charts.reduce((sum, { canvas }) => sum + canvas.height + TITLE_HEIGHT * ratio, TITLE_HEIGHT * ratio);
+  const height = charts.reduce(
+    (sum, { canvas }) => sum + canvas.height + TITLE_HEIGHT * ratio,
+    TITLE_HEIGHT * ratio,
+  );
   const picture = Object.assign(document.createElement("canvas"), { width, height });
   const context = /** @type {CanvasRenderingContext2D} */ (picture.getContext("2d"));
   const style = getComputedStyle(panels[0].root);
-  const write = (/** @type {string} */ text, /** @type {number} */ y, /** @type {number} */ size, /** @type {string} */ colour) => {
+  const write = (
+    /** @type {string} */ text,
+    /** @type {number} */ y,
+    /** @type {number} */ size,
+    /** @type {string} */ colour,
+  ) => {
     context.fillStyle = style.getPropertyValue(colour).trim();
     context.font = `${size * ratio}px ${style.fontFamily}`;
     context.fillText(text, MARGIN * ratio, y);
@@ -33,7 +41,12 @@ export async function pictureOf(title, sheet, panels) {
   context.fillStyle = style.getPropertyValue("--surface").trim();
   context.fillRect(0, 0, width, height);
   const { start, end } = sheet.window;
-  write(`${title} · ${formatWindow(start, end, sheet.view.tz)} (${sheet.view.tz}) · ${describeResolution(sheet.resolution)}`, 28 * ratio, 13, "--muted");
+  write(
+    `${title} · ${formatWindow(start, end, sheet.view.tz)} (${sheet.view.tz}) · ${describeResolution(sheet.resolution)}`,
+    28 * ratio,
+    13,
+    "--muted",
+  );
   let y = TITLE_HEIGHT * ratio;
   for (const { panel, canvas } of charts) {
     write(`${panel.info.label}${panel.unit ? ` (${panel.unit})` : ""}`, y + 28 * ratio, 15, "--ink");
@@ -42,7 +55,10 @@ export async function pictureOf(title, sheet, panels) {
     y += canvas.height;
   }
   return new Promise((resolve, reject) => {
-    picture.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the browser made no picture"))), "image/png");
+    picture.toBlob(
+      (blob) => (blob ? resolve(blob) : reject(new Error("the browser made no picture"))),
+      "image/png",
+    );
   });
 }
 
@@ -52,7 +68,11 @@ export async function pictureOf(title, sheet, panels) {
  */
 export function csvOf(sheet) {
   const { head, rows } = tableOf(sheet, (metric) => metric);
-  const lines = rows.map(([time, ...values]) => [formatRfc3339(time, sheet.view.tz), ...values.map((value) => (value == null ? "" : tidy(value)))].join(","));
+  const lines = rows.map(([time, ...values]) =>
+    [formatRfc3339(time, sheet.view.tz), ...values.map((value) => (value == null ? "" : tidy(value)))].join(
+      ",",
+    ),
+  );
   return `${[head.map(quoted).join(","), ...lines].join("\r\n")}\r\n`;
 }
 

@@ -20,7 +20,14 @@ export function tableOf(sheet, label) {
     const unit = sheet.units.get(metric);
     const name = unit ? `${label(metric)} (${unit})` : label(metric);
     /** @type {[string, number[] | null][]} */
-    const figures = sheet.bucket ? [["mean", points.mean], ["min", points.min], ["max", points.max], ["count", points.count]] : [["", points.mean]];
+    const figures = sheet.bucket
+      ? [
+          ["mean", points.mean],
+          ["min", points.min],
+          ["max", points.max],
+          ["count", points.count],
+        ]
+      : [["", points.mean]];
     for (const [figure, column] of figures) {
       head.push(figure ? `${name} ${figure}` : name);
       readers.push((time) => {
@@ -29,7 +36,9 @@ export function tableOf(sheet, label) {
       });
     }
   }
-  const times = [...new Set(sheet.metrics.flatMap((metric) => sheet.pointsOf(metric).time))].sort((a, b) => a - b);
+  const times = [...new Set(sheet.metrics.flatMap((metric) => sheet.pointsOf(metric).time))].sort(
+    (a, b) => a - b,
+  );
   return { head, rows: times.map((time) => [time, ...readers.map((read) => read(time))]) };
 }
 

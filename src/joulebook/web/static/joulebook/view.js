@@ -1,8 +1,16 @@
 // What a device's page shows: a range, metrics, a zone. The address bar always carries it.
 
-/** Ranges that end now, in seconds; "all" begins with the first reading. */
+/** @type {Record<string, number>} Ranges that end now, in seconds; "all" begins with the first reading. */
 export const PRESETS = {
-  "10m": 600, "1h": 3600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000, "90d": 7_776_000, "1y": 31_536_000, all: 0,
+  "10m": 600,
+  "1h": 3600,
+  "6h": 21_600,
+  "24h": 86_400,
+  "7d": 604_800,
+  "30d": 2_592_000,
+  "90d": 7_776_000,
+  "1y": 31_536_000,
+  all: 0,
 };
 export const DEFAULT_PRESET = "24h";
 const SHORTEST = 5;
@@ -28,7 +36,9 @@ export function parseView(search, tz) {
   const zone = query.get("tz");
   const metrics = query.getAll("metric").filter(Boolean);
   const base = { metrics: metrics.length ? metrics : null, tz: zone && isZone(zone) ? zone : tz };
-  const [start, end] = [query.get("start"), query.get("end")].map((text) => (text ? Date.parse(text) / 1000 : NaN));
+  const [start, end] = [query.get("start"), query.get("end")].map((text) =>
+    text ? Date.parse(text) / 1000 : NaN,
+  );
   if (start < end) return { preset: null, start, end, ...base };
   const range = query.get("range") ?? "";
   return { preset: Object.hasOwn(PRESETS, range) ? range : DEFAULT_PRESET, start: null, end: null, ...base };

@@ -1,0 +1,214 @@
+"""The scripts' own arithmetic, run in the browser and held against Python's."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from joulebook.web.instants import format_ago, format_instant
+from joulebook.web.quantities import format_quantity
+
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/St_Johns",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",
+    "Africa/Casablanca",
+)
+
+
+@pytest.fixture
+def module(page):
+    """Call a function that a module exports: `module("instant", "formatAgo", 4)`."""
+    page.goto("/sign-in/")
+
+    def call(name, function, *arguments):
+        return page.evaluate(
+            "async ([name, call, given]) => (await import(`/static/joulebook/${name}.js`))[call](...given)",
+            [name, function, list(arguments)],
+        )
+
+    return call
+
+
+@pytest.fixture
+def many(page):
+    """Call an exported function for each of many lists of arguments."""
+    page.goto("/sign-in/")
+
+    def call(name, function, calls):
+        return page.evaluate(
+            """async ([name, call, calls]) => {
+              const wanted = (await import(`/static/joulebook/${name}.js`))[call];
+              return calls.map((given) => wanted(...given));
+            }""",
+            [name, function, calls],
+        )
+
+    return call
+
+
+def test_scripts_write_quantities_as_the_server_does(many):
+    chance = random.Random(7)
+    values = [
+        0,
+        -0.0,
+        0.5,
+        2.5,
+        999.4,
+        999.5,
+        999.6,
+        -999.5,
+        0.0004,
+        1e-7,
+        1e20,
+        12345.678,
+        99.95,
+        9.995,
+        230.05,
+        None,
+    ]
+    values += [
+        round(chance.uniform(-1, 1) * 10 ** chance.randint(-7, 14), chance.randint(0, 6)) for _ in range(800)
+    ]
+    units = ["", "W", "Wh", "kWh", "V", "Hz", "%", "°C", "var", "kW", "MWh"]
+    calls = [[value, unit] for value in values for unit in units]
+    assert many("quantity", "formatQuantity", calls) == [format_quantity(*call) for call in calls]
+
+
+def test_scripts_write_instants_as_the_server_does(many):
+    chance = random.Random(11)
+    moments = [chance.randrange(0, 4_000_000_000) for _ in range(200)]
+    calls = [[moment, tz] for moment in moments for tz in ZONES]
+    expected = [format_instant(datetime.fromtimestamp(moment, UTC), tz=tz) for moment, tz in calls]
+    assert many("instant", "formatInstant", calls) == expected
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    elapsed = [0, 1, 1.4, 2, 59, 60, 61, 3599, 3600, 86_399, 86_400, 900_000]
+    assert many("instant", "formatAgo", [[seconds] for seconds in elapsed]) == [
+        format_ago(now - timedelta(seconds=seconds), now=now) for seconds in elapsed
+    ]
+
+
+def test_a_wall_clocks_time_is_placed_as_the_zone_says(many):
+    chance = random.Random(13)
+    calls, expected = [], []
+    for tz in ZONES:
+        for _ in range(100):
+            local = datetime(2026, 1, 1) + timedelta(seconds=chance.randrange(365 * 86_400))
+            calls.append([local.isoformat(), tz])
+            expected.append(local.replace(tzinfo=ZoneInfo(tz), fold=0).timestamp())
+    # The doubled hour of autumn is its first pass; the missing hour of spring goes on by the old offset.
+    for text in ("2026-10-25T02:30:00", "2026-03-29T02:30:00"):
+        calls.append([text, "Europe/Berlin"])
+        expected.append(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp())
+    assert many("instant", "instantOfWall", calls) == expected
+
+
+def test_times_in_tables_and_files_carry_the_zones_offset(many):
+    moments = [0, 1_600_000_000, 1_700_000_000.25, 1_782_000_000]
+    calls = [[moment, tz] for moment in moments for tz in ZONES if tz != "UTC"]
+    read_back = [datetime.fromisoformat(text) for text in many("instant", "formatRfc3339", calls)]
+    assert [moment.timestamp() for moment in read_back] == [moment for moment, _ in calls]
+    assert [moment.utcoffset() for moment in read_back] == [
+        datetime.fromtimestamp(moment, ZoneInfo(tz)).utcoffset() for moment, tz in calls
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ticks", "labels"),
+    [
+        ([0, 250, 500, 750, 1000], ["0.00", "0.25", "0.50", "0.75", "1.00"]),
+        ([0, 500, 1000], ["0.0", "0.5", "1.0"]),
+        ([-2000, 0, 2000], ["−2", "0", "2"]),
+        ([0, 100_000], ["0", "100"]),
+    ],
+)
+def test_an_axis_has_one_prefix_and_as_many_digits_as_its_steps_need(page, module, ticks, labels):
+    written = page.evaluate(
+        """async (ticks) => {
+          const { tickWriter } = await import("/static/joulebook/quantity.js");
+          return ticks.map(tickWriter("W", ticks));
+        }""",
+        ticks,
+    )
+    assert [label.partition("\u202f")[0] for label in written] == labels
+    assert {label.partition("\u202f")[2] for label in written} == {"kW"}
+
+
+def points(times, *, count=None):
+    buckets = [count] * len(times) if count else None
+    values = [1.0] * len(times)
+    return {
+        "time": times,
+        "mean": values,
+        "min": values if count else None,
+        "max": values if count else None,
+        "count": buckets,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "bucket", "gaps"),
+    [
+        pytest.param(points(list(range(0, 100, 10))), 0, 0, id="a reading every ten seconds"),
+        pytest.param(points([0, 10, 20, 50, 60]), 0, 0, id="two readings missing"),
+        pytest.param(points([0, 10, 20, 51, 61]), 0, 1, id="three readings missing"),
+        pytest.param(
+            points(list(range(0, 100, 10)), count=1), 5, 0, id="every second bucket empty by nature"
+        ),
+        pytest.param(points([0, 300, 600, 900], count=300), 300, 0, id="buckets that touch"),
+        pytest.param(points([0, 300, 900, 1200], count=300), 300, 1, id="one empty bucket of a dense metric"),
+        pytest.param(
+            points([0, 900, 1800, 2700], count=1), 300, 0, id="a meter that reports every quarter of an hour"
+        ),
+        pytest.param(points([0]), 0, 0, id="one reading"),
+        pytest.param(points([]), 0, 0, id="none"),
+    ],
+)
+def test_the_line_breaks_at_silences_only(module, given, bucket, gaps):
+    time, _, _, mean = module("points", "chartColumns", given, bucket)
+    assert mean.count(None) == gaps
+    assert time == sorted(time)
+
+
+def test_the_tail_replaces_what_is_known_and_drops_what_has_left_the_window(module):
+    old = {"time": [0, 10, 20, 30], "mean": [1, 2, 3, 4], "min": None, "max": None, "count": None}
+    new = {"time": [20, 30, 40], "mean": [3, 40, 5], "min": None, "max": None, "count": None}
+    joined = module("points", "extended", old, new, 20, 10)
+    assert (joined["time"], joined["mean"]) == ([10, 20, 30, 40], [2, 3, 40, 5])
+
+
+def test_the_mean_of_means_weighs_each_by_its_readings(module):
+    given = {
+        "time": [0, 300, 600],
+        "mean": [10, 20, 30],
+        "min": [0, 0, 0],
+        "max": [10, 99, 30],
+        "count": [300, 300, 150],
+    }
+    summary = module("summary", "summarise", given, {"start": 0, "end": 900}, 300, 10_000)
+    assert summary["mean"] == pytest.approx((10 * 300 + 20 * 300 + 30 * 150) / 750)
+    assert summary["peak"] == {"value": 99, "time": 300}
+    assert summary["cover"] == pytest.approx(2.5 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("=HYPERLINK(1)", "'=HYPERLINK(1)"), ("-a", "'-a"), ('a"b', '"a""b"'), ("a,b", '"a,b"')],
+)
+def test_a_saved_file_holds_no_formula_and_keeps_negative_numbers(page, module, name, cell):
+    text = page.evaluate(
+        """async ([name]) => {
+          const [{ Sheet }, { csvOf }] = await Promise.all(
+            ["sheet", "save"].map((part) => import(`/static/joulebook/${part}.js`)));
+          const answer = { start: 0, end: 10, resolution: "raw", source: "readings", time: [1],
+                           series: [{ metric: name, unit: "", kind: "gauge", value: [-1.5] }] };
+          return csvOf(new Sheet({ tz: "UTC" }, answer));
+        }""",
+        [name],
+    )
+    assert text == f"time,{cell}\r\n1970-01-01T00:00:01Z,-1.5\r\n"

@@ -1,0 +1,205 @@
+"""Signing in and out, and the profile: what is refused, and what changes."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from joulebook.web.accounts import throttle
+
+PASSWORD = "a long enough pass phrase"
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_failures():
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def sign_in(client, name="alice", password=PASSWORD, *, address="127.0.0.1", **more):
+    return client.post("/sign-in/", {"username": name, "password": password, **more}, REMOTE_ADDR=address)
+
+
+@pytest.mark.parametrize("target", ["/profile/", "/devices/x/?range=1h"])
+def test_sign_in_leads_to_the_page_that_was_asked_for(alice, target):
+    assert sign_in(Client(), next=target).headers["Location"] == target
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", ""]
+)
+def test_sign_in_never_leads_to_another_site(alice, target):
+    assert sign_in(Client(), next=target).headers["Location"] == "/"
+
+
+def test_the_answer_for_an_unknown_name_is_that_for_a_wrong_password(alice):
+    def answer(name):
+        response = sign_in(Client(), name, "not the password")
+        return response.status_code, response.content.decode().replace(name, "NAME").split(
+            "csrfmiddlewaretoken"
+        )[0]
+
+    assert answer("alice") == answer("nobody")
+
+
+def test_a_disabled_user_is_told_what_an_unknown_one_is(alice):
+    alice.is_active = False
+    alice.save()
+    assert "is not right" in sign_in(Client()).content.decode()
+
+
+def test_the_session_gets_another_id_at_sign_in_and_ends_at_sign_out(alice):
+    client = Client()
+    client.get("/sign-in/")
+    session = client.session
+    session["before"] = 1
+    session.save()
+    before = session.session_key
+    client.cookies["joulebook_session"] = before
+    sign_in(client)
+    during = client.session.session_key
+    assert during
+    assert during != before
+    cookie = next(c for name, c in client.cookies.items() if name.startswith("joulebook_session_"))
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    client.post("/sign-out/")
+    thief = Client()
+    thief.cookies[cookie.key] = during
+    assert thief.get("/profile/").status_code == 302
+
+
+def test_sign_out_is_not_to_be_had_by_a_link(alice, client_of):
+    client = client_of(alice)
+    assert client.get("/sign-out/").status_code == 405
+    assert client.get("/profile/").status_code == 200
+
+
+def test_forms_from_other_sites_are_refused(alice):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    for address, form in (
+        ("/profile/", {"display_name": "Mallory", "time_zone": "UTC", "theme": "dark"}),
+        ("/profile/", {"theme": "dark"}),
+        (
+            "/profile/password/",
+            {"old_password": PASSWORD, "new_password1": "x" * 20, "new_password2": "x" * 20},
+        ),
+        ("/sign-out/", {}),
+        ("/sign-in/", {"username": "alice", "password": PASSWORD}),
+    ):
+        response = client.post(address, form)
+        assert response.status_code == 403, address
+        assert "no longer valid" in response.content.decode()
+    alice.profile.refresh_from_db()
+    assert (alice.profile.display_name, alice.profile.theme) == ("", "system")
+
+
+class TestTooManyWrongPasswords:
+    def test_the_twentieth_is_refused_whatever_a_proxy_header_says(self, alice):
+        client = Client()
+        answers = [
+            client.post(
+                "/sign-in/",
+                {"username": "alice", "password": "wrong"},
+                headers={"X-Forwarded-For": f"203.0.113.{number}"},
+            )
+            for number in range(20)
+        ]
+        assert [response.status_code for response in answers] == [200] * 10 + [429] * 10
+        assert int(answers[-1].headers["Retry-After"]) == throttle.WINDOW_SECONDS
+        refused = sign_in(client)
+        assert refused.status_code == 429
+        assert "Too many wrong passwords" in refused.content.decode()
+
+    def test_an_unknown_name_is_refused_alike(self, db):
+        client = Client()
+        codes = [sign_in(client, "nobody", "wrong").status_code for _ in range(12)]
+        assert codes == [200] * 10 + [429] * 2
+
+    def test_upper_case_and_blanks_do_not_make_another_name(self, alice):
+        client = Client()
+        for number in range(10):
+            sign_in(client, ["alice", "ALICE", " alice "][number % 3], "wrong")
+        assert sign_in(client).status_code == 429
+
+    def test_alice_can_still_sign_in_from_elsewhere(self, alice):
+        for _ in range(12):
+            sign_in(Client(), password="wrong", address="203.0.113.9")
+        assert sign_in(Client(), address="198.51.100.7").status_code == 302
+
+    def test_the_right_password_starts_the_count_anew(self, alice):
+        client = Client()
+        for _ in range(9):
+            sign_in(client, password="wrong")
+        assert sign_in(client).status_code == 302
+        client.logout()
+        assert [sign_in(client, password="wrong").status_code for _ in range(10)] == [200] * 10
+
+    def test_one_machine_that_tries_many_names_is_refused(self, db, monkeypatch):
+        monkeypatch.setattr(throttle, "FAILURES_BY_ADDRESS", 5)
+        client = Client()
+        codes = [sign_in(client, f"name{number}", "wrong").status_code for number in range(7)]
+        assert codes == [200] * 5 + [429] * 2
+
+    def test_many_machines_that_try_one_name_are_refused(self, db, monkeypatch):
+        monkeypatch.setattr(throttle, "FAILURES_BY_NAME", 5)
+        codes = [
+            sign_in(Client(), "name", "wrong", address=f"203.0.113.{number}").status_code
+            for number in range(7)
+        ]
+        assert codes == [200] * 5 + [429] * 2
+
+
+class TestProfile:
+    def test_it_is_saved_and_shown(self, alice, client_of):
+        client = client_of(alice)
+        form = {"display_name": "Alice A.", "time_zone": "Europe/Lisbon", "theme": "dark"}
+        assert client.post("/profile/", form).headers["Location"] == "/profile/"
+        page = client.get("/profile/").content.decode()
+        assert 'data-theme="dark"' in page
+        assert "Alice A." in page
+        assert '<option value="Europe/Lisbon" selected>' in page
+
+    @pytest.mark.parametrize(
+        ("field", "value"), [("time_zone", "Mars/Olympus"), ("theme", "pink"), ("display_name", "x" * 151)]
+    )
+    def test_what_makes_no_sense_is_refused(self, alice, client_of, field, value):
+        form = {"display_name": "A", "time_zone": "UTC", "theme": "dark", field: value}
+        response = client_of(alice).post("/profile/", form)
+        assert response.status_code == 400
+        alice.profile.refresh_from_db()
+        assert alice.profile.theme == "system"
+
+    def test_a_zone_that_the_list_does_not_offer_is_kept(self, alice, client_of):
+        alice.profile.time_zone = "Etc/GMT+5"
+        alice.profile.save()
+        form = {"display_name": "A", "time_zone": "Etc/GMT+5", "theme": "light"}
+        assert client_of(alice).post("/profile/", form).status_code == 302
+
+    @pytest.mark.parametrize(("target", "leads_to"), [("/?x=1", "/?x=1"), ("//evil.example", "/profile/")])
+    def test_the_theme_button_changes_the_theme_alone_and_returns(self, alice, client_of, target, leads_to):
+        alice.profile.display_name = "Alice A."
+        alice.profile.save()
+        response = client_of(alice).post("/profile/", {"theme": "light", "next": target})
+        assert response.headers["Location"] == leads_to
+        alice.profile.refresh_from_db()
+        assert (alice.profile.theme, alice.profile.display_name) == ("light", "Alice A.")
+
+    def test_a_new_password_ends_the_users_other_sessions(self, alice, client_of):
+        here, elsewhere = client_of(alice), client_of(alice)
+        form = {
+            "old_password": PASSWORD,
+            "new_password1": "another long phrase",
+            "new_password2": "another long phrase",
+        }
+        assert here.post("/profile/password/", form).headers["Location"] == "/profile/"
+        assert "Your password is changed." in here.get("/profile/").content.decode()
+        assert elsewhere.get("/profile/").status_code == 302
+
+    def test_a_user_who_came_by_another_way_gets_a_profile(self, db, client_of):
+        from django.contrib.auth.models import User
+
+        assert client_of(User.objects.create_user("dora")).get("/profile/").status_code == 200

@@ -1,0 +1,42 @@
+"""The scripts that come from elsewhere: locked by hash, without any address, and in place after setup."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def script():
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "scripts/assets.py"), run_name="assets"))
+
+
+def test_the_lock_file_names_hashes_and_no_address():
+    text = (ROOT / "package-lock.json").read_text()
+    assert not re.search(r"https?:|resolved", text)
+    packages = {name: entry for name, entry in json.loads(text)["packages"].items() if name}
+    assert packages
+    assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
+
+
+def test_versions_are_exact():
+    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+
+
+def test_setup_has_put_every_asset_in_place(script):
+    missing = [asset.target for asset in script.ASSETS if not (script.PACKAGE / asset.target).is_file()]
+    assert missing == [], "run `make setup`"
+
+
+def test_the_chart_library_is_a_module(script):
+    text = (script.PACKAGE / "web/assets/vendor/uPlot.esm.js").read_text()
+    assert text.endswith("export default uPlot;\n")
+    assert "var uPlot=" in text
