@@ -58,7 +58,11 @@ class Ledger:
             }
             for row in range(self.readings)
         ]
+        deadline = time.monotonic() + 60
         while not self.given_up.is_set():
+            if time.monotonic() > deadline:
+                self.given_up.set()
+                raise AssertionError("a batch was not acknowledged for a minute")
             try:
                 answer = http.post(self.url, json=packets, headers=self.headers)
             except httpx.TransportError:

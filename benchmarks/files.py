@@ -1,0 +1,108 @@
+"""How fast a logger's file is imported, against a bare binary COPY of the same readings."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.stack import Stack
+from benchmarks.table import Row
+from benchmarks.writing import start_of
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.series import ensure_series
+from joulebook.telemetry.writer import connect
+
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "big" / "dtu_solar_station_2015-2017_1min.csv.gz"
+ROWS = 200_000
+COLUMNS = 12
+BATCH = 50_000
+
+_COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BINARY)"
+
+
+def measure_import(stack: Stack) -> list[Row]:
+    """Import a wide file by command, then COPY what it stored, into another device, bare."""
+    path = SHARED if SHARED.is_file() else _made_up(stack.home)
+    stack.add_device("file_device")
+    command = [
+        sys.executable,
+        "-m",
+        "joulebook",
+        "import",
+        str(path),
+        "--device",
+        "file_device",
+        "--tz",
+        "UTC",
+        "--json",
+    ]
+    begin = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    imported = time.perf_counter() - begin
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    stored = json.loads(done.stdout)["cells"]["stored"]
+    bare = _bare_copy(stack, stored)
+    rate = stored / imported
+    return [
+        Row(
+            "bare binary COPY of a file's readings",
+            f"{bare:,.0f} readings/s",
+            "1.00",
+            "the reference, batches of 50,000",
+        ),
+        Row(
+            f"import of {path.name}",
+            f"{rate:,.0f} readings/s",
+            f"{rate / bare:.2f}",
+            f"{stored:,} readings in {imported:.1f} s, start of the command included; at least 0.6",
+        ),
+    ]
+
+
+def _bare_copy(stack: Stack, stored: int) -> float:
+    """COPY the stored readings again under other series; return readings a second.
+
+    Batches follow each other in time and are sorted by series, which is the index's order.
+    """
+    with connect(stack.writer_url) as conn:
+        rows = conn.execute(
+            "SELECT (extract(epoch FROM time) * 1000000)::bigint, value, metric FROM readings "
+            "JOIN series ON series.id = series_id WHERE device_id = 'file_device' ORDER BY time"
+        )
+        time_column = np.empty(stored, np.int64)
+        value = np.empty(stored, np.float64)
+        metric: list[str] = []
+        for place, (instant, number, name) in enumerate(rows):
+            time_column[place], value[place] = instant, number
+            metric.append(name)
+        series = ensure_series(conn, [("bare_device", name) for name in dict.fromkeys(metric)])
+        ids = {name: number for (_, name), number in series.items()}
+        batch = Batch(np.array([ids[name] for name in metric], np.int32), time_column, value)
+        parts = [batch.take(slice(first, first + BATCH)) for first in range(0, stored, BATCH)]
+        parts = [part.take(np.lexsort((part.time, part.series_id))) for part in parts]
+        begin = time.perf_counter()
+        for part in parts:
+            with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
+                copy.write(part.copy_bytes(import_id=0))
+        return stored / (time.perf_counter() - begin)
+
+
+def _made_up(home: Path) -> Path:
+    """Write a wide file of the solar station's shape, for machines that do not have it."""
+    path = home / "made_up.csv.gz"
+    value = np.random.default_rng(4).normal(300, 100, (ROWS, COLUMNS)).round(3)
+    start = start_of(-400)
+    with gzip.open(path, "wt", compresslevel=3) as file:
+        file.write("Time(utc)," + ",".join(f"column_{number}" for number in range(COLUMNS)) + "\n")
+        for number, row in enumerate(value.tolist()):
+            instant = start + timedelta(minutes=number)
+            file.write(f"{instant:%Y-%m-%d %H:%M:%S}," + ",".join(map(str, row)) + "\n")
+    return path
