@@ -2,8 +2,8 @@
 
 The words: %Y %y %m %d %j %H %I %p %M %S %f %z %b %B and %%. A blank stands for one or more blanks, any
 other character for itself. %d, %m, %H, %I, %M and %S take one or two digits, %f one to nine (kept to the
-microsecond), %z `Z`, `+01:00`, `+0100` or `+01`, %b and %B English names of months, %p AM or PM in any
-case. 24:00:00 is the midnight that ends its day.
+microsecond), %z `Z`, `UTC`, `GMT`, `+01:00`, `+0100` or `+01`, %b and %B English names of months, %p AM or
+PM in any case. 24:00:00 is the midnight that ends its day.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WORDS = {
     "M": ("M", "[0-9]{1,2}"),
     "S": ("S", "[0-9]{1,2}"),
     "f": ("f", "[0-9]{1,9}"),
-    "z": ("z", "[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?"),
+    "z": ("z", "[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?"),
     "b": ("b", f"(?i:{_MONTH_NAME})"),
     "B": ("b", f"(?i:{_MONTH_NAME})"),
 }
@@ -192,7 +192,7 @@ def _fraction(digits: pl.Series) -> NDArray[np.int64]:
 
 
 def _offset(text: pl.Series) -> NDArray[np.int64]:
-    """Return microseconds ahead of UTC for `Z`, `+hh`, `+hhmm` or `+hh:mm`."""
+    """Return microseconds ahead of UTC for `Z`, `UTC`, `GMT`, `+hh`, `+hhmm` or `+hh:mm`."""
     digits = text.str.replace(":", "", literal=True)
     hours = digits.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
     minutes = digits.str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()

@@ -47,7 +47,8 @@ class _Cells:
         mark, other = re.escape(mark), re.escape(other)
         any_fraction = len(self.matching(rf"[0-9]*{mark}[0-9]+"))
         maybe_group = len(self.matching(rf"[1-9][0-9]{{0,2}}{mark}[0-9]{{3}}"))
-        behind_groups = len(self.matching(rf"[0-9]{{1,3}}(?:{other}[0-9]{{3}})+{mark}[0-9]*"))
+        parted = "|".join((other, *_BLANK_MARKS))
+        behind_groups = len(self.matching(rf"[0-9]{{1,3}}(?:(?:{parted})[0-9]{{3}})+{mark}[0-9]*"))
         many_groups = len(self.matching(rf"[0-9]{{1,3}}(?:{other}[0-9]{{3}}){{2,}}"))
         return any_fraction - maybe_group + behind_groups + many_groups
 

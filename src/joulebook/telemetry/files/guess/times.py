@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from joulebook.telemetry.files.errors import UnclearFile
-from joulebook.telemetry.files.times import TimeFormat
+from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 MOST_FORMATS = 4
 _WORTH_A_FORMAT = 0.005
@@ -52,9 +52,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Shape:
-    """How cells are written: formats in strptime's words, one for each order of day and month."""
+    """How cells are written: a format in strptime's words for each of the `orders` of day, month and year."""
 
     kind: Kind
+    orders: tuple[str, ...]
     formats: tuple[str, ...]
 
 
@@ -64,35 +65,36 @@ def time_shape(cell: str) -> Shape | None:
         return None
     for name, pattern in _SHAPES.items():
         if match := pattern.fullmatch(cell):
-            kind = Kind.INSTANT if match["clock"] else Kind.DATE
-            tail = (match["between"] + _clock_format(match)) if match["clock"] else ""
-            return Shape(
-                kind, tuple(date + tail for date in _date_formats(name, match["mark"], match["date"]))
-            )
+            dates = _date_formats(name, match["mark"], match["date"])
+            if not match["clock"]:
+                return Shape(Kind.DATE, tuple(dates), tuple(dates.values()))
+            tail = match["between"] + _clock_format(match)
+            return Shape(Kind.INSTANT, tuple(dates), tuple(date + tail for date in dates.values()))
     if match := _PACKED.fullmatch(cell):
         second = "%S" if match["second"] else ""
-        return Shape(Kind.INSTANT, (f"%Y%m%d{match['between']}%H%M{second}",))
+        return Shape(Kind.INSTANT, ("ymd",), (f"%Y%m%d{match['between']}%H%M{second}",))
     if match := _CLOCK_ALONE.fullmatch(cell):
-        return Shape(Kind.CLOCK, (_clock_format(match),))
+        return Shape(Kind.CLOCK, (), (_clock_format(match),))
     return None
 
 
-def _date_formats(name: str, mark: str, date: str) -> tuple[str, ...]:
+def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
+    """Return the formats of a date by the order of day, month and year in which it can be read."""
     if name == "ymd4":
-        return (f"%Y{mark}%m{mark}%d",)
+        return {"ymd": f"%Y{mark}%m{mark}%d"}
     if name == "packed":
-        return ("%Y%m%d",)
+        return {"ymd": "%Y%m%d"}
     if name in {"dby4", "dby2"}:
-        return (f"%d{mark}%b{mark}%{'Y' if name == 'dby4' else 'y'}",)
+        return {"dby": f"%d{mark}%b{mark}%{'Y' if name == 'dby4' else 'y'}"}
     if name == "bdy4":
-        return ("%b %d, %Y" if "," in date else "%b %d %Y",)
+        return {"bdy": "%b %d, %Y" if "," in date else "%b %d %Y"}
     year = "%Y" if name == "dmy4" else "%y"
-    orders = [f"%d{mark}%m{mark}{year}"]
+    orders = {"dmy": f"%d{mark}%m{mark}{year}"}
     if mark != ".":
-        orders.append(f"%m{mark}%d{mark}{year}")  # Nobody writes the month first with points.
+        orders["mdy"] = f"%m{mark}%d{mark}{year}"  # Nobody writes the month first with points.
     if year == "%y":
-        orders.append(f"%y{mark}%m{mark}%d")
-    return tuple(orders)
+        orders["ymd"] = f"%y{mark}%m{mark}%d"
+    return orders
 
 
 def _clock_format(match: re.Match[str]) -> str:
@@ -125,7 +127,12 @@ def guess_time_formats(text: pl.Series, *, column: str) -> tuple[str, ...]:
             f"column {column!r} holds {shown!r}, which is no time that is known; "
             "name its format with --time-format"
         )
-    return tuple(dict.fromkeys(_decided(shape.formats, cells, column=column) for shape in common))
+    formats: dict[Shape, str] = {}
+    for orders in {shape.orders: None for shape in common}:
+        alike = [shape for shape in common if shape.orders == orders]
+        order = _decided_order(orders, alike, cells, column=column)
+        formats |= {shape: shape.formats[order] for shape in alike}
+    return tuple(dict.fromkeys(formats[shape] for shape in common))
 
 
 def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
@@ -134,26 +141,29 @@ def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
     return cells.gather_every(every).to_list()
 
 
-def _decided(formats: Sequence[str], cells: pl.Series, *, column: str) -> str:
-    """Return the one format that fits most cells; raises `UnclearFile` for two readings that fit as well."""
-    if len(formats) == 1:
-        return formats[0]
-    readings = [TimeFormat(text).parse(cells) for text in formats]
+def _decided_order(orders: Sequence[str], shapes: Sequence[Shape], cells: pl.Series, *, column: str) -> int:
+    """Return the order that fits most cells; raises `UnclearFile` where two fit as many, but differ."""
+    if len(orders) < 2:
+        return 0
+    readings = [
+        parse_times(cells, tuple(TimeFormat(shape.formats[order]) for shape in shapes))
+        for order in range(len(orders))
+    ]
     fitting = [int(reading.fits.sum()) for reading in readings]
-    best = [index for index, count in enumerate(fitting) if count == max(fitting)]
-    first, *others = best
+    first, *others = (order for order, count in enumerate(fitting) if count == max(fitting))
     for other in others:
         both = readings[first].fits & readings[other].fits
         apart = np.flatnonzero(both & (readings[first].wall != readings[other].wall))
         if len(apart):
             row = int(apart[0])
-            days = [_day(int(readings[index].wall[row])) for index in (first, other)]
+            days = [_day(int(readings[order].wall[row])) for order in (first, other)]
+            written = [shapes[0].formats[order] for order in (first, other)]
             raise UnclearFile(
                 f"the time {cells[row]!r} in column {column!r} can be {days[0]} or {days[1]}, "
                 "and no line read so far decides; say which with "
-                f"--time-format '{formats[first]}' or --time-format '{formats[other]}'"
+                f"--time-format '{written[0]}' or --time-format '{written[1]}'"
             )
-    return formats[first]
+    return first
 
 
 def _day(wall: int) -> str:
