@@ -86,14 +86,17 @@ function shownWindow() {
   return sheet ? sheet.window : { start: now - PRESETS["1y"], end: now };
 }
 
-/** Fetch the view; an answer that a newer request has overtaken is dropped. */
-async function load() {
+/**
+ * Fetch the view; an answer that a newer request has overtaken is dropped.
+ * @param {{quietly?: boolean}} [options] quietly: the same view again, nobody asked for it
+ */
+async function load({ quietly = false } = {}) {
   stopLive();
   request.abort();
   const mine = new AbortController();
   request = mine;
   const asked = { ...view, metrics: view.metrics ?? firstMetrics() };
-  board.setBusy(true);
+  board.setBusy(!quietly);
   part("error").hidden = true;
   part("panels").classList.remove("failed");
   controls.show(view, view.preset === "all" ? null : shownWindow());
@@ -134,7 +137,7 @@ function accept(fresh) {
     onChange: () => sheet === fresh && refresh(),
     onState: (state) => controls.showLive(state),
     onRefused: refuse,
-    reload: load,
+    reload: () => load({ quietly: true }),
   });
 }
 
@@ -165,7 +168,7 @@ function refuse(error) {
     error.status === 401
       ? () =>
           location.assign(`${page.signIn}?next=${encodeURIComponent(location.pathname + location.search)}`)
-      : load;
+      : () => load();
 }
 
 /** A window whose greater part lies after the last reading says where the readings are. */

@@ -44,8 +44,11 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
   });
 }
 
+// The server's clock counts: a wrong one in the browser would tell wrong ages.
+const ahead = Number(root.dataset.now) * 1000 - Date.now();
+const offset = Math.abs(ahead) > 5000 ? ahead : 0;
 setInterval(() => {
   for (const time of /** @type {NodeListOf<HTMLTimeElement>} */ (document.querySelectorAll("time.ago"))) {
-    time.textContent = formatAgo((Date.now() - Date.parse(time.dateTime)) / 1000);
+    time.textContent = formatAgo((Date.now() + offset - Date.parse(time.dateTime)) / 1000);
   }
 }, 1000);

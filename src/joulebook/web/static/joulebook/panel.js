@@ -102,14 +102,15 @@ export class Panel {
     const sheet = /** @type {Sheet} */ (this.sheet);
     const points = sheet.pointsOf(this.info.metric);
     const { mean, peak, cover, last: lastPoint } = summarise(points, sheet.window, sheet.bucket, now);
-    const last = sheet.latest.get(this.info.metric) ?? lastPoint;
+    const latest = sheet.latest.get(this.info.metric);
+    const last = latest ?? lastPoint;
     const span = sheet.window.end - sheet.window.start;
-    const fresh =
-      last &&
-      now - last.time <= Math.max(LEAST_FRESH, 3 * usualDistance(points, sheet.bucket), sheet.bucket * 2);
+    const slack = latest ? 0 : 2 * sheet.bucket;
+    const allowed = Math.max(LEAST_FRESH, 3 * usualDistance(points, sheet.bucket)) + slack;
+    const isNow = last != null && sheet.view.preset != null && now - last.time <= allowed;
     const when = (/** @type {number} */ time) => formatWithin(time, span, sheet.view.tz);
-    this.part("now-label").textContent = fresh && sheet.view.preset ? "Now" : "Last";
-    this.#fill("now", last?.value, last && !(fresh && sheet.view.preset) ? when(last.time) : "");
+    this.part("now-label").textContent = isNow ? "Now" : "Last";
+    this.#fill("now", last?.value, last && !isNow ? when(last.time) : "");
     this.#fill("mean", mean);
     this.#fill("peak", peak?.value, peak ? when(peak.time) : "");
     this.part("cover").textContent = cover == null ? NO_VALUE : `${formatShare(cover)}\u202f%`;

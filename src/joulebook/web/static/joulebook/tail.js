@@ -1,0 +1,130 @@
+// How a sheet that ends now is extended: new rows for single readings, the last buckets for means.
+
+import { fetchHistory, serverNow } from "./history-client.js";
+import { extended, pointsOf } from "./points.js";
+import { isFixed } from "./resolution.js";
+import { viewQuery } from "./view.js";
+
+/** @typedef {import("./sheet.js").Sheet} Sheet */
+/**
+ * @typedef {object} Tail
+ * @property {number} every seconds between two fetches
+ * @property {(signal: AbortSignal) => Promise<boolean>} fetch extends the sheet; false where only fetching
+ *   all of it again can do so
+ */
+
+/** Readings may arrive a little out of order: this much of the tail is fetched again each time. */
+const OVERLAP = 15;
+const RAW_EVERY = 2;
+const LATEST_EVERY = 5;
+const LATEST_REACH = 86_400;
+const SLOWEST_BUCKET = 30;
+const MOST_BUCKETS = 60;
+/** The API gives no fewer and no more points. */
+const FEWEST_POINTS = 10;
+const MOST_POINTS = 5000;
+
+/**
+ * The tail that fits what a sheet holds.
+ * @param {Sheet} sheet
+ * @param {string} url the device's history
+ * @returns {Tail}
+ */
+export function tailOf(sheet, url) {
+  return sheet.bucket === 0 ? rawTail(sheet, url) : bucketTail(sheet, url);
+}
+
+/** @param {Sheet} sheet @param {string} url @returns {Tail} */
+function rawTail(sheet, url) {
+  return {
+    every: RAW_EVERY,
+    async fetch(signal) {
+      const from = Math.max(sheet.window.start, (sheet.newest ?? -Infinity) - OVERLAP);
+      const query = tailQuery(sheet, from, serverNow() + 1, MOST_POINTS);
+      const answer = await fetchHistory(url, query, signal);
+      // After a long pause of the page the tail may hold more than can be fetched one by one.
+      if (answer.resolution !== "raw") return false;
+      slide(sheet);
+      merge(sheet, answer, from);
+      return true;
+    },
+  };
+}
+
+/** @param {Sheet} sheet @param {string} url @returns {Tail} */
+function bucketTail(sheet, url) {
+  const pause = Math.min(SLOWEST_BUCKET, Math.max(RAW_EVERY, sheet.bucket / 10));
+  const made = performance.now();
+  let mergedAt = made;
+  let merged = sheet.newest;
+  return {
+    every: Math.min(LATEST_EVERY, Math.max(RAW_EVERY, sheet.bucket)),
+    async fetch(signal) {
+      await fetchLatest(sheet, url, signal);
+      if (!isFixed(sheet.resolution) || performance.now() - mergedAt < pause * 1000) return true;
+      mergedAt = performance.now();
+      slide(sheet);
+      if (sheet.newest === merged) return true;
+      if (await fetchBuckets(sheet, url, signal)) {
+        merged = sheet.newest;
+        return true;
+      }
+      // The ladder gives the sheet's resolution for all of it only: not more often than buckets fill.
+      return performance.now() - made < Math.max(SLOWEST_BUCKET, sheet.bucket / 2) * 1000;
+    },
+  };
+}
+
+/**
+ * Fetch the last buckets at the sheet's own resolution: the ladder gives it for as many points.
+ * @param {Sheet} sheet @param {string} url @param {AbortSignal} signal
+ */
+async function fetchBuckets(sheet, url, signal) {
+  const last = Math.max(...[...sheet.points.values()].map((points) => points.time.at(-1) ?? -Infinity));
+  if (!Number.isFinite(last)) return false;
+  const open = Math.max(1, Math.ceil((serverNow() - last) / sheet.bucket));
+  const count = Math.max(FEWEST_POINTS, open + 1);
+  if (count > MOST_BUCKETS) return false;
+  const end = last + open * sheet.bucket;
+  const answer = await fetchHistory(url, tailQuery(sheet, end - count * sheet.bucket, end, count), signal);
+  if (answer.resolution !== sheet.resolution) return false;
+  merge(sheet, answer, answer.start);
+  return true;
+}
+
+/**
+ * Fetch the newest reading of each metric, which no mean can tell.
+ * @param {Sheet} sheet @param {string} url @param {AbortSignal} signal
+ */
+async function fetchLatest(sheet, url, signal) {
+  const now = serverNow();
+  const from = Math.max(now - LATEST_REACH, (sheet.newest ?? now) - OVERLAP);
+  const answer = await fetchHistory(url, tailQuery(sheet, from, now + 1), signal);
+  for (const { metric } of answer.series) {
+    const points = pointsOf(answer, metric);
+    const [time, value] = [points.time.at(-1), points.mean.at(-1)];
+    if (time != null && value != null) sheet.latest.set(metric, { time, value });
+  }
+}
+
+/** @param {Sheet} sheet @param {number} from @param {number} to @param {number} [maxPoints] */
+function tailQuery(sheet, from, to, maxPoints = 750) {
+  const query = viewQuery({ ...sheet.view, preset: null, start: from, end: to, metrics: sheet.metrics });
+  query.set("max_points", String(maxPoints));
+  return query;
+}
+
+/** Move the window to the present. @param {Sheet} sheet */
+function slide(sheet) {
+  const now = serverNow();
+  const whole = sheet.view.preset === "all";
+  sheet.window = { start: sheet.window.start + (whole ? 0 : now - sheet.window.end), end: now };
+}
+
+/** @param {Sheet} sheet @param {import("./history-client.js").Answer} answer @param {number} from */
+function merge(sheet, answer, from) {
+  const oldest = sheet.window.start - sheet.bucket;
+  for (const metric of sheet.metrics) {
+    sheet.points.set(metric, extended(sheet.pointsOf(metric), pointsOf(answer, metric), from, oldest));
+  }
+}
