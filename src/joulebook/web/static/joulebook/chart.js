@@ -8,7 +8,7 @@ import { tickWriter } from "./quantity.js";
 /** Wide enough for most labels, so that the charts of a page stand exactly below each other. */
 const AXIS_WIDTH = 68;
 const LABEL_CHARACTER = 6.6;
-const AXIS_HEIGHT = 40;
+const AXIS_HEIGHT = 44;
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 /** Power is read against nothing; the state of a meter or a voltage is not. */
 const ZERO_BASED = /^[kM]?(W|VA|var)$/;
@@ -172,6 +172,7 @@ export class Chart {
         {
           ...axis,
           size: AXIS_HEIGHT,
+          gap: 8,
           space: 70,
           values: (_, ticks, __, ___, step) => axisLabels(ticks, step, this.tz),
         },

@@ -5,7 +5,13 @@ import { formatWindow, instantOfWall, wallInputValue } from "./instant.js";
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./panel.js").MetricInfo} MetricInfo */
 
-const LIVE_WORDS = { live: "Live", silent: "Silent", reconnecting: "Reconnecting", paused: "Paused" };
+const LIVE_WORDS = {
+  loading: "Loading",
+  live: "Live",
+  silent: "Silent",
+  reconnecting: "Reconnecting",
+  paused: "Paused",
+};
 
 /**
  * @typedef {object} Wishes what people ask for with the bar
@@ -56,7 +62,10 @@ export class Controls {
   show(view, window) {
     this.tz = view.tz;
     for (const button of this.#buttons("[data-range]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.range === view.preset));
+      const pressed = button.dataset.range === view.preset;
+      button.setAttribute("aria-pressed", String(pressed));
+      // On a small screen the ranges scroll sideways.
+      if (pressed && button.parentElement) button.parentElement.scrollLeft = button.offsetLeft - 80;
     }
     for (const button of this.#buttons("[data-step='1']")) button.disabled = view.preset !== null;
     for (const button of this.#buttons("[data-step='-1']")) button.disabled = view.preset === "all";

@@ -101,6 +101,7 @@ async function load({ quietly = false } = {}) {
   part("panels").classList.remove("failed");
   controls.show(view, view.preset === "all" ? null : shownWindow());
   if (!view.preset) controls.showLive("paused");
+  else if (!quietly) controls.showLive("loading");
   if (sheet && view.preset !== "all") board.stretch(shownWindow());
   try {
     const answer = await fetchHistory(page.history, viewQuery(asked), mine.signal);

@@ -16,6 +16,8 @@
  * @property {() => void} back
  */
 
+/** A hand that touches a chart sees what it does; the ring is for keys. */
+const QUIET_FOCUS = /** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false });
 const LEAST_DRAG = 6;
 const SETTLE_MS = 250;
 const SCROLL_REST_MS = 400;
@@ -57,7 +59,7 @@ function watchPointers(target, handlers) {
     pressed.set(event.pointerId, event.clientX);
     surface.setPointerCapture(event.pointerId);
     handlers.hold(true);
-    /** @type {HTMLElement | null} */ (surface.closest("[tabindex]"))?.focus({ preventScroll: true });
+    /** @type {HTMLElement | null} */ (surface.closest("[tabindex]"))?.focus(QUIET_FOCUS);
     drag?.cancel();
     if (pressed.size === 2) drag = startPinch(target, handlers, pressed);
     else
