@@ -47,6 +47,7 @@ def simulate(
         ),
     ] = 0,
     owner: Annotated[str, typer.Option(help="the user to whom created devices belong")] = "",
+    prefix: Annotated[str, typer.Option(help="what the ids of created devices begin with")] = "sim",
     seed: Annotated[int, typer.Option(help="another seed is another set of homes")] = 0,
     state: Annotated[
         Path | None,
@@ -74,7 +75,7 @@ def simulate(
     with plain_errors():
         url = _checked_url(url)
         if create:
-            _create_devices(create, owner=owner, token_file=token_file)
+            _create_devices(create, owner=owner, prefix=prefix, token_file=token_file)
         try:
             tokens = read_tokens(token_file)
         except UnableToReadTokens as exc:
@@ -112,7 +113,7 @@ def _checked_url(url: str) -> str:
     return url
 
 
-def _create_devices(count: int, *, owner: str, token_file: Path) -> None:
+def _create_devices(count: int, *, owner: str, prefix: str, token_file: Path) -> None:
     """Bring the token file to `count` devices that belong to `owner`."""
     if not owner:
         fail("--create needs --owner NAME, the user to whom the devices belong")
@@ -129,7 +130,7 @@ def _create_devices(count: int, *, owner: str, token_file: Path) -> None:
     wanted = []
     for number in range(len(known), count):
         home, kind = number // 3 + 1, kind_of(number)
-        device_id = f"sim-{number + 1:05d}"
+        device_id = f"{prefix}-{number + 1:05d}"
         if device_id in taken:
             fail(f"{token_file} names {device_id} out of order: give --create a file of its own")
         wanted.append((device_id, f"{kind.name} {home}", kind))

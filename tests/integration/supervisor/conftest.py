@@ -1,0 +1,169 @@
+"""Fixtures for tests of the whole of Joulebook: homes of their own, and a look at what runs in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(condition: Callable[[], object], *, what: Callable[[], str], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"did not come within {seconds} s: {what()}")
+        time.sleep(0.05)
+
+
+class Joulebook:
+    """`joulebook up` or `joulebook demo` in a home, with what it has said so far."""
+
+    def __init__(self, home: HomeFolder, words: tuple[str, ...]) -> None:
+        self.home = home
+        self._log = home.path.with_suffix(".log")
+        self._begin = self._log.stat().st_size if self._log.exists() else 0
+        self.began = time.monotonic()
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "joulebook", *words],
+                env=home.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def text(self) -> str:
+        return self._log.read_bytes()[self._begin :].decode("utf-8", "replace")
+
+    def until(self, pattern: str, *, seconds: float = 60) -> re.Match[str]:
+        """Wait until what was said matches `pattern`, or the command ended."""
+        eventually(
+            lambda: re.search(pattern, self.text) or self.process.poll() is not None,
+            what=lambda: f"{pattern!r} in:\n{self.text}",
+            seconds=seconds,
+        )
+        found = re.search(pattern, self.text)
+        assert found, f"{pattern!r} is not in:\n{self.text}"
+        return found
+
+    def until_ready(self, *, seconds: float = 120) -> float:
+        """Wait until it says that it is ready; return how long that took."""
+        self.until("Joulebook is ready", seconds=seconds)
+        return time.monotonic() - self.began
+
+    def interrupt(self) -> int:
+        """Send SIGINT to the whole group, as a terminal does on Ctrl-C, and wait for the end."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(timeout=60)
+
+
+class HomeFolder:
+    """A JOULEBOOK_HOME with ports of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.web = f"http://127.0.0.1:{(web := free_port())}"
+        self.ingest = f"http://127.0.0.1:{(ingest := free_port())}"
+        self.environment = {
+            **os.environ,
+            "JOULEBOOK_HOME": str(path),
+            "JOULEBOOK_WEB_PORT": str(web),
+            "JOULEBOOK_INGEST_PORT": str(ingest),
+        }
+        self._started: list[Joulebook] = []
+
+    def start(self, *words: str) -> Joulebook:
+        self._started.append(Joulebook(self, words))
+        return self._started[-1]
+
+    def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run another command of Joulebook's in this home."""
+        return self._run(["-m", "joulebook", *words], stdin)
+
+    def in_django(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run Python code where Joulebook's models can be used."""
+        return self._run(
+            ["-c", f"from joulebook.cli.django_setup import setup_django; setup_django(); {code}"], ""
+        )
+
+    def _run(self, words: list[str], stdin: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words],
+            env=self.environment, input=stdin, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    def processes(self) -> dict[int, str]:
+        """Return the command lines of all processes that work in this home, by their numbers."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            with suppress(OSError):
+                command = (entry / "cmdline").read_bytes()
+                environment = (entry / "environ").read_bytes()
+                # PostgreSQL's backends have titles in place of command lines, but they work in its folder.
+                folder = os.fsencode(str((entry / "cwd").readlink()))
+                if (
+                    os.fsencode(self.path) in command + folder
+                    or os.fsencode(f"={self.path}\0") in environment
+                ):
+                    found[int(entry.name)] = command.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        return {pid: command for pid, command in found.items() if command}
+
+    def until_empty(self, *, seconds: float = 30) -> None:
+        eventually(
+            lambda: not self.processes(), what=lambda: f"the end of {self.processes()}", seconds=seconds
+        )
+
+    def answers(self, url: str) -> bool:
+        try:
+            return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def close(self) -> None:
+        for joulebook in self._started:
+            if joulebook.process.poll() is None:
+                joulebook.process.kill()
+            joulebook.process.wait()
+        self.until_empty()
+
+
+@pytest.fixture
+def make_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], HomeFolder]]:
+    """Make a home; what still runs in it at the end is ended."""
+    homes: list[HomeFolder] = []
+
+    def make() -> HomeFolder:
+        folder = tmp_path_factory.mktemp("homes")
+        folder.chmod(0o755)
+        homes.append(HomeFolder(folder / "home"))
+        return homes[-1]
+
+    yield make
+    for home in homes:
+        home.close()
+
+
+@pytest.fixture
+def home(make_home: Callable[[], HomeFolder]) -> HomeFolder:
+    """One home."""
+    return make_home()

@@ -1,0 +1,161 @@
+"""`joulebook demo`: a user, three devices, a past without holes, a live tail, and a quick second start."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import httpx
+import psycopg
+
+from joulebook.config import Config
+from joulebook.embedded import EmbeddedDatabase
+
+DAY = 86_400
+POWER = ("device_001", "device_002", "device_003")
+
+
+def rows(home: Any, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+    config = Config.from_environ({"JOULEBOOK_HOME": str(home.path)})
+    with psycopg.connect(EmbeddedDatabase(config).url("reader")) as conn:
+        return conn.execute(statement, parameters).fetchall()
+
+
+def powers(home: Any) -> dict[str, tuple[int, int, int]]:
+    """Return of each device's power: how many readings, and the seconds of the first and the last."""
+    found = rows(
+        home,
+        "SELECT device_id, count(*), extract(epoch FROM min(time))::bigint, extract(epoch FROM max(time))::bigint"
+        " FROM readings JOIN series ON series.id = series_id WHERE metric = 'power' GROUP BY 1",
+    )
+    return {device_id: (count, first, last) for device_id, count, first, last in found}
+
+
+def without_holes(home: Any) -> bool:
+    """Say whether every device has a reading of each second from its first to its last."""
+    found = powers(home)
+    return set(found) == set(POWER) and all(
+        count == last - first + 1 for count, first, last in found.values()
+    )
+
+
+def credentials(home: Any) -> tuple[str, str]:
+    text = (home.path / "demo-credentials").read_text()
+    found = re.fullmatch(r"user (\S+)\npassword (\S+)\n", text)
+    assert found
+    return found[1], found[2]
+
+
+def sign_in(client: httpx.Client, home: Any) -> None:
+    name, password = credentials(home)
+    form = client.get("/sign-in/")
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)
+    assert token
+    answer = client.post(
+        "/sign-in/", data={"username": name, "password": password, "csrfmiddlewaretoken": token[1]},
+        headers={"Referer": f"{home.web}/sign-in/"},
+    )  # fmt: skip
+    assert answer.status_code == 200
+
+
+def until_live(home: Any) -> None:
+    """Wait until the last reading of each device is a few seconds old."""
+    deadline = time.monotonic() + 30
+    while time.time() - min(last for _, _, last in powers(home).values()) > 3:
+        assert time.monotonic() < deadline, powers(home)
+        time.sleep(0.2)
+
+
+def test_the_demo_shows_a_past_and_a_present_that_join_and_goes_on_at_the_next_start(home: Any) -> None:
+    demo = home.start("demo", "--days=2")
+    demo.until_ready()
+    name, password = credentials(home)
+    assert name == "demo"
+    assert f"user      {name}\n    password  {password}\n" in demo.text
+    assert {path.name for path in (home.path / "demo").iterdir()} == {"origin", "states.json", "tokens"}
+    for private in ("demo-credentials", "demo/tokens"):
+        assert (home.path / private).stat().st_mode & 0o777 == 0o600
+    until_live(home)
+    assert without_holes(home)
+    count, _, _ = powers(home)["device_001"]
+    assert 2 * DAY <= count < 2 * DAY + 120
+    assert_the_pages_show_it(home)
+    assert demo.interrupt() == 0
+    assert not home.processes()
+    stopped_at = powers_after_stop(home)
+
+    time.sleep(3)  # a pause that the next start fills in
+    again = home.start("demo", "--days=2")
+    assert again.until_ready() < 15
+    assert credentials(home) == (name, password)
+    assert f"password  {password}" in again.text
+    until_live(home)
+    assert without_holes(home), "the pause was filled"
+    assert powers(home)["device_001"][2] > stopped_at
+    assert_registers_only_grow(home)
+    assert "refused" not in again.text
+    assert again.interrupt() == 0
+    assert not home.processes()
+
+
+def powers_after_stop(home: Any) -> int:
+    """Return the second of the last reading; the database is started for it, and stopped again."""
+    assert home.run("db", "start").returncode == 0
+    try:
+        return powers(home)["device_001"][2]
+    finally:
+        assert home.run("db", "stop").returncode == 0
+
+
+def assert_the_pages_show_it(home: Any) -> None:
+    with httpx.Client(base_url=home.web, follow_redirects=True) as client:
+        sign_in(client, home)
+        page = client.get("/").text
+        for shown in ("Home battery", "Roof", "Grid meter"):
+            assert shown in page
+        answer = client.get("/api/history/device_003", params={"range": "24h"}).json()
+    units = {series["metric"]: series["unit"] for series in answer["series"]}
+    assert units["power"] == "W"
+    assert units["energy.imported"] == "kWh"
+
+
+def assert_registers_only_grow(home: Any) -> None:
+    falls = rows(
+        home,
+        "SELECT count(*) FROM (SELECT value - lag(value) OVER (PARTITION BY series_id ORDER BY time) AS step"
+        " FROM readings JOIN series ON series.id = series_id WHERE metric LIKE 'energy.%%') AS steps WHERE step < 0",
+    )
+    assert falls == [(0,)]
+
+
+def test_an_interrupted_past_is_completed_by_the_next_start(home: Any) -> None:
+    demo = home.start("demo", "--days=6")
+    demo.until(r"history +│ .*0\.\d of \d\.\d million readings")
+    assert demo.interrupt() == 0
+    assert not home.processes()
+    assert "Joulebook is ready" not in demo.text
+    again = home.start("demo", "--days=6")
+    again.until_ready()
+    until_live(home)
+    assert without_holes(home)
+    assert powers(home)["device_002"][0] >= 6 * DAY
+    assert again.interrupt() == 0
+
+
+def test_a_password_that_the_user_changed_is_not_shown_nor_kept(home: Any) -> None:
+    demo = home.start("demo", "--days=1")
+    demo.until_ready()
+    _, password = credentials(home)
+    assert demo.interrupt() == 0
+    changed = (
+        "from django.contrib.auth.models import User; user = User.objects.get(username='demo');"
+        "user.set_password('one of my own choice'); user.save()"
+    )
+    assert home.in_django(changed).returncode == 0
+    again = home.start("demo", "--days=1")
+    again.until_ready()
+    assert "password  the one that you chose" in again.text
+    assert password not in again.text
+    assert password not in (home.path / "demo-credentials").read_text()
+    assert again.interrupt() == 0
