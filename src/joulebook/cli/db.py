@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
+from rich.status import Status
 
-from joulebook.config import Config, ConfigError
+from joulebook.cli.output import plain_errors, result, say
+from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
 from joulebook.embedded.status import read_status
 from joulebook.embedded.urls import uses_own_server
@@ -42,46 +41,50 @@ def provision(
     newest: Annotated[bool, typer.Option("--newest", help="fetch what is newer, if anything is")] = False,
 ) -> None:
     """Find a PostgreSQL with TimescaleDB, or fetch one; `start` does this by itself."""
-    with _errors():
+    with plain_errors():
         config = Config.from_environ()
         if uses_own_server(config):
-            _say("the environment names a server of your own: nothing to fetch")
+            say("the environment names a server of your own: nothing to fetch")
             return
         found = ensure_binaries(config, newest=newest)
-        _say(f"PostgreSQL {found.version} with TimescaleDB {found.timescaledb} in {found.folder}")
+        say(f"PostgreSQL {found.version} with TimescaleDB {found.timescaledb} in {found.folder}")
 
 
 @app.command()
 def start() -> None:
     """Start the embedded database in the background; harmless when it runs."""
-    with _errors():
+    with plain_errors():
         config = Config.from_environ()
         if uses_own_server(config):
-            _say("the environment names a server of your own: nothing to start")
+            say("the environment names a server of your own: nothing to start")
             return
-        with _console().status("starting the database"):
+        ensure_binaries(config)  # has a progress display of its own
+        with _progress("starting the database"):
             EmbeddedDatabase(config).start()
-        _say(f"the database in {config.home / 'db'} runs")
+        say(f"the database in {config.home / 'db'} runs")
 
 
 @app.command()
 def stop() -> None:
     """Stop the embedded database; harmless when it is down."""
-    with _errors():
+    with plain_errors():
         config = Config.from_environ()
-        with _console().status("stopping the database"):
+        if uses_own_server(config):
+            say("the environment names a server of your own: nothing to stop")
+            return
+        with _progress("stopping the database"):
             EmbeddedDatabase(config).stop()
-        _say(f"the database in {config.home / 'db'} is stopped")
+        say(f"the database in {config.home / 'db'} is stopped")
 
 
 @app.command()
 def status() -> None:
     """Tell what runs, which versions, where and how large; exit code 0 when it runs, 3 when it does not."""
-    with _errors():
+    with plain_errors():
         config = Config.from_environ()
         found = read_status(config)
     for name, value in found.lines():
-        sys.stdout.write(f"{name:<12} {value}\n")
+        result(f"{name:<12} {value}")
     if not found.running:
         raise typer.Exit(_STOPPED)
 
@@ -89,17 +92,16 @@ def status() -> None:
 @app.command()
 def url(role: _RoleOption = RoleName.reader) -> None:
     """Print a role's address, password included, alone on standard output."""
-    with _errors():
-        sys.stdout.write(telemetry_url(Config.from_environ(), role.value) + "\n")
+    with plain_errors():
+        result(telemetry_url(Config.from_environ(), role.value))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context, role: _RoleOption = RoleName.reader) -> None:
     """Open psql on the readings; further words are psql's own (`joulebook db psql -- -c 'SELECT 1'`)."""
-    with _errors():
+    with plain_errors():
         config = Config.from_environ()
         program, environment, address = _psql_call(config, telemetry_url(config, role.value))
-        sys.stdout.flush()
         os.execve(program, ["psql", f"--dbname={address}", *context.args], environment)  # noqa: S606
 
 
@@ -116,30 +118,9 @@ def _psql_call(config: Config, address: str) -> tuple[str, dict[str, str], str]:
             raise EmbeddedError("the program `psql` is missing: install the package postgresql-client")
     else:
         program = ensure_binaries(config).program("psql")
-    return (
-        program,
-        environment,
-        make_conninfo(**{name: str(value) for name, value in parts.items() if value is not None}),
-    )
+    known = {name: str(value) for name, value in parts.items() if value is not None}
+    return program, environment, make_conninfo(**known)
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Turn what a person can mend into a message on standard error and exit code 1."""
-    try:
-        yield
-    except (ConfigError, EmbeddedError) as exc:
-        _fail(str(exc))
-
-
-def _fail(message: str) -> NoReturn:
-    _say(message)
-    raise typer.Exit(1)
-
-
-def _say(message: str) -> None:
-    _console().print(message, markup=False, highlight=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    return Console(stderr=True)
+def _progress(step: str) -> Status:
+    return Console(stderr=True).status(step)

@@ -110,7 +110,13 @@ def _only(capability: str | None) -> list[str]:
     if capability is None:
         return []  # the kernel takes all capabilities away when root becomes another user
     keep = f"-all,+{capability}"
-    return [f"--inh-caps={keep}", f"--ambient-caps={keep}", f"--bounding-set={keep}"]
+    # Without the securebit access(2), by which PostgreSQL judges its programs, ignores capabilities.
+    return [
+        f"--inh-caps={keep}",
+        f"--ambient-caps={keep}",
+        f"--bounding-set={keep}",
+        "--securebits=+no_setuid_fixup",
+    ]
 
 
 def _needed_capability(account: Account, folders: Sequence[Path]) -> str | None:

@@ -48,7 +48,8 @@ def prepare_socket_folder(layout: Layout, account: Account) -> Path:
 
 
 def _fits(folder: Path) -> bool:
-    return len(os.fsencode(folder)) + _LONGEST_NAME <= _LONGEST_SOCKET
+    # libpq takes a comma for the end of a host's name.
+    return "," not in str(folder) and len(os.fsencode(folder)) + _LONGEST_NAME <= _LONGEST_SOCKET
 
 
 def _short_folders(layout: Layout) -> list[Path]:
