@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+import httpx
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.test import Client
 
@@ -203,3 +207,19 @@ class TestProfile:
         from django.contrib.auth.models import User
 
         assert client_of(User.objects.create_user("dora")).get("/profile/").status_code == 200
+
+
+@pytest.mark.skipif(
+    settings.CACHES["default"]["BACKEND"].endswith("LocMemCache"),
+    reason="each web process counts for itself: settings.CACHES names no cache that they share",
+)
+def test_all_web_processes_count_wrong_passwords_together(web, transactional_db, alice):
+    codes = []
+    for _ in range(20):
+        # A connection of its own each time, so that every process gets its share.
+        with httpx.Client(base_url=web.url) as browser:
+            token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', browser.get("/sign-in/").text)
+            assert token
+            form = {"username": "alice", "password": "wrong", "csrfmiddlewaretoken": token[1]}
+            codes.append(browser.post("/sign-in/", data=form, headers={"Referer": web.url}).status_code)
+    assert codes == [200] * 10 + [429] * 10
