@@ -108,13 +108,13 @@ def test_a_line_that_names_the_separator_is_believed() -> None:
 
 
 def test_lines_without_columns_ask_for_the_delimiter() -> None:
-    with pytest.raises(UnclearFile, match="no delimiter makes columns.*'hello'.*--delimiter"):
+    with pytest.raises(UnclearFile, match=r"no delimiter makes columns.*'hello'.*--delimiter"):
         guess("hello\nworld\n")
 
 
 @pytest.mark.parametrize("word", ["ab", "", "a", '"', "\n", "é", "5", "."])
 def test_a_delimiter_that_cannot_be_is_refused(word: str) -> None:
-    with pytest.raises(UnusableProfile, match="--delimiter .* cannot be used; it is one character"):
+    with pytest.raises(UnusableProfile, match=r"--delimiter .* cannot be used; it is one character"):
         guess(PLAIN, delimiter=word)
 
 
@@ -158,7 +158,7 @@ def test_names_are_made_distinct_and_clean() -> None:
 def test_a_header_line_that_is_given_is_used_even_if_it_looks_like_data() -> None:
     layout = guess("x,y\n1,2\n2024-01-13 00:00,1\n2024-01-14 00:00,2\n", header_line=2)
     assert layout.columns == ("1", "2")
-    with pytest.raises(UnusableProfile, match="--header-line 99: there is no such row"):
+    with pytest.raises(UnusableProfile, match=r"--header-line 99: there is no such row"):
         guess(PLAIN, header_line=99)
 
 
@@ -226,13 +226,13 @@ def test_date_and_time_of_day_in_two_columns_belong_together() -> None:
 
 def test_no_time_at_all_names_both_options() -> None:
     with pytest.raises(
-        UnclearFile, match="no column of the file looks like a date.*--time-column.*--time-format"
+        UnclearFile, match=r"no column of the file looks like a date.*--time-column.*--time-format"
     ):
         guess("a,b\n1,2\n3,4\n")
 
 
 def test_a_format_that_no_column_has_asks_for_the_column() -> None:
-    with pytest.raises(UnclearFile, match="no column of the file holds times in the format '%d.%m.%Y'"):
+    with pytest.raises(UnclearFile, match=r"no column of the file holds times in the format '%d.%m.%Y'"):
         guess(PLAIN, time_formats=("%d.%m.%Y",))
 
 
@@ -245,7 +245,7 @@ def test_an_unusual_format_finds_its_column() -> None:
 
 def test_a_time_column_that_the_file_lacks_is_named_with_those_it_has() -> None:
     with pytest.raises(
-        UnusableProfile, match="--time-column 'when': the file has no such column; it has 'time', 'P', 'E'"
+        UnusableProfile, match=r"--time-column 'when': the file has no such column; it has 'time', 'P', 'E'"
     ):
         guess(PLAIN, time_columns=("when",), header_line=1)
 
@@ -269,7 +269,7 @@ def test_times_with_their_offset_need_no_zone() -> None:
 
 
 def test_a_zone_that_is_none_is_refused() -> None:
-    with pytest.raises(UnusableProfile, match="'Mars/Olympus' is not a time zone"):
+    with pytest.raises(UnusableProfile, match=r"'Mars/Olympus' is not a time zone"):
         guess(PLAIN, tz="Mars/Olympus")
 
 
@@ -341,7 +341,7 @@ def test_a_mapping_that_cannot_be_is_refused(mapping: dict[str, Target | None], 
 
 
 def test_a_name_that_is_too_long_for_a_metric_asks_for_a_mapping() -> None:
-    with pytest.raises(UnusableProfile, match="at most 200 characters.*--map"):
+    with pytest.raises(UnusableProfile, match=r"at most 200 characters.*--map"):
         guess(PLAIN.replace("P", "x" * 201, 1))
     assert metrics(guess(PLAIN.replace("P", "x" * 201, 1), mapping={"x" * 201: Target("power")})) == [
         "power",
@@ -351,7 +351,7 @@ def test_a_name_that_is_too_long_for_a_metric_asks_for_a_mapping() -> None:
 
 def test_more_columns_than_any_file_has_are_refused() -> None:
     header = ",".join(f"c{n}" for n in range(5000))
-    with pytest.raises(UnusableProfile, match="5001 columns, at most 4096.*delimiter"):
+    with pytest.raises(UnusableProfile, match=r"5001 columns, at most 4096.*delimiter"):
         guess(f"time,{header}\n2024-01-13,1\n", delimiter=",", time_columns=("time",))
 
 
@@ -359,5 +359,5 @@ def test_more_columns_than_any_file_has_are_refused() -> None:
     "head", [b"\x7fELF\0\0\1\2" * 500, bytes(5000), b"\n\n\n", b"\xff\xfe", b'"' * 5000, b"," * 300_000]
 )
 def test_what_is_no_table_is_refused_in_words(head: bytes) -> None:
-    with pytest.raises(FileError, match="--"):
+    with pytest.raises(FileError, match=r"--"):
         guess(head)

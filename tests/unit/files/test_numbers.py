@@ -28,7 +28,7 @@ def reference(cell: str, *, decimal: str, thousands: str, na: list[str]) -> floa
     if match is None:
         return "value_type"
     sign, digits, exponent = match.groups()
-    whole, point, fraction = digits.partition(decimal)
+    whole, _, fraction = digits.partition(decimal)
     if thousands and thousands in whole:
         groups = whole.split(thousands)
         if not (1 <= len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:])):

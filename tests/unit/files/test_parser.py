@@ -9,7 +9,6 @@ import math
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,7 +124,7 @@ class Reference:
             return "time_missing"
         for time_format in self._profile.time_formats:
             try:
-                wall = datetime.strptime(text, time_format)
+                wall = datetime.strptime(text, time_format)  # noqa: DTZ007 - the file says no zone
             except ValueError:
                 continue
             local = wall.replace(tzinfo=ZoneInfo(self._profile.tz))

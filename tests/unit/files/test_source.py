@@ -96,7 +96,7 @@ def test_what_is_no_text_is_named_with_its_remedy(tmp_path: Path, content: bytes
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableFile, match="there is no file .*nope"):
+    with pytest.raises(UnreadableFile, match=r"there is no file .*nope"):
         FileSource(tmp_path / "nope")
     with pytest.raises(UnreadableFile, match="is a folder"):
         FileSource(tmp_path)
