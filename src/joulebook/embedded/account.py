@@ -63,7 +63,14 @@ def database_account(data: Path) -> Account:
             )
         if owner.st_uid != 0:
             return Account(owner.st_uid, owner.st_gid, changes=True)
-    return _unprivileged_account() if uid == 0 else Account(uid, gid, changes=False)
+    if uid == 0:
+        return _unprivileged_account()
+    if _user_name(uid) == str(uid):
+        raise EmbeddedError(
+            f"PostgreSQL creates a database only for a user with a name, and user {uid} has no name in "
+            "/etc/passwd: run Joulebook as a user that has one, or as root"
+        )
+    return Account(uid, gid, changes=False)
 
 
 def _unprivileged_account() -> Account:

@@ -20,11 +20,17 @@ from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import is_held
 from joulebook.embedded.processes import find_postmaster, server_processes
 
-from .conftest import NewHome
+from .conftest import NewHome, configure
 
-# Starts the database of the home in argv[1] as a child, says so and waits for ever.
+START = """\
+from joulebook.config import Config
+from joulebook.embedded import EmbeddedDatabase
+EmbeddedDatabase(Config.from_environ()).start()
+"""
+
+# Starts the database as a child, tells its process id and waits for ever.
 SUPERVISOR = """\
-import sys, time
+import time
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 database = EmbeddedDatabase(Config.from_environ())
@@ -117,12 +123,34 @@ def test_a_server_that_does_not_listen_to_reason_is_stopped_all_the_same(
     assert kept(database) == [1]
 
 
+def test_processes_that_start_at_once_agree_on_one_server(config: Config, layout: Layout) -> None:
+    command = [sys.executable, "-c", START]
+    starters = [subprocess.Popen(command, env=environment(config)) for _ in range(4)]
+    assert [starter.wait(60) for starter in starters] == [0, 0, 0, 0]
+    pid = find_postmaster(layout)
+    parents = {
+        Path(f"/proc/{each}/stat").read_text().split()[3] for each in server_processes(layout) if each != pid
+    }
+    assert parents == {str(pid)}
+
+
+def test_a_first_start_that_is_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path) -> None:
+    config = configure(tmp_path / "home")
+    for tenth in range(3, 14):
+        with subprocess.Popen([sys.executable, "-c", START], env=environment(config)) as starter:
+            time.sleep(tenth / 10)
+            starter.kill()
+    database = EmbeddedDatabase(config)
+    database.start()
+    for role in ("owner", "writer", "reader"):
+        with psycopg.connect(database.url(role)) as conn:
+            assert conn.execute("SELECT extname FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
+    database.stop()
+    assert gone(Layout.below(config.home), within=0)
+
+
 def test_a_started_server_outlives_the_process_that_started_it(config: Config, layout: Layout) -> None:
-    script = (
-        "from joulebook.config import Config; from joulebook.embedded import EmbeddedDatabase; "
-        "EmbeddedDatabase(Config.from_environ()).start()"
-    )
-    run_in_home(config, script)
+    subprocess.run([sys.executable, "-c", START], check=True, env=environment(config))
     pid = find_postmaster(layout)
     assert pid is not None
     assert os.getsid(pid) != os.getsid(0)
@@ -296,11 +324,6 @@ def supervise(config: Config) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True, env=environment(config)
     )
-
-
-def run_in_home(config: Config, script: str) -> str:
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment(config)).stdout
 
 
 def environment(config: Config) -> dict[str, str]:

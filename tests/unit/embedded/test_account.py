@@ -15,7 +15,13 @@ from joulebook.embedded.errors import EmbeddedError
 NOBODY = Account(65534, 65534, changes=True)
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-as_ordinary_user = pytest.mark.skipif(os.geteuid() == 0, reason="root becomes another user")
+
+
+@pytest.fixture
+def ordinary_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let us be an ordinary user of the machine, of whom nothing is asked but the number."""
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY.uid)
+    monkeypatch.setattr(os, "getegid", lambda: NOBODY.gid)
 
 
 def run(account: Account, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -23,10 +29,10 @@ def run(account: Account, folder: Path, *command: str) -> subprocess.CompletedPr
     return subprocess.run(words, check=False, capture_output=True, text=True, cwd="/")
 
 
-@as_ordinary_user
+@pytest.mark.usefixtures("ordinary_user")
 def test_an_ordinary_user_runs_the_server_itself(tmp_path: Path) -> None:
     account = database_account(tmp_path / "data")
-    assert account == Account(os.geteuid(), os.getegid(), changes=False)
+    assert account == Account(NOBODY.uid, NOBODY.gid, changes=False)
     assert command_prefix(account, folders=[tmp_path]) == []
 
 
@@ -55,10 +61,19 @@ def test_data_that_was_copied_by_root_is_given_back_to_the_servers_user(tmp_path
     assert owners == {account.uid} != {0}
 
 
-@as_ordinary_user
+@pytest.mark.usefixtures("ordinary_user")
 def test_data_of_another_user_is_refused_with_what_to_do() -> None:
-    with pytest.raises(EmbeddedError, match=r"belongs to user root, not to .*JOULEBOOK_HOME"):
+    with pytest.raises(EmbeddedError, match=r"belongs to user root, not to nobody.*JOULEBOOK_HOME"):
         database_account(Path("/usr"))
+
+
+def test_a_user_without_a_name_is_told_what_postgresql_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that was started with a bare number for its user."""
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(EmbeddedError, match=r"user 54321 has no name .*/etc/passwd"):
+        database_account(tmp_path / "data")
 
 
 @as_root
