@@ -347,3 +347,19 @@ def test_the_migrations_of_readings_go_back_and_forth(telemetry, joulebook):
             assert tables() == set()
     finally:
         server.drop_database("migrations_test")
+
+
+def test_the_description_of_the_api_is_whole_and_names_no_key_twice(client, db):
+    import json
+
+    def without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        assert len({key for key, _ in pairs}) == len(pairs), [key for key, _ in pairs]
+        return dict(pairs)
+
+    answer = client.get("/api/openapi.json")
+    document = json.loads(answer.content, object_pairs_hook=without_twins)
+    operation = document["paths"]["/api/history/{device_id}"]["get"]
+    assert set(operation["responses"]) == {"200", "400", "401", "403", "503"}
+    assert {"metric", "start", "end", "range", "max_points", "tz"} <= {
+        one["name"] for one in operation["parameters"]
+    }

@@ -79,11 +79,12 @@ HISTORY_OPERATION: dict[str, Any] = {
         ),
         _parameter("tz", "IANA time zone of buckets; default: the device's", {"type": "string"}),
     ],
+    # Numbers as keys, as django-ninja has them: its own 200 and "200" would both be written.
     "responses": {
-        "200": {"description": "the points", "content": {"application/json": {"schema": _ANSWER}}},
-        "400": _problem("a parameter cannot be used; `parameter` names it"),
-        "401": {"description": "not signed in, and no token that is in force"},
-        "403": _problem("no device of yours has this id"),
-        "503": _problem("the readings' database is away"),
+        200: {"description": "the points", "content": {"application/json": {"schema": _ANSWER}}},
+        400: _problem("a parameter cannot be used; `parameter` names it"),
+        401: {"description": "not signed in, and no token that is in force"},
+        403: _problem("no device of yours has this id"),
+        503: _problem("the readings' database is away"),
     },
 }
