@@ -14,11 +14,14 @@ _DATA = """metric => {
 _COLOURED_PIXELS = """metric => {
   const panel = document.querySelector(`[data-metric="${metric}"]`);
   const { canvas, colours } = panel.querySelector('[data-part="plot"]').chart;
-  const probe = document.createElement("canvas").getContext("2d");
+  const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+  const probe = copy.getContext("2d", { willReadFrequently: true });
   probe.fillStyle = colours.line;
   probe.fillRect(0, 0, 1, 1);
   const [r, g, b] = probe.getImageData(0, 0, 1, 1).data;
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  probe.clearRect(0, 0, 1, 1);
+  probe.drawImage(canvas, 0, 0);
+  const { data } = probe.getImageData(0, 0, canvas.width, canvas.height);
   const columns = new Set();
   for (let i = 0; i < data.length; i += 4) {
     const near = Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 40;

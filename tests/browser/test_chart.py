@@ -328,19 +328,40 @@ def test_a_session_that_has_ended_leads_to_the_sign_in_form_and_back(chart, watc
     assert parse_qs(urlsplit(chart.url).query)["next"] == [f"{address.path}?{address.query}"]
 
 
-def test_old_readings_are_one_click_away(alices_page, device, store):
-    old = int(time.time()) - 3 * 365 * 86_400
-    store(device.device_id, "power", range(old - 86_400, old, 60), [float(i % 100) for i in range(1440)])
-    alices_page.goto(f"/devices/{device.device_id}/")
+def test_years_that_are_long_past_are_one_click_away(alices_page, device, store):
+    end = int(time.time()) // 86_400 * 86_400 - 3 * 365 * 86_400
+    minutes = range(end - 370 * 86_400, end, 60)
+    store(device.device_id, "power", minutes, [float(minute // 60 % 100) for minute in minutes])
+    alices_page.goto(f"/devices/{device.device_id}/?range=1y&tz=UTC")
     expect(alices_page.get_by_text("No readings in this range.")).to_be_visible()
     expect(panel(alices_page, "power")).to_contain_text("No readings in this range")
-    alices_page.get_by_role("button", name="Show latest data").click()
-    expect(panel(alices_page, "power").locator('[data-part="cover"]')).to_have_text("100\u202f%")
-    assert share_of_columns_with_curve(alices_page) > 0.9
-    for preset in ("1y", "All"):
+    cover = panel(alices_page, "power").locator('[data-part="cover"]')
+    for preset, means in (("1y", "12 h means"), ("30d", "1 h means"), ("24h", "5 min means")):
         alices_page.get_by_role("button", name=preset, exact=True).click()
         wait_for_chart(alices_page)
+        alices_page.get_by_role("button", name="Show latest data").click()
+        expect(cover).to_have_text("100\u202f%")
+        assert resolution(alices_page) == means
+        assert share_of_columns_with_curve(alices_page) > 0.85
+        expect(panel(alices_page, "power").locator('[data-part="peak"]')).to_contain_text("99.0\u202fW")
+    alices_page.get_by_role("button", name="All").click()
+    wait_for_chart(alices_page)
     expect(alices_page.get_by_text("The readings end on")).to_be_visible()
+
+
+def test_a_device_with_many_metrics_begins_with_some_and_offers_all(alices_page, device, store):
+    now = int(time.time())
+    for number in range(11):
+        store(device.device_id, f"sensor.{number:02}", range(now - 300, now), [float(number)] * 300)
+    alices_page.goto(f"/devices/{device.device_id}/?range=10m")
+    wait_for_chart(alices_page, "sensor.00")
+    panels = alices_page.locator('[data-part="panels"] > *')
+    expect(panels).to_have_count(8)
+    alices_page.locator("summary", has_text="Metrics 8 of 11").click()
+    alices_page.get_by_role("checkbox", name="Sensor 10").check()
+    expect(panels).to_have_count(9)
+    wait_for_chart(alices_page, "sensor.10")
+    assert chart_data(alices_page, "sensor.10")["mean"][5] == 10
 
 
 def test_the_table_and_the_saved_file_hold_the_points_shown(chart, tmp_path):

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from django.template import loader
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.series import ensure_series
@@ -145,3 +146,10 @@ def test_no_page_needs_an_exception_from_the_policy(device, alice, client_of, st
         scripts = re.findall(r"<script([^>]*)>", page)
         assert all("src=" in script or 'type="application/json"' in script for script in scripts)
         assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+
+
+@pytest.mark.parametrize("name", ["400.html", "403.html", "404.html", "500.html", "403_csrf.html"])
+def test_error_pages_need_neither_a_request_nor_a_database(name):
+    page = loader.get_template(name).render()
+    assert page.count("<h1>") == 1
+    assert name[:3] in page
