@@ -26,7 +26,9 @@ from joulebook.supervisor.specs import ProcessSpec, Ready
 
 def demo(
     *,
-    days: Annotated[int, typer.Option(min=1, max=366, help="how many days of the past to write at the first start")] = 30,
+    days: Annotated[
+        int, typer.Option(min=1, max=366, help="how many days of the past to write at the first start")
+    ] = 30,
 ) -> None:
     """Show Joulebook with data: a home with a battery, a roof and a grid meter, until Ctrl-C.
 

@@ -121,6 +121,7 @@ def _create_devices(count: int, *, owner: str, prefix: str, token_file: Path) ->
         fail("--create needs the name of a file in --token-file to write the tokens to")
     from joulebook.cli.simulated_devices import ensure_simulated_devices
     from joulebook.simulator.fleet import kind_of
+    from joulebook.simulator.sun import Place
 
     try:
         known = read_tokens(token_file) if token_file.exists() else []
@@ -137,7 +138,7 @@ def _create_devices(count: int, *, owner: str, prefix: str, token_file: Path) ->
     if not wanted:
         return
     with accounts_database():
-        made = ensure_simulated_devices(find_user(owner), wanted, time_zone="UTC")
+        made = ensure_simulated_devices(find_user(owner), wanted, time_zone=Place().time_zone)
     write_tokens(token_file, [*known, *made])
     say(f"{len(made)} devices of {owner} created, their tokens are in {token_file}")
 
@@ -178,7 +179,7 @@ class _Job:
         self._batch, self._buffer, self._connections = batch, buffer, connections
         self._seconds, self._line = seconds, line
         self._kept_block = since // 1_000_000 // BLOCK
-        self._last_trouble = ""
+        self._in_trouble = False
 
     async def run(self) -> None:
         """Run until Ctrl-C, SIGTERM or the end of the time that was asked for."""
@@ -214,10 +215,8 @@ class _Job:
         while True:
             await asyncio.sleep(0.5)
             progress = simulator.progress
-            trouble = progress.counts.trouble
-            news = trouble.partition(":")[0] != self._last_trouble.partition(":")[0]
-            self._last_trouble = trouble
-            self._line.show(describe(progress), urgent=news)
+            before, self._in_trouble = self._in_trouble, bool(progress.counts.troubled)
+            self._line.show(describe(progress), urgent=before != self._in_trouble)
 
     def _after_tick(self, time: int) -> None:
         """Write the homes' states down whenever a new block begins; tell at the first tick that it runs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
@@ -61,10 +61,19 @@ class Counts:
     """Readings that it had already."""
     refused: int = 0
     """Packets that it will never take, in whole or in part."""
-    trouble: str = ""
-    """The last thing that went wrong, and is not over yet."""
+    troubled: dict[str, str] = field(default_factory=dict)
+    """The devices whose packets the server does not take at the moment, and its reasons."""
     remark: str = ""
     """The last thing that was wrong with what was sent."""
+
+    @property
+    def trouble(self) -> str:
+        """Say for whom something goes wrong, and what; empty while all is well."""
+        if not self.troubled:
+            return ""
+        device_id, reason = next(iter(self.troubled.items()))
+        others = len(self.troubled) - 1
+        return f"{device_id}{f' and {others} more' if others else ''}: {reason}"
 
 
 class Client:
@@ -110,7 +119,7 @@ class Client:
                     self._settle(outbox, answer, bad=True)
                 return 0.0
             case Verdict.NOT_ALLOWED:
-                self.counts.trouble = f"{outbox.device_id}: {_reason(answer)}"
+                self.counts.troubled[outbox.device_id] = _reason(answer)
                 return _REFUSED_PAUSE
             case Verdict.LATER:
                 return self._later(outbox, _reason(answer), answer.headers.get("Retry-After"))
@@ -120,7 +129,7 @@ class Client:
         self.counts.sent += len(outbox.sending)
         self.counts.stored += _whole(told.get("accepted"))
         self.counts.duplicates += _whole(told.get("duplicate"))
-        self.counts.trouble = ""
+        self.counts.troubled.pop(outbox.device_id, None)
         if bad:
             self.counts.refused += len(outbox.sending)
             self.counts.remark = f"{outbox.device_id}: {_reason(answer)}"
@@ -128,7 +137,7 @@ class Client:
 
     def _later(self, outbox: Outbox, reason: str, retry_after: str | None) -> float:
         outbox.failures += 1
-        self.counts.trouble = reason
+        self.counts.troubled[outbox.device_id] = reason
         asked = retry_after_seconds(retry_after, now=datetime.now(UTC))
         if asked is not None:
             return asked + random.uniform(0.0, 0.2)

@@ -6,6 +6,7 @@ import os
 import re
 from collections import deque
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import TextIO
 
 _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
@@ -23,6 +24,8 @@ class Console:
     """
 
     def __init__(self, stream: TextIO, names: list[str], *, colour: bool | None = None) -> None:
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack what a process says
         self._stream = stream
         self._terminal = stream.isatty()
         self._colour = self._terminal and "NO_COLOR" not in os.environ if colour is None else colour

@@ -72,7 +72,7 @@ class Patience:
     """A process that lived this long has got over its start, if it cannot tell (`Ready.LIVES`)."""
     stable: float = 60.0
     """A process that lived this long begins anew with `first`."""
-    attempts: int = 5
+    attempts: int = 4
     """A process that was never ready and ends this many times is given up, and everything stops."""
 
     def delay(self, failures: int) -> float:

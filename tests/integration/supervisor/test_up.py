@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 
 SERVICES = ("worker", "web", "ingest")
@@ -168,12 +169,30 @@ def test_a_database_that_runs_in_the_background_is_used_and_left_running(home: A
         home.run("db", "stop")
 
 
+def test_a_server_of_the_users_own_is_used_and_no_other_is_started(
+    home: Any, telemetry: dict[str, str]
+) -> None:
+    home.environment |= {
+        "JOULEBOOK_TELEMETRY_URL": telemetry["reader"],
+        "JOULEBOOK_TELEMETRY_WRITER_URL": telemetry["writer"],
+        "JOULEBOOK_TELEMETRY_OWNER_URL": telemetry["owner"],
+    }
+    up = home.start("up")
+    up.until_ready()
+    assert home.answers(home.ingest)
+    assert telemetry["writer"] not in environ_of(pids_of(home, "web")[0]).values()
+    assert up.interrupt() == 0
+    assert not (home.path / "db").exists()
+    with psycopg.connect(telemetry["reader"]) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,), "it was not ours to stop"
+
+
 def test_a_service_that_cannot_start_ends_everything_with_its_own_words(home: Any) -> None:
     home.environment["JOULEBOOK_INGEST_OLDEST"] = "the day before yesterday"
     up = home.start("up")
     assert up.process.wait(timeout=120) == 1
     assert re.search(
-        r"^ingest ended with status 1, 5 times in a row; its last words:\n", up.text, re.MULTILINE
+        r"^ingest ended with status 1, 4 times in a row; its last words:\n", up.text, re.MULTILINE
     )
     assert "the day before yesterday" in up.text
     assert not home.processes()

@@ -169,6 +169,21 @@ def test_a_server_that_hangs_up_is_sent_the_same_batch_again(server: Server) -> 
     assert (client.counts.sent, client.counts.duplicates) == (2, 2)
 
 
+def test_trouble_of_one_device_is_not_over_because_another_has_none(server: Server) -> None:
+    server.answers = [(401, {}, b"no"), (200, {}, b'{"accepted": 1}'), (401, {}, b"no")]
+
+    async def run() -> Client:
+        client = Client(url_of(server), connections=1)
+        for name in ("device_001", "device_002", "device_003"):
+            outbox = Outbox(name, "jbd_secret", room=10, largest=10)
+            outbox.add(b"{}")
+            await client.deliver(outbox)
+        await client.close()
+        return client
+
+    assert asyncio.run(run()).counts.trouble == "device_001 and 1 more: 401 no"
+
+
 def test_a_path_in_the_address_is_kept(server: Server) -> None:
     server.answers = [(200, {}, b"{}")]
     deliver(f"{url_of(server)}/behind/a/proxy/api/readings", outbox_with(1))

@@ -88,3 +88,10 @@ def test_a_reader_that_went_away_is_given_up_quietly() -> None:
         console = Console(stream, ["web"])
         for _ in range(3):
             console.line("web", "nobody hears this")
+
+
+def test_a_terminal_that_lacks_a_character_gets_the_rest_of_the_line() -> None:
+    kept = io.BytesIO()
+    console = Console(io.TextIOWrapper(kept, encoding="latin-1", write_through=True), ["web"])
+    console.line("web", "1.2 kW → 30 °C")
+    assert kept.getvalue().decode("latin-1") == "web ? 1.2 kW ? 30 °C\n"
