@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -29,13 +30,14 @@ def configure(home: Path, **variables: str) -> Config:
 
 
 @pytest.fixture(scope="session")
-def created_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def created_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a home whose database was created once and stopped, to be copied."""
     home = tmp_path_factory.mktemp("created")
     database = EmbeddedDatabase(configure(home))
     database.start()
     database.stop()
-    return home
+    yield home
+    shutil.rmtree(home)
 
 
 @pytest.fixture
@@ -55,6 +57,7 @@ def new_home(created_home: Path, tmp_path: Path) -> Iterator[NewHome]:
         with suppress(EmbeddedError):
             EmbeddedDatabase(configure(home)).stop(patience=5)
         assert server_processes(Layout.below(home)) == []
+        shutil.rmtree(home)  # 50 MB each, of which pytest would keep three runs
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -136,7 +137,7 @@ def test_processes_that_start_at_once_agree_on_one_server(config: Config, layout
 
 def test_a_first_start_that_is_killed_at_any_moment_is_completed_by_the_next(tmp_path: Path) -> None:
     config = configure(tmp_path / "home")
-    for tenth in range(3, 14):
+    for tenth in (3, 5, 7, 9, 12):
         with subprocess.Popen([sys.executable, "-c", START], env=environment(config)) as starter:
             time.sleep(tenth / 10)
             starter.kill()
@@ -147,6 +148,7 @@ def test_a_first_start_that_is_killed_at_any_moment_is_completed_by_the_next(tmp
             assert conn.execute("SELECT extname FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
     database.stop()
     assert gone(Layout.below(config.home), within=0)
+    shutil.rmtree(config.home)
 
 
 def test_a_started_server_outlives_the_process_that_started_it(config: Config, layout: Layout) -> None:

@@ -145,3 +145,4 @@ def test_a_home_that_root_copied_goes_on(new_home: NewHome, tmp_path: Path) -> N
     subprocess.run(["cp", "-r", "--preserve=mode", str(home), str(tmp_path / "copy")], check=True)
     assert Layout.below(tmp_path / "copy").data.stat().st_uid == 0
     assert works(EmbeddedDatabase(configure(tmp_path / "copy")))
+    shutil.rmtree(tmp_path / "copy")
