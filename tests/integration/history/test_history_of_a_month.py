@@ -11,7 +11,7 @@ from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import connect, write_batch
 
-DEVICE = "device_001"
+DEVICE = "device_of_a_month"
 END = datetime(2026, 3, 31, tzinfo=UTC)
 SECONDS = 30 * 86_400
 START = END - timedelta(seconds=SECONDS)

@@ -36,6 +36,10 @@ class DeviceAdmin(admin.ModelAdmin[Device]):
         """Keep the id of a device that exists: its readings are stored under it."""
         return ("device_id", "created_at") if obj else ("created_at",)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Device | None = None) -> bool:  # noqa: ARG002
+        """Say no: its readings would stay, and belong to whoever takes the id next."""
+        return False
+
 
 @admin.register(DeviceToken)
 class DeviceTokenAdmin(TokenAdmin):
