@@ -41,7 +41,7 @@ def _bar() -> Progress:
 
 def _bar_updater(progress: Progress, source: FileSource, report: ImportReport) -> Callable[[], None]:
     began = time.monotonic()
-    task = progress.add_task(source.path.name[:30], total=source.size, rate="")
+    task = progress.add_task(source.name[:30], total=source.size, rate="")
 
     def update() -> None:
         progress.update(task, completed=source.bytes_read, rate=_rate(report, time.monotonic() - began))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
@@ -17,11 +16,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-def start_import(device: Device, *, user: User | None, path: Path, profile: ImportProfile) -> Import:
+def start_import(device: Device, *, user: User | None, file_name: str, profile: ImportProfile) -> Import:
     """Record that an import has begun; the record's key is the `import_id` of its readings."""
-    # A name is shown to people and never used as a path; bytes that are no text are written out.
-    name = path.name.encode("utf-8", "backslashreplace").decode()
-    return Import.objects.create(device=device, user=user, file_name=name[:255], profile=profile.as_json())
+    return Import.objects.create(device=device, user=user, file_name=file_name, profile=profile.as_json())
 
 
 def finish_import(record: Import, report: ImportReport, *, sha256: str, problem: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -75,9 +76,7 @@ def run_import(order: ImportOrder) -> None:
             end = _ended(lambda: _count(source, layout, report), report)
         else:
             import_id, end = _store(order, device, source, layout, report)
-        file = ImportedFile(
-            order.path.name, source.size, source.sha256, order.device_id, import_id, end.problem
-        )
+        file = ImportedFile(source.name, source.size, source.sha256, order.device_id, import_id, end.problem)
         if order.as_json:
             result(report_json(file, layout, report))
         else:
@@ -112,7 +111,7 @@ def _store(
     config = Config.from_environ()
     user = find_user(order.user_name) if order.user_name else None
     with _writer_connection(config) as conn:
-        record = start_import(device, user=user, path=order.path, profile=layout.profile)
+        record = start_import(device, user=user, file_name=source.name, profile=layout.profile)
         end = _End(EXIT_UNREADABLE, "ended by an error in Joulebook itself")
 
         def store() -> None:
@@ -156,8 +155,13 @@ def _blocks(
         yield blocks, show
 
 
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _ended(work: Callable[[], None], report: ImportReport) -> _End:
-    """Do the work and say how it ended."""
+    """Do the work and say how it ended; a polite request to end is taken like Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         work()
     except KeyboardInterrupt:

@@ -271,10 +271,11 @@ def long_text(rows: int) -> str:
     return "t,P,E\n" + "\n".join(lines) + "\n"
 
 
-def test_ctrl_c_keeps_what_was_stored_and_a_second_run_completes_it(
-    joulebook: Command, own_device: str, telemetry: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_import_that_is_stopped_keeps_what_was_stored_and_a_second_run_completes_it(
+    joulebook: Command, own_device: str, telemetry: dict[str, str], tmp_path: Path, stop: signal.Signals
 ) -> None:
-    rows = 400_000
+    rows = 300_000
     path = tmp_path / "long.csv"
     path.write_text(long_text(rows))
     words = [
@@ -295,7 +296,7 @@ def test_ctrl_c_keeps_what_was_stored_and_a_second_run_completes_it(
     deadline = time.monotonic() + 60
     while not stored_columns(telemetry["reader"], own_device) and time.monotonic() < deadline:
         time.sleep(0.02)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(stop)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "stopped; what was stored until then stays, and importing the file again is harmless" in err

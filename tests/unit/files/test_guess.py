@@ -94,6 +94,12 @@ def test_the_delimiter_is_the_one_that_makes_columns(delimiter: str) -> None:
     assert guess(PLAIN.replace(",", delimiter)).profile.delimiter == delimiter
 
 
+def test_lines_that_end_with_cr_alone_are_lines_too() -> None:
+    layout = guess(PLAIN.replace("\n", "\r"))
+    assert (layout.profile.line_end, len(layout.profile.values)) == ("\r", 2)
+    assert guess(PLAIN.replace("\n", "\r\n")).profile.line_end == "\n"
+
+
 def test_a_decimal_comma_is_no_delimiter() -> None:
     layout = guess("Datum;Zeit;kW\n" + "".join(f"13.01.2024;00:{m:02d};1{m},{m:02d}\n" for m in range(30)))
     assert (layout.profile.delimiter, layout.profile.decimal) == (";", ",")
@@ -201,7 +207,7 @@ def test_two_digit_years_with_points_are_asked_for_too() -> None:
     ("cell", "expected"),
     [
         ("2024-01-13T00:00:00Z", "%Y-%m-%dT%H:%M:%S%z"),
-        ("2024-01-13T00:00:00.123+01:00", "%Y-%m-%dT%H:%M:%S.%f%z"),
+        ("2024-01-13 00:00:00+0100", "%Y-%m-%d %H:%M:%S%z"),
         ("2024-01-13 00:00:00 UTC", "%Y-%m-%d %H:%M:%S %z"),
         ("2024/1/13 0:00", "%Y/%m/%d %H:%M"),
         ("13.01.2024", "%d.%m.%Y"),
@@ -216,6 +222,11 @@ def test_two_digit_years_with_points_are_asked_for_too() -> None:
 def test_common_ways_to_write_a_time_are_known(cell: str, expected: str) -> None:
     quoted = f'"{cell}"' if "," in cell else cell
     assert guess("t,P\n" + f"{quoted},1\n" * 4).profile.time_formats == (expected,)
+
+
+def test_a_fraction_may_be_left_out_where_it_is_zero() -> None:
+    formats = guess("t,P\n" + "2024-01-13T00:00:00.123+01:00,1\n" * 4).profile.time_formats
+    assert formats == ("%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z")
 
 
 def test_date_and_time_of_day_in_two_columns_belong_together() -> None:

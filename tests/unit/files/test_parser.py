@@ -210,6 +210,13 @@ def test_the_parser_equals_a_slow_reference(
     assert sum(block.blank_lines for block in blocks) == expected.blank_lines
 
 
+def test_lines_that_end_with_cr_alone_keep_their_numbers() -> None:
+    data = b"h\r01.01.2024,00:00,1,,10\rbroken\r\r01.01.2024,00:01,2,,20\r"
+    blocks = parse(data, replace(PROFILE, line_end="\r"))
+    assert {line for line, *_ in readings(blocks)} == {2, 5}
+    assert problems(blocks) == [(3, None, "time_malformed")]
+
+
 def test_readings_of_a_block_are_ordered_by_column_and_then_as_in_the_file() -> None:
     data = b"h\n01.01.2024,00:00,1,,10\n01.01.2024,00:01,2,,\n01.01.2024,00:02,,,30\n01.01.2024,00:03,4,,40\n"
     (block,) = parse(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,12 @@ def test_the_head_is_the_beginning_even_where_damage_follows(tmp_path: Path) -> 
 def test_what_is_no_text_is_named_with_its_remedy(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(UnreadableFile, match=message):
         FileSource(write(tmp_path, content))
+
+
+def test_a_name_is_made_harmless_for_people(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"r\xe9\x1b[31m.csv")
+    path.write_bytes(b"x")
+    assert FileSource(path).name == "r\\xe9\\x1b[31m.csv"
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

@@ -90,6 +90,10 @@ def test_a_text_with_a_slip_is_read_as_strptime_reads_it_or_not_at_all(
         ("68-01-01", "%y-%m-%d", "2068-01-01T00:00:00"),
         ("2024 366", "%Y %j", "2024-12-31T00:00:00"),
         ("2023 366", "%Y %j", None),
+        ("1700000000", "%s", "2023-11-14T22:13:20"),
+        ("1700000000.25", "%s.%f", "2023-11-14T22:13:20.250000"),
+        ("1700000000123", "%Q", "2023-11-14T22:13:20.123000"),
+        ("-1700000000", "%s", None),
         ("100% 2024-01-01", "100%% %Y-%m-%d", "2024-01-01T00:00:00"),
         ("(2024-01-01)", "(%Y-%m-%d)", "2024-01-01T00:00:00"),
         ("2024x01x01", "%Y.%m.%d", None),
@@ -121,6 +125,11 @@ def test_an_offset_in_the_text_is_told(zone: str, hours: float | None) -> None:
         assert timedelta(microseconds=int(parsed.offset[0])) == timedelta(hours=hours)
 
 
+def test_seconds_and_milliseconds_since_1970_need_no_zone() -> None:
+    for text, time_format in (("1700000000", "%s"), ("1700000000000", "%Q")):
+        assert TimeFormat(time_format).parse(pl.Series([text])).offset.tolist() == [0]
+
+
 def test_the_first_format_that_fits_a_cell_counts() -> None:
     formats = ("%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d")
     assert wall("03/04/2024", *formats) == "2024-04-03T00:00:00"
@@ -141,6 +150,8 @@ def test_the_first_format_that_fits_a_cell_counts() -> None:
         "%Y-%m-%d %I:%M",
         "%Y-%m-%d %H:%M %p",
         "%Y-%m-%d%",
+        "%s %z",
+        "%s%Q",
     ],
 )
 def test_a_format_that_names_no_whole_date_is_refused(text: str) -> None:

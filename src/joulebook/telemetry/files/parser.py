@@ -31,7 +31,7 @@ def parse_file(
     end in damage; what was readable before it has been yielded by then.
     """
     check_columns(profile, columns)
-    chunks = utf8_chunks(source.chunks(), encoding=profile.encoding)
+    chunks = utf8_chunks(source.chunks(), encoding=profile.encoding, line_end=profile.line_end)
     lines = max(1, block_readings // max(1, len(profile.values)))
     records = RecordReader(delimiter=profile.delimiter, quote=profile.quote, width=len(columns))
     parser = WideParser(profile, columns, now=now)

@@ -41,12 +41,12 @@ class ValueColumn:
 class ImportProfile:
     """Everything that decides how a file's bytes become readings. Wide layout: a time, then values.
 
-    `encoding` is a name that Python knows; `delimiter` is one ASCII character. Lines are physical and
-    count from 1; `header_line` is None where the file has none, and its columns are then called
-    `column_1`, `column_2`, … The cells of `time_columns` are joined by one blank and must match one of
-    `time_formats` (see `times`), the first that fits. `tz` is an IANA name or a fixed offset such as
-    `+01:00`; it applies to times that carry no offset of their own. `na_values` are compared as exact
-    text after stripping blanks; an empty cell is always NA.
+    `encoding` is a name that Python knows; `delimiter` is one ASCII character; `line_end` is LF (which
+    may follow a CR) or a lone CR. Lines are physical and count from 1; `header_line` is None where the
+    file has none, and its columns are then called `column_1`, `column_2`, … The cells of `time_columns`
+    are joined by one blank and must match one of `time_formats` (see `times`), the first that fits. `tz`
+    is an IANA name or a fixed offset such as `+01:00`; it applies to times that carry no offset of their
+    own. `na_values` are compared as exact text after stripping blanks; an empty cell is always NA.
     """
 
     time_columns: tuple[str, ...]
@@ -55,6 +55,7 @@ class ImportProfile:
     delimiter: str = ","
     quote: str = '"'
     encoding: str = "utf-8"
+    line_end: str = "\n"
     header_line: int | None = 1
     first_data_line: int = 2
     tz: str = "UTC"
@@ -67,6 +68,7 @@ class ImportProfile:
         return {
             "layout": "wide",
             "encoding": self.encoding,
+            "line_end": self.line_end,
             "delimiter": self.delimiter,
             "quote": self.quote,
             "header_line": self.header_line,
@@ -85,6 +87,7 @@ class ImportProfile:
         """Return the profile that `as_json` described."""
         return cls(
             encoding=stored["encoding"],
+            line_end=stored["line_end"],
             delimiter=stored["delimiter"],
             quote=stored["quote"],
             header_line=stored["header_line"],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from joulebook.telemetry.files.errors import UnreadableFile
+from joulebook.telemetry.files.table import shown
 
 CHUNK_BYTES = 1 << 20
 """Most bytes in one chunk, before and after inflating: what a small file can swell to is never held."""
@@ -29,13 +31,15 @@ _UNREADABLE_KINDS = (
 class FileSource:
     """One file on disk, read from its beginning each time it is asked for its chunks.
 
-    `size` is in bytes as stored. While `chunks` runs, `bytes_read` grows up to `size`; once it has run
-    to the end, `sha256` is the hexadecimal digest of the stored bytes.
+    `name` is for people, and never used as a path. `size` is in bytes as stored. While `chunks` runs,
+    `bytes_read` grows up to `size`; once it has run to the end, `sha256` is the hexadecimal digest of the
+    stored bytes.
     """
 
     def __init__(self, path: Path) -> None:
         """Check that the file can be read; raises `UnreadableFile`."""
         self.path = path
+        self.name = shown(os.fsencode(path.name))
         self.bytes_read = 0
         self.sha256 = ""
         try:

@@ -12,9 +12,6 @@ _PIECE = 1 << 20
 # Codecs that are for names and escapes, or that can yield halves of surrogate pairs.
 _REFUSED = {"undefined", "idna", "punycode", "utf-7", "unicode-escape", "raw-unicode-escape"}
 
-INVALID = b"\xff"
-"""Stands in the UTF-8 stream for bytes that the encoding does not know; never valid UTF-8 itself."""
-
 
 def _mark_invalid(error: UnicodeError) -> tuple[str, int]:
     if isinstance(error, UnicodeDecodeError):
@@ -25,15 +22,16 @@ def _mark_invalid(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("joulebook-invalid", _mark_invalid)
 
 
-def utf8_chunks(chunks: Iterable[bytes], *, encoding: str) -> Iterator[bytes]:
+def utf8_chunks(chunks: Iterable[bytes], *, encoding: str, line_end: str = "\n") -> Iterator[bytes]:
     """Yield the text of `chunks` as UTF-8 without its byte-order mark.
 
     UTF-8 itself passes unchecked: whoever splits it into lines finds a bad byte together with its line.
-    In other encodings an undecodable byte becomes `INVALID`. Raises `UnusableProfile` for a name that is
-    no text encoding.
+    In other encodings an undecodable byte becomes 0xFF, which no UTF-8 holds. With `line_end` CR, as old
+    Macs wrote, each CR becomes LF. Raises `UnusableProfile` for a name that is no text encoding.
     """
     name = codec_name(encoding)
-    return _without_bom(chunks) if name == "utf-8" else _recoded(chunks, name)
+    text = _without_bom(chunks) if name == "utf-8" else _recoded(chunks, name)
+    return text if line_end == "\n" else (chunk.replace(b"\r", b"\n") for chunk in text)
 
 
 def codec_name(encoding: str) -> str:

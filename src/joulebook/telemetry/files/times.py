@@ -1,6 +1,7 @@
 """Time formats in strptime's words, compiled to a pattern, and cells of text to instants or local times.
 
-The words: %Y %y %m %d %j %H %I %p %M %S %f %z %b %B and %%. A blank stands for one or more blanks, any
+The words: %Y %y %m %d %j %H %I %p %M %S %f %z %b %B and %%; or, alone, %s for seconds since 1970 UTC (with
+%f behind a mark for a fraction) and %Q for milliseconds. A blank stands for one or more blanks, any
 other character for itself. %d, %m, %H, %I, %M and %S take one or two digits, %f one to nine (kept to the
 microsecond), %z `Z`, `UTC`, `GMT`, `+01:00`, `+0100` or `+01`, %b and %B English names of months, %p AM or
 PM in any case. 24:00:00 is the midnight that ends its day.
@@ -45,8 +46,19 @@ _WORDS = {
     "z": ("z", "[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?"),
     "b": ("b", f"(?i:{_MONTH_NAME})"),
     "B": ("b", f"(?i:{_MONTH_NAME})"),
+    "s": ("s", "[0-9]{1,11}"),
+    "Q": ("Q", "[0-9]{1,14}"),
 }
-_DATES = ({"Y", "m", "d"}, {"y", "m", "d"}, {"Y", "b", "d"}, {"y", "b", "d"}, {"Y", "j"}, {"y", "j"})
+_DATES = (
+    {"Y", "m", "d"},
+    {"y", "m", "d"},
+    {"Y", "b", "d"},
+    {"y", "b", "d"},
+    {"Y", "j"},
+    {"y", "j"},
+    {"s"},
+    {"Q"},
+)
 
 
 @dataclass(frozen=True)
@@ -71,11 +83,13 @@ class TimeFormat:
 
     def __post_init__(self) -> None:
         words = [word for word, _ in self._parts if word]
-        date = {word for word in words if word in "Yymbdj"}
+        date = {word for word in words if word in "YymbdjsQ"}
         if len(set(words)) != len(words) or date not in _DATES:
             raise UnusableProfile(
                 f"time format {self.text!r} must name a year, a month and a day (%Y-%m-%d), each once"
             )
+        if date & {"s", "Q"} and not set(words) <= {"s", "Q", "f"}:
+            raise UnusableProfile(f"time format {self.text!r}: %s and %Q stand alone, but for a fraction .%f")
         if ("I" in words) != ("p" in words) or {"H", "I"} <= set(words):
             raise UnusableProfile(f"time format {self.text!r}: %I and %p belong together, and exclude %H")
 
@@ -98,11 +112,6 @@ class TimeFormat:
                 )
         return parts
 
-    @property
-    def has_clock(self) -> bool:
-        """Whether the format says more than a date."""
-        return any(word in {"H", "I"} for word, _ in self._parts)
-
     @cached_property
     def _pattern(self) -> str:
         parts = (f"(?P<{word}>{pattern})" if word else pattern for word, pattern in self._parts)
@@ -110,37 +119,35 @@ class TimeFormat:
 
     def parse(self, text: pl.Series) -> ParsedTimes:
         """Return the times of a String column; cells must have no blanks at their ends."""
-        groups = text.str.extract_groups(self._pattern).struct.unnest()
-        fields = {name: groups[name] for name in groups.columns}
-        fits = ~next(iter(fields.values())).is_null().to_numpy()
-
-        def whole(name: str, default: int = 0) -> NDArray[np.int64]:
-            if name not in fields:
-                return np.full(len(text), default, np.int64)
-            return fields[name].cast(pl.Int64, strict=False).fill_null(default).to_numpy()
-
-        year = whole("Y") if "Y" in fields else _full_year(whole("y"))
-        if "j" in fields:
-            day = _day_number(year, np.ones_like(year), np.ones_like(year)) + whole("j", 1) - 1
-            fits &= (whole("j", 1) >= 1) & (whole("j", 1) <= 365 + _is_leap(year))
-        else:
-            month = whole("m", 1) if "m" in fields else _month_number(fields["b"])
-            fits &= (month >= 1) & (month <= 12)
-            month = np.where(fits, month, 1)
-            fits &= (whole("d") >= 1) & (whole("d") <= _days_in_month(year, month))
-            day = _day_number(year, month, whole("d"))
-        second = whole("H") * 3600 + whole("M") * 60 + whole("S")
-        fits &= (whole("M") < 60) & (whole("S") < 60)
-        if "I" in fields:
-            hour = whole("I", 1)
-            fits &= (hour >= 1) & (hour <= 12)
-            is_late = fields["p"].str.head(1).str.to_lowercase().fill_null("a").to_numpy() == "p"
-            second += (hour % 12 + 12 * is_late) * 3600
-        fraction = _fraction(fields["f"]) if "f" in fields else np.zeros(len(text), np.int64)
-        fits &= second * MICROSECONDS + fraction <= DAY
-        wall = day * DAY + second * MICROSECONDS + fraction
+        fields = _Fields(text.str.extract_groups(self._pattern).struct.unnest())
+        day, day_exists = _days(fields)
+        clock, clock_exists = _clock(fields)
         offset = _offset(fields["z"]) if "z" in fields else np.full(len(text), NO_OFFSET)
-        return ParsedTimes(wall, offset, fits & (offset != _NO_SUCH_OFFSET))
+        if fields.is_epoch:
+            offset = np.zeros(len(text), np.int64)
+        fits = fields.are_there & day_exists & clock_exists & (offset != _NO_SUCH_OFFSET)
+        return ParsedTimes(day * DAY + clock, offset, fits)
+
+
+class _Fields:
+    """The words of a format as they stand in each cell; whole numbers are 0 where a cell does not fit."""
+
+    def __init__(self, groups: pl.DataFrame) -> None:
+        self._groups = groups
+        self.are_there = ~groups[groups.columns[0]].is_null().to_numpy()
+        self.is_epoch = "s" in groups.columns or "Q" in groups.columns
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._groups.columns
+
+    def __getitem__(self, word: str) -> pl.Series:
+        return self._groups[word]
+
+    def whole(self, word: str) -> NDArray[np.int64]:
+        """Return a word's whole numbers, 0 where the format does not have it."""
+        if word not in self:
+            return np.zeros(len(self._groups), np.int64)
+        return self[word].cast(pl.Int64, strict=False).fill_null(0).to_numpy()
 
 
 def parse_times(text: pl.Series, formats: tuple[TimeFormat, ...]) -> ParsedTimes:
@@ -154,6 +161,40 @@ def parse_times(text: pl.Series, formats: tuple[TimeFormat, ...]) -> ParsedTimes
         more = other.parse(text[left])
         times.wall[left], times.offset[left], times.fits[left] = more.wall, more.offset, more.fits
     return times
+
+
+def _days(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return days since 1970-01-01, and where there is such a day."""
+    if fields.is_epoch:
+        zero = fields.whole("d")
+        return zero, zero == 0
+    year = fields.whole("Y") if "Y" in fields else _full_year(fields.whole("y"))
+    if "j" in fields:
+        day_of_year = fields.whole("j")
+        exists = (day_of_year >= 1) & (day_of_year <= np.where(_is_leap(year), 366, 365))
+        return _day_number(year, np.ones_like(year), day_of_year), exists
+    month = fields.whole("m") if "m" in fields else _month_number(fields["b"])
+    exists = (month >= 1) & (month <= 12)
+    month = np.where(exists, month, 1)
+    day = fields.whole("d")
+    return _day_number(year, month, day), exists & (day >= 1) & (day <= _days_in_month(year, month))
+
+
+def _clock(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return microseconds since the day's midnight (or since 1970 UTC), and where a clock shows them."""
+    fraction = _fraction(fields["f"]) if "f" in fields else fields.whole("f")
+    if fields.is_epoch:
+        time = fields.whole("s") * MICROSECONDS + fields.whole("Q") * 1000 + fraction
+        return time, time >= 0
+    hour, minute, second = fields.whole("H"), fields.whole("M"), fields.whole("S")
+    exists = (minute < 60) & (second < 60)
+    if "I" in fields:
+        hour = fields.whole("I")
+        exists &= (hour >= 1) & (hour <= 12)
+        is_late = fields["p"].str.head(1).str.to_lowercase().fill_null("a").to_numpy() == "p"
+        hour = hour % 12 + 12 * is_late
+    clock = ((hour * 60 + minute) * 60 + second) * MICROSECONDS + fraction
+    return clock, exists & (clock <= DAY)
 
 
 def _full_year(year: NDArray[np.int64]) -> NDArray[np.int64]:

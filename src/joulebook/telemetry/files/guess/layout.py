@@ -73,7 +73,9 @@ def guess_layout(head: bytes, *, is_whole: bool, given: Given, device_tz: str) -
     """
     account = _Account()
     encoding = _encoding(head, given, account, is_whole=is_whole)
-    text = _whole_lines(b"".join(utf8_chunks([head], encoding=encoding)), is_whole=is_whole)
+    text = b"".join(utf8_chunks([head], encoding=encoding))
+    line_end = "\n" if b"\n" in text or b"\r" not in text else "\r"
+    text = _whole_lines(text.replace(b"\r", b"\n") if line_end == "\r" else text, is_whole=is_whole)
     lines = sample_lines(text)
     delimiter = _delimiter(lines, given, account)
     heading, positions = _heading(sample_rows(lines, delimiter), given, account)
@@ -88,6 +90,7 @@ def guess_layout(head: bytes, *, is_whole: bool, given: Given, device_tz: str) -
         account.settings.append(Setting("left out", name, reason))
     profile = ImportProfile(
         encoding=encoding,
+        line_end=line_end,
         delimiter=delimiter,
         quote=_QUOTE,
         header_line=heading.header_line,
@@ -147,7 +150,8 @@ def _heading(rows: Sequence[SampleRow], given: Given, account: _Account) -> tupl
         )
     heading = find_heading(rows, rows.index(body[first]), header=header, is_without=given.header_line == 0)
     where = "none" if heading.header_line is None else f"line {heading.header_line}"
-    account.note("header", where, "names above the data", is_given=given.header_line is not None)
+    reason = "no names above the data" if heading.header_line is None else "names above the data"
+    account.note("header", where, reason, is_given=given.header_line is not None)
     account.note("first data", f"line {heading.first_data_line}", "the first times stand there")
     return heading, positions
 

@@ -132,7 +132,10 @@ def guess_time_formats(text: pl.Series, *, column: str) -> tuple[str, ...]:
         alike = [shape for shape in common if shape.orders == orders]
         order = _decided_order(orders, alike, cells, column=column)
         formats |= {shape: shape.formats[order] for shape in alike}
-    return tuple(dict.fromkeys(formats[shape] for shape in common))
+    decided = [formats[shape] for shape in common]
+    # Many programs leave out a fraction that happens to be zero: rarely enough to be missing from the sample.
+    whole = [text.replace(mark, "") for text in decided for mark in (".%f", ",%f") if mark in text]
+    return tuple(dict.fromkeys(decided + whole))
 
 
 def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
