@@ -79,6 +79,8 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
         "LOCATION": CONFIG.home / "cache",
+        # Many invented names at sign-in must not push out the counts of others.
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
     }
 }
 

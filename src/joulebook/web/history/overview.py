@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import connections
 
+from joulebook.web.devices.models import Metric
 from joulebook.web.history.units import guess_unit
 
 SPARKLINE_POINTS = 60
@@ -55,12 +56,23 @@ def device_overviews(device_ids: Sequence[str], *, now: datetime) -> dict[str, D
     start = now - SPARKLINE_POINTS * _STEP
     overviews: dict[str, DeviceOverview] = {}
     by_series: dict[int, DeviceOverview] = {}
+    units = _named_units(device_ids)
     with connections["telemetry"].cursor() as cursor:
         cursor.execute(_LATEST, {"devices": list(device_ids)})
         for device_id, series_id, metric, time, value in cursor.fetchall():
-            overview = DeviceOverview(metric=metric, unit=guess_unit(metric), value=value, time=time)
+            unit = units.get((device_id, metric)) or guess_unit(metric)
+            overview = DeviceOverview(metric=metric, unit=unit, value=value, time=time)
             overviews[device_id] = by_series[series_id] = overview
         cursor.execute(_LAST_HOUR, {"series": list(by_series), "start": start, "end": now})
         for series_id, minute, value in cursor.fetchall():
             by_series[series_id].sparkline[min(int(minute), SPARKLINE_POINTS - 1)] = value
     return overviews
+
+
+def _named_units(device_ids: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Return the units that owners have named, by device and metric."""
+    metrics = Metric.objects.filter(device__device_id__in=device_ids).exclude(unit="")
+    return {
+        (device, name): unit
+        for device, name, unit in metrics.values_list("device__device_id", "name", "unit")
+    }
