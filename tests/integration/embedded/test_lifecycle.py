@@ -17,6 +17,7 @@ import pytest
 
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, UnableToStart
+from joulebook.embedded.account import command_prefix, database_account
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import is_held
 from joulebook.embedded.processes import find_postmaster, server_processes
@@ -197,14 +198,18 @@ def test_a_number_that_now_belongs_to_a_stranger_does_not_hinder_a_start(
     socket_note = socket_lock.read_text()
     pid = kill(database)
     assert gone(layout, within=10)
-    with subprocess.Popen(["sleep", "600"]) as stranger:
-        (layout.data / "postmaster.pid").write_text(note.replace(str(pid), str(stranger.pid), 1))
-        socket_lock.write_text(socket_note.replace(str(pid), str(stranger.pid), 1))
-        database.stop()
-        assert stranger.poll() is None
-        database.start()
-        assert answers(database)
-        stranger.kill()
+    # PostgreSQL takes no notice of other users' processes, so the stranger is one of the server's user.
+    become = command_prefix(database_account(layout.data), folders=[])
+    with subprocess.Popen([*become, "sleep", "600"]) as stranger:
+        try:
+            (layout.data / "postmaster.pid").write_text(note.replace(str(pid), str(stranger.pid), 1))
+            socket_lock.write_text(socket_note.replace(str(pid), str(stranger.pid), 1))
+            database.stop()
+            database.start()
+            assert answers(database)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_two_homes_run_side_by_side(new_home: NewHome) -> None:
@@ -302,18 +307,22 @@ def test_a_server_that_somebody_else_started_is_not_touched(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
         assert stranger.stdout is not None
         stranger.stdout.readline()
-        for action in (database.start, database.foreground):
-            with pytest.raises(EmbeddedError, match=f"process {stranger.pid} .*not started by Joulebook"):
-                action()
-        database.stop()
-        assert stranger.poll() is None
-        stranger.kill()
+        try:
+            for action in (database.start, database.foreground):
+                with pytest.raises(EmbeddedError, match=f"process {stranger.pid} .*not started by Joulebook"):
+                    action()
+            database.stop()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_secrets_and_data_are_private(database: EmbeddedDatabase, layout: Layout) -> None:
     database.start()
     for folder in (layout.data, layout.logs, layout.passwords, database.socket):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+    for lock in (layout.operation_lock, layout.server_lock):  # who may open one may hold it for ever
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600, lock
     logs = [path for folder in (layout.logs, layout.root) for path in folder.glob("*.log")]
     secrets = [path.read_text().strip() for path in layout.passwords.iterdir()]
     assert len(logs) > 1
