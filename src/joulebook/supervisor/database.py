@@ -14,7 +14,7 @@ from types import FrameType
 
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError
-from joulebook.supervisor.readiness import tell_ready
+from joulebook.supervisor.readiness import HOPELESS, tell_ready
 
 _PATIENCE = 60.0  # seconds that an earlier server may take to end, and this one for its checkpoint
 
@@ -35,12 +35,13 @@ def main() -> int:
         return _serve(database)
     except (ConfigError, EmbeddedError) as exc:
         _say(str(exc))
-        return 1
+        return HOPELESS
     except _Stop:
         return 0
 
 
 def _serve(database: EmbeddedDatabase) -> int:
+    server = None
     try:
         server = _launch(database)
         if server is None:
@@ -51,6 +52,8 @@ def _serve(database: EmbeddedDatabase) -> int:
         status = server.wait()
     except _Stop as request:
         _end(database, fast=request.fast)
+        if server is not None:
+            server.wait()
         return 0
     _say(f"the database server ended unasked, with status {status}")
     return 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from joulebook.supervisor.children import Child
 from joulebook.supervisor.console import Console
 from joulebook.supervisor.probes import until_it_answers
+from joulebook.supervisor.readiness import HOPELESS
 from joulebook.supervisor.specs import Patience, ProcessSpec, Ready
 
 
@@ -73,6 +74,8 @@ class Keeper:
             return
         if self.spec.ready is Ready.ENDED:
             raise UnableToKeep(_told(f"{self.spec.name} {describe(status)}", words))
+        if status == HOPELESS:
+            raise UnableToKeep(_told(f"{self.spec.name} cannot start", words))
         if failures >= self._patience.attempts:
             raise UnableToKeep(
                 _told(f"{self.spec.name} {describe(status)}, {failures} times in a row", words)

@@ -1,4 +1,4 @@
-"""How a process tells its supervisor that it is ready: one byte into a pipe that it inherited."""
+"""What a process tells its supervisor: that it is ready, or that another start would not help."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 
 READY_VARIABLE = "JOULEBOOK_READY_FD"
 """Names the descriptor of the pipe; not set for a process that nobody waits for."""
+
+HOPELESS = 78
+"""The exit status of a process that another start would not help, EX_CONFIG of BSD's sysexits."""
 
 
 def tell_ready() -> None:

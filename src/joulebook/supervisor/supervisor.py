@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from joulebook.supervisor.console import Console
 from joulebook.supervisor.keeper import Keeper, UnableToKeep
+from joulebook.supervisor.orphans import end_orphans, take_in_orphans
 from joulebook.supervisor.specs import Patience, ProcessSpec
 
 
@@ -52,6 +53,7 @@ class Supervisor:
                 loop.remove_signal_handler(number)
 
     async def _run(self, on_ready: Callable[[], None]) -> None:
+        take_in_orphans()
         tasks = [keeper.start(self._keepers) for keeper in self._keepers.values()]
         ready = asyncio.create_task(self._tell_when_ready(on_ready))
         stop = asyncio.create_task(self._stop.wait())
@@ -61,6 +63,7 @@ class Supervisor:
             ready.cancel()
             stop.cancel()
             await self._stop_all()
+            end_orphans()
         if problem is not None:
             raise problem
 

@@ -53,6 +53,12 @@ WITH_GRANDCHILD = """
     print("helper is", helper.pid, flush=True)
     time.sleep(60)
 """
+DAEMON = """
+    import subprocess, sys
+    daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    print("daemon is", daemon.pid, flush=True)
+"""
 NOTIFIER = """
     import os, time
     print("prepares", flush=True)
@@ -266,6 +272,17 @@ def test_what_a_process_started_ends_with_it(start: Callable[..., Running]) -> N
     assert not alive(second)
 
 
+def test_a_daemon_that_left_its_group_and_its_parent_does_not_outlive_the_supervisor(
+    start: Callable[..., Running], ends: Path
+) -> None:
+    running = start(service("web", ends), {"name": "step", "command": python(DAEMON), "ready": "ENDED"})
+    running.until("ALL READY")
+    daemon = int(running.until(r"daemon is (\d+)").group(1))
+    assert alive(daemon)
+    assert running.stop() == 0
+    assert not Path(f"/proc/{daemon}").exists(), "not even a zombie"
+
+
 def test_a_step_that_fails_stops_everything_and_shows_its_last_words(
     start: Callable[..., Running], ends: Path
 ) -> None:
@@ -308,6 +325,14 @@ def test_a_process_that_cannot_tell_is_ready_only_when_it_survived_its_start(
         "GAVE UP: worker ended with status 1, 3 times in a row; its last words:\n    no settings"
         in running.text
     )
+
+
+def test_a_process_that_says_that_it_is_hopeless_is_not_tried_again(start: Callable[..., Running]) -> None:
+    hopeless = python("print('no such folder'); raise SystemExit(78)")
+    running = start({"name": "database", "command": hopeless, "ready": "NOTIFIES"})
+    assert running.wait() == 1
+    assert "starts again" not in running.text
+    assert "GAVE UP: database cannot start; its last words:\n    no such folder" in running.text
 
 
 def test_a_command_that_does_not_exist_is_given_up_with_its_name(start: Callable[..., Running]) -> None:

@@ -187,6 +187,15 @@ def test_a_server_of_the_users_own_is_used_and_no_other_is_started(
         assert conn.execute("SELECT 1").fetchone() == (1,), "it was not ours to stop"
 
 
+def test_a_database_that_cannot_be_had_is_said_at_once_with_the_remedy(home: Any) -> None:
+    home.environment["JOULEBOOK_POSTGRES_BIN"] = "/nowhere/to/be/found"
+    refused = home.run("up")
+    assert refused.returncode == 1
+    assert "database cannot start; its last words:\n" in refused.stderr
+    assert "/nowhere/to/be/found" in refused.stderr
+    assert "starts again" not in refused.stdout
+
+
 def test_a_service_that_cannot_start_ends_everything_with_its_own_words(home: Any) -> None:
     home.environment["JOULEBOOK_INGEST_OLDEST"] = "the day before yesterday"
     up = home.start("up")
