@@ -5,11 +5,13 @@ import os
 import sys
 
 from joulebook.cli.django_setup import setup_django
+from joulebook.cli.output import plain_errors
 
 
 def main() -> None:
     """Run a Django command; migrations of readings use `--database telemetry_owner`."""
-    setup_django(owner="telemetry_owner" in " ".join(sys.argv))
+    with plain_errors():
+        setup_django(owner="telemetry_owner" in " ".join(sys.argv))
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

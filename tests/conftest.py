@@ -128,14 +128,26 @@ def writer(telemetry: dict[str, str]) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    """The hash of everybody's password, computed once: Argon2 takes its time by design."""
+    from django.contrib.auth.hashers import make_password
+
+    return make_password("a long enough pass phrase")
+
+
 @pytest.fixture
-def make_user(db: None) -> Callable[[str], User]:
+def make_user(db: None, password_hash: str) -> Callable[[str], User]:
     """Create a user by name."""
 
     def make(name: str) -> User:
-        from joulebook.web.accounts.operations import create_user
+        from django.contrib.auth.models import User
 
-        return create_user(name, "a long enough pass phrase")
+        from joulebook.web.accounts.models import Profile
+
+        user = User.objects.create(username=name, password=password_hash)
+        Profile.objects.create(user=user)
+        return user
 
     return make
 

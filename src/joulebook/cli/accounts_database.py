@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import plain_errors
@@ -24,6 +25,16 @@ def migrate_accounts() -> None:
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
 
+    _keep_from_others(Path(str(connections["default"].settings_dict["NAME"])))
     executor = MigrationExecutor(connections["default"])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", database="default", verbosity=0)
+
+
+def _keep_from_others(file: Path) -> None:
+    """Create a SQLite file readable by its owner alone; it holds the hashes of passwords."""
+    from django.db import connections
+
+    if connections["default"].vendor == "sqlite" and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)

@@ -39,7 +39,8 @@ def read_password(folder: Path, role: str) -> str:
     except FileNotFoundError:
         raise NotCreated(
             f"there is no embedded database in {folder.parent} yet (no {folder / role}): "
-            "run `joulebook db start` first, or name a server of your own in JOULEBOOK_TELEMETRY_URL"
+            "run `joulebook up`, or `joulebook db start` and `joulebook migrate`, first, "
+            "or name a server of your own in JOULEBOOK_TELEMETRY_URL"
         ) from None
     except PermissionError as exc:
         raise EmbeddedError(

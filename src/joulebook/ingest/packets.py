@@ -6,6 +6,7 @@ what is wrong with which packet come out. The format is described in docs/refere
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,10 +102,8 @@ def _packets(body: bytes) -> list[Any]:
     if not body.strip():
         raise UnparsableBody("the body is empty; send one packet, an array of packets, or one packet a line")
     try:
-        decoded = _DECODER.decode(body)
-    except RecursionError as exc:
-        raise UnparsableBody("the body nests too deeply") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        decoded = _decode(body)
+    except ValueError as exc:
         if b"\n" in body.strip():
             return _lines(body)
         raise UnparsableBody(f"the body is not JSON: {exc}") from exc
@@ -117,10 +116,29 @@ def _lines(body: bytes) -> list[Any]:
         if not line.strip():
             continue
         try:
-            packets.append(_DECODER.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            packets.append(_decode(line))
+        except ValueError as exc:
             raise UnparsableBody(f"line {number} is not JSON: {exc}") from exc
     return packets
+
+
+def _decode(text: bytes) -> Any:
+    """Return what JSON text says. Raises ValueError.
+
+    NaN, Infinity and 1e999 are no JSON or no numbers here, but common libraries write them: they are
+    let through as numbers that are not finite, so that they cost no more than themselves.
+    """
+    try:
+        return _DECODER.decode(text)
+    except RecursionError as exc:
+        raise ValueError("it nests too deeply") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        try:
+            return json.loads(text.decode())
+        except RecursionError as too_deep:
+            raise ValueError("it nests too deeply") from too_deep
+        except ValueError:
+            raise ValueError(str(exc)) from exc
 
 
 class _Parser:
@@ -163,7 +181,7 @@ class _Parser:
                 except OverflowError:
                     as_float = float("inf")
                 if not isfinite(as_float):
-                    message = f"{str(value)[:40]} is larger than a number can be here"
+                    message = f"{str(value)[:40]} is no finite number, or too large for one"
                     self.reject(index, metric, "value_not_finite", message)
                     continue
                 readings.metric.append(number)

@@ -197,7 +197,7 @@ def _summary(readings: Readings, *, accepted: int, duplicate: int) -> tuple[int,
 
 
 async def _send_json(send: Send, status: int, answer: dict[str, Any]) -> None:
-    body = _encode(answer)
+    body = _encode(answer) + b"\n"
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -146,5 +146,9 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"joulebook": {"level": "INFO"}},
+    "loggers": {
+        "joulebook": {"level": "INFO"},
+        # A caller's 4xx is the caller's to read, and could fill the log.
+        "django.request": {"level": "ERROR"},
+    },
 }
