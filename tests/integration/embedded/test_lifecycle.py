@@ -19,66 +19,16 @@ from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, UnableToStart
 from joulebook.embedded.account import command_prefix, database_account
 from joulebook.embedded.layout import Layout
-from joulebook.embedded.locks import is_held
 from joulebook.embedded.processes import find_postmaster, server_processes
 
 from .conftest import NewHome, configure
+from .servers import answers, compute, environment, gone, kept, kill, write
 
 START = """\
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 EmbeddedDatabase(Config.from_environ()).start()
 """
-
-# Starts the database as a child, tells its process id and waits for ever.
-SUPERVISOR = """\
-import time
-from joulebook.config import Config
-from joulebook.embedded import EmbeddedDatabase
-database = EmbeddedDatabase(Config.from_environ())
-child = database.foreground()
-database.wait_until_ready()
-print(child.pid, flush=True)
-time.sleep(600)
-"""
-
-
-def answers(database: EmbeddedDatabase) -> bool:
-    with psycopg.connect(database.url("reader")) as conn:
-        return conn.execute("SELECT 1").fetchone() == (1,)
-
-
-def gone(layout: Layout, *, within: float) -> bool:
-    deadline = time.monotonic() + within
-    while server_processes(layout) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not server_processes(layout) and not is_held(layout.server_lock)
-
-
-def kill(database: EmbeddedDatabase) -> int:
-    """Kill the postmaster as a machine short of memory does, and return which process it was."""
-    pid = database.pid()
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    return pid
-
-
-def compute(client: psycopg.Connection) -> None:
-    """Let a backend compute for a long time: it does not notice for a while that its postmaster is gone."""
-    client.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 4000000000)")
-    client.pgconn.flush()
-    time.sleep(0.2)
-
-
-def write(database: EmbeddedDatabase, *, value: int) -> None:
-    with psycopg.connect(database.url("owner")) as conn:
-        conn.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
-        conn.execute("INSERT INTO kept VALUES (%s)", [value])
-
-
-def kept(database: EmbeddedDatabase) -> list[int]:
-    with psycopg.connect(database.url("owner")) as conn:
-        return [value for (value,) in conn.execute("SELECT value FROM kept ORDER BY value")]
 
 
 def test_starting_twice_is_harmless(database: EmbeddedDatabase) -> None:
@@ -262,43 +212,6 @@ def test_a_superuser_whose_password_was_lost_is_told_apart(
     assert gone(layout, within=0)
 
 
-def test_a_child_is_ours_until_we_stop_it(database: EmbeddedDatabase, layout: Layout) -> None:
-    with database.foreground() as child:
-        database.wait_until_ready()
-        assert database.pid() == child.pid
-        assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
-        with pytest.raises(UnableToStart, match=f"runs already as process {child.pid}"):
-            database.foreground()
-        child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 0
-    assert gone(layout, within=0)
-
-
-def test_a_child_dies_with_a_supervisor_that_is_killed(config: Config, layout: Layout) -> None:
-    database = EmbeddedDatabase(config)
-    with supervise(config) as supervisor:
-        assert supervisor.stdout is not None
-        assert int(supervisor.stdout.readline()) == database.pid()
-        write(database, value=7)
-        supervisor.kill()
-        supervisor.wait()
-        # The next supervisor comes at once: it waits for the old server's end and starts its own.
-        with database.foreground() as child:
-            database.wait_until_ready()
-            assert kept(database) == [7]
-            database.stop()
-            child.wait(20)
-    assert gone(layout, within=0)
-
-
-def test_a_supervisor_that_is_killed_leaves_no_process(config: Config, layout: Layout) -> None:
-    with supervise(config) as supervisor:
-        assert supervisor.stdout is not None
-        supervisor.stdout.readline()
-        supervisor.kill()
-        assert gone(layout, within=20)
-
-
 def test_a_server_that_somebody_else_started_is_not_touched(
     database: EmbeddedDatabase, layout: Layout
 ) -> None:
@@ -329,13 +242,3 @@ def test_secrets_and_data_are_private(database: EmbeddedDatabase, layout: Layout
     assert not [path for path in logs if any(secret in path.read_text() for secret in secrets)]
     commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in server_processes(layout)]
     assert not [command for command in commands if any(secret in command for secret in secrets)]
-
-
-def supervise(config: Config) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SUPERVISOR], stdout=subprocess.PIPE, text=True, env=environment(config)
-    )
-
-
-def environment(config: Config) -> dict[str, str]:
-    return {**os.environ, "JOULEBOOK_HOME": str(config.home), "JOULEBOOK_CACHE": str(config.cache)}
