@@ -161,11 +161,13 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 def _ended(work: Callable[[], None], report: ImportReport) -> _End:
     """Do the work and say how it ended; a polite request to end is taken like Ctrl-C."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         work()
     except KeyboardInterrupt:
         return _End(EXIT_STOPPED, f"stopped; {_STAYS}")
     except TelemetryError as exc:
         return _End(EXIT_UNREADABLE, f"{exc}\nThe import stopped here: {_STAYS}.")
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return _End(EXIT_REFUSED if report.problem_count else 0)
