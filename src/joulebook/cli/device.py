@@ -58,6 +58,30 @@ def token(device_id: _DeviceId) -> None:
         say(f"this token writes for {device_id} and is not shown again")
 
 
+@app.command("gateway-token")
+def gateway_token(
+    device_ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="the devices' ids", show_default=False)
+    ],
+    *,
+    name: Annotated[str, typer.Option(help="what people call the gateway")] = "",
+) -> None:
+    """Make a token that writes for several devices of one owner and print it, this once."""
+    with accounts_database():
+        from joulebook.web.devices.models import Device
+        from joulebook.web.devices.operations import issue_gateway_token
+
+        found = {device.device_id: device for device in Device.objects.filter(device_id__in=device_ids)}
+        for device_id in device_ids:
+            if device_id not in found:
+                fail(f"there is no device {device_id!r}; see them with: joulebook device list")
+        try:
+            result(issue_gateway_token(list(found.values()), name=name))
+        except ValueError as exc:
+            fail(f"{exc}; make a token for each owner's devices")
+        say(f"this token writes for {len(found)} device(s) and is not shown again")
+
+
 @app.command("list")
 def list_devices() -> None:
     """List all devices."""

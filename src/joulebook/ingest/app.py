@@ -16,11 +16,12 @@ from starlette.staticfiles import StaticFiles
 from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
-from joulebook.ingest.device_tokens import TokenDirectory
 from joulebook.ingest.group_commit import GroupCommitter
 from joulebook.ingest.openapi import document_readings
 from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
 from joulebook.ingest.series_directory import SeriesDirectory
+from joulebook.ingest.storing import ReadingStore
+from joulebook.ingest.tokens import TokenDirectory
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import to_microseconds
 
@@ -51,7 +52,8 @@ def create_app(config: Config | None = None) -> FastAPI:
         tokens = TokenDirectory(settings.database_url)
         series = SeriesDirectory(url, device_metrics=settings.device_metrics)
         committer = GroupCommitter(url, queue_readings=settings.ingest_queue_readings)
-        endpoint = ReadingsEndpoint(tokens=tokens, series=series, committer=committer, limits=limits)
+        store = ReadingStore(series=series, committer=committer)
+        endpoint = ReadingsEndpoint(tokens=tokens, store=store, limits=limits)
         app.state.series = series
         app.router.routes.insert(0, Route("/api/readings", endpoint, methods=["POST"]))
         yield

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
-from joulebook.telemetry.writer import Connection, connect, write_batch
+from joulebook.telemetry.writer import Connection, connect, write_batch, write_whole_batch
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,12 @@ class QueueFull(TelemetryError):
 class _Submission:
     batch: Batch
     done: asyncio.Future[Outcomes]
+    replace: bool = False
+    atomic: bool = False
+
+    def joins(self, other: _Submission) -> bool:
+        """Tell whether both may share one COPY: an atomic one succeeds or fails by itself."""
+        return self.replace == other.replace and not self.atomic and not other.atomic
 
 
 class GroupCommitter:
@@ -58,13 +64,16 @@ class GroupCommitter:
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
-    async def submit(self, batch: Batch) -> Outcomes:
+    async def submit(self, batch: Batch, *, replace: bool = False, atomic: bool = False) -> Outcomes:
         """Store a batch; return one `Outcome` a row after the commit.
+
+        With `replace` another value for a stored key takes its place. With `atomic` nothing is stored
+        when the outcomes hold a conflict.
 
         Raises `QueueFull`, `DatabaseAway` (its fate is unknown, sending again is harmless) and
         `BatchRefused`.
         """
-        submission = _Submission(batch, self._loop.create_future())
+        submission = _Submission(batch, self._loop.create_future(), replace=replace, atomic=atomic)
         with self._wake:
             if self._closing:
                 raise DatabaseAway("ingest is shutting down")
@@ -97,14 +106,20 @@ class GroupCommitter:
             self._wake.wait_for(lambda: self._waiting or self._closing)
             group: list[_Submission] = []
             rows = 0
-            while self._waiting and (not group or rows + len(self._waiting[0].batch) <= self._flush_rows):
+            while self._waiting and (
+                not group
+                or (
+                    group[0].joins(self._waiting[0])
+                    and rows + len(self._waiting[0].batch) <= self._flush_rows
+                )
+            ):
                 group.append(self._waiting.popleft())
                 rows += len(group[-1].batch)
             return group
 
     def _store(self, group: list[_Submission]) -> list[Outcomes | Exception]:
         try:
-            outcomes = self._write(Batch.concat(submission.batch for submission in group))
+            outcomes = self._write(group)
         except BatchRefused as exc:
             if len(group) == 1:
                 return [exc]
@@ -118,10 +133,14 @@ class GroupCommitter:
         ends = np.cumsum([len(submission.batch) for submission in group])
         return list(np.split(outcomes, ends[:-1]))
 
-    def _write(self, batch: Batch) -> Outcomes:
+    def _write(self, group: list[_Submission]) -> Outcomes:
+        """Store a group whose members join each other."""
         if self._conn is None or self._conn.closed:
             self._conn = connect(self._url)
-        return write_batch(self._conn, batch)
+        batch = Batch.concat(submission.batch for submission in group)
+        if group[0].atomic:
+            return write_whole_batch(self._conn, batch, replace=group[0].replace)
+        return write_batch(self._conn, batch, replace=group[0].replace)
 
     def _disconnect(self) -> None:
         if self._conn is not None:

@@ -18,7 +18,7 @@ _PACKET: dict[str, Any] = {
             "description": "RFC 3339 with offset, or a number with ?precision=; absent: the time of arrival",
             "oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
         },
-        "device_id": {"type": "string", "description": "the token's own device, or nothing"},
+        "device_id": {"type": "string", "description": "a device of the token's; needed by a gateway"},
     },
     "additionalProperties": True,
     "example": {"timestamp": "2026-11-21T09:30:00Z", "power": 1240.5, "battery": {"voltage": 53.2}},
@@ -42,6 +42,10 @@ _ANSWER: dict[str, Any] = {
             },
         },
         "rejected_total": {"type": "integer"},
+        "replaced": {
+            "type": "integer",
+            "description": "with on_conflict=replace: how many replaced another value",
+        },
         "ignored": {
             "type": "array",
             "items": {"type": "string"},
@@ -70,7 +74,19 @@ _OPERATION: dict[str, Any] = {
             "in": "query",
             "description": "unit of numbers in `timestamp`",
             "schema": {"type": "string", "enum": ["s", "ms", "us", "ns"]},
-        }
+        },
+        {
+            "name": "on_conflict",
+            "in": "query",
+            "description": "what becomes of a reading whose time is taken by another value",
+            "schema": {"type": "string", "enum": ["keep", "replace"], "default": "keep"},
+        },
+        {
+            "name": "atomic",
+            "in": "query",
+            "description": "1: as soon as anything is rejected, nothing is stored",
+            "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
+        },
     ],
     "requestBody": {
         "required": True,

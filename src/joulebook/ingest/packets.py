@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 from typing import Any
 
 import msgspec
 
+from joulebook.ingest.columns import Readings
+from joulebook.ingest.tokens import Grant
 from joulebook.telemetry.readings import (
     FUTURE_ALLOWANCE,
     MICROSECONDS,
@@ -42,41 +44,15 @@ class TooManyReadings(Exception):
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """One reading (or, without a metric, one packet) that was refused for good."""
-
-    index: int
-    metric: str | None
-    code: str
-    message: str
-
-
-@dataclass
-class Readings:
-    """What a body held: readings in columns, and what was refused or passed over.
-
-    `metric` indexes `names`; `packet` is the position in the body; `time` is microseconds since
-    1970 UTC. The four columns have the same length.
-    """
-
-    names: list[str] = field(default_factory=list)
-    metric: list[int] = field(default_factory=list)
-    time: list[int] = field(default_factory=list)
-    value: list[float] = field(default_factory=list)
-    packet: list[int] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    ignored: dict[str, None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class PacketRules:
     """What holds for every packet of one request.
 
-    `device_id` is the token's device; `arrived_at` and `oldest` are microseconds since 1970 UTC;
+    `grant` says for which devices the token may write; `arrived_at` and `oldest` are microseconds
+    since 1970 UTC;
     `precision` is a key of `PRECISIONS`, or None where the request names none.
     """
 
-    device_id: str
+    grant: Grant
     arrived_at: int
     oldest: int
     most_readings: int
@@ -147,33 +123,34 @@ class _Parser:
     def __init__(self, rules: PacketRules) -> None:
         self.rules = rules
         self.readings = Readings()
-        self.numbers: dict[str, int] = {}
+        self.numbers: dict[str, dict[str, int]] = {}
         self.newest = rules.arrived_at + FUTURE_ALLOWANCE
 
     def take(self, index: int, packet: Any) -> None:
         """Add one packet's readings, or say why not."""
         if type(packet) is not dict:
-            self.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
+            self.readings.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
             return
-        device_id = packet.pop("device_id", None)
-        if device_id is not None and device_id != self.rules.device_id:
-            message = f"this token may not write for device {str(device_id)[:80]!r}"
-            self.reject(index, None, "device_not_allowed", message)
+        device_id = packet.pop("device_id", self.rules.grant.device_id)
+        if not isinstance(device_id, str) or device_id not in self.rules.grant.devices:
+            self.readings.reject(index, None, "device_not_allowed", _not_allowed(device_id))
             return
         time = self.time_of(index, packet)
         if time is not None:
-            self.take_fields(index, packet, time, prefix="")
+            self.take_fields(index, packet, time, device_id, prefix="")
 
-    def take_fields(self, index: int, fields: dict[str, Any], time: int, *, prefix: str) -> None:
+    def take_fields(
+        self, index: int, fields: dict[str, Any], time: int, device_id: str, *, prefix: str
+    ) -> None:
         """Add the fields of a packet, or of an object inside it under `prefix`."""
-        readings, numbers = self.readings, self.numbers
+        readings, numbers = self.readings, self.numbers.setdefault(device_id, {})
         for name, value in fields.items():
             metric = prefix + name if prefix else name
             kind = type(value)
             if kind is float or kind is int or kind is bool:
                 number = numbers.get(metric)
                 if number is None:
-                    number = self.number_of(index, metric)
+                    number = self.number_of(index, device_id, metric)
                     if number is None:
                         continue
                 try:
@@ -182,24 +159,24 @@ class _Parser:
                     as_float = float("inf")
                 if not isfinite(as_float):
                     message = f"{str(value)[:40]} is no finite number, or too large for one"
-                    self.reject(index, metric, "value_not_finite", message)
+                    self.readings.reject(index, metric, "value_not_finite", message)
                     continue
-                readings.metric.append(number)
+                readings.key.append(number)
                 readings.time.append(time)
                 readings.value.append(as_float)
                 readings.packet.append(index)
             elif kind is dict:
-                self.take_fields(index, value, time, prefix=metric + ".")
+                self.take_fields(index, value, time, device_id, prefix=metric + ".")
             else:
                 readings.ignored[metric] = None
 
-    def number_of(self, index: int, metric: str) -> int | None:
-        """Return the column number of a metric that is met for the first time, or reject its name."""
+    def number_of(self, index: int, device_id: str, metric: str) -> int | None:
+        """Return the number of a series that is met for the first time, or reject the metric's name."""
         if problem := metric_name_problem(metric):
-            self.reject(index, metric[:200], "metric_name", problem)
+            self.readings.reject(index, metric[:200], "metric_name", problem)
             return None
-        number = self.numbers[metric] = len(self.readings.names)
-        self.readings.names.append(metric)
+        number = self.numbers[device_id][metric] = len(self.readings.keys)
+        self.readings.keys.append((device_id, metric))
         return number
 
     def time_of(self, index: int, packet: dict[str, Any]) -> int | None:
@@ -211,13 +188,15 @@ class _Parser:
         try:
             time = self.microseconds(stamp)
         except _BadTime as exc:
-            self.reject(index, None, exc.code, str(exc))
+            self.readings.reject(index, None, exc.code, str(exc))
             return None
         if time > self.newest:
-            self.reject(index, None, "time_future", f"{stamp!r} is more than 10 minutes ahead of our clock")
+            self.readings.reject(
+                index, None, "time_future", f"{stamp!r} is more than 10 minutes ahead of our clock"
+            )
             return None
         if time < self.rules.oldest:
-            self.reject(index, None, "time_past", f"{stamp!r} is older than readings may be here")
+            self.readings.reject(index, None, "time_past", f"{stamp!r} is older than readings may be here")
             return None
         return time
 
@@ -241,10 +220,6 @@ class _Parser:
                 raise _BadTime("time_invalid", f"{stamp} is not a time") from None
         raise _BadTime("time_invalid", f"a timestamp is text or a number, not {_kind(stamp)}")
 
-    def reject(self, index: int, metric: str | None, code: str, message: str) -> None:
-        """Note a packet or reading that is refused for good."""
-        self.readings.rejected.append(Rejected(index=index, metric=metric, code=code, message=message))
-
 
 class _BadTime(Exception):
     """A timestamp that cannot be used, with the code for the answer."""
@@ -252,6 +227,12 @@ class _BadTime(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def _not_allowed(device_id: Any) -> str:
+    if device_id is None:
+        return "this token writes for several devices; name one in device_id"
+    return f"this token may not write for device {str(device_id)[:80]!r}"
 
 
 def _kind(value: Any) -> str:

@@ -24,27 +24,24 @@ class SeriesDirectory:
         # One thread and one connection: two requests with the same new metric do not race.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="series")
 
-    def known(self, device_id: str, metrics: Sequence[str]) -> list[int] | None:
-        """Return the ids of the metrics if all of them are known, without waiting for anything."""
-        ids = self._known.get(device_id)
-        if ids is None:
-            return None
+    def known(self, keys: Sequence[SeriesKey]) -> list[int] | None:
+        """Return the ids of the series if all of them are known, without waiting for anything."""
+        known = self._known
         try:
-            return [ids[metric] for metric in metrics]
+            return [known[device_id][metric] for device_id, metric in keys]
         except KeyError:
             return None
 
-    async def ensure(self, device_id: str, metrics: Sequence[str]) -> dict[str, int]:
-        """Return the id of each metric; those beyond the device's cap are missing in the answer.
+    async def ensure(self, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
+        """Return the id of each series; those beyond their device's cap are missing in the answer.
 
         Raises `DatabaseAway`.
         """
-        keys = [(device_id, metric) for metric in metrics]
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._thread, self._ensure, keys)
-        ids = {metric: number for (_, metric), number in found.items()}
-        self._known.setdefault(device_id, {}).update(ids)
-        return ids
+        for (device_id, metric), number in found.items():
+            self._known.setdefault(device_id, {})[metric] = number
+        return found
 
     async def ping(self) -> None:
         """Raise `DatabaseAway` unless the database answers."""
@@ -56,7 +53,7 @@ class SeriesDirectory:
         if self._conn is not None:
             self._conn.close()
 
-    def _ensure(self, keys: list[SeriesKey]) -> dict[SeriesKey, int]:
+    def _ensure(self, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
         with self._connection() as conn:
             return ensure_series(conn, keys, most_per_device=self._device_metrics)
 

@@ -68,7 +68,7 @@ class Batch:
             value=np.concatenate([part.value for part in parts] or [np.empty(0, np.float64)]),
         )
 
-    def take(self, rows: NDArray[np.intp] | slice) -> Batch:
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Batch:
         """Return the rows that an index array, a mask or a slice selects."""
         return Batch(series_id=self.series_id[rows], time=self.time[rows], value=self.value[rows])
 

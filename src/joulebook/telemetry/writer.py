@@ -35,6 +35,8 @@ class Outcome(IntEnum):
     """The same value was there already: a success."""
     CONFLICT = 2
     """Another value was there already, and was kept."""
+    REPLACED = 3
+    """Another value was there already, and this one took its place."""
 
 
 _COPY_COLUMNS = ", ".join(READING_COLUMNS)
@@ -64,6 +66,14 @@ DELETE FROM staged_readings AS staged USING fresh
 WHERE staged.series_id = fresh.series_id AND staged.time = fresh.time
 """
 
+_REPLACE = """
+UPDATE readings AS stored SET value = new.value, import_id = %(import_id)s
+FROM unnest(%(series_id)s::int[], %(time)s::timestamptz[], %(value)s::float8[])
+    AS new (series_id, time, value)
+WHERE stored.series_id = new.series_id AND stored.time = new.time
+  AND stored.time >= %(oldest)s AND stored.time <= %(newest)s
+"""
+
 _ATTEMPTS = 8
 
 
@@ -79,11 +89,14 @@ def connect(url: str) -> Connection:
         )  # fmt: skip
 
 
-def write_batch(conn: Connection, batch: Batch, *, import_id: int = 0) -> NDArray[np.int8]:
+def write_batch(
+    conn: Connection, batch: Batch, *, import_id: int = 0, replace: bool = False
+) -> NDArray[np.int8]:
     """Store a batch and say what became of each row.
 
-    `import_id` is written beside every new row; 0 stands for live data. Rows may be in any order and
-    may repeat a key: the first of them counts. Returns an array of `Outcome`, one a row.
+    `import_id` is written beside every row that is stored; 0 stands for live data. Rows may be in any
+    order and may repeat a key: the first of them counts, or with `replace` the last. With `replace`
+    another value takes the place of a stored one. Returns an array of `Outcome`, one a row.
 
     On a connection without an open transaction the rows are committed when this returns; inside one,
     they become part of it. Conflicts with other transactions are retried. Raises `DatabaseAway` when
@@ -92,18 +105,50 @@ def write_batch(conn: Connection, batch: Batch, *, import_id: int = 0) -> NDArra
     """
     if not len(batch):
         return np.empty(0, np.int8)
+    if replace:
+        # The last of equal keys is the first of the reversed batch.
+        backwards = _write(conn, batch.take(slice(None, None, -1)), import_id=import_id, replace=True)
+        return backwards[::-1]
+    return _write(conn, batch, import_id=import_id, replace=False)
+
+
+def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) -> NDArray[np.int8]:
+    """Store a batch only if none of its rows is a conflict; return the outcomes that it has or would have.
+
+    Otherwise as `write_batch`, in a transaction of its own.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with translated_errors(), conn.transaction() as transaction:
+                outcome = write_batch(conn, batch, replace=replace)
+                if (outcome == Outcome.CONFLICT).any():
+                    raise psycopg.Rollback(transaction)
+            break
+        except psycopg.errors.TransactionRollback as exc:
+            _pause_before_retry(attempt, exc)
+    return outcome
+
+
+def _write(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
     order, leads = _order_by_key(batch)
     unique = batch.take(order[leads])
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with translated_errors():
-                present, value = _store(conn, unique, import_id=import_id)
+                present, value = _store(conn, unique, import_id=import_id, replace=replace)
             break
         except psycopg.errors.TransactionRollback as exc:
-            if attempt == _ATTEMPTS or conn.info.transaction_status != TransactionStatus.IDLE:
-                raise DatabaseAway(f"transactions kept failing each other: {exc}") from exc
-            time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads retries, guards nothing
-    return _outcomes(batch, order=order, leads=leads, present=present, stored_value=value)
+            if conn.info.transaction_status != TransactionStatus.IDLE:
+                raise  # the transaction is its caller's, and so is another attempt
+            _pause_before_retry(attempt, exc)
+    return _outcomes(batch, order=order, leads=leads, present=present, stored_value=value, replace=replace)
+
+
+def _pause_before_retry(attempt: int, exc: psycopg.Error) -> None:
+    """Wait a moment, longer each time. Raises `DatabaseAway` when that was the last attempt."""
+    if attempt == _ATTEMPTS:
+        raise DatabaseAway(f"transactions kept failing each other: {exc}") from exc
+    time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads retries, guards nothing
 
 
 @contextmanager
@@ -139,14 +184,17 @@ def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 
 
 def _store(
-    conn: Connection, batch: Batch, *, import_id: int
+    conn: Connection, batch: Batch, *, import_id: int, replace: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Store rows of distinct keys; return which were there before, and the value stored for each."""
+    """Store rows of distinct keys; return which were there before, and the value found for each."""
     try:
         _copy_straight(conn, batch, import_id=import_id)
     except psycopg.errors.UniqueViolation:
         with conn.transaction():
-            return _store_carefully(conn, batch, import_id=import_id)
+            present, value = _store_carefully(conn, batch, import_id=import_id)
+            if replace:
+                _replace(conn, batch, present & (value != batch.value), import_id=import_id)
+            return present, value
     return np.zeros(len(batch), np.bool_), batch.value
 
 
@@ -191,6 +239,26 @@ def _store_carefully(
     return present, value
 
 
+def _replace(conn: Connection, batch: Batch, rows: NDArray[np.bool_], *, import_id: int) -> None:
+    """Put the batch's values in the place of those that are stored for these rows."""
+    if not rows.any():
+        return
+    new = batch.take(rows)
+    times = [from_microseconds(time) for time in new.time.tolist()]
+    conn.execute(
+        _REPLACE,
+        {
+            "import_id": import_id,
+            "series_id": new.series_id.tolist(),
+            "time": times,
+            "value": new.value.tolist(),
+            "oldest": min(times),
+            "newest": max(times),
+        },
+        prepare=False,
+    )
+
+
 def _outcomes(
     batch: Batch,
     *,
@@ -198,11 +266,13 @@ def _outcomes(
     leads: NDArray[np.bool_],
     present: NDArray[np.bool_],
     stored_value: NDArray[np.float64],
+    replace: bool,
 ) -> NDArray[np.int8]:
     """Spread what happened to each key over the rows that carry it, in the batch's own order."""
     key = np.cumsum(leads) - 1
     same = batch.value[order] == stored_value[key]
-    in_order = np.where(same, np.int8(Outcome.DUPLICATE), np.int8(Outcome.CONFLICT)).astype(np.int8)
+    other = Outcome.REPLACED if replace else Outcome.CONFLICT
+    in_order = np.where(same, np.int8(Outcome.DUPLICATE), np.int8(other)).astype(np.int8)
     in_order[leads & ~present[key]] = Outcome.STORED
     outcome = np.empty(len(batch), np.int8)
     outcome[order] = in_order

@@ -296,3 +296,91 @@ def test_a_number_that_is_none_costs_no_more_than_itself(post, stored, number, s
     [rejected] = answer.json()["rejected"]
     assert (rejected["index"], rejected["metric"], rejected["code"]) == (1, "power", "value_not_finite")
     assert stored() == {("power", 0): 1, ("voltage", 0): 230, ("voltage", 1): 230}
+
+
+def test_with_replace_the_newest_value_wins(post, stored):
+    post([{"timestamp": at(0), "power": 1}, {"timestamp": at(1), "power": 1}])
+    answer = post(
+        [
+            {"timestamp": at(0), "power": 2},
+            {"timestamp": at(1), "power": 1},
+            {"timestamp": at(2), "power": 3},
+        ],
+        query="?on_conflict=replace",
+    )
+    assert answer.status_code == 200
+    assert answer.json() == {"accepted": 2, "duplicate": 1, "replaced": 1, "rejected": [], "ignored": []}
+    assert stored() == {("power", 0): 2, ("power", 1): 1, ("power", 2): 3}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"timestamp": "never", "power": 2}, {"timestamp": T0.isoformat(), "power": 2}, {"": 1}],
+    ids=["bad", "conflict", "name"],
+)
+def test_atomic_stores_none_when_one_is_refused(post, stored, bad):
+    post({"timestamp": at(0), "power": 1})
+    answer = post([{"timestamp": at(1), "power": 1}, bad], query="?atomic=1")
+    assert answer.status_code == 422
+    assert (answer.json()["accepted"], answer.json()["rejected_total"]) == (0, 1)
+    assert answer.json()["rejected"][0]["index"] == 1
+    assert stored() == {("power", 0): 1}
+    assert (
+        post(
+            [{"timestamp": at(1), "power": 1}, {"timestamp": at(0), "power": 1}], query="?atomic=1"
+        ).status_code
+        == 200
+    )
+    assert len(stored()) == 2
+
+
+class TestGateways:
+    @pytest.fixture
+    def second(self, alice, device_id):
+        from joulebook.web.devices.operations import create_device
+
+        return create_device(f"{device_id}_b", owner=alice)
+
+    @pytest.fixture
+    def gateway_token(self, transactional_db, device, second):
+        from joulebook.web.devices.operations import issue_gateway_token
+
+        return issue_gateway_token([device, second], name="barn")
+
+    def test_a_gateway_writes_for_each_of_its_devices_in_one_request(
+        self, post, telemetry, device, second, gateway_token
+    ):
+        packets = [{"device_id": one.device_id, "timestamp": at(0), "power": 1} for one in (device, second)]
+        assert post(packets, token=gateway_token).json()["accepted"] == 2
+        with psycopg.connect(telemetry["reader"]) as conn:
+            rows = conn.execute(
+                "SELECT device_id FROM readings JOIN series ON series.id = series_id WHERE device_id = ANY(%s)",
+                [[device.device_id, second.device_id]],
+            ).fetchall()
+        assert {row[0] for row in rows} == {device.device_id, second.device_id}
+
+    def test_another_device_none_and_one_that_does_not_exist_are_refused_alike(
+        self, post, stored, device, gateway_token
+    ):
+        good = {"device_id": device.device_id, "timestamp": at(0), "power": 1}
+        bad = [{"device_id": "somebody_else"}, {"device_id": "no_such_device"}, {}, {"device_id": 7}]
+        answer = post([good, *({**good, "device_id": None} | one for one in bad)], token=gateway_token)
+        assert answer.json()["accepted"] == 1
+        assert [one["code"] for one in answer.json()["rejected"]] == ["device_not_allowed"] * 4
+        first, second = (one["message"] for one in answer.json()["rejected"][:2])
+        assert first.replace("somebody_else", "") == second.replace("no_such_device", "")
+
+    def test_a_device_that_was_handed_over_drops_out(self, post, device, second, make_user, gateway_token):
+        second.owner = make_user("dora")
+        second.save()
+        answer = post({"device_id": second.device_id, "power": 1}, token=gateway_token)
+        assert answer.json()["rejected"][0]["code"] == "device_not_allowed"
+        assert post({"device_id": device.device_id, "power": 1}, token=gateway_token).status_code == 200
+
+    def test_the_devices_of_a_gateway_have_one_owner(self, device, second, make_user):
+        from joulebook.web.devices.operations import issue_gateway_token
+
+        second.owner = make_user("dora")
+        second.save()
+        with pytest.raises(ValueError, match="one owner"):
+            issue_gateway_token([device, second])

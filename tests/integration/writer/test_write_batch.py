@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import Outcome, connect, write_batch
+from joulebook.telemetry.writer import Outcome, connect, write_batch, write_whole_batch
 
 START = 1_700_000_000_000_000
 _numbers = itertools.count()
@@ -98,12 +98,37 @@ def test_a_batch_inside_a_transaction_goes_when_the_transaction_is_rolled_back(w
     assert stored(writer, [series]) == {(series, 0): 1.0}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def expected_outcomes(rows, expected, *, replace):
+    """Say what a dictionary, filled in order, makes of a batch; for `replace` the last of a key counts."""
+    before = dict(expected)
+    last = dict(rows) if replace else {}
+    outcomes = []
+    for place, (key, value) in enumerate(rows):
+        if replace:
+            is_last = key not in [other for other, _ in rows[place + 1 :]]
+            if key not in before:
+                superseded = Outcome.DUPLICATE if value == last[key] else Outcome.REPLACED
+                outcomes.append(Outcome.STORED if is_last else superseded)
+            else:
+                outcomes.append(Outcome.DUPLICATE if value == before[key] else Outcome.REPLACED)
+            expected[key] = last[key]
+        elif key not in expected:
+            expected[key] = value
+            outcomes.append(Outcome.STORED)
+        else:
+            outcomes.append(Outcome.DUPLICATE if expected[key] == value else Outcome.CONFLICT)
+    return outcomes
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(
-        st.lists(
-            st.tuples(st.integers(0, 2), st.integers(0, 5), st.sampled_from([0.0, -0.0, 1.0, 2.5])),
-            max_size=12,
+        st.tuples(
+            st.booleans(),
+            st.lists(
+                st.tuples(st.integers(0, 2), st.integers(0, 5), st.sampled_from([0.0, -0.0, 1.0, 2.5])),
+                max_size=12,
+            ),
         ),
         max_size=4,
     )
@@ -111,18 +136,47 @@ def test_a_batch_inside_a_transaction_goes_when_the_transaction_is_rolled_back(w
 def test_any_sequence_of_batches_ends_as_a_dictionary_filled_in_order_would(writer, batches):
     series = new_series(writer, 3)
     expected: dict[tuple[int, int], float] = {}
-    for rows in batches:
-        batch = batch_of([(series[number], week * 7 * 86_400_000_000, value) for number, week, value in rows])
-        wanted = []
-        for number, week, value in rows:
-            key = (series[number], week * 7 * 86_400_000_000)
-            if key not in expected:
-                expected[key] = value
-                wanted.append(Outcome.STORED)
-            else:
-                wanted.append(Outcome.DUPLICATE if expected[key] == value else Outcome.CONFLICT)
-        assert write_batch(writer, batch).tolist() == wanted
+    for replace, rows in batches:
+        keyed = [((series[number], week * 7 * 86_400_000_000), value) for number, week, value in rows]
+        wanted = expected_outcomes(keyed, expected, replace=replace)
+        batch = batch_of([(*key, value) for key, value in keyed])
+        assert write_batch(writer, batch, replace=replace).tolist() == wanted
     assert stored(writer, series) == expected
+
+
+def test_a_replaced_reading_carries_the_import_that_replaced_it(writer):
+    [series] = new_series(writer)
+    write_batch(writer, batch_of([(series, 0, 1.0), (series, 1, 1.0)]))
+    write_batch(writer, batch_of([(series, 0, 2.0), (series, 1, 1.0)]), import_id=9, replace=True)
+    rows = writer.execute(
+        "SELECT value, import_id FROM readings WHERE series_id = %s ORDER BY time", [series]
+    )
+    assert rows.fetchall() == [(2.0, 9), (1.0, 0)]
+
+
+def test_a_whole_batch_is_stored_without_a_conflict_and_not_at_all_with_one(writer):
+    [series] = new_series(writer)
+    assert set(write_whole_batch(writer, batch_of([(series, 0, 1.0), (series, 1, 1.0)]))) == {Outcome.STORED}
+    outcomes = write_whole_batch(writer, batch_of([(series, 1, 2.0), (series, 2, 2.0)]))
+    assert outcomes.tolist() == [Outcome.CONFLICT, Outcome.STORED]
+    assert stored(writer, [series]) == {(series, 0): 1.0, (series, 1): 1.0}
+    outcomes = write_whole_batch(writer, batch_of([(series, 1, 2.0), (series, 2, 2.0)]), replace=True)
+    assert outcomes.tolist() == [Outcome.REPLACED, Outcome.STORED]
+    assert stored(writer, [series]) == {(series, 0): 1.0, (series, 1): 2.0, (series, 2): 2.0}
+
+
+def test_the_writer_may_change_nothing_else_of_a_reading(writer):
+    for statement in (
+        "UPDATE readings SET time = now()",
+        "UPDATE readings SET series_id = 1",
+        "DELETE FROM readings",
+        "TRUNCATE readings",
+        "DROP TABLE readings",
+        "UPDATE series SET metric = ''",
+        "DELETE FROM series",
+    ):
+        with pytest.raises(psycopg.Error, match=r"permission denied|must be owner"):
+            writer.execute(statement)
 
 
 def test_writers_with_overlapping_keys_in_any_order_agree_on_who_was_first(telemetry, writer):

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.ingest.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
+from joulebook.ingest.tokens import Grant
 from joulebook.telemetry.readings import to_microseconds
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RULES = PacketRules(
-    device_id="device_001",
+    grant=Grant(token="t", devices=frozenset({"device_001"}), device_id="device_001"),
     arrived_at=to_microseconds(NOW),
     oldest=to_microseconds(datetime(2000, 1, 1, tzinfo=UTC)),
     most_readings=1000,
@@ -53,7 +54,7 @@ def test_every_number_of_every_packet_becomes_a_reading(packets, as_lines):
         body = json.dumps(bodies).encode()
     readings = parse_packets(body, RULES)
     got = [
-        (readings.packet[row], readings.time[row], readings.names[readings.metric[row]], readings.value[row])
+        (readings.packet[row], readings.time[row], readings.keys[readings.key[row]][1], readings.value[row])
         for row in range(len(readings.time))
     ]
     assert got == [

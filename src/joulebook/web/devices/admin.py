@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.http import HttpRequest
 
-from joulebook.web.devices.models import Device, DeviceShare, DeviceToken, Metric
+from joulebook.web.devices.models import Device, DeviceShare, DeviceToken, GatewayToken, Metric
 from joulebook.web.tokens import TokenAdmin
 
 
@@ -48,3 +48,12 @@ class DeviceTokenAdmin(TokenAdmin):
     list_display = ("prefix", "device", "created_at", "last_used_at", "revoked_at")
     list_select_related = ("device",)
     search_fields = ("prefix", "device__device_id")
+
+
+@admin.register(GatewayToken)
+class GatewayTokenAdmin(TokenAdmin):
+    """Tokens of gateways: listed and revoked here, made by command."""
+
+    list_display = ("prefix", "name", "owner", "created_at", "last_used_at", "revoked_at")
+    list_select_related = ("owner",)
+    search_fields = ("prefix", "name", "owner__username")

@@ -93,3 +93,13 @@ class DeviceToken(Token):
     """Lets a device write its own readings, and nothing else."""
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="tokens")
+
+
+class GatewayToken(Token):
+    """Lets a gateway write for several devices of one owner, each named in its packets."""
+
+    name = models.CharField(max_length=150, blank=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="gateway_tokens"
+    )
+    devices = models.ManyToManyField(Device, related_name="gateway_tokens", blank=True)

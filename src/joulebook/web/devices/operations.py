@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
-from joulebook.web.devices.models import Device, DeviceToken, Metric
+from joulebook.web.devices.models import Device, DeviceToken, GatewayToken, Metric
 from joulebook.web.tokens import make_token
 
 
@@ -28,6 +30,22 @@ def issue_device_token(device: Device) -> str:
     """Give the device a new token and return its text, which is not kept."""
     token = make_token("jbd")
     DeviceToken.objects.create(device=device, prefix=token.prefix, token_hash=token.token_hash)
+    return token.text
+
+
+def issue_gateway_token(devices: Sequence[Device], *, name: str = "") -> str:
+    """Make a token that writes for several devices of one owner; return its text, which is not kept.
+
+    Raises ValueError for no device, or devices of more than one owner.
+    """
+    owners = {device.owner_id for device in devices}
+    if len(owners) != 1:
+        raise ValueError(f"a gateway's devices have one owner, these have {len(owners)}")
+    token = make_token("jbg")
+    gateway = GatewayToken.objects.create(
+        owner=devices[0].owner, name=name, prefix=token.prefix, token_hash=token.token_hash
+    )
+    gateway.devices.set(devices)
     return token.text
 
 

@@ -1,0 +1,77 @@
+"""From a request's columns to stored rows: finds the series, joins the group commit, tells the outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulebook.ingest.columns import Readings
+from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.series_directory import SeriesDirectory
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.writer import Outcome
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How many readings are new, were there already, and took the place of another value."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    replaced: int = 0
+
+
+class ReadingStore:
+    """Stores the readings of requests; what is refused on the way is added to their `rejected`."""
+
+    def __init__(self, *, series: SeriesDirectory, committer: GroupCommitter) -> None:
+        self._series = series
+        self._committer = committer
+
+    async def store(self, readings: Readings, *, replace: bool = False, atomic: bool = False) -> Stored:
+        """Store the readings and return after their commit.
+
+        With `replace` the newest value wins over a stored one, else the stored one is kept and the new
+        one is rejected as a conflict. With `atomic` nothing is stored as soon as anything is rejected.
+        Raises `DatabaseAway`, `QueueFull` and `BatchRefused`.
+        """
+        ids = self._series.known(readings.keys)
+        if ids is None:
+            ids = await self._create_series(readings)
+        if not readings.time or (atomic and readings.rejected):
+            return Stored()
+        batch = Batch(
+            series_id=np.array(ids, np.int32)[np.array(readings.key, np.intp)],
+            time=np.array(readings.time, np.int64),
+            value=np.array(readings.value, np.float64),
+        )
+        outcomes = await self._committer.submit(batch, replace=replace, atomic=atomic)
+        counts = np.bincount(outcomes, minlength=len(Outcome))
+        if counts[Outcome.CONFLICT]:
+            for row in np.flatnonzero(outcomes == Outcome.CONFLICT):
+                metric = readings.keys[readings.key[row]][1]
+                message = "another value is stored for this time, and was kept"
+                readings.reject(readings.packet[row], metric, "conflict", message)
+            if atomic:
+                return Stored()
+        return Stored(
+            accepted=int(counts[Outcome.STORED] + counts[Outcome.REPLACED]),
+            duplicate=int(counts[Outcome.DUPLICATE]),
+            replaced=int(counts[Outcome.REPLACED]),
+        )
+
+    async def _create_series(self, readings: Readings) -> list[int]:
+        """Create the series that are new; reject the readings of those beyond their device's cap."""
+        found = await self._series.ensure(readings.keys)
+        if len(found) < len(readings.keys):
+            kept = []
+            for row, number in enumerate(readings.key):
+                if readings.keys[number] in found:
+                    kept.append(row)
+                    continue
+                metric = readings.keys[number][1]
+                message = f"the device has as many metrics as it may; {metric[:80]!r} would be one more"
+                readings.reject(readings.packet[row], metric, "metric_limit", message)
+            readings.keep(kept)
+        return [found.get(key, 0) for key in readings.keys]

@@ -1,0 +1,147 @@
+"""For which devices may a token write? Asked of the accounts database, remembered for seconds.
+
+Tokens are looked up in the tables that the web's `devices` app keeps (and its migrations define):
+`devices_devicetoken`, `devices_gatewaytoken` with its devices, `devices_device`, `auth_user`. Ingest only
+reads them. A gateway's devices must still belong to the gateway's owner: one that was handed over
+drops out by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from joulebook.config import sqlite_path
+from joulebook.telemetry.errors import DatabaseAway
+
+_FIND = """
+SELECT token.prefix, device.device_id, 0 AS is_gateway
+FROM devices_devicetoken AS token
+JOIN devices_device AS device ON device.id = token.device_id
+JOIN auth_user ON auth_user.id = device.owner_id
+WHERE token.token_hash = {0} AND token.revoked_at IS NULL AND auth_user.is_active
+UNION ALL
+SELECT token.prefix, device.device_id, 1
+FROM devices_gatewaytoken AS token
+JOIN auth_user ON auth_user.id = token.owner_id
+LEFT JOIN devices_gatewaytoken_devices AS named ON named.gatewaytoken_id = token.id
+LEFT JOIN devices_device AS device ON device.id = named.device_id AND device.owner_id = token.owner_id
+WHERE token.token_hash = {0} AND token.revoked_at IS NULL AND auth_user.is_active
+"""
+
+REMEMBERED_SECONDS = 5.0
+"""How long an answer is used again: a revoked token is refused after this time at the latest."""
+
+_MOST_REMEMBERED = 200_000
+
+
+_Rows = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a token in force allows: the devices that it may write for.
+
+    `token` is the token's public prefix. `device_id` is the device of packets that name none: the
+    token's own, or None for a gateway's token.
+    """
+
+    token: str
+    devices: frozenset[str]
+    device_id: str | None
+
+
+class TokenDirectory:
+    """Finds the grant of a token, with one query per token and `REMEMBERED_SECONDS`."""
+
+    def __init__(self, database_url: str) -> None:
+        """Prepare to read tokens from `sqlite:///path` or `postgresql://…`."""
+        self._find = _finder(database_url)
+        self._remembered: OrderedDict[bytes, tuple[Grant | None, float]] = OrderedDict()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokens")
+
+    def remembered(self, token: bytes) -> Grant | None:
+        """Return the token's grant if it was found a moment ago, without waiting for anything."""
+        found = self._remembered.get(hashlib.sha256(token).digest())
+        return found[0] if found is not None and found[1] > time.monotonic() else None
+
+    async def grant_of(self, token: bytes) -> Grant | None:
+        """Return what the token allows, or None for one that is not in force.
+
+        Raises `DatabaseAway` where the accounts database cannot be read.
+        """
+        digest = hashlib.sha256(token).digest()
+        found = self._remembered.get(digest)
+        if found is not None and found[1] > time.monotonic():
+            return found[0]
+        loop = asyncio.get_running_loop()
+        grant = _grant(await loop.run_in_executor(self._thread, self._find, digest.hex()))
+        self._remembered[digest] = (grant, time.monotonic() + REMEMBERED_SECONDS)
+        self._remembered.move_to_end(digest)
+        while len(self._remembered) > _MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return grant
+
+    def close(self) -> None:
+        """Let go of the thread and its connection."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def _grant(rows: _Rows) -> Grant | None:
+    """Make a grant of the rows (prefix, device id or NULL, is a gateway's)."""
+    if not rows:
+        return None
+    prefix, device_id, is_gateway = rows[0]
+    devices = frozenset(str(row[1]) for row in rows if row[1] is not None)
+    return Grant(token=str(prefix), devices=devices, device_id=None if is_gateway else str(device_id))
+
+
+def _finder(database_url: str) -> Callable[[str], _Rows]:
+    """Return a function from a token's hash to its rows, to be called in one thread only."""
+    file = sqlite_path(database_url)
+    return _PostgresqlFinder(database_url) if file is None else _SqliteFinder(file)
+
+
+class _SqliteFinder:
+    def __init__(self, file: Path) -> None:
+        self._uri = f"{file.as_uri()}?mode=ro"
+        self._local = threading.local()
+
+    def __call__(self, token_hash: str) -> _Rows:
+        try:
+            if getattr(self._local, "conn", None) is None:
+                self._local.conn = sqlite3.connect(self._uri, uri=True, timeout=5)
+            rows: _Rows = self._local.conn.execute(_FIND.format("?1"), (token_hash,)).fetchall()
+        except sqlite3.Error as exc:
+            self._local.conn = None
+            raise DatabaseAway(f"the accounts database cannot be read: {exc}") from exc
+        return rows
+
+
+class _PostgresqlFinder:
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._conn: psycopg.Connection[Any] | None = None
+
+    def __call__(self, token_hash: str) -> _Rows:
+        try:
+            if self._conn is None or self._conn.closed:
+                self._conn = psycopg.connect(self._url, autocommit=True, connect_timeout=5)
+            rows = self._conn.execute(_FIND.format("%(hash)s"), {"hash": token_hash}).fetchall()
+        except psycopg.Error as exc:
+            if self._conn is not None:
+                self._conn.close()
+            self._conn = None
+            raise DatabaseAway(f"the accounts database cannot be read: {exc}") from exc
+        return rows
