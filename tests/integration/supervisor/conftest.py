@@ -96,15 +96,16 @@ class HomeFolder:
 
     def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another command of Joulebook's in this home."""
-        return self._run(["-m", "joulebook", *words], stdin)
+        return self.python("-m", "joulebook", *words, stdin=stdin)
 
     def in_django(self, code: str) -> subprocess.CompletedProcess[str]:
         """Run Python code where Joulebook's models can be used."""
-        return self._run(
-            ["-c", f"from joulebook.cli.django_setup import setup_django; setup_django(); {code}"], ""
+        return self.python(
+            "-c", f"from joulebook.cli.django_setup import setup_django; setup_django(); {code}"
         )
 
-    def _run(self, words: list[str], stdin: str) -> subprocess.CompletedProcess[str]:
+    def python(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run this Python in the home."""
         return subprocess.run(
             [sys.executable, *words],
             env=self.environment, input=stdin, capture_output=True, text=True, check=False, timeout=60,

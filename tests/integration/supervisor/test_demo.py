@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from typing import Any
 
 import httpx
 import psycopg
 
+from joulebook.cli.demo_files import DemoFiles
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 
@@ -143,19 +145,35 @@ def test_an_interrupted_past_is_completed_by_the_next_start(home: Any) -> None:
     assert again.interrupt() == 0
 
 
-def test_a_password_that_the_user_changed_is_not_shown_nor_kept(home: Any) -> None:
-    demo = home.start("demo", "--days=1")
-    demo.until_ready()
-    _, password = credentials(home)
-    assert demo.interrupt() == 0
+def test_a_password_that_the_user_changed_is_kept_nowhere(home: Any) -> None:
+    assert home.run("db", "start").returncode == 0
+    assert home.run("migrate").returncode == 0
+    assert prepare(home).returncode == 0
+    assert credentials(home)[0] == "demo"
     changed = (
         "from django.contrib.auth.models import User; user = User.objects.get(username='demo');"
         "user.set_password('one of my own choice'); user.save()"
     )
     assert home.in_django(changed).returncode == 0
-    again = home.start("demo", "--days=1")
-    again.until_ready()
-    assert "password  the one that you chose" in again.text
-    assert password not in again.text
-    assert password not in (home.path / "demo-credentials").read_text()
-    assert again.interrupt() == 0
+    assert prepare(home).returncode == 0
+    assert home.run("db", "stop").returncode == 0
+    assert (home.path / "demo-credentials").read_text() == "user demo\n"
+    assert DemoFiles(home.path).read_credentials() == ("demo", "")
+
+
+def test_a_user_of_that_name_who_is_not_the_demos_is_left_alone(home: Any) -> None:
+    assert home.run("db", "start").returncode == 0
+    assert (
+        home.run("user", "add", "demo", "--password-stdin", stdin="a long enough pass phrase\n").returncode
+        == 0
+    )
+    refused = prepare(home)
+    assert home.run("db", "stop").returncode == 0
+    assert refused.returncode == 1
+    assert "use another JOULEBOOK_HOME for the demo" in refused.stderr
+    assert not (home.path / "demo-credentials").exists()
+
+
+def prepare(home: Any) -> subprocess.CompletedProcess[str]:
+    """Run the demo's preparing step alone, for a day long ago."""
+    return home.python("-m", "joulebook.cli.demo_data", "--days=1", "--end=1000000000")

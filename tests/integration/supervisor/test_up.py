@@ -44,8 +44,11 @@ def test_up_brings_everything_up_says_where_and_stops_without_a_trace(home: Any)
     assert not home.processes()
 
 
-def test_each_process_holds_only_the_credentials_that_it_needs(home: Any) -> None:
-    home.start("up").until_ready()
+def test_while_it_runs_each_process_holds_only_its_credentials_and_a_second_start_is_refused(
+    home: Any,
+) -> None:
+    up = home.start("up")
+    up.until_ready()
     passwords = {
         role: (home.path / "db" / "passwords" / f"joulebook_{role}").read_text().strip()
         for role in ("owner", "writer", "reader")
@@ -61,6 +64,10 @@ def test_each_process_holds_only_the_credentials_that_it_needs(home: Any) -> Non
     assert holds == {"worker": {"writer", "reader"}, "web": {"reader"}, "ingest": {"writer"}}
     for command in home.processes().values():
         assert not any(password in command for password in passwords.values())
+    second = home.run("up")
+    assert second.returncode == 1
+    assert f"Joulebook runs already in {home.path} (process {up.process.pid}, {home.web}/)" in second.stderr
+    assert home.answers(home.web)
 
 
 def test_what_is_killed_comes_back(home: Any) -> None:
@@ -110,15 +117,6 @@ def test_killing_the_supervisor_leaves_no_orphan_and_the_next_start_works(home: 
     again.until_ready()
     assert again.interrupt() == 0
     home.until_empty(seconds=5)
-
-
-def test_a_second_start_in_the_same_home_says_so_and_harms_nothing(home: Any) -> None:
-    up = home.start("up")
-    up.until_ready()
-    second = home.run("up")
-    assert second.returncode == 1
-    assert f"Joulebook runs already in {home.path} (process {up.process.pid}, {home.web}/)" in second.stderr
-    assert home.answers(home.web)
 
 
 def test_two_homes_run_side_by_side(make_home: Callable[[], Any]) -> None:
