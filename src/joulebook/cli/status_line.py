@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -33,6 +34,8 @@ class StatusLine:
             return
         self._next = time.monotonic() + self._step
         self._open = self._transient
+        if self._clear:
+            text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be replaced
         self._write(f"{self._clear}{text}\r" if self._transient else f"{text}\n")
 
     def end(self, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import TextIO
 _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
 _CLEAR_LINE = "\r\x1b[2K"
 _LONGEST_LINE = 65_536
+_COLUMNS = 80  # of a terminal that does not tell
 _LINE_END = re.compile(rb"(\r\n|\n|\r)")
 
 
@@ -43,9 +44,17 @@ class Console:
         if transient and not self._terminal:
             return
         label = f"{name:<{self._width}} │ "
+        if transient:
+            text = text[: max(0, self._columns() - len(label) - 1)]  # a line that wraps cannot be replaced
         if self._colour:
             label = f"\x1b[{self._codes.get(name, 37)}m{label}\x1b[0m"
         self._write(f"{label}{text}" + ("" if transient else "\n"), transient=transient)
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
+        except (OSError, ValueError):
+            return _COLUMNS
 
     def _write(self, text: str, *, transient: bool) -> None:
         if self._lost:

@@ -48,6 +48,11 @@ def test_on_a_terminal_the_next_line_takes_a_transient_ones_place() -> None:
     assert text == "web │ 10 %\r\x1b[2Kweb │ 20 %\r\x1b[2Kweb │ done\n"
 
 
+def test_a_transient_line_is_cut_before_it_wraps() -> None:
+    text = said([b"x" * 200 + b"\r", b"y" * 200 + b"\n"], terminal=True)
+    assert text == f"web │ {'x' * 73}\r\x1b[2Kweb │ {'y' * 200}\n"
+
+
 def test_a_line_without_an_end_is_cut_and_not_gathered_for_ever() -> None:
     assert said([b"x" * 70_000, b"y\n"]).splitlines() == ["web │ " + "x" * 70_000, "web │ y"]
 
