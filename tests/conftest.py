@@ -280,8 +280,13 @@ def device_token(transactional_db: None, device: Device) -> str:
     return issue_device_token(device)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow drills unless they are asked for by `-m`."""
+    """Run browser tests last, and leave out slow drills unless they are asked for by `-m`.
+
+    Playwright keeps an event loop on the main thread until the session ends, where no other can then run.
+    """
+    items.sort(key=lambda item: "browser" in item.path.relative_to(REPOSITORY).parts)
     if config.option.markexpr:
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
