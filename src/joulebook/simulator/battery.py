@@ -9,6 +9,8 @@ import numpy as np
 from joulebook.simulator.noise import Floats
 
 MINUTE = 60
+_MARGIN = 1.0  # Wh: more than the ripple of a minute can move
+_NUDGE = 5.0  # W
 
 
 @dataclass(frozen=True)
@@ -21,22 +23,23 @@ class Battery:
     reserve: float = 0.08
     one_way_efficiency: float = 0.958
 
-    def run(self, wanted: Floats, stored: float, *, floor: Floats) -> tuple[Floats, Floats]:
+    def run(self, wanted: Floats, stored: float, *, floor: Floats, ripple: Floats) -> tuple[Floats, Floats]:
         """Follow `wanted` second by second as far as the limits allow.
 
         `wanted`: W, one a second, a multiple of 60 of them; positive gives power to the home, negative
-        takes it. `floor`: one share of the capacity a minute below which nothing is given. `stored`: Wh
-        at the start. Returns the power that flows (same shape) and the Wh stored after each second.
+        takes it. `floor`: one share of the capacity a minute below which nothing is given. `ripple`: W, one
+        a second, at most 10 either way: what an inverter does even when it holds still. `stored`: Wh at
+        the start. Returns the power that flows (same shape) and the Wh stored after each second.
 
         The limits of a minute follow from what is stored at its start, so that a whole minute at the
         limit never leaves the range from empty to full.
         """
-        minutes = wanted.reshape(-1, MINUTE)
+        minutes, ripples = wanted.reshape(-1, MINUTE), ripple.reshape(-1, MINUTE)
         power = np.empty_like(minutes)
         level = np.empty_like(minutes)
-        for row, (target, lowest) in enumerate(zip(minutes, floor.tolist(), strict=True)):
+        for row, lowest in enumerate(floor.tolist()):
             low, high = self._limits(stored, lowest)
-            flow = np.round(np.clip(target, -low, high), 1, out=power[row])
+            flow = np.round(np.clip(minutes[row], -low, high) + ripples[row], 1, out=power[row])
             change = np.where(flow < 0.0, -flow * self.one_way_efficiency, -flow / self.one_way_efficiency)
             np.cumsum(change / 3600.0, out=level[row])
             level[row] += stored
@@ -46,14 +49,16 @@ class Battery:
     def _limits(self, stored: float, floor: float) -> tuple[float, float]:
         """Return (most W to take, most W to give) during the next minute.
 
-        Above nine tenths charging tapers off, as it does in a lithium battery. The tenth of a watt keeps
-        the rounding of the power from reaching over the edge.
+        Above nine tenths charging tapers off, as it does in a lithium battery. The ripple may use up the
+        last watt-hour at either end; a limit below 0 brings it back.
         """
         share = stored / self.capacity
         taper = min(1.0, max(0.04, (1.0 - share) / 0.1))
-        room = (self.capacity - stored) * MINUTE / self.one_way_efficiency - 0.1
-        left = (stored - max(floor, self.reserve) * self.capacity) * MINUTE * self.one_way_efficiency - 0.1
-        return max(0.0, min(self.charge_limit * taper, room)), max(0.0, min(self.discharge_limit, left))
+        room = self.capacity - _MARGIN - stored
+        left = stored - max(floor, self.reserve) * self.capacity - _MARGIN
+        take = min(self.charge_limit * taper, room * MINUTE / self.one_way_efficiency)
+        give = min(self.discharge_limit, left * MINUTE * self.one_way_efficiency)
+        return max(-_NUDGE, take), max(-_NUDGE, give)
 
     def voltage(self, share: Floats, power: Floats) -> Floats:
         """Return the voltage of sixteen lithium iron phosphate cells at this state of charge and power."""

@@ -74,7 +74,15 @@ class Home:
         self._zone = ZoneInfo(self.place.time_zone)
         self._streams = {
             name: stream(seed, name)
-            for name in ("control", "night", "volts/slow", "volts/fast", "volts/grain", "hertz/grain")
+            for name in (
+                "control",
+                "ripple",
+                "night",
+                "volts/slow",
+                "volts/fast",
+                "volts/grain",
+                "hertz/grain",
+            )
         }
         # The frequency is the same in the whole grid, so every home sees the same one.
         self._grid_streams = {name: stream(0, name) for name in ("hertz/slow", "hertz/fast")}
@@ -99,7 +107,8 @@ class Home:
         solar_ahead, irradiance = self._solar(with_lead)
         seconds, load, solar = with_lead[_LAG:], load_ahead[_LAG:], solar_ahead[_LAG:]
         wanted, floor = self._control(seconds, load_ahead[:-_LAG] - solar_ahead[:-_LAG], offset, state)
-        battery, stored = self._battery.run(wanted, state.stored, floor=floor)
+        ripple = 4.0 * grain(self._streams["ripple"], seconds)
+        battery, stored = self._battery.run(wanted, state.stored, floor=floor, ripple=ripple)
         grid = np.round(load - solar - battery, 1)
         produced = state.produced + np.cumsum(solar) / 3600.0
         imported = state.imported + np.cumsum(np.maximum(grid, 0.0)) / 3600.0

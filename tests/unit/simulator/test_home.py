@@ -82,13 +82,21 @@ def test_the_battery_is_never_emptier_than_empty_nor_fuller_than_full(
 
 def test_the_battery_keeps_to_its_power_and_loses_some_energy_on_the_way(june: list[Block]) -> None:
     power = column(june, "battery")
-    assert power.min() >= -5_000
-    assert power.max() <= 4_600
+    assert power.min() >= -5_010
+    assert power.max() <= 4_610
     charged, given = -power[power < 0].sum(), power[power > 0].sum()
     soc = column(june, "soc")
     capacity = Home(1, BERLIN)._battery.capacity
     kept = (soc[-1] - soc[0]) / 100 * capacity * 3600
     assert 0.85 < (given + kept) / charged < 0.97
+
+
+def test_a_full_battery_holds_still_but_not_dead_still(june: list[Block]) -> None:
+    power, soc = column(june, "battery"), column(june, "soc")
+    full = power[soc == 100.0]
+    assert len(full) > 3_600
+    assert 1 < np.median(np.abs(full)) < 10
+    assert np.count_nonzero(np.diff(full)) > 0.9 * len(full)
 
 
 def test_counters_never_fall_and_hold_the_integral_of_the_power(june: list[Block]) -> None:
