@@ -2,7 +2,8 @@
 
 A thread owns the connection. While it copies and commits one batch, further requests gather; when it
 is done it takes all of them at once. So batches grow with the load by themselves, and a lone request
-waits for nobody. Nothing is acknowledged before its commit, and what waits is bounded.
+waits for nobody. Nothing is acknowledged before its commit. What waits is bounded, and so is how long:
+a database that does not answer frees its callers after `patience`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
-from joulebook.telemetry.writer import Connection, connect, write_batch, write_whole_batch
+from joulebook.telemetry.writer import Connection, write_batch, write_whole_batch
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class QueueFull(TelemetryError):
 class _Submission:
     batch: Batch
     done: asyncio.Future[Outcomes]
+    since: float
     replace: bool = False
     atomic: bool = False
 
@@ -47,20 +50,31 @@ class GroupCommitter:
     Start it inside the running event loop; `close` lets everything that waits finish first.
     """
 
-    def __init__(self, url: str, *, queue_readings: int, flush_rows: int = 100_000) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        queue_readings: int,
+        flush_rows: int = 100_000,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         """Prepare to write to `url`.
 
-        `queue_readings` bounds the readings that wait, `flush_rows` those of one COPY.
+        `queue_readings` bounds the readings that wait, `flush_rows` those of one COPY, `patience` the
+        seconds that a batch waits for its commit.
         """
-        self._url = url
+        self._connection = PatientConnection(url)
         self._queue_readings = queue_readings
         self._flush_rows = flush_rows
+        self._patience = patience
         self._waiting: deque[_Submission] = deque()
         self._waiting_readings = 0
+        self._storing: list[_Submission] = []
+        self._storing_since = 0.0
         self._wake = threading.Condition()
         self._closing = False
-        self._conn: Connection | None = None
         self._loop = asyncio.get_running_loop()
+        self._watch = self._loop.call_later(patience / 20, self._free_overdue)
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
@@ -73,7 +87,8 @@ class GroupCommitter:
         Raises `QueueFull`, `DatabaseAway` (its fate is unknown, sending again is harmless) and
         `BatchRefused`.
         """
-        submission = _Submission(batch, self._loop.create_future(), replace=replace, atomic=atomic)
+        done: asyncio.Future[Outcomes] = self._loop.create_future()
+        submission = _Submission(batch, done, self._loop.time(), replace=replace, atomic=atomic)
         with self._wake:
             if self._closing:
                 raise DatabaseAway("ingest is shutting down")
@@ -82,23 +97,43 @@ class GroupCommitter:
             self._waiting.append(submission)
             self._waiting_readings += len(batch)
             self._wake.notify()
-        return await submission.done
+        return await done
 
     async def close(self) -> None:
         """Refuse new batches, finish those that wait, and close the connection."""
         with self._wake:
             self._closing = True
             self._wake.notify()
-        await asyncio.to_thread(self._thread.join)
+        # A thread that even a cut connection does not free is left behind: it ends with the process.
+        await asyncio.to_thread(self._thread.join, 2 * self._patience)
+        self._watch.cancel()
 
     def _run(self) -> None:
         while group := self._next_group():
             results = self._store(group)
-            self._loop.call_soon_threadsafe(_deliver, group, results)
             with self._wake:
+                self._storing = []
                 self._waiting_readings -= sum(len(submission.batch) for submission in group)
-        if self._conn is not None:
-            self._conn.close()
+            self._loop.call_soon_threadsafe(_deliver, group, results)
+        self._connection.close()
+
+    def _free_overdue(self) -> None:
+        """Answer the requests that have waited too long, and free the thread from a silent database."""
+        self._watch = self._loop.call_later(self._patience / 20, self._free_overdue)
+        now = self._loop.time()
+        oldest = now - self._patience
+        with self._wake:
+            overdue = [submission for submission in self._storing if submission.since < oldest]
+            while self._waiting and self._waiting[0].since < oldest:
+                overdue.append(self._waiting.popleft())
+                self._waiting_readings -= len(overdue[-1].batch)
+            stuck = bool(self._storing) and self._storing_since < oldest
+        if stuck:
+            self._connection.cut()
+        for submission in overdue:
+            if not submission.done.done():
+                message = f"the database has not answered for {self._patience:g} s"
+                submission.done.set_exception(DatabaseAway(message))
 
     def _next_group(self) -> list[_Submission]:
         """Wait for work and take as much of it as one COPY should carry; nothing when closed."""
@@ -115,6 +150,8 @@ class GroupCommitter:
             ):
                 group.append(self._waiting.popleft())
                 rows += len(group[-1].batch)
+            self._storing = group
+            self._storing_since = self._loop.time()
             return group
 
     def _store(self, group: list[_Submission]) -> list[Outcomes | Exception]:
@@ -128,24 +165,19 @@ class GroupCommitter:
         except Exception as exc:
             if not isinstance(exc, TelemetryError):
                 log.exception("a batch could not be stored")
-            self._disconnect()
             return [exc] * len(group)
         ends = np.cumsum([len(submission.batch) for submission in group])
         return list(np.split(outcomes, ends[:-1]))
 
     def _write(self, group: list[_Submission]) -> Outcomes:
         """Store a group whose members join each other."""
-        if self._conn is None or self._conn.closed:
-            self._conn = connect(self._url)
         batch = Batch.concat(submission.batch for submission in group)
-        if group[0].atomic:
-            return write_whole_batch(self._conn, batch, replace=group[0].replace)
-        return write_batch(self._conn, batch, replace=group[0].replace)
+        write = write_whole_batch if group[0].atomic else write_batch
 
-    def _disconnect(self) -> None:
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
+        def work(conn: Connection) -> Outcomes:
+            return write(conn, batch, replace=group[0].replace)
+
+        return self._connection.run(work)
 
 
 def _deliver(group: list[_Submission], results: list[Outcomes | Exception]) -> None:

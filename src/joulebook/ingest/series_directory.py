@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from typing import TypeVar
 
+from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.series import SeriesKey, ensure_series
-from joulebook.telemetry.writer import Connection, connect, translated_errors
+from joulebook.telemetry.writer import Connection, translated_errors
+
+T = TypeVar("T")
+
+_PING_SECONDS = 3.0
+"""A probe is answered before those who probe lose their own patience."""
 
 
 class SeriesDirectory:
@@ -17,10 +23,9 @@ class SeriesDirectory:
 
     def __init__(self, url: str, *, device_metrics: int) -> None:
         """Prepare to read and create series at `url`, at most `device_metrics` of them a device."""
-        self._url = url
         self._device_metrics = device_metrics
         self._known: dict[str, dict[str, int]] = {}
-        self._conn: Connection | None = None
+        self._connection = PatientConnection(url)
         # One thread and one connection: two requests with the same new metric do not race.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="series")
 
@@ -37,39 +42,39 @@ class SeriesDirectory:
 
         Raises `DatabaseAway`.
         """
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._thread, self._ensure, keys)
+
+        def work(conn: Connection) -> dict[SeriesKey, int]:
+            return ensure_series(conn, keys, most_per_device=self._device_metrics)
+
+        try:
+            found = await self._run(work, seconds=PATIENCE_SECONDS)
+        except DatabaseAway:
+            self._connection.cut()  # the thread may still wait, and others behind it
+            raise
         for (device_id, metric), number in found.items():
             self._known.setdefault(device_id, {})[metric] = number
         return found
 
     async def ping(self) -> None:
         """Raise `DatabaseAway` unless the database answers."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._ping)
+        await self._run(_ping, seconds=_PING_SECONDS)
 
     def close(self) -> None:
         """Let go of the thread and the connection."""
+        self._connection.cut()
         self._thread.shutdown(wait=True, cancel_futures=True)
-        if self._conn is not None:
-            self._conn.close()
+        self._connection.close()
 
-    def _ensure(self, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
-        with self._connection() as conn:
-            return ensure_series(conn, keys, most_per_device=self._device_metrics)
-
-    def _ping(self) -> None:
-        with self._connection() as conn, translated_errors():
-            conn.execute("SELECT 1 FROM series LIMIT 1")
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        """Lend the connection, opened where it is not; one that failed is not used again."""
+    async def _run(self, work: Callable[[Connection], T], *, seconds: float) -> T:
+        """Do it in the thread. Raises `DatabaseAway`, also when it takes longer than `seconds`."""
+        loop = asyncio.get_running_loop()
         try:
-            if self._conn is None or self._conn.closed:
-                self._conn = connect(self._url)
-            yield self._conn
-        except DatabaseAway:
-            if self._conn is not None:
-                self._conn.close()
-                self._conn = None
-            raise
+            async with asyncio.timeout(seconds):
+                return await loop.run_in_executor(self._thread, self._connection.run, work)
+        except TimeoutError as exc:
+            raise DatabaseAway(f"the database has not answered for {seconds:g} s") from exc
+
+
+def _ping(conn: Connection) -> None:
+    with translated_errors():
+        conn.execute("SELECT 1 FROM series LIMIT 1")

@@ -1,0 +1,134 @@
+"""Group commit when the database restarts, hangs, or is slower than the queue is long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import psycopg
+import pytest
+
+from joulebook.ingest.group_commit import GroupCommitter, QueueFull
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.series import ensure_series
+from joulebook.telemetry.writer import Outcome
+
+from ..drills.faults import stopped, writing_backends
+
+MINUTE = 60_000_000
+
+
+@pytest.fixture
+def batch_of(writer: psycopg.Connection, device_id: str) -> Callable[..., Batch]:
+    """Make a batch of a series of this test's own: `batch_of(start, rows)`."""
+    series = ensure_series(writer, [(device_id, "power")])[device_id, "power"]
+
+    def make(start: int, rows: int) -> Batch:
+        return Batch(
+            series_id=np.full(rows, series, np.int32),
+            time=1_760_000_000_000_000 + MINUTE * np.arange(start, start + rows, dtype=np.int64),
+            value=np.arange(start, start + rows, dtype=np.float64),
+        )
+
+    return make
+
+
+@asynccontextmanager
+async def committing(telemetry: dict[str, str], **options: float) -> AsyncIterator[GroupCommitter]:
+    committer = GroupCommitter(telemetry["writer"], **{"queue_readings": 1000, "patience": 1.0, **options})
+    try:
+        yield committer
+    finally:
+        await committer.close()
+
+
+@pytest.fixture
+def new_backend(telemetry: dict[str, str]) -> Iterator[Callable[[], int]]:
+    """Name the one backend that was not there when the test began."""
+    before = writing_backends(telemetry)
+
+    def find() -> int:
+        (pid,) = writing_backends(telemetry) - before
+        return pid
+
+    return find
+
+
+def test_the_first_batch_after_the_database_closed_an_idle_connection_is_stored(
+    telemetry, writer, batch_of, new_backend
+):
+    async def run() -> list[Outcome]:
+        async with committing(telemetry) as committer:
+            await committer.submit(batch_of(0, 1))
+            with psycopg.connect(telemetry["superuser"], autocommit=True) as conn:
+                conn.execute("SELECT pg_terminate_backend(%s, 5000)", [new_backend()])
+            return [*await committer.submit(batch_of(0, 2))]
+
+    assert asyncio.run(run()) == [Outcome.DUPLICATE, Outcome.STORED]
+
+
+def test_batches_wait_for_a_silent_database_no_longer_than_their_patience(
+    telemetry, writer, batch_of, new_backend
+):
+    async def run() -> None:
+        async with committing(telemetry) as committer:
+            await committer.submit(batch_of(0, 1))
+            waited = []
+
+            async def submit(start: int) -> None:
+                begin = time.monotonic()
+                with pytest.raises(DatabaseAway, match="has not answered for 1 s"):
+                    await committer.submit(batch_of(start, 10))
+                waited.append(time.monotonic() - begin)
+
+            with stopped(new_backend()):
+                await asyncio.gather(submit(10), submit(20), submit(30))
+            assert all(0.9 < seconds < 2.5 for seconds in waited), waited
+            # Unknown fate: each was stored as a whole, or not at all.
+            first = np.concatenate([await committer.submit(batch_of(start, 10)) for start in (10, 20, 30)])
+            assert set(first) <= {Outcome.STORED, Outcome.DUPLICATE}
+            again = await committer.submit(batch_of(10, 30))
+            assert set(again) == {Outcome.DUPLICATE}
+
+    asyncio.run(run())
+
+
+def test_what_waits_for_a_silent_database_is_bounded_and_stored_by_a_fresh_connection(
+    telemetry, writer, batch_of, new_backend
+):
+    async def run() -> None:
+        async with committing(telemetry) as committer:
+            await committer.submit(batch_of(0, 1))
+            with stopped(new_backend()):
+                waiting = [asyncio.ensure_future(committer.submit(batch_of(9, 1)))]
+                await asyncio.sleep(0.1)
+                waiting += [
+                    asyncio.ensure_future(committer.submit(batch_of(start, 100)))
+                    for start in range(100, 1300, 100)
+                ]
+                results = await asyncio.gather(*waiting, return_exceptions=True)
+            # What waited behind the silent backend was stored by a fresh one.
+            assert [type(result) for result in results] == [DatabaseAway] + [np.ndarray] * 9 + [QueueFull] * 3
+            assert set(await committer.submit(batch_of(2000, 1000))) == {Outcome.STORED}
+
+    asyncio.run(run())
+
+
+def test_closing_does_not_wait_for_ever_for_a_silent_database(telemetry, writer, batch_of, new_backend):
+    async def run() -> float:
+        async with committing(telemetry) as committer:
+            await committer.submit(batch_of(0, 1))
+            with stopped(new_backend()):
+                lost = asyncio.ensure_future(committer.submit(batch_of(1, 1)))
+                await asyncio.sleep(0.05)
+                begin = time.monotonic()
+                await committer.close()
+                with pytest.raises(DatabaseAway):
+                    await lost
+                return time.monotonic() - begin
+
+    assert asyncio.run(run()) < 3
