@@ -12,7 +12,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from joulebook.simulator.client import Client, judge, retry_after_seconds
+from joulebook.client.rule import judge, retry_after_seconds
+from joulebook.simulator.client import Client
 from joulebook.simulator.outbox import Outbox
 
 HANGS_UP: tuple[int, dict[str, str], bytes] = (0, {}, b"")

@@ -143,6 +143,15 @@ def test_a_home_uses_little_at_night_and_has_peaks_of_appliances(june: list[Bloc
     assert (days.max(axis=1) > 1_800).all()
 
 
+@pytest.mark.parametrize(("day", "hours"), [("2026-10-22", {0, 1, 2}), ("2026-10-27", {1, 2, 3})])
+def test_habits_follow_the_clock_on_the_wall_through_its_changes(day: str, hours: set[int]) -> None:
+    """The cheap hours are from two to five in Berlin, which is another time of UTC before 25 October."""
+    lived = live_through(Home(1, BERLIN), seconds(day), 3 * BLOCKS_A_DAY)
+    charges = np.flatnonzero((column(lived, "solar") == 0) & (column(lived, "battery") < -1_000))
+    assert len(charges) > 1_800
+    assert set((charges % 86_400 // 3600).tolist()) <= hours
+
+
 def test_history_and_live_agree_where_they_meet() -> None:
     start, joint = seconds("2026-03-27 20:00:00"), seconds("2026-03-29 06:52:31")
     past = Home(4, BERLIN)
