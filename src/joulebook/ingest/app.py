@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from joulebook import __version__
@@ -22,6 +22,7 @@ from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
 from joulebook.ingest.series_directory import SeriesDirectory
 from joulebook.ingest.storing import ReadingStore
 from joulebook.ingest.tokens import TokenDirectory
+from joulebook.ingest.websocket import WebSocketEndpoint
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import to_microseconds
 
@@ -54,8 +55,11 @@ def create_app(config: Config | None = None) -> FastAPI:
         committer = GroupCommitter(url, queue_readings=settings.ingest_queue_readings)
         store = ReadingStore(series=series, committer=committer)
         endpoint = ReadingsEndpoint(tokens=tokens, store=store, limits=limits)
+        websockets = WebSocketEndpoint(tokens=tokens, store=store, limits=limits)
         app.state.series = series
+        app.state.websockets = websockets
         app.router.routes.insert(0, Route("/api/readings", endpoint, methods=["POST"]))
+        app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))
         yield
         await committer.close()
         series.close()

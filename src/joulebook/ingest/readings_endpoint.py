@@ -46,7 +46,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """What the address of a request asks for beside its body."""
 
     precision: str | None = None
@@ -83,7 +83,7 @@ class ReadingsEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
         grant = await authorise(scope, self._tokens)
-        asked = _read_query(scope["query_string"])
+        asked = read_query(scope["query_string"])
         rules = PacketRules(
             grant=grant,
             arrived_at=time.time_ns() // 1_000,
@@ -99,7 +99,7 @@ class ReadingsEndpoint:
         except (BodyUnreadable, UnparsableBody) as exc:
             raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
         stored = await self._store.store(readings, replace=asked.replace, atomic=asked.atomic)
-        return _summary(readings, stored, asked)
+        return summary(readings, stored, asked)
 
 
 async def authorise(scope: Scope, tokens: TokenDirectory) -> Grant:
@@ -114,10 +114,10 @@ async def authorise(scope: Scope, tokens: TokenDirectory) -> Grant:
     raise Refusal(401, "unauthorized", "send a device's token that is in force: Authorization: Bearer …")
 
 
-def _read_query(query: bytes) -> _Asked:
+def read_query(query: bytes) -> Asked:
     """Read the parameters of an address. Raises `Refusal` for one that is not known or cannot be used."""
     if not query:
-        return _Asked()
+        return Asked()
     asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     precision = asked.pop("precision", None)
     if precision is not None and precision not in PRECISIONS:
@@ -130,10 +130,11 @@ def _read_query(query: bytes) -> _Asked:
         raise Refusal(400, "parameter", f"atomic {atomic[:20]!r} is not 0 or 1")
     if asked:
         raise Refusal(400, "parameter", f"parameter {next(iter(asked))[:40]!r} is not known here")
-    return _Asked(precision=precision, replace=on_conflict == "replace", atomic=atomic == "1")
+    return Asked(precision=precision, replace=on_conflict == "replace", atomic=atomic == "1")
 
 
-def _summary(readings: Readings, stored: Stored, asked: _Asked) -> tuple[int, dict[str, Any]]:
+def summary(readings: Readings, stored: Stored, asked: Asked) -> tuple[int, dict[str, Any]]:
+    """Return the status and the body of an answer that accounts for every reading."""
     rejected = sorted(readings.rejected, key=lambda one: one.index)
     answer: dict[str, Any] = {
         "accepted": stored.accepted,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import socket
+
 import uvicorn
+from fastapi import FastAPI
 
 from joulebook.config import Config
 from joulebook.ingest.app import create_app
+from joulebook.ingest.websocket_connection import MESSAGE_BYTES
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than most devices pause between two packets, so that they keep their connection."""
@@ -13,11 +19,28 @@ KEEP_ALIVE_SECONDS = 75
 DRAIN_SECONDS = 20
 """How long requests in flight may take to finish after SIGTERM."""
 
+PING_SECONDS = 20
+MISSED_PINGS = 3
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which would cut WebSockets off; here they are answered and closed in order first."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End in order: devices' connections, then requests in flight, then the application."""
+        await self._app.state.websockets.drain(seconds=DRAIN_SECONDS)
+        await super().shutdown(sockets)
+
 
 def serve(config: Config) -> None:
     """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done."""
-    uvicorn.run(
-        create_app(config),
+    app = create_app(config)
+    settings = uvicorn.Config(
+        app,
         host=config.ingest_host,
         port=config.ingest_port,
         access_log=False,
@@ -25,4 +48,17 @@ def serve(config: Config) -> None:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        ws_max_size=MESSAGE_BYTES,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS * MISSED_PINGS,
+        # Compressed, a small frame could hold a thousand messages that are not small.
+        ws_per_message_deflate=False,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
+    with contextlib.suppress(KeyboardInterrupt):
+        _Server(settings, app).run()
+
+
+def _is_no_handshake(record: logging.LogRecord) -> bool:
+    """Keep addresses of WebSockets out of the log: a mistaken client puts its token there."""
+    return "WebSocket %s" not in str(record.msg)

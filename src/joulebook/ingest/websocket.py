@@ -1,0 +1,123 @@
+"""`/ws/device/{device_id}`: packets over a connection that stays, each acknowledged after its commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from joulebook.ingest.readings_endpoint import Asked, Limits, Refusal, authorise, read_query
+from joulebook.ingest.storing import ReadingStore
+from joulebook.ingest.tokens import Grant, TokenDirectory
+from joulebook.ingest.websocket_connection import DeviceConnection, Rules
+from joulebook.telemetry.errors import TelemetryError
+
+log = logging.getLogger(__name__)
+
+REPLACED = 4409
+"""Close code: a newer connection of the same device has taken over."""
+
+RESTARTING = 1012
+"""Close code: ingest is stopping; connect again."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class WebSocketEndpoint:
+    """The ASGI application behind `/ws/device/{device_id}`; knows which device is connected.
+
+    One connection a device: a newer one takes over, and the older is closed when what it was sent is
+    answered.
+    """
+
+    def __init__(self, *, tokens: TokenDirectory, store: ReadingStore, limits: Limits) -> None:
+        self._tokens = tokens
+        self._store = store
+        self._limits = limits
+        self._connected: dict[str, DeviceConnection] = {}
+        self._running: set[DeviceConnection] = set()
+        self._draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection from its handshake to its end."""
+        await receive()  # websocket.connect
+        try:
+            grant, asked = await self._admit(scope)
+        except Refusal as exc:
+            await _refuse(send, exc)
+            return
+        device_id = str(scope["path_params"]["device_id"])
+        connection = DeviceConnection(
+            receive,
+            send,
+            store=self._store,
+            rules=Rules(device_id=device_id, grant=grant, token=_token(scope), asked=asked),
+            limits=self._limits,
+            tokens=self._tokens,
+        )
+        # Before anything is awaited: of two connections at once exactly one ends up as the device's.
+        older = self._connected.get(device_id)
+        self._connected[device_id] = connection
+        self._running.add(connection)
+        if older is not None:
+            older.stop(REPLACED, "a newer connection of this device has taken over")
+        try:
+            await connection.run()
+        finally:
+            self._running.discard(connection)
+            if self._connected.get(device_id) is connection:
+                del self._connected[device_id]
+
+    async def drain(self, *, seconds: float) -> None:
+        """Refuse new connections; answer what the open ones were sent, and close them, within `seconds`."""
+        self._draining = True
+        for connection in self._running:
+            connection.stop(RESTARTING, "ingest is stopping; connect again")
+        if not self._running:
+            return
+        ended = (connection.ended.wait() for connection in self._running)
+        try:
+            await asyncio.wait_for(asyncio.gather(*ended), seconds)
+        except TimeoutError:
+            log.warning("%d connections of devices did not end in %g s", len(self._running), seconds)
+
+    async def _admit(self, scope: Scope) -> tuple[Grant, Asked]:
+        """Return what the token allows and what the address asks for. Raises `Refusal`."""
+        if self._draining:
+            raise Refusal(503, "unavailable", "ingest is stopping; connect again")
+        # A token in the address is a parameter that is not known here.
+        asked = read_query(scope["query_string"])
+        try:
+            grant = await authorise(scope, self._tokens)
+        except TelemetryError as exc:
+            raise Refusal(503, "unavailable", f"connect again: {exc}") from exc
+        device_id = str(scope["path_params"]["device_id"])
+        if device_id not in grant.devices:
+            message = f"this token may not write for device {device_id[:80]!r}"
+            raise Refusal(403, "device_not_allowed", message)
+        return grant, asked
+
+
+def _token(scope: Scope) -> bytes:
+    """Return the bearer token that `authorise` has accepted."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return bytes(value[7:].strip())
+    raise AssertionError("an admitted connection has a token")
+
+
+async def _refuse(send: Send, refusal: Refusal) -> None:
+    """Answer the handshake with an HTTP status."""
+    answer: dict[str, Any] = {"code": refusal.code, "message": str(refusal)}
+    body = _encode(answer) + b"\n"
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if refusal.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    elif refusal.status == 503:
+        headers.append((b"retry-after", b"%d" % random.randint(1, 5)))  # noqa: S311
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
