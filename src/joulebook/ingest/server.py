@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import socket
 
 import uvicorn
@@ -11,6 +12,8 @@ from fastapi import FastAPI
 
 from joulebook.config import Config
 from joulebook.ingest.app import create_app
+from joulebook.ingest.connections import IngestProtocol
+from joulebook.ingest.draining import DrainingServer
 from joulebook.ingest.websocket_connection import MESSAGE_BYTES
 
 KEEP_ALIVE_SECONDS = 75
@@ -23,11 +26,11 @@ PING_SECONDS = 20
 MISSED_PINGS = 3
 
 
-class _Server(uvicorn.Server):
+class _Server(DrainingServer):
     """Uvicorn, which would cut WebSockets off; here they are answered and closed in order first."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
-        super().__init__(config)
+    def __init__(self, config: uvicorn.Config, app: FastAPI, *, most_connections: int) -> None:
+        super().__init__(config, most_connections=most_connections)
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -39,8 +42,10 @@ class _Server(uvicorn.Server):
 def serve(config: Config) -> None:
     """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done."""
     app = create_app(config)
+    _allow_many_connections()
     settings = uvicorn.Config(
         app,
+        http=IngestProtocol,
         host=config.ingest_host,
         port=config.ingest_port,
         access_log=False,
@@ -56,9 +61,15 @@ def serve(config: Config) -> None:
     )
     logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
     with contextlib.suppress(KeyboardInterrupt):
-        _Server(settings, app).run()
+        _Server(settings, app, most_connections=config.ingest_connections).run()
 
 
 def _is_no_handshake(record: logging.LogRecord) -> bool:
     """Keep addresses of WebSockets out of the log: a mistaken client puts its token there."""
     return "WebSocket %s" not in str(record.msg)
+
+
+def _allow_many_connections() -> None:
+    """Take as many open files as the system allows: the usual 1024 are fewer than our own limit."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

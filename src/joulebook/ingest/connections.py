@@ -1,0 +1,97 @@
+"""A client's connection, which is turned away with 503 while ingest stops or when there are too many."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+STOPPING = "ingest is stopping"
+
+_MOST_DISCARDED = 1 << 26
+_SILENT_SECONDS = 5.0
+
+
+class Connections(ServerState):
+    """The open connections of this process, and whether it takes more of them."""
+
+    def __init__(self, *, most: int) -> None:
+        """Allow `most` connections at a time."""
+        super().__init__()
+        self.most = most
+        self.stopping = False
+
+    def reason_against_one_more(self) -> str | None:
+        """Say why a connection that was just counted is turned away, or None where it is welcome."""
+        if self.stopping:
+            return STOPPING
+        if len(self.connections) > self.most:
+            return f"{self.most} connections are open already"
+        return None
+
+    def stop(self) -> None:
+        """Turn away every request that has not begun; those that have are finished."""
+        self.stopping = True
+        for connection in list(self.connections):
+            if isinstance(connection, IngestProtocol):
+                connection.turn_away(STOPPING)
+
+
+class IngestProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP connection, with a choice of who answers its next request."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count the connection; turn it away where it is one too many."""
+        super().connection_made(transport)
+        state = self.server_state
+        reason = state.reason_against_one_more() if isinstance(state, Connections) else None
+        if reason is not None:
+            self.turn_away(reason)
+            # One that asks nothing is not kept, or the turned away would be what fills the process.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                _SILENT_SECONDS, self.timeout_keep_alive_handler
+            )
+
+    def turn_away(self, reason: str) -> None:
+        """Answer what is in flight, then 503 to the next request, and close behind either."""
+        self.app = TurnedAway(reason)
+        self.ws_protocol_class = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+
+class TurnedAway:
+    """The ASGI application that asks the client to come again."""
+
+    def __init__(self, reason: str) -> None:
+        """Tell the client `reason`."""
+        answer = {"code": "unavailable", "message": f"not stored, send it again: {reason}"}
+        self._body = msgspec.json.encode(answer) + b"\n"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 503 with `Retry-After` to any request."""
+        await _discard_body(scope, receive)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(self._body)),
+            # Spread, so that a thousand devices do not come back in the same instant.
+            (b"retry-after", b"%d" % random.randint(2, 5)),  # noqa: S311
+            (b"connection", b"close"),
+        ]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": self._body})
+
+
+async def _discard_body(scope: Scope, receive: Receive) -> None:
+    """Read the body: closing a connection on which bytes are unread resets it, and the answer is lost."""
+    if any(name == b"expect" for name, _ in scope["headers"]):
+        return  # the client waits for our word before it sends any
+    size, more = 0, True
+    while more and size < _MOST_DISCARDED:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
