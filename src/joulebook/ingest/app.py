@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
@@ -17,6 +17,7 @@ from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
 from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.metrics import CONTENT_TYPE, IngestMetrics
 from joulebook.ingest.openapi import document_readings
 from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
 from joulebook.ingest.series_directory import SeriesDirectory
@@ -47,13 +48,14 @@ def create_app(config: Config | None = None) -> FastAPI:
         oldest=_start_of_day(settings.ingest_oldest),
     )
     url = telemetry_url(settings, "writer")
+    metrics = IngestMetrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tokens = TokenDirectory(settings.database_url)
         series = SeriesDirectory(url, device_metrics=settings.device_metrics)
-        committer = GroupCommitter(url, queue_readings=settings.ingest_queue_readings)
-        store = ReadingStore(series=series, committer=committer)
+        committer = GroupCommitter(url, metrics=metrics, queue_readings=settings.ingest_queue_readings)
+        store = ReadingStore(series=series, committer=committer, metrics=metrics)
         endpoint = ReadingsEndpoint(tokens=tokens, store=store, limits=limits)
         websockets = WebSocketEndpoint(tokens=tokens, store=store, limits=limits)
         app.state.series = series
@@ -73,13 +75,14 @@ def create_app(config: Config | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    _add_probes(app)
+    app.state.metrics = metrics
+    _add_probes(app, metrics)
     _add_docs(app, settings)
     document_readings(app)
     return app
 
 
-def _add_probes(app: FastAPI) -> None:
+def _add_probes(app: FastAPI, metrics: IngestMetrics) -> None:
     @app.get("/livez", tags=["probes"], summary="Is the process alive?")
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
@@ -91,6 +94,15 @@ def _add_probes(app: FastAPI) -> None:
         except DatabaseAway as exc:
             return JSONResponse({"status": "unavailable", "message": str(exc)}, status_code=503)
         return JSONResponse({"status": "ok"})
+
+    @app.get(
+        "/metrics",
+        tags=["probes"],
+        summary="Numbers of this process, for Prometheus",
+        response_class=PlainTextResponse,
+    )
+    async def numbers() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
 def _add_docs(app: FastAPI, config: Config) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from joulebook.ingest.metrics import IngestMetrics
 
 STOPPING = "ingest is stopping"
 
@@ -19,10 +22,12 @@ _SILENT_SECONDS = 5.0
 class Connections(ServerState):
     """The open connections of this process, and whether it takes more of them."""
 
-    def __init__(self, *, most: int) -> None:
-        """Allow `most` connections at a time."""
+    def __init__(self, most: int, metrics: IngestMetrics) -> None:
+        """Allow `most` connections at a time, and tell `metrics` how many there are."""
         super().__init__()
         self.most = most
+        self.requests = metrics.requests
+        metrics.open_connections = lambda: len(self.connections)
         self.stopping = False
 
     def reason_against_one_more(self) -> str | None:
@@ -38,7 +43,7 @@ class Connections(ServerState):
         self.stopping = True
         for connection in list(self.connections):
             if isinstance(connection, IngestProtocol):
-                connection.turn_away(STOPPING)
+                connection.turn_away(TurnedAway(STOPPING, self.requests))
 
 
 class IngestProtocol(HttpToolsProtocol):
@@ -48,17 +53,16 @@ class IngestProtocol(HttpToolsProtocol):
         """Count the connection; turn it away where it is one too many."""
         super().connection_made(transport)
         state = self.server_state
-        reason = state.reason_against_one_more() if isinstance(state, Connections) else None
-        if reason is not None:
-            self.turn_away(reason)
+        if isinstance(state, Connections) and (reason := state.reason_against_one_more()) is not None:
+            self.turn_away(TurnedAway(reason, state.requests))
             # One that asks nothing is not kept, or the turned away would be what fills the process.
             self.timeout_keep_alive_task = self.loop.call_later(
                 _SILENT_SECONDS, self.timeout_keep_alive_handler
             )
 
-    def turn_away(self, reason: str) -> None:
+    def turn_away(self, answer: TurnedAway) -> None:
         """Answer what is in flight, then 503 to the next request, and close behind either."""
-        self.app = TurnedAway(reason)
+        self.app = answer
         self.ws_protocol_class = None
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
@@ -67,14 +71,16 @@ class IngestProtocol(HttpToolsProtocol):
 class TurnedAway:
     """The ASGI application that asks the client to come again."""
 
-    def __init__(self, reason: str) -> None:
-        """Tell the client `reason`."""
+    def __init__(self, reason: str, requests: Counter[int]) -> None:
+        """Tell the client `reason`, and count the answers in `requests`."""
+        self._requests = requests
         answer = {"code": "unavailable", "message": f"not stored, send it again: {reason}"}
         self._body = msgspec.json.encode(answer) + b"\n"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 503 with `Retry-After` to any request."""
         await _discard_body(scope, receive)
+        self._requests[503] += 1
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(self._body)),

@@ -21,11 +21,10 @@ LINGER_SECONDS = 1.0
 class DrainingServer(uvicorn.Server):
     """Uvicorn's server, which on SIGTERM first says no to new requests and only then closes connections."""
 
-    def __init__(self, config: uvicorn.Config, *, most_connections: int) -> None:
-        """Serve `config` over at most `most_connections` connections."""
+    def __init__(self, config: uvicorn.Config, *, connections: Connections) -> None:
+        """Serve `config`, and count and refuse connections in `connections`."""
         super().__init__(config)
-        self.connections = Connections(most=most_connections)
-        self.server_state = self.connections
+        self.server_state = self.connections = connections
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebook.ingest.metrics import IngestMetrics
 from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
@@ -57,12 +60,16 @@ class GroupCommitter:
         queue_readings: int,
         flush_rows: int = 100_000,
         patience: float = PATIENCE_SECONDS,
+        metrics: IngestMetrics | None = None,
     ) -> None:
         """Prepare to write to `url`.
 
         `queue_readings` bounds the readings that wait, `flush_rows` those of one COPY, `patience` the
-        seconds that a batch waits for its commit.
+        seconds that a batch waits for its commit. `metrics` is told of every commit.
         """
+        self._metrics = metrics or IngestMetrics()
+        self._metrics.queue_readings = lambda: self._waiting_readings
+        self._metrics.oldest_unflushed = self._oldest_age
         self._connection = PatientConnection(url)
         self._queue_readings = queue_readings
         self._flush_rows = flush_rows
@@ -177,7 +184,16 @@ class GroupCommitter:
         def work(conn: Connection) -> Outcomes:
             return write(conn, batch, replace=group[0].replace)
 
-        return self._connection.run(work)
+        began = time.perf_counter()
+        outcomes = self._connection.run(work)
+        self._metrics.commit_seconds.observe(time.perf_counter() - began)
+        self._metrics.batch_readings.observe(len(batch))
+        return outcomes
+
+    def _oldest_age(self) -> float:
+        with self._wake:
+            begun = [submission.since for submission in (*self._storing[:1], *islice(self._waiting, 1))]
+        return self._loop.time() - min(begun) if begun else 0.0
 
 
 def _deliver(group: list[_Submission], results: list[Outcomes | Exception]) -> None:

@@ -12,8 +12,9 @@ from fastapi import FastAPI
 
 from joulebook.config import Config
 from joulebook.ingest.app import create_app
-from joulebook.ingest.connections import IngestProtocol
+from joulebook.ingest.connections import Connections, IngestProtocol
 from joulebook.ingest.draining import DrainingServer
+from joulebook.ingest.metrics import CountedRequests, IngestMetrics
 from joulebook.ingest.websocket_connection import MESSAGE_BYTES
 
 KEEP_ALIVE_SECONDS = 75
@@ -29,8 +30,8 @@ MISSED_PINGS = 3
 class _Server(DrainingServer):
     """Uvicorn, which would cut WebSockets off; here they are answered and closed in order first."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, *, most_connections: int) -> None:
-        super().__init__(config, most_connections=most_connections)
+    def __init__(self, config: uvicorn.Config, app: FastAPI, *, connections: Connections) -> None:
+        super().__init__(config, connections=connections)
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -42,9 +43,10 @@ class _Server(DrainingServer):
 def serve(config: Config) -> None:
     """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done."""
     app = create_app(config)
+    metrics: IngestMetrics = app.state.metrics
     _allow_many_connections()
     settings = uvicorn.Config(
-        app,
+        CountedRequests(app, metrics.requests),
         http=IngestProtocol,
         host=config.ingest_host,
         port=config.ingest_port,
@@ -60,8 +62,9 @@ def serve(config: Config) -> None:
         ws_per_message_deflate=False,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
+    server = _Server(settings, app, connections=Connections(config.ingest_connections, metrics))
     with contextlib.suppress(KeyboardInterrupt):
-        _Server(settings, app, most_connections=config.ingest_connections).run()
+        server.run()
 
 
 def _is_no_handshake(record: logging.LogRecord) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from joulebook.ingest.columns import Readings
 from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.metrics import IngestMetrics
 from joulebook.ingest.series_directory import SeriesDirectory
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.writer import Outcome
@@ -15,19 +16,23 @@ from joulebook.telemetry.writer import Outcome
 
 @dataclass(frozen=True)
 class Stored:
-    """How many readings are new, were there already, and took the place of another value."""
+    """How many readings are new, were there already, took another value's place, and had to stand back."""
 
     accepted: int = 0
     duplicate: int = 0
     replaced: int = 0
+    conflicts: int = 0
 
 
 class ReadingStore:
     """Stores the readings of requests; what is refused on the way is added to their `rejected`."""
 
-    def __init__(self, *, series: SeriesDirectory, committer: GroupCommitter) -> None:
+    def __init__(
+        self, *, series: SeriesDirectory, committer: GroupCommitter, metrics: IngestMetrics
+    ) -> None:
         self._series = series
         self._committer = committer
+        self._metrics = metrics
 
     async def store(self, readings: Readings, *, replace: bool = False, atomic: bool = False) -> Stored:
         """Store the readings and return after their commit.
@@ -36,6 +41,16 @@ class ReadingStore:
         one is rejected as a conflict. With `atomic` nothing is stored as soon as anything is rejected.
         Raises `DatabaseAway`, `QueueFull` and `BatchRefused`.
         """
+        stored = await self._store(readings, replace=replace, atomic=atomic)
+        count = self._metrics.readings
+        count["stored"] += stored.accepted - stored.replaced
+        count["duplicate"] += stored.duplicate
+        count["conflict"] += stored.conflicts
+        count["replaced"] += stored.replaced
+        count["rejected"] += len(readings.rejected) - stored.conflicts
+        return stored
+
+    async def _store(self, readings: Readings, *, replace: bool, atomic: bool) -> Stored:
         ids = self._series.known(readings.keys)
         if ids is None:
             ids = await self._create_series(readings)
@@ -54,11 +69,12 @@ class ReadingStore:
                 message = "another value is stored for this time, and was kept"
                 readings.reject(readings.packet[row], metric, "conflict", message)
             if atomic:
-                return Stored()
+                return Stored(conflicts=int(counts[Outcome.CONFLICT]))
         return Stored(
             accepted=int(counts[Outcome.STORED] + counts[Outcome.REPLACED]),
             duplicate=int(counts[Outcome.DUPLICATE]),
             replaced=int(counts[Outcome.REPLACED]),
+            conflicts=int(counts[Outcome.CONFLICT]),
         )
 
     async def _create_series(self, readings: Readings) -> list[int]:
