@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from joulebook.cli.accounts_database import migrate_accounts
 from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import plain_errors, say
@@ -28,21 +26,9 @@ def web() -> None:
     """Serve the pages and the history API until stopped."""
     with plain_errors():
         config = Config.from_environ()
-        from gunicorn.app.wsgiapp import run
+        from joulebook.web.server import serve
 
-        sys.argv = [
-            "gunicorn",
-            f"--bind={config.web_host}:{config.web_port}",
-            "--worker-class=gthread",
-            "--workers=2",
-            "--threads=4",
-            "--keep-alive=75",
-            "--graceful-timeout=20",
-            "--name=joulebook-web",
-            "--no-control-socket",
-            "joulebook.web.wsgi:application",
-        ]
-        run(prog="joulebook web")
+        serve(config)
 
 
 def ingest() -> None:

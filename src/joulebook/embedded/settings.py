@@ -60,7 +60,9 @@ def _settings(layout: Layout, *, sockets: Path, port: int, loopback: bool, memor
         "full_page_writes": "on",
         "wal_compression": "on",
         "min_wal_size": "80MB",
-        "max_wal_size": "512MB",
+        "max_wal_size": "256MB",
+        # A bulk load leaves its segments behind otherwise: half a gigabyte for ever on a small disk.
+        "wal_recycle": "off",
         "shared_buffers": _megabytes(memory // 8, low=64, high=4096),
         "effective_cache_size": _megabytes(memory // 2, low=128, high=1 << 20),
         "maintenance_work_mem": _megabytes(memory // 16, low=32, high=512),

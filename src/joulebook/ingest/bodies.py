@@ -7,6 +7,10 @@ import zlib
 import zstandard
 from starlette.types import Receive, Scope
 
+_ZSTD_WINDOW = 1 << 23
+"""The memory that every decoder of zstd grants a sender (RFC 8878): 8 MiB."""
+_ZSTD_SLICE = 512
+
 
 class BodyTooLarge(Exception):
     """The body, as sent or after inflating, is larger than allowed."""
@@ -66,10 +70,7 @@ def inflate(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
         if encoding == "gzip":
             inflated = _gunzip(body, most_bytes=most_bytes)
         elif encoding == "zstd":
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-                body, read_across_frames=True
-            )
-            inflated = reader.read(most_bytes + 1)
+            inflated = _unzstd(body, most_bytes=most_bytes)
         else:
             raise BodyUnreadable(f"Content-Encoding {encoding[:40]!r} is not understood; send gzip or zstd")
     except (zlib.error, zstandard.ZstdError, EOFError) as exc:
@@ -91,4 +92,21 @@ def _gunzip(body: bytes, *, most_bytes: int) -> bytes:
         if not member.eof:
             raise EOFError("it ends too early")
         rest = member.unused_data
+    return b"".join(parts)
+
+
+def _unzstd(body: bytes, *, most_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size, rest = 0, body
+    while rest and size <= most_bytes:
+        frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+        # In small slices: four bytes can say "the same byte 128 KiB long".
+        for start in range(0, len(rest), _ZSTD_SLICE):
+            parts.append(frame.decompress(rest[start : start + _ZSTD_SLICE]))
+            size += len(parts[-1])
+            if frame.eof or size > most_bytes:
+                rest = frame.unused_data + rest[start + _ZSTD_SLICE :]
+                break
+        else:
+            raise EOFError("it ends too early")
     return b"".join(parts)

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -19,6 +18,8 @@ from joulebook.ingest.columns import Readings
 from joulebook.ingest.tokens import Grant
 from joulebook.telemetry.readings import (
     FUTURE_ALLOWANCE,
+    LARGEST_VALUE,
+    METRIC_NAME_LENGTH,
     MICROSECONDS,
     metric_name_problem,
     to_microseconds,
@@ -68,8 +69,8 @@ def parse_packets(body: bytes, rules: PacketRules) -> Readings:
     parser = _Parser(rules)
     for index, packet in enumerate(_packets(body)):
         parser.take(index, packet)
-        if len(parser.readings.time) > rules.most_readings:
-            raise TooManyReadings(f"more than {rules.most_readings} readings in one request")
+        if max(index + 1, len(parser.readings.time)) > rules.most_readings:
+            raise TooManyReadings(f"more than {rules.most_readings} packets or readings in one request")
     return parser.readings
 
 
@@ -131,7 +132,9 @@ class _Parser:
         if type(packet) is not dict:
             self.readings.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
             return
-        device_id = packet.pop("device_id", self.rules.grant.device_id)
+        device_id = packet.pop("device_id", None)
+        if device_id is None:
+            device_id = self.rules.grant.device_id
         if not isinstance(device_id, str) or device_id not in self.rules.grant.devices:
             self.readings.reject(index, None, "device_not_allowed", _not_allowed(device_id))
             return
@@ -148,32 +151,32 @@ class _Parser:
             metric = prefix + name if prefix else name
             kind = type(value)
             if kind is float or kind is int or kind is bool:
+                # Compared before it is converted: a whole number may be too large for a float.
+                if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
+                    message = f"{_digits(value)} is no finite number, or too large for a reading"
+                    readings.reject(index, metric, "value_not_finite", message)
+                    continue
                 number = numbers.get(metric)
                 if number is None:
                     number = self.number_of(index, device_id, metric)
                     if number is None:
                         continue
-                try:
-                    as_float = float(value)
-                except OverflowError:
-                    as_float = float("inf")
-                if not isfinite(as_float):
-                    message = f"{str(value)[:40]} is no finite number, or too large for one"
-                    self.readings.reject(index, metric, "value_not_finite", message)
-                    continue
                 readings.key.append(number)
                 readings.time.append(time)
-                readings.value.append(as_float)
+                readings.value.append(float(value))
                 readings.packet.append(index)
-            elif kind is dict:
+            elif kind is not dict:
+                readings.ignore(metric)
+            elif len(metric) < METRIC_NAME_LENGTH:
                 self.take_fields(index, value, time, device_id, prefix=metric + ".")
             else:
-                readings.ignored[metric] = None
+                problem = metric_name_problem(metric + ".") or ""
+                readings.reject(index, metric, "metric_name", problem)
 
     def number_of(self, index: int, device_id: str, metric: str) -> int | None:
         """Return the number of a series that is met for the first time, or reject the metric's name."""
         if problem := metric_name_problem(metric):
-            self.readings.reject(index, metric[:200], "metric_name", problem)
+            self.readings.reject(index, metric, "metric_name", problem)
             return None
         number = self.numbers[device_id][metric] = len(self.readings.keys)
         self.readings.keys.append((device_id, metric))
@@ -216,7 +219,7 @@ class _Parser:
                 raise _BadTime("time_ambiguous", message)
             try:
                 return PRECISIONS[self.rules.precision](stamp)
-            except OverflowError:
+            except (OverflowError, ValueError):
                 raise _BadTime("time_invalid", f"{stamp} is not a time") from None
         raise _BadTime("time_invalid", f"a timestamp is text or a number, not {_kind(stamp)}")
 
@@ -233,6 +236,11 @@ def _not_allowed(device_id: Any) -> str:
     if device_id is None:
         return "this token writes for several devices; name one in device_id"
     return f"this token may not write for device {str(device_id)[:80]!r}"
+
+
+def _digits(value: float) -> str:
+    """Return a number as text for a message; Python refuses to write out very long ones."""
+    return repr(value) if isinstance(value, float) else f"a whole number of {value.bit_length()} bits"
 
 
 def _kind(value: Any) -> str:

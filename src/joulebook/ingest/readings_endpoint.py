@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,8 +23,8 @@ from joulebook.telemetry.errors import TelemetryError
 
 log = logging.getLogger(__name__)
 
-MOST_LISTED = 100
-"""How many rejected readings and ignored fields an answer names; the rest is counted."""
+LARGE_BODY = 256 * 1024
+"""Bodies of more bytes are parsed beside the event loop, so that others do not wait for them."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -93,7 +95,10 @@ class ReadingsEndpoint:
         )
         try:
             body = await read_body(scope, receive, most_bytes=self._limits.most_bytes)
-            readings = parse_packets(body, rules)
+            if len(body) > LARGE_BODY:
+                readings = await asyncio.to_thread(parse_packets, body, rules)
+            else:
+                readings = parse_packets(body, rules)
         except (BodyTooLarge, TooManyReadings) as exc:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except (BodyUnreadable, UnparsableBody) as exc:
@@ -102,11 +107,20 @@ class ReadingsEndpoint:
         return summary(readings, stored, asked)
 
 
-async def authorise(scope: Scope, tokens: TokenDirectory) -> Grant:
-    """Return what the request's bearer token allows. Raises `Refusal` where there is none in force."""
+def bearer_token(value: bytes) -> bytes | None:
+    """Return the token in an Authorization header's value, or None where it holds no bearer token."""
+    return value[7:].strip() if value[:7].lower() == b"bearer " else None
+
+
+async def authorise(
+    scope: Scope, tokens: TokenDirectory, *, find: Callable[[bytes], bytes | None] = bearer_token
+) -> Grant:
+    """Return what the request's token allows. Raises `Refusal` where there is none in force.
+
+    `find` takes the token out of the Authorization header's value.
+    """
     for name, value in scope["headers"]:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            token = value[7:].strip()
+        if name == b"authorization" and (token := find(value)) is not None:
             grant = tokens.remembered(token) or await tokens.grant_of(token)
             if grant is not None:
                 return grant
@@ -135,18 +149,17 @@ def read_query(query: bytes) -> Asked:
 
 def summary(readings: Readings, stored: Stored, asked: Asked) -> tuple[int, dict[str, Any]]:
     """Return the status and the body of an answer that accounts for every reading."""
-    rejected = sorted(readings.rejected, key=lambda one: one.index)
     answer: dict[str, Any] = {
         "accepted": stored.accepted,
         "duplicate": stored.duplicate,
-        "rejected": rejected[:MOST_LISTED],
-        "ignored": list(readings.ignored)[:MOST_LISTED],
+        "rejected": sorted(readings.rejected, key=lambda one: one.index),
+        "ignored": list(readings.ignored),
     }
     if asked.replace:
         answer["replaced"] = stored.replaced
-    if not rejected:
+    if not readings.rejected_total:
         return 200, answer
-    answer["rejected_total"] = len(rejected)
+    answer["rejected_total"] = readings.rejected_total
     return 422, answer
 
 

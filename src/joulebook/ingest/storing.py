@@ -27,9 +27,7 @@ class Stored:
 class ReadingStore:
     """Stores the readings of requests; what is refused on the way is added to their `rejected`."""
 
-    def __init__(
-        self, *, series: SeriesDirectory, committer: GroupCommitter, metrics: IngestMetrics
-    ) -> None:
+    def __init__(self, *, series: SeriesDirectory, committer: GroupCommitter, metrics: IngestMetrics) -> None:
         self._series = series
         self._committer = committer
         self._metrics = metrics
@@ -47,15 +45,17 @@ class ReadingStore:
         count["duplicate"] += stored.duplicate
         count["conflict"] += stored.conflicts
         count["replaced"] += stored.replaced
-        count["rejected"] += len(readings.rejected) - stored.conflicts
+        count["rejected"] += readings.rejected_total - stored.conflicts
         return stored
 
     async def _store(self, readings: Readings, *, replace: bool, atomic: bool) -> Stored:
+        if not readings.time or (atomic and readings.rejected_total):
+            return Stored()
         ids = self._series.known(readings.keys)
         if ids is None:
             ids = await self._create_series(readings)
-        if not readings.time or (atomic and readings.rejected):
-            return Stored()
+            if not readings.time or (atomic and readings.rejected_total):
+                return Stored()
         batch = Batch(
             series_id=np.array(ids, np.int32)[np.array(readings.key, np.intp)],
             time=np.array(readings.time, np.int64),

@@ -21,6 +21,9 @@ OLDEST = 0
 FUTURE_ALLOWANCE = 600 * MICROSECONDS
 """How far a sender's clock may run ahead of ours: ten minutes."""
 
+LARGEST_VALUE = 1e100
+"""No reading is larger than this, either way: sums of as many as one likes stay finite."""
+
 METRIC_NAME_LENGTH = 200
 DEVICE_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 

@@ -161,7 +161,7 @@ def translated_errors() -> Iterator[None]:
     except psycopg.Error as exc:
         state = exc.sqlstate
         message = str(exc).strip() or type(exc).__name__
-        if state is None or state[:2] in {"08", "53", "57", "58", "XX", "25"}:
+        if state is None or state[:2] in {"08", "25", "53", "55", "57", "58", "XX"}:
             raise DatabaseAway(message) from exc
         if state[:2] in {"22", "23"}:
             raise BatchRefused(message) from exc

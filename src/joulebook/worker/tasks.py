@@ -23,4 +23,14 @@ def remove_expired_sessions() -> None:
     call_command("clearsessions")
 
 
-TASKS = (Task("remove expired sessions", timedelta(hours=6), remove_expired_sessions),)
+def forget_old_sign_in_failures() -> None:
+    """Remove counts of wrong passwords that no longer count."""
+    from joulebook.web.accounts.throttle import remove_forgotten
+
+    remove_forgotten()
+
+
+TASKS = (
+    Task("remove expired sessions", timedelta(hours=6), remove_expired_sessions),
+    Task("forget old sign-in failures", timedelta(hours=1), forget_old_sign_in_failures),
+)

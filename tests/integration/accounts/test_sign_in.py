@@ -6,20 +6,11 @@ import re
 
 import httpx
 import pytest
-from django.conf import settings
-from django.core.cache import cache
 from django.test import Client
 
 from joulebook.web.accounts import throttle
 
 PASSWORD = "a long enough pass phrase"
-
-
-@pytest.fixture(autouse=True)
-def no_earlier_failures():
-    cache.clear()
-    yield
-    cache.clear()
 
 
 def sign_in(client, name="alice", password=PASSWORD, *, address="127.0.0.1", **more):
@@ -209,10 +200,6 @@ class TestProfile:
         assert client_of(User.objects.create_user("dora")).get("/profile/").status_code == 200
 
 
-@pytest.mark.skipif(
-    settings.CACHES["default"]["BACKEND"].endswith("LocMemCache"),
-    reason="each web process counts for itself: settings.CACHES names no cache that they share",
-)
 def test_all_web_processes_count_wrong_passwords_together(web, transactional_db, alice):
     codes = []
     for _ in range(20):
@@ -223,3 +210,94 @@ def test_all_web_processes_count_wrong_passwords_together(web, transactional_db,
             form = {"username": "alice", "password": "wrong", "csrfmiddlewaretoken": token[1]}
             codes.append(browser.post("/sign-in/", data=form, headers={"Referer": web.url}).status_code)
     assert codes == [200] * 10 + [429] * 10
+
+
+def test_failures_are_forgotten_a_quarter_of_an_hour_after_the_first_and_not_before(alice):
+    from datetime import timedelta
+
+    from joulebook.web.accounts.models import SignInFailures
+
+    for _ in range(12):
+        sign_in(Client(), password="wrong")
+    age = timedelta(seconds=throttle.WINDOW_SECONDS - 5)
+    for failures in SignInFailures.objects.all():
+        SignInFailures.objects.filter(pk=failures.pk).update(since=failures.since - age)
+    throttle.remove_forgotten()
+    assert sign_in(Client()).status_code == 429
+    for failures in SignInFailures.objects.all():
+        SignInFailures.objects.filter(pk=failures.pk).update(since=failures.since - timedelta(seconds=10))
+    assert sign_in(Client()).status_code == 302
+    throttle.remove_forgotten()
+    assert SignInFailures.objects.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_failures_at_the_same_moment_are_all_counted():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from django.db import connections
+
+    from joulebook.web.accounts.models import SignInFailures
+
+    def fail(_: int) -> None:
+        throttle.count_failure("alice", "127.0.0.1")
+        connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fail, range(80)))
+    assert set(SignInFailures.objects.values_list("count", flat=True)) == {80}
+
+
+class TestAdministrators:
+    def test_they_sign_in_where_everybody_does(self, client, alice):
+        answer = client.get("/admin/", follow=True)
+        assert answer.redirect_chain[-1][0] == "/sign-in/?next=/admin/"
+        alice.is_staff = alice.is_superuser = True
+        alice.save()
+        assert sign_in(client, next="/admin/").headers["Location"] == "/admin/"
+        assert client.get("/admin/").status_code == 200
+        assert client.get("/admin/devices/device/").status_code == 200
+
+    def test_a_post_to_the_stock_sign_in_is_no_way_around(self, client, alice):
+        assert client.post("/admin/login/", {"username": "alice", "password": PASSWORD}).status_code == 405
+
+    def test_a_user_who_is_none_is_refused_without_going_round_in_circles(self, client, alice):
+        client.force_login(alice)
+        assert client.get("/admin/", follow=True).status_code == 403
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            "auth/user",
+            "accounts/usertoken",
+            "devices/device",
+            "devices/devicetoken",
+            "devices/gatewaytoken",
+            "imports/import",
+        ],
+    )
+    def test_their_pages_open_and_offer_no_way_to_make_a_token_that_nobody_sees(self, client, alice, page):
+        alice.is_staff = alice.is_superuser = True
+        alice.save()
+        client.force_login(alice)
+        assert client.get(f"/admin/{page}/").status_code == 200
+        if "token" in page or "import" in page:
+            assert client.get(f"/admin/{page}/add/").status_code == 403
+
+
+def test_half_sent_requests_keep_nobody_waiting(web):
+    import socket
+    import time
+
+    port = int(web.url.rsplit(":", 1)[1])
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
+    try:
+        for one in slow:
+            one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        begin = time.monotonic()
+        for _ in range(5):
+            assert httpx.get(f"{web.url}/livez", timeout=10).status_code == 200
+        assert time.monotonic() - begin < 5
+    finally:
+        for one in slow:
+            one.close()

@@ -163,6 +163,21 @@ class TestAnswers:
         assert (answer["resolution"], answer["points"]) == ("1s", 600)
         assert set(answer["series"][0]["count"]) == {10}
 
+    def test_many_metrics_with_instants_of_their_own_are_downsampled_together(
+        self, device, alice, store, client_of
+    ):
+        store({f"metric_{number}": {60 * row + number: row for row in range(30)} for number in range(50)})
+        answer = client_of(alice).get(f"/api/history/{device.device_id}", {**HOUR, "max_points": 100}).json()
+        assert (answer["resolution"], answer["points"]) == ("1m", 60)
+        assert {sum(series["count"]) for series in answer["series"]} == {30}
+
+    def test_the_largest_readings_can_be_summed(self, device, alice, store, client_of):
+        store({"power": {second: (-1) ** second * 1e100 for second in range(1200)}})
+        client = client_of(alice)
+        answer = client.get(f"/api/history/{device.device_id}", {**HOUR, "max_points": 12}).json()
+        assert answer["series"][0]["max"][0] == 1e100
+        assert client.get("/").status_code == 200
+
     def test_only_the_asked_metrics_come(self, device, alice, store, client_of):
         store({"power": {0: 1}, "voltage": {0: 2}, "current": {0: 3}})
         query = {**HOUR, "metric": ["voltage", "power"]}

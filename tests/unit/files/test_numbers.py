@@ -37,7 +37,7 @@ def reference(cell: str, *, decimal: str, thousands: str, na: list[str]) -> floa
     if not re.fullmatch("[0-9]*", whole + fraction) or not whole + fraction or (not whole and not fraction):
         return "value_type"
     value = float(f"{sign}{whole or '0'}.{fraction or '0'}{exponent}")
-    return value if math.isfinite(value) else "value_not_finite"
+    return value if abs(value) <= 1e100 else "value_not_finite"
 
 
 alphabet = st.sampled_from("0123456789" * 2 + "...,,'+-eE ?N\u00a0x")
@@ -80,7 +80,7 @@ def test_every_cell_is_the_number_that_python_reads_or_na_or_malformed(
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=50))
+@given(st.lists(st.floats(-1e100, 1e100), max_size=50))
 def test_a_number_comes_back_to_the_last_bit(values: list[float]) -> None:
     assert parse([repr(value) for value in values]).value.tolist() == values
     assert parse([f"{value:.25e}" for value in values]).value.tolist() == values

@@ -24,9 +24,7 @@ RULES = PacketRules(
 names = st.text(
     st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1, max_size=8
 ).filter(lambda name: name not in {"timestamp", "device_id"})
-numbers = st.one_of(
-    st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53), 2**53), st.booleans()
-)
+numbers = st.one_of(st.floats(-1e100, 1e100), st.integers(-(2**53), 2**53), st.booleans())
 others = st.one_of(st.none(), st.text(max_size=5), st.lists(st.integers(), max_size=2))
 fields = st.recursive(
     st.dictionaries(names, numbers | others, max_size=4),
@@ -114,3 +112,65 @@ def test_one_reading_too_many_refuses_the_body():
     body = json.dumps([{"power": 1}] * 1001).encode()
     with pytest.raises(TooManyReadings):
         parse_packets(body, RULES)
+
+
+def test_the_largest_reading_is_taken_and_the_next_number_is_not():
+    readings = parse_packets(b'{"a": 1e100, "b": -1e100, "c": 1.1e100, "d": -1e308}', RULES)
+    assert readings.value == [1e100, -1e100]
+    assert [(one.metric, one.code) for one in readings.rejected] == [
+        ("c", "value_not_finite"),
+        ("d", "value_not_finite"),
+    ]
+
+
+def test_a_metric_that_only_held_what_is_no_number_is_none():
+    assert parse_packets(b'{"ghost": NaN, "power": 1}', RULES).keys == [("device_001", "power")]
+
+
+@pytest.mark.parametrize("stamp", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"1" + b"0" * 400])
+@pytest.mark.parametrize("precision", ["s", "ms", "us", "ns"])
+def test_a_time_that_is_no_number_rejects_only_its_packet(stamp, precision):
+    rules = PacketRules(**{**RULES.__dict__, "precision": precision})
+    body = b'[{"timestamp": 946684800, "power": 5}, {"timestamp": ' + stamp + b', "power": 1}, {"power": 2}]'
+    readings = parse_packets(body, rules)
+    assert readings.value[-1] == 2
+    assert 1 in [one.index for one in readings.rejected]
+
+
+def test_a_device_id_of_null_is_none_given():
+    assert parse_packets(b'{"device_id": null, "power": 3}', RULES).keys == [("device_001", "power")]
+
+
+def test_names_in_an_answer_are_short_encodable_and_few():
+    body = json.dumps(
+        {"\ud800": "x", "k" * 1000: None} | {f"text_{number}": "" for number in range(500)}
+    ).encode()
+    readings = parse_packets(body, RULES)
+    assert len(readings.ignored) == 100
+    assert max(map(len, readings.ignored)) == 200
+    for name in readings.ignored:
+        name.encode()
+    readings = parse_packets(json.dumps({"\ud800": 1}).encode(), RULES)
+    assert [one.code for one in readings.rejected] == ["metric_name"]
+    readings.rejected[0].metric.encode()
+
+
+def test_an_object_under_a_name_that_is_too_long_is_refused_once_and_not_entered():
+    body = json.dumps({"k" * 100_000: {str(number): 1 for number in range(5_000)}, "power": 1}).encode()
+    readings = parse_packets(body, RULES)
+    assert readings.rejected_total == 1
+    assert readings.keys == [("device_001", "power")]
+
+
+def test_objects_as_deep_as_json_goes_are_refused_and_cost_nobody_else():
+    deep = b'{"a":' * 900 + b"1" + b"}" * 900
+    readings = parse_packets(b"[" + deep + b', {"power": 1}]', RULES)
+    assert readings.keys == [("device_001", "power")]
+    assert readings.rejected_total == 1
+
+
+def test_everything_rejected_is_counted_and_the_first_hundred_are_noted():
+    readings = parse_packets(b"[" + b",".join([b"7"] * 1000) + b"]", RULES)
+    assert (len(readings.rejected), readings.rejected_total) == (100, 1000)
+    with pytest.raises(TooManyReadings):
+        parse_packets(b"[" + b",".join([b"7"] * 1001) + b"]", RULES)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.table import BLANKS
+from joulebook.telemetry.readings import LARGEST_VALUE
 
 DECIMAL_MARKS = (".", ",")
 THOUSANDS_MARKS = ("", ".", ",", "'", "’", " ", "\u00a0", "\u202f")
@@ -87,7 +88,7 @@ class NumberFormat:
 
     def _numbers(self, text: pl.Series, cast: pl.Series) -> Numbers:
         value = cast.to_numpy(writable=True)
-        rest = np.flatnonzero(~np.isfinite(value))
+        rest = np.flatnonzero(~(np.abs(value) <= LARGEST_VALUE))
         na: dict[str, int] = {}
         if len(rest):
             value[rest] = np.nan
@@ -98,7 +99,7 @@ class NumberFormat:
         if len(rest):
             # Only now those with blanks around them: a fixed-width file is the exception.
             again = left.to_frame("text").select(self._number(pl.col("text"))).to_series().to_numpy()
-            found = np.isfinite(again)
+            found = np.abs(again) <= LARGEST_VALUE
             value[rest[found]] = again[found]
             rest, left = rest[~found], left.filter(pl.Series(~found))
         looks_right = left.str.contains(self.pattern).to_numpy() if len(rest) else np.empty(0, np.bool_)

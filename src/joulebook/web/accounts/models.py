@@ -26,6 +26,17 @@ class Profile(models.Model):
         return self.display_name or self.user.get_username()
 
 
+class SignInFailures(models.Model):
+    """How many wrong passwords came for a name or from an address since a moment."""
+
+    key = models.CharField(max_length=120, unique=True)
+    count = models.PositiveIntegerField()
+    since = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.count}"
+
+
 class UserToken(Token):
     """Lets a script read as this user, with `Authorization: Bearer …`."""
 

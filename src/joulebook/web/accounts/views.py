@@ -7,12 +7,13 @@ from typing import cast
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
-from django.contrib.auth.views import LoginView, LogoutView, PasswordChangeView
+from django.contrib.auth.views import LoginView, LogoutView, PasswordChangeView, redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from joulebook.web.accounts import throttle
 from joulebook.web.accounts.forms import ProfileForm, SignInForm
@@ -34,6 +35,14 @@ class SignInView(LoginView):
             response.status_code = 429
             response["Retry-After"] = str(throttle.WINDOW_SECONDS)
         return response
+
+
+@require_safe
+def admin_sign_in(request: HttpRequest) -> HttpResponse:
+    """Send to the one sign-in page, whose throttle holds for administrators too."""
+    if request.user.is_authenticated:
+        raise PermissionDenied("These pages are for administrators.")
+    return redirect_to_login(request.GET.get("next", reverse("admin:index")))
 
 
 class SignOutView(LogoutView):

@@ -29,7 +29,8 @@ LEFT JOIN LATERAL (
 _LAST_HOUR = """
 SELECT series_id, (extract(epoch FROM time - %(start)s) / 60)::float8 AS minute, value
 FROM (
-    SELECT series_id, time_bucket('1 minute', time, origin => %(start)s) AS time, avg(value) AS value
+    SELECT series_id, time_bucket('1 minute', time, origin => %(start)s) AS time,
+           sum(value) / count(*) AS value
     FROM readings
     WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
     GROUP BY 1, 2

@@ -39,6 +39,11 @@ SELECT EXISTS (
     ) AS one_more
 )
 """
+# Metrics that report at instants of their own make an axis longer than any of them.
+_INSTANTS = """
+SELECT count(DISTINCT time) FROM readings
+WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
+"""
 _RAW = """
 SELECT series_id, time, value FROM readings
 WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
@@ -96,11 +101,11 @@ def read_points(
     Raw readings where they are few enough, else the finest rung of the ladder that fits.
     """
     window = {"series": list(series.values()), "start": start, "end": end}
-    if not _rows(_MORE_THAN, {**window, "points": max_points})[0][0]:
-        raw = _read_raw(series, window)
-        if len(raw.time) <= max_points:
-            return raw
-    return _read_buckets(series, window, zone, max_points=max_points)
+    if _rows(_MORE_THAN, {**window, "points": max_points})[0][0] or (
+        len(series) > 1 and _rows(_INSTANTS, window)[0][0] > max_points
+    ):
+        return _read_buckets(series, window, zone, max_points=max_points)
+    return _read_raw(series, window)
 
 
 def _read_raw(series: dict[str, int], window: dict[str, Any]) -> Points:
