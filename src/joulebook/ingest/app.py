@@ -17,6 +17,8 @@ from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
 from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.live_endpoint import LiveEndpoint
+from joulebook.ingest.live_feed import LiveFeed
 from joulebook.ingest.metrics import CONTENT_TYPE, IngestMetrics
 from joulebook.ingest.openapi import document_readings
 from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
@@ -24,6 +26,7 @@ from joulebook.ingest.series_directory import SeriesDirectory
 from joulebook.ingest.storing import ReadingStore
 from joulebook.ingest.tokens import TokenDirectory
 from joulebook.ingest.websocket import WebSocketEndpoint
+from joulebook.secret_key import load_secret_key
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import to_microseconds
 
@@ -59,10 +62,20 @@ def create_app(config: Config | None = None) -> FastAPI:
         endpoint = ReadingsEndpoint(tokens=tokens, store=store, limits=limits)
         websockets = WebSocketEndpoint(tokens=tokens, store=store, limits=limits)
         app.state.series = series
-        app.state.websockets = websockets
+        live = LiveFeed(url)
+        live_endpoint = LiveEndpoint(feed=live, secret_key=load_secret_key(settings))
+
+        async def drain(*, seconds: float) -> None:
+            """End what would go on for ever: the viewers' streams, and the devices' connections."""
+            live.drain()
+            await websockets.drain(seconds=seconds)
+
+        app.state.drain = drain
         app.router.routes.insert(0, Route("/api/readings", endpoint, methods=["POST"]))
+        app.router.routes.insert(0, Route("/live/{device_id}", live_endpoint, methods=["GET"]))
         app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))
         yield
+        await live.close()
         await committer.close()
         series.close()
         tokens.close()

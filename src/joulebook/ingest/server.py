@@ -36,7 +36,7 @@ class _Server(DrainingServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End in order: devices' connections, then requests in flight, then the application."""
-        await self._app.state.websockets.drain(seconds=DRAIN_SECONDS)
+        await self._app.state.drain(seconds=DRAIN_SECONDS)
         await super().shutdown(sockets)
 
 

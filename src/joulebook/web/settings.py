@@ -10,8 +10,8 @@ from __future__ import annotations
 import django_stubs_ext
 
 from joulebook.config import Config
+from joulebook.secret_key import load_secret_key
 from joulebook.web.databases import database_from_url, telemetry_databases
-from joulebook.web.secret_key import load_secret_key
 
 # Lets `ModelAdmin[Device]` and the like be written where they are executed.
 django_stubs_ext.monkeypatch()

@@ -148,6 +148,17 @@ def test_no_page_needs_an_exception_from_the_policy(device, alice, client_of, st
         assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 
+@pytest.mark.usefixtures("transaction_on_both")
+def test_only_a_devices_page_may_speak_to_another_origin_and_that_is_ingest(device, alice, client_of):
+    from django.conf import settings
+
+    ingest = f"http://127.0.0.1:{settings.CONFIG.ingest_port}"
+    client = client_of(alice)
+    for address, sources in {"/": "'self'", f"/devices/{device.device_id}/": f"'self' {ingest}"}.items():
+        policy = client.get(address).headers["Content-Security-Policy"]
+        assert f"connect-src {sources};" in policy + ";"
+
+
 @pytest.mark.parametrize("name", ["400.html", "403.html", "404.html", "500.html", "403_csrf.html"])
 def test_error_pages_need_neither_a_request_nor_a_database(name):
     page = loader.get_template(name).render()

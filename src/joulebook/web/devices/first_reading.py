@@ -12,15 +12,21 @@ _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - compared w
 _EXAMPLE_DEVICE = "device_001"
 
 
-def ingest_url(request: HttpRequest) -> str:
-    """Return where devices send readings, as seen from where the user's browser is."""
+def ingest_origin(request: HttpRequest) -> str:
+    """Return ingest's scheme, host and port, as seen from where the user's browser is."""
     config = settings.CONFIG
     host = config.ingest_host
     if host in _EVERY_ADDRESS:
         host = split_domain_port(request.get_host())[0]
     elif ":" in host:
         host = f"[{host}]"
-    return f"http://{host}:{config.ingest_port}/api/readings"
+    # A page that came over TLS may speak to nothing that does not.
+    return f"{request.scheme}://{host}:{config.ingest_port}"
+
+
+def ingest_url(request: HttpRequest) -> str:
+    """Return where devices send readings, as seen from where the user's browser is."""
+    return f"{ingest_origin(request)}/api/readings"
 
 
 def new_device_command(owner: str) -> str:

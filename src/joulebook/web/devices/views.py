@@ -18,6 +18,7 @@ from django.views.decorators.http import require_safe
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.first_reading import (
     first_reading_command,
+    ingest_origin,
     ingest_url,
     new_device_command,
     new_token_command,
@@ -82,7 +83,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     overview = device_overviews([device.device_id], now=now).get(device.device_id)
     row = _row(device, overview, now=now)
     metrics = _metrics(device)
-    return render(
+    response = render(
         request,
         "devices/device.html",
         {
@@ -96,6 +97,9 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
             "curl_command": first_reading_command(ingest_url(request)),
         },
     )
+    # This page alone speaks to ingest: its charts follow the live feed.
+    response._csp_update = {"connect-src": [ingest_origin(request)]}  # type: ignore[attr-defined]
+    return response
 
 
 def _row(device: Device, overview: DeviceOverview | None, *, now: datetime) -> DeviceRow:
@@ -127,6 +131,7 @@ def _page_data(row: DeviceRow, metrics: list[dict[str, str]], *, user: User) -> 
     return {
         "device": device.device_id,
         "history": reverse("api:history", args=[device.device_id]),
+        "liveTicket": reverse("api:live-ticket", args=[device.device_id]),
         "signIn": reverse("sign-in"),
         "zone": device.time_zone,
         "zones": list(dict.fromkeys([device.time_zone, profile_of(user).time_zone, "UTC"])),

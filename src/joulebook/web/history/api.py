@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
+from django.conf import settings
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -13,11 +16,13 @@ from ninja.errors import AuthenticationError
 from ninja.security import HttpBearer, SessionAuth
 
 from joulebook import __version__
+from joulebook.live_ticket import issue_ticket
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.accounts.operations import user_of_token
+from joulebook.web.devices.first_reading import ingest_origin
 from joulebook.web.devices.models import Device, Metric
 from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.history.openapi import HISTORY_OPERATION
+from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
 from joulebook.web.history.queries import Column, Points, earliest_time, read_points, series_of
 from joulebook.web.history.units import guess_unit
@@ -94,6 +99,31 @@ def history(request: HttpRequest, device_id: str) -> HttpResponse:
         return problem(403, "Forbidden", "no device of yours has this id")
     asked = read_parameters(request.GET, now=timezone.now(), default_zone=device.time_zone)
     return HttpResponse(_encode(_answer(device, asked)), content_type="application/json")
+
+
+@api.post(
+    "/live-ticket/{device_id}",
+    url_name="live-ticket",
+    summary="Ask for a stream of a device's readings",
+    openapi_extra=LIVE_TICKET_OPERATION,
+)
+def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Return an address on ingest that streams the device's readings for some seconds.
+
+    It changes nothing, and a page of another origin cannot read the answer: no CSRF token is needed.
+    """
+    device = find_visible_device(request.user, device_id)
+    if device is None:
+        return problem(403, "Forbidden", "no device of yours has this id")
+    origin = f"{request.scheme}://{request.get_host()}"
+    ticket, expires_at = issue_ticket(
+        settings.SECRET_KEY, device.device_id, origin=origin, now=timezone.now().timestamp()
+    )
+    address = f"{ingest_origin(request)}/live/{quote(device.device_id, safe='')}?ticket={ticket}"
+    answer = {"url": address, "expires_at": datetime.fromtimestamp(expires_at, UTC)}
+    return HttpResponse(
+        _encode(answer), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
 
 
 def _answer(device: Device, asked: HistoryRequest) -> dict[str, Any]:

@@ -88,3 +88,24 @@ HISTORY_OPERATION: dict[str, Any] = {
         503: _problem("the readings' database is away"),
     },
 }
+
+_TICKET = {
+    "type": "object",
+    "properties": {
+        "url": {
+            "type": "string",
+            "description": "a stream of server-sent events; open it with this address alone",
+        },
+        "expires_at": {**_INSTANT, "description": "when the address, and the stream, end"},
+    },
+}
+LIVE_TICKET_OPERATION: dict[str, Any] = {
+    "responses": {
+        200: {
+            "description": "where to listen",
+            "content": {"application/json": {"schema": _TICKET}},
+        },
+        401: {"description": "not signed in, and no token that is in force"},
+        403: _problem("no device of yours has this id"),
+    },
+}

@@ -1,0 +1,68 @@
+"""Tickets for the live feed: the web issues one after its look at the owner, ingest opens a stream for it.
+
+A ticket stands for one device, one page's origin and a few seconds, and is signed with a key that both
+processes derive from the signing key that they share. It travels in an address, because a browser's
+`EventSource` can send no headers; so it is worth little by the time that anybody reads a log.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from dataclasses import dataclass
+
+TICKET_SECONDS = 50
+"""How long a ticket, and a stream that was opened with it, lasts: a withdrawn share ends within a minute."""
+
+_PURPOSE = b"joulebook live ticket 1"
+_LONGEST = 1000
+
+
+class TicketRefused(Exception):
+    """The ticket is not one of ours, is for another device, or has expired."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a ticket allows: pages of `origin` may watch until `expires_at` (seconds since 1970 UTC)."""
+
+    origin: str
+    expires_at: int
+
+
+def issue_ticket(secret_key: str, device_id: str, *, origin: str, now: float) -> tuple[str, int]:
+    """Return a ticket for the device and when it expires; `now` in seconds since 1970 UTC."""
+    expires_at = int(now) + TICKET_SECONDS
+    claims = f"{expires_at}.{_encode(origin.encode())}"
+    return f"{claims}.{_signature(secret_key, device_id, claims)}", expires_at
+
+
+def open_ticket(secret_key: str, device_id: str, ticket: str, *, now: float) -> Ticket:
+    """Return what a ticket for the device allows. Raises `TicketRefused`."""
+    claims, _, signature = ticket.rpartition(".")
+    expected = _signature(secret_key, device_id, claims)
+    if len(ticket) > _LONGEST or not hmac.compare_digest(_bytes(signature), expected.encode()):
+        raise TicketRefused("the ticket is not valid for this device; ask the web for another")
+    # Only what we have signed ourselves is taken apart.
+    expires_at, _, origin = claims.partition(".")
+    if int(expires_at) <= now:
+        raise TicketRefused("the ticket has expired; ask the web for another")
+    return Ticket(origin=_decode(origin).decode(), expires_at=int(expires_at))
+
+
+def _signature(secret_key: str, device_id: str, claims: str) -> str:
+    key = hmac.digest(secret_key.encode(), _PURPOSE, "sha256")
+    # The claims hold no line break, so no device's id can be mistaken for a part of them.
+    return _encode(hmac.digest(key, _bytes(f"{claims}\n{device_id}"), "sha256"))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

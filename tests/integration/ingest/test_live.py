@@ -1,0 +1,201 @@
+"""`/live/{device_id}`: the web's tickets, and committed readings as server-sent events over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from joulebook.live_ticket import issue_ticket
+
+from ...conftest import Service, free_port
+
+Stream = Iterator[dict[str, list[list[float]]]]
+ORIGIN = "http://testserver"
+
+
+def iso(seconds_ago: float = 0) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+
+
+@pytest.fixture
+def ask_ticket(client_of) -> Callable[..., httpx.Response]:
+    """Ask the web for a ticket as a user."""
+    return lambda user, device_id: client_of(user).post(f"/api/live-ticket/{device_id}")
+
+
+@pytest.fixture
+def post(ingest: Service, device_token: str) -> Callable[..., None]:
+    """Send a packet as Alice's device."""
+
+    def send(packet: dict[str, object], *, to: Service = ingest, query: str = "") -> None:
+        headers = {"Authorization": f"Bearer {device_token}"}
+        answer = httpx.post(f"{to.url}/api/readings{query}", json=packet, headers=headers)
+        assert answer.status_code == 200, answer.text
+
+    return send
+
+
+@pytest.fixture
+def watch(ask_ticket, alice, device) -> Iterator[Callable[..., Stream]]:
+    """Open a stream of Alice's device; gives the readings of each event once the first look was had."""
+    with ExitStack() as opened:
+        http = opened.enter_context(httpx.Client(timeout=20))
+
+        def open_stream(service: Service | None = None) -> Stream:
+            url = ask_ticket(alice, device.device_id).json()["url"]
+            if service is not None:
+                url = service.url + url[url.index("/live/") :]
+            response = opened.enter_context(http.stream("GET", url))
+            assert response.status_code == 200, response.read()
+            assert response.headers["Content-Type"].startswith("text/event-stream")
+            assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+            lines = response.iter_lines()
+            assert next(lines) == ": open"
+            time.sleep(0.6)
+            return events(lines)
+
+        yield open_stream
+
+
+def events(lines: Iterator[str]) -> Stream:
+    """Give the readings of each event until the stream ends."""
+    for line in lines:
+        if line.startswith("data: ") and "readings" in line:
+            yield json.loads(line.removeprefix("data: "))["readings"]
+
+
+def test_the_owner_and_those_shared_with_get_a_ticket_and_nobody_else(
+    ask_ticket, device, alice, bob, charlie, client, ingest
+):
+    for user in (alice, bob):
+        answer = ask_ticket(user, device.device_id)
+        assert answer.status_code == 200
+        assert answer.json()["url"].startswith(f"{ingest.url}/live/{device.device_id}?ticket=")
+        left = datetime.fromisoformat(answer.json()["expires_at"]) - datetime.now(UTC)
+        assert timedelta(0) < left < timedelta(minutes=1)
+    refused = ask_ticket(charlie, device.device_id)
+    nobodys = ask_ticket(charlie, "no_such_device")
+    assert (refused.status_code, refused.content) == (403, nobodys.content)
+    assert client.post(f"/api/live-ticket/{device.device_id}").status_code == 401
+    assert client.get(f"/api/live-ticket/{device.device_id}").status_code in {401, 405}
+
+
+def test_a_device_that_was_handed_over_gives_its_former_owner_no_ticket(ask_ticket, device, alice, charlie):
+    device.owner = charlie
+    device.save()
+    assert ask_ticket(alice, device.device_id).status_code == 403
+
+
+def test_a_committed_reading_reaches_the_viewer_in_less_than_a_second(watch, post):
+    post({"timestamp": iso(5), "power": 1})
+    stream = watch()
+    delays = []
+    for number in range(10):
+        stamp = datetime.now(UTC)
+        began = time.monotonic()
+        post({"timestamp": stamp.isoformat(), "power": number, "battery": {"voltage": 53.5}})
+        readings = next(stream)
+        delays.append(time.monotonic() - began)
+        assert readings["power"] == [[pytest.approx(stamp.timestamp(), abs=1e-6), number]]
+        assert readings["battery.voltage"][0][1] == 53.5
+    assert sorted(delays)[-2] < 1, delays
+
+
+def test_what_another_ingest_process_commits_is_seen_too(watch, post, telemetry):
+    other = Service("ingest", free_port())
+    other.start(path="/readyz")
+    try:
+        stream = watch()
+        post({"timestamp": iso(), "power": 42}, to=other)
+        began = time.monotonic()
+        assert next(stream)["power"][0][1] == 42
+        assert time.monotonic() - began < 1
+    finally:
+        other.stop()
+
+
+def test_late_backlogged_replaced_and_future_readings_are_seen_once_each(watch, post):
+    post({"timestamp": iso(3600), "power": 1})
+    stream = watch()
+    post([{"timestamp": iso(1800), "power": 2}, {"timestamp": iso(60), "power": 3}])
+    assert [value for _, value in next(stream)["power"]] == [2, 3]
+    post({"timestamp": iso(-300), "power": 4})
+    assert [value for _, value in next(stream)["power"]] == [4]
+    now = iso()
+    post({"timestamp": now, "power": 5})
+    assert [value for _, value in next(stream)["power"]] == [5]
+    post({"timestamp": now, "power": 6}, query="?on_conflict=replace")
+    assert [value for _, value in next(stream)["power"]] == [6]
+    post({"timestamp": iso(), "voltage": 230})
+    assert set(next(stream)) == {"voltage"}
+
+
+def test_a_viewer_sees_its_own_device_only(watch, post, writer, charlie):
+    import numpy as np
+
+    from joulebook.telemetry.batch import Batch
+    from joulebook.telemetry.series import ensure_series
+    from joulebook.telemetry.writer import write_batch
+
+    stream = watch()
+    number = ensure_series(writer, [("device_of_charlie", "power")])["device_of_charlie", "power"]
+    moment = np.array([time.time_ns() // 1000], np.int64)
+    write_batch(writer, Batch(np.array([number], np.int32), moment, np.array([666.0])))
+    time.sleep(0.5)
+    post({"timestamp": iso(), "power": 1})
+    assert [value for _, value in next(stream)["power"]] == [1]
+
+
+@pytest.mark.parametrize("spoil", ["", "x", "1.aHR0cA.x", "é"])
+def test_without_a_valid_ticket_nothing_is_streamed(ingest, device_id, spoil):
+    answer = httpx.get(f"{ingest.url}/live/{device_id}", params={"ticket": spoil})
+    assert (answer.status_code, answer.json()["code"]) == (403, "ticket")
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_a_ticket_opens_no_other_device_is_no_device_token_and_serves_no_other_origin(
+    ingest, ask_ticket, alice, device, device_token
+):
+    url = ask_ticket(alice, device.device_id).json()["url"]
+    other = url.replace(device.device_id, "other_device")
+    assert httpx.get(other).status_code == 403
+    assert httpx.get(url, headers={"Origin": "http://elsewhere.example"}).status_code == 403
+    assert httpx.get(f"{ingest.url}/live/{device.device_id}?ticket={device_token}").status_code == 403
+
+
+def test_the_stream_ends_when_its_ticket_expires_and_says_so(ingest, device_id):
+    from django.conf import settings
+
+    from joulebook.live_ticket import TICKET_SECONDS
+
+    ticket, expires_at = issue_ticket(
+        settings.SECRET_KEY, device_id, origin=ORIGIN, now=time.time() - TICKET_SECONDS + 3
+    )
+    url = f"{ingest.url}/live/{device_id}?ticket={ticket}"
+    answer = httpx.get(url, timeout=20)
+    assert answer.text.endswith("event: end\ndata: {}\n\n")
+    assert expires_at <= time.time() < expires_at + 2
+    assert httpx.get(url).status_code == 403
+
+
+def test_tickets_are_in_no_log(watch, ingest, web, post):
+    stream = watch()
+    post({"timestamp": iso(), "power": 1})
+    next(stream)
+    for service in (ingest, web):
+        assert "ticket=" not in service.log.read_text()
+
+
+def test_an_ingest_that_stops_ends_its_streams_and_does_not_wait_for_viewers(watch, telemetry):
+    own = Service("ingest", free_port())
+    own.start(path="/readyz")
+    stream = watch(own)
+    own.process.terminate()
+    assert own.process.wait(timeout=10) in {0, -15}
+    assert list(stream) == []
