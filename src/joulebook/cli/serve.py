@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from joulebook.cli.accounts_database import migrate_accounts
 from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import plain_errors, say
@@ -31,10 +35,20 @@ def web() -> None:
         serve(config)
 
 
-def ingest() -> None:
+def ingest(
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="processes on one port; JOULEBOOK_INGEST_WORKERS where not given"),
+    ] = None,
+) -> None:
     """Take readings from devices until stopped."""
     with plain_errors():
         config = Config.from_environ()
+        count = workers or config.ingest_workers
+        if count > 1:
+            from joulebook.ingest.workers import serve_with_workers
+
+            raise typer.Exit(serve_with_workers(config, count))
         from joulebook.ingest.server import serve
 
         serve(config)

@@ -40,10 +40,14 @@ class _Server(DrainingServer):
         await super().shutdown(sockets)
 
 
-def serve(config: Config) -> None:
-    """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done."""
+def serve(config: Config, *, process: int = 1, listening: socket.socket | None = None) -> None:
+    """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done.
+
+    One of several processes is given its number and a socket that is `listening` already.
+    """
     app = create_app(config)
     metrics: IngestMetrics = app.state.metrics
+    metrics.process = process
     _allow_many_connections()
     settings = uvicorn.Config(
         CountedRequests(app, metrics.requests),
@@ -64,7 +68,7 @@ def serve(config: Config) -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
     server = _Server(settings, app, connections=Connections(config.ingest_connections, metrics))
     with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+        server.run(None if listening is None else [listening])
 
 
 def _is_no_handshake(record: logging.LogRecord) -> bool:
