@@ -19,6 +19,7 @@ from joulebook.embedded import telemetry_url
 from joulebook.ingest.group_commit import GroupCommitter
 from joulebook.ingest.live_endpoint import LiveEndpoint
 from joulebook.ingest.live_feed import LiveFeed
+from joulebook.ingest.line_protocol_endpoints import line_protocol_routes
 from joulebook.ingest.metrics import CONTENT_TYPE, IngestMetrics
 from joulebook.ingest.openapi import document_readings
 from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
@@ -72,6 +73,9 @@ def create_app(config: Config | None = None) -> FastAPI:
 
         app.state.drain = drain
         app.router.routes.insert(0, Route("/api/readings", endpoint, methods=["POST"]))
+        app.router.routes[:0] = line_protocol_routes(
+            tokens=tokens, store=store, limits=limits, ping_database=series.ping
+        )
         app.router.routes.insert(0, Route("/live/{device_id}", live_endpoint, methods=["GET"]))
         app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))
         yield

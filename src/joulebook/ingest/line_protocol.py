@@ -1,0 +1,400 @@
+"""InfluxDB line protocol: lines taken apart into columns of readings.
+
+Nothing here touches a database or reads a clock. Plain lines, without quotes and backslashes, take a
+fast path; it takes a line only if the slow one, which knows the whole syntax, would take it alike.
+How lines become devices and metrics is described in docs/reference/ingest.md.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from joulebook.ingest.columns import Readings
+from joulebook.ingest.packets import TooManyReadings
+from joulebook.ingest.tokens import Grant
+from joulebook.telemetry.readings import FUTURE_ALLOWANCE, LARGEST_VALUE, metric_name_problem
+
+PRECISIONS_V1: dict[str, tuple[int, int]] = {
+    "n": (1, 1_000),
+    "ns": (1, 1_000),
+    "u": (1, 1),
+    "us": (1, 1),
+    "µ": (1, 1),
+    "ms": (1_000, 1),
+    "s": (1_000_000, 1),
+    "m": (60_000_000, 1),
+    "h": (3_600_000_000, 1),
+}
+"""How a time becomes microseconds, by v1's `precision`: times the first number, divided by the second."""
+
+PRECISIONS_V2 = {name: PRECISIONS_V1[name] for name in ("ns", "us", "ms", "s")}
+
+DEVICE_TAGS = ("device", "device_id")
+"""Tags that name a device: one that the token may not write for is refused."""
+
+HOST_TAG = "host"
+"""Names a device if the token may write for it; else a device's own token writes for its own."""
+
+VALUE_FIELD = "value"
+"""The field whose metric is the measurement alone."""
+
+_TRUE = frozenset({b"t", b"T", b"true", b"True", b"TRUE"})
+_FALSE = frozenset({b"f", b"F", b"false", b"False", b"FALSE"})
+_FLOAT = re.compile(rb"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(rb"(-?[0-9]{1,20})i")
+_UNSIGNED = re.compile(rb"([0-9]{1,20})u")
+
+# Blank lines, comments, and blanks before a line. Possessive: a body of nothing else stays cheap.
+_NOTHING = re.compile(rb"(?:[ \t\r\n]++|#[^\n]*+)*+")
+# Outside of strings a backslash only keeps the separator after it from being one.
+_HEAD = re.compile(rb"(?:[^ \n]|(?<=\\) )++")
+_TAG = re.compile(rb"(?<!\\),")
+_EQUALS = re.compile(rb"(?<!\\)=")
+_FIELD = re.compile(rb"((?:[^\\ ,=\n]|\\[^\n])++)=")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"(?=[ ,\t\r\n]|\Z)', re.DOTALL)
+_BARE = re.compile(rb"[^ ,\r\n]++")
+_END = re.compile(rb"[ \t]*+(-?[0-9]{1,19})?[ \t\r]*+(?=\n|\Z)")
+_BLANKS = re.compile(rb" [ \t]*+")
+_ESCAPED_IN_HEAD = re.compile(r"\\([,= ])")
+_ESCAPED_IN_FIELD = re.compile(r'\\([,="\\ ])')
+_ODD_IN_SUFFIX = re.compile(r"[\\,={}]")
+
+_LONGEST_PLAIN = 1 << 16
+"""Longer lines take the slow path, which stops at too many fields before it holds them all."""
+
+Fields = list[tuple[bytes, float]]
+
+
+@dataclass(frozen=True)
+class LineRules:
+    """What holds for every line of one request.
+
+    `grant` says for which devices the token may write; `arrived_at` and `oldest` are microseconds since
+    1970 UTC; `precision` is a value of `PRECISIONS_V1`.
+    """
+
+    grant: Grant
+    arrived_at: int
+    oldest: int
+    most_readings: int
+    precision: tuple[int, int] = PRECISIONS_V1["ns"]
+
+
+class BadLine(Exception):
+    """A line that is refused whole, with the code for the answer."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings:
+    """Take apart a body of line protocol.
+
+    `packet` and `index` are numbers of lines, from 0. A line that breaks a rule is listed in `rejected`,
+    and never costs its neighbours. Fields that are text are passed over. Without `fast` every line takes
+    the slow path, with the same result.
+
+    Raises `TooManyReadings` for more readings, or more lines, than one request may hold.
+    """
+    parser = _Parser(body, rules)
+    lines = position = number = 0
+    while True:
+        start = _skip(body, position)
+        number += body.count(b"\n", position, start)
+        if start == len(body):
+            return parser.readings
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        if not (fast and parser.take_plain(body[start:end], number)):
+            end = parser.take_any(start, number)
+        number += body.count(b"\n", start, end)
+        position = end
+        lines += 1
+        if max(lines, len(parser.readings.time)) > rules.most_readings:
+            raise TooManyReadings(f"more than {rules.most_readings} lines or readings in one request")
+
+
+def _skip(body: bytes, position: int) -> int:
+    found = _NOTHING.match(body, position)
+    return found.end() if found else position
+
+
+@dataclass(slots=True)
+class _Head:
+    """What the measurement and tags of a line stand for; `numbers` are those of series by raw field key."""
+
+    device_id: str
+    measurement: str
+    suffix: str
+    numbers: dict[bytes, int | None] = field(default_factory=dict)
+
+
+class _Parser:
+    """Gathers the columns of one body."""
+
+    def __init__(self, body: bytes, rules: LineRules) -> None:
+        self.body = body
+        self.rules = rules
+        self.readings = Readings()
+        self.heads: dict[bytes, _Head] = {}
+        self.numbers: dict[tuple[str, str], int] = {}
+        self.newest = rules.arrived_at + FUTURE_ALLOWANCE
+
+    def take_plain(self, line: bytes, number: int) -> bool:
+        """Add a plain line's readings; return False, and add nothing, for any other line."""
+        if b'"' in line or b"\\" in line or len(line) > _LONGEST_PLAIN:
+            return False
+        parts = line.split(b" ")
+        if len(parts) == 3 and parts[2].isdigit() and len(parts[2]) <= 19:
+            multiply, divide = self.rules.precision
+            time = int(parts[2]) * multiply // divide
+        elif len(parts) == 2:
+            time = self.rules.arrived_at + number
+        else:
+            return False
+        if not self.rules.oldest <= time <= self.newest:
+            return False
+        fields: Fields = []
+        for pair in parts[1].split(b","):
+            key, _, text = pair.partition(b"=")
+            value = plain_number(text)
+            if value is None or not key:
+                return False
+            fields.append((key, value))
+        head = self.heads.get(parts[0])
+        if head is None:
+            try:
+                head = self.head_of(parts[0])
+            except BadLine:
+                return False
+        self.add(head, fields, time, number)
+        return True
+
+    def take_any(self, start: int, number: int) -> int:
+        """Add the readings of the line at `start`, or reject it; return the offset of its end."""
+        scan = _Scan(self.body, start)
+        try:
+            raw_head, fields, stamp = scan.line(self.rules.most_readings)
+            head = self.heads.get(raw_head) or self.head_of(raw_head)
+            self.add(head, fields, self.time_of(stamp, number), number)
+        except BadLine as exc:
+            self.readings.reject(number, None, exc.code, str(exc))
+        end = self.body.find(b"\n", scan.position)
+        return len(self.body) if end < 0 else end
+
+    def add(self, head: _Head, fields: Fields, time: int, number: int) -> None:
+        """Add the readings of a line that is good; a field whose metric's name is bad costs only itself."""
+        readings = self.readings
+        for key, value in fields:
+            series = head.numbers[key] if key in head.numbers else self.number_of(head, key)
+            if series is None:
+                self.reject_name(head, key, number)
+                continue
+            readings.key.append(series)
+            readings.time.append(time)
+            readings.value.append(value)
+            readings.packet.append(number)
+
+    def number_of(self, head: _Head, key: bytes) -> int | None:
+        """Return the number of a series that this head meets for the first time; None for a bad name."""
+        metric = _metric(head, key)
+        if metric is None or metric_name_problem(metric):
+            head.numbers[key] = None
+            return None
+        series = self.numbers.setdefault((head.device_id, metric), len(self.readings.keys))
+        if series == len(self.readings.keys):
+            self.readings.keys.append((head.device_id, metric))
+        head.numbers[key] = series
+        return series
+
+    def reject_name(self, head: _Head, key: bytes, number: int) -> None:
+        """Say what is wrong with a metric's name."""
+        metric = _metric(head, key)
+        if metric is None:
+            self.readings.reject(number, None, "metric_name", f"field {key[:80]!r} is not UTF-8")
+            return
+        problem = metric_name_problem(metric)
+        hint = "; leave out tags that tell nothing apart" if head.suffix else ""
+        self.readings.reject(number, metric, "metric_name", f"{problem}{hint}")
+
+    def head_of(self, raw: bytes) -> _Head:
+        """Return what a measurement and its tags stand for, and remember it. Raises `BadLine`."""
+        measurement, tags = _read_head(raw)
+        device_id = _device_of(tags, self.rules.grant)
+        further = sorted((key, value) for key, value in tags.items() if key not in {*DEVICE_TAGS, HOST_TAG})
+        suffix = ",".join(f"{_quoted(key)}={_quoted(value)}" for key, value in further)
+        head = _Head(device_id, measurement, f"{{{suffix}}}" if suffix else "")
+        self.heads[raw] = head
+        return head
+
+    def time_of(self, stamp: bytes | None, number: int) -> int:
+        """Return when the line was measured, in microseconds. Raises `BadLine`."""
+        if stamp is None:
+            # A microsecond apart, so that lines of one body do not take each other's place.
+            return self.rules.arrived_at + number
+        multiply, divide = self.rules.precision
+        time = int(stamp) * multiply // divide
+        if time > self.newest:
+            message = f"{int(stamp)} is more than 10 minutes ahead of our clock; is `precision` right?"
+            raise BadLine("time_future", message)
+        if time < self.rules.oldest:
+            message = f"{int(stamp)} is older than readings may be here; is `precision` right?"
+            raise BadLine("time_past", message)
+        return time
+
+
+class _Scan:
+    """Reads one line of the full syntax; `position` stands behind what was understood of it."""
+
+    def __init__(self, body: bytes, start: int) -> None:
+        self.body = body
+        self.position = start
+
+    def line(self, most_fields: int) -> tuple[bytes, Fields, bytes | None]:
+        """Return the head, the fields that are numbers, and the time if there is one.
+
+        Raises `BadLine` and `TooManyReadings`.
+        """
+        head = self.take(_HEAD, "a measurement").group()
+        self.take(_BLANKS, "a blank and fields after the measurement and its tags")
+        fields: Fields = []
+        problem: BadLine | None = None
+        while True:
+            key = self.take(_FIELD, "a field such as name=1.5").group(1)
+            if self.peek() == b'"':
+                self.take(_STRING, "a closing quote and then a comma, a blank or the line's end")
+            else:
+                text = self.take(_BARE, f"a value for field {key[:80]!r}").group()
+                try:
+                    fields.append((key, number_of_text(text)))
+                except BadLine as exc:
+                    # Read on: strings that follow may hold line ends.
+                    problem = problem or exc
+            if self.peek() != b",":
+                break
+            if len(fields) > most_fields:
+                raise TooManyReadings(f"more than {most_fields} readings in one line")
+            self.position += 1
+        stamp: bytes | None = self.take(_END, "a time in whole numbers, or the end of the line").group(1)
+        if problem is not None:
+            raise problem
+        return head, fields, stamp
+
+    def peek(self) -> bytes:
+        return self.body[self.position : self.position + 1]
+
+    def take(self, pattern: re.Pattern[bytes], wanted: str) -> re.Match[bytes]:
+        """Move behind what the pattern matches here. Raises `BadLine`."""
+        found = pattern.match(self.body, self.position)
+        if found is None:
+            rest = self.body[self.position : self.position + 40].partition(b"\n")[0]
+            raise BadLine("line_invalid", f"expected {wanted}, found {_shown(rest)}")
+        self.position = found.end()
+        return found
+
+
+def plain_number(text: bytes) -> float | None:
+    """Return the value of a field's text if it is a number that may be stored, or a boolean, else None."""
+    last = text[-1:]
+    if last.isdigit() or last == b".":
+        # float() also takes blanks, signs, underscores and words, which are no numbers here.
+        if b"_" in text or text[0] not in b"-.0123456789":
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+        return value if -LARGEST_VALUE <= value <= LARGEST_VALUE else None
+    if last == b"i" and text[:-1].isdigit() and len(text) <= 19:
+        return float(int(text[:-1]))
+    try:
+        return number_of_text(text)
+    except BadLine:
+        return None
+
+
+def number_of_text(text: bytes) -> float:
+    """Return the value of a field's text, which is no string. Raises `BadLine`."""
+    if _FLOAT.fullmatch(text):
+        value = float(text)
+        if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
+            raise BadLine("value_not_finite", f"{_shown(text)} is too large for a reading")
+        return value
+    if (integer := _INTEGER.fullmatch(text)) and -(2**63) <= int(integer[1]) < 2**63:
+        return float(int(integer[1]))
+    if (unsigned := _UNSIGNED.fullmatch(text)) and int(unsigned[1]) < 2**64:
+        return float(int(unsigned[1]))
+    if text in _TRUE:
+        return 1.0
+    if text in _FALSE:
+        return 0.0
+    if text.lower().lstrip(b"+-") in {b"nan", b"inf", b"infinity"}:
+        raise BadLine("value_not_finite", f"{_shown(text)} is no finite number")
+    raise BadLine("line_invalid", f"{_shown(text)} is no number, boolean or quoted text")
+
+
+def _read_head(raw: bytes) -> tuple[str, dict[str, str]]:
+    """Return the measurement and the tags. Raises `BadLine`."""
+    measurement, *pairs = _TAG.split(raw)
+    if not measurement:
+        raise BadLine("line_invalid", "the measurement is missing")
+    tags: dict[str, str] = {}
+    for pair in pairs:
+        parts = _EQUALS.split(pair)
+        if len(parts) != 2 or not all(parts):
+            raise BadLine("line_invalid", f"{_shown(pair)} is no tag such as name=text")
+        key, value = (_ESCAPED_IN_HEAD.sub(r"\1", _text(part)) for part in parts)
+        if key in tags:
+            raise BadLine("line_invalid", f"tag {key[:80]!r} is there twice")
+        tags[key] = value
+    return _ESCAPED_IN_HEAD.sub(r"\1", _text(measurement)), tags
+
+
+def _device_of(tags: dict[str, str], grant: Grant) -> str:
+    """Return the device that a line writes for. Raises `BadLine`."""
+    named = {tags[tag] for tag in DEVICE_TAGS if tag in tags}
+    if len(named) > 1:
+        raise BadLine("device_not_allowed", "the tags device and device_id name different devices")
+    for device_id in named:
+        if device_id not in grant.devices:
+            message = f"this token may not write for device {device_id[:80]!r}"
+            raise BadLine("device_not_allowed", message)
+        return device_id
+    host = tags.get(HOST_TAG)
+    if host is not None and host in grant.devices:
+        return host
+    if grant.device_id is None:
+        where = f"host {host[:80]!r} is none of them" if host is not None else "there is none"
+        message = f"this token writes for several devices; name one in the tag device or host ({where})"
+        raise BadLine("device_not_allowed", message)
+    return grant.device_id
+
+
+def _metric(head: _Head, key: bytes) -> str | None:
+    """Return the metric of a field, or None where its key is not UTF-8."""
+    try:
+        name = _ESCAPED_IN_FIELD.sub(r"\1", key.decode())
+    except UnicodeDecodeError:
+        return None
+    if name == VALUE_FIELD:
+        return head.measurement + head.suffix
+    return f"{head.measurement}.{name}{head.suffix}"
+
+
+def _quoted(text: str) -> str:
+    """Escape what would make the tags in one metric's name look like others."""
+    return _ODD_IN_SUFFIX.sub(lambda found: "\\" + found.group(), text)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as exc:
+        raise BadLine("line_invalid", f"{_shown(raw)} is not UTF-8") from exc
+
+
+def _shown(raw: bytes) -> str:
+    """Show bytes in a message: at most 40 of them, with what cannot be printed escaped."""
+    return repr(raw[:40].decode("utf-8", "backslashreplace")) if raw else "nothing"
