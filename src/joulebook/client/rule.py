@@ -1,0 +1,102 @@
+"""The client's rule: what an answer of ingest means for what was sent, and when to try again."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+_LONGEST_OBEYED = 3_600.0
+
+
+class Verdict(Enum):
+    """What an answer means for the batch that was sent."""
+
+    STORED = auto()
+    """2xx: the server has it."""
+    BAD = auto()
+    """400, 422: what was good in it is stored, the rest never will be."""
+    TOO_LARGE = auto()
+    """413: send it in halves."""
+    NOT_ALLOWED = auto()
+    """401, 403, and answers that no ingest gives: keep it and tell the person."""
+    LATER = auto()
+    """429, 5xx and no answer at all: the same again, after a while."""
+
+
+def judge(status: int) -> Verdict:
+    """Return what an HTTP status means for a batch."""
+    if 200 <= status < 300:
+        return Verdict.STORED
+    if status in {400, 422}:
+        return Verdict.BAD
+    if status == 413:
+        return Verdict.TOO_LARGE
+    if status == 429 or status >= 500:
+        return Verdict.LATER
+    return Verdict.NOT_ALLOWED
+
+
+def endpoint_of(url: str) -> str:
+    """Return the address to post to; `url` is the service's, with or without the path of its endpoint."""
+    return url if urlsplit(url).path.rstrip("/") else f"{url.rstrip('/')}/api/readings"
+
+
+def is_this_machine(url: str) -> bool:
+    """Say whether the address is this machine's own, for which no proxy of the environment is meant."""
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+
+def pause_after(failures: int, retry_after: str | None) -> float:
+    """Return the seconds to wait after so many failures in a row: as asked, else longer each time, up to 30.
+
+    Both are spread at random, so that a thousand devices do not come back in the same instant.
+    """
+    asked = retry_after_seconds(retry_after, now=datetime.now(UTC))
+    if asked is not None:
+        return asked + random.uniform(0.0, 0.2)  # noqa: S311 - spreads, and hides nothing
+    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, 20))
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
+    """Return the seconds that a `Retry-After` asks for, given as seconds or as a date; None without one."""
+    if not value:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), _LONGEST_OBEYED)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max(0.0, (until - now).total_seconds()), _LONGEST_OBEYED)
+
+
+def json_object(answer: httpx.Response) -> dict[str, Any]:
+    """Return the answer's JSON object; an empty one where it is anything else."""
+    try:
+        told = answer.json()
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def whole(value: object) -> int:
+    """Return a count of an answer; 0 where it is none."""
+    return value if isinstance(value, int) else 0
+
+
+def reason(answer: httpx.Response) -> str:
+    """Say what the server answered, in one short line without control characters."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in answer.text[:2_000]).split())
+    return f"{answer.status_code} {text[:200]}".strip()

@@ -1,0 +1,201 @@
+"""Sends the oldest packets of a buffer once, and does with them what the answer says."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from joulebook.client.buffer import Buffer, Waiting
+from joulebook.client.rule import (
+    Verdict,
+    endpoint_of,
+    is_this_machine,
+    json_object,
+    judge,
+    pause_after,
+    reason,
+    whole,
+)
+
+log = logging.getLogger("joulebook.client")
+
+MOST_BYTES = 512 * 1024
+"""Bytes of packets in one request, before they are compressed."""
+_COMPRESSED_FROM = 1_400
+"""Bytes from which on a body is compressed: what fits one network packet costs the same as it is."""
+_CALM = 16
+"""Requests that go well until larger ones are tried again, after one was too large."""
+_IDLE = 3.0
+"""Seconds after which an idle connection is given up, before the server does so."""
+_MOST_LOGGED = 10
+
+
+@dataclass
+class Counts:
+    """What became of everything since this client was made."""
+
+    sent: int = 0
+    stored: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    last_error: str = ""
+    trouble: str = ""
+
+
+class Sender:
+    """Talks to one ingest service. Not safe for several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], str],
+        buffer: Buffer,
+        *,
+        batch: int,
+        timeout: float,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._url = endpoint_of(url)
+        self._token = token
+        self._buffer = buffer
+        self._http = httpx.Client(
+            timeout=timeout,
+            limits=httpx.Limits(keepalive_expiry=_IDLE),
+            transport=transport,
+            # A proxy of the environment is for the world outside, not for this machine.
+            trust_env=not is_this_machine(self._url),
+        )
+        self._batch = self._ceiling = self._limit = batch
+        self._calm = 0
+        self._failures = 0
+        self.counts = Counts()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def attempt(self, *, timeout: float | None = None) -> float | None:
+        """Send one request; return the seconds to wait before the next one, None when nothing waits.
+
+        Raises what the buffer raises. After a crash at any point the same packets are sent again, and
+        are the same readings to ingest.
+        """
+        waiting = self._buffer.oldest(most=self._limit, most_bytes=MOST_BYTES)
+        if waiting is None:
+            return None
+        try:
+            token = checked_token(self._token())
+        except (OSError, ValueError) as exc:
+            return self._later(f"the token cannot be read: {exc}", None)
+        try:
+            answer = self._post(waiting.bodies, token, timeout)
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            return self._later(f"no answer ({type(exc).__name__}: {exc})", None)
+        return self._obey(answer, waiting)
+
+    def _post(self, bodies: list[bytes], token: str, timeout: float | None) -> httpx.Response:
+        content = b"\n".join(bodies) + b"\n"
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/x-ndjson",
+        }
+        if len(content) >= _COMPRESSED_FROM:
+            content = gzip.compress(content, compresslevel=5, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        if timeout is None:
+            return self._http.post(self._url, content=content, headers=headers)
+        return self._http.post(self._url, content=content, headers=headers, timeout=timeout)
+
+    def _obey(self, answer: httpx.Response, waiting: Waiting) -> float:
+        """Do what the client's rule says; return the pause."""
+        verdict, told = judge(answer.status_code), json_object(answer)
+        if verdict in {Verdict.STORED, Verdict.BAD} and not _is_of_ingest(answer.status_code, told):
+            # A login page of a network, another service at this address: nothing was said of the packets.
+            verdict = Verdict.NOT_ALLOWED
+        match verdict:
+            case Verdict.STORED:
+                self._settle(waiting, told)
+            case Verdict.BAD if answer.status_code == 422:
+                _log_rejected(told, waiting)
+                self._settle(waiting, told, refused=whole(told.get("rejected_total")), remark=reason(answer))
+            case Verdict.BAD | Verdict.TOO_LARGE:
+                self._halve(answer, waiting, too_large=verdict is Verdict.TOO_LARGE)
+            case Verdict.NOT_ALLOWED:
+                return self._later(f"not taken, somebody must look at it: {reason(answer)}", None)
+            case Verdict.LATER:
+                return self._later(reason(answer), answer.headers.get("Retry-After"))
+        return 0.0
+
+    def _settle(self, waiting: Waiting, told: dict[str, Any], *, refused: int = 0, remark: str = "") -> None:
+        self._buffer.settle(waiting)
+        counts = self.counts
+        counts.sent += len(waiting.bodies)
+        counts.stored += whole(told.get("accepted"))
+        counts.duplicates += whole(told.get("duplicate"))
+        counts.refused += refused
+        counts.last_error = remark or counts.last_error
+        if counts.trouble:
+            log.info("ingest takes packets again")
+            counts.trouble = ""
+        self._failures = 0
+        self._grow()
+
+    def _halve(self, answer: httpx.Response, waiting: Waiting, *, too_large: bool) -> None:
+        """Send half as much next time, so that one bad packet is found and costs no other; or give it up."""
+        if len(waiting.bodies) > 1:
+            self._limit = len(waiting.bodies) // 2
+            if too_large:
+                self._ceiling, self._calm = self._limit, 0
+            return
+        log.warning("refused for good: %s; the packet was: %s", reason(answer), _shown(waiting.bodies[0]))
+        self._settle(waiting, {}, refused=1, remark=reason(answer))
+
+    def _grow(self) -> None:
+        self._calm += 1
+        if self._limit >= self._ceiling and self._calm >= _CALM:
+            self._ceiling, self._calm = min(self._batch, self._ceiling * 2), 0
+        self._limit = min(self._ceiling, self._limit * 2)
+
+    def _later(self, problem: str, retry_after: str | None) -> float:
+        self._failures += 1
+        if not self.counts.trouble:
+            log.warning("packets wait: %s", problem)
+        self.counts.trouble = self.counts.last_error = problem
+        return pause_after(self._failures, retry_after)
+
+
+def checked_token(token: str) -> str:
+    """Return a token as a header can hold it. Raises ValueError, which never shows it."""
+    token = token.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("it is empty, or holds blanks, line ends or other characters that no token has")
+    return token
+
+
+def _is_of_ingest(status: int, told: dict[str, Any]) -> bool:
+    return "code" in told if status == 400 else isinstance(told.get("accepted"), int)
+
+
+def _log_rejected(told: dict[str, Any], waiting: Waiting) -> None:
+    rejected = told.get("rejected")
+    listed = [one for one in rejected if isinstance(one, dict)] if isinstance(rejected, list) else []
+    for one in listed[:_MOST_LOGGED]:
+        index = one.get("index")
+        packet = waiting.bodies[index] if isinstance(index, int) and 0 <= index < len(waiting.bodies) else b""
+        log.warning(
+            "refused for good: %s: %s; the packet was: %s",
+            one.get("code"), str(one.get("message"))[:300], _shown(packet),
+        )  # fmt: skip
+    more = whole(told.get("rejected_total")) - len(listed[:_MOST_LOGGED])
+    if more > 0:
+        log.warning("refused for good: %d more of the same request", more)
+
+
+def _shown(packet: bytes) -> str:
+    text = packet.decode()
+    return text if len(text) <= 300 else f"{text[:300]}…"
