@@ -49,6 +49,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "joulebook.web.away.DatabaseAwayMiddleware",
 ]
 ROOT_URLCONF = "joulebook.web.urls"
 WSGI_APPLICATION = "joulebook.web.wsgi.application"
@@ -73,16 +74,6 @@ DATABASES = {
 }
 DATABASE_ROUTERS = ["joulebook.web.databases.TelemetryRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-
-# In files, because all processes of the web count wrong passwords together.
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-        "LOCATION": CONFIG.home / "cache",
-        # Many invented names at sign-in must not push out the counts of others.
-        "OPTIONS": {"MAX_ENTRIES": 10_000},
-    }
-}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from django.conf import settings
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import NinjaAPI
@@ -26,6 +27,8 @@ from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATI
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
 from joulebook.web.history.queries import Column, Points, earliest_time, read_points, series_of
 from joulebook.web.history.units import guess_unit
+
+log = logging.getLogger(__name__)
 
 # msgspec writes NaN, which stands for "no reading", as null.
 _encode = msgspec.json.Encoder().encode
@@ -76,6 +79,12 @@ def _not_signed_in(request: HttpRequest, exc: AuthenticationError) -> HttpRespon
 @api.exception_handler(BadParameter)
 def _bad_parameter(request: HttpRequest, exc: BadParameter) -> HttpResponse:  # noqa: ARG001
     return problem(400, "Bad parameter", str(exc), parameter=exc.parameter)
+
+
+@api.exception_handler(DataError)
+def _not_computable(request: HttpRequest, exc: DataError) -> HttpResponse:  # noqa: ARG001
+    log.error("history could not be computed: %s", exc)
+    return problem(500, "Not computable", "the readings of this range cannot be summed; try a shorter one")
 
 
 @api.exception_handler(OperationalError)
