@@ -68,6 +68,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "JOULEBOOK_INGEST_QUEUE_READINGS", "500000", "readings that may wait for their commit before 503"
     ),
+    Variable(
+        "JOULEBOOK_INGEST_RATE", "0", "readings a second that one token may send; 0: as many as it likes"
+    ),
     Variable("JOULEBOOK_INGEST_WORKERS", "1", "ingest processes that share the port"),
     Variable("JOULEBOOK_INGEST_CONNECTIONS", "4096", "connections that one ingest process keeps before 503"),
     Variable(
@@ -106,6 +109,7 @@ class Config:
     ingest_max_bytes: int
     ingest_max_readings: int
     ingest_queue_readings: int
+    ingest_rate: int
     ingest_workers: int
     ingest_connections: int
     ingest_oldest: str
@@ -153,6 +157,7 @@ class Config:
             ingest_max_bytes=whole("JOULEBOOK_INGEST_MAX_BYTES", low=1024, high=1 << 31),
             ingest_max_readings=whole("JOULEBOOK_INGEST_MAX_READINGS", low=1, high=10_000_000),
             ingest_queue_readings=whole("JOULEBOOK_INGEST_QUEUE_READINGS", low=1, high=100_000_000),
+            ingest_rate=whole("JOULEBOOK_INGEST_RATE", low=0, high=1_000_000_000),
             ingest_workers=whole("JOULEBOOK_INGEST_WORKERS", low=1, high=64),
             ingest_connections=whole("JOULEBOOK_INGEST_CONNECTIONS", low=1, high=1_000_000),
             ingest_oldest=text("JOULEBOOK_INGEST_OLDEST"),

@@ -17,11 +17,12 @@ from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
 from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.line_protocol_endpoints import line_protocol_routes
 from joulebook.ingest.live_endpoint import LiveEndpoint
 from joulebook.ingest.live_feed import LiveFeed
-from joulebook.ingest.line_protocol_endpoints import line_protocol_routes
 from joulebook.ingest.metrics import CONTENT_TYPE, IngestMetrics
 from joulebook.ingest.openapi import document_readings
+from joulebook.ingest.rates import RateLimits
 from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
 from joulebook.ingest.series_directory import SeriesDirectory
 from joulebook.ingest.storing import ReadingStore
@@ -50,6 +51,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         most_bytes=settings.ingest_max_bytes,
         most_readings=settings.ingest_max_readings,
         oldest=_start_of_day(settings.ingest_oldest),
+        rates=RateLimits(settings.ingest_rate),
     )
     url = telemetry_url(settings, "writer")
     metrics = IngestMetrics()

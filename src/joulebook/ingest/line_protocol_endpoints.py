@@ -25,7 +25,14 @@ from joulebook.ingest.bodies import BodyTooLarge, BodyUnreadable, ClientGone, re
 from joulebook.ingest.columns import Readings
 from joulebook.ingest.line_protocol import PRECISIONS_V1, PRECISIONS_V2, LineRules, parse_lines
 from joulebook.ingest.packets import TooManyReadings
-from joulebook.ingest.readings_endpoint import LARGE_BODY, Limits, Refusal, authorise, bearer_token
+from joulebook.ingest.readings_endpoint import (
+    LARGE_BODY,
+    Limits,
+    Refusal,
+    authorise,
+    bearer_token,
+    check_rate,
+)
 from joulebook.ingest.storing import ReadingStore
 from joulebook.ingest.tokens import TokenDirectory
 from joulebook.telemetry.errors import DatabaseAway, TelemetryError
@@ -111,18 +118,20 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        pause = None
         try:
             status, answer = await self._answer(scope, receive)
         except ClientGone:
             return
         except Refusal as exc:
             status, answer = self._problem(exc.status, str(exc))
+            pause = exc.retry_after
         except TelemetryError as exc:
             status, answer = self._problem(503, f"not stored, send it again: {exc}")
         except Exception:  # a sender drops its data on 4xx, and must not for a fault of ours
             log.exception("a request could not be answered")
             status, answer = self._problem(503, "not stored, send it again")
-        await _send(send, status, answer, challenge=self._dialect.challenge)
+        await _send(send, status, answer, challenge=self._dialect.challenge, pause=pause)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
         raise NotImplementedError
@@ -147,6 +156,7 @@ class WriteEndpoint(_Endpoint):
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
         asked = read_query(scope["query_string"])
         grant = await authorise(scope, self._tokens, find=line_protocol_token)
+        check_rate(grant, self._limits)
         rules = LineRules(
             grant=grant,
             arrived_at=time.time_ns() // 1_000,
@@ -164,6 +174,7 @@ class WriteEndpoint(_Endpoint):
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except BodyUnreadable as exc:
             raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
+        self._limits.rates.charge(grant.token, len(readings.time))
         await self._store.store(readings, replace=True)
         if readings.rejected_total:
             return self._problem(400, partial_write(readings))
@@ -246,13 +257,15 @@ def partial_write(readings: Readings) -> str:
     return f"partial write: {'; '.join(named)}; everything else is stored dropped={readings.rejected_total}"
 
 
-async def _send(send: Send, status: int, answer: dict[str, Any] | None, *, challenge: bytes) -> None:
+async def _send(
+    send: Send, status: int, answer: dict[str, Any] | None, *, challenge: bytes, pause: int | None
+) -> None:
     headers = [(b"x-influxdb-version", VERSION.encode())]
     if status == 401:
         headers.append((b"www-authenticate", challenge))
     elif status in {429, 503}:
         # Spread, so that a thousand devices do not come back in the same instant.
-        headers.append((b"retry-after", b"%d" % random.randint(1, 5)))  # noqa: S311
+        headers.append((b"retry-after", b"%d" % (pause or random.randint(1, 5))))  # noqa: S311
     body = b""
     if answer is not None:
         body = _encode(answer) + b"\n"

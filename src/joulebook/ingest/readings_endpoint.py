@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from joulebook.ingest.bodies import BodyTooLarge, BodyUnreadable, ClientGone, read_body
 from joulebook.ingest.columns import Readings
 from joulebook.ingest.packets import PRECISIONS, PacketRules, TooManyReadings, UnparsableBody, parse_packets
+from joulebook.ingest.rates import RateLimits
 from joulebook.ingest.storing import ReadingStore, Stored
 from joulebook.ingest.tokens import Grant, TokenDirectory
 from joulebook.telemetry.errors import TelemetryError
@@ -32,19 +33,21 @@ _encode = msgspec.json.Encoder().encode
 class Refusal(Exception):
     """The request as a whole gets this answer."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for; `oldest` is in microseconds since 1970 UTC."""
+    """What one request, or one token with many, may ask for; `oldest` is in microseconds since 1970 UTC."""
 
     most_bytes: int
     most_readings: int
     oldest: int
+    rates: RateLimits
 
 
 @dataclass(frozen=True)
@@ -70,21 +73,23 @@ class ReadingsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; see docs/reference/ingest.md for every answer."""
+        pause = None
         try:
             status, answer = await self._answer(scope, receive)
         except ClientGone:
             return
         except Refusal as exc:
-            status, answer = exc.status, {"code": exc.code, "message": str(exc)}
+            status, answer, pause = exc.status, {"code": exc.code, "message": str(exc)}, exc.retry_after
         except TelemetryError as exc:
             status, answer = 503, {"code": "unavailable", "message": f"not stored, send it again: {exc}"}
         except Exception:  # a sender drops its data on 4xx, and must not for a fault of ours
             log.exception("a request could not be answered")
             status, answer = 503, {"code": "internal", "message": "not stored, send it again"}
-        await _send_json(send, status, answer)
+        await _send_json(send, status, answer, pause=pause)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
         grant = await authorise(scope, self._tokens)
+        check_rate(grant, self._limits)
         asked = read_query(scope["query_string"])
         rules = PacketRules(
             grant=grant,
@@ -103,6 +108,7 @@ class ReadingsEndpoint:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except (BodyUnreadable, UnparsableBody) as exc:
             raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
+        self._limits.rates.charge(grant.token, len(readings.time))
         stored = await self._store.store(readings, replace=asked.replace, atomic=asked.atomic)
         return summary(readings, stored, asked)
 
@@ -126,6 +132,13 @@ async def authorise(
                 return grant
             break
     raise Refusal(401, "unauthorized", "send a device's token that is in force: Authorization: Bearer …")
+
+
+def check_rate(grant: Grant, limits: Limits) -> None:
+    """Raise `Refusal` where the token has sent more than it may for now."""
+    if wait := limits.rates.wait(grant.token):
+        message = f"this token sends more readings than it may; come again in {wait} s"
+        raise Refusal(429, "rate", message, retry_after=wait)
 
 
 def read_query(query: bytes) -> Asked:
@@ -163,11 +176,13 @@ def summary(readings: Readings, stored: Stored, asked: Asked) -> tuple[int, dict
     return 422, answer
 
 
-async def _send_json(send: Send, status: int, answer: dict[str, Any]) -> None:
+async def _send_json(send: Send, status: int, answer: dict[str, Any], *, pause: int | None = None) -> None:
     body = _encode(answer) + b"\n"
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    elif pause is not None:
+        headers.append((b"retry-after", b"%d" % pause))
     elif status == 503:
         # Spread, so that a thousand devices do not come back in the same instant.
         headers.append((b"retry-after", b"%d" % random.randint(1, 5)))  # noqa: S311

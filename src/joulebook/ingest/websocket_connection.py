@@ -158,8 +158,13 @@ class DeviceConnection:
             most_readings=self._limits.most_readings,
             precision=asked.precision,
         )
+        token = self._grant.token
+        if wait := self._limits.rates.wait(token):
+            message = f"not stored, this token sends more readings than it may; send it again in {wait} s"
+            return {"seq": sequence, "code": "rate", "message": message, "retry_after": wait}
         try:
             readings = parse_packets(content, rules)
+            self._limits.rates.charge(token, len(readings.time))
             stored = await self._store.store(readings, replace=asked.replace, atomic=asked.atomic)
         except TooManyReadings as exc:
             return {"seq": sequence, "code": "too_large", "message": f"{exc}; split it"}
