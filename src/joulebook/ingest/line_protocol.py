@@ -11,9 +11,18 @@ import re
 from dataclasses import dataclass, field
 
 from joulebook.ingest.columns import Readings
+from joulebook.ingest.line_syntax import (
+    BadLine,
+    Fields,
+    LineScan,
+    field_name,
+    plain_number,
+    read_head,
+    skip_nothing,
+)
 from joulebook.ingest.packets import TooManyReadings
 from joulebook.ingest.tokens import Grant
-from joulebook.telemetry.readings import FUTURE_ALLOWANCE, LARGEST_VALUE, metric_name_problem
+from joulebook.telemetry.readings import FUTURE_ALLOWANCE, metric_name_problem
 
 PRECISIONS_V1: dict[str, tuple[int, int]] = {
     "n": (1, 1_000),
@@ -39,31 +48,10 @@ HOST_TAG = "host"
 VALUE_FIELD = "value"
 """The field whose metric is the measurement alone."""
 
-_TRUE = frozenset({b"t", b"T", b"true", b"True", b"TRUE"})
-_FALSE = frozenset({b"f", b"F", b"false", b"False", b"FALSE"})
-_FLOAT = re.compile(rb"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_INTEGER = re.compile(rb"(-?[0-9]{1,20})i")
-_UNSIGNED = re.compile(rb"([0-9]{1,20})u")
-
-# Blank lines, comments, and blanks before a line. Possessive: a body of nothing else stays cheap.
-_NOTHING = re.compile(rb"(?:[ \t\r\n]++|#[^\n]*+)*+")
-# Outside of strings a backslash only keeps the separator after it from being one.
-_HEAD = re.compile(rb"(?:[^ \n]|(?<=\\) )++")
-_TAG = re.compile(rb"(?<!\\),")
-_EQUALS = re.compile(rb"(?<!\\)=")
-_FIELD = re.compile(rb"((?:[^\\ ,=\n]|\\[^\n])++)=")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"(?=[ ,\t\r\n]|\Z)', re.DOTALL)
-_BARE = re.compile(rb"[^ ,\r\n]++")
-_END = re.compile(rb"[ \t]*+(-?[0-9]{1,19})?[ \t\r]*+(?=\n|\Z)")
-_BLANKS = re.compile(rb" [ \t]*+")
-_ESCAPED_IN_HEAD = re.compile(r"\\([,= ])")
-_ESCAPED_IN_FIELD = re.compile(r'\\([,="\\ ])')
 _ODD_IN_SUFFIX = re.compile(r"[\\,={}]")
 
 _LONGEST_PLAIN = 1 << 16
 """Longer lines take the slow path, which stops at too many fields before it holds them all."""
-
-Fields = list[tuple[bytes, float]]
 
 
 @dataclass(frozen=True)
@@ -81,14 +69,6 @@ class LineRules:
     precision: tuple[int, int] = PRECISIONS_V1["ns"]
 
 
-class BadLine(Exception):
-    """A line that is refused whole, with the code for the answer."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings:
     """Take apart a body of line protocol.
 
@@ -101,7 +81,7 @@ def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings
     parser = _Parser(body, rules)
     lines = position = number = 0
     while True:
-        start = _skip(body, position)
+        start = skip_nothing(body, position)
         number += body.count(b"\n", position, start)
         if start == len(body):
             return parser.readings
@@ -114,11 +94,6 @@ def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings
         lines += 1
         if max(lines, len(parser.readings.time)) > rules.most_readings:
             raise TooManyReadings(f"more than {rules.most_readings} lines or readings in one request")
-
-
-def _skip(body: bytes, position: int) -> int:
-    found = _NOTHING.match(body, position)
-    return found.end() if found else position
 
 
 @dataclass(slots=True)
@@ -174,7 +149,7 @@ class _Parser:
 
     def take_any(self, start: int, number: int) -> int:
         """Add the readings of the line at `start`, or reject it; return the offset of its end."""
-        scan = _Scan(self.body, start)
+        scan = LineScan(self.body, start)
         try:
             raw_head, fields, stamp = scan.line(self.rules.most_readings)
             head = self.heads.get(raw_head) or self.head_of(raw_head)
@@ -221,7 +196,7 @@ class _Parser:
 
     def head_of(self, raw: bytes) -> _Head:
         """Return what a measurement and its tags stand for, and remember it. Raises `BadLine`."""
-        measurement, tags = _read_head(raw)
+        measurement, tags = read_head(raw)
         device_id = _device_of(tags, self.rules.grant)
         further = sorted((key, value) for key, value in tags.items() if key not in {*DEVICE_TAGS, HOST_TAG})
         suffix = ",".join(f"{_quoted(key)}={_quoted(value)}" for key, value in further)
@@ -243,113 +218,6 @@ class _Parser:
             message = f"{int(stamp)} is older than readings may be here; is `precision` right?"
             raise BadLine("time_past", message)
         return time
-
-
-class _Scan:
-    """Reads one line of the full syntax; `position` stands behind what was understood of it."""
-
-    def __init__(self, body: bytes, start: int) -> None:
-        self.body = body
-        self.position = start
-
-    def line(self, most_fields: int) -> tuple[bytes, Fields, bytes | None]:
-        """Return the head, the fields that are numbers, and the time if there is one.
-
-        Raises `BadLine` and `TooManyReadings`.
-        """
-        head = self.take(_HEAD, "a measurement").group()
-        self.take(_BLANKS, "a blank and fields after the measurement and its tags")
-        fields: Fields = []
-        problem: BadLine | None = None
-        while True:
-            key = self.take(_FIELD, "a field such as name=1.5").group(1)
-            if self.peek() == b'"':
-                self.take(_STRING, "a closing quote and then a comma, a blank or the line's end")
-            else:
-                text = self.take(_BARE, f"a value for field {key[:80]!r}").group()
-                try:
-                    fields.append((key, number_of_text(text)))
-                except BadLine as exc:
-                    # Read on: strings that follow may hold line ends.
-                    problem = problem or exc
-            if self.peek() != b",":
-                break
-            if len(fields) > most_fields:
-                raise TooManyReadings(f"more than {most_fields} readings in one line")
-            self.position += 1
-        stamp: bytes | None = self.take(_END, "a time in whole numbers, or the end of the line").group(1)
-        if problem is not None:
-            raise problem
-        return head, fields, stamp
-
-    def peek(self) -> bytes:
-        return self.body[self.position : self.position + 1]
-
-    def take(self, pattern: re.Pattern[bytes], wanted: str) -> re.Match[bytes]:
-        """Move behind what the pattern matches here. Raises `BadLine`."""
-        found = pattern.match(self.body, self.position)
-        if found is None:
-            rest = self.body[self.position : self.position + 40].partition(b"\n")[0]
-            raise BadLine("line_invalid", f"expected {wanted}, found {_shown(rest)}")
-        self.position = found.end()
-        return found
-
-
-def plain_number(text: bytes) -> float | None:
-    """Return the value of a field's text if it is a number that may be stored, or a boolean, else None."""
-    last = text[-1:]
-    if last.isdigit() or last == b".":
-        # float() also takes blanks, signs, underscores and words, which are no numbers here.
-        if b"_" in text or text[0] not in b"-.0123456789":
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            return None
-        return value if -LARGEST_VALUE <= value <= LARGEST_VALUE else None
-    if last == b"i" and text[:-1].isdigit() and len(text) <= 19:
-        return float(int(text[:-1]))
-    try:
-        return number_of_text(text)
-    except BadLine:
-        return None
-
-
-def number_of_text(text: bytes) -> float:
-    """Return the value of a field's text, which is no string. Raises `BadLine`."""
-    if _FLOAT.fullmatch(text):
-        value = float(text)
-        if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
-            raise BadLine("value_not_finite", f"{_shown(text)} is too large for a reading")
-        return value
-    if (integer := _INTEGER.fullmatch(text)) and -(2**63) <= int(integer[1]) < 2**63:
-        return float(int(integer[1]))
-    if (unsigned := _UNSIGNED.fullmatch(text)) and int(unsigned[1]) < 2**64:
-        return float(int(unsigned[1]))
-    if text in _TRUE:
-        return 1.0
-    if text in _FALSE:
-        return 0.0
-    if text.lower().lstrip(b"+-") in {b"nan", b"inf", b"infinity"}:
-        raise BadLine("value_not_finite", f"{_shown(text)} is no finite number")
-    raise BadLine("line_invalid", f"{_shown(text)} is no number, boolean or quoted text")
-
-
-def _read_head(raw: bytes) -> tuple[str, dict[str, str]]:
-    """Return the measurement and the tags. Raises `BadLine`."""
-    measurement, *pairs = _TAG.split(raw)
-    if not measurement:
-        raise BadLine("line_invalid", "the measurement is missing")
-    tags: dict[str, str] = {}
-    for pair in pairs:
-        parts = _EQUALS.split(pair)
-        if len(parts) != 2 or not all(parts):
-            raise BadLine("line_invalid", f"{_shown(pair)} is no tag such as name=text")
-        key, value = (_ESCAPED_IN_HEAD.sub(r"\1", _text(part)) for part in parts)
-        if key in tags:
-            raise BadLine("line_invalid", f"tag {key[:80]!r} is there twice")
-        tags[key] = value
-    return _ESCAPED_IN_HEAD.sub(r"\1", _text(measurement)), tags
 
 
 def _device_of(tags: dict[str, str], grant: Grant) -> str:
@@ -374,27 +242,12 @@ def _device_of(tags: dict[str, str], grant: Grant) -> str:
 
 def _metric(head: _Head, key: bytes) -> str | None:
     """Return the metric of a field, or None where its key is not UTF-8."""
-    try:
-        name = _ESCAPED_IN_FIELD.sub(r"\1", key.decode())
-    except UnicodeDecodeError:
-        return None
-    if name == VALUE_FIELD:
-        return head.measurement + head.suffix
+    name = field_name(key)
+    if name is None or name == VALUE_FIELD:
+        return name and head.measurement + head.suffix
     return f"{head.measurement}.{name}{head.suffix}"
 
 
 def _quoted(text: str) -> str:
     """Escape what would make the tags in one metric's name look like others."""
     return _ODD_IN_SUFFIX.sub(lambda found: "\\" + found.group(), text)
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as exc:
-        raise BadLine("line_invalid", f"{_shown(raw)} is not UTF-8") from exc
-
-
-def _shown(raw: bytes) -> str:
-    """Show bytes in a message: at most 40 of them, with what cannot be printed escaped."""
-    return repr(raw[:40].decode("utf-8", "backslashreplace")) if raw else "nothing"

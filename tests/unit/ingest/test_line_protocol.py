@@ -391,6 +391,13 @@ def test_bytes_that_are_no_utf8_cost_their_line_or_field_only():
     ]
 
 
+def test_a_measurement_with_its_tags_has_as_many_bytes_as_in_influxdb():
+    assert refused(f"m,a={'x' * 65_531} v=1 {T}\n{'m' * 65_536} v=1 {T}\nm v=1 {T}") == [
+        (0, "metric_name"),
+        (1, "line_invalid"),
+    ]
+
+
 def test_a_metric_name_that_is_too_long_costs_only_itself():
     readings = parse_lines(f"m,a=b {'x' * 200}=1,v=2 {T}".encode(), rules())
     assert [(one.index, one.code) for one in readings.rejected] == [(0, "metric_name")]
@@ -406,8 +413,10 @@ def test_a_metric_name_that_is_too_long_costs_only_itself():
         b'm a="x"\n' * 11,
         b"bad\n" * 11,
         b"m " + b",".join(b"f%d=1" % number for number in range(20_000)),
+        b"m " + b",".join([b'f="x"'] * 11),
+        b"m " + b",".join([b"f=x"] * 11),
     ],
-    ids=["readings", "fields", "lines", "bad lines", "a long line"],
+    ids=["readings", "fields", "lines", "bad lines", "a long line", "texts", "bad fields"],
 )
 @pytest.mark.parametrize("fast", [True, False])
 def test_more_than_a_request_may_hold_is_refused_whole(body, fast):
