@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,3 +45,31 @@ def writing_backends(telemetry: dict[str, str]) -> set[int]:
             "SELECT pid FROM pg_stat_activity WHERE application_name = 'joulebook-writer'"
         ).fetchall()
     return {row[0] for row in rows}
+
+
+def copying_backend(telemetry: dict[str, str], *, seconds: float) -> int | None:
+    """Return a backend of ingest's that is in the middle of a COPY, if one is met within `seconds`."""
+    deadline = time.monotonic() + seconds
+    with psycopg.connect(telemetry["superuser"], autocommit=True) as conn:
+        while time.monotonic() < deadline:
+            row = conn.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'joulebook-writer' "
+                "AND state = 'active' AND query LIKE 'COPY%'"
+            ).fetchone()
+            if row is not None:
+                return int(row[0])
+    return None
+
+
+def wait_for_the_database(telemetry: dict[str, str], *, seconds: float = 60) -> None:
+    """Return when the database takes connections again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with psycopg.connect(telemetry["reader"]) as conn:
+                conn.execute("SELECT 1")
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, "the database did not come back"
+            time.sleep(0.02)
+        else:
+            return

@@ -1,4 +1,4 @@
-"""kill -9 of ingest and of the database under load: nothing acknowledged is lost, nothing is doubled.
+"""kill -9 of ingest, the database and its backends under load: nothing acknowledged is lost, nothing is doubled.
 
 The oracle is a ledger kept by the client: every batch that it sent, until an answer said that it is
 stored. Each drill prints its figures.
@@ -7,12 +7,14 @@ stored. Each drill prints its figures.
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 
+from .faults import copying_backend, wait_for_the_database, writing_backends
 from .ledger import Ledger, assert_exactly_once, struck
 
 
@@ -53,3 +55,25 @@ def test_killing_the_database_loses_and_doubles_nothing(telemetry, ingest, devic
         ledger.run()
     ingest.wait(path="/readyz")
     assert_exactly_once(telemetry, device_id, ledger, "kill -9 of the database", took)
+
+
+@pytest.mark.timeout(900)
+def test_killing_a_backend_in_the_middle_of_its_copy_loses_and_doubles_nothing(
+    telemetry, ingest, device_id, device_token, batches
+):
+    ledger = Ledger(ingest.url, device_token, clients=8, batches=batches, readings=1000)
+    in_copy: list[bool] = []
+
+    def kill_backend() -> None:
+        pid = copying_backend(telemetry, seconds=3)
+        in_copy.append(pid is not None)
+        for victim in [pid] if pid is not None else writing_backends(telemetry):
+            os.kill(victim, signal.SIGKILL)
+        wait_for_the_database(telemetry)  # the server ends all backends and recovers, as after a crash
+
+    with struck(ledger, kill_backend, times=4 if batches < 100 else 50) as took:
+        ledger.run()
+    ingest.wait(path="/readyz")
+    drill = f"kill -9 of a backend, {sum(in_copy)} of them mid-COPY"
+    assert_exactly_once(telemetry, device_id, ledger, drill, took)
+    assert any(in_copy)
