@@ -81,7 +81,9 @@ def watch() -> Iterator[Watch]:
 
 
 @pytest.fixture
-def open_context(chromium: Browser, web: Any, watch: Watch) -> Iterator[Callable[..., BrowserContext]]:
+def open_context(
+    chromium: Browser, web: Any, ingest: Any, watch: Watch
+) -> Iterator[Callable[..., BrowserContext]]:
     """Open a fresh browser profile whose pages are watched; options as Playwright's `new_context`."""
     opened: list[BrowserContext] = []
 

@@ -220,7 +220,78 @@ def test_hovering_one_chart_tells_the_time_and_values_of_all(chart):
     expect(readout(chart, "grid.voltage")).to_contain_text("3 readings")
 
 
-def test_the_live_tail_moves_when_a_reading_arrives(alices_page, device, past, send):
+def test_a_reading_reaches_an_open_page_within_a_second_and_without_a_request(
+    alices_page, device, past, send
+):
+    with alices_page.expect_request("**/live/**"):
+        alices_page.goto(f"/devices/{device.device_id}/?range=10m")
+    wait_for_chart(alices_page)
+    expect(alices_page.locator('[data-part="live"]')).to_have_text("Live")
+    alices_page.wait_for_timeout(3_000)
+    delays = []
+    for value in range(4001, 4021):
+        before = time.time()
+        send({"power": value})
+        alices_page.wait_for_function(
+            """value => document.querySelector('[data-metric="power"] [data-part="plot"]').chart.plot.data[3].at(-1) === value""",
+            arg=value,
+            polling=20,
+        )
+        delays.append(time.time() - before)
+    assert sorted(delays)[18] < 1, delays
+    data = chart_data(alices_page)
+    assert data["mean"][-20:] == list(range(4001, 4021))
+    assert data["time"] == sorted(set(data["time"]))
+
+
+def test_the_newest_value_of_a_page_of_means_comes_by_itself(alices_page, device, past, send):
+    with alices_page.expect_request("**/live/**"):
+        alices_page.goto(f"/devices/{device.device_id}/?range=24h&metric=power")
+    wait_for_chart(alices_page)
+    alices_page.wait_for_timeout(2_000)
+    alices_page.route("**/api/history/**", lambda _route: None)
+    send({"power": 4321})
+    expect(panel(alices_page, "power").locator('[data-part="now"]')).to_contain_text("4.32\u202fkW")
+
+
+def test_a_share_that_is_withdrawn_ends_the_live_view(
+    transactional_db, bob, device, past, page, sign_in, watch
+):
+    from joulebook.web.devices.models import DeviceShare
+
+    watch.expect("403")
+    sign_in(page, "bob")
+    with page.expect_request("**/live/**"):
+        page.goto(f"/devices/{device.device_id}/?range=10m")
+    wait_for_chart(page)
+    DeviceShare.objects.all().delete()
+    expect(page.locator('[data-part="error-text"]')).to_contain_text("not, or no longer, yours to see")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(3_000)
+    assert [url for url in asked if "/api/" in url or "/live/" in url] == []
+
+
+@pytest.mark.slow
+def test_a_stream_is_followed_by_the_next_before_it_ends(alices_page, device, past, send):
+    streams: list[str] = []
+    alices_page.on("request", lambda request: "/live/" in request.url and streams.append(request.url))
+    alices_page.goto(f"/devices/{device.device_id}/?range=10m")
+    wait_for_chart(alices_page)
+    for value in range(4001, 4061):
+        alices_page.wait_for_timeout(1_500)
+        send({"power": value})
+        alices_page.wait_for_function(
+            """value => document.querySelector('[data-metric="power"] [data-part="plot"]').chart.plot.data[3].at(-1) === value""",
+            arg=value,
+            timeout=1_500,
+        )
+    assert 2 <= len(streams) <= 4
+
+
+def test_without_the_live_feed_the_tail_is_polled(alices_page, device, past, send, watch):
+    watch.expect("503")
+    alices_page.route("**/api/live-ticket/**", lambda route: route.fulfill(status=503))
     alices_page.goto(f"/devices/{device.device_id}/?range=10m")
     wait_for_chart(alices_page)
     expect(alices_page.locator('[data-part="live"]')).to_have_text("Live")

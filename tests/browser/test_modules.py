@@ -212,3 +212,10 @@ def test_a_saved_file_holds_no_formula_and_keeps_negative_numbers(page, module, 
         [name],
     )
     assert text == f"time,{cell}\r\n1970-01-01T00:00:01Z,-1.5\r\n"
+
+
+def test_single_readings_find_their_places_among_points(module):
+    points = {"time": [1, 2, 4], "mean": [10, 20, 40], "min": None, "max": None, "count": None}
+    joined = module("points", "withReadings", points, [[3, 30], [4, 41], [5, 50], [0.5, 5]], 2)
+    assert joined == {"time": [2, 3, 4, 5], "mean": [20, 30, 41, 50], "min": None, "max": None, "count": None}
+    assert points["time"] == [1, 2, 4]

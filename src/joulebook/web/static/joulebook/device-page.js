@@ -135,6 +135,7 @@ function accept(fresh) {
   if (!view.preset) return;
   stopLive = followLive(fresh, {
     url: page.history,
+    ticketUrl: page.liveTicket,
     onChange: () => sheet === fresh && refresh(),
     onState: (state) => controls.showLive(state),
     onRefused: refuse,

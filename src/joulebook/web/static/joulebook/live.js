@@ -4,6 +4,7 @@ import { HistoryError, serverNow } from "./history-client.js";
 import { usualDistance } from "./points.js";
 import { poll } from "./poll.js";
 import { isFixed } from "./resolution.js";
+import { listen } from "./stream.js";
 import { tailOf } from "./tail.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
@@ -13,31 +14,39 @@ import { tailOf } from "./tail.js";
 const REFRESH_AFTER = 300;
 const REFRESH_CALENDAR_AFTER = 900;
 const LEAST_SILENCE = 60;
+/** While readings come by themselves, the tail is fetched only so often, for those out of order. */
+const FETCH_AFTER = 8;
 
 /**
  * Follow the present.
  * @param {Sheet} sheet
  * @param {object} hooks
  * @param {string} hooks.url the device's history
+ * @param {string} hooks.ticketUrl where to ask for the live feed
  * @param {() => void} hooks.onChange the sheet has changed
  * @param {(state: LiveState) => void} hooks.onState
  * @param {(error: HistoryError) => void} hooks.onRefused it makes no sense to go on
  * @param {() => void} hooks.reload the sheet has to be fetched anew
  * @returns {() => void} stops it
  */
-export function followLive(sheet, { url, onChange, onState, onRefused, reload }) {
+export function followLive(sheet, { url, ticketUrl, onChange, onState, onRefused, reload }) {
   const made = performance.now();
   const tail = tailOf(sheet, url);
   const refreshAfter = isFixed(sheet.resolution)
     ? Math.max(REFRESH_AFTER, sheet.bucket)
     : REFRESH_CALENDAR_AFTER;
 
-  const stop = poll({
+  let listening = false;
+  let fetchedAt = -Infinity;
+
+  const stopPolling = poll({
     every: () => tail.every,
     atOnce: sheet.bucket > 0,
     async task(signal) {
+      if (listening && performance.now() - fetchedAt < FETCH_AFTER * 1000 && tail.rest()) return onChange();
       const joined = performance.now() - made < refreshAfter * 1000 && (await tail.fetch(signal));
       if (signal.aborted) return;
+      fetchedAt = performance.now();
       if (joined) onChange();
       else reload();
     },
@@ -49,6 +58,23 @@ export function followLive(sheet, { url, onChange, onState, onRefused, reload })
       else onState(state === "paused" ? "paused" : stateOf(sheet));
     },
   });
+  const stopListening = listen({
+    ticketUrl,
+    onReadings(readings) {
+      tail.add(readings);
+      onChange();
+      onState(stateOf(sheet));
+    },
+    onState(open) {
+      listening = open;
+      // What was committed between the last fetch and the first look of the feed is fetched.
+      if (open) fetchedAt = -Infinity;
+    },
+  });
+  function stop() {
+    stopPolling();
+    stopListening();
+  }
   if (!document.hidden) onState(stateOf(sheet));
   return stop;
 }

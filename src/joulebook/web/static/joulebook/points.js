@@ -110,6 +110,26 @@ export function extended(points, newer, from, oldest) {
 }
 
 /**
+ * Put single readings in their places; one for a time that is there already takes the other's.
+ * @param {Points} points at resolution "raw"
+ * @param {[number, number][]} readings time and value
+ * @param {number} oldest what lies before it is dropped
+ * @returns {Points}
+ */
+export function withReadings(points, readings, oldest) {
+  const first = lowerBound(points.time, oldest);
+  const [time, mean] = [points.time.slice(first), points.mean.slice(first)];
+  for (const [at, value] of readings) {
+    if (at < oldest) continue;
+    const index = lowerBound(time, at);
+    const there = time[index] === at ? 1 : 0;
+    time.splice(index, there, at);
+    mean.splice(index, there, value);
+  }
+  return { time, mean, min: null, max: null, count: null };
+}
+
+/**
  * Index of the first time that is not before `at`.
  * @param {number[]} time ascending
  * @param {number} at

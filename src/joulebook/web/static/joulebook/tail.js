@@ -1,7 +1,7 @@
 // How a sheet that ends now is extended: new rows for single readings, the last buckets for means.
 
 import { fetchHistory, serverNow } from "./history-client.js";
-import { extended, pointsOf } from "./points.js";
+import { extended, pointsOf, withReadings } from "./points.js";
 import { isFixed } from "./resolution.js";
 import { viewQuery } from "./view.js";
 
@@ -11,6 +11,8 @@ import { viewQuery } from "./view.js";
  * @property {number} every seconds between two fetches
  * @property {(signal: AbortSignal) => Promise<boolean>} fetch extends the sheet; false where only fetching
  *   all of it again can do so
+ * @property {(readings: import("./stream.js").Readings) => void} add takes in what the live feed tells
+ * @property {() => boolean} rest moves on without a fetch; false where a fetch is due all the same
  */
 
 /** Readings may arrive a little out of order: this much of the tail is fetched again each time. */
@@ -48,6 +50,18 @@ function rawTail(sheet, url) {
       merge(sheet, answer, from);
       return true;
     },
+    add(readings) {
+      slide(sheet);
+      for (const metric of sheet.metrics) {
+        if (!readings[metric]) continue;
+        const points = withReadings(sheet.pointsOf(metric), readings[metric], sheet.window.start);
+        sheet.points.set(metric, points);
+      }
+    },
+    rest() {
+      slide(sheet);
+      return true;
+    },
   };
 }
 
@@ -72,6 +86,14 @@ function bucketTail(sheet, url) {
       // The ladder gives the sheet's resolution for all of it only: not more often than buckets fill.
       return performance.now() - made < Math.max(SLOWEST_BUCKET, sheet.bucket / 2) * 1000;
     },
+    add(readings) {
+      for (const [metric, pairs] of Object.entries(readings)) {
+        const [time, value] = pairs[pairs.length - 1];
+        if (time >= (sheet.latest.get(metric)?.time ?? -Infinity)) sheet.latest.set(metric, { time, value });
+      }
+    },
+    // Means are the server's to compute.
+    rest: () => false,
   };
 }
 
