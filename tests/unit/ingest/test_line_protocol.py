@@ -321,7 +321,10 @@ def test_text_is_passed_over_whatever_it_holds():
 
 
 def test_a_quote_that_is_not_closed_costs_its_line_only():
-    assert refused(f'm a="x {T}\nm v=1 {T}\nm b="y" {T}\nm v=2 {T}') == [(0, "line_invalid")]
+    body = f'm a="x {T}\nm v=1 {T}\nm b="y",v=2 {T}\nm v=3 {T}'
+    readings = parse_lines(body.encode(), rules())
+    assert [(one.index, one.code) for one in readings.rejected] == [(0, "line_invalid")]
+    assert readings.value == [1, 2, 3]
 
 
 def test_text_inside_a_bad_line_is_not_read_as_lines():
