@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -16,6 +17,9 @@ from joulebook.live_ticket import Ticket, TicketRefused, open_ticket
 
 HEARTBEAT_SECONDS = 10
 """A comment is sent after such a silence, so that everybody on the way knows that the stream lives."""
+
+GRACE_SECONDS = 5
+"""How long a stream that has ended may take to be read."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,7 +43,11 @@ class LiveEndpoint:
                 stream = StreamingResponse(
                     _events(viewer, ticket), media_type="text/event-stream", headers=headers
                 )
-                await stream(scope, receive, send)
+                # A viewer that reads nothing keeps its place no longer than one that does.
+                async with asyncio.timeout(ticket.expires_at - time.time() + GRACE_SECONDS):
+                    await stream(scope, receive, send)
+        except TimeoutError:
+            pass
         except Refusal as exc:
             await _refused(exc, headers)(scope, receive, send)
         except TooManyViewers as exc:

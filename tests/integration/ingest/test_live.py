@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -199,3 +200,26 @@ def test_an_ingest_that_stops_ends_its_streams_and_does_not_wait_for_viewers(wat
     own.process.terminate()
     assert own.process.wait(timeout=10) in {0, -15}
     assert list(stream) == []
+
+
+def test_a_viewer_that_does_not_keep_up_is_dropped_and_more_than_may_watch_are_refused(telemetry):
+    from joulebook.ingest.live_feed import LiveFeed, TooManyViewers
+
+    async def run() -> list[object]:
+        feed = LiveFeed(telemetry["writer"], most_viewers=2)
+        with feed.watch("slow") as slow, feed.watch("other"):
+            with pytest.raises(TooManyViewers):
+                with feed.watch("one_more"):
+                    pass
+            for number in range(1_000):
+                slow.offer({"power": [(number, number)]})
+            got = []
+            while (fresh := await slow.next(seconds=5)) is not None:
+                got.append(fresh)
+        with feed.watch("one_more"):
+            pass
+        await feed.close()
+        return got
+
+    got = asyncio.run(run())
+    assert got == [{"power": [(number, number)]} for number in range(64)]
