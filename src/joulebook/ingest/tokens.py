@@ -14,16 +14,18 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
 from joulebook.config import sqlite_path
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection
+from joulebook.telemetry.errors import DatabaseAway, TelemetryError
+from joulebook.telemetry.writer import Connection, translated_errors
 
 _FIND = """
 SELECT token.prefix, device.device_id, 0 AS is_gateway
@@ -65,9 +67,13 @@ class Grant:
 class TokenDirectory:
     """Finds the grant of a token, with one query per token and `REMEMBERED_SECONDS`."""
 
-    def __init__(self, database_url: str) -> None:
-        """Prepare to read tokens from `sqlite:///path` or `postgresql://…`."""
+    def __init__(self, database_url: str, *, patience: float = PATIENCE_SECONDS) -> None:
+        """Prepare to read tokens from `sqlite:///path` or `postgresql://…`.
+
+        `patience` is how many seconds a question may take.
+        """
         self._find = _finder(database_url)
+        self._patience = patience
         self._remembered: OrderedDict[bytes, tuple[Grant | None, float]] = OrderedDict()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokens")
 
@@ -86,7 +92,13 @@ class TokenDirectory:
         if found is not None and found[1] > time.monotonic():
             return found[0]
         loop = asyncio.get_running_loop()
-        grant = _grant(await loop.run_in_executor(self._thread, self._find, digest.hex()))
+        try:
+            async with asyncio.timeout(self._patience):
+                grant = _grant(await loop.run_in_executor(self._thread, self._find, digest.hex()))
+        except TimeoutError as exc:
+            self._find.cut()
+            message = f"the accounts database has not answered for {self._patience:g} s"
+            raise DatabaseAway(message) from exc
         self._remembered[digest] = (grant, time.monotonic() + REMEMBERED_SECONDS)
         self._remembered.move_to_end(digest)
         while len(self._remembered) > _MOST_REMEMBERED:
@@ -95,7 +107,9 @@ class TokenDirectory:
 
     def close(self) -> None:
         """Let go of the thread and its connection."""
+        self._find.cut()
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self._find.close()
 
 
 def _grant(rows: _Rows) -> Grant | None:
@@ -107,8 +121,17 @@ def _grant(rows: _Rows) -> Grant | None:
     return Grant(token=str(prefix), devices=devices, device_id=None if is_gateway else str(device_id))
 
 
-def _finder(database_url: str) -> Callable[[str], _Rows]:
-    """Return a function from a token's hash to its rows, to be called in one thread only."""
+class _Finder(Protocol):
+    """Finds the rows of a token's hash, in one thread only; `cut` frees that thread from a silent server."""
+
+    def __call__(self, token_hash: str) -> _Rows: ...
+
+    def cut(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _finder(database_url: str) -> _Finder:
     file = sqlite_path(database_url)
     return _PostgresqlFinder(database_url) if file is None else _SqliteFinder(file)
 
@@ -128,20 +151,29 @@ class _SqliteFinder:
             raise DatabaseAway(f"the accounts database cannot be read: {exc}") from exc
         return rows
 
+    def cut(self) -> None:
+        """Do nothing: a file answers, or is locked for a bounded time."""
+
+    def close(self) -> None:
+        """Do nothing: the connection ends with its thread."""
+
 
 class _PostgresqlFinder:
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._conn: psycopg.Connection[Any] | None = None
+        self._connection = PatientConnection(url)
 
     def __call__(self, token_hash: str) -> _Rows:
+        def work(conn: Connection) -> _Rows:
+            with translated_errors():
+                return conn.execute(_FIND.format("%(hash)s"), {"hash": token_hash}).fetchall()
+
         try:
-            if self._conn is None or self._conn.closed:
-                self._conn = psycopg.connect(self._url, autocommit=True, connect_timeout=5)
-            rows = self._conn.execute(_FIND.format("%(hash)s"), {"hash": token_hash}).fetchall()
-        except psycopg.Error as exc:
-            if self._conn is not None:
-                self._conn.close()
-            self._conn = None
+            return self._connection.run(work)
+        except (psycopg.Error, TelemetryError) as exc:
             raise DatabaseAway(f"the accounts database cannot be read: {exc}") from exc
-        return rows
+
+    def cut(self) -> None:
+        self._connection.cut()
+
+    def close(self) -> None:
+        self._connection.close()
