@@ -196,10 +196,13 @@ def test_tickets_are_in_no_log(watch, ingest, web, post):
 def test_an_ingest_that_stops_ends_its_streams_and_does_not_wait_for_viewers(watch, telemetry):
     own = Service("ingest", free_port())
     own.start(path="/readyz")
-    stream = watch(own)
-    own.process.terminate()
-    assert own.process.wait(timeout=10) in {0, -15}
-    assert list(stream) == []
+    try:
+        stream = watch(own)
+        own.process.terminate()
+        assert own.process.wait(timeout=10) in {0, -15}
+        assert list(stream) == []
+    finally:
+        own.stop()
 
 
 def test_a_viewer_that_does_not_keep_up_is_dropped_and_more_than_may_watch_are_refused(telemetry):
