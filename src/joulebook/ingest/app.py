@@ -74,12 +74,13 @@ def create_app(config: Config | None = None) -> FastAPI:
             await websockets.drain(seconds=seconds)
 
         app.state.drain = drain
-        app.router.routes.insert(0, Route("/api/readings", endpoint, methods=["POST"]))
         app.router.routes[:0] = line_protocol_routes(
             tokens=tokens, store=store, limits=limits, ping_database=series.ping
         )
         app.router.routes.insert(0, Route("/live/{device_id}", live_endpoint, methods=["GET"]))
         app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))
+        # First of all: routes are tried in turn, and this one is asked for thousands of times a second.
+        app.router.routes.insert(0, Route("/api/readings", endpoint, methods=["POST"]))
         yield
         await live.close()
         await committer.close()
