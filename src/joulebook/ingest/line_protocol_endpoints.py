@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import logging
 import random
 import re
 import time
@@ -26,18 +24,17 @@ from joulebook.ingest.columns import Readings
 from joulebook.ingest.line_protocol import PRECISIONS_V1, PRECISIONS_V2, LineRules, parse_lines
 from joulebook.ingest.packets import TooManyReadings
 from joulebook.ingest.readings_endpoint import (
-    LARGE_BODY,
     Limits,
     Refusal,
     authorise,
     bearer_token,
     check_rate,
+    parse_body,
+    refusal_of,
 )
 from joulebook.ingest.storing import ReadingStore
 from joulebook.ingest.tokens import TokenDirectory
-from joulebook.telemetry.errors import DatabaseAway, TelemetryError
-
-log = logging.getLogger(__name__)
+from joulebook.telemetry.errors import DatabaseAway
 
 VERSION = f"1.8.10-joulebook-{__version__}"
 """What we say we are: the version of InfluxDB that takes writes of both kinds, and then our own."""
@@ -123,14 +120,10 @@ class _Endpoint:
             status, answer = await self._answer(scope, receive)
         except ClientGone:
             return
-        except Refusal as exc:
-            status, answer = self._problem(exc.status, str(exc))
-            pause = exc.retry_after
-        except TelemetryError as exc:
-            status, answer = self._problem(503, f"not stored, send it again: {exc}")
-        except Exception:  # a sender drops its data on 4xx, and must not for a fault of ours
-            log.exception("a request could not be answered")
-            status, answer = self._problem(503, "not stored, send it again")
+        except Exception as exc:  # noqa: BLE001 - every request is answered; see refusal_of
+            refusal = refusal_of(exc)
+            status, answer = self._problem(refusal.status, str(refusal))
+            pause = refusal.retry_after
         await _send(send, status, answer, challenge=self._dialect.challenge, pause=pause)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
@@ -166,10 +159,7 @@ class WriteEndpoint(_Endpoint):
         )
         try:
             body = await read_body(scope, receive, most_bytes=self._limits.most_bytes)
-            if len(body) > LARGE_BODY:
-                readings = await asyncio.to_thread(parse_lines, body, rules)
-            else:
-                readings = parse_lines(body, rules)
+            readings = await parse_body(parse_lines, body, rules)
         except (BodyTooLarge, TooManyReadings) as exc:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except BodyUnreadable as exc:

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 LARGE_BODY = 256 * 1024
 """Bodies of more bytes are parsed beside the event loop, so that others do not wait for them."""
+
+Rules = TypeVar("Rules")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -59,6 +61,24 @@ class Asked:
     atomic: bool = False
 
 
+def refusal_of(exc: Exception) -> Refusal:
+    """Return what a request is told that failed with `exc`; a fault of ours is logged."""
+    if isinstance(exc, Refusal):
+        return exc
+    if isinstance(exc, TelemetryError):
+        return Refusal(503, "unavailable", f"not stored, send it again: {exc}")
+    # A sender drops its data on 4xx, and must not for a fault of ours.
+    log.error("a request could not be answered", exc_info=exc)
+    return Refusal(503, "internal", "not stored, send it again")
+
+
+async def parse_body(parse: Callable[[bytes, Rules], Readings], body: bytes, rules: Rules) -> Readings:
+    """Return what `parse` makes of a body; a large one is parsed beside the event loop."""
+    if len(body) > LARGE_BODY:
+        return await asyncio.to_thread(parse, body, rules)
+    return parse(body, rules)
+
+
 class ReadingsEndpoint:
     """The ASGI application behind `POST /api/readings`.
 
@@ -78,13 +98,10 @@ class ReadingsEndpoint:
             status, answer = await self._answer(scope, receive)
         except ClientGone:
             return
-        except Refusal as exc:
-            status, answer, pause = exc.status, {"code": exc.code, "message": str(exc)}, exc.retry_after
-        except TelemetryError as exc:
-            status, answer = 503, {"code": "unavailable", "message": f"not stored, send it again: {exc}"}
-        except Exception:  # a sender drops its data on 4xx, and must not for a fault of ours
-            log.exception("a request could not be answered")
-            status, answer = 503, {"code": "internal", "message": "not stored, send it again"}
+        except Exception as exc:  # noqa: BLE001 - every request is answered; see refusal_of
+            refusal = refusal_of(exc)
+            status, answer = refusal.status, {"code": refusal.code, "message": str(refusal)}
+            pause = refusal.retry_after
         await _send_json(send, status, answer, pause=pause)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
@@ -100,10 +117,7 @@ class ReadingsEndpoint:
         )
         try:
             body = await read_body(scope, receive, most_bytes=self._limits.most_bytes)
-            if len(body) > LARGE_BODY:
-                readings = await asyncio.to_thread(parse_packets, body, rules)
-            else:
-                readings = parse_packets(body, rules)
+            readings = await parse_body(parse_packets, body, rules)
         except (BodyTooLarge, TooManyReadings) as exc:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except (BodyUnreadable, UnparsableBody) as exc:

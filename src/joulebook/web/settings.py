@@ -21,7 +21,6 @@ CONFIG = Config.from_environ()
 SECRET_KEY = load_secret_key(CONFIG)
 DEBUG = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *CONFIG.allowed_hosts]
-INTERNAL_IPS: list[str] = []
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -15,8 +15,8 @@ import numpy as np
 from django.db import connections
 from numpy.typing import NDArray
 
-from joulebook.telemetry.readings import to_microseconds
-from joulebook.web.history.resolutions import RAW, as_datetime, choose_resolution, finest_step
+from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.web.history.resolutions import RAW, choose_resolution, finest_step
 from joulebook.web.history.sources import READINGS, choose_source
 
 Numbers = NDArray[np.float64]
@@ -129,7 +129,7 @@ def _read_buckets(
     resolution, edges = choose_resolution(window["start"], window["end"], zone, max_points=max_points)
     step = finest_step(edges)
     source = choose_source(step)
-    limits = {**window, "step": step, "edges": [as_datetime(edge) for edge in edges]}
+    limits = {**window, "step": step, "edges": [from_microseconds(edge) for edge in edges.tolist()]}
     rows = _rows(_BUCKETS.format(partials=source.partials), limits)
     table = np.array(rows, np.float64).reshape(len(rows), 6)
     columns = [

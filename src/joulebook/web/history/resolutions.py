@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
+from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 
 Edges = NDArray[np.int64]
 
@@ -164,8 +164,3 @@ def _step(local: datetime, resolution: Resolution, steps: int) -> datetime:
 def _month(number: int) -> datetime:
     """Return the first of the month that is `number` months after the year 0, as naive local time."""
     return datetime(number // 12, number % 12 + 1, 1)  # noqa: DTZ001 - a wall clock's time, placed later
-
-
-def as_datetime(edge: int) -> datetime:
-    """Return an edge as an aware datetime in UTC."""
-    return from_microseconds(int(edge))
