@@ -33,12 +33,12 @@ def is_throttled(name: str, address: str) -> bool:
 
 def count_failure(name: str, address: str) -> None:
     """Note a wrong password; it is forgotten `WINDOW_SECONDS` after the first of its kind."""
-    for key, _ in _limits(name, address):
-        # One statement that counts, so that attempts at the same moment are all counted.
-        if not _current().filter(key=key).update(count=F("count") + 1):
-            with transaction.atomic():
-                SignInFailures.objects.filter(key=key).delete()
-                SignInFailures.objects.get_or_create(key=key, defaults={"count": 1, "since": timezone.now()})
+    with transaction.atomic():
+        for key, _ in _limits(name, address):
+            # Only what is old is removed: a count that another process has just begun must stay.
+            SignInFailures.objects.filter(key=key, since__lte=timezone.now() - _WINDOW).delete()
+            SignInFailures.objects.get_or_create(key=key, defaults={"count": 0, "since": timezone.now()})
+            SignInFailures.objects.filter(key=key).update(count=F("count") + 1)
 
 
 def forget_failures(name: str, address: str) -> None:
