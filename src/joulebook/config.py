@@ -8,6 +8,7 @@ Joulebook, and is the one place in which a variable's name and default are writt
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,11 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JOULEBOOK_WEB_PORT", "8000", "port of the web pages and the history API"),
     Variable("JOULEBOOK_INGEST_HOST", "127.0.0.1", "address on which ingest listens"),
     Variable("JOULEBOOK_INGEST_PORT", "8001", "port of ingest"),
+    Variable(
+        "JOULEBOOK_INGEST_URL",
+        "",
+        "public address of ingest, such as https://ingest.example; empty: its address and port",
+    ),
     Variable(
         "JOULEBOOK_ALLOWED_HOSTS",
         "",
@@ -79,6 +85,10 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
 )
 
+_PUBLIC_URL = re.compile(
+    r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
+)
+
 _DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
 
 
@@ -97,6 +107,7 @@ class Config:
     web_port: int
     ingest_host: str
     ingest_port: int
+    ingest_url: str | None
     allowed_hosts: tuple[str, ...]
     secure: bool
     secret_key: str | None
@@ -145,6 +156,7 @@ class Config:
             web_port=whole("JOULEBOOK_WEB_PORT", low=1, high=65535),
             ingest_host=text("JOULEBOOK_INGEST_HOST"),
             ingest_port=whole("JOULEBOOK_INGEST_PORT", low=1, high=65535),
+            ingest_url=_public_url("JOULEBOOK_INGEST_URL", text("JOULEBOOK_INGEST_URL")),
             allowed_hosts=tuple(h.strip() for h in text("JOULEBOOK_ALLOWED_HOSTS").split(",") if h.strip()),
             secure=whole("JOULEBOOK_SECURE", low=0, high=1) == 1,
             secret_key=text("JOULEBOOK_SECRET_KEY") or None,
@@ -169,6 +181,20 @@ def sqlite_path(database_url: str) -> Path | None:
     """Return the file of `sqlite:///path`, or None where the address is another kind of database."""
     parts = urlsplit(database_url)
     return Path("/" + unquote(parts.path).lstrip("/")) if parts.scheme == "sqlite" else None
+
+
+def _public_url(name: str, text: str) -> str | None:
+    """Return an address without its last slash, or None where there is none. Raises `ConfigError`.
+
+    It is strict, because the address becomes part of a page's policy and of commands to be copied.
+    """
+    if not text:
+        return None
+    if not _PUBLIC_URL.fullmatch(text):
+        raise ConfigError(
+            f"{name}={text!r} is not an address such as https://ingest.example or http://10.0.0.5:8001"
+        )
+    return text.rstrip("/")
 
 
 def _default_cache() -> str:

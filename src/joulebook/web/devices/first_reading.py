@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -12,9 +13,11 @@ _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - compared w
 _EXAMPLE_DEVICE = "device_001"
 
 
-def ingest_origin(request: HttpRequest) -> str:
-    """Return ingest's scheme, host and port, as seen from where the user's browser is."""
+def ingest_base(request: HttpRequest) -> str:
+    """Return the address of ingest as seen from where the user's browser is, without a last slash."""
     config = settings.CONFIG
+    if config.ingest_url is not None:
+        return str(config.ingest_url)
     host = config.ingest_host
     if host in _EVERY_ADDRESS:
         host = split_domain_port(request.get_host())[0]
@@ -24,9 +27,15 @@ def ingest_origin(request: HttpRequest) -> str:
     return f"{request.scheme}://{host}:{config.ingest_port}"
 
 
+def ingest_origin(request: HttpRequest) -> str:
+    """Return the scheme, host and port of `ingest_base`: what a page's policy allows it to speak to."""
+    parts = urlsplit(ingest_base(request))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def ingest_url(request: HttpRequest) -> str:
     """Return where devices send readings, as seen from where the user's browser is."""
-    return f"{ingest_origin(request)}/api/readings"
+    return f"{ingest_base(request)}/api/readings"
 
 
 def new_device_command(owner: str) -> str:

@@ -20,7 +20,7 @@ from joulebook import __version__
 from joulebook.live_ticket import issue_ticket
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.accounts.operations import user_of_token
-from joulebook.web.devices.first_reading import ingest_origin
+from joulebook.web.devices.first_reading import ingest_base
 from joulebook.web.devices.models import Device, Metric
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
@@ -128,7 +128,7 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
     ticket, expires_at = issue_ticket(
         settings.SECRET_KEY, device.device_id, origin=origin, now=timezone.now().timestamp()
     )
-    address = f"{ingest_origin(request)}/live/{quote(device.device_id, safe='')}?ticket={ticket}"
+    address = f"{ingest_base(request)}/live/{quote(device.device_id, safe='')}?ticket={ticket}"
     answer = {"url": address, "expires_at": datetime.fromtimestamp(expires_at, UTC)}
     return HttpResponse(
         _encode(answer), content_type="application/json", headers={"Cache-Control": "no-store"}
