@@ -7,12 +7,11 @@ import gzip
 from datetime import UTC, datetime, timedelta
 
 import httpx
-import psycopg
 import pytest
 
 from ...conftest import Service, free_port
+from .conftest import T0
 
-T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NS = int(T0.timestamp()) * 10**9
 V1, V2 = "/write?db=telegraf", "/api/v2/write?org=home&bucket=energy"
 
@@ -33,23 +32,6 @@ def write(ingest, device_token):
         return httpx.post(ingest.url + path, content=content, headers=headers)
 
     return send
-
-
-@pytest.fixture
-def stored(telemetry, device_id):
-    """Read back what is stored for the device: {(metric, seconds after T0): value}."""
-
-    def read(of: str = device_id) -> dict[tuple[str, float], float]:
-        with psycopg.connect(telemetry["reader"]) as conn:
-            found = conn.execute(
-                "SELECT metric, extract(epoch FROM time - %s)::float8, value FROM readings "
-                "JOIN series ON series.id = series_id WHERE device_id = %s",
-                [T0, of],
-            ).fetchall()
-        assert len({row[:2] for row in found}) == len(found)
-        return {(metric, second): value for metric, second, value in found}
-
-    return read
 
 
 @pytest.fixture

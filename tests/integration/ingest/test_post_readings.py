@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import zstandard
 
-T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+from .conftest import T0
 
 
 def at(seconds: float) -> str:
@@ -32,23 +32,6 @@ def post(ingest, device_token):
         return httpx.post(f"{ingest.url}/api/readings{query}", content=content, headers=headers)
 
     return send
-
-
-@pytest.fixture
-def stored(telemetry, device_id):
-    """Read back what is stored for the device: {(metric, seconds after T0): value}."""
-
-    def read() -> dict[tuple[str, float], float]:
-        with psycopg.connect(telemetry["reader"]) as conn:
-            rows = conn.execute(
-                "SELECT metric, extract(epoch FROM time - %s)::float8, value FROM readings "
-                "JOIN series ON series.id = series_id WHERE device_id = %s",
-                [T0, device_id],
-            ).fetchall()
-        assert len({row[:2] for row in rows}) == len(rows)
-        return {(metric, second): value for metric, second, value in rows}
-
-    return read
 
 
 def test_a_packet_is_stored_and_acknowledged(post, stored):
