@@ -16,8 +16,8 @@ from benchmarks.stack import Stack
 from benchmarks.table import Row
 from benchmarks.writing import start_of
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import connect
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import connect
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "big" / "dtu_solar_station_2015-2017_1min.csv.gz"
 ROWS = 200_000

@@ -12,8 +12,9 @@ from benchmarks.stack import Stack
 from benchmarks.table import Row
 from benchmarks.writing import start_of
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import connect
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import connect, write_batch
+from joulebook.telemetry.writer import write_batch
 
 DEVICE = "history_device"
 DAYS = 30

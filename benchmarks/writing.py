@@ -12,8 +12,8 @@ from benchmarks.load import post_all
 from benchmarks.stack import Stack
 from benchmarks.table import Row
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import connect
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import connect
 
 DEVICES = 50
 METRICS = tuple(f"metric_{number}" for number in range(10))

@@ -122,7 +122,7 @@ def django_db_setup(telemetry: dict[str, str]) -> None:
 @pytest.fixture
 def writer(telemetry: dict[str, str]) -> Iterator[psycopg.Connection]:
     """A connection with the writer's rights, as `write_batch` wants it."""
-    from joulebook.telemetry.writer import connect
+    from joulebook.telemetry.connection import connect
 
     with connect(telemetry["writer"]) as conn:
         yield conn

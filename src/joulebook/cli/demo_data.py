@@ -103,7 +103,7 @@ def _fill(
     from joulebook.simulator.backfill import Backfill
     from joulebook.simulator.home import Home
     from joulebook.simulator.state_file import read_states, write_states
-    from joulebook.telemetry.writer import connect
+    from joulebook.telemetry.connection import connect
 
     start, end = span
     origin = files.read_origin()

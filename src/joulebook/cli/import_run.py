@@ -19,6 +19,7 @@ from joulebook.cli.output import fail, result, say
 from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseAway, TelemetryError
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
 from joulebook.telemetry.files.importer import store_blocks
@@ -29,7 +30,6 @@ from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.wide import ParsedBlock
 from joulebook.telemetry.readings import MICROSECONDS
-from joulebook.telemetry.writer import Connection, connect
 
 if TYPE_CHECKING:
     from joulebook.web.devices.models import Device

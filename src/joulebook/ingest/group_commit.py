@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
-from joulebook.telemetry.writer import Connection, write_batch, write_whole_batch
+from joulebook.telemetry.writer import write_batch, write_whole_batch
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from joulebook.ingest.patient_connection import PatientConnection
+from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
-from joulebook.telemetry.writer import Connection, translated_errors
 
 log = logging.getLogger(__name__)
 

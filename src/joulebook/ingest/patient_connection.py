@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import BatchRefused, DatabaseAway
-from joulebook.telemetry.writer import Connection, connect
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection
+from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.series import SeriesKey, ensure_series
-from joulebook.telemetry.writer import Connection, translated_errors
 
 T = TypeVar("T")
 

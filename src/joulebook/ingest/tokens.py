@@ -24,8 +24,8 @@ import psycopg
 
 from joulebook.config import sqlite_path
 from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection
+from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import DatabaseAway, TelemetryError
-from joulebook.telemetry.writer import Connection, translated_errors
 
 _FIND = """
 SELECT token.prefix, device.device_id, 0 AS is_gateway

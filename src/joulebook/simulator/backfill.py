@@ -17,9 +17,10 @@ from joulebook.simulator.devices import DEVICE_KINDS, SimulatedMetric
 from joulebook.simulator.home import Home, HomeState
 from joulebook.simulator.noise import Floats, Ints
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import Connection, translated_errors, write_batch
+from joulebook.telemetry.writer import write_batch
 
 WINDOW = 7 * 86_400
 """Seconds written together, series after series: a chunk of the hypertable, whose key then stays dense."""

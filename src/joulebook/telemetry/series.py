@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from joulebook.telemetry.writer import Connection, translated_errors
+from joulebook.telemetry.connection import Connection, translated_errors
 
 SeriesKey = tuple[str, str]
 """(device id, metric)."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import from_microseconds
-from joulebook.telemetry.writer import Connection, translated_errors
 
 # What `timestamptz_send` counts from: 2000-01-01T00:00:00Z, in microseconds since 1970.
 _POSTGRES_EPOCH = 946_684_800_000_000

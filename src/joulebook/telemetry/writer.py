@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import IntEnum
 
 import numpy as np
@@ -20,10 +18,9 @@ from numpy.typing import NDArray
 from psycopg.pq import TransactionStatus
 
 from joulebook.telemetry.batch import READING_COLUMNS, Batch
-from joulebook.telemetry.errors import BatchRefused, DatabaseAway
+from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import from_microseconds
-
-Connection = psycopg.Connection[tuple[object, ...]]
 
 
 class Outcome(IntEnum):
@@ -75,18 +72,6 @@ WHERE stored.series_id = new.series_id AND stored.time = new.time
 """
 
 _ATTEMPTS = 8
-
-
-def connect(url: str) -> Connection:
-    """Open a connection for `write_batch`: autocommit, and quick to notice a server that is gone.
-
-    Raises `DatabaseAway` where the server cannot be reached.
-    """
-    with translated_errors():
-        return psycopg.connect(
-            url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=5,
-            application_name="joulebook-writer",
-        )  # fmt: skip
 
 
 def write_batch(
@@ -149,23 +134,6 @@ def _pause_before_retry(attempt: int, exc: psycopg.Error) -> None:
     if attempt == _ATTEMPTS:
         raise DatabaseAway(f"transactions kept failing each other: {exc}") from exc
     time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads retries, guards nothing
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn the driver's errors into the core's; transaction rollbacks (class 40) pass unchanged."""
-    try:
-        yield
-    except psycopg.errors.TransactionRollback:
-        raise
-    except psycopg.Error as exc:
-        state = exc.sqlstate
-        message = str(exc).strip() or type(exc).__name__
-        if state is None or state[:2] in {"08", "25", "53", "55", "57", "58", "XX"}:
-            raise DatabaseAway(message) from exc
-        if state[:2] in {"22", "23"}:
-            raise BatchRefused(message) from exc
-        raise
 
 
 def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import connect
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import connect, write_batch
+from joulebook.telemetry.writer import write_batch
 
 DEVICE = "device_of_a_month"
 END = datetime(2026, 3, 31, tzinfo=UTC)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import connect
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.files.importer import store_blocks
 from joulebook.telemetry.files.parser import parse_file
@@ -23,7 +24,7 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.wide import ParsedBlock
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.stored import find_stored
-from joulebook.telemetry.writer import connect, write_batch
+from joulebook.telemetry.writer import write_batch
 
 NOW = 1_900_000_000_000_000
 START = 1_700_000_000_000_000

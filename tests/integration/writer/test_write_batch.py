@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import connect
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import Outcome, connect, write_batch, write_whole_batch
+from joulebook.telemetry.writer import Outcome, write_batch, write_whole_batch
 
 START = 1_700_000_000_000_000
 _numbers = itertools.count()

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.wide import ParsedBlock
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.stored import find_stored
-from joulebook.telemetry.writer import Connection, Outcome, write_batch
+from joulebook.telemetry.writer import Outcome, write_batch
 
 _UNKNOWN, _OVER_CAP = 0, -1
 _NO_OUTCOME = -1

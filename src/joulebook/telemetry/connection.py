@@ -1,0 +1,41 @@
+"""Connections to the telemetry database, and its driver's errors in the core's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from joulebook.telemetry.errors import BatchRefused, DatabaseAway
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def connect(url: str) -> Connection:
+    """Open a connection for the core's functions: autocommit, and quick to notice a server that is gone.
+
+    Raises `DatabaseAway` where the server cannot be reached.
+    """
+    with translated_errors():
+        return psycopg.connect(
+            url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=5,
+            application_name="joulebook-writer",
+        )  # fmt: skip
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the driver's errors into the core's; transaction rollbacks (class 40) pass unchanged."""
+    try:
+        yield
+    except psycopg.errors.TransactionRollback:
+        raise
+    except psycopg.Error as exc:
+        state = exc.sqlstate
+        message = str(exc).strip() or type(exc).__name__
+        if state is None or state[:2] in {"08", "25", "53", "55", "57", "58", "XX"}:
+            raise DatabaseAway(message) from exc
+        if state[:2] in {"22", "23"}:
+            raise BatchRefused(message) from exc
+        raise
