@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from joulebook.ingest.rates import RateLimits
 from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
 from joulebook.ingest.series_directory import SeriesDirectory
 from joulebook.ingest.storing import ReadingStore
+from joulebook.ingest.token_use import TokenUse
 from joulebook.ingest.tokens import TokenDirectory
 from joulebook.ingest.websocket import WebSocketEndpoint
 from joulebook.secret_key import load_secret_key
@@ -58,7 +60,9 @@ def create_app(config: Config | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tokens = TokenDirectory(settings.database_url)
+        use = TokenUse(settings.database_url)
+        writing_use = asyncio.create_task(use.run())
+        tokens = TokenDirectory(settings.database_url, used=use.note)
         series = SeriesDirectory(url, device_metrics=settings.device_metrics)
         committer = GroupCommitter(url, metrics=metrics, queue_readings=settings.ingest_queue_readings)
         store = ReadingStore(series=series, committer=committer, metrics=metrics)
@@ -86,6 +90,8 @@ def create_app(config: Config | None = None) -> FastAPI:
         await committer.close()
         series.close()
         tokens.close()
+        writing_use.cancel()
+        await use.close()
 
     app = FastAPI(
         title="Joulebook ingest",

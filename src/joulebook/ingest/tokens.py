@@ -1,9 +1,9 @@
 """For which devices may a token write? Asked of the accounts database, remembered for seconds.
 
 Tokens are looked up in the tables that the web's `devices` app keeps (and its migrations define):
-`devices_devicetoken`, `devices_gatewaytoken` with its devices, `devices_device`, `auth_user`. Ingest only
-reads them. A gateway's devices must still belong to the gateway's owner: one that was handed over
-drops out by itself.
+`devices_devicetoken`, `devices_gatewaytoken` with its devices, `devices_device`, `auth_user`. They are
+only read here; when a token was last used is written by `token_use`. A gateway's devices must still
+belong to the gateway's owner: one that was handed over drops out by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +67,19 @@ class Grant:
 class TokenDirectory:
     """Finds the grant of a token, with one query per token and `REMEMBERED_SECONDS`."""
 
-    def __init__(self, database_url: str, *, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        used: Callable[[bytes], None] | None = None,
+    ) -> None:
         """Prepare to read tokens from `sqlite:///path` or `postgresql://…`.
 
-        `patience` is how many seconds a question may take.
+        `patience` is how many seconds a question may take. `used` is told the SHA-256 of every token that
+        was asked for and is in force.
         """
+        self._used = used or _unnoticed
         self._find = _finder(database_url)
         self._patience = patience
         self._remembered: OrderedDict[bytes, tuple[Grant | None, float]] = OrderedDict()
@@ -79,8 +87,12 @@ class TokenDirectory:
 
     def remembered(self, token: bytes) -> Grant | None:
         """Return the token's grant if it was found a moment ago, without waiting for anything."""
-        found = self._remembered.get(hashlib.sha256(token).digest())
-        return found[0] if found is not None and found[1] > time.monotonic() else None
+        digest = hashlib.sha256(token).digest()
+        found = self._remembered.get(digest)
+        if found is None or found[0] is None or found[1] <= time.monotonic():
+            return None
+        self._used(digest)
+        return found[0]
 
     async def grant_of(self, token: bytes) -> Grant | None:
         """Return what the token allows, or None for one that is not in force.
@@ -88,6 +100,12 @@ class TokenDirectory:
         Raises `DatabaseAway` where the accounts database cannot be read.
         """
         digest = hashlib.sha256(token).digest()
+        grant = await self._find_grant(digest)
+        if grant is not None:
+            self._used(digest)
+        return grant
+
+    async def _find_grant(self, digest: bytes) -> Grant | None:
         found = self._remembered.get(digest)
         if found is not None and found[1] > time.monotonic():
             return found[0]
@@ -110,6 +128,10 @@ class TokenDirectory:
         self._find.cut()
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._find.close()
+
+
+def _unnoticed(_: bytes) -> None:
+    """Do nothing where nobody wants to know of a token's use."""
 
 
 def _grant(rows: _Rows) -> Grant | None:
