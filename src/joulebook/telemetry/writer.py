@@ -2,8 +2,9 @@
 
 Two paths. The straight one is a single binary COPY into `readings`. When a key of the batch is
 already stored, PostgreSQL refuses that COPY as a whole, and the batch takes the careful path: a
-staging table tells the rows that are there from those that are new. Either way the function returns
-after the commit (or, inside a transaction of the caller's, after everything but its commit).
+staging table tells the rows that are there from those that are new. Readings of a time that is rolled
+up already are marked in the same transaction. Either way the function returns after the commit (or,
+inside a transaction of the caller's, after everything but its commit).
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ from __future__ import annotations
 import random
 import time
 from enum import IntEnum
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from joulebook.telemetry.batch import READING_COLUMNS, Batch
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import DatabaseAway
-from joulebook.telemetry.readings import from_microseconds
+from joulebook.telemetry.one_trip import copy_in_one_trip
+from joulebook.telemetry.readings import OLDEST, from_microseconds
+from joulebook.telemetry.rollups.marks import LATE, begin_writing, mark_changed
 
 
 class Outcome(IntEnum):
@@ -72,6 +77,9 @@ WHERE stored.series_id = new.series_id AND stored.time = new.time
 """
 
 _ATTEMPTS = 8
+
+# Until when readings were rolled up when last asked. It only grows: older ones need not be tried.
+_closed_until: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
 
 def write_batch(
@@ -156,23 +164,39 @@ def _store(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Store rows of distinct keys; return which were there before, and the value found for each."""
     try:
-        _copy_straight(conn, batch, import_id=import_id)
+        _store_straight(conn, batch, import_id=import_id)
     except psycopg.errors.UniqueViolation:
         with conn.transaction():
+            closed_until = begin_writing(conn)
             present, value = _store_carefully(conn, batch, import_id=import_id)
+            changed = ~present
             if replace:
-                _replace(conn, batch, present & (value != batch.value), import_id=import_id)
+                replaced = present & (value != batch.value)
+                _replace(conn, batch, replaced, import_id=import_id)
+                changed |= replaced
+            mark_changed(conn, batch.series_id[changed], batch.time[changed], closed_until=closed_until)
             return present, value
     return np.zeros(len(batch), np.bool_), batch.value
 
 
-def _copy_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
-    if conn.info.transaction_status == TransactionStatus.IDLE:
-        # One statement is its own transaction, and needs no round trip for BEGIN and COMMIT.
-        _copy(conn, _COPY_STRAIGHT, batch.copy_bytes(import_id=import_id))
-        return
+def _store_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
+    """Copy rows of which none is stored yet. Raises `UniqueViolation` where one is."""
+    rows = batch.copy_bytes(import_id=import_id)
+    oldest = int(batch.time.min())
+    is_alone = conn.info.transaction_status == TransactionStatus.IDLE
+    if is_alone and oldest >= _closed_until.get(conn, OLDEST):
+        begin = sql.SQL("SELECT begin_writing_from({})").format(from_microseconds(oldest))
+        try:
+            copy_in_one_trip(conn, begin.as_bytes(conn) + b"; " + _COPY_STRAIGHT.encode(), rows)
+        except psycopg.Error as exc:
+            if exc.sqlstate != LATE:
+                raise
+        else:
+            return
     with conn.transaction():
-        _copy(conn, _COPY_STRAIGHT, batch.copy_bytes(import_id=import_id))
+        closed_until = _closed_until[conn] = begin_writing(conn)
+        _copy(conn, _COPY_STRAIGHT, rows)
+        mark_changed(conn, batch.series_id, batch.time, closed_until=closed_until)
 
 
 def _copy(conn: Connection, statement: str, rows: bytes) -> None:
