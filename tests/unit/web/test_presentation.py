@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulebook.web.devices import metric_settings
+from joulebook.web.devices.models import Device
 from joulebook.web.devices.presentation import Status, device_status, metric_colour, metric_label
 from joulebook.web.instants import format_ago, format_instant, format_since
 from joulebook.web.quantities import format_quantity
@@ -71,22 +73,26 @@ def test_an_instant_is_told_in_the_zone():
 
 
 @pytest.mark.parametrize(
-    ("age", "minutes_with_readings", "status"),
+    ("silence_limit", "usual", "seconds"),
     [
-        (timedelta(seconds=100), 60, Status.LIVE),
-        (timedelta(seconds=200), 60, Status.SILENT),
-        (timedelta(minutes=40), 4, Status.LIVE),
-        (timedelta(minutes=46), 4, Status.SILENT),
-        (timedelta(days=3), 0, Status.SILENT),
+        (None, None, 300),
+        (None, timedelta(seconds=1), 300),
+        (None, timedelta(minutes=15), 2700),
+        (20, timedelta(minutes=15), 20),
+        (86_400, timedelta(seconds=1), 86_400),
     ],
 )
-def test_a_device_is_silent_after_three_of_its_usual_distances(age, minutes_with_readings, status):
-    recent = [1.0] * minutes_with_readings + [None] * (60 - minutes_with_readings)
-    assert device_status(NOW - age, recent, now=NOW) is status
+def test_a_device_is_silent_after_its_owners_limit_else_five_minutes_or_three_usual_distances(
+    silence_limit, usual, seconds
+):
+    limit = metric_settings.silence_limit(Device(silence_limit=silence_limit), usual=usual)
+    assert limit == timedelta(seconds=seconds)
+    assert device_status(NOW - limit, limit=limit, now=NOW) is Status.LIVE
+    assert device_status(NOW - limit - timedelta(seconds=1), limit=limit, now=NOW) is Status.SILENT
 
 
 def test_a_device_that_never_sent_waits():
-    assert device_status(None, [None] * 60, now=NOW) is Status.WAITING
+    assert device_status(None, limit=timedelta(minutes=5), now=NOW) is Status.WAITING
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from joulebook.telemetry.readings import METRIC_NAME_LENGTH, device_id_problem, metric_name_problem
+from joulebook.telemetry.readings import (
+    LARGEST_VALUE,
+    METRIC_NAME_LENGTH,
+    device_id_problem,
+    metric_name_problem,
+)
 from joulebook.web.time_zones import validate_time_zone
 from joulebook.web.tokens import Token
 
@@ -22,6 +30,29 @@ def validate_metric_name(metric: str) -> None:
     """Raise Django's ValidationError unless the name may name a metric."""
     if problem := metric_name_problem(metric):
         raise ValidationError(problem)
+
+
+def validate_factor(factor: float) -> None:
+    """Raise Django's ValidationError unless values can be multiplied by the factor, and divided again."""
+    if not math.isfinite(factor) or not 1e-12 <= abs(factor) <= 1e12:
+        raise ValidationError(f"factor {factor} must not be 0, and its size be from 1e-12 to 1e12")
+
+
+def validate_register(value: float) -> None:
+    """Raise Django's ValidationError unless a meter's register can stand at the value."""
+    if not math.isfinite(value) or abs(value) > LARGEST_VALUE:
+        raise ValidationError(f"{value} is no number that a register can show")
+
+
+def validate_unit(unit: str) -> None:
+    """Raise Django's ValidationError for a unit that cannot be written on a page."""
+    if not unit.isprintable():
+        raise ValidationError("a unit must not hold control characters")
+
+
+LONGEST_SILENCE = 400 * 86_400
+SHORTEST_SILENCE = 1
+LARGEST_DIP = 0.99
 
 
 class Device(models.Model):
@@ -41,6 +72,13 @@ class Device(models.Model):
         default="UTC",
         validators=[validate_time_zone],
         help_text="Where the device stands: its days begin at this zone's midnight.",
+    )
+    silence_limit = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(SHORTEST_SILENCE), MaxValueValidator(LONGEST_SILENCE)],
+        help_text="Seconds without a reading after which the device counts as silent; "
+        "empty: five minutes, or three of its usual distances where that is longer.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -68,7 +106,10 @@ class DeviceShare(models.Model):
 
 
 class Metric(models.Model):
-    """What a metric of a device means to its owner; readings themselves know nothing of it."""
+    """What a metric of a device means to its owner; readings themselves know nothing of it.
+
+    An empty unit, kind or display name is guessed from the metric's name: see `metric_settings`.
+    """
 
     class Kind(models.TextChoices):
         GAUGE = "gauge", "gauge: a level, such as power or temperature"
@@ -78,8 +119,21 @@ class Metric(models.Model):
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="metrics")
     name = models.CharField(max_length=METRIC_NAME_LENGTH, validators=[validate_metric_name])
     display_name = models.CharField(max_length=150, blank=True)
-    unit = models.CharField(max_length=32, blank=True)
-    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.GAUGE)
+    unit = models.CharField(
+        max_length=32, blank=True, validators=[validate_unit], help_text="Of values as they are shown."
+    )
+    kind = models.CharField(max_length=8, choices=Kind.choices, blank=True, default="")
+    factor = models.FloatField(
+        default=1.0,
+        validators=[validate_factor],
+        help_text="What the device sends, times this, is shown: 0.001 for Wh shown as kWh.",
+    )
+    dip_tolerance = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.0), MaxValueValidator(LARGEST_DIP)],
+        help_text="Share by which a counter may go back without that being a reset; empty: a tenth.",
+    )
 
     class Meta:
         ordering = ("name",)
@@ -87,6 +141,42 @@ class Metric(models.Model):
 
     def __str__(self) -> str:
         return self.display_name or self.name
+
+
+class MeterReplacement(models.Model):
+    """The instant at which another meter took over a counter, and where both registers stood.
+
+    Registers are in the metric's unit, as it is shown: after the factor.
+    """
+
+    metric = models.ForeignKey(Metric, on_delete=models.CASCADE, related_name="replacements")
+    replaced_at = models.DateTimeField()
+    final_register = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[validate_register],
+        help_text="Where the old meter stood; empty: at its last reading.",
+    )
+    start_register = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[validate_register],
+        help_text="Where the new meter began; empty: at its first reading.",
+    )
+    note = models.CharField(max_length=200, blank=True)
+    entered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    entered_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("replaced_at",)
+        constraints = (
+            models.UniqueConstraint(fields=("metric", "replaced_at"), name="one_replacement_an_instant"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.metric} at {self.replaced_at.isoformat()}"
 
 
 class DeviceToken(Token):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -19,7 +18,6 @@ _COLOURS = (
 )
 _OTHER_COLOURS = ("sky", "warm", "volt", "current")
 _LONG_WORDS = {"soc": "state of charge", "soh": "state of health", "temp": "temperature"}
-_LEAST_SILENCE = timedelta(minutes=2)
 
 
 class Status(Enum):
@@ -30,17 +28,11 @@ class Status(Enum):
     SILENT = "silent"
 
 
-def device_status(time: datetime | None, recent: Sequence[float | None], *, now: datetime) -> Status:
-    """Return the status of a device whose last reading is of `time`.
-
-    `recent` are the last hour's one-minute means. A meter that reports every 15 minutes is not
-    silent after three of them: three of its own usual distances must pass, and two minutes at least.
-    """
+def device_status(time: datetime | None, *, limit: timedelta, now: datetime) -> Status:
+    """Return the status of a device whose last reading is of `time`: silent when `limit` has passed."""
     if time is None:
         return Status.WAITING
-    minutes_with_readings = sum(value is not None for value in recent)
-    usual = timedelta(minutes=len(recent) / minutes_with_readings) if minutes_with_readings else timedelta()
-    return Status.LIVE if now - time <= max(_LEAST_SILENCE, 3 * usual) else Status.SILENT
+    return Status.LIVE if now - time <= limit else Status.SILENT
 
 
 def metric_label(metric: str, display_name: str = "") -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -23,13 +24,14 @@ from joulebook.web.devices.first_reading import (
     new_device_command,
     new_token_command,
 )
+from joulebook.web.devices.last_seen import LastSeen, last_seen
+from joulebook.web.devices.metric_settings import metric_settings, silence_limit
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.presentation import Status, device_status, metric_colour, metric_label
+from joulebook.web.devices.presentation import Status, device_status, metric_colour
 from joulebook.web.devices.queries import find_visible_device, visible_devices
 from joulebook.web.history.overview import DeviceOverview, device_overviews
 from joulebook.web.history.parameters import ALL, RANGES
 from joulebook.web.history.queries import series_of
-from joulebook.web.history.units import guess_unit
 
 # Panels that a device with many metrics begins with; `device-page.js` has the same number.
 _FIRST_METRICS = 8
@@ -37,12 +39,13 @@ _FIRST_METRICS = 8
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """One line of the list of devices."""
+    """One line of the list of devices. `time` is the newest reading's, of whichever metric."""
 
     device: Device
     overview: DeviceOverview | None
     status: str
     colour: str
+    time: datetime | None = None
 
 
 @login_required
@@ -58,10 +61,8 @@ def device_list(request: HttpRequest) -> HttpResponse:
     chosen = visible_devices(user)
     if device_id := request.GET.get("rows"):
         chosen = chosen.filter(device_id=device_id)
-    devices = list(chosen)
-    overviews = device_overviews([device.device_id for device in devices], now=now) if devices else {}
     context = {
-        "rows": [_row(device, overviews.get(device.device_id), now=now) for device in devices],
+        "rows": _rows(list(chosen), now=now),
         "now": now,
         "add_command": new_device_command(user.get_username()),
         "curl_command": first_reading_command(ingest_url(request)),
@@ -80,8 +81,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     if device is None:
         raise Http404("There is no such device, or it is not yours to see.")
     now = timezone.now()
-    overview = device_overviews([device.device_id], now=now).get(device.device_id)
-    row = _row(device, overview, now=now)
+    [row] = _rows([device], now=now)
     metrics = _metrics(device)
     response = render(
         request,
@@ -102,29 +102,48 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
     return response
 
 
+def _rows(devices: Sequence[Device], *, now: datetime) -> list[DeviceRow]:
+    """Return the devices' lines. Those whose main metric is late are asked for all of their metrics."""
+    if not devices:
+        return []
+    overviews = device_overviews([device.device_id for device in devices], now=now)
+    rows = [_row(device, overviews.get(device.device_id), now=now) for device in devices]
+    seen = last_seen([row.device.device_id for row in rows if row.status == Status.SILENT.value])
+    return [
+        _seen_row(row, seen[row.device.device_id], now=now) if row.device.device_id in seen else row
+        for row in rows
+    ]
+
+
 def _row(device: Device, overview: DeviceOverview | None, *, now: datetime) -> DeviceRow:
     if overview is None or overview.time is None:
         return DeviceRow(device, None, Status.WAITING.value, "load")
-    status = device_status(overview.time, overview.sparkline, now=now)
-    return DeviceRow(device, overview, status.value, metric_colour(overview.metric))
+    status = device_status(overview.time, limit=silence_limit(device), now=now)
+    return DeviceRow(device, overview, status.value, metric_colour(overview.metric), overview.time)
 
 
-def _metrics(device: Device) -> list[dict[str, str]]:
-    """Return name, label, unit and colour of each metric, power first: the order of the panels."""
-    meanings = {metric.name: metric for metric in device.metrics.all()}
+def _seen_row(row: DeviceRow, seen: LastSeen, *, now: datetime) -> DeviceRow:
+    limit = silence_limit(row.device, usual=seen.usual)
+    return replace(row, status=device_status(seen.time, limit=limit, now=now).value, time=seen.time)
+
+
+def _metrics(device: Device) -> list[dict[str, Any]]:
+    """Return name, label, unit, colour and factor of each metric, power first: the order of the panels."""
+    settings = metric_settings(device)
     names = sorted(series_of(device.device_id), key=lambda name: (name != "power", "power" not in name, name))
     return [
         {
             "metric": name,
-            "label": metric_label(name, meanings[name].display_name if name in meanings else ""),
-            "unit": (meanings[name].unit if name in meanings else "") or guess_unit(name),
+            "label": settings[name].display_name,
+            "unit": settings[name].unit,
+            "factor": settings[name].factor,
             "colour": metric_colour(name, position),
         }
         for position, name in enumerate(names)
     ]
 
 
-def _page_data(row: DeviceRow, metrics: list[dict[str, str]], *, user: User) -> dict[str, Any]:
+def _page_data(row: DeviceRow, metrics: list[dict[str, Any]], *, user: User) -> dict[str, Any]:
     """Return what the page's scripts start from."""
     device = row.device
     last = row.overview.time if row.overview else None
@@ -136,5 +155,6 @@ def _page_data(row: DeviceRow, metrics: list[dict[str, str]], *, user: User) -> 
         "zone": device.time_zone,
         "zones": list(dict.fromkeys([device.time_zone, profile_of(user).time_zone, "UTC"])),
         "lastTime": last.timestamp() if last else None,
+        "silenceLimit": device.silence_limit,
         "metrics": metrics,
     }

@@ -136,6 +136,8 @@ function accept(fresh) {
   stopLive = followLive(fresh, {
     url: page.history,
     ticketUrl: page.liveTicket,
+    factorOf: (metric) => metrics.find((info) => info.metric === metric)?.factor ?? 1,
+    silenceLimit: page.silenceLimit,
     onChange: () => sheet === fresh && refresh(),
     onState: (state) => controls.showLive(state),
     onRefused: refuse,

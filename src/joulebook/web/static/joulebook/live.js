@@ -13,7 +13,8 @@ import { tailOf } from "./tail.js";
 /** Readings that arrive late, from before the tail, are seen after so many seconds at most. */
 const REFRESH_AFTER = 300;
 const REFRESH_CALENDAR_AFTER = 900;
-const LEAST_SILENCE = 60;
+/** The server's own default, in seconds: see `silence_limit` in web/devices/metric_settings.py. */
+const LEAST_SILENCE = 300;
 /** While readings come by themselves, the tail is fetched only so often, for those out of order. */
 const FETCH_AFTER = 8;
 
@@ -23,13 +24,16 @@ const FETCH_AFTER = 8;
  * @param {object} hooks
  * @param {string} hooks.url the device's history
  * @param {string} hooks.ticketUrl where to ask for the live feed
+ * @param {(metric: string) => number} hooks.factorOf what a metric's stored values are multiplied by
+ * @param {number | null} hooks.silenceLimit seconds after which the owner calls the device silent
  * @param {() => void} hooks.onChange the sheet has changed
  * @param {(state: LiveState) => void} hooks.onState
  * @param {(error: HistoryError) => void} hooks.onRefused it makes no sense to go on
  * @param {() => void} hooks.reload the sheet has to be fetched anew
  * @returns {() => void} stops it
  */
-export function followLive(sheet, { url, ticketUrl, onChange, onState, onRefused, reload }) {
+export function followLive(sheet, hooks) {
+  const { url, ticketUrl, factorOf, silenceLimit, onChange, onState, onRefused, reload } = hooks;
   const made = performance.now();
   const tail = tailOf(sheet, url);
   const refreshAfter = isFixed(sheet.resolution)
@@ -55,15 +59,15 @@ export function followLive(sheet, { url, ticketUrl, onChange, onState, onRefused
         stop();
         onRefused(error);
       } else if (state === "failing") onState("reconnecting");
-      else onState(state === "paused" ? "paused" : stateOf(sheet));
+      else onState(state === "paused" ? "paused" : stateOf(sheet, silenceLimit));
     },
   });
   const stopListening = listen({
     ticketUrl,
     onReadings(readings) {
-      tail.add(readings);
+      tail.add(shown(readings, factorOf));
       onChange();
-      onState(stateOf(sheet));
+      onState(stateOf(sheet, silenceLimit));
     },
     onState(open) {
       listening = open;
@@ -75,17 +79,32 @@ export function followLive(sheet, { url, ticketUrl, onChange, onState, onRefused
     stopPolling();
     stopListening();
   }
-  if (!document.hidden) onState(stateOf(sheet));
+  if (!document.hidden) onState(stateOf(sheet, silenceLimit));
   return stop;
 }
 
-/** @param {Sheet} sheet @returns {LiveState} */
-function stateOf(sheet) {
+/**
+ * Readings as the feed tells them are as stored; history's answers are as shown.
+ * @param {import("./stream.js").Readings} readings
+ * @param {(metric: string) => number} factorOf
+ * @returns {import("./stream.js").Readings}
+ */
+function shown(readings, factorOf) {
+  return Object.fromEntries(
+    Object.entries(readings).map(([metric, pairs]) => [
+      metric,
+      pairs.map(([time, value]) => [time, value * factorOf(metric)]),
+    ]),
+  );
+}
+
+/** @param {Sheet} sheet @param {number | null} silenceLimit @returns {LiveState} */
+function stateOf(sheet, silenceLimit) {
   if (sheet.newest == null) return "silent";
   const distances = [...sheet.points.values()].map((points) => usualDistance(points, sheet.bucket));
   const usual = Math.min(...distances.filter((distance) => distance > 0), Infinity);
   // Before the newest reading itself is known, its bucket's start has to do.
   const slack = sheet.latest.size ? 0 : 2 * sheet.bucket;
-  const allowed = Math.max(LEAST_SILENCE, Number.isFinite(usual) ? 3 * usual : 0) + slack;
-  return serverNow() - sheet.newest > allowed ? "silent" : "live";
+  const allowed = silenceLimit ?? Math.max(LEAST_SILENCE, Number.isFinite(usual) ? 3 * usual : 0);
+  return serverNow() - sheet.newest > allowed + slack ? "silent" : "live";
 }

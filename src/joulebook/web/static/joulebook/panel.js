@@ -8,7 +8,7 @@ import { describeResolution } from "./resolution.js";
 import { summarise } from "./summary.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
-/** @typedef {{metric: string, label: string, unit: string, colour: string}} MetricInfo */
+/** @typedef {{metric: string, label: string, unit: string, colour: string, factor?: number}} MetricInfo */
 
 const LEAST_FRESH = 60;
 

@@ -1,0 +1,161 @@
+"""What a metric probably means, guessed from its name alone: its kind and its unit.
+
+A guess stands only until the owner says otherwise. It never looks at readings: what a page or an
+answer says about a metric must not change because of what the metric happened to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+GAUGE, COUNTER, STATE = "gauge", "counter", "state"
+
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# A word that says how a quantity behaves, whatever the quantity is: `energy_price` is no register.
+_LEVELS = _set_of("""
+    average avg available capacity density factor flow level limit max mean min percent price quality rate
+    ratio remaining setpoint speed stored target temperature temp humidity pressure power voltage volt current
+    amp amps frequency soc soh irradiance
+    w kw mw va kva var kvar mv ma hz degc celsius bar hpa pct ppm lux lx
+""")
+_REGISTERS = _set_of("""
+    energy wh kwh mwh varh kvarh vah kvah register counter count pulses impulses water gas volume m3 m³
+    yield runtime uptime
+""")
+_STATES = _set_of("""
+    state status relay door window contact open closed switch alarm fault error enabled mode
+    online connected motion presence occupied
+""")
+# States at the end of a name (light_on); elsewhere they are part of a tariff's: energy_off_peak.
+_LAST_STATES = frozenset({"on", "off"})
+# `total` alone is a register (rain_total); beside a quantity it tells nothing: power_total adds phases.
+_TOTALS = frozenset({"total", "totals", "sum", "cumulative", "lifetime"})
+
+_UNITS = {
+    "power": "W",
+    "voltage": "V",
+    "volt": "V",
+    "current": "A",
+    "amp": "A",
+    "amps": "A",
+    "frequency": "Hz",
+    "energy": "kWh",
+    "temperature": "°C",
+    "temp": "°C",
+    "humidity": "%",
+    "soc": "%",
+    "soh": "%",
+    "percent": "%",
+    "pct": "%",
+    "irradiance": "W/m²",
+    "water": "m³",
+    "gas": "m³",
+    "m3": "m³",
+    "m³": "m³",
+    "co2": "ppm",
+    "ppm": "ppm",
+    "illuminance": "lx",
+    "lux": "lx",
+    **{unit.lower(): unit for unit in ("W", "kW", "Wh", "kWh", "MWh", "VA", "kVA", "var", "kvar", "varh")},
+    **{unit.lower(): unit for unit in ("Hz", "hPa", "kvarh", "VAh", "kVAh")},
+    "degc": "°C",
+    "celsius": "°C",
+    "bar": "bar",
+}
+_KNOWN = _LEVELS | _REGISTERS | _STATES | _LAST_STATES | _TOTALS | _UNITS.keys()
+# Words beside which a quantity's usual unit is wrong: a power factor has none, a gas price not m³.
+_NO_UNIT = frozenset(
+    {"factor", "price", "ratio", "quality", "rate", "flow", "speed", "level", "density", "limit"}
+)
+_QUALIFIED_UNITS = (
+    (frozenset({"apparent", "power"}), "VA"),
+    (frozenset({"reactive", "power"}), "var"),
+    (frozenset({"apparent", "energy"}), "kVAh"),
+    (frozenset({"reactive", "energy"}), "kvarh"),
+    (frozenset({"state", "of", "charge"}), "%"),
+    (frozenset({"state", "of", "health"}), "%"),
+)
+
+# The registers of meters by their number (OBIS, IEC 62056-61): 1.8.0 is energy taken, 1-0:2.8.1*255 given.
+_OBIS_REGISTER = re.compile(r"(?:\d-\d+:)?[1-9]\d?\.8\.\d+(?:\*\d+)?")
+_OBIS_STATE_OF = re.compile(r"state[^a-z0-9]*of[^a-z0-9]*(?:charge|health)", re.IGNORECASE)
+
+
+class Guess(NamedTuple):
+    """What is guessed, and why, in words for the owner."""
+
+    value: str
+    why: str
+
+
+@lru_cache(maxsize=4096)
+def guess_kind(metric: str) -> Guess:
+    """Return the kind that a metric named so usually has: gauge, counter or state.
+
+    The last word that tells decides: `water_temperature` is a temperature, `power_state` a state.
+    """
+    if _OBIS_REGISTER.fullmatch(metric):
+        return Guess(COUNTER, "the name is the number of a meter's register")
+    if _OBIS_STATE_OF.search(metric):
+        return Guess(GAUGE, "a state of charge or health is a level")
+    words = _words(metric)
+    if words and words[-1] in _LAST_STATES:
+        return Guess(STATE, f"“{words[-1]}” at the end of the name")
+    levels = [word for word in words if word in _LEVELS]
+    for word in reversed(words):
+        if word in _STATES:
+            return Guess(STATE, f"“{word}” in the name")
+        if word in _LEVELS:
+            return Guess(GAUGE, f"“{word}” in the name")
+        if word in _REGISTERS:
+            qualified = levels and levels[-1]
+            return (
+                Guess(GAUGE, f"“{qualified}” in the name")
+                if qualified
+                else Guess(COUNTER, f"“{word}” in the name")
+            )
+    for word in reversed(words):
+        if word in _TOTALS:
+            return Guess(COUNTER, f"“{word}” in the name")
+    return Guess(GAUGE, "nothing in the name says otherwise")
+
+
+@lru_cache(maxsize=4096)
+def guess_unit(metric: str) -> str:
+    """Return the usual unit of a metric named so, or nothing where the name does not tell.
+
+    The last word that tells decides: `battery.voltage` is a voltage.
+    """
+    words = _words(metric)
+    present = frozenset(words)
+    for qualified, unit in _QUALIFIED_UNITS:
+        if qualified <= present and not present & _NO_UNIT:
+            return unit
+    if guess_kind(metric).value == STATE:
+        return ""
+    for word in reversed(words):
+        if word in _NO_UNIT:
+            return ""
+        if word in _UNITS:
+            return _UNITS[word]
+    return ""
+
+
+def _words(metric: str) -> list[str]:
+    """Return the words of a name in lower case: grid.powerL1 gives grid, power, l; import_kWh import, kwh."""
+    return [word for token in re.findall(r"[^\W_]+", metric) for word in _split(token)]
+
+
+def _split(token: str) -> Iterable[str]:
+    whole = token.lower()
+    if whole in _KNOWN:
+        return [whole]
+    parts = re.findall(r"[kKM]?(?:Wh|VAh|varh?|W|VA)(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z\d_]+|\d+", token)
+    return [part.lower() for part in parts if not part.isdigit()]

@@ -1,0 +1,124 @@
+"""What the metrics of devices mean: what their owners said of them, and guesses for the rest.
+
+Nothing here asks telemetry: a metric that nobody said anything of is known by its name alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from joulebook.web.devices.guesses import guess_kind, guess_unit
+from joulebook.web.devices.models import Device, MeterReplacement, Metric
+from joulebook.web.devices.presentation import metric_label
+
+DEFAULT_DIP_TOLERANCE = 0.1
+"""A counter that goes back by less than this share of its value has only dipped."""
+
+DEFAULT_SILENCE = timedelta(minutes=5)
+USUAL_DISTANCES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Another meter took over at `replaced_at`.
+
+    Registers are as shown (stored value x factor), or None: the last reading before, the first after.
+    """
+
+    replaced_at: datetime
+    final_register: float | None
+    start_register: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSettings:
+    """What one metric means, as it is in force: said by the owner, or guessed where `…_guessed`.
+
+    A stored value times `factor` is the value in `unit`. Equal settings have equal hashes, so they can
+    stand for what an answer depends on.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    display_name: str
+    factor: float = 1.0
+    dip_tolerance: float = DEFAULT_DIP_TOLERANCE
+    replacements: tuple[Replacement, ...] = ()
+    kind_guessed: bool = True
+    unit_guessed: bool = True
+    display_name_guessed: bool = True
+    dip_tolerance_guessed: bool = True
+
+
+class SettingsByMetric(dict[str, MetricSettings]):
+    """Settings by metric. Indexing by a metric that nobody configured gives what is guessed of it.
+
+    Iterating gives the configured ones only: which others there are, telemetry alone knows.
+    """
+
+    def __missing__(self, name: str) -> MetricSettings:
+        return guessed_settings(name)
+
+
+def guessed_settings(name: str) -> MetricSettings:
+    """Return the settings of a metric whose owner has said nothing of it."""
+    return MetricSettings(
+        name=name, kind=guess_kind(name).value, unit=guess_unit(name), display_name=metric_label(name)
+    )
+
+
+def metric_settings(device: Device) -> SettingsByMetric:
+    """Return what each metric of the device means; `settings[name]` works for every name.
+
+    Two statements to `default`, none to telemetry.
+    """
+    return settings_by_device([device.device_id])[device.device_id]
+
+
+def settings_by_device(device_ids: Iterable[str]) -> Mapping[str, SettingsByMetric]:
+    """Return the settings of several devices' metrics by device id, in the same two statements."""
+    found = {device_id: SettingsByMetric() for device_id in device_ids}
+    metrics = Metric.objects.filter(device__device_id__in=found)
+    replacements: dict[int, list[Replacement]] = {}
+    for replacement in MeterReplacement.objects.filter(metric__in=metrics).order_by("replaced_at"):
+        replacements.setdefault(replacement.metric_id, []).append(_replacement(replacement))
+    for metric in metrics.select_related("device"):
+        mine = tuple(replacements.get(metric.pk, ()))
+        found[metric.device.device_id][metric.name] = settings_of(metric, mine)
+    return found
+
+
+def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> MetricSettings:
+    """Return the settings in force of a configured metric."""
+    given_dip = metric.dip_tolerance
+    return MetricSettings(
+        name=metric.name,
+        kind=metric.kind or guess_kind(metric.name).value,
+        unit=metric.unit or guess_unit(metric.name),
+        display_name=metric_label(metric.name, metric.display_name),
+        factor=metric.factor,
+        dip_tolerance=DEFAULT_DIP_TOLERANCE if given_dip is None else given_dip,
+        replacements=replacements,
+        kind_guessed=not metric.kind,
+        unit_guessed=not metric.unit,
+        display_name_guessed=not metric.display_name,
+        dip_tolerance_guessed=given_dip is None,
+    )
+
+
+def silence_limit(device: Device, *, usual: timedelta | None = None) -> timedelta:
+    """Return how long the device may send nothing before it counts as silent.
+
+    What the owner said; else five minutes, or three times `usual`, the readings' usual distance, where
+    that is longer.
+    """
+    if device.silence_limit is not None:
+        return timedelta(seconds=device.silence_limit)
+    return max(DEFAULT_SILENCE, USUAL_DISTANCES * (usual or timedelta()))
+
+
+def _replacement(row: MeterReplacement) -> Replacement:
+    return Replacement(row.replaced_at, row.final_register, row.start_register)

@@ -1,0 +1,72 @@
+"""What metrics are taken for by their names alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulebook.web.devices.guesses import guess_kind, guess_unit
+from joulebook.web.devices.models import Metric
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "unit"),
+    [
+        ("power", "gauge", "W"),
+        ("battery.voltage", "gauge", "V"),
+        ("voltage_l2", "gauge", "V"),
+        ("powerL1", "gauge", "W"),
+        ("p_kw", "gauge", "kW"),
+        ("state_of_charge", "gauge", "%"),
+        ("battery.soc", "gauge", "%"),
+        ("power_factor", "gauge", ""),
+        ("apparent_power", "gauge", "VA"),
+        ("reactive_power", "gauge", "var"),
+        ("water_temperature", "gauge", "°C"),
+        ("gas_flow", "gauge", ""),
+        ("energy_price", "gauge", ""),
+        ("battery_energy_remaining", "gauge", "kWh"),
+        ("power_total", "gauge", "W"),
+        ("total_act_power", "gauge", "W"),
+        ("power_phase_a", "gauge", "W"),
+        ("temperature", "gauge", "°C"),
+        ("alpha", "gauge", ""),
+        ("1.7.0", "gauge", ""),
+        ("energy", "counter", "kWh"),
+        ("energy.imported", "counter", "kWh"),
+        ("energy_off_peak", "counter", "kWh"),
+        ("home/energy/import", "counter", "kWh"),
+        ("EnergyTotal", "counter", "kWh"),
+        ("import_kWh", "counter", "kWh"),
+        ("ImportKWh", "counter", "kWh"),
+        ("e_wh", "counter", "Wh"),
+        ("reactive_energy", "counter", "kvarh"),
+        ("import_register", "counter", ""),
+        ("rain_total", "counter", ""),
+        ("water", "counter", "m³"),
+        ("gas_m3", "counter", "m³"),
+        ("1.8.0", "counter", ""),
+        ("1-0:1.8.0*255", "counter", ""),
+        ("state", "state", ""),
+        ("door", "state", ""),
+        ("light_on", "state", ""),
+        ("power_state", "state", ""),
+        ("relay", "state", ""),
+        ("relay_power", "gauge", "W"),
+        ("status_code", "state", ""),
+    ],
+)
+def test_kind_and_unit_are_guessed_from_the_name(metric, kind, unit):
+    assert (guess_kind(metric).value, guess_unit(metric)) == (kind, unit)
+
+
+def test_a_guess_says_why():
+    assert guess_kind("grid.energy").why == "“energy” in the name"
+    assert guess_kind("alpha").why == "nothing in the name says otherwise"
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_every_name_has_a_guess(metric):
+    assert guess_kind(metric).value in Metric.Kind.values
+    assert len(guess_unit(metric)) <= 32
