@@ -30,7 +30,7 @@ _COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BI
 def measure_import(stack: Stack) -> list[Row]:
     """Import a wide file by command, then COPY what it stored, into another device, bare."""
     path = SHARED if SHARED.is_file() else _made_up(stack.home)
-    stack.add_device("file_device")
+    stack.add_devices(["file_device"])
     command = [
         sys.executable,
         "-m",

@@ -24,7 +24,7 @@ VIEWS = {"10 minutes": timedelta(minutes=10), "24 hours": timedelta(hours=24), "
 
 def measure_reading(stack: Stack) -> list[Row]:
     """Store 30 days at 1 Hz, then ask for each view twenty times."""
-    stack.add_device(DEVICE)
+    stack.add_devices([DEVICE])
     _store_month(stack)
     rows: list[Row] = []
     reference = 0.0
@@ -34,7 +34,7 @@ def measure_reading(stack: Stack) -> list[Row]:
             took, points = [], 0
             for _ in range(20):
                 begin = time.perf_counter()
-                answer = client.get(f"{stack.web_url}/api/history/{DEVICE}", params=query)
+                answer = client.get(f"{stack.web.url}/api/history/{DEVICE}", params=query)
                 took.append(time.perf_counter() - begin)
                 answer.raise_for_status()
                 points = answer.json()["points"]

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from benchmarks.ports import free_port
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 
+OWNER = "bench"
 
-def free_port() -> int:
-    """Return a loopback port that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+
+@dataclass(frozen=True)
+class Service:
+    """One running command and its port."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
 
 
 @dataclass
@@ -32,67 +40,83 @@ class Stack:
     """The running parts, and how to reach them."""
 
     home: Path
-    ingest_port: int
-    web_port: int
     writer_url: str
     reader_url: str
-    user_token: str
+    user_token: str = ""
     device_tokens: dict[str, str] = field(default_factory=dict)
+    _services: dict[tuple[str, ...], Service] = field(default_factory=dict)
 
     @property
-    def ingest_url(self) -> str:
-        """Where devices send."""
-        return f"http://127.0.0.1:{self.ingest_port}"
+    def ingest(self) -> Service:
+        """One ingest process."""
+        return self.service("ingest")
 
     @property
-    def web_url(self) -> str:
+    def web(self) -> Service:
         """Where people read."""
-        return f"http://127.0.0.1:{self.web_port}"
+        return self.service("web")
 
-    def add_device(self, device_id: str) -> str:
-        """Create a device of the benchmark's user and return its token."""
-        token = _joulebook("device", "add", device_id, "--owner", "bench").strip()
-        self.device_tokens[device_id] = token
-        return token
+    def service(self, *words: str) -> Service:
+        """Return the running `joulebook <words>`; start it, with a port of its own, where it is not."""
+        if words not in self._services:
+            port = free_port()
+            environment = {**os.environ, f"JOULEBOOK_{words[0].upper()}_PORT": str(port)}
+            name = " ".join(words)
+            with (self.home / f"{name}.log").open("wb") as log:
+                command = [sys.executable, "-m", "joulebook", *words]
+                process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            self._services[words] = Service(port, process)
+            _wait(f"http://127.0.0.1:{port}/readyz", process, name)
+        return self._services[words]
+
+    def add_devices(self, device_ids: Iterable[str]) -> None:
+        """Create devices of the benchmark's user, each with a token."""
+        from django.contrib.auth.models import User
+
+        from joulebook.web.devices.operations import create_device, issue_device_token
+
+        owner = User.objects.get(username=OWNER)
+        for device_id in device_ids:
+            self.device_tokens[device_id] = issue_device_token(create_device(device_id, owner=owner))
+
+    def stop(self) -> None:
+        """Stop all services."""
+        for service in self._services.values():
+            service.process.terminate()
+        for service in self._services.values():
+            service.process.wait(timeout=40)
 
 
 @contextmanager
 def running_stack() -> Iterator[Stack]:
-    """Start everything in a home of its own; stop and remove it afterwards."""
+    """Start the database and prepare Django, in a home of its own; stop and remove everything afterwards."""
     home = Path(tempfile.mkdtemp(prefix="joulebook-bench-"))
     home.chmod(0o755)
-    ports = free_port(), free_port()
-    os.environ.update(
-        JOULEBOOK_HOME=str(home),
-        JOULEBOOK_INGEST_PORT=str(ports[0]),
-        JOULEBOOK_WEB_PORT=str(ports[1]),
-        DJANGO_SETTINGS_MODULE="joulebook.web.settings",
-    )
+    os.environ.update(JOULEBOOK_HOME=str(home), DJANGO_SETTINGS_MODULE="joulebook.web.settings")
     database = EmbeddedDatabase(Config.from_environ())
     database.start()
-    processes: list[subprocess.Popen[bytes]] = []
+    stack = Stack(home=home, writer_url=database.url("writer"), reader_url=database.url("reader"))
     try:
         _joulebook("migrate")
-        _joulebook("user", "add", "bench", "--password-stdin", stdin="only for this benchmark\n")
-        stack = Stack(
-            home=home,
-            ingest_port=ports[0],
-            web_port=ports[1],
-            writer_url=database.url("writer"),
-            reader_url=database.url("reader"),
-            user_token=_joulebook("user", "token", "bench").strip(),
-        )
-        for command, port in (("ingest", ports[0]), ("web", ports[1])):
-            processes.append(_start(home, command))
-            _wait(f"http://127.0.0.1:{port}/readyz")
+        _joulebook("user", "add", OWNER, "--password-stdin", stdin="only for this benchmark\n")
+        stack.user_token = _joulebook("user", "token", OWNER).strip()
+        _prepare_django(stack)
         yield stack
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(timeout=40)
+        stack.stop()
         database.stop()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _prepare_django(stack: Stack) -> None:
+    """Load Django with one more alias, for the naive way of writing that is measured for comparison."""
+    import django
+    from django.conf import settings
+
+    from joulebook.web.databases import database_from_url
+
+    settings.DATABASES["telemetry_writer"] = database_from_url(stack.writer_url)
+    django.setup()
 
 
 def _joulebook(*words: str, stdin: str = "") -> str:
@@ -103,18 +127,13 @@ def _joulebook(*words: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def _start(home: Path, command: str) -> subprocess.Popen[bytes]:
-    with (home / f"{command}.log").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-m", "joulebook", command], stdout=log, stderr=log)
-
-
-def _wait(url: str) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes], name: str) -> None:
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(url).status_code == 200:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise RuntimeError(f"{url} does not answer")
+    raise RuntimeError(f"{name} does not answer at {url}")

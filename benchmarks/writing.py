@@ -1,142 +1,260 @@
-"""How fast readings are stored: by bare COPY, over HTTP, from a file, and by Django's bulk_create."""
+"""How fast readings are stored: over every wire, by bare COPY, by InfluxDB, and by Django's bulk_create."""
 
 from __future__ import annotations
 
-import json
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
+import httpx
 
-from benchmarks.load import post_all
+from benchmarks import nothing
+from benchmarks.bodies import DEVICES, METRICS, Moments, Sweep, lines, packets, wide_lines
+from benchmarks.influxd import Influxd
+from benchmarks.load import Load, Plan, send_all
+from benchmarks.memory import peak_megabytes
+from benchmarks.ports import free_port
 from benchmarks.stack import Stack
-from benchmarks.table import Row
-from joulebook.telemetry.batch import Batch
+from benchmarks.table import Promise, Row
+from benchmarks.turns import Measured, in_turns
+from benchmarks.wires import Http, WebSockets, frame, post
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.series import ensure_series
 
-DEVICES = 50
-METRICS = tuple(f"metric_{number}" for number in range(10))
-SECONDS = 1_000
-READINGS = DEVICES * len(METRICS) * SECONDS
-PACKETS_A_REQUEST = 100
-SINGLE_REQUESTS = 40_000
+CONNECTIONS = 64
+MOMENTS = 1_000
+SINGLES = 250
+COPY_ROWS = 10_000
 
 _COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BINARY)"
+_LINES_PATH = "/api/v2/write?org=bench&bucket=bench"
+_Way = Callable[[], float | tuple[float, Load]]
 
 
 def start_of(day: int) -> datetime:
-    """Return a day that no other measurement writes to, so that none meets another's keys."""
-    return datetime(2026, 2, 1, tzinfo=UTC) + timedelta(days=day)
+    """Return a past day that no other measurement writes to, so that none meets another's keys."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=day - 300)
 
 
-def measure_writing(stack: Stack) -> list[Row]:
-    """Measure each way twice, in turns, and take the better of the two."""
-    devices = [f"device_{number}" for number in range(DEVICES)]
-    for device_id in devices:
-        stack.add_device(device_id)
-    with connect(stack.writer_url) as conn:
-        series = ensure_series(conn, [(device_id, metric) for device_id in devices for metric in METRICS])
-    ids = np.array(list(series.values()), np.int32)
-    bare, http, single, naive = [], [], [], []
-    for turn in range(2):
-        bare.append(_bare_copy(stack, ids, day=3 * turn))
-        http.append(_http(stack, day=3 * turn + 1))
-        single.append(_single(stack, day=3 * turn + 2))
-        naive.append(_bulk_create(ids, day=20 + turn))
-    best = max(bare)
-    return [
-        Row("bare binary COPY, batches of 10,000", f"{best:,.0f} readings/s", "1.00", "the reference"),
-        Row(
-            "HTTP, 1,000 readings a request",
-            f"{max(http):,.0f} readings/s",
-            f"{max(http) / best:.2f}",
-            "of bare COPY, at least 0.5",
-        ),
-        Row(
-            "HTTP, 1 reading a request", f"{max(single):,.0f} requests/s", "", "64 connections, after commit"
-        ),
-        Row(
-            "Django bulk_create(1000)",
-            f"{max(naive):,.0f} readings/s",
-            f"{max(naive) / best:.2f}",
-            "of bare COPY, the naive way",
-        ),
-    ]
+class Writing:
+    """The ways of writing that are measured, all with the same readings over the same connections."""
 
+    def __init__(self, stack: Stack, influxd: Influxd | None) -> None:
+        self.stack = stack
+        self.influxd = influxd
+        self.moments = Moments()
+        if DEVICES[0] not in stack.device_tokens:
+            stack.add_devices(DEVICES)
+        keys = [(device, metric) for device in DEVICES for metric in METRICS]
+        with connect(stack.writer_url) as conn:
+            self.series = ensure_series(conn, keys)
 
-def _bare_copy(stack: Stack, ids: np.ndarray, *, day: int) -> float:
-    """Store the same readings as `_http` in the order in which its requests carry them."""
-    start = int(start_of(day).timestamp()) * 1_000_000
-    second = np.repeat(np.arange(SECONDS, dtype=np.int64), len(METRICS))
-    order = np.concatenate(
-        [
-            np.arange(device * len(second), (device + 1) * len(second)).reshape(
-                -1, PACKETS_A_REQUEST * len(METRICS)
-            )
-            for device in range(DEVICES)
-        ],
-        axis=1,
-    ).ravel()
-    batch = Batch(
-        series_id=np.tile(ids.reshape(DEVICES, 1, len(METRICS)), (1, SECONDS, 1)).ravel()[order],
-        time=start + np.tile(second, DEVICES)[order] * 1_000_000,
-        value=np.random.default_rng(1).normal(500, 100, READINGS).round(2),
-    )
-    parts = [batch.take(slice(first, first + 10_000)) for first in range(0, READINGS, 10_000)]
-    with connect(stack.writer_url) as conn:
+    def sweep(self, *, single: bool) -> Sweep:
+        """Return readings that nobody has stored yet."""
+        if single:
+            return Sweep(self.moments.take(SINGLES), 1, METRICS[:1])
+        return Sweep(self.moments.take(MOMENTS), 100)
+
+    def bare_copy(self) -> float:
+        """COPY without a service; return readings a second."""
+        batch = self.sweep(single=False).batch(self.series)
+        parts = [batch.take(slice(first, first + COPY_ROWS)) for first in range(0, len(batch), COPY_ROWS)]
+        with connect(self.stack.writer_url) as conn:
+            begin = time.perf_counter()
+            for part in parts:
+                with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
+                    copy.write(part.copy_bytes(import_id=0))
+            return len(batch) / (time.perf_counter() - begin)
+
+    def json(self, *service: str, single: bool = False) -> tuple[float, Load]:
+        """Send packets as JSON to a service; return readings a second."""
+        sweep = self.sweep(single=single)
+        tokens = self.stack.device_tokens
+        messages = [
+            post("/api/readings", body, token=tokens[device]) for device, body in sweep.bodies(packets)
+        ]
+        wire = Http(200, _answer(sweep))
+        return _sent(Plan(self.stack.service(*service).port, wire, messages, CONNECTIONS), sweep)
+
+    def lines(self, *, single: bool = False, wide: bool = False) -> tuple[float, Load]:
+        """Send line protocol; return readings a second."""
+        sweep = self.sweep(single=single)
+        tokens = self.stack.device_tokens
+        bodies = sweep.bodies(wide_lines if wide else lines)
+        messages = [post(_LINES_PATH, body, token=tokens[device]) for device, body in bodies]
+        return _sent(Plan(self.stack.ingest.port, Http(204), messages, CONNECTIONS), sweep)
+
+    def websocket(self, *, single: bool = False) -> tuple[float, Load]:
+        """Send packets over WebSockets, one a device; return readings a second."""
+        sweep = self.sweep(single=single)
+        tokens = self.stack.device_tokens
+        devices = [(f"/ws/device/{device}", tokens[device]) for device in DEVICES]
+        # Dealt to the connections in turn, each message reaches the connection of its own device.
+        messages = [frame(body) for _, body in sweep.bodies(packets)]
+        wire = WebSockets(devices, _answer(sweep).rstrip())
+        return _sent(Plan(self.stack.ingest.port, wire, messages, CONNECTIONS), sweep)
+
+    def influx(self, influxd: Influxd, *, single: bool = False, wide: bool = False) -> tuple[float, Load]:
+        """Send the same line protocol to InfluxDB; return readings a second."""
+        sweep = self.sweep(single=single)
+        messages = [post(influxd.write_path, body) for _, body in sweep.bodies(wide_lines if wide else lines)]
+        return _sent(Plan(influxd.port, Http(204), messages, CONNECTIONS), sweep)
+
+    def bulk_create(self) -> float:
+        """Store 100 moments as a Django developer first would; return readings a second."""
+        from django.db import connections
+
+        from joulebook.web.readings.models import Reading
+
+        batch = self.sweep(single=False).batch(self.series).take(slice(0, 50_000))
+        columns = (batch.time.tolist(), batch.value.tolist(), batch.series_id.tolist())
+        rows = [
+            Reading(time=datetime.fromtimestamp(at / 1e6, UTC), value=value, series_id=series_id, import_id=0)
+            for at, value, series_id in zip(*columns, strict=True)
+        ]
         begin = time.perf_counter()
-        for part in parts:
-            with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
-                copy.write(part.copy_bytes(import_id=0))
-        return READINGS / (time.perf_counter() - begin)
+        Reading.objects.using("telemetry_writer").bulk_create(rows, batch_size=1000)
+        rate = len(rows) / (time.perf_counter() - begin)
+        connections["telemetry_writer"].close()
+        return rate
 
 
-def _http(stack: Stack, *, day: int) -> float:
-    start = start_of(day)
-    value = np.random.default_rng(2).normal(500, 100, READINGS).round(2).tolist()
-    numbers = iter(value)
-    requests = []
-    for first in range(0, SECONDS, PACKETS_A_REQUEST):
-        for token in stack.device_tokens.values():
-            packets = [
-                {"timestamp": (start + timedelta(seconds=second)).isoformat()}
-                | {metric: next(numbers) for metric in METRICS}
-                for second in range(first, first + PACKETS_A_REQUEST)
-            ]
-            requests.append((token, json.dumps(packets).encode()))
-    return post_all(stack.ingest_port, "/api/readings", requests, connections=16).rate * 1_000
+def measure_writing(stack: Stack, influxd: Influxd | None, *, turns: int) -> tuple[list[Row], list[Promise]]:
+    """Measure every way of writing in turns; return the rows, and what was promised of them."""
+    writing = Writing(stack, influxd)
+    with _running_nothing() as port:
+        ways = _ways(writing, influxd, port)
+        for name in ("json 1000", "json 1", "workers 1"):
+            ways[name]()  # connects, learns the tokens, and creates the chunk
+        measured = in_turns(ways, turns)
+    peak = max(peak_megabytes(stack.service(*words).process.pid) for words in (_ONE, _TWO))
+    return _rows(measured, influxd), _promises(measured, influxd, peak)
 
 
-def _single(stack: Stack, *, day: int) -> float:
-    start = start_of(day)
-    tokens = list(stack.device_tokens.values())
-    requests = [
-        (
-            tokens[number % DEVICES],
-            b'{"timestamp":"%s","metric_0":%d}'
-            % ((start + timedelta(seconds=number // DEVICES)).isoformat().encode(), number),
+_ONE = ("ingest",)
+_TWO = ("ingest", "--workers", "2")
+
+
+def _ways(writing: Writing, influxd: Influxd | None, nothing_port: int) -> dict[str, _Way]:
+    ways: dict[str, _Way] = {
+        "copy": writing.bare_copy,
+        "json 1000": lambda: writing.json(*_ONE),
+        "workers 1000": lambda: writing.json(*_TWO),
+        "socket 1000": writing.websocket,
+        "lines 1000": writing.lines,
+        "wide 1000": lambda: writing.lines(wide=True),
+        "json 1": lambda: writing.json(*_ONE, single=True),
+        "workers 1": lambda: writing.json(*_TWO, single=True),
+        "socket 1": lambda: writing.websocket(single=True),
+        "lines 1": lambda: writing.lines(single=True),
+        "nothing 1": lambda: _nothing(nothing_port),
+        "bulk": writing.bulk_create,
+    }
+    if influxd is not None:
+        ways |= {
+            "influx 1000": lambda: writing.influx(influxd),
+            "influx wide": lambda: writing.influx(influxd, wide=True),
+            "influx 1": lambda: writing.influx(influxd, single=True),
+        }
+    return ways
+
+
+def _rows(measured: Measured, influxd: Influxd | None) -> list[Row]:
+    absent = Row("InfluxDB", "not installed", "", "Debian's package `influxdb`")
+    beside = f"InfluxDB {influxd.version}" if influxd else "InfluxDB"
+
+    def thousand(what: str, way: str, remark: str) -> Row:
+        return Row(
+            what, f"{measured.rate(way):,.0f} readings/s", f"{measured.ratio(way, 'copy'):.2f}", remark
         )
-        for number in range(SINGLE_REQUESTS)
-    ]
-    return post_all(stack.ingest_port, "/api/readings", requests, connections=64).rate
 
+    def single(what: str, way: str, remark: str) -> Row:
+        late = f"p95 {measured.percentile(way, 95):.0f} ms"
+        ratio = f"{measured.ratio(way, 'influx 1'):.2f}" if influxd else ""
+        return Row(what, f"{measured.rate(way):,.0f} requests/s", ratio, f"{late}; {remark}".rstrip("; "))
 
-def _bulk_create(ids: np.ndarray, *, day: int) -> float:
-    from django.db import connections
-
-    from joulebook.web.readings.models import Reading
-
-    start = start_of(day)
     rows = [
-        Reading(
-            time=start + timedelta(seconds=second), value=float(second), series_id=int(number), import_id=0
-        )
-        for second in range(100)
-        for number in ids
+        thousand("bare binary COPY", "copy", f"the reference; batches of {COPY_ROWS:,}, one connection"),
+        thousand("JSON, 1,000 readings a request", "json 1000", "100 packets of 10 metrics"),
+        thousand("the same, two ingest processes", "workers 1000", "`--workers 2`"),
+        thousand("WebSocket, 1,000 readings a message", "socket 1000", "the same packets"),
+        thousand("line protocol, 1,000 lines a request", "lines 1000", "one field a line"),
+        thousand("line protocol, 100 lines of 10 fields", "wide 1000", ""),
     ]
-    begin = time.perf_counter()
-    Reading.objects.using("telemetry_writer").bulk_create(rows, batch_size=1000)
-    rate = len(rows) / (time.perf_counter() - begin)
-    connections["telemetry_writer"].close()
-    return rate
+    if influxd:
+        rows += [
+            thousand(f"{beside}, 1,000 lines a request", "influx 1000", "the same bodies as line protocol"),
+            thousand(f"{beside}, 100 lines of 10 fields", "influx wide", "the same bodies"),
+        ]
+    rows += [
+        thousand("Django bulk_create(1000)", "bulk", "the naive way"),
+        single("JSON, 1 reading a request", "json 1", "ratio: of InfluxDB" if influxd else ""),
+        single("the same, two ingest processes", "workers 1", "`--workers 2`"),
+        single("WebSocket, 1 reading a message", "socket 1", "one message in flight a device"),
+        single("line protocol, 1 line a request", "lines 1", ""),
+    ]
+    rows.append(single(f"{beside}, 1 line a request", "influx 1", "the same bodies") if influxd else absent)
+    rows.append(
+        single("a service that stores nothing", "nothing 1", "the load generator's own limit is higher")
+    )
+    return rows
+
+
+def _promises(measured: Measured, influxd: Influxd | None, peak: float) -> list[Promise]:
+    copy = measured.ratio("json 1000", "copy")
+    rate = measured.rate("json 1")
+    found = [
+        Promise("1,000 readings a request, of bare COPY", f"{copy:.2f}", "at least 0.8", copy >= 0.8),
+        Promise("1 reading a request", f"{rate:,.0f}/s", "at least 8,000/s", rate >= 8_000),
+        Promise("peak memory of an ingest process", f"{peak:.0f} MB", "under 300 MB", peak < 300),
+    ]
+    for way in ("1000", "1"):
+        more = measured.ratio(f"workers {way}", f"json {way}")
+        found.append(
+            Promise(f"two ingest processes, {way} a request, of one", f"{more:.2f}", "over 1", more > 1)
+        )
+    if influxd:
+        ahead, lone = measured.ratio("json 1000", "influx 1000"), measured.ratio("json 1", "influx 1")
+        found += [
+            Promise("1,000 readings a request, of InfluxDB", f"{ahead:.2f}", "over 1", ahead > 1),
+            Promise("1 reading a request, of InfluxDB", f"{lone:.2f}", "at least 0.4", lone >= 0.4),
+        ]
+    return found
+
+
+def _sent(plan: Plan, sweep: Sweep) -> tuple[float, Load]:
+    load = send_all(plan)
+    return load.rate * sweep.readings_a_request, load
+
+
+def _answer(sweep: Sweep) -> bytes:
+    return b'"accepted":%d,"duplicate":0,"rejected":[],"ignored":[]}\n' % sweep.readings_a_request
+
+
+def _nothing(port: int) -> tuple[float, Load]:
+    body = b'{"timestamp":"2026-01-01T00:00:00.000Z","metric_0":500.25}'
+    messages = [post("/api/readings", body, token="x" * 40)] * 30_000
+    load = send_all(Plan(port, Http(200, nothing.ANSWER), messages, CONNECTIONS))
+    return load.rate, load
+
+
+@contextmanager
+def _running_nothing() -> Iterator[int]:
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.nothing", str(port)]
+    process = subprocess.Popen(command, env=dict(os.environ))
+    try:
+        for _ in range(200):
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/")
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
