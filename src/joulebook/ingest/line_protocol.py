@@ -50,6 +50,8 @@ VALUE_FIELD = "value"
 
 _ODD_IN_SUFFIX = re.compile(r"[\\,={}]")
 
+_TAB = 0x09
+
 _LONGEST_PLAIN = 1 << 16
 """Longer lines take the slow path, which stops at too many fields before it holds them all."""
 
@@ -135,7 +137,7 @@ class _Parser:
         for pair in parts[1].split(b","):
             key, _, text = pair.partition(b"=")
             value = plain_number(text)
-            if value is None or not key:
+            if value is None or not key or key[0] == _TAB:
                 return False
             fields.append((key, value))
         head = self.heads.get(parts[0])

@@ -25,11 +25,12 @@ _HEAD = re.compile(rb"(?:[^ \n]|(?<=\\) )++")
 _TAG = re.compile(rb"(?<!\\),")
 _EQUALS = re.compile(rb"(?<!\\)=")
 _FIELD = re.compile(rb"((?:[^\\ ,=\n]|\\[^\n])++)=")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"(?=[ ,\t\r\n]|\Z)', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"(?=[ ,\r\n]|\Z)', re.DOTALL)
 _BARE = re.compile(rb"[^ ,\r\n]++")
-_END = re.compile(rb"[ \t]*+(-?[0-9]{1,19})?[ \t\r]*+(?=\n|\Z)")
+_END = re.compile(rb"[ \t]*+(-?0{0,99}[0-9]{1,19})?[ \t\r]*+(?=\n|\Z)")
 _BLANKS = re.compile(rb" [ \t]*+")
-_ESCAPED_IN_HEAD = re.compile(r"\\([,= ])")
+_ESCAPED_IN_MEASUREMENT = re.compile(r'\\([,=" ])')
+_ESCAPED_IN_TAG = re.compile(r"\\([,= ])")
 _ESCAPED_IN_FIELD = re.compile(r'\\([,="\\ ])')
 
 _LONGEST_HEAD = 65_535
@@ -153,14 +154,21 @@ def read_head(raw: bytes) -> tuple[str, dict[str, str]]:
         raise BadLine("line_invalid", "the measurement is missing")
     tags: dict[str, str] = {}
     for pair in pairs:
-        parts = _EQUALS.split(pair)
-        if len(parts) != 2 or not all(parts):
+        equals = _EQUALS.search(pair)
+        # A value may begin with an equals sign that is not escaped, and hold no other one.
+        if (
+            not equals
+            or not equals.start()
+            or len(pair) == equals.end()
+            or _EQUALS.search(pair, equals.end() + 1)
+        ):
             raise BadLine("line_invalid", f"{_shown(pair)} is no tag such as name=text")
-        key, value = (_ESCAPED_IN_HEAD.sub(r"\1", _text(part)) for part in parts)
+        parts = pair[: equals.start()], pair[equals.end() :]
+        key, value = (_ESCAPED_IN_TAG.sub(r"\1", _text(part)) for part in parts)
         if key in tags:
             raise BadLine("line_invalid", f"tag {key[:80]!r} is there twice")
         tags[key] = value
-    return _ESCAPED_IN_HEAD.sub(r"\1", _text(measurement)), tags
+    return _ESCAPED_IN_MEASUREMENT.sub(r"\1", _text(measurement)), tags
 
 
 def field_name(key: bytes) -> str | None:

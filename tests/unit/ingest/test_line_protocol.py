@@ -136,10 +136,10 @@ pieces = st.sampled_from(
 ) | st.sampled_from([b"\xff", b"\x1c"]).map(lambda raw: raw.decode("latin-1"))
 plausible = st.tuples(
     st.sampled_from(["m", "m,a=b", "m,host=meter", "m,device=no", "m,a=b,a=c", "m,a", "m\\ n", "", "#"]),
-    st.sampled_from([" ", "  ", ""]),
+    st.sampled_from([" ", "  ", " \t", ""]),
     st.lists(
         st.tuples(
-            st.sampled_from(["f", "value", "a.b", "", '"', "\\="]),
+            st.sampled_from(["f", "\tf", "value", "a.b", "", '"', "\\="]),
             st.sampled_from(["="]) | st.sampled_from(["", "=="]),
             st.sampled_from(
                 [
@@ -169,6 +169,7 @@ plausible = st.tuples(
                     "1e",
                     "1e999",
                     "\t1",
+                    '"x"\t',
                     "1\r",
                     '"x"',
                     '"',
@@ -392,6 +393,16 @@ def test_bytes_that_are_no_utf8_cost_their_line_or_field_only():
         (1, "line_invalid"),
         (2, "metric_name"),
     ]
+
+
+def test_what_influxdb_reads_is_read_alike():
+    """Each of these was found by giving the same lines to InfluxDB."""
+    assert read(f"m,a==b,c== v=1 {T}") == {r"m.v{a=\=b,c=\=}": 1}
+    assert read(f"m \tv=1,w=2 {T}") == {"m.v": 1, "m.w": 2}
+    assert read(f'a\\"b,t=\\"c v=1 {T}') == {r'a"b.v{t=\\"c}': 1}
+    assert parse_lines(f"m v=1 00{T}".encode(), rules()).time == [T // 1000]
+    assert refused(f"m,a=b=c v=1 {T}\nm,a=\\==b= v=1 {T}") == [(0, "line_invalid"), (1, "line_invalid")]
+    assert refused(f'm v=1,t="x"\t{T}') == [(0, "line_invalid")]
 
 
 def test_a_measurement_with_its_tags_has_as_many_bytes_as_in_influxdb():
