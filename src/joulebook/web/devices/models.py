@@ -16,6 +16,7 @@ from joulebook.telemetry.readings import (
     device_id_problem,
     metric_name_problem,
 )
+from joulebook.web.devices.guesses import COUNTER, guess_kind
 from joulebook.web.time_zones import validate_time_zone
 from joulebook.web.tokens import Token
 
@@ -141,6 +142,11 @@ class Metric(models.Model):
 
     def __str__(self) -> str:
         return self.display_name or self.name
+
+    def clean(self) -> None:
+        """Refuse a factor that would make a register that grows one that falls."""
+        if self.factor < 0 and (self.kind or guess_kind(self.name).value) == COUNTER:
+            raise ValidationError({"factor": "a counter's factor must be above 0, for a counter only grows"})
 
 
 class MeterReplacement(models.Model):

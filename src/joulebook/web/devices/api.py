@@ -1,0 +1,285 @@
+"""`/api/devices`: which devices one may see, what their metrics mean, and when meters were replaced.
+
+The gate is that of the history: another's device and none at all get the same 403, and no statement
+reaches telemetry before it. Who is shared with may look; only the owner changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, cast
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError as Invalid
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from ninja import NinjaAPI, Path, Router, Schema
+from ninja.errors import HttpError, ValidationError
+from ninja.security import SessionAuth
+
+from joulebook.web.devices.api_shapes import (
+    DeviceAnswer,
+    DevicesAnswer,
+    MetricAnswer,
+    MetricChange,
+    MetricsAnswer,
+    NewReplacement,
+    ReplacementAnswer,
+    ReplacementsAnswer,
+)
+from joulebook.web.devices.last_seen import LastSeen, last_seen
+from joulebook.web.devices.meaning import NotACounter, add_replacement, change_metric, remove_replacement
+from joulebook.web.devices.metric_settings import MetricSettings, metric_settings, silence_limit
+from joulebook.web.devices.models import Device, MeterReplacement
+from joulebook.web.devices.presentation import device_status
+from joulebook.web.devices.queries import find_visible_device, visible_devices
+from joulebook.web.history.api import UserTokenAuth, problem
+from joulebook.web.history.queries import series_of
+
+router = Router(tags=["devices"])
+
+_NO_DEVICE = "no device of yours has this id"
+_CHANGING = [UserTokenAuth(), SessionAuth()]
+"""A page of another origin can make a browser send its cookie, but not the CSRF token."""
+
+_GUESSED = ("display_name", "unit", "kind", "dip_tolerance")
+_PROBLEMS: dict[int, str] = {
+    400: "a field cannot be used; `parameter` names it",
+    401: "not signed in, and no token that is in force",
+    403: _NO_DEVICE,
+    404: "the device has no such metric, or it no such replacement",
+    409: "it contradicts what is stored",
+    503: "the readings' database is away",
+}
+
+
+def install(api: NinjaAPI) -> None:
+    """Add these addresses to the API, and let refusals of its own be problem details too."""
+    api.add_router("/devices", router)
+    api.exception_handler(HttpError)(_refused)
+    api.exception_handler(ValidationError)(_malformed)
+
+
+def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:  # noqa: ARG001
+    detail = str(exc)
+    if exc.status_code == 403 and "CSRF" in detail:
+        detail = "the CSRF token is missing or wrong: send it as X-CSRFToken, or use a user's token"
+    return problem(exc.status_code, HTTPStatus(exc.status_code).phrase, detail)
+
+
+def _malformed(request: HttpRequest, exc: ValidationError) -> HttpResponse:  # noqa: ARG001
+    first: dict[str, Any] = exc.errors[0]
+    names = [str(part) for part in first["loc"] if part not in {"body", "change", "replacement"}]
+    parameter = names[0][:40] if names else "body"
+    return problem(400, "Bad field", f"{parameter}: {first['msg']}", parameter=parameter)
+
+
+def _documented(*statuses: int) -> dict[str, Any]:
+    """Describe refusals for the API's description."""
+    schema = {"type": "object", "description": "RFC 9457 problem details"}
+    content = {"application/problem+json": {"schema": schema}}
+    return {"responses": {code: {"description": _PROBLEMS[code], "content": content} for code in statuses}}
+
+
+@router.get(
+    "", response=DevicesAnswer, summary="List the devices you may see", openapi_extra=_documented(401, 503)
+)
+def list_devices(request: HttpRequest) -> HttpResponse:
+    """Return the devices that you own or that are shared with you, with their newest readings' times."""
+    devices = list(visible_devices(_user(request)))
+    return _answer(DevicesAnswer(devices=_devices(devices, user=_user(request))))
+
+
+@router.get(
+    "/{device_id}",
+    response=DeviceAnswer,
+    summary="Look at a device",
+    openapi_extra=_documented(401, 403, 503),
+)
+def get_device(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Return one device."""
+    device = _visible(request, device_id)
+    return _answer(_devices([device], user=_user(request))[0])
+
+
+@router.get(
+    "/{device_id}/metrics",
+    response=MetricsAnswer,
+    summary="What a device's metrics mean",
+    openapi_extra=_documented(401, 403, 503),
+)
+def list_metrics(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Return all metrics that the device has sent or that its owner has configured."""
+    device = _visible(request, device_id)
+    settings = metric_settings(device)
+    names = sorted({*series_of(device.device_id), *settings})
+    metrics = [_metric(settings[name]) for name in names]
+    return _answer(MetricsAnswer(device=device.device_id, metrics=metrics))
+
+
+@router.get(
+    "/{device_id}/metrics/{path:metric}/replacements",
+    response=ReplacementsAnswer,
+    summary="When a counter's meter was replaced",
+    openapi_extra=_documented(401, 403, 404, 503),
+)
+def list_replacements(request: HttpRequest, device_id: str, metric: Path[str]) -> HttpResponse:
+    """Return the replacements of a metric's meter, in the order of time."""
+    device = _visible(request, device_id)
+    settings = _known_metric(device, metric)
+    rows = MeterReplacement.objects.filter(metric__device=device, metric__name=metric)
+    answer = ReplacementsAnswer(
+        device=device.device_id,
+        metric=metric,
+        unit=settings.unit,
+        replacements=[_replacement(row) for row in rows],
+    )
+    return _answer(answer)
+
+
+@router.post(
+    "/{device_id}/metrics/{path:metric}/replacements",
+    auth=_CHANGING,
+    response={201: ReplacementAnswer},
+    summary="Note that a counter's meter was replaced",
+    openapi_extra=_documented(400, 401, 403, 404, 409, 503),
+)
+def post_replacement(
+    request: HttpRequest, device_id: str, metric: Path[str], replacement: NewReplacement
+) -> HttpResponse:
+    """Note that another meter took over; energy is right across it from the next answer on."""
+    device = _owned(request, device_id)
+    settings = _known_metric(device, metric)
+    if settings.kind != "counter":
+        raise HttpError(
+            409, f"{metric[:80]} is a {settings.kind}; only counters have meters that are replaced"
+        )
+    row = MeterReplacement(**replacement.model_dump())
+    row.replaced_at = row.replaced_at.astimezone(UTC)
+    try:
+        add_replacement(device, metric, row, by=_user(request), now=timezone.now())
+    except NotACounter as exc:
+        raise HttpError(409, str(exc)) from None
+    except Invalid as exc:
+        return _invalid(exc)
+    return _answer(_replacement(row), status=201)
+
+
+@router.delete(
+    "/{device_id}/metrics/{path:metric}/replacements/{int:number}",
+    auth=_CHANGING,
+    response={204: None},
+    summary="Forget a replacement",
+    openapi_extra=_documented(401, 403, 404),
+)
+def delete_replacement(
+    request: HttpRequest, device_id: str, metric: Path[str], number: Path[int]
+) -> HttpResponse:
+    """Forget that the meter was replaced; 404 where it was not noted."""
+    device = _owned(request, device_id)
+    if not remove_replacement(device, metric, number):
+        raise HttpError(404, f"{metric[:80]} has no replacement {number}")
+    return HttpResponse(status=204)
+
+
+@router.patch(
+    "/{device_id}/metrics/{path:metric}",
+    auth=_CHANGING,
+    response=MetricAnswer,
+    summary="Say what a metric means",
+    openapi_extra=_documented(400, 401, 403, 404, 503),
+)
+def patch_metric(
+    request: HttpRequest, device_id: str, metric: Path[str], change: MetricChange
+) -> HttpResponse:
+    """Change what is given and leave the rest; readings are not rewritten, so it can be changed again."""
+    device = _owned(request, device_id)
+    _known_metric(device, metric)
+    try:
+        change_metric(device, metric, change.changes())
+    except Invalid as exc:
+        return _invalid(exc)
+    return _answer(_metric(metric_settings(device)[metric]))
+
+
+def _answer(body: Schema, *, status: int = 200) -> HttpResponse:
+    return HttpResponse(body.model_dump_json(), status=status, content_type="application/json")
+
+
+def _invalid(exc: Invalid) -> HttpResponse:
+    """Return what the models refuse as problem details with the field's name."""
+    by_field = exc.message_dict if hasattr(exc, "error_dict") else {"body": exc.messages}
+    parameter, messages = next(iter(by_field.items()))
+    return problem(400, "Bad field", f"{parameter}: {' '.join(messages)}", parameter=parameter)
+
+
+def _user(request: HttpRequest) -> User:
+    return cast("User", request.user)
+
+
+def _visible(request: HttpRequest, device_id: str) -> Device:
+    device = find_visible_device(_user(request), device_id)
+    if device is None:
+        raise HttpError(403, _NO_DEVICE)
+    return device
+
+
+def _owned(request: HttpRequest, device_id: str) -> Device:
+    device = _visible(request, device_id)
+    if device.owner_id != _user(request).pk:
+        raise HttpError(403, "this device is shared with you: only its owner can change it")
+    return device
+
+
+def _known_metric(device: Device, name: str) -> MetricSettings:
+    """Return the settings of a metric that was configured or has readings, else refuse with 404."""
+    settings = metric_settings(device)
+    if name not in settings and name not in series_of(device.device_id):
+        raise HttpError(404, f"device {device.device_id} has no metric {name[:80]!r}")
+    return settings[name]
+
+
+def _devices(devices: Sequence[Device], *, user: User) -> list[DeviceAnswer]:
+    seen = last_seen([device.device_id for device in devices])
+    now = timezone.now()
+    return [_device(device, seen.get(device.device_id), user=user, now=now) for device in devices]
+
+
+def _device(device: Device, seen: LastSeen | None, *, user: User, now: datetime) -> DeviceAnswer:
+    time = seen.time.astimezone(UTC) if seen else None
+    limit = silence_limit(device, usual=seen.usual if seen else None)
+    return DeviceAnswer(
+        device=device.device_id,
+        name=device.name,
+        tz=device.time_zone,
+        mine=device.owner_id == user.pk,
+        silence_limit=device.silence_limit,
+        status=device_status(time, limit=limit, now=now).value,
+        last_time=time,
+    )
+
+
+def _metric(settings: MetricSettings) -> MetricAnswer:
+    return MetricAnswer(
+        metric=settings.name,
+        display_name=settings.display_name,
+        unit=settings.unit,
+        kind=cast("Any", settings.kind),
+        factor=settings.factor,
+        dip_tolerance=settings.dip_tolerance,
+        guessed=[field for field in _GUESSED if getattr(settings, f"{field}_guessed")],
+        replacements=len(settings.replacements),
+    )
+
+
+def _replacement(row: MeterReplacement) -> ReplacementAnswer:
+    return ReplacementAnswer(
+        number=row.pk,
+        replaced_at=row.replaced_at,
+        final_register=row.final_register,
+        start_register=row.start_register,
+        note=row.note,
+        entered_at=row.entered_at,
+    )

@@ -1,0 +1,356 @@
+"""`/api/devices`: who may look and who may change, what is answered, and what is refused and how."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+
+from joulebook.web.devices.models import Device, MeterReplacement, Metric
+from joulebook.web.devices.operations import create_device
+
+SPRING = "2026-03-01T12:00:00.123456+01:00"
+
+
+@pytest.fixture
+def address(device):
+    return f"/api/devices/{device.device_id}"
+
+
+@pytest.fixture
+def energy(device):
+    """A counter of the device's, which has sent nothing yet."""
+    return Metric.objects.create(device=device, name="energy", unit="kWh")
+
+
+def send(client, method, address, body):
+    return client.generic(method, address, json.dumps(body), content_type="application/json")
+
+
+UNSAFE = [
+    ("PATCH", "/metrics/energy", {"unit": "Wh"}),
+    ("POST", "/metrics/energy/replacements", {"replaced_at": SPRING}),
+    ("DELETE", "/metrics/energy/replacements/1", None),
+]
+SAFE = [("GET", "", None), ("GET", "/metrics", None), ("GET", "/metrics/energy/replacements", None)]
+
+
+class TestTheGate:
+    """These tests allow no database but `default`: any statement to telemetry is an error."""
+
+    @pytest.mark.parametrize(("method", "path", "body"), [*SAFE, *UNSAFE])
+    def test_charlie_gets_the_same_403_for_alices_device_as_for_none(
+        self, device, energy, address, charlie, client_of, method, path, body
+    ):
+        client = client_of(charlie)
+        hers = send(client, method, address + path, body)
+        nobodys = send(client, method, f"/api/devices/no_such_device{path}", body)
+        assert hers.status_code == nobodys.status_code == 403
+        assert hers.content == nobodys.content
+        assert hers["Content-Type"] == "application/problem+json"
+        history = client.get(f"/api/history/{device.device_id}")
+        assert hers.content == history.content
+
+    def test_charlie_is_refused_before_what_he_sends_is_read(self, energy, address, charlie, client_of):
+        answer = send(client_of(charlie), "PATCH", f"{address}/metrics/nothing_of_hers", {"unit": "W"})
+        assert (answer.status_code, answer.json()["detail"]) == (403, "no device of yours has this id")
+
+    @pytest.mark.parametrize(("method", "path", "body"), UNSAFE)
+    def test_bob_who_is_shared_with_changes_nothing(
+        self, energy, address, bob, client_of, method, path, body
+    ):
+        MeterReplacement.objects.create(pk=1, metric=energy, replaced_at=datetime(2026, 1, 1, tzinfo=UTC))
+        answer = send(client_of(bob), method, address + path, body)
+        assert answer.status_code == 403
+        assert "only its owner" in answer.json()["detail"]
+        energy.refresh_from_db()
+        assert (energy.unit, energy.replacements.count()) == ("kWh", 1)
+
+    @pytest.mark.parametrize(("method", "path", "body"), [*SAFE, *UNSAFE])
+    def test_without_signing_in_the_answer_is_401(self, address, client, method, path, body):
+        assert send(client, method, address + path, body).status_code == 401
+
+    @pytest.mark.parametrize(("method", "path", "body"), UNSAFE)
+    def test_a_page_of_another_site_cannot_use_alices_session(
+        self, energy, address, alice, method, path, body
+    ):
+        MeterReplacement.objects.create(pk=1, metric=energy, replaced_at=datetime(2026, 1, 1, tzinfo=UTC))
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(alice)
+        answer = send(browser, method, address + path, body)
+        assert answer.status_code == 403
+        assert "CSRF" in answer.json()["detail"]
+        energy.refresh_from_db()
+        assert (energy.unit, energy.replacements.count()) == ("kWh", 1)
+
+    def test_a_device_token_changes_nothing(self, device, energy, address, client):
+        from joulebook.web.devices.operations import issue_device_token
+
+        header = {"Authorization": f"Bearer {issue_device_token(device)}"}
+        answer = client.patch(f"{address}/metrics/energy", "{}", "application/json", headers=header)
+        assert answer.status_code == 401
+
+    def test_a_users_token_needs_no_cookie_and_no_csrf_token(self, energy, address, alice):
+        from joulebook.web.accounts.operations import issue_user_token
+
+        script = Client(enforce_csrf_checks=True)
+        header = {"Authorization": f"Bearer {issue_user_token(alice)}"}
+        answer = script.patch(
+            f"{address}/metrics/energy", '{"unit": "Wh"}', "application/json", headers=header
+        )
+        assert (answer.status_code, answer.json()["unit"]) == (200, "Wh")
+
+    def test_charlies_list_is_empty(self, device, charlie, client_of):
+        assert client_of(charlie).get("/api/devices").json() == {"devices": []}
+
+
+@pytest.fixture
+def store(writer, device_id):
+    """Store readings of a metric of the device: {seconds ago: value}."""
+    import numpy as np
+
+    from joulebook.telemetry.batch import Batch
+    from joulebook.telemetry.series import ensure_series
+    from joulebook.telemetry.writer import write_batch
+
+    def put(metric, readings, device=device_id):
+        now = int(time.time())
+        series = ensure_series(writer, [(device, metric)])[device, metric]
+        times = np.array([(now - ago) * 1_000_000 for ago in readings], np.int64)
+        ids = np.full(len(times), series, np.int32)
+        write_batch(writer, Batch(ids, times, np.array(list(readings.values()), np.float64)))
+        return now
+
+    return put
+
+
+@pytest.mark.usefixtures("transaction_on_both")
+class TestDevices:
+    def test_each_is_told_with_its_newest_reading(self, device, alice, store, client_of):
+        now = store("power", {400: 1.0, 500: 2.0})
+        store("voltage", {3: 230.0, 4: 230.0})
+        create_device(f"{device.device_id}-new", owner=alice)
+        listed = client_of(alice).get("/api/devices").json()["devices"]
+        by_id = {one["device"]: one for one in listed}
+        assert by_id[device.device_id] == {
+            "device": device.device_id,
+            "name": "Home battery",
+            "tz": "Europe/Berlin",
+            "mine": True,
+            "silence_limit": None,
+            "status": "live",
+            "last_time": datetime.fromtimestamp(now - 3, UTC).isoformat().replace("+00:00", "Z"),
+        }
+        new = by_id[f"{device.device_id}-new"]
+        assert (new["status"], new["last_time"]) == ("waiting", None)
+
+    def test_bob_sees_that_it_is_not_his(self, device, bob, client_of, address):
+        assert client_of(bob).get(address).json()["mine"] is False
+
+    def test_the_owners_silence_limit_decides(self, device, alice, store, client_of, address):
+        store("power", {60: 1.0, 61: 1.0})
+        assert client_of(alice).get(address).json()["status"] == "live"
+        Device.objects.filter(pk=device.pk).update(silence_limit=30)
+        assert client_of(alice).get(address).json()["status"] == "silent"
+
+    def test_a_device_is_not_silent_within_three_of_its_usual_distances(
+        self, device, alice, store, client_of, address
+    ):
+        store("power", {2000 + 900 * number: 1.0 for number in range(5)})
+        assert client_of(alice).get(address).json()["status"] == "live"
+
+    def test_one_that_reported_each_second_is_silent_after_five_minutes(
+        self, device, alice, store, client_of, address
+    ):
+        store("power", {310 + number: 1.0 for number in range(5)})
+        assert client_of(alice).get(address).json()["status"] == "silent"
+
+
+@pytest.mark.usefixtures("transaction_on_both")
+class TestMetrics:
+    def test_all_are_told_those_that_sent_and_those_that_are_configured(
+        self, device, alice, energy, store, client_of, address
+    ):
+        store("power", {3: 1.0})
+        answer = client_of(alice).get(f"{address}/metrics").json()
+        assert answer["metrics"] == [
+            {
+                "metric": "energy",
+                "display_name": "Energy",
+                "unit": "kWh",
+                "kind": "counter",
+                "factor": 1.0,
+                "dip_tolerance": 0.1,
+                "guessed": ["display_name", "kind", "dip_tolerance"],
+                "replacements": 0,
+            },
+            {
+                "metric": "power",
+                "display_name": "Power",
+                "unit": "W",
+                "kind": "gauge",
+                "factor": 1.0,
+                "dip_tolerance": 0.1,
+                "guessed": ["display_name", "unit", "kind", "dip_tolerance"],
+                "replacements": 0,
+            },
+        ]
+
+    def test_what_is_given_changes_and_the_rest_stays(self, alice, energy, client_of, address):
+        client = client_of(alice)
+        first = send(client, "PATCH", f"{address}/metrics/energy", {"kind": "gauge", "factor": 0.001}).json()
+        assert (first["kind"], first["factor"], first["unit"]) == ("gauge", 0.001, "kWh")
+        second = send(client, "PATCH", f"{address}/metrics/energy", {"kind": None, "factor": None}).json()
+        assert (second["kind"], second["factor"], second["unit"]) == ("counter", 1.0, "kWh")
+        assert "kind" in second["guessed"]
+
+    def test_a_metric_that_has_sent_can_be_configured_whatever_its_name(
+        self, device, alice, store, client_of, address
+    ):
+        store("home/energy/import", {3: 1.0})
+        change = {"display_name": "Import", "unit": "kWh"}
+        answer = send(client_of(alice), "PATCH", f"{address}/metrics/home%2Fenergy%2Fimport", change)
+        assert (answer.status_code, answer.json()["display_name"]) == (200, "Import")
+        posted = send(
+            client_of(alice),
+            "POST",
+            f"{address}/metrics/home%2Fenergy%2Fimport/replacements",
+            {"replaced_at": SPRING},
+        )
+        assert posted.status_code == 201
+
+    @pytest.mark.parametrize(("method", "path", "body"), [*SAFE[2:], *UNSAFE])
+    def test_a_metric_that_the_device_does_not_have_is_404(
+        self, alice, client_of, address, method, path, body
+    ):
+        answer = send(client_of(alice), method, address + path, body)
+        assert answer.status_code == 404
+        assert "energy" in answer.json()["detail"]
+        assert not Metric.objects.filter(device__owner=alice).exists()
+
+    @pytest.mark.parametrize(
+        ("body", "parameter"),
+        [
+            ({"factor": 0}, "factor"),
+            ({"factor": -1}, "factor"),
+            ({"factor": "much"}, "factor"),
+            ({"factor": 1e400}, "factor"),
+            ({"dip_tolerance": 1.5}, "dip_tolerance"),
+            ({"kind": "meter"}, "kind"),
+            ({"unit": "W" * 33}, "unit"),
+            ({"unit": "W\u0000"}, "unit"),
+            ({"display_name": "x" * 151}, "display_name"),
+            ({"name": "energy2"}, "name"),
+            ([], "body"),
+            ("text", "body"),
+        ],
+    )
+    def test_a_field_that_cannot_be_used_is_named_and_nothing_is_stored(
+        self, alice, energy, client_of, address, body, parameter
+    ):
+        answer = send(client_of(alice), "PATCH", f"{address}/metrics/energy", body)
+        assert answer.status_code == 400
+        assert answer["Content-Type"] == "application/problem+json"
+        assert answer.json()["parameter"] == parameter
+        before = (energy.unit, energy.kind, energy.factor, energy.display_name)
+        energy.refresh_from_db()
+        assert (energy.unit, energy.kind, energy.factor, energy.display_name) == before
+
+    @pytest.mark.parametrize("body", ["", "{", "[" * 100_000, '{"factor": NaN}', "\xff"])
+    def test_what_is_no_json_is_refused(self, alice, energy, client_of, address, body):
+        answer = client_of(alice).patch(f"{address}/metrics/energy", body, "application/json")
+        assert answer.status_code == 400
+        assert answer["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.usefixtures("transaction_on_both")
+class TestReplacements:
+    @pytest.fixture
+    def replacements(self, energy, address):
+        return f"{address}/metrics/energy/replacements"
+
+    def test_one_is_entered_listed_and_removed(self, alice, energy, client_of, replacements, address):
+        client = client_of(alice)
+        body = {"replaced_at": SPRING, "final_register": 18342.5, "start_register": 0, "note": "new meter"}
+        posted = send(client, "POST", replacements, body)
+        assert posted.status_code == 201
+        [listed] = client.get(replacements).json()["replacements"]
+        assert listed == posted.json()
+        assert listed["replaced_at"] == "2026-03-01T11:00:00.123456Z"
+        assert (listed["final_register"], listed["start_register"]) == (18342.5, 0.0)
+        assert client.get(f"{address}/metrics").json()["metrics"][0]["replacements"] == 1
+        assert energy.replacements.get().entered_by == alice
+        assert client.delete(f"{replacements}/{listed['number']}").status_code == 204
+        assert client.get(replacements).json()["replacements"] == []
+        assert client.delete(f"{replacements}/{listed['number']}").status_code == 404
+
+    def test_registers_may_be_unknown(self, alice, client_of, replacements):
+        posted = send(client_of(alice), "POST", replacements, {"replaced_at": SPRING}).json()
+        assert (posted["final_register"], posted["start_register"], posted["note"]) == (None, None, "")
+
+    def test_of_another_metric_or_device_none_is_removed(self, alice, energy, device, client_of, address):
+        other = create_device(f"{device.device_id}-2", owner=alice)
+        theirs = Metric.objects.create(device=other, name="energy")
+        kept = MeterReplacement.objects.create(
+            metric=theirs, replaced_at=datetime.now(UTC) - timedelta(days=1)
+        )
+        client = client_of(alice)
+        assert client.delete(f"{address}/metrics/energy/replacements/{kept.pk}").status_code == 404
+        assert MeterReplacement.objects.filter(pk=kept.pk).exists()
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"replaced_at": "yesterday"},
+            {"replaced_at": "2026-03-01T12:00:00"},
+            {"replaced_at": "1969-12-31T23:59:59Z"},
+            {"replaced_at": "2999-01-01T00:00:00Z"},
+            {"replaced_at": SPRING, "final_register": "a lot"},
+            {"replaced_at": SPRING, "final_register": 1e200},
+            {"replaced_at": SPRING, "note": "x" * 201},
+            {"replaced_at": SPRING, "by": "me"},
+        ],
+    )
+    def test_what_cannot_be_is_refused_with_the_fields_name(self, alice, client_of, replacements, body):
+        answer = send(client_of(alice), "POST", replacements, body)
+        assert answer.status_code == 400
+        assert answer.json()["parameter"] == (list(body) or ["replaced_at"])[-1]
+        assert not MeterReplacement.objects.filter(metric__device__owner=alice).exists()
+
+    def test_the_same_instant_twice_is_refused(self, alice, client_of, replacements):
+        send(client_of(alice), "POST", replacements, {"replaced_at": SPRING})
+        answer = send(client_of(alice), "POST", replacements, {"replaced_at": SPRING})
+        assert (answer.status_code, answer.json()["parameter"]) == (400, "replaced_at")
+        assert "already" in answer.json()["detail"]
+
+    def test_a_gauge_has_no_meter(self, alice, energy, client_of, replacements):
+        Metric.objects.filter(pk=energy.pk).update(kind="gauge")
+        answer = send(client_of(alice), "POST", replacements, {"replaced_at": SPRING})
+        assert answer.status_code == 409
+        assert "energy is a gauge" in answer.json()["detail"]
+
+
+def test_the_description_tells_of_every_address_and_refusal(client, db):
+    paths = client.get("/api/openapi.json").json()["paths"]
+    found = {
+        (method, path.removeprefix("/api/devices"))
+        for path, operations in paths.items()
+        for method in operations
+        if path.startswith("/api/devices")
+    }
+    metric = "/{device_id}/metrics/{metric}"
+    assert found == {
+        ("get", ""),
+        ("get", "/{device_id}"),
+        ("get", "/{device_id}/metrics"),
+        ("patch", metric),
+        ("get", f"{metric}/replacements"),
+        ("post", f"{metric}/replacements"),
+        ("delete", f"{metric}/replacements/{{number}}"),
+    }
+    patch = paths[f"/api/devices{metric}"]["patch"]
+    assert {"200", "400", "401", "403", "404"} <= set(patch["responses"])
