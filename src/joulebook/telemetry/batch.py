@@ -1,39 +1,21 @@
-"""A columnar batch of readings, and the bytes that PostgreSQL's binary COPY takes for it.
-
-The format is "Binary Format" in PostgreSQL's documentation of COPY: a header, then for each row the
-number of fields and each field as length and value, all big-endian, then a trailer of -1. Rows of
-fixed width are one NumPy structured array, so that no Python runs per reading.
-"""
+"""A columnar batch of readings, and the bytes that PostgreSQL's binary COPY takes for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER = b"\xff\xff"
-
-# PostgreSQL counts timestamptz in microseconds from 2000-01-01T00:00:00Z.
-_POSTGRES_EPOCH = 946_684_800_000_000
+from joulebook.telemetry.copy_format import POSTGRES_EPOCH, copy_bytes, empty_rows, row_type
 
 _READING_FIELDS = (("time", ">i8"), ("value", ">f8"), ("series_id", ">i4"), ("import_id", ">i4"))
 READING_COLUMNS = ("time", "value", "series_id", "import_id")
 """The order of columns in `Batch.copy_bytes`, to be named in the COPY statement."""
 
-
-def _row_type(fields: Sequence[tuple[str, str]]) -> np.dtype[np.void]:
-    """Return the packed row: a count of fields, then a length before each value."""
-    layout: list[tuple[str, str]] = [("fields", ">i2")]
-    for name, kind in fields:
-        layout += [(f"{name}_length", ">i4"), (name, kind)]
-    return np.dtype(layout)
-
-
-_READING_ROW = _row_type(_READING_FIELDS)
-_STAGED_ROW = _row_type((*_READING_FIELDS, ("row", ">i4")))
+_READING_ROW = row_type(_READING_FIELDS)
+_STAGED_ROW = row_type((*_READING_FIELDS, ("row", ">i4")))
 
 
 @dataclass(frozen=True)
@@ -74,21 +56,17 @@ class Batch:
 
     def copy_bytes(self, *, import_id: int) -> bytes:
         """Return the batch as COPY … (FORMAT BINARY) for the columns `READING_COLUMNS`."""
-        return _HEADER + self._rows(_READING_ROW, import_id=import_id).tobytes() + _TRAILER
+        return copy_bytes(self._rows(_READING_ROW, import_id=import_id))
 
     def staged_copy_bytes(self, *, import_id: int) -> bytes:
         """Return the batch as `copy_bytes` does, with each row's number as a fifth column `row`."""
         rows = self._rows(_STAGED_ROW, import_id=import_id)
         rows["row"] = np.arange(len(self), dtype=np.int32)
-        return _HEADER + rows.tobytes() + _TRAILER
+        return copy_bytes(rows)
 
     def _rows(self, layout: np.dtype[np.void], *, import_id: int) -> NDArray[np.void]:
-        rows = np.empty(len(self), layout)
-        names = layout.names or ()
-        rows["fields"] = len(names) // 2
-        for name in names[2::2]:
-            rows[f"{name}_length"] = layout[name].itemsize
-        rows["time"] = self.time - _POSTGRES_EPOCH
+        rows = empty_rows(layout, len(self))
+        rows["time"] = self.time - POSTGRES_EPOCH
         rows["value"] = self.value
         rows["series_id"] = self.series_id
         rows["import_id"] = import_id

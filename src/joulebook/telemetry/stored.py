@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.copy_format import times_from
 from joulebook.telemetry.readings import from_microseconds
-
-# What `timestamptz_send` counts from: 2000-01-01T00:00:00Z, in microseconds since 1970.
-_POSTGRES_EPOCH = 946_684_800_000_000
 
 # One row a series with its times and values as packed big-endian numbers: no object is made per reading.
 _FIND = """
@@ -61,7 +59,7 @@ def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> Stored | N
         return None
     for series_id, times, values in found:
         rows = np.flatnonzero(batch.series_id == series_id)
-        time = np.frombuffer(cast("bytes", times), ">i8").astype(np.int64) + _POSTGRES_EPOCH
+        time = times_from(cast("bytes", times))
         order = np.argsort(time)
         at = np.minimum(np.searchsorted(time, batch.time[rows], sorter=order), len(time) - 1)
         hit = order[at]

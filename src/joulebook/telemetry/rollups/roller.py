@@ -1,0 +1,198 @@
+"""Keeps the rollups equal to the readings: closes windows of time, and rolls up what is marked.
+
+Two kinds of transactions. Closing takes the writers' lock for itself, which waits for the writers in
+flight, moves `closed_until` forward and leaves a mark for the window between; it is over in a moment.
+Rolling takes some marks away and puts right what they cover, in this order: lock, marks, readings.
+Each statement has a snapshot of its own (READ COMMITTED), so readings that committed with a mark are
+seen after it, and what commits later brings a mark of its own. If a process dies anywhere, its
+transaction is undone, marks included, and the next pass does the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import LiteralString, cast
+
+import numpy as np
+import psycopg
+
+from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.rollups.marks import MINUTE
+from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.rollups.summaries import merge, summarise
+from joulebook.telemetry.rollups.tables import (
+    WIDTHS,
+    delete_summaries,
+    insert_summaries,
+    read_readings,
+    read_summaries,
+)
+
+# The first is what `begin_writing` in the database shares among writers.
+_WRITERS_LOCK, _ROLLERS_LOCK = 7_406_001, 7_406_002
+
+# Writers queue behind a closer that waits: a stuck transaction must not hold them up for long.
+_LOCK_PATIENCE = "SET LOCAL lock_timeout = '1s'"
+_LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
+_CLOSED_UNTIL = "SELECT closed_until FROM rollup_state"
+_PRESENT_MINUTE = "SELECT date_trunc('minute', clock_timestamp())"
+_CLOSE = """
+WITH mark AS (
+    INSERT INTO rollup_dirty (begins_at, ends_at) VALUES (%(begin)s, %(end)s)
+)
+UPDATE rollup_state SET closed_until = %(end)s
+"""
+_NEWEST = "SELECT series_id IS NULL FROM rollup_dirty ORDER BY ends_at DESC LIMIT 1"
+_TAKE = """
+DELETE FROM rollup_dirty WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM rollup_dirty WHERE (series_id IS NULL) = %(of_all)s
+    ORDER BY ends_at DESC LIMIT %(limit)s
+))
+RETURNING series_id, begins_at, ends_at
+"""
+_PUT_BACK = "INSERT INTO rollup_dirty (series_id, begins_at, ends_at) VALUES (%s, %s, %s)"
+_ALL_SERIES = "SELECT id FROM series ORDER BY id"
+
+_MARKS_AT_ONCE = 1000
+# How many readings one transaction is meant to read; the time that it covers is fitted to that.
+_FEW, _MANY = 1_000_000, 4_000_000
+_SHORTEST, _LONGEST = MINUTE, 28 * 24 * 60 * MINUTE
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """What one pass did: the marks it took, the readings it read, and the time that it put right."""
+
+    marks: int
+    readings: int
+    begins_at: datetime
+    ends_at: datetime
+
+
+@dataclass
+class Roller:
+    """Closes and rolls up on one connection, which is in autocommit.
+
+    `pause` is called with the name of each point between two statements: tests stop there.
+    """
+
+    conn: Connection
+    pause: Callable[[str], None] = lambda _point: None
+    _reach: dict[bool, int] = field(default_factory=lambda: {True: 60 * MINUTE, False: 60 * MINUTE})
+
+    def close(self, until: datetime) -> bool:
+        """Close the time before the minute of `until`; return whether that was anything.
+
+        False also where a writer's transaction kept its lock for longer than a moment. Raises
+        `DatabaseAway`.
+        """
+        with translated_errors():
+            try:
+                return self._close(to_microseconds(until) // MINUTE * MINUTE)
+            except psycopg.errors.LockNotAvailable:
+                return False
+
+    def roll(self) -> Rolled | None:
+        """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseAway`."""
+        with translated_errors(), self.conn.transaction():
+            self.conn.execute(_LOCK, {"key": _ROLLERS_LOCK})
+            self.pause("locked")
+            newest = self.conn.execute(_NEWEST).fetchone()
+            if newest is None:
+                return None
+            of_all = bool(newest[0])
+            taken = self._take(of_all=of_all)
+            self.pause("marks taken")
+            spans = taken if not of_all else self._of_all_series(taken)
+            readings = self._put_right(spans)
+            self._fit_reach(readings, of_all=of_all)
+            self.pause("put right")
+            return Rolled(
+                marks=len(taken),
+                readings=readings,
+                begins_at=from_microseconds(int(taken.begin.min())),
+                ends_at=from_microseconds(int(taken.end.max())),
+            )
+
+    def _close(self, end: int) -> bool:
+        with self.conn.transaction():
+            self.conn.execute(_LOCK_PATIENCE)
+            self.conn.execute(_LOCK, {"key": _WRITERS_LOCK})
+            self.pause("writers locked out")
+            begin = self._closed_until()
+            # A worker's clock that runs ahead must not close time in which devices still write.
+            end = min(end, self._instant(_PRESENT_MINUTE))
+            if end <= begin:
+                return False
+            self.conn.execute(_CLOSE, {"begin": from_microseconds(begin), "end": from_microseconds(end)})
+            self.pause("closed")
+            return True
+
+    def _take(self, *, of_all: bool) -> Spans:
+        """Take marks away, at most the reach of each; what lies before that is marked anew.
+
+        Series is -1 for a mark of all series.
+        """
+        found = self.conn.execute(
+            _TAKE, {"of_all": of_all, "limit": 1 if of_all else _MARKS_AT_ONCE}
+        ).fetchall()
+        marks = [
+            (
+                cast("int | None", row[0]),
+                to_microseconds(cast("datetime", row[1])),
+                to_microseconds(cast("datetime", row[2])),
+            )
+            for row in found
+        ]
+        taken, left = [], []
+        for series_id, begin, end in marks:
+            cut = max(begin, (end - 1) // self._reach[of_all] * self._reach[of_all])
+            taken.append((-1 if series_id is None else series_id, cut, end))
+            if begin < cut:
+                left.append((series_id, from_microseconds(begin), from_microseconds(cut)))
+        if left:
+            with self.conn.cursor() as cursor:
+                cursor.executemany(_PUT_BACK, left)
+        return Spans.of(taken)
+
+    def _of_all_series(self, taken: Spans) -> Spans:
+        ids = np.array([cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)], np.int32)
+        return Spans.same_for(ids, int(taken.begin[0]), int(taken.end[0]))
+
+    def _put_right(self, spans: Spans) -> int:
+        """Compute the rollups of these spans anew, from the finest to the coarsest; count the readings."""
+        until = self._closed_until()
+        readings = 0
+        finer = 0
+        for width in WIDTHS:
+            whole = spans.widened(width, until=until)
+            delete_summaries(self.conn, width, whole)
+            if not finer:
+                for series_id, time, value in read_readings(self.conn, whole):
+                    readings += len(time)
+                    insert_summaries(
+                        self.conn, width, summarise(series_id, time, value, time // width * width)
+                    )
+            else:
+                for rows in read_summaries(self.conn, finer, whole):
+                    insert_summaries(self.conn, width, merge(rows, rows["bucket"] // width * width))
+            self.pause(f"{WIDTHS[width]} written")
+            finer = width
+        return readings
+
+    def _closed_until(self) -> int:
+        return self._instant(_CLOSED_UNTIL)
+
+    def _instant(self, statement: LiteralString) -> int:
+        ((instant,),) = self.conn.execute(statement).fetchall()
+        return to_microseconds(cast("datetime", instant))
+
+    def _fit_reach(self, readings: int, *, of_all: bool) -> None:
+        """Reach further or less far next time, so that a transaction reads neither few nor too many."""
+        if readings > _MANY:
+            self._reach[of_all] = max(_SHORTEST, self._reach[of_all] // 2)
+        elif readings < _FEW:
+            self._reach[of_all] = min(_LONGEST, self._reach[of_all] * 2)

@@ -1,0 +1,177 @@
+"""Reads and writes the tables of readings and of rollups, in columns. What is written is the roller's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import LiteralString, cast
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+
+from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.copy_format import POSTGRES_EPOCH, copy_bytes, empty_rows, row_type, times_from
+from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
+from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries
+
+WIDTHS: dict[int, LiteralString] = {
+    60 * MICROSECONDS: "readings_1m",
+    300 * MICROSECONDS: "readings_5m",
+    3600 * MICROSECONDS: "readings_1h",
+}
+"""The tables of rollups by the width of their buckets, from fine to coarse."""
+
+# Bounds that hold for all spans let the planner leave out chunks; those of each span are found by key.
+_READ: LiteralString = """
+SELECT span.series_id, {packed}
+FROM unnest(%(series_id)s::int4[], %(begin)s::int8[], %(end)s::int8[]) AS span (series_id, begins, ends)
+CROSS JOIN LATERAL (
+    SELECT {columns} FROM (
+        SELECT * FROM {table}
+        WHERE series_id = span.series_id
+          AND {time} >= TIMESTAMPTZ 'epoch' + span.begins * INTERVAL '1 microsecond'
+          AND {time} < TIMESTAMPTZ 'epoch' + span.ends * INTERVAL '1 microsecond'
+          AND {time} >= %(oldest)s AND {time} < %(newest)s
+        ORDER BY {time}
+    ) AS ordered
+) AS packed
+WHERE packed.{time} IS NOT NULL
+"""
+_DELETE: LiteralString = """
+DELETE FROM {table} AS stored
+USING unnest(%(series_id)s::int4[], %(begin)s::int8[], %(end)s::int8[]) AS span (series_id, begins, ends)
+WHERE stored.series_id = span.series_id
+  AND stored.bucket >= TIMESTAMPTZ 'epoch' + span.begins * INTERVAL '1 microsecond'
+  AND stored.bucket < TIMESTAMPTZ 'epoch' + span.ends * INTERVAL '1 microsecond'
+  AND stored.bucket >= %(oldest)s AND stored.bucket < %(newest)s
+"""
+_SENT = {
+    np.dtype(np.float64): ("float8send", ">f8"),
+    np.dtype(np.int64): ("int8send", ">i8"),
+    np.dtype(np.int32): ("int4send", ">i4"),
+}
+_INSTANTS = {"time", "bucket", "first_at", "last_at"}
+_SUMMARY_COLUMNS = tuple(name for name in SUMMARY.names or () if name != "series_id")
+# In the order of the table's columns, widest first: see the migration that creates it.
+_SUMMARY_ROW = row_type((name, _SENT[SUMMARY[name]][1]) for name in SUMMARY.names or ())
+
+# Spans whose readings are fetched and handed on together.
+_SPANS_AT_ONCE = 64
+_READINGS_AT_ONCE = 500_000
+
+
+def read_readings(
+    conn: Connection, spans: Spans
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield series, time and value of the readings in the spans, whole spans at a time, in their order.
+
+    Must run inside a transaction. Memory is bounded by the fullest spans, not by their number.
+    """
+    statement = _read_statement("readings", "time", ("time", "value"))
+    ids: list[NDArray[np.int32]] = []
+    times: list[NDArray[np.int64]] = []
+    values: list[NDArray[np.float64]] = []
+    waiting = 0
+    for series_id, *(time, value) in _rows(conn, statement, spans):
+        times.append(times_from(time))
+        values.append(np.frombuffer(value, ">f8").astype(np.float64))
+        ids.append(np.full(len(times[-1]), series_id, np.int32))
+        waiting += len(times[-1])
+        if waiting >= _READINGS_AT_ONCE:
+            yield np.concatenate(ids), np.concatenate(times), np.concatenate(values)
+            ids, times, values, waiting = [], [], [], 0
+    if ids:
+        yield np.concatenate(ids), np.concatenate(times), np.concatenate(values)
+
+
+def read_summaries(conn: Connection, width: int, spans: Spans) -> Iterator[Summaries]:
+    """Yield the stored summaries of this width in the spans, whole spans at a time, in their order.
+
+    Must run inside a transaction.
+    """
+    statement = _read_statement(WIDTHS[width], "bucket", _SUMMARY_COLUMNS)
+    parts: list[Summaries] = []
+    for series_id, *packed in _rows(conn, statement, spans):
+        parts.append(_unpacked(series_id, packed))
+        if sum(map(len, parts)) >= _READINGS_AT_ONCE:
+            yield np.concatenate(parts)
+            parts = []
+    if parts:
+        yield np.concatenate(parts)
+
+
+def delete_summaries(conn: Connection, width: int, spans: Spans) -> None:
+    """Remove the stored summaries of this width in the spans."""
+    if len(spans):
+        conn.execute(
+            sql.SQL(_DELETE).format(table=sql.Identifier(WIDTHS[width])), _limits(spans), prepare=False
+        )
+
+
+def insert_summaries(conn: Connection, width: int, rows: Summaries) -> None:
+    """Store summaries of this width, of which none is stored yet."""
+    names = SUMMARY.names or ()
+    packed = empty_rows(_SUMMARY_ROW, len(rows))
+    for name in names:
+        packed[name] = rows[name] - POSTGRES_EPOCH if name in _INSTANTS else rows[name]
+    statement = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)").format(
+        table=sql.Identifier(WIDTHS[width]), columns=sql.SQL(", ").join(map(sql.Identifier, names))
+    )
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(copy_bytes(packed))
+
+
+def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[str, ...]) -> sql.Composed:
+    packed = [
+        sql.SQL("string_agg({send}({column}), ''::bytea) AS {column}").format(
+            send=sql.Identifier(_send_function(column)), column=sql.Identifier(column)
+        )
+        for column in columns
+    ]
+    return sql.SQL(_READ).format(
+        table=sql.Identifier(table),
+        time=sql.Identifier(time),
+        columns=sql.SQL(", ").join(packed),
+        packed=sql.SQL(", ").join(sql.Identifier("packed", column) for column in columns),
+    )
+
+
+def _send_function(column: str) -> str:
+    if column in _INSTANTS:
+        return "timestamptz_send"
+    return "float8send" if column == "value" else _SENT[SUMMARY[column]][0]
+
+
+def _rows(
+    conn: Connection, statement: sql.Composed, spans: Spans
+) -> Iterator[tuple[int, *tuple[bytes, ...]]]:
+    """Yield the rows of a statement about spans without holding more than a few of them."""
+    if not len(spans):
+        return
+    with psycopg.ServerCursor(conn, "spans") as cursor:
+        cursor.itersize = _SPANS_AT_ONCE
+        cursor.execute(statement, _limits(spans), binary=True)
+        for row in cursor:
+            yield cast("tuple[int, *tuple[bytes, ...]]", row)
+
+
+def _limits(spans: Spans) -> dict[str, object]:
+    return {
+        "series_id": spans.series_id.tolist(),
+        "begin": spans.begin.tolist(),
+        "end": spans.end.tolist(),
+        "oldest": from_microseconds(int(spans.begin.min())),
+        "newest": from_microseconds(int(spans.end.max())),
+    }
+
+
+def _unpacked(series_id: int, packed: list[bytes]) -> Summaries:
+    rows = np.empty(len(packed[0]) // 8, SUMMARY)
+    rows["series_id"] = series_id
+    for name, column in zip(_SUMMARY_COLUMNS, packed, strict=True):
+        rows[name] = (
+            times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[SUMMARY[name]][1])
+        )
+    return rows
