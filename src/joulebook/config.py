@@ -82,6 +82,16 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "JOULEBOOK_INGEST_OLDEST", "2000-01-01", "readings from the live side before this day are refused"
     ),
+    Variable(
+        "JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS",
+        "device_id!,device,host",
+        "tags that may name the device of a line, tried in turn; with ! they must",
+    ),
+    Variable(
+        "JOULEBOOK_LINE_PROTOCOL_METRIC",
+        "{measurement}.{field}{tags}",
+        "how lines name their metrics: one pattern, or several with blanks between them",
+    ),
     Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
 )
 
@@ -124,6 +134,8 @@ class Config:
     ingest_workers: int
     ingest_connections: int
     ingest_oldest: str
+    line_protocol_device_tags: str
+    line_protocol_metric: str
     device_metrics: int
 
     @property
@@ -173,6 +185,8 @@ class Config:
             ingest_workers=whole("JOULEBOOK_INGEST_WORKERS", low=1, high=64),
             ingest_connections=whole("JOULEBOOK_INGEST_CONNECTIONS", low=1, high=1_000_000),
             ingest_oldest=text("JOULEBOOK_INGEST_OLDEST"),
+            line_protocol_device_tags=text("JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS"),
+            line_protocol_metric=text("JOULEBOOK_LINE_PROTOCOL_METRIC"),
             device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
         )
 

@@ -18,6 +18,7 @@ from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
 from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.line_naming import LineNaming
 from joulebook.ingest.line_protocol_endpoints import line_protocol_routes
 from joulebook.ingest.live_endpoint import LiveEndpoint
 from joulebook.ingest.live_feed import LiveFeed
@@ -55,6 +56,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         oldest=_start_of_day(settings.ingest_oldest),
         rates=RateLimits(settings.ingest_rate),
     )
+    naming = LineNaming(device_tags=settings.line_protocol_device_tags, metric=settings.line_protocol_metric)
     url = telemetry_url(settings, "writer")
     metrics = IngestMetrics()
 
@@ -79,7 +81,7 @@ def create_app(config: Config | None = None) -> FastAPI:
 
         app.state.drain = drain
         app.router.routes[:0] = line_protocol_routes(
-            tokens=tokens, store=store, limits=limits, ping_database=series.ping
+            tokens=tokens, store=store, limits=limits, naming=naming, ping_database=series.ping
         )
         app.router.routes.insert(0, Route("/live/{device_id}", live_endpoint, methods=["GET"]))
         app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))

@@ -7,10 +7,11 @@ How lines become devices and metrics is described in docs/reference/ingest.md.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from joulebook.ingest.columns import Readings
+from joulebook.ingest.line_naming import LineNaming, Names
 from joulebook.ingest.line_syntax import (
     BadLine,
     Fields,
@@ -23,6 +24,7 @@ from joulebook.ingest.line_syntax import (
 from joulebook.ingest.packets import TooManyReadings
 from joulebook.ingest.tokens import Grant
 from joulebook.telemetry.readings import FUTURE_ALLOWANCE, metric_name_problem
+from joulebook.telemetry.series import SeriesKey
 
 PRECISIONS_V1: dict[str, tuple[int, int]] = {
     "n": (1, 1_000),
@@ -39,17 +41,6 @@ PRECISIONS_V1: dict[str, tuple[int, int]] = {
 
 PRECISIONS_V2 = {name: PRECISIONS_V1[name] for name in ("ns", "us", "ms", "s")}
 
-DEVICE_TAGS = ("device", "device_id")
-"""Tags that name a device: one that the token may not write for is refused."""
-
-HOST_TAG = "host"
-"""Names a device if the token may write for it; else a device's own token writes for its own."""
-
-VALUE_FIELD = "value"
-"""The field whose metric is the measurement alone."""
-
-_ODD_IN_SUFFIX = re.compile(r"[\\,={}]")
-
 _TAB = 0x09
 
 _LONGEST_PLAIN = 1 << 16
@@ -61,7 +52,7 @@ class LineRules:
     """What holds for every line of one request.
 
     `grant` says for which devices the token may write; `arrived_at` and `oldest` are microseconds since
-    1970 UTC; `precision` is a value of `PRECISIONS_V1`.
+    1970 UTC; `precision` is a value of `PRECISIONS_V1`; `naming` says what lines write for.
     """
 
     grant: Grant
@@ -69,6 +60,7 @@ class LineRules:
     oldest: int
     most_readings: int
     precision: tuple[int, int] = PRECISIONS_V1["ns"]
+    naming: LineNaming = field(default_factory=LineNaming)
 
 
 def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings:
@@ -86,6 +78,8 @@ def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings
         start = skip_nothing(body, position)
         number += body.count(b"\n", position, start)
         if start == len(body):
+            if parser.shared:
+                parser.settle()
             return parser.readings
         end = body.find(b"\n", start)
         end = len(body) if end < 0 else end
@@ -104,8 +98,17 @@ class _Head:
 
     device_id: str
     measurement: str
-    suffix: str
+    tags: dict[str, str]
+    names: Names
     numbers: dict[bytes, int | None] = field(default_factory=dict)
+
+
+class _Point(NamedTuple):
+    """What tells a field's points from all others, as InfluxDB would."""
+
+    measurement: str
+    tags: dict[str, str]
+    field: str
 
 
 class _Parser:
@@ -116,7 +119,10 @@ class _Parser:
         self.rules = rules
         self.readings = Readings()
         self.heads: dict[bytes, _Head] = {}
-        self.numbers: dict[tuple[str, str], int] = {}
+        self.numbers: dict[SeriesKey, int] = {}
+        self.points: list[_Point] = []
+        self.others: dict[object, int] = {}
+        self.shared: list[int] = []
         self.newest = rules.arrived_at + FUTURE_ALLOWANCE
 
     def take_plain(self, line: bytes, number: int) -> bool:
@@ -175,35 +181,82 @@ class _Parser:
             readings.packet.append(number)
 
     def number_of(self, head: _Head, key: bytes) -> int | None:
-        """Return the number of a series that this head meets for the first time; None for a bad name."""
-        metric = _metric(head, key)
-        if metric is None or metric_name_problem(metric):
+        """Return the number of a series that this head meets for the first time; None for a bad name.
+
+        Where other points have the series already, the number is below zero: see `settle`.
+        """
+        name = field_name(key)
+        metric = None if name is None else head.names.metric(name)
+        if name is None or metric is None or metric_name_problem(metric):
             head.numbers[key] = None
             return None
-        series = self.numbers.setdefault((head.device_id, metric), len(self.readings.keys))
-        if series == len(self.readings.keys):
+        point = _Point(head.measurement, head.tags, name)
+        number = self.numbers.setdefault((head.device_id, metric), len(self.points))
+        if number == len(self.points):
+            self.points.append(point)
             self.readings.keys.append((head.device_id, metric))
-        head.numbers[key] = series
-        return series
+        elif self.points[number] != point:
+            number = self.other_number(point, number)
+        head.numbers[key] = number
+        return number
+
+    def other_number(self, point: _Point, series: int) -> int:
+        """Return a number below zero for a point whose series has another point's number."""
+        identity = (point.measurement, tuple(sorted(point.tags.items())), point.field)
+        number = self.others.setdefault(identity, -1 - len(self.shared))
+        if number == -1 - len(self.shared):
+            self.shared.append(series)
+        return number
+
+    def settle(self) -> None:
+        """Refuse readings that would silently take the place of another point's, which came first.
+
+        InfluxDB would keep both: they differ in measurement, tags or field, and the rule here gives them
+        the same name.
+        """
+        readings, shared = self.readings, set(self.shared)
+        holders: dict[tuple[int, int], int] = {}
+        numbers = [self.shared[-1 - key] if key < 0 else key for key in readings.key]
+        kept = []
+        for row, number in enumerate(numbers):
+            if number in shared:
+                holder = holders.setdefault((number, readings.time[row]), row)
+                if readings.key[holder] == readings.key[row]:
+                    holders[number, readings.time[row]] = row
+                elif readings.value[holder] != readings.value[row]:
+                    self.reject_shared(row, number, holder)
+                    continue
+            kept.append(row)
+        readings.key = numbers
+        readings.keep(kept)
+
+    def reject_shared(self, row: int, number: int, holder: int) -> None:
+        """Say which line has the place that this row's reading would take."""
+        metric = self.readings.keys[number][1]
+        message = (
+            f"line {self.readings.packet[holder] + 1} has other tags or another field, but the same metric "
+            f"{metric[:80]!r} and time, and was kept; let JOULEBOOK_LINE_PROTOCOL_METRIC tell them apart"
+        )
+        self.readings.reject(self.readings.packet[row], metric, "conflict", message)
 
     def reject_name(self, head: _Head, key: bytes, number: int) -> None:
         """Say what is wrong with a metric's name."""
-        metric = _metric(head, key)
-        if metric is None:
+        name = field_name(key)
+        if name is None:
             self.readings.reject(number, None, "metric_name", f"field {key[:80]!r} is not UTF-8")
             return
+        metric = head.names.metric(name)
         problem = metric_name_problem(metric)
-        hint = "; leave out tags that tell nothing apart" if head.suffix else ""
+        hint = "; leave out tags that tell nothing apart" if head.tags else ""
         self.readings.reject(number, metric, "metric_name", f"{problem}{hint}")
 
     def head_of(self, raw: bytes) -> _Head:
         """Return what a measurement and its tags stand for, and remember it. Raises `BadLine`."""
         measurement, tags = read_head(raw)
-        device_id = _device_of(tags, self.rules.grant)
-        further = sorted((key, value) for key, value in tags.items() if key not in {*DEVICE_TAGS, HOST_TAG})
-        suffix = ",".join(f"{_quoted(key)}={_quoted(value)}" for key, value in further)
-        head = _Head(device_id, measurement, f"{{{suffix}}}" if suffix else "")
-        self.heads[raw] = head
+        naming = self.rules.naming
+        device_id, device_tag = naming.device_of(tags, self.rules.grant)
+        names = naming.pattern_for(tags).names(measurement, tags, device_tag)
+        head = self.heads[raw] = _Head(device_id, measurement, tags, names)
         return head
 
     def time_of(self, stamp: bytes | None, number: int) -> int:
@@ -220,36 +273,3 @@ class _Parser:
             message = f"{int(stamp)} is older than readings may be here; is `precision` right?"
             raise BadLine("time_past", message)
         return time
-
-
-def _device_of(tags: dict[str, str], grant: Grant) -> str:
-    """Return the device that a line writes for. Raises `BadLine`."""
-    named = {tags[tag] for tag in DEVICE_TAGS if tag in tags}
-    if len(named) > 1:
-        raise BadLine("device_not_allowed", "the tags device and device_id name different devices")
-    for device_id in named:
-        if device_id not in grant.devices:
-            message = f"this token may not write for device {device_id[:80]!r}"
-            raise BadLine("device_not_allowed", message)
-        return device_id
-    host = tags.get(HOST_TAG)
-    if host is not None and host in grant.devices:
-        return host
-    if grant.device_id is None:
-        where = f"host {host[:80]!r} is none of them" if host is not None else "there is none"
-        message = f"this token writes for several devices; name one in the tag device or host ({where})"
-        raise BadLine("device_not_allowed", message)
-    return grant.device_id
-
-
-def _metric(head: _Head, key: bytes) -> str | None:
-    """Return the metric of a field, or None where its key is not UTF-8."""
-    name = field_name(key)
-    if name is None or name == VALUE_FIELD:
-        return name and head.measurement + head.suffix
-    return f"{head.measurement}.{name}{head.suffix}"
-
-
-def _quoted(text: str) -> str:
-    """Escape what would make the tags in one metric's name look like others."""
-    return _ODD_IN_SUFFIX.sub(lambda found: "\\" + found.group(), text)

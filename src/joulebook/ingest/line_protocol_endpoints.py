@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from joulebook import __version__
 from joulebook.ingest.bodies import BodyTooLarge, BodyUnreadable, ClientGone, read_body
 from joulebook.ingest.columns import Readings
+from joulebook.ingest.line_naming import LineNaming
 from joulebook.ingest.line_protocol import PRECISIONS_V1, PRECISIONS_V2, LineRules, parse_lines
 from joulebook.ingest.packets import TooManyReadings
 from joulebook.ingest.readings_endpoint import (
@@ -80,6 +81,7 @@ def line_protocol_routes(
     tokens: TokenDirectory,
     store: ReadingStore,
     limits: Limits,
+    naming: LineNaming,
     ping_database: Callable[[], Awaitable[None]],
 ) -> list[BaseRoute]:
     """Return the routes; `ping_database` raises `DatabaseAway` where readings cannot be stored now."""
@@ -92,11 +94,12 @@ def line_protocol_routes(
             return JSONResponse({**answer, "status": "fail", "message": str(exc)}, status_code=503)
         return JSONResponse(answer)
 
+    def write(dialect: Dialect) -> WriteEndpoint:
+        return WriteEndpoint(dialect, tokens=tokens, store=store, limits=limits, naming=naming)
+
     return [
-        Route("/write", WriteEndpoint(V1, tokens=tokens, store=store, limits=limits), methods=["POST"]),
-        Route(
-            "/api/v2/write", WriteEndpoint(V2, tokens=tokens, store=store, limits=limits), methods=["POST"]
-        ),
+        Route("/write", write(V1), methods=["POST"]),
+        Route("/api/v2/write", write(V2), methods=["POST"]),
         Route("/query", QueryEndpoint(V1, tokens=tokens), methods=["GET", "POST"]),
         Route("/ping", _ping, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
@@ -139,12 +142,19 @@ class WriteEndpoint(_Endpoint):
     """`POST /write` (v1) and `POST /api/v2/write` (v2): line protocol in, 204 after the commit."""
 
     def __init__(
-        self, dialect: Dialect, *, tokens: TokenDirectory, store: ReadingStore, limits: Limits
+        self,
+        dialect: Dialect,
+        *,
+        tokens: TokenDirectory,
+        store: ReadingStore,
+        limits: Limits,
+        naming: LineNaming,
     ) -> None:
         super().__init__(dialect)
         self._tokens = tokens
         self._store = store
         self._limits = limits
+        self._naming = naming
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
         asked = read_query(scope["query_string"])
@@ -156,6 +166,7 @@ class WriteEndpoint(_Endpoint):
             oldest=self._limits.oldest,
             most_readings=self._limits.most_readings,
             precision=self._precision(asked),
+            naming=self._naming,
         )
         try:
             body = await read_body(scope, receive, most_bytes=self._limits.most_bytes)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from ...conftest import Service, free_port
+from ...conftest import Service, free_port, run_joulebook
 from .conftest import T0
 
 NS = int(T0.timestamp()) * 10**9
@@ -61,10 +61,10 @@ class TestTelegraf:
         )
         assert (answer.status_code, answer.content) == (204, b"")
         assert stored() == {
-            ("cpu.usage_idle{cpu=cpu0}", 0): 98.5,
-            ("cpu.usage_user{cpu=cpu0}", 0): 1.5,
-            ("system.n_cpus", 0): 2,
-            ("system.load1", 0): 0.25,
+            ("cpu.usage_idle{cpu=cpu0,host=web-1}", 0): 98.5,
+            ("cpu.usage_user{cpu=cpu0,host=web-1}", 0): 1.5,
+            ("system.n_cpus{host=web-1}", 0): 2,
+            ("system.load1{host=web-1}", 0): 0.25,
         }
 
     def test_the_v2_output_writes(self, write, stored):
@@ -78,7 +78,7 @@ class TestTelegraf:
         }
 
     def test_a_batch_with_bad_lines_is_stored_but_for_them_and_says_which(self, write, stored):
-        body = f"power value=1 {NS}\npower value=oops {NS}\n\npower,device=other value=2 {NS}\npower value=3 {NS + 10**9}"
+        body = f"power value=1 {NS}\npower value=oops {NS}\n\npower,device_id=other value=2 {NS}\npower value=3 {NS + 10**9}"
         for path, key in ((V1, "error"), (V2, "message")):
             answer = write(body, path)
             assert answer.status_code == 400
@@ -88,6 +88,29 @@ class TestTelegraf:
             assert said.endswith("dropped=2")
         assert answer.json()["code"] == "invalid"
         assert stored() == {("power", 0): 1, ("power", 1): 3}
+
+    def test_a_hosts_inputs_that_differ_in_tags_alone_are_all_stored(self, write, stored):
+        """The input `disk` has a tag `device` of its own; two hosts share one device's token."""
+        body = "\n".join(
+            f"{line} {NS}"
+            for line in (
+                "cpu,cpu=cpu0,host=a usage_idle=1",
+                "cpu,cpu=cpu1,host=a usage_idle=2",
+                "cpu,cpu=cpu0,host=b usage_idle=3",
+                "disk,device=sda1,fstype=ext4,host=a,mode=rw,path=/ used=4i",
+                "disk,device=sda2,fstype=ext4,host=a,mode=rw,path=/home used=5i",
+                "diskio,host=a,name=sda reads=6i",
+            )
+        )
+        assert write(body).status_code == 204
+        assert stored() == {
+            ("cpu.usage_idle{cpu=cpu0,host=a}", 0): 1,
+            ("cpu.usage_idle{cpu=cpu1,host=a}", 0): 2,
+            ("cpu.usage_idle{cpu=cpu0,host=b}", 0): 3,
+            ("disk.used{device=sda1,fstype=ext4,host=a,mode=rw,path=/}", 0): 4,
+            ("disk.used{device=sda2,fstype=ext4,host=a,mode=rw,path=/home}", 0): 5,
+            ("diskio.reads{host=a,name=sda}", 0): 6,
+        }
 
     @pytest.mark.parametrize("path", [V1, V2])
     def test_with_the_database_away_it_is_told_to_try_again(self, without_database, device_token, path):
@@ -320,7 +343,7 @@ class TestGateways:
         body = f"m,host={device.device_id} v=1 {NS}\nm,device={second.device_id},host=x v=2 {NS}"
         assert write(body, token=gateway_token).status_code == 204
         assert stored() == {("m.v", 0): 1}
-        assert stored(second.device_id) == {("m.v", 0): 2}
+        assert stored(second.device_id) == {("m.v{host=x}", 0): 2}
 
     def test_another_device_none_and_one_that_does_not_exist_are_refused_alike(
         self, write, stored, device, charlie, gateway_token
@@ -338,3 +361,49 @@ class TestGateways:
         assert "line 2: device_not_allowed" in write(f"{good}m v=1 {NS}", token=gateway_token).text
         assert stored() == {("m.v", 0): 1}
         assert stored(other.device_id) == {}
+
+
+@pytest.fixture
+def named(telemetry):
+    """An ingest of an installation that names metrics by a rule of its own."""
+    rule = "{domain}.{entity_id}.{field} {measurement}.{name}.{field} {measurement}.{field}"
+    settings = {
+        "JOULEBOOK_LINE_PROTOCOL_METRIC": rule,
+        "JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS": "host!,meter",
+    }
+    service = Service("ingest", free_port(), settings)
+    service.start(path="/readyz")
+    yield service
+    service.stop()
+
+
+def test_an_installations_own_rule_names_metrics_and_devices(named, device_id, device_token, stored):
+    lines = (
+        f"W,domain=sensor,entity_id=grid_power value=1,battery=50,friendly_name=7 {NS}",
+        f"modbus,meter={device_id},name=pv,slave_id=1 power=2 {NS}",
+        f"cpu,cpu=cpu0 idle=3 {NS}",
+        f"cpu,cpu=cpu1 idle=4 {NS}",
+        f"cpu,host=unknown idle=5 {NS}",
+    )
+    answer = httpx.post(
+        named.url + V2, content="\n".join(lines), headers={"Authorization": f"Token {device_token}"}
+    )
+    assert answer.status_code == 400
+    said = answer.json()["message"]
+    assert "line 4: conflict: line 3 has other tags or another field, but the same metric 'cpu.idle'" in said
+    assert "line 5: device_not_allowed: this token may not write for device 'unknown' (tag host)" in said
+    assert said.endswith("everything else is stored dropped=2")
+    assert stored() == {
+        ("sensor.grid_power", 0): 1,
+        ("sensor.grid_power.battery", 0): 50,
+        ("sensor.grid_power.friendly_name", 0): 7,
+        ("modbus.pv.power", 0): 2,
+        ("cpu.idle", 0): 3,
+    }
+
+
+def test_a_rule_that_cannot_be_used_ends_the_start_with_what_is_wrong(telemetry):
+    stopped = run_joulebook("ingest", JOULEBOOK_LINE_PROTOCOL_METRIC="{measurement}")
+    assert stopped.returncode == 1, stopped
+    assert "JOULEBOOK_LINE_PROTOCOL_METRIC='{measurement}'" in stopped.stderr
+    assert "must hold {field} once" in stopped.stderr

@@ -222,8 +222,8 @@ def test_measurement_and_field_make_the_metric():
 
 
 def test_lines_that_differ_in_one_tag_are_different_metrics():
-    body = f"cpu,host=web,cpu=cpu0 idle=1 {T}\ncpu,cpu=cpu1,host=web idle=2 {T}\ncpu idle=3 {T}"
-    assert read(body) == {"cpu.idle{cpu=cpu0}": 1, "cpu.idle{cpu=cpu1}": 2, "cpu.idle": 3}
+    body = f"cpu,rack=a,cpu=cpu0 idle=1 {T}\ncpu,cpu=cpu1,rack=a idle=2 {T}\ncpu idle=3 {T}"
+    assert read(body) == {"cpu.idle{cpu=cpu0,rack=a}": 1, "cpu.idle{cpu=cpu1,rack=a}": 2, "cpu.idle": 3}
 
 
 def test_the_order_of_tags_does_not_matter():
@@ -233,38 +233,6 @@ def test_the_order_of_tags_does_not_matter():
 def test_tags_with_separators_in_them_are_not_taken_for_other_tags():
     body = f"m,a=1\\,b\\=2 value=1 {T}\nm,a=1,b=2 value=2 {T}"
     assert read(body) == {r"m{a=1\,b\=2}": 1, "m{a=1,b=2}": 2}
-
-
-@pytest.mark.parametrize("tag", ["device", "device_id", "host"])
-def test_a_tag_names_the_device(tag):
-    readings = parse_lines(f"m,{tag}=inverter value=1 {T}".encode(), rules(GATEWAY))
-    assert readings.keys == [("inverter", "m")]
-
-
-def test_a_device_tag_goes_before_a_host_tag():
-    assert parse_lines(f"m,host=meter,device=inverter v=1 {T}".encode(), rules(GATEWAY)).keys == [
-        ("inverter", "m.v")
-    ]
-
-
-def test_a_host_that_is_no_device_leaves_a_devices_token_its_own():
-    assert parse_lines(f"m,host=web-1 v=1 {T}".encode(), rules()).keys == [("meter", "m.v")]
-
-
-@pytest.mark.parametrize(
-    ("head", "grant"),
-    [
-        ("m,device=other", OWN),
-        ("m,device_id=other", OWN),
-        ("m,device=meter,device_id=inverter", GATEWAY),
-        ("m,device=other", GATEWAY),
-        ("m,host=other", GATEWAY),
-        ("m", GATEWAY),
-    ],
-)
-def test_a_line_for_a_device_that_the_token_may_not_write_for_is_refused(head, grant):
-    body = f"{head} v=1 {T}\nm,device=meter v=1 {T}"
-    assert refused(body, grant) == [(0, "device_not_allowed")]
 
 
 @pytest.mark.parametrize(
