@@ -59,5 +59,6 @@ def worker() -> None:
     with plain_errors():
         setup_django()
         from joulebook.worker.loop import run
+        from joulebook.worker.tasks import tasks
 
-        run()
+        run(tasks(Config.from_environ()))

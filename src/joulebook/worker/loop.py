@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from joulebook.worker.tasks import TASKS, Task
+from joulebook.worker.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class _Due:
     at: float
 
 
-def run(tasks: Sequence[Task] = TASKS) -> None:
+def run(tasks: Sequence[Task]) -> None:
     """Run the tasks, each at its own interval, until SIGTERM or SIGINT.
 
     A task that fails is logged and comes round again; it stops neither the others nor the worker.

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from joulebook.config import Config
+from joulebook.embedded import telemetry_url
+from joulebook.worker.rolling import RollupKeeper
+
 
 @dataclass(frozen=True)
 class Task:
@@ -30,7 +34,10 @@ def forget_old_sign_in_failures() -> None:
     remove_forgotten()
 
 
-TASKS = (
-    Task("remove expired sessions", timedelta(hours=6), remove_expired_sessions),
-    Task("forget old sign-in failures", timedelta(hours=1), forget_old_sign_in_failures),
-)
+def tasks(config: Config) -> tuple[Task, ...]:
+    """Return everything that the worker does. Django is set up by the caller."""
+    return (
+        Task("roll readings up", timedelta(seconds=2), RollupKeeper(telemetry_url(config, "writer")).turn),
+        Task("remove expired sessions", timedelta(hours=6), remove_expired_sessions),
+        Task("forget old sign-in failures", timedelta(hours=1), forget_old_sign_in_failures),
+    )
