@@ -17,9 +17,10 @@ from starlette.staticfiles import StaticFiles
 from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
+from joulebook.ingest.direct_routes import DirectRoutes
 from joulebook.ingest.group_commit import GroupCommitter
 from joulebook.ingest.line_naming import LineNaming
-from joulebook.ingest.line_protocol_endpoints import line_protocol_routes
+from joulebook.ingest.line_protocol_endpoints import WriteEndpoint, line_protocol_routes
 from joulebook.ingest.live_endpoint import LiveEndpoint
 from joulebook.ingest.live_feed import LiveFeed
 from joulebook.ingest.metrics import CONTENT_TYPE, IngestMetrics
@@ -80,13 +81,16 @@ def create_app(config: Config | None = None) -> FastAPI:
             await websockets.drain(seconds=seconds)
 
         app.state.drain = drain
-        app.router.routes[:0] = line_protocol_routes(
+        writing = line_protocol_routes(
             tokens=tokens, store=store, limits=limits, naming=naming, ping_database=series.ping
         )
+        writing.append(Route("/api/readings", endpoint, methods=["POST"]))
+        for route in writing:
+            if isinstance(route.endpoint, ReadingsEndpoint | WriteEndpoint):
+                app.state.direct.add(route.path, route.endpoint)
+        app.router.routes[:0] = writing
         app.router.routes.insert(0, Route("/live/{device_id}", live_endpoint, methods=["GET"]))
         app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))
-        # First of all: routes are tried in turn, and this one is asked for thousands of times a second.
-        app.router.routes.insert(0, Route("/api/readings", endpoint, methods=["POST"]))
         yield
         await live.close()
         await committer.close()
@@ -104,6 +108,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.metrics = metrics
+    app.state.direct = DirectRoutes(app)
     _add_probes(app, metrics)
     _add_docs(app, settings)
     document_readings(app)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from joulebook import __version__
@@ -83,7 +83,7 @@ def line_protocol_routes(
     limits: Limits,
     naming: LineNaming,
     ping_database: Callable[[], Awaitable[None]],
-) -> list[BaseRoute]:
+) -> list[Route]:
     """Return the routes; `ping_database` raises `DatabaseAway` where readings cannot be stored now."""
 
     async def health(_: Request) -> Response:

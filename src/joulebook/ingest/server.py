@@ -15,6 +15,7 @@ from joulebook.ingest.app import create_app
 from joulebook.ingest.connections import Connections, IngestProtocol
 from joulebook.ingest.draining import DrainingServer
 from joulebook.ingest.metrics import CountedRequests, IngestMetrics
+from joulebook.ingest.pings import PING_SECONDS, PingedProtocol
 from joulebook.ingest.websocket_connection import MESSAGE_BYTES
 
 KEEP_ALIVE_SECONDS = 75
@@ -22,9 +23,6 @@ KEEP_ALIVE_SECONDS = 75
 
 DRAIN_SECONDS = 20
 """How long requests in flight may take to finish after SIGTERM."""
-
-PING_SECONDS = 20
-MISSED_PINGS = 3
 
 
 class _Server(DrainingServer):
@@ -50,7 +48,7 @@ def serve(config: Config, *, process: int = 1, listening: socket.socket | None =
     metrics.process = process
     _allow_many_connections()
     settings = uvicorn.Config(
-        CountedRequests(app, metrics.requests),
+        CountedRequests(app.state.direct, metrics.requests),
         http=IngestProtocol,
         host=config.ingest_host,
         port=config.ingest_port,
@@ -60,8 +58,8 @@ def serve(config: Config, *, process: int = 1, listening: socket.socket | None =
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         ws_max_size=MESSAGE_BYTES,
+        ws=PingedProtocol,
         ws_ping_interval=PING_SECONDS,
-        ws_ping_timeout=PING_SECONDS * MISSED_PINGS,
         # Compressed, a small frame could hold a thousand messages that are not small.
         ws_per_message_deflate=False,
     )
