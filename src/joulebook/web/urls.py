@@ -8,6 +8,7 @@ from django.urls import path
 from joulebook.web import probes
 from joulebook.web.accounts import views as accounts
 from joulebook.web.devices import api as devices_api
+from joulebook.web.devices import settings_pages
 from joulebook.web.devices import views as devices
 from joulebook.web.history.api import api
 
@@ -18,6 +19,24 @@ devices_api.install(api)
 urlpatterns = [
     path("", devices.device_list, name="devices"),
     path("devices/<str:device_id>/", devices.device_page, name="device"),
+    path("devices/<str:device_id>/settings/", settings_pages.device_settings, name="device-settings"),
+    path("devices/<str:device_id>/settings/metric/", settings_pages.metric_page, name="metric-settings"),
+    path(
+        "devices/<str:device_id>/settings/replacements/",
+        settings_pages.add_meter_replacement,
+        name="replacements",
+    ),
+    path(
+        "devices/<str:device_id>/settings/replacements/<int:number>/remove/",
+        settings_pages.remove_meter_replacement,
+        name="replacement-remove",
+    ),
+    path("devices/<str:device_id>/settings/shares/", settings_pages.add_share, name="shares"),
+    path(
+        "devices/<str:device_id>/settings/shares/<int:number>/remove/",
+        settings_pages.remove_share,
+        name="share-remove",
+    ),
     path("sign-in/", accounts.SignInView.as_view(), name="sign-in"),
     path("sign-out/", accounts.SignOutView.as_view(), name="sign-out"),
     path("profile/", accounts.profile, name="profile"),

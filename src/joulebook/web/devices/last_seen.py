@@ -24,6 +24,11 @@ CROSS JOIN LATERAL (
 WHERE series.device_id = ANY(%(devices)s)
 GROUP BY series.device_id, series.id
 """
+_NEWEST_VALUE = """
+SELECT value FROM readings
+WHERE series_id = (SELECT id FROM series WHERE device_id = %(device_id)s AND metric = %(metric)s)
+ORDER BY time DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,11 @@ def last_seen(device_ids: Sequence[str]) -> dict[str, LastSeen]:
 def _median_distance(newest_first: Sequence[datetime]) -> timedelta | None:
     distances = sorted(later - earlier for later, earlier in pairwise(newest_first))
     return distances[len(distances) // 2] if distances else None
+
+
+def newest_value(device_id: str, metric: str) -> float | None:
+    """Return a metric's newest reading as it is stored; None where there is none."""
+    with connections["telemetry"].cursor() as cursor:
+        cursor.execute(_NEWEST_VALUE, {"device_id": device_id, "metric": metric})
+        row = cursor.fetchone()
+    return float(row[0]) if row else None

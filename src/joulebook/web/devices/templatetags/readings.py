@@ -22,6 +22,12 @@ def quantity(value: float | None, unit: str = "") -> str:
 
 
 @register.simple_tag
+def instant(time: datetime, tz: str) -> str:
+    """Write a date and time in a zone."""
+    return format_instant(time, tz=tz)
+
+
+@register.simple_tag
 def ago(time: datetime, now: datetime, tz: str) -> SafeString:
     """Write how long ago a time was, with the exact time as its title; scripts keep it counting."""
     return format_html(

@@ -1,0 +1,229 @@
+"""The pages of a device's settings, for its owner alone: the device, its metrics, meters, and shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from joulebook.web.devices.forms import DeviceForm, MetricForm, ReplacementForm, ShareForm
+from joulebook.web.devices.guesses import COUNTER
+from joulebook.web.devices.last_seen import newest_value
+from joulebook.web.devices.meaning import (
+    NotACounter,
+    add_replacement,
+    change_metric,
+    remove_replacement,
+    share_device,
+    withdraw_share,
+)
+from joulebook.web.devices.metric_settings import MetricSettings, metric_settings
+from joulebook.web.devices.models import Device, MeterReplacement, Metric
+from joulebook.web.devices.queries import find_visible_device
+from joulebook.web.history.queries import series_of
+from joulebook.web.instants import format_instant
+from joulebook.web.units import comparable_units, is_known_unit
+
+_UNITS = ("W", "kW", "Wh", "kWh", "V", "A", "Hz", "%", "°C", "m³", "l", "l/min", "bar", "VA", "var", "W/m²")
+_FORM_METHODS = ["GET", "HEAD", "POST"]
+
+
+@dataclass(frozen=True)
+class MetricPlace:
+    """A metric of a device whose settings are on show."""
+
+    device: Device
+    settings: MetricSettings
+
+    @property
+    def address(self) -> str:
+        """Return where the page of this metric is; a name may hold anything, so it stands in the query."""
+        path = reverse("metric-settings", args=[self.device.device_id])
+        return f"{path}?{urlencode({'name': self.settings.name})}"
+
+
+@login_required
+@require_http_methods(_FORM_METHODS)
+@never_cache
+def device_settings(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Show and store what the owner says of a device."""
+    device = _owned(request, device_id)
+    form = DeviceForm(request.POST or None, instance=device)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "The device's settings are saved.")
+        return redirect("device-settings", device_id)
+    return _settings_page(request, Device.objects.get(pk=device.pk), form=form)
+
+
+@login_required
+@require_http_methods(_FORM_METHODS)
+@never_cache
+def metric_page(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Show and store what the owner says of the metric `?name=`."""
+    place = _metric_place(request, device_id)
+    form = MetricForm(request.POST or None, metric=_metric_of(place))
+    if request.method == "POST" and form.is_valid():
+        try:
+            change_metric(place.device, place.settings.name, form.changes())
+        except ValidationError as exc:
+            form.add_error(None, exc)
+        else:
+            messages.success(request, "Saved. Charts and answers show it from now on, for old readings too.")
+            return redirect(place.address)
+    return _metric_page(request, place, form=form)
+
+
+@login_required
+@require_POST
+def add_meter_replacement(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Note that the meter behind the counter `?name=` was replaced."""
+    place = _metric_place(request, device_id)
+    form = ReplacementForm(request.POST, tz=place.device.time_zone, unit=place.settings.unit)
+    if form.is_valid():
+        user = cast("User", request.user)
+        try:
+            noted = add_replacement(
+                place.device, place.settings.name, form.replacement(), by=user, now=timezone.now()
+            )
+        except ValidationError as exc:
+            form.add_error(None, exc)
+        except NotACounter as exc:
+            form.add_error(None, str(exc))
+        else:
+            when = format_instant(noted.replaced_at, tz=place.device.time_zone)
+            messages.success(request, f"The replacement at {when} is noted.")
+            return redirect(f"{place.address}#replacements")
+    return _metric_page(request, place, replacement_form=form)
+
+
+@login_required
+@require_POST
+def remove_meter_replacement(request: HttpRequest, device_id: str, number: int) -> HttpResponse:
+    """Forget a replacement of the meter behind the counter `?name=`."""
+    place = _metric_place(request, device_id)
+    if not remove_replacement(place.device, place.settings.name, number):
+        raise Http404("This replacement is gone already.")
+    messages.success(request, "The replacement is removed.")
+    return redirect(f"{place.address}#replacements")
+
+
+@login_required
+@require_POST
+def add_share(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Share the device with another user."""
+    device = _owned(request, device_id)
+    form = ShareForm(request.POST)
+    if form.is_valid():
+        try:
+            user = share_device(device, form.cleaned_data["user_name"])
+        except ValidationError as exc:
+            form.add_error("user_name", exc)
+        else:
+            messages.success(request, f"{user.get_username()} sees this device from now on.")
+            return redirect("device-settings", device_id)
+    return _settings_page(request, device, share_form=form)
+
+
+@login_required
+@require_POST
+def remove_share(request: HttpRequest, device_id: str, number: int) -> HttpResponse:
+    """End a share at once."""
+    user = withdraw_share(_owned(request, device_id), number)
+    if user is None:
+        raise Http404("This share is gone already.")
+    messages.success(request, f"{user.get_username()} no longer sees this device.")
+    return redirect("device-settings", device_id)
+
+
+def _owned(request: HttpRequest, device_id: str) -> Device:
+    """Return the user's own device: 404 for one they may not see, 403 for one that is shared with them."""
+    user = cast("User", request.user)
+    device = find_visible_device(user, device_id)
+    if device is None:
+        raise Http404("There is no such device, or it is not yours to see.")
+    if device.owner_id != user.pk:
+        raise PermissionDenied("Only a device's owner sees its settings.")
+    return device
+
+
+def _metric_place(request: HttpRequest, device_id: str) -> MetricPlace:
+    device = _owned(request, device_id)
+    name = request.GET.get("name", "")
+    settings = metric_settings(device)
+    if name not in settings and name not in series_of(device.device_id):
+        raise Http404("The device has no such metric.")
+    return MetricPlace(device, settings[name])
+
+
+def _metric_of(place: MetricPlace) -> Metric:
+    """Return the row of a metric, or one that says nothing."""
+    name = place.settings.name
+    return Metric.objects.filter(device=place.device, name=name).first() or Metric(
+        device=place.device, name=name
+    )
+
+
+def _settings_page(
+    request: HttpRequest,
+    device: Device,
+    *,
+    form: DeviceForm | None = None,
+    share_form: ShareForm | None = None,
+) -> HttpResponse:
+    settings = metric_settings(device)
+    names = sorted({*series_of(device.device_id), *settings})
+    context = {
+        "device": device,
+        "form": form or DeviceForm(instance=device),
+        "share_form": share_form or ShareForm(),
+        "shares": device.shares.select_related("user").order_by("user__username"),
+        "places": [MetricPlace(device, settings[name]) for name in names],
+    }
+    return render(request, "devices/settings.html", context, status=_status(form, share_form))
+
+
+def _metric_page(
+    request: HttpRequest,
+    place: MetricPlace,
+    *,
+    form: MetricForm | None = None,
+    replacement_form: ReplacementForm | None = None,
+) -> HttpResponse:
+    device, settings = place.device, place.settings
+    rows = MeterReplacement.objects.select_related("entered_by").filter(
+        metric__device=device, metric__name=settings.name
+    )
+    newest = newest_value(device.device_id, settings.name)
+    known = is_known_unit(settings.unit)
+    context = {
+        "device": device,
+        "place": place,
+        "settings": settings,
+        "form": form or MetricForm(metric=_metric_of(place)),
+        "units": comparable_units(settings.unit) if known else _UNITS,
+        "unit_is_odd": bool(settings.unit) and not known,
+        "newest": newest,
+        "newest_shown": None if newest is None else newest * settings.factor,
+        "is_counter": settings.kind == COUNTER,
+        "replacements": rows,
+        "replacement_form": replacement_form or ReplacementForm(tz=device.time_zone, unit=settings.unit),
+        "query": urlencode({"name": settings.name}),
+    }
+    return render(request, "devices/metric.html", context, status=_status(form, replacement_form))
+
+
+def _status(*forms: Form | DeviceForm | None) -> int:
+    return 400 if any(form is not None and form.errors for form in forms) else 200
