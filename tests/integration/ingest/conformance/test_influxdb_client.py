@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from datetime import timedelta, timezone
 from decimal import Decimal
@@ -20,6 +19,7 @@ from joulebook.web.accounts.operations import issue_user_token
 
 from ....conftest import Service, free_port
 from ..conftest import T0
+from .metric_names import metric_of
 
 SECOND = int(T0.timestamp())
 IN_A_SECOND = {
@@ -45,13 +45,8 @@ def write(client):
 
 
 def metric(measurement: str, field: str, **tags: str) -> str:
-    """Return the metric that the reference promises for a measurement, a field and tags."""
-
-    def escaped(text: str) -> str:
-        return re.sub(r"([\\,={}])", r"\\\1", text)
-
-    suffix = ",".join(f"{escaped(key)}={escaped(value)}" for key, value in sorted(tags.items()))
-    return (measurement if field == "value" else f"{measurement}.{field}") + (f"{{{suffix}}}" if tags else "")
+    """Return the metric of a measurement, a field and tags."""
+    return metric_of(measurement, field, tags)
 
 
 NUMBERS = {
@@ -276,20 +271,20 @@ def test_a_batching_client_that_sends_too_much_comes_back_until_all_is_stored(
     telemetry, device_token, stored
 ):
     """Told 429, it waits as long as `Retry-After` says; its own pause would be an hour."""
-    service = Service("ingest", free_port(), {"JOULEBOOK_INGEST_RATE": "20"})
+    service = Service("ingest", free_port(), {"JOULEBOOK_INGEST_RATE": "100"})
     service.start(path="/readyz")
     told = Told()
-    options = WriteOptions(batch_size=210, retry_interval=3_600_000, max_retry_delay=3_600_000)
+    options = WriteOptions(batch_size=1_050, retry_interval=3_600_000, max_retry_delay=3_600_000)
     try:
         with InfluxDBClient(service.url, token=device_token, org="home") as client:
             with client.write_api(write_options=options, **told.callbacks()) as api:
-                for row in range(630):
+                for row in range(2_100):
                     api.write("energy", record=f"m v={row} {SECOND + row}", write_precision=WritePrecision.S)
                 assert told.again.wait(10)
     finally:
         service.stop()
     assert told.failed == []
-    assert stored() == {("m.v", row): row for row in range(630)}
+    assert stored() == {("m.v", row): row for row in range(2_100)}
 
 
 def test_a_batching_client_keeps_its_data_while_the_database_is_away(telemetry, device_token, stored):
