@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from joulebook.telemetry.errors import BatchRefused, DatabaseAway
 
@@ -22,6 +23,23 @@ def connect(url: str) -> Connection:
             url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=5,
             application_name="joulebook-writer",
         )  # fmt: skip
+
+
+@contextmanager
+def one_snapshot(conn: Connection) -> Iterator[None]:
+    """Let all statements inside see the database as it is at the first of them, and write nothing.
+
+    The connection must be in autocommit. Inside a transaction of the caller's it does nothing.
+    """
+    if conn.info.transaction_status != TransactionStatus.IDLE:
+        yield
+        return
+    conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("ROLLBACK")
 
 
 @contextmanager

@@ -171,11 +171,11 @@ class Roller:
             whole = spans.widened(width, until=until)
             delete_summaries(self.conn, width, whole)
             if not finer:
-                for series_id, time, value in read_readings(self.conn, whole):
-                    readings += len(time)
-                    insert_summaries(
-                        self.conn, width, summarise(series_id, time, value, time // width * width)
-                    )
+                for found in read_readings(self.conn, whole):
+                    readings += len(found.time)
+                    bucket = found.time // width * width
+                    rows = summarise(found.series_id, found.time, found.value, bucket)
+                    insert_summaries(self.conn, width, rows)
             else:
                 for rows in read_summaries(self.conn, finer, whole):
                     insert_summaries(self.conn, width, merge(rows, rows["bucket"] // width * width))

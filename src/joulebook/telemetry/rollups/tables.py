@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import LiteralString, cast
 
 import numpy as np
@@ -25,7 +27,7 @@ WIDTHS: dict[int, LiteralString] = {
 
 # Bounds that hold for all spans let the planner leave out chunks; those of each span are found by key.
 _READ: LiteralString = """
-SELECT span.series_id, {packed}
+SELECT span.series_id, span.begins, {packed}
 FROM unnest(%(series_id)s::int4[], %(begin)s::int8[], %(end)s::int8[]) AS span (series_id, begins, ends)
 CROSS JOIN LATERAL (
     SELECT {columns} FROM (
@@ -48,56 +50,81 @@ WHERE stored.series_id = span.series_id
   AND stored.bucket >= %(oldest)s AND stored.bucket < %(newest)s
 """
 _SENT = {
-    np.dtype(np.float64): ("float8send", ">f8"),
-    np.dtype(np.int64): ("int8send", ">i8"),
-    np.dtype(np.int32): ("int4send", ">i4"),
+    np.dtype(np.float64): ("float8send", ">f8", 8),
+    np.dtype(np.int64): ("int8send", ">i8", 8),
+    np.dtype(np.int32): ("int4send", ">i4", 4),
 }
 _INSTANTS = {"time", "bucket", "first_at", "last_at"}
-_SUMMARY_COLUMNS = tuple(name for name in SUMMARY.names or () if name != "series_id")
+SUMMARY_COLUMNS = tuple(name for name in SUMMARY.names or () if name != "series_id")
+"""What is stored of a bucket beside its series."""
 # In the order of the table's columns, widest first: see the migration that creates it.
 _SUMMARY_ROW = row_type((name, _SENT[SUMMARY[name]][1]) for name in SUMMARY.names or ())
 
-# Spans whose readings are fetched and handed on together.
+# Spans whose readings are fetched together; no more than that need a cursor of the server's.
 _SPANS_AT_ONCE = 64
 _READINGS_AT_ONCE = 500_000
 
 
-def read_readings(
-    conn: Connection, spans: Spans
-) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield series, time and value of the readings in the spans, whole spans at a time, in their order.
+@dataclass(frozen=True)
+class Readings:
+    """Readings in columns, in the order of series and time; `begin` is where the span of each begins."""
+
+    series_id: NDArray[np.int32]
+    begin: NDArray[np.int64]
+    time: NDArray[np.int64]
+    value: NDArray[np.float64]
+
+
+def read_readings(conn: Connection, spans: Spans) -> Iterator[Readings]:
+    """Yield the readings in the spans, whole spans at a time, in the spans' order.
 
     Must run inside a transaction. Memory is bounded by the fullest spans, not by their number.
     """
     statement = _read_statement("readings", "time", ("time", "value"))
-    ids: list[NDArray[np.int32]] = []
-    times: list[NDArray[np.int64]] = []
-    values: list[NDArray[np.float64]] = []
+    parts: list[Readings] = []
     waiting = 0
-    for series_id, *(time, value) in _rows(conn, statement, spans):
-        times.append(times_from(time))
-        values.append(np.frombuffer(value, ">f8").astype(np.float64))
-        ids.append(np.full(len(times[-1]), series_id, np.int32))
-        waiting += len(times[-1])
+    for series_id, begin, *(time, value) in _rows(conn, statement, spans):
+        parts.append(
+            Readings(
+                np.full(len(time) // 8, series_id, np.int32),
+                np.full(len(time) // 8, begin, np.int64),
+                times_from(time),
+                np.frombuffer(value, ">f8").astype(np.float64),
+            )
+        )
+        waiting += len(parts[-1].time)
         if waiting >= _READINGS_AT_ONCE:
-            yield np.concatenate(ids), np.concatenate(times), np.concatenate(values)
-            ids, times, values, waiting = [], [], [], 0
-    if ids:
-        yield np.concatenate(ids), np.concatenate(times), np.concatenate(values)
+            yield _together(parts)
+            parts, waiting = [], 0
+    if parts:
+        yield _together(parts)
 
 
-def read_summaries(conn: Connection, width: int, spans: Spans) -> Iterator[Summaries]:
+def _together(parts: list[Readings]) -> Readings:
+    return Readings(
+        np.concatenate([part.series_id for part in parts]),
+        np.concatenate([part.begin for part in parts]),
+        np.concatenate([part.time for part in parts]),
+        np.concatenate([part.value for part in parts]),
+    )
+
+
+def read_summaries(
+    conn: Connection, width: int, spans: Spans, *, columns: tuple[str, ...] = SUMMARY_COLUMNS
+) -> Iterator[Summaries]:
     """Yield the stored summaries of this width in the spans, whole spans at a time, in their order.
 
-    Must run inside a transaction.
+    Of these `columns`, of which `bucket` must be one; the others are zero. Must run inside a transaction.
     """
-    statement = _read_statement(WIDTHS[width], "bucket", _SUMMARY_COLUMNS)
+    statement = _read_statement(WIDTHS[width], "bucket", columns)
     parts: list[Summaries] = []
-    for series_id, *packed in _rows(conn, statement, spans):
-        parts.append(_unpacked(series_id, packed))
-        if sum(map(len, parts)) >= _READINGS_AT_ONCE:
+    waiting = 0
+    for series_id, _begin, *packed in _rows(conn, statement, spans):
+        parts.append(_unpacked(series_id, packed, columns))
+        waiting += len(parts[-1])
+        if waiting >= _READINGS_AT_ONCE:
             yield np.concatenate(parts)
-            parts = []
+            parts, waiting = [], 0
     if parts:
         yield np.concatenate(parts)
 
@@ -123,6 +150,7 @@ def insert_summaries(conn: Connection, width: int, rows: Summaries) -> None:
         copy.write(copy_bytes(packed))
 
 
+@cache
 def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[str, ...]) -> sql.Composed:
     packed = [
         sql.SQL("string_agg({send}({column}), ''::bytea) AS {column}").format(
@@ -146,15 +174,20 @@ def _send_function(column: str) -> str:
 
 def _rows(
     conn: Connection, statement: sql.Composed, spans: Spans
-) -> Iterator[tuple[int, *tuple[bytes, ...]]]:
+) -> Iterator[tuple[int, int, *tuple[bytes, ...]]]:
     """Yield the rows of a statement about spans without holding more than a few of them."""
     if not len(spans):
+        return
+    if len(spans) <= _SPANS_AT_ONCE:
+        with psycopg.Cursor(conn) as cursor:
+            cursor.execute(statement, _limits(spans), binary=True, prepare=False)
+            yield from cast("list[tuple[int, int, *tuple[bytes, ...]]]", cursor.fetchall())
         return
     with psycopg.ServerCursor(conn, "spans") as cursor:
         cursor.itersize = _SPANS_AT_ONCE
         cursor.execute(statement, _limits(spans), binary=True)
         for row in cursor:
-            yield cast("tuple[int, *tuple[bytes, ...]]", row)
+            yield cast("tuple[int, int, *tuple[bytes, ...]]", row)
 
 
 def _limits(spans: Spans) -> dict[str, object]:
@@ -167,10 +200,10 @@ def _limits(spans: Spans) -> dict[str, object]:
     }
 
 
-def _unpacked(series_id: int, packed: list[bytes]) -> Summaries:
-    rows = np.empty(len(packed[0]) // 8, SUMMARY)
+def _unpacked(series_id: int, packed: list[bytes], columns: tuple[str, ...]) -> Summaries:
+    rows = np.zeros(len(packed[0]) // _SENT[SUMMARY[columns[0]]][2], SUMMARY)
     rows["series_id"] = series_id
-    for name, column in zip(_SUMMARY_COLUMNS, packed, strict=True):
+    for name, column in zip(columns, packed, strict=True):
         rows[name] = (
             times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[SUMMARY[name]][1])
         )
