@@ -221,6 +221,9 @@ class TestAMetric:
     def test_what_cannot_be_is_told_and_not_stored(self, energy, page, alice, client_of, change, error):
         answer = client_of(alice).post(page, {**METRIC, "unit": "Wh", **change})
         assert answer.status_code == 400
+        focused = re.findall(r"<input[^>]*autofocus[^>]*>", answer.content.decode())
+        assert focused
+        assert all(f'name="{next(iter(change))}"' in field for field in focused)
         assert error in " ".join(errors(answer))
         energy.refresh_from_db()
         assert energy.unit == "kWh"
@@ -256,7 +259,7 @@ class TestReplacements:
         answer = client_of(alice).post(address, {**said, "start_register": "0", "note": "new"}, follow=True)
         page = re.sub(r"<[^>]*>|\s+", " ", answer.content.decode())
         assert "The replacement at Wed 1 Jul 2026, 14:30:00 is noted." in page
-        assert "from 18342.5 kWh" in " ".join(page.split())
+        assert "old meter at 18342.5 kWh, new meter from 0 kWh new" in " ".join(page.split())
         stored = energy.replacements.get()
         assert stored.replaced_at == datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
         assert (stored.final_register, stored.start_register, stored.note) == (18342.5, 0.0, "new")

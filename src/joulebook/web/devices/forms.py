@@ -138,6 +138,7 @@ class MetricForm(_PlainForm):
 
     def _offer_guesses(self, name: str) -> None:
         self.fields["display_name"].widget.attrs["placeholder"] = metric_label(name)
+        self.fields["dip_tolerance"].widget.attrs["placeholder"] = f"{DEFAULT_DIP_TOLERANCE * _PERCENT:.0f}"
         unit, kind = guess_unit(name), guess_kind(name)
         self.fields["unit"].widget.attrs["placeholder"] = unit
         said = (

@@ -36,13 +36,13 @@ def validate_metric_name(metric: str) -> None:
 def validate_factor(factor: float) -> None:
     """Raise Django's ValidationError unless values can be multiplied by the factor, and divided again."""
     if not math.isfinite(factor) or not 1e-12 <= abs(factor) <= 1e12:
-        raise ValidationError(f"factor {factor} must not be 0, and its size be from 1e-12 to 1e12")
+        raise ValidationError(f"factor {factor:g} must not be 0, and its size be from 1e-12 to 1e12")
 
 
 def validate_register(value: float) -> None:
     """Raise Django's ValidationError unless a meter's register can stand at the value."""
     if not math.isfinite(value) or abs(value) > LARGEST_VALUE:
-        raise ValidationError(f"{value} is no number that a register can show")
+        raise ValidationError(f"{value:g} is no number that a register can show")
 
 
 def validate_unit(unit: str) -> None:

@@ -226,4 +226,11 @@ def _metric_page(
 
 
 def _status(*forms: Form | DeviceForm | None) -> int:
-    return 400 if any(form is not None and form.errors for form in forms) else 200
+    """Return the answer's status for the forms that were sent; the first wrong field gets the focus."""
+    wrong = [form for form in forms if form is not None and form.errors]
+    for form in wrong:
+        for name in list(form.fields):
+            if name in form.errors:
+                form.fields[name].widget.attrs["autofocus"] = True
+                return 400
+    return 400 if wrong else 200

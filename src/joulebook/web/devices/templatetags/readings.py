@@ -21,6 +21,12 @@ def quantity(value: float | None, unit: str = "") -> str:
     return format_quantity(value, unit)
 
 
+@register.filter
+def exact(value: float) -> str:
+    """Write a number with all the digits that it was entered with: 18342.5, 0.001, 0."""
+    return f"{value:.15g}"
+
+
 @register.simple_tag
 def instant(time: datetime, tz: str) -> str:
     """Write a date and time in a zone."""

@@ -1,0 +1,118 @@
+"""An owner says what a device and its metrics mean, by mouse, by keyboard, on a phone and without scripts."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+
+@pytest.fixture
+def register(device, store):
+    """A register in Wh that has sent two readings just now, beside a power."""
+    now = time.time()
+    store(device.device_id, "meter.import", [now - 20, now - 10], [18_342_000, 18_342_500])
+    store(device.device_id, "power", [now - 20, now - 10], [1000, 1200])
+
+
+def test_an_owner_says_what_a_register_means_and_that_it_was_replaced(alices_page, device, register, watch):
+    watch.expect("400 (Bad Request)")
+    page = alices_page
+    page.goto("/")
+    page.locator(".device", has_text=device.name).click()
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("link", name="Meter import").click()
+    expect(page.get_by_text("Guessed: gauge (nothing in the name says otherwise)")).to_be_visible()
+    expect(page.get_by_role("heading", name="Meter replacements")).to_have_count(0)
+
+    page.get_by_label("Name", exact=True).fill("Taken from the grid")
+    page.get_by_label("Unit").fill("kWh")
+    page.get_by_label("Counter: a register").check()
+    page.get_by_label("Factor").fill("0")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("factor 0 must not be 0")).to_be_visible()
+    expect(page.get_by_label("Factor")).to_be_focused()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Taken from the grid")
+
+    page.get_by_label("Factor").fill("0.001")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("Saved.")
+    expect(page.get_by_text("stored as 18342500 and shown as")).to_contain_text("18\u202f343\u202fkWh")
+
+    page.get_by_label("Replaced at").fill("2026-10-25T12:00:00")
+    page.get_by_label("Old meter's last register, in kWh").fill("9876.5")
+    page.get_by_label("New meter's first register, in kWh").fill("0")
+    page.get_by_role("button", name="Note the replacement").click()
+    expect(page.get_by_role("status")).to_contain_text("Sun 25 Oct 2026, 12:00:00 is noted")
+    expect(page.locator("#replacements li")).to_contain_text("old meter at 9876.5 kWh, new meter from 0 kWh")
+    page.get_by_role("button", name="Remove the replacement of Sun 25 Oct").click()
+    expect(page.locator("#replacements li")).to_have_count(0)
+
+    page.get_by_role("link", name=device.name).click()
+    expect(page.locator('[data-metric="meter.import"] h2')).to_have_text(
+        re.compile(r"Taken from the grid\s+kWh")
+    )
+
+
+def test_the_keyboard_alone_names_a_device_and_says_when_it_is_silent(alices_page, device, store):
+    page = alices_page
+    store(device.device_id, "power", [time.time() - 50], [42])
+    page.goto(f"/devices/{device.device_id}/settings/")
+    page.get_by_label("Name", exact=True).focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("Barn meter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Silent after")).to_be_focused()
+    page.keyboard.type("30 s")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("are saved")
+    page.goto("/")
+    row = page.locator(".device", has_text="Barn meter")
+    expect(row).to_contain_text("silent since")
+    expect(row.locator(".dot")).to_have_attribute("title", "silent")
+
+
+def test_without_scripts_everything_can_be_said(
+    open_context, sign_in, alice, device, register, charlie, transactional_db
+):
+    page = open_context(java_script_enabled=False).new_page()
+    sign_in(page, "alice")
+    page.goto(f"/devices/{device.device_id}/settings/")
+    page.get_by_label("User name").fill("charlie")
+    page.get_by_role("button", name="Share").click()
+    expect(page.get_by_role("button", name="Withdraw from charlie")).to_be_visible()
+    page.get_by_role("button", name="Withdraw from charlie").click()
+    expect(page.get_by_text("Nobody: only you see this device.")).to_be_visible()
+    page.get_by_role("link", name="Power").click()
+    page.get_by_label("Unit").fill("kW")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+
+
+def test_live_readings_are_multiplied_as_those_of_history_are(alices_page, device, past, send):
+    from joulebook.web.devices.models import Metric
+
+    Metric.objects.create(device=device, name="power", unit="kW", factor=0.001)
+    page = alices_page
+    page.goto(f"/devices/{device.device_id}/?range=1h&metric=power")
+    expect(page.locator('[data-part="live"]')).to_have_attribute("data-state", "live")
+    send({"power": 5678})
+    expect(page.locator('[data-metric="power"] [data-part="now"]')).to_have_text("5.68\u202fkW")
+
+
+@pytest.mark.parametrize("page_of", ["settings/", "settings/metric/?name=meter.import"])
+def test_no_settings_page_is_wider_than_a_phone(
+    open_context, sign_in, alice, device, register, page_of, transactional_db
+):
+    from joulebook.web.devices.models import Metric
+
+    Metric.objects.create(
+        device=device, name="meter.import", kind="counter", display_name="W" * 100, unit="W" * 32
+    )
+    page = open_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True).new_page()
+    sign_in(page, "alice")
+    page.goto(f"/devices/{device.device_id}/{page_of}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
