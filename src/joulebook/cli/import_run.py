@@ -23,12 +23,12 @@ from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseAway, TelemetryError
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
 from joulebook.telemetry.files.importer import store_blocks
+from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.files.wide import ParsedBlock
 from joulebook.telemetry.readings import MICROSECONDS
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.files.importer import store_blocks
+from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.files.wide import ParsedBlock
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.stored import find_stored
 from joulebook.telemetry.writer import write_batch

@@ -293,7 +293,6 @@ def test_a_zone_that_is_none_is_refused() -> None:
         (["1,135,124.50", "793,667.00"], (".", ",")),
         (["1.135.124", "2.000"], (",", ".")),
         (["1.234", "2.5"], (".", "")),
-        (["1.234", "2.345"], (".", "")),
         (["1,234", "12.5"], (".", ",")),
         (["12'345.5", "1"], (".", "'")),
         (["1 234,5", "2"], (",", " ")),
@@ -317,6 +316,18 @@ def test_a_comma_that_can_be_both_marks_is_asked_for() -> None:
     assert guess(rows, decimal=",").profile.thousands == ""
     assert guess(rows, decimal=".").profile.thousands == ","
     assert guess(rows, thousands=",").profile.decimal == "."
+
+
+def test_a_point_that_can_be_both_marks_is_asked_for_unless_commas_part_the_cells() -> None:
+    rows = "t;P\n" + "".join(f"2024-01-13 00:{m:02d};{m + 1}.234\n" for m in range(20))
+    with pytest.raises(
+        UnclearFile, match=r"'1\.234' can be 1\.234 or 1234.*--decimal \. or --decimal , --thousands \."
+    ):
+        guess(rows)
+    assert guess(rows, decimal=".").profile.thousands == ""
+    assert guess(rows, thousands="").profile.decimal == "."
+    assert guess(rows, decimal=",").profile.thousands == "."
+    assert guess(rows.replace(";", ",")).profile.decimal == "."
 
 
 def test_columns_of_text_and_columns_without_name_are_left_out_and_listed() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulebook.telemetry.files.parsed import CellCounts, ParsedBlock
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.report import MOST_PROBLEMS, ImportReport, count_blocks
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.files.wide import CellCounts, ParsedBlock
 
 VALUES = (ValueColumn("P", "power", "W"), ValueColumn("E", "energy"))
 

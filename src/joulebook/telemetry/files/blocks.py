@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,12 +19,14 @@ class Block:
     """Whole lines of UTF-8 text, ended by LF; only the last line of a file may lack its end.
 
     `first_line` is the physical number of the first of them, from 1. A line that is longer than
-    `MAX_LINE_BYTES` may have lost its end, but remains longer than that.
+    `MAX_LINE_BYTES` may have lost its end, but remains longer than that. `offset` is the byte of the text
+    at which the block begins.
     """
 
     data: bytes
     first_line: int
     is_last: bool = False
+    offset: int = 0
 
 
 def cut_blocks(
@@ -35,14 +37,15 @@ def cut_blocks(
     A file without lines from there on yields one empty last block.
     """
     held: Block | None = None
-    for block in _skip_lines(_cut(_trim_lines(chunks), max_lines=max_lines, max_bytes=max_bytes), start_line):
+    cut = _cut(_TrimmedLines(chunks), max_lines=max_lines, max_bytes=max_bytes)
+    for block in _skip_lines(cut, start_line):
         if held is not None:
             yield held
         held = block
     if held is None:
         yield Block(b"", start_line, is_last=True)
     else:
-        yield Block(held.data, held.first_line, is_last=True)
+        yield replace(held, is_last=True)
 
 
 def line_ends(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
@@ -53,26 +56,35 @@ def line_ends(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     return ends
 
 
-def _trim_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Drop what a line has beyond the limit where it spans chunks, so that it never has to be held."""
-    open_bytes = 0
-    for chunk in chunks:
-        end = chunk.find(b"\n")
-        length = len(chunk) if end < 0 else end
-        room = max(MAX_LINE_BYTES + 1 - open_bytes, 0)
-        kept = chunk if length <= room else chunk[:room] + chunk[length:]
-        if end < 0:
-            open_bytes += len(kept)
-        else:
-            open_bytes = len(chunk) - chunk.rfind(b"\n") - 1
-        if kept:
-            yield kept
+class _TrimmedLines:
+    """Drops what a line has beyond the limit where it spans chunks, so that it never has to be held."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.dropped = 0
+        """Bytes dropped so far; they belong to lines that end with or behind the last chunk's first LF."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        open_bytes = 0
+        for chunk in self._chunks:
+            end = chunk.find(b"\n")
+            length = len(chunk) if end < 0 else end
+            room = max(MAX_LINE_BYTES + 1 - open_bytes, 0)
+            kept = chunk if length <= room else chunk[:room] + chunk[length:]
+            self.dropped += len(chunk) - len(kept)
+            if end < 0:
+                open_bytes += len(kept)
+            else:
+                open_bytes = len(chunk) - chunk.rfind(b"\n") - 1
+            if kept:
+                yield kept
 
 
-def _cut(chunks: Iterable[bytes], *, max_lines: int, max_bytes: int) -> Iterator[Block]:
+def _cut(chunks: _TrimmedLines, *, max_lines: int, max_bytes: int) -> Iterator[Block]:
     first_line = 1
     pieces: list[bytes] = []
     lines = size = 0
+    offset = passed = 0
     for chunk in chunks:
         ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10) + 1
         begin = used = 0
@@ -85,15 +97,17 @@ def _cut(chunks: Iterable[bytes], *, max_lines: int, max_bytes: int) -> Iterator
                 wanted = len(ends) - used
             used += wanted
             stop = int(ends[used - 1])
-            yield Block(b"".join([*pieces, chunk[begin:stop]]), first_line)
+            yield Block(b"".join([*pieces, chunk[begin:stop]]), first_line, offset=offset)
             first_line += lines + wanted
+            offset = passed + stop + chunks.dropped
             pieces, lines, size, begin = [], 0, 0, stop
         if begin < len(chunk):
             pieces.append(chunk[begin:])
             lines += len(ends) - used
             size += len(chunk) - begin
+        passed += len(chunk)
     if pieces:
-        yield Block(b"".join(pieces), first_line)
+        yield Block(b"".join(pieces), first_line, offset=offset)
 
 
 def _skip_lines(blocks: Iterable[Block], start_line: int) -> Iterator[Block]:
@@ -104,4 +118,5 @@ def _skip_lines(blocks: Iterable[Block], start_line: int) -> Iterator[Block]:
             continue
         ends = line_ends(block.data)
         if len(ends) > skipped:
-            yield Block(block.data[int(ends[skipped - 1]) :], start_line)
+            begin = int(ends[skipped - 1])
+            yield Block(block.data[begin:], start_line, offset=block.offset + begin)

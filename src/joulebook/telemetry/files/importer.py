@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.report import ImportReport
-from joulebook.telemetry.files.wide import ParsedBlock
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.stored import find_stored
 from joulebook.telemetry.writer import Outcome, write_batch
@@ -41,6 +41,7 @@ def store_blocks(
     series = _SeriesOfColumns(conn, device_id, values, most_metrics=most_metrics)
     store = _Store(conn, import_id=import_id)
     for block in blocks:
+        series.add(block.added)
         ids = series.ids(block.column)[block.column]
         batch = Batch(series_id=ids, time=block.time, value=block.value)
         has_series = np.flatnonzero(ids != _OVER_CAP)
@@ -94,9 +95,18 @@ class _SeriesOfColumns:
         self, conn: Connection, device_id: str, values: Sequence[ValueColumn], *, most_metrics: int
     ) -> None:
         self._conn = conn
-        self._keys = [(device_id, value.metric) for value in values]
+        self._device_id = device_id
+        self._given = len(values)
+        self._keys = [(value.device or device_id, value.metric) for value in values]
         self._most_metrics = most_metrics
         self._ids = np.full(len(values), _UNKNOWN, np.int32)
+
+    def add(self, added: Sequence[ValueColumn]) -> None:
+        """Take in the values that the file's keys have added so far."""
+        new = added[len(self._keys) - self._given :]
+        if new:
+            self._keys += [(value.device or self._device_id, value.metric) for value in new]
+            self._ids = np.append(self._ids, np.full(len(new), _UNKNOWN, np.int32))
 
     def ids(self, columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the series ids by column; those of `columns` are known, or `_OVER_CAP`."""

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.table import BLANKS
 from joulebook.telemetry.readings import LARGEST_VALUE
 
@@ -25,15 +26,22 @@ NOT_FINITE = "value_not_finite"
 class Numbers:
     """One column's numbers, as long as the column; `value` is NaN in rows that have none.
 
-    `na` counts NA cells by what stands in them ("" for empty or missing). `malformed` are row indices,
-    and `malformed_text` and `malformed_code` what stands there and why it is no reading.
+    `na_rows` are the row indices of NA cells and `na_text` what stands in them ("" for empty or missing).
+    `malformed` are row indices, and `malformed_text` and `malformed_code` what stands there and why it is
+    no reading.
     """
 
     value: NDArray[np.float64]
-    na: dict[str, int]
+    na_rows: NDArray[np.intp]
+    na_text: pl.Series
     malformed: NDArray[np.intp]
     malformed_text: pl.Series
     malformed_code: NDArray[np.str_]
+
+    @property
+    def na(self) -> dict[str, int]:
+        """The NA cells, counted by what stands in them."""
+        return {str(text): int(count) for text, count in self.na_text.value_counts().iter_rows()}
 
 
 class NumberFormat:
@@ -41,10 +49,18 @@ class NumberFormat:
 
     A number is an optional sign, digits with an optional decimal mark, and an optional exponent. With a
     thousands mark the digits before the decimal mark may stand in groups of three; any other grouping
-    is malformed, so that `1.234` and `1,5` are never confused without a word.
+    is malformed, so that `1.234` and `1,5` are never confused without a word. One of the `affixes`, a
+    unit or a currency, may stand before the number (before or behind its sign), or behind it.
     """
 
-    def __init__(self, *, decimal: str = ".", thousands: str = "", na_values: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        decimal: str = ".",
+        thousands: str = "",
+        na_values: Sequence[str] = (),
+        affixes: Sequence[str] = (),
+    ) -> None:
         if decimal not in DECIMAL_MARKS:
             raise UnusableProfile(f"decimal mark {decimal!r} is not known; use . or ,")
         if thousands not in THOUSANDS_MARKS or thousands == decimal:
@@ -60,10 +76,26 @@ class NumberFormat:
             digits = rf"(?:[0-9]{{1,3}}(?:{re.escape(thousands)}[0-9]{{3}})+|[0-9]+)"
         point = re.escape(decimal)
         self.pattern = rf"^[+-]?(?:{digits}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+        known = "|".join(re.escape(affix) for affix in sorted(affixes, key=len, reverse=True) if affix)
+        self._affixed = (
+            rf"^([+-]?)(?:(?:{known})[ \u00a0]*([+-]?)([^+-].*?)|([^+-].*?)[ \u00a0]*(?:{known}))$"
+            if known
+            else ""
+        )
         self._na_values = sorted({value.strip(BLANKS) for value in na_values} - {""})
         matches = re.compile(self.pattern)
         # These would pass for readings, so they have to be looked for in every cell.
         self._na_numbers = [value for value in self._na_values if matches.search(value)]
+
+    @classmethod
+    def of(cls, profile: ImportProfile) -> NumberFormat:
+        """Return the number format of a profile; raises `UnusableProfile`."""
+        return cls(
+            decimal=profile.decimal,
+            thousands=profile.thousands,
+            na_values=profile.na_values,
+            affixes=profile.affixes,
+        )
 
     def parse(self, cells: Sequence[pl.Series]) -> list[Numbers]:
         """Return the numbers of String columns of one length."""
@@ -89,19 +121,41 @@ class NumberFormat:
     def _numbers(self, text: pl.Series, cast: pl.Series) -> Numbers:
         value = cast.to_numpy(writable=True)
         rest = np.flatnonzero(~(np.abs(value) <= LARGEST_VALUE))
-        na: dict[str, int] = {}
+        na_rows, na_text, left = np.empty(0, np.intp), text.clear(), text.clear()
         if len(rest):
             value[rest] = np.nan
             left = text[rest].str.strip_chars(BLANKS)
             is_na = left.is_in(["", *self._na_values])
-            na = {str(key): int(count) for key, count in left.filter(is_na).value_counts().iter_rows()}
+            na_rows, na_text = rest[is_na.to_numpy()], left.filter(is_na)
             rest, left = rest[~is_na.to_numpy()], left.filter(~is_na)
+        # Only now those that are written in an unusual way: blanks around them, another minus, a unit.
         if len(rest):
-            # Only now those with blanks around them: a fixed-width file is the exception.
-            again = left.to_frame("text").select(self._number(pl.col("text"))).to_series().to_numpy()
-            found = np.abs(again) <= LARGEST_VALUE
-            value[rest[found]] = again[found]
-            rest, left = rest[~found], left.filter(pl.Series(~found))
+            plain = left.str.replace("^\u2212", "-")
+            rest, left = self._fill(value, rest, left, plain)
+        if len(rest) and self._affixed:
+            rest, left = self._fill(value, rest, left, self._without_affix(left))
         looks_right = left.str.contains(self.pattern).to_numpy() if len(rest) else np.empty(0, np.bool_)
         code = np.where(looks_right, NOT_FINITE, NOT_A_NUMBER)
-        return Numbers(value, na, rest, left if len(rest) else text.clear(), code)
+        return Numbers(value, na_rows, na_text, rest, left, code)
+
+    def _fill(
+        self, value: NDArray[np.float64], rows: NDArray[np.intp], left: pl.Series, plain: pl.Series
+    ) -> tuple[NDArray[np.intp], pl.Series]:
+        """Put the numbers that `plain` says into the rows; return the rows and cells that say none."""
+        numbers = plain.to_frame("text").select(self._number(pl.col("text"))).to_series().to_numpy()
+        found = np.abs(numbers) <= LARGEST_VALUE
+        value[rows[found]] = numbers[found]
+        return rows[~found], left.filter(pl.Series(~found))
+
+    def _without_affix(self, text: pl.Series) -> pl.Series:
+        """Return sign and number of cells that hold a unit too; "" where they hold none."""
+        part = text.str.replace("^\u2212", "-").str.extract_groups(self._affixed).struct.unnest()
+        part = part.with_columns(pl.all().fill_null(""))
+        names = part.columns
+        twice = (part[names[0]] != "") & (part[names[1]] != "")
+        joined = part.select(pl.concat_str(pl.all())).to_series()
+        return (
+            joined.to_frame("t")
+            .select(pl.when(~pl.lit(twice)).then(pl.col("t")).otherwise(pl.lit("")))
+            .to_series()
+        )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from joulebook.telemetry.files.blocks import cut_blocks
+from joulebook.telemetry.files.blocks import Block, cut_blocks, line_ends
 from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.long import LongParser
+from joulebook.telemetry.files.parsed import MOST_PROBLEMS, Checkpoint, ParsedBlock
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.split import Splitter
+from joulebook.telemetry.files.table import Problem, shown_row
 from joulebook.telemetry.files.text import utf8_chunks
-from joulebook.telemetry.files.wide import ParsedBlock, WideParser
+from joulebook.telemetry.files.wide import WideParser
 
 BLOCK_READINGS = 50_000
 """Most readings in one block, give or take the lines of a quoted cell; a block is one transaction."""
@@ -23,25 +28,75 @@ def parse_file(
     *,
     now: int,
     block_readings: int = BLOCK_READINGS,
+    most_problems: int = MOST_PROBLEMS,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[ParsedBlock]:
     """Yield the readings of a file block by block, in the file's order; memory does not grow with it.
 
     `columns` are the file's column names by position, `now` is the present in microseconds since 1970 UTC.
-    Raises `UnusableProfile` where profile and columns do not fit, and `UnreadableFile` where the bytes
-    end in damage; what was readable before it has been yielded by then.
+    With the `checkpoint` of a block everything up to and with that block is passed over. A block lists at
+    most `most_problems`. Raises `UnusableProfile` where profile and columns do not fit, and
+    `UnreadableFile` where the bytes end in damage; what was readable before it has been yielded by then.
     """
     check_columns(profile, columns)
     chunks = utf8_chunks(source.chunks(), encoding=profile.encoding, line_end=profile.line_end)
-    lines = max(1, block_readings // max(1, len(profile.values)))
-    records = RecordReader(delimiter=profile.delimiter, quote=profile.quote, width=len(columns))
-    parser = WideParser(profile, columns, now=now)
-    for block in cut_blocks(chunks, max_lines=lines, start_line=profile.first_data_line):
-        yield parser.parse(records.read(block))
+    lines = max(1, block_readings // cells_in_a_row(profile))
+    records = RecordReader(Splitter.of(profile), width=len(columns), skip_prefixes=profile.skip_prefixes)
+    kind = WideParser if profile.layout == "wide" else LongParser
+    parser = kind(profile, columns, now=now, most_problems=most_problems)
+    start_line = profile.first_data_line
+    if checkpoint is not None:
+        parser.restore(checkpoint.state)
+        start_line = checkpoint.line
+    for block in cut_blocks(chunks, max_lines=lines, start_line=start_line):
+        parsed = parser.parse(records.read(block))
+        yield replace(
+            parsed,
+            problems=_with_rows(parsed.problems, block),
+            checkpoint=_next(block, records.held, parser),
+        )
+
+
+def cells_in_a_row(profile: ImportProfile) -> int:
+    """Return how many readings one row of a file can hold; at least 1."""
+    if profile.layout == "wide":
+        return max(1, len(profile.values))
+    return max(1, len(profile.hour_columns) or len({value.column for value in profile.values}))
 
 
 def check_columns(profile: ImportProfile, columns: Sequence[str]) -> None:
     """Raise `UnusableProfile` where the profile names a column that the file does not have."""
-    for name in (*profile.time_columns, *(value.column for value in profile.values)):
+    named = [*profile.time_columns, *profile.key_columns, *(hour.column for hour in profile.hour_columns)]
+    if not profile.hour_columns:
+        named += [value.column for value in profile.values]
+    for name in (*named, *filter(None, [profile.unit_column])):
         if name not in columns:
             listed = ", ".join(repr(column) for column in columns[:20])
             raise UnusableProfile(f"the file has no column {name!r}; it has {listed}")
+    if (profile.layout == "across") != bool(profile.hour_columns):
+        raise UnusableProfile("a profile has hour_columns where its layout is across, and only there")
+
+
+def _next(block: Block, held: Block | None, parser: WideParser | LongParser) -> Checkpoint:
+    """Return where to go on behind a block, or before the row that it has cut in two."""
+    if held is not None:
+        return Checkpoint(held.first_line, held.offset, parser.state())
+    count = block.data.count(b"\n") + (not block.data.endswith(b"\n") and bool(block.data))
+    return Checkpoint(block.first_line + count, block.offset + len(block.data), parser.state())
+
+
+def _with_rows(problems: list[Problem], block: Block) -> list[Problem]:
+    """Add to rejected rows the line as it stands in the file, where it lies in this block."""
+    if not any(problem.column is None for problem in problems):
+        return problems
+    ends = line_ends(block.data)
+    rows = []
+    for problem in problems:
+        at = problem.line - block.first_line
+        if problem.column is None and 0 <= at < len(ends):
+            begin = int(ends[at - 1]) if at else 0
+            row = shown_row(block.data[begin : int(ends[at])])
+            rows.append(replace(problem, row=row))
+        else:
+            rows.append(problem)
+    return rows

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from joulebook.telemetry.files.profile_json import profile_from_json, profile_to_json
 
 DEFAULT_NA_VALUES = (
     "?",
@@ -27,103 +29,143 @@ DEFAULT_NA_VALUES = (
 MOST_COLUMNS = 4096
 """A line with more cells than this is taken for damage, not for a header."""
 
+BLANK_RUNS = r"[ \t]+"
+"""The delimiter pattern of columns that are set apart by any number of blanks."""
+
+Layout = Literal["wide", "long", "across"]
+
 
 @dataclass(frozen=True)
 class ValueColumn:
-    """A column of the file and the metric that its numbers belong to."""
+    """Numbers of the file and the metric that they belong to.
+
+    Wide: those of a column. Long: those of a column in the rows whose key cells are `key`. Hours across:
+    those of all hour columns in such rows, and `column` is empty. A number is multiplied by `factor`.
+    `device` is empty for the device of the import.
+    """
 
     column: str
     metric: str
     unit: str = ""
+    key: tuple[str, ...] = ()
+    factor: float = 1.0
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class HourColumn:
+    """A column of the layout with the hours across: `minutes` of its time behind the row's midnight.
+
+    `pass_` is 1 or 2 where the column is one of the two of a doubled hour, else 0.
+    """
+
+    column: str
+    minutes: int
+    pass_: int = 0
 
 
 @dataclass(frozen=True)
 class ImportProfile:
-    """Everything that decides how a file's bytes become readings. Wide layout: a time, then values.
+    """Everything that decides how a file's bytes become readings.
 
-    `encoding` is a name that Python knows; `delimiter` is one ASCII character; `line_end` is LF (which
-    may follow a CR) or a lone CR. Lines are physical and count from 1; `header_line` is None where the
-    file has none, and its columns are then called `column_1`, `column_2`, … The cells of `time_columns`
-    are joined by one blank and must match one of `time_formats` (see `times`), the first that fits. `tz`
-    is an IANA name or a fixed offset such as `+01:00`; it applies to times that carry no offset of their
-    own. `na_values` are compared as exact text after stripping blanks; an empty cell is always NA.
+    `layout` is wide (a time, then one value a column), long (a time, a key such as a register, and
+    values) or across (a day, perhaps a key, and the hours of the day as columns). `encoding` is a name
+    that Python knows; cells are parted by `delimiter`, one ASCII character, unless `delimiter_pattern` (a
+    regular expression) or `widths` (characters a column) is set; `line_end` is LF (which may follow a CR)
+    or a lone CR. `sheet` is the sheet of a workbook, empty for the first that holds anything. Lines are
+    physical and count from 1; `header_line` is None where the file has none, and its columns are then
+    called `column_1`, `column_2`, … Lines that begin with one of `skip_prefixes` are no rows.
+
+    The cells of `time_columns` are joined by one blank and must match one of `time_formats` (see
+    `times`), the first that fits. `tz` is an IANA name or a fixed offset such as `+01:00`; it applies to
+    times that carry no offset of their own. A local time that the clocks showed twice is told apart by the
+    order of rows, or is always the first or second pass (`doubled_hour`); one that they never showed is
+    rejected, or taken for what a clock that was not put forward shows (`missing_hour`). With `time_marks`
+    "end" a time is that of an interval's end, and `interval` (seconds) is taken from it.
+
+    `na_values` are compared as exact text after stripping blanks; an empty cell is always NA. `affixes`
+    are units and currencies that may stand before or behind a number. A long file's keys that have no
+    entry in `values` become metrics as they come (`new_keys` "import"), or are left out ("ignore"), as
+    those always are that `ignored_keys` lists, their cells joined by one blank.
     """
 
     time_columns: tuple[str, ...]
     time_formats: tuple[str, ...]
     values: tuple[ValueColumn, ...]
+    layout: Layout = "wide"
     delimiter: str = ","
+    delimiter_pattern: str = ""
+    widths: tuple[int, ...] = ()
     quote: str = '"'
     encoding: str = "utf-8"
     line_end: str = "\n"
+    sheet: str = ""
     header_line: int | None = 1
     first_data_line: int = 2
+    skip_prefixes: tuple[str, ...] = ()
     tz: str = "UTC"
+    doubled_hour: Literal["order", "first", "second"] = "order"
+    missing_hour: Literal["reject", "shift"] = "reject"
+    time_marks: Literal["start", "end"] = "start"
+    interval: int = 0
     decimal: str = "."
     thousands: str = ""
     na_values: tuple[str, ...] = DEFAULT_NA_VALUES
+    affixes: tuple[str, ...] = ()
+    key_columns: tuple[str, ...] = ()
+    unit_column: str = ""
+    new_keys: Literal["import", "ignore"] = "import"
+    ignored_keys: tuple[str, ...] = ()
+    hour_columns: tuple[HourColumn, ...] = ()
+    name: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the profile as a JSON object that `from_json` takes back."""
-        return {
-            "layout": "wide",
-            "encoding": self.encoding,
-            "line_end": self.line_end,
-            "delimiter": self.delimiter,
-            "quote": self.quote,
-            "header_line": self.header_line,
-            "first_data_line": self.first_data_line,
-            "time_columns": list(self.time_columns),
-            "time_formats": list(self.time_formats),
-            "tz": self.tz,
-            "decimal": self.decimal,
-            "thousands": self.thousands,
-            "na_values": list(self.na_values),
-            "values": [{"column": v.column, "metric": v.metric, "unit": v.unit} for v in self.values],
-        }
+        return profile_to_json(self)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> ImportProfile:
-        """Return the profile that `as_json` described."""
-        return cls(
-            encoding=stored["encoding"],
-            line_end=stored["line_end"],
-            delimiter=stored["delimiter"],
-            quote=stored["quote"],
-            header_line=stored["header_line"],
-            first_data_line=stored["first_data_line"],
-            time_columns=tuple(stored["time_columns"]),
-            time_formats=tuple(stored["time_formats"]),
-            tz=stored["tz"],
-            decimal=stored["decimal"],
-            thousands=stored["thousands"],
-            na_values=tuple(stored["na_values"]),
-            values=tuple(ValueColumn(**value) for value in stored["values"]),
-        )
+    def from_json(cls, stored: object) -> ImportProfile:
+        """Return the profile that `as_json` described, in this version or an earlier one.
+
+        Raises `UnusableProfile` that names the entry which cannot be used.
+        """
+        entries = profile_from_json(stored, cls)
+        values = tuple(ValueColumn(**entry) for entry in entries.pop("values"))
+        hours = tuple(HourColumn(**entry) for entry in entries.pop("hour_columns", ()))
+        return cls(values=values, hour_columns=hours, **entries)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the numbers of a column go: a metric, and its unit where one was named."""
+    """Where the numbers of a column or key go: a metric, its unit and a factor where they were named."""
 
     metric: str
     unit: str = ""
+    factor: float = 1.0
+    device: str = ""
 
 
 @dataclass(frozen=True)
 class Given:
     """The settings that a person named; None (or nothing) where the file itself is to be asked.
 
-    `header_line` 0 means that there is none. `mapping` renames a column (`Target`) or leaves it out (None).
+    `delimiter` is a character, a word such as `tab`, `blanks` or `/REGULAR EXPRESSION/`, or the widths of
+    fixed columns (`10,8,8`). `header_line` 0 means that there is none. `mapping` renames a column, or
+    in a long file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none.
     """
 
+    layout: Layout | None = None
     delimiter: str | None = None
     encoding: str | None = None
     header_line: int | None = None
     time_columns: tuple[str, ...] = ()
     time_formats: tuple[str, ...] = ()
     tz: str | None = None
+    time_marks: Literal["start", "end"] | None = None
+    doubled_hour: Literal["order", "first", "second"] | None = None
+    missing_hour: Literal["reject", "shift"] | None = None
     decimal: str | None = None
     thousands: str | None = None
     na_values: tuple[str, ...] | None = None
+    key_columns: tuple[str, ...] = ()
     mapping: Mapping[str, Target | None] = field(default_factory=dict)

@@ -8,7 +8,8 @@ never touches a neighbour.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.files.blocks import MAX_LINE_BYTES, Block, line_ends
 from joulebook.telemetry.files.quotes import lines_with_odd_quotes
+from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import BLANKS, Problem, Table, shown
 
 MAX_RECORD_LINES = 100
@@ -27,24 +29,65 @@ _BLANK_BYTES = b" \t\r"
 class RecordReader:
     """Splits blocks of one file into cells; remembers a record that a block's end has cut in two."""
 
-    def __init__(self, *, delimiter: str, quote: str, width: int) -> None:
-        """Take the file's one-character `delimiter` and `quote` and its number of columns."""
+    def __init__(
+        self,
+        splitter: Splitter,
+        *,
+        width: int,
+        skip_prefixes: Sequence[str] = (),
+        always_carefully: bool = False,
+    ) -> None:
+        """Take how lines fall into cells, the number of columns, and how lines begin that are no rows.
+
+        With `always_carefully` every line is read by the standard library; the result is the same.
+        """
+        delimiter = splitter.delimiter
+        self._splitter = splitter
         self._delimiter = delimiter
-        self._quote = quote
+        self._quote = splitter.quote
         self._width = width
+        self._skip_prefixes = tuple(prefix.encode() for prefix in skip_prefixes if prefix)
+        self._always_carefully = always_carefully
         self._schema = {f"c{index}": pl.String for index in range(width)}
         # polars takes the number of columns from the first line it sees: it is shown one that has them all.
         self._first_line = delimiter.join(["-"] * width).encode() + b"\n"
         self._held: Block | None = None
 
+    @property
+    def held(self) -> Block | None:
+        """The beginning of a row whose end is still to come."""
+        return self._held
+
     def read(self, block: Block) -> Table:
         """Return the rows that begin in `block`, but for a last one whose end is still to come."""
+        if not self._splitter.is_prepared:
+            return self._read(self._splitter.prepare(block))
+        table = self._read(self._splitter.prepare(block))
+        if not table.rejected:
+            return table
+        original = _Lines(block)
+        rejected = [
+            replace(problem, text=shown(original[problem.line - block.first_line]))
+            for problem in table.rejected
+        ]
+        return replace(table, rejected=rejected)
+
+    def _read(self, block: Block) -> Table:
         if self._held is not None:
-            block = Block(self._held.data + block.data, self._held.first_line, is_last=block.is_last)
+            held = self._held
+            block = Block(held.data + block.data, held.first_line, block.is_last, held.offset)
             self._held = None
         lines = _Lines(block)
         blank = lines.blank()
-        odd = self._find_odd_lines(lines) & ~blank
+        skipped = lines.beginning_with(self._skip_prefixes) & ~blank
+        table = self._read_lines(lines, blank | skipped)
+        count = int(
+            skipped[: len(skipped) if self._held is None else self._held.first_line - lines.first_line].sum()
+        )
+        return replace(table, blank_lines=table.blank_lines - count, skipped_lines=count) if count else table
+
+    def _read_lines(self, lines: _Lines, blank: NDArray[np.bool_]) -> Table:
+        odd = ~blank if self._always_carefully else self._find_odd_lines(lines) & ~blank
         table = self._assemble(lines, odd, blank)
         if table is None:
             odd |= lines.count(ord(self._delimiter)) >= self._width
@@ -142,6 +185,7 @@ class _Lines:
         self.data = block.data
         self.first_line = block.first_line
         self.is_last = block.is_last
+        self._offset = block.offset
         self.ends = line_ends(block.data)
         self.begins = np.concatenate([np.zeros(1, np.intp), self.ends[:-1]])[: len(self.ends)]
         self.length = self.ends - self.begins
@@ -193,7 +237,19 @@ class _Lines:
 
     def rest(self, index: int) -> Block:
         """Return the block that begins with the line `index`."""
-        return Block(self.data[int(self.begins[index]) :], self.first_line + index)
+        begin = int(self.begins[index])
+        return Block(self.data[begin:], self.first_line + index, offset=self._offset + begin)
+
+    def beginning_with(self, prefixes: tuple[bytes, ...]) -> NDArray[np.bool_]:
+        """Return for each line whether it begins with one of `prefixes`, blanks before it aside."""
+        found = np.zeros(len(self), np.bool_)
+        first = {prefix[0] for prefix in prefixes} | set(_BLANK_BYTES)
+        if prefixes:
+            candidates = np.flatnonzero(np.isin(np.frombuffer(self.data, np.uint8)[self.begins], list(first)))
+            found[candidates] = [
+                self[index].lstrip(_BLANK_BYTES).startswith(prefixes) for index in candidates.tolist()
+            ]
+        return found
 
 
 class _Record:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.files.wide import ParsedBlock
 from joulebook.telemetry.readings import from_microseconds
 
 MOST_PROBLEMS = 1000
@@ -64,10 +64,13 @@ class ImportReport:
 
     def __init__(self, values: Sequence[ValueColumn], *, is_dry_run: bool) -> None:
         self.is_dry_run = is_dry_run
-        self.columns = [ColumnReport(value.column, value.metric, value.unit) for value in values]
+        self.columns = [_column(value) for value in values]
+        self._given = len(values)
         self.rows_imported = 0
         self.rows_rejected: Counter[str] = Counter()
         self.blank_lines = 0
+        self.skipped_lines = 0
+        """Lines that the profile says are no rows: comments, say."""
         self.doubled_first = 0
         """Rows in the first pass of an hour that the clock showed twice."""
         self.doubled_second = 0
@@ -83,6 +86,8 @@ class ImportReport:
         self.blank_lines += block.blank_lines
         self.doubled_first += block.doubled[0]
         self.doubled_second += block.doubled[1]
+        self.skipped_lines += block.skipped_lines
+        self.columns += [_column(value) for value in block.added[len(self.columns) - self._given :]]
         for column, cells in zip(self.columns, block.cells, strict=True):
             column.readable += cells.readable
             column.na += cells.na
@@ -147,8 +152,12 @@ class ImportReport:
 
     @property
     def cells(self) -> int:
-        """Cells of the value columns in imported rows."""
-        return self.rows_imported * len(self.columns)
+        """Cells of the value columns in imported rows, but for those of keys that are left out."""
+        return (
+            self.readable
+            + self.na
+            + sum(c.malformed.total() - c.malformed[METRIC_LIMIT] for c in self.columns)
+        )
 
     @property
     def readable(self) -> int:
@@ -194,6 +203,7 @@ class ImportReport:
                 "rejected_by_code": dict(self.rows_rejected),
             },
             "blank_lines": self.blank_lines,
+            "skipped_lines": self.skipped_lines,
             "doubled_hour": {"first_pass": self.doubled_first, "second_pass": self.doubled_second},
             "first_time": _rfc3339(self.first_time),
             "last_time": _rfc3339(self.last_time),
@@ -213,6 +223,11 @@ def count_blocks(
     for block in blocks:
         report.add_block(block)
         after_block()
+
+
+def _column(value: ValueColumn) -> ColumnReport:
+    name = " ".join((value.column, *value.key)).strip()
+    return ColumnReport(name or value.metric, value.metric, value.unit)
 
 
 def _rfc3339(time: int | None) -> str | None:

@@ -1,10 +1,13 @@
 """Time formats in strptime's words, compiled to a pattern, and cells of text to instants or local times.
 
-The words: %Y %y %m %d %j %H %I %p %M %S %f %z %b %B and %%; or, alone, %s for seconds since 1970 UTC (with
-%f behind a mark for a fraction) and %Q for milliseconds. A blank stands for one or more blanks, any
+The words: %Y %y %m %d %j %H %I %p %M %S %f %z %Z %b %B %a and %%; or, alone, %s for seconds since 1970 UTC
+(with %f behind a mark for a fraction) and %Q for milliseconds. A blank stands for one or more blanks, any
 other character for itself. %d, %m, %H, %I, %M and %S take one or two digits, %f one to nine (kept to the
-microsecond), %z `Z`, `UTC`, `GMT`, `+01:00`, `+0100` or `+01`, %b and %B English names of months, %p AM or
-PM in any case. 24:00:00 is the midnight that ends its day.
+microsecond), %z `Z`, `UTC`, `GMT`, `+01:00`, `+0100` or `+01`, %Z an abbreviation of a zone (CET, PDT), %b
+and %B names of months, %a the name of a weekday (not checked), %p AM or PM in any case. 24:00:00 is the
+midnight that ends its day. Three words are not strptime's: %k is hours and minutes in one number (5,
+1430, 2400), %D the letter A or B that marks the first and second pass of a doubled hour, or nothing, and
+%* any text, which is not looked at (the end of a range, say).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.names import MONTHS, ZONES
 from joulebook.telemetry.readings import MICROSECONDS
 
 NO_OFFSET = np.iinfo(np.int64).min
@@ -26,11 +30,7 @@ NO_OFFSET = np.iinfo(np.int64).min
 DAY = 86_400 * MICROSECONDS
 _NO_SUCH_OFFSET = DAY
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH_NAME = (
-    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    "|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
-)
+_MONTH_NAME = r"\p{L}{3,10}"
 _WORDS = {
     "Y": ("Y", "[0-9]{4}"),
     "y": ("y", "[0-9]{2}"),
@@ -44,8 +44,13 @@ _WORDS = {
     "S": ("S", "[0-9]{1,2}"),
     "f": ("f", "[0-9]{1,9}"),
     "z": ("z", "[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?"),
-    "b": ("b", f"(?i:{_MONTH_NAME})"),
-    "B": ("b", f"(?i:{_MONTH_NAME})"),
+    "Z": ("Z", "|".join(sorted(ZONES, key=len, reverse=True))),
+    "b": ("b", rf"{_MONTH_NAME}\.?"),
+    "B": ("b", rf"{_MONTH_NAME}\.?"),
+    "a": ("a", r"\p{L}{2,12}\.?"),
+    "k": ("k", "[0-9]{1,4}"),
+    "D": ("D", "[ABab]?"),
+    "*": ("rest", ".*"),
     "s": ("s", "[0-9]{1,11}"),
     "Q": ("Q", "[0-9]{1,14}"),
 }
@@ -66,13 +71,15 @@ class ParsedTimes:
     """Times of a column of text; all three arrays are as long as the column.
 
     `wall` is what the clock showed, in microseconds since 1970-01-01 00:00 of that same clock. `offset`
-    is what it was ahead of UTC in microseconds where the text says so, else `NO_OFFSET`. Where `fits` is
-    False the text is no time of the format, and the other two mean nothing.
+    is what it was ahead of UTC in microseconds where the text says so, else `NO_OFFSET`. `marked` is 1 or
+    2 where the text says which pass of a doubled hour it is, else 0. Where `fits` is False the text is no
+    time of the format, and the others mean nothing.
     """
 
     wall: NDArray[np.int64]
     offset: NDArray[np.int64]
     fits: NDArray[np.bool_]
+    marked: NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,16 @@ class TimeFormat:
             )
         if date & {"s", "Q"} and not set(words) <= {"s", "Q", "f"}:
             raise UnusableProfile(f"time format {self.text!r}: %s and %Q stand alone, but for a fraction .%f")
-        if ("I" in words) != ("p" in words) or {"H", "I"} <= set(words):
-            raise UnusableProfile(f"time format {self.text!r}: %I and %p belong together, and exclude %H")
+        if (
+            ("I" in words) != ("p" in words)
+            or len({"H", "I", "k"} & set(words)) > 1
+            or {"k", "M"} <= set(words)
+        ):
+            raise UnusableProfile(
+                f"time format {self.text!r}: %I and %p belong together, and exclude %H; %k excludes %H and %M"
+            )
+        if {"z", "Z"} <= set(words):
+            raise UnusableProfile(f"time format {self.text!r} names the offset twice, by %z and by %Z")
 
     @cached_property
     def _parts(self) -> list[tuple[str, str]]:
@@ -123,10 +138,17 @@ class TimeFormat:
         day, day_exists = _days(fields)
         clock, clock_exists = _clock(fields)
         offset = _offset(fields["z"]) if "z" in fields else np.full(len(text), NO_OFFSET)
+        if "Z" in fields:
+            offset = _named_offset(fields["Z"])
+        marked = np.zeros(len(text), np.int8)
+        if "D" in fields:
+            mark = fields["D"].str.to_lowercase()
+            marked[(mark == "a").fill_null(value=False).to_numpy()] = 1
+            marked[(mark == "b").fill_null(value=False).to_numpy()] = 2
         if fields.is_epoch:
             offset = np.zeros(len(text), np.int64)
         fits = fields.are_there & day_exists & clock_exists & (offset != _NO_SUCH_OFFSET)
-        return ParsedTimes(day * DAY + clock, offset, fits)
+        return ParsedTimes(day * DAY + clock, offset, fits, marked)
 
 
 class _Fields:
@@ -160,6 +182,7 @@ def parse_times(text: pl.Series, formats: tuple[TimeFormat, ...]) -> ParsedTimes
             break
         more = other.parse(text[left])
         times.wall[left], times.offset[left], times.fits[left] = more.wall, more.offset, more.fits
+        times.marked[left] = more.marked
     return times
 
 
@@ -187,6 +210,8 @@ def _clock(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         time = fields.whole("s") * MICROSECONDS + fields.whole("Q") * 1000 + fraction
         return time, time >= 0
     hour, minute, second = fields.whole("H"), fields.whole("M"), fields.whole("S")
+    if "k" in fields:
+        hour, minute = np.divmod(fields.whole("k"), 100)
     exists = (minute < 60) & (second < 60)
     if "I" in fields:
         hour = fields.whole("I")
@@ -221,9 +246,14 @@ def _day_number(
 
 
 def _month_number(name: pl.Series) -> NDArray[np.int64]:
-    short = name.str.head(3).str.to_lowercase()
-    number = short.replace_strict(_MONTHS, range(1, 13), default=0, return_dtype=pl.Int64)
+    plain = name.str.strip_suffix(".").str.to_lowercase()
+    number = plain.replace_strict(list(MONTHS), list(MONTHS.values()), default=0, return_dtype=pl.Int64)
     return number.fill_null(0).to_numpy()
+
+
+def _named_offset(name: pl.Series) -> NDArray[np.int64]:
+    minutes = name.replace_strict(list(ZONES), list(ZONES.values()), default=0, return_dtype=pl.Int64)
+    return minutes.fill_null(0).to_numpy() * 60 * MICROSECONDS
 
 
 def _fraction(digits: pl.Series) -> NDArray[np.int64]:

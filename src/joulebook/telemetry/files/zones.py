@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta, timezone, tzinfo
 from functools import lru_cache
@@ -55,9 +56,13 @@ class LocalClock:
     A doubled wall time is the first pass of that hour until the file's times step back (or stand still
     for one row) within it, and the second from there on; in a file that runs backwards it is the second
     pass until they step forward. The state goes on from block to block: rows must come in file order.
+    With `doubled` 1 or 2 it is always that pass. With `shifts_missing` a wall time that the clock never
+    showed is what a clock would show that had not been put forward.
     """
 
     zone: tzinfo
+    doubled: int = 0
+    shifts_missing: bool = False
     previous: int | None = None
     """Wall time of the last row that had one, microseconds."""
     is_second: bool = False
@@ -65,10 +70,13 @@ class LocalClock:
     is_backwards: bool = False
     """Whether the doubled hour was entered from its end."""
 
-    def to_utc(self, wall: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    def to_utc(
+        self, wall: NDArray[np.int64], marked: NDArray[np.int8] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """Return UTC microseconds and for each row 0, or 1 or 2 for the passes of a doubled hour, or -1.
 
-        -1 marks a wall time that the clock never showed; its UTC time means nothing.
+        -1 marks a wall time that the clock never showed; its UTC time means nothing. `marked` says for
+        each row which pass the file itself names, or 0.
         """
         kind = np.zeros(len(wall), np.int8)
         if not len(wall):
@@ -86,15 +94,29 @@ class LocalClock:
             self.previous = int(wall[-1])
             return utc, kind
         is_doubled = offsets[late[unusual]] < offsets[early[unusual]]
-        kind[unusual[~is_doubled]] = -1
+        missing = unusual[~is_doubled]
+        if self.shifts_missing:
+            utc[missing] = wall[missing] - offsets[late[missing] - 1]
+        else:
+            kind[missing] = -1
         for row in unusual[is_doubled].tolist():
             previous = self.previous if row == 0 else int(wall[row - 1])
             which = int(early[row])
             kind[row] = self._pass(int(wall[row]), previous, start=int(start[which]), end=int(end[which]))
+            if named := self.doubled or (0 if marked is None else int(marked[row])):
+                kind[row] = named
         second = kind == 2
         utc[second] = wall[second] - offsets[late[second]]
         self.previous = int(wall[-1])
         return utc, kind
+
+    def as_json(self) -> list[int | None]:
+        """Return what the clock remembers of the rows so far."""
+        return [self.previous, int(self.is_second), int(self.is_backwards)]
+
+    def restore(self, state: Sequence[int | None]) -> None:
+        """Take over what a clock remembered, as `as_json` returned it."""
+        self.previous, self.is_second, self.is_backwards = state[0], bool(state[1]), bool(state[2])
 
     def _pass(self, wall: int, previous: int | None, *, start: int, end: int) -> int:
         if previous is None or not start <= previous < end:

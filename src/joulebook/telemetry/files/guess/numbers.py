@@ -7,24 +7,29 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.guess.questions import Account, Answer, Question
 from joulebook.telemetry.files.table import BLANKS
 
 _BLANK_MARKS = ("'", "’", "\u00a0", "\u202f", " ")
 
 
 def guess_marks(
-    columns: Sequence[pl.Series], *, decimal: str | None, thousands: str | None
+    columns: Sequence[pl.Series],
+    *,
+    decimal: str | None,
+    thousands: str | None,
+    delimiter: str,
+    account: Account,
 ) -> tuple[str, str, str]:
     """Return decimal mark, thousands mark ("" for none) and the reason for the first.
 
-    `columns` are the cells that may be numbers; a mark that is not None has been given. Raises
-    `UnclearFile` where every comma could be either mark.
+    `columns` are the cells that may be numbers; a mark that is not None has been given. Where every
+    comma, or every point, could be either mark, that is asked.
     """
     cells = _Cells(columns)
     reason = "given"
     if decimal is None:
-        decimal, reason = _decimal(cells, thousands)
+        decimal, reason = _decimal(cells, thousands, delimiter, account)
     if thousands is None:
         thousands = _thousands(cells, decimal)
     return decimal, thousands, reason
@@ -58,7 +63,7 @@ class _Cells:
         return self.matching(rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+(?:{decimal}[0-9]*)?")
 
 
-def _decimal(cells: _Cells, thousands: str | None) -> tuple[str, str]:
+def _decimal(cells: _Cells, thousands: str | None, delimiter: str, account: Account) -> tuple[str, str]:
     if thousands in {".", ","}:
         return ("," if thousands == "." else "."), "the other one parts thousands"
     commas, points = cells.decimals(",", "."), cells.decimals(".", ",")
@@ -66,14 +71,30 @@ def _decimal(cells: _Cells, thousands: str | None) -> tuple[str, str]:
         return ",", "only so can the numbers be read"
     if points:
         return ".", "only so can the numbers be read"
-    unclear = cells.matching("[1-9][0-9]{0,2},[0-9]{3}")
-    if len(unclear):
-        text = str(unclear[0])
-        raise UnclearFile(
-            f"the number {text!r} can be {text.replace(',', '.')} or {text.replace(',', '')}, and no line "
-            "read so far decides; say which with --decimal , or --decimal . --thousands ,"
-        )
+    for mark, other in ((",", "."), (".", ",")):
+        unclear = cells.matching(rf"[1-9][0-9]{{0,2}}{re.escape(mark)}[0-9]{{3}}")
+        if len(unclear) and mark == "." and delimiter == ",":
+            return ".", "commas part the cells"
+        if len(unclear) and thousands is not None:
+            return mark, "no mark parts thousands, or another"
+        if len(unclear):
+            _ask(str(unclear[0]), mark, other, account)
+            return mark, "asked"
     return ".", "no cell speaks against it"
+
+
+def _ask(text: str, mark: str, other: str, account: Account) -> None:
+    account.ask(
+        Question(
+            "decimal",
+            f"the number {text!r} can be {text.replace(mark, '.')} or {text.replace(mark, '')}, and no line "
+            f"read so far decides; say which with --decimal {mark} or --decimal {other} --thousands {mark}",
+            (
+                Answer(f"{text} is {text.replace(mark, '.')}", {"decimal": mark, "thousands": ""}),
+                Answer(f"{text} is {text.replace(mark, '')}", {"decimal": other, "thousands": mark}),
+            ),
+        )
+    )
 
 
 def _thousands(cells: _Cells, decimal: str) -> str:

@@ -6,6 +6,8 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from joulebook.telemetry.files.blocks import Block
+from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import BLANKS
 
 SAMPLE_LINES = 400
@@ -26,14 +28,19 @@ def sample_lines(text: bytes) -> list[str]:
     return [line.decode("utf-8", "replace").removesuffix("\r") for line in lines]
 
 
-def sample_rows(lines: Sequence[str], delimiter: str) -> list[SampleRow]:
-    """Return the rows of the sample that are not blank."""
-    reader = csv.reader((line.replace("\0", "\ufffd") + "\n" for line in lines), delimiter=delimiter)
+def sample_rows(
+    lines: Sequence[str], splitter: Splitter, *, skip_prefixes: tuple[str, ...] = ()
+) -> list[SampleRow]:
+    """Return the rows of the sample that are not blank, nor begin with one of `skip_prefixes`."""
+    text = "".join(line.replace("\0", "\ufffd") + "\n" for line in lines).encode("utf-8", "replace")
+    prepared = splitter.prepare(Block(text, 1)).data.decode()
+    reader = csv.reader([part + "\n" for part in prepared.split("\n")[:-1]], delimiter=splitter.delimiter)
     rows: list[SampleRow] = []
     line = 1
     try:
         for cells in reader:
-            if any(cell.strip(BLANKS) for cell in cells):
+            is_row = any(cell.strip(BLANKS) for cell in cells)
+            if is_row and not (skip_prefixes and lines[line - 1].lstrip().startswith(skip_prefixes)):
                 rows.append(SampleRow(line, tuple(cell.strip(BLANKS) for cell in cells)))
             line = reader.line_num + 1
     except csv.Error:

@@ -12,34 +12,41 @@ import numpy as np
 import polars as pl
 
 from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.guess.questions import Account, Answer, Question
+from joulebook.telemetry.files.names import ZONES
 from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 MOST_FORMATS = 4
 _WORTH_A_FORMAT = 0.005
 
 _CLOCK = (
-    r"(?P<clock>[0-9]{1,2}:[0-9]{2})(?P<second>:[0-9]{2})?(?P<fraction>[.,][0-9]{1,9})?"
-    r"(?P<half> ?[apAP]\.?[mM]\.?)?"
+    r"(?P<clock>[0-9]{1,2}(?P<within>[ABab])?:[0-9]{2})(?P<second>:[0-9]{2})?(?P<fraction>[.,][0-9]{1,9})?"
+    r"(?P<half> ?[apAP]\.?[mM]\.?)?(?P<pass> ?[ABab](?![A-Za-z]))?"
 )
-_ZONE = r"(?P<zone> *(?:[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+_ZONE_NAMES = "|".join(sorted(ZONES.keys() - {"UTC", "GMT", "Z"}, key=len, reverse=True))
+_ZONE = rf"(?P<zone> *(?:[Zz]|UTC|GMT|[+-][0-9]{{2}}(?::?[0-9]{{2}})?|(?P<abbreviation>{_ZONE_NAMES})))?"
+_RANGE = r"(?P<dash> ?(?:-|–|—|/|to|bis|tot|until) ?(?=[0-9]))?(?P<rest>(?(dash).{1,40}|))"
+_WEEKDAY = r"(?P<weekday>[^\W\d_]{2,10}(?P<comma>\.?,? ))?"
+_MONTH = r"[^\W\d_]{3,10}\.?"
 _MARK = r"(?P<mark>[-/.])"
 _DATES = {
     "ymd4": rf"[0-9]{{4}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{1,2}}",
     "dmy4": rf"[0-9]{{1,2}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{4}}",
     "dmy2": rf"[0-9]{{1,2}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{2}}",
-    "dby4": r"[0-9]{1,2}(?P<mark>[-/. ])[A-Za-z]{3,9}(?P=mark)[0-9]{4}",
-    "dby2": r"[0-9]{1,2}(?P<mark>[-/. ])[A-Za-z]{3,9}(?P=mark)[0-9]{2}",
-    "bdy4": r"[A-Za-z]{3,9}(?P<mark> )[0-9]{1,2},? [0-9]{4}",
+    "dby4": rf"[0-9]{{1,2}}(?P<mark>[-/. ]){_MONTH}(?P=mark)[0-9]{{4}}",
+    "dby2": rf"[0-9]{{1,2}}(?P<mark>[-/. ]){_MONTH}(?P=mark)[0-9]{{2}}",
+    "ymb4": rf"[0-9]{{4}}(?P<mark>[-/. ]){_MONTH}(?P=mark)[0-9]{{1,2}}",
+    "bdy4": rf"{_MONTH}(?P<mark> )[0-9]{{1,2}},? [0-9]{{4}}",
     "packed": r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?P<mark>)",
 }
 _SHAPES = {
-    name: re.compile(rf"(?P<date>{date})(?:(?P<between>T| +|, ?){_CLOCK}{_ZONE})?")
+    name: re.compile(rf"{_WEEKDAY}(?P<date>{date})(?:(?P<between>T| +|, ?| ?- ?|_){_CLOCK}{_ZONE})?{_RANGE}")
     for name, date in _DATES.items()
 }
 _PACKED = re.compile(
     r"(?P<date>(?:19|20)[0-9]{6})(?P<between>[T ]?)(?P<clock>[0-2][0-9][0-5][0-9])(?P<second>[0-5][0-9])?"
 )
-_CLOCK_ALONE = re.compile(rf"{_CLOCK}{_ZONE}")
+_CLOCK_ALONE = re.compile(rf"{_CLOCK}{_ZONE}{_RANGE}")
 
 
 class Kind(Enum):
@@ -61,20 +68,23 @@ class Shape:
 
 def time_shape(cell: str) -> Shape | None:
     """Return the shape of a stripped cell, or None where it does not look like a time."""
-    if not 4 <= len(cell) <= 48 or not (cell[0].isalnum() and any(char.isdigit() for char in cell)):
+    if not 4 <= len(cell) <= 72 or not (cell[0].isalnum() and any(char.isdigit() for char in cell)):
         return None
     for name, pattern in _SHAPES.items():
         if match := pattern.fullmatch(cell):
             dates = _date_formats(name, match["mark"], match["date"])
+            head = f"%a{match['comma'].removeprefix('.')}" if match["weekday"] else ""
+            end = f"{match['dash']}%*" if match["dash"] else ""
             if not match["clock"]:
-                return Shape(Kind.DATE, tuple(dates), tuple(dates.values()))
-            tail = match["between"] + _clock_format(match)
-            return Shape(Kind.INSTANT, tuple(dates), tuple(date + tail for date in dates.values()))
+                return Shape(Kind.DATE, tuple(dates), tuple(head + date + end for date in dates.values()))
+            tail = match["between"] + _clock_format(match) + end
+            return Shape(Kind.INSTANT, tuple(dates), tuple(head + date + tail for date in dates.values()))
     if match := _PACKED.fullmatch(cell):
         second = "%S" if match["second"] else ""
         return Shape(Kind.INSTANT, ("ymd",), (f"%Y%m%d{match['between']}%H%M{second}",))
     if match := _CLOCK_ALONE.fullmatch(cell):
-        return Shape(Kind.CLOCK, (), (_clock_format(match),))
+        end = f"{match['dash']}%*" if match["dash"] else ""
+        return Shape(Kind.CLOCK, (), (_clock_format(match) + end,))
     return None
 
 
@@ -84,6 +94,8 @@ def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
         return {"ymd": f"%Y{mark}%m{mark}%d"}
     if name == "packed":
         return {"ymd": "%Y%m%d"}
+    if name == "ymb4":
+        return {"ymb": f"%Y{mark}%b{mark}%d"}
     if name in {"dby4", "dby2"}:
         return {"dby": f"%d{mark}%b{mark}%{'Y' if name == 'dby4' else 'y'}"}
     if name == "bdy4":
@@ -99,28 +111,39 @@ def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
 
 def _clock_format(match: re.Match[str]) -> str:
     half = match["half"]
-    text = "%I:%M" if half else "%H:%M"
+    mark = "%D" if match["within"] else ""
+    text = f"%I{mark}:%M" if half else f"%H{mark}:%M"
     if match["second"]:
         text += ":%S"
     if fraction := match["fraction"]:
         text += f"{fraction[0]}%f"
     if half:
         text += " %p" if half.startswith(" ") else "%p"
+    if (doubled := match["pass"]) and not mark:
+        text += " %D" if doubled.startswith(" ") else "%D"
     if zone := match["zone"]:
-        text += " %z" if zone.startswith(" ") else "%z"
+        word = "%Z" if match["abbreviation"] else "%z"
+        text += f" {word}" if zone.startswith(" ") else word
     return text
 
 
-def guess_time_formats(text: pl.Series, *, column: str) -> tuple[str, ...]:
+def guess_time_formats(text: pl.Series, *, column: str, account: Account) -> tuple[str, ...]:
     """Return the formats that the time cells of a file are written in, the commonest first.
 
-    `text` are the cells (joined where there are two columns), stripped. Raises `UnclearFile` where the
-    order of day and month cannot be told, and where the cells look like no time at all.
+    `text` are the cells (joined where there are two columns), stripped. An order of day and month that
+    cannot be told is asked for. Raises `UnclearFile` where the cells look like no time at all.
     """
     cells = text.filter(text != "")
     shapes = Counter(shape for cell in _spread(cells) if (shape := time_shape(cell)) is not None)
     enough = max(1, int(shapes.total() * _WORTH_A_FORMAT))
     common = [shape for shape, count in shapes.most_common(MOST_FORMATS) if count >= enough]
+    orders_of = {shape.orders for shape in common}
+    # Rare ones too, a doubled hour's marks say, where they leave nothing open.
+    common += [
+        shape
+        for shape, _ in shapes.most_common(4 * MOST_FORMATS)
+        if shape not in common and (len(shape.orders) < 2 or shape.orders in orders_of)
+    ][:MOST_FORMATS]
     if not common:
         shown = cells[0] if len(cells) else ""
         raise UnclearFile(
@@ -130,7 +153,7 @@ def guess_time_formats(text: pl.Series, *, column: str) -> tuple[str, ...]:
     formats: dict[Shape, str] = {}
     for orders in {shape.orders: None for shape in common}:
         alike = [shape for shape in common if shape.orders == orders]
-        order = _decided_order(orders, alike, cells, column=column)
+        order = _decided_order(orders, alike, cells, column=column, account=account)
         formats |= {shape: shape.formats[order] for shape in alike}
     decided = [formats[shape] for shape in common]
     # Many programs leave out a fraction that happens to be zero: rarely enough to be missing from the sample.
@@ -139,13 +162,19 @@ def guess_time_formats(text: pl.Series, *, column: str) -> tuple[str, ...]:
 
 
 def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
-    """Return some of the cells from all over the column."""
+    """Return some of the cells from all over the column, and those that are written like no other."""
     every = max(1, len(cells) // most)
-    return cells.gather_every(every).to_list()
+    written = cells.str.replace_all("[0-9]+", "0").str.replace_all("A", "B", literal=True)
+    first = pl.DataFrame({"cell": cells, "written": written}).unique(
+        "written", keep="first", maintain_order=True
+    )
+    return [*cells.gather_every(every).to_list(), *first["cell"].head(50).to_list()]
 
 
-def _decided_order(orders: Sequence[str], shapes: Sequence[Shape], cells: pl.Series, *, column: str) -> int:
-    """Return the order that fits most cells; raises `UnclearFile` where two fit as many, but differ."""
+def _decided_order(
+    orders: Sequence[str], shapes: Sequence[Shape], cells: pl.Series, *, column: str, account: Account
+) -> int:
+    """Return the order that fits most cells; asks where two fit as many, but differ."""
     if len(orders) < 2:
         return 0
     readings = [
@@ -154,19 +183,31 @@ def _decided_order(orders: Sequence[str], shapes: Sequence[Shape], cells: pl.Ser
     ]
     fitting = [int(reading.fits.sum()) for reading in readings]
     first, *others = (order for order, count in enumerate(fitting) if count == max(fitting))
+    open_orders = [first]
+    row = -1
     for other in others:
         both = readings[first].fits & readings[other].fits
         apart = np.flatnonzero(both & (readings[first].wall != readings[other].wall))
         if len(apart):
-            row = int(apart[0])
-            days = [_day(int(readings[order].wall[row])) for order in (first, other)]
-            written = [shapes[0].formats[order] for order in (first, other)]
-            raise UnclearFile(
-                f"the time {cells[row]!r} in column {column!r} can be {days[0]} or {days[1]}, "
-                "and no line read so far decides; say which with "
-                f"--time-format '{written[0]}' or --time-format '{written[1]}'"
-            )
+            row = int(apart[0]) if row < 0 else row
+            open_orders.append(other)
+    if row >= 0:
+        _ask_order(str(cells[row]), [(int(readings[at].wall[row]), [shape.formats[at] for shape in shapes])
+                                     for at in open_orders], column, account)  # fmt: skip
     return first
+
+
+def _ask_order(cell: str, orders: Sequence[tuple[int, list[str]]], column: str, account: Account) -> None:
+    days = list(dict.fromkeys(_day(wall) for wall, _ in orders))
+    options = [" ".join(f"--time-format '{text}'" for text in formats) for _, formats in orders]
+    account.ask(
+        Question(
+            "time_formats",
+            f"the time {cell!r} in column {column!r} can be {' or '.join(days)}, "
+            f"and no line read so far decides; say which with {' or '.join(options)}",
+            tuple(Answer(_day(wall), {"time_formats": tuple(formats)}) for wall, formats in orders),
+        )
+    )
 
 
 def _day(wall: int) -> str:

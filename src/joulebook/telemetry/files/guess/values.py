@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import find_column
+from joulebook.telemetry.files.guess.keys import Keys
+from joulebook.telemetry.files.guess.questions import Account, Answer, Question
+from joulebook.telemetry.files.guess.units import unit_in_name
 from joulebook.telemetry.files.numbers import NumberFormat
-from joulebook.telemetry.files.profile import Target, ValueColumn
-from joulebook.telemetry.files.table import shown
+from joulebook.telemetry.files.profile import ImportProfile, Target, ValueColumn
+from joulebook.telemetry.files.series_table import metric_of
+from joulebook.telemetry.files.table import BLANKS, shown
 from joulebook.telemetry.readings import metric_name_problem
+
+TEXT = "guessed: text"
+"""How the reason begins for which a column of text is left out."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The columns that are imported, and those that are not with the reason."""
+    """The columns that are imported, and those (or the keys) that are not with the reason."""
 
     values: tuple[ValueColumn, ...]
     left_out: tuple[tuple[str, str], ...]
+    ignored_keys: tuple[str, ...] = ()
 
 
 def choose_values(
@@ -30,36 +38,126 @@ def choose_values(
     time_columns: Sequence[str],
     *,
     named: Sequence[str],
-    numbers: NumberFormat,
+    profile: ImportProfile,
+    affixes: Mapping[str, str],
     mapping: Mapping[str, Target | None],
 ) -> Choice:
     """Return which columns of `cells` (`c0`, `c1`, …, named `columns`) become which metric.
 
     Columns of numbers do, and columns that are empty so far but have a name in the header (`named`);
     columns of text do not. `mapping` overrides that for the columns it names. Raises `UnclearFile`
-    where nothing is left, and `UnusableProfile` for a mapping or a metric name that cannot be used.
+    where nothing is left, and `UnusableProfile` for a mapping or a metric name that cannot be used. A
+    unit is that of the mapping, or stands in the column's name or (`affixes`) beside its numbers.
     """
+    numbers = NumberFormat.of(profile)
     asked = _resolved(mapping, columns, time_columns)
     values: list[ValueColumn] = []
     left_out: list[tuple[str, str]] = []
     for position, column in enumerate(columns):
         if column in time_columns:
             continue
-        target = asked.get(column, Target(column))
+        target = asked.get(column, Target(column, affixes.get(f"c{position}", "") or unit_in_name(column)))
         reason = "given" if target is None else None
         if column not in asked:
             reason = _text_reason(cells[f"c{position}"], numbers, is_named=bool(named[position]))
         if target is None or reason is not None:
             left_out.append((column, reason or "given"))
         else:
-            values.append(ValueColumn(column, target.metric, target.unit))
-    if not values:
-        raise UnclearFile(
-            "no column beside the time holds numbers; check --delimiter and --decimal, "
-            "or name a column with --map COLUMN=METRIC"
-        )
+            values.append(_value(column, target))
     _check_metrics(values)
     return Choice(tuple(values), tuple(left_out))
+
+
+def choose_keyed_values(
+    cells: pl.DataFrame,
+    columns: Sequence[str],
+    profile: ImportProfile,
+    *,
+    keys: Keys,
+    taken: Sequence[int],
+    named: Sequence[str],
+    affixes: Mapping[str, str],
+    mapping: Mapping[str, Target | None],
+) -> Choice:
+    """Return the values of a long file, or of one with the hours across: one for each key and column.
+
+    `mapping` names keys (their cells joined by one blank), metrics as they would be called, or columns.
+    Raises what `choose_values` does.
+    """
+    numbers = NumberFormat.of(profile)
+    left_out: list[tuple[str, str]] = []
+    chosen: list[str] = []
+    used = {*taken, *([] if keys.unit_position is None else [keys.unit_position])}
+    for position, column in enumerate(columns):
+        if position in used:
+            continue
+        reason = None
+        if profile.hour_columns:
+            reason = "guessed: no hour of the day"
+        elif column in mapping:
+            reason = "given" if mapping[column] is None else None
+        else:
+            reason = _text_reason(cells[f"c{position}"], numbers, is_named=bool(named[position]))
+        if reason is None:
+            chosen.append(column)
+        else:
+            left_out.append((column, reason))
+    found = keys.keys or (((), ""),)
+    values: list[ValueColumn] = []
+    ignored: list[str] = []
+    names: set[str] = set()
+    for key, unit in found:
+        label = " ".join(key)
+        if label and mapping.get(label, Target(label)) is None:
+            ignored.append(label)
+            left_out.append((label, "given"))
+            continue
+        for column in chosen or [""]:
+            metric = metric_of(key, column if len(chosen) > 1 else "") or _title(columns)
+            beside = affixes.get(f"c{columns.index(column)}", "") or unit_in_name(column) if column else ""
+            target = mapping.get(metric) or mapping.get(label) or Target(metric, unit or beside)
+            names |= {metric, label}
+            values.append(replace(_value(column, target), key=key))
+    _check_mapping(mapping, names | set(columns))
+    if not chosen and not profile.hour_columns:
+        values = []
+    _check_metrics(values)
+    return Choice(tuple(values), tuple(left_out), tuple(ignored))
+
+
+def ask_about_text(choice: Choice, mapping: Mapping[str, Target | None], account: Account) -> None:
+    """Ask, without waiting for an answer, whether columns of text are to be read as numbers after all."""
+    text = [name for name, reason in choice.left_out if reason.startswith(TEXT)]
+    if text:
+        taken = {**mapping, **{name: Target(name) for name in text}}
+        account.ask(
+            Question(
+                "mapping",
+                f"the columns {', '.join(map(repr, text[:10]))} hold text and are left out; "
+                "take one in with --map COLUMN=METRIC",
+                (
+                    Answer("leave them out", {"mapping": dict(mapping)}),
+                    Answer("take them in, and list each cell that is no number", {"mapping": taken}),
+                ),
+                is_required=False,
+            )
+        )
+
+
+def _value(column: str, target: Target) -> ValueColumn:
+    return ValueColumn(column, target.metric, target.unit, factor=target.factor, device=target.device)
+
+
+def _title(columns: Sequence[str]) -> str:
+    """Return the metric of a file with the hours across and no key."""
+    return "value" if "value" not in columns else "value_2"
+
+
+def _check_mapping(mapping: Mapping[str, Target | None], names: set[str]) -> None:
+    for name in mapping:
+        if name not in names:
+            listed = ", ".join(repr(known) for known in sorted(names - {""})[:30])
+            raise UnusableProfile(f"--map {name!r}: the file has no such key or column; it has {listed}")
 
 
 def _resolved(
@@ -82,20 +180,37 @@ def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> 
     malformed = len(parsed.malformed)
     readable = len(cells) - malformed - sum(parsed.na.values())
     if readable == malformed == 0:
-        return None if is_named else "guessed: no name, and empty so far"
+        has_marks = bool((parsed.na_text != "").any())
+        return None if is_named or has_marks else "guessed: no name, and empty so far"
     if readable >= malformed:
-        return None
-    return f"guessed: text such as {shown(parsed.malformed_text[0])[:30]!r}"
+        return "guessed: a long number that identifies something" if _is_identifier(cells) else None
+    return f"{TEXT} such as {shown(parsed.malformed_text[0])[:30]!r}"
+
+
+def _is_identifier(cells: pl.Series) -> bool:
+    """Return whether all cells are the same few whole numbers, longer than any meter counts."""
+    filled = cells.str.strip_chars(BLANKS).filter(cells.str.strip_chars(BLANKS) != "")
+    return bool(filled.str.contains("^[0-9]{14,}$").all()) and filled.n_unique() <= max(1, len(filled) // 10)
 
 
 def _check_metrics(values: Sequence[ValueColumn]) -> None:
+    if not values:
+        raise UnclearFile(
+            "no column beside the time holds numbers; check --delimiter and --decimal, "
+            "or name a column with --map COLUMN=METRIC"
+        )
     for value in values:
         if problem := metric_name_problem(value.metric):
             raise UnusableProfile(
                 f"column {value.column[:80]!r} cannot become a metric: {problem}; "
                 f"name one with --map '{value.column[:40]}=METRIC'"
             )
-    double = [metric for metric, count in Counter(value.metric for value in values).items() if count > 1]
+    counts = Counter((value.device, value.metric) for value in values)
+    double = [metric for (_, metric), count in counts.items() if count > 1]
     if double:
-        names = ", ".join(repr(value.column) for value in values if value.metric == double[0])
+        names = ", ".join(
+            repr(" ".join((value.column, *value.key)).strip())
+            for value in values
+            if value.metric == double[0]
+        )
         raise UnusableProfile(f"the columns {names} all map to the metric {double[0]!r}; give each its own")

@@ -1,0 +1,158 @@
+"""Finds where names and data begin, and which columns hold the time, by what was given and what is there."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.guess.columns import column_names, find_column
+from joulebook.telemetry.files.guess.header import Heading, find_first_data_row, find_heading
+from joulebook.telemetry.files.guess.questions import Account
+from joulebook.telemetry.files.guess.sample import SampleRow, sample_rows
+from joulebook.telemetry.files.guess.time_columns import data_flags, guess_time_positions
+from joulebook.telemetry.files.guess.time_parts import find_epoch, find_hour, find_time_parts
+from joulebook.telemetry.files.guess.times import Kind, time_shape
+from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.split import Splitter
+
+_COMMENT = re.compile(r"\s*(?P<mark>#+|//|%+|!+|\*+|')")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The heading, the positions of the time columns, their format where it is known from their kind."""
+
+    heading: Heading
+    positions: tuple[int, ...]
+    time_format: str
+    skip_prefixes: tuple[str, ...]
+
+
+def place_heading(lines: Sequence[str], splitter: Splitter, given: Given, account: Account) -> Place:
+    """Return where header and data begin, and what the time columns are.
+
+    Raises `UnclearFile` where no line holds a time, and `UnusableProfile` where what was given does not fit.
+    """
+    rows = sample_rows(lines, splitter)
+    header = _given_header(rows, given)
+    body = [row for row in rows if header is None or row.line > header.line]
+    known = ""
+    if given.time_columns:
+        positions = _given_positions(header, body, given)
+    else:
+        positions, known = _time_positions(body, given)
+    flags = [bool(known) and _looks_right(row, positions) for row in body]
+    if not known or given.time_formats:
+        flags = data_flags(body, positions, given.time_formats)
+    first = find_first_data_row(flags)
+    if first is None:
+        raise UnclearFile(
+            "no line of the file holds a time where it should; "
+            "check --time-column, --time-format and --delimiter"
+        )
+    heading = find_heading(rows, rows.index(body[first]), header=header, is_without=given.header_line == 0)
+    skip = _comment_mark(lines, body[first:], flags[first:])
+    heading = _uncommented(heading, body[first])
+    where = "none" if heading.header_line is None else f"line {heading.header_line}"
+    reason = "no names above the data" if heading.header_line is None else "names above the data"
+    account.note("header", where, reason, is_given=given.header_line is not None)
+    account.note("first data", f"line {heading.first_data_line}", "the first times stand there")
+    if skip:
+        account.note("comments", " ".join(skip), "lines that begin so are no rows")
+    return Place(heading, positions, known, skip)
+
+
+def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int, ...], str]:
+    """Return the time columns, and their format where it follows from what the columns are."""
+    if given.time_formats:
+        return guess_time_positions(body, given.time_formats), ""
+    usual = _usual_rows(body)
+    try:
+        positions = guess_time_positions(body, ())
+    except UnclearFile:
+        if parts := find_time_parts(usual):
+            return parts
+        if epoch := find_epoch(usual):
+            return (epoch[0],), epoch[1]
+        raise
+    if len(positions) == 1 and (hour := _hour_beside(usual, positions[0])):
+        return hour
+    return positions, ""
+
+
+def _hour_beside(rows: Sequence[SampleRow], date: int) -> tuple[tuple[int, ...], str] | None:
+    """Return date and hour columns where the date has no clock of its own and a count of hours beside it."""
+    shapes = Counter(shape for row in rows if (shape := time_shape(row.cells[date])) is not None)
+    if not shapes or shapes.most_common(1)[0][0].kind is not Kind.DATE:
+        return None
+    found = find_hour(rows, date)
+    if found is None:
+        return None
+    shape = shapes.most_common(1)[0][0]
+    if len(shape.formats) > 1:
+        return (date, found[0]), ""
+    return (date, found[0]), f"{shape.formats[0]} {found[1]}"
+
+
+def _usual_rows(body: Sequence[SampleRow]) -> list[SampleRow]:
+    lengths = Counter(len(row.cells) for row in body)
+    usual = max(lengths, key=lambda length: (lengths[length], length), default=0)
+    return [row for row in body if len(row.cells) == usual]
+
+
+def _looks_right(row: SampleRow, positions: Sequence[int]) -> bool:
+    if max(positions) >= len(row.cells):
+        return False
+    cells = [row.cells[position] for position in positions]
+    return all(cell[:1].isdigit() for cell in cells)
+
+
+def _comment_mark(lines: Sequence[str], body: Sequence[SampleRow], flags: Sequence[bool]) -> tuple[str, ...]:
+    """Return how comments among the data begin, where such lines are there."""
+    marks = Counter(
+        match["mark"]
+        for row, is_data in zip(body, flags, strict=True)
+        if not is_data and (match := _COMMENT.match(lines[row.line - 1]))
+    )
+    return tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
+
+
+def _uncommented(heading: Heading, data: SampleRow) -> Heading:
+    """Take a comment's mark off the names of a header, as in `# time a b` or `#time,a,b`."""
+    names = heading.names
+    if heading.header_line is None or not names or not names[0].startswith(("#", "%", "//", "*")):
+        return heading
+    bare = names[0].lstrip("#%/*!; ")
+    if bare:
+        names = (bare, *names[1:])
+    elif len(names) > len(data.cells):
+        names = names[1:]
+    return Heading(heading.header_line, heading.first_data_line, names)
+
+
+def _given_header(rows: Sequence[SampleRow], given: Given) -> SampleRow | None:
+    """Return the header row that was given by its line, or by the names of its time columns."""
+    if given.header_line:
+        for row in rows:
+            if row.line == given.header_line:
+                return row
+        raise UnusableProfile(
+            f"--header-line {given.header_line}: there is no such row among the first lines; "
+            "lines count from 1, and 0 means that there is no header"
+        )
+    if given.time_columns and given.header_line is None:
+        wanted = {name.strip().casefold() for name in given.time_columns}
+        for row in rows:
+            if wanted <= {cell.casefold() for cell in row.cells}:
+                return row
+    return None
+
+
+def _given_positions(header: SampleRow | None, body: Sequence[SampleRow], given: Given) -> tuple[int, ...]:
+    width = max((len(row.cells) for row in body), default=0)
+    cells = header.cells if header is not None else ()
+    names = column_names((*cells, *[""] * (width - len(cells))))
+    return tuple(names.index(find_column(name, names, option="--time-column")) for name in given.time_columns)

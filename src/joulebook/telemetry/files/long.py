@@ -1,0 +1,218 @@
+"""The long layout and the one with the hours across: a key in each row says whose values stand in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from joulebook.telemetry.files.numbers import NumberFormat, Numbers
+from joulebook.telemetry.files.parsed import CellCounts, ParsedBlock, first_problems
+from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.row_times import OK, TIME_CODES, RowTimes
+from joulebook.telemetry.files.second_table import TableWatch
+from joulebook.telemetry.files.series_table import KEY_LIMIT, KEY_MARK, KEY_MISSING, REFUSED, SeriesTable
+from joulebook.telemetry.files.table import BLANKS, Problem, Table, join_time_cells, shown
+from joulebook.telemetry.files.times import NO_OFFSET, ParsedTimes
+from joulebook.telemetry.files.wide import row_problems
+
+_MINUTE = 60_000_000
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """All value cells of some rows, row by row: their instants and codes, series, numbers and places."""
+
+    time: NDArray[np.int64]
+    code: NDArray[np.int8]
+    entry: NDArray[np.int64]
+    value: NDArray[np.float64]
+    line: NDArray[np.int64]
+    column: NDArray[np.int64]
+    na: NDArray[np.bool_]
+    na_text: dict[int, str]
+    bad: dict[int, tuple[str, str]]
+
+
+class LongParser:
+    """Turns the tables of one file, in the file's order, into readings."""
+
+    def __init__(
+        self, profile: ImportProfile, columns: Sequence[str], *, now: int, most_problems: int
+    ) -> None:
+        """Take the profile, the file's column names by position, and the present in microseconds.
+
+        Every column that the profile names must be among `columns`. Raises `UnusableProfile`.
+        """
+        position = {name: f"c{index}" for index, name in enumerate(columns)}
+        self._time_columns = [position[name] for name in profile.time_columns]
+        self._key_columns = [position[name] for name in profile.key_columns]
+        self._unit_column = position.get(profile.unit_column)
+        self._hours = profile.hour_columns
+        names = [hour.column for hour in self._hours] or value_columns(profile)
+        self._names = names
+        self._value_columns = [position[name] for name in names]
+        self._times = RowTimes(profile, now=now)
+        self._numbers = NumberFormat.of(profile)
+        self._watch = TableWatch(columns)
+        self._series = SeriesTable(profile, [""] if self._hours else names)
+        self._most_problems = most_problems
+
+    def parse(self, table: Table) -> ParsedBlock:
+        """Return the readings of a table."""
+        text = join_time_cells(table.cells, self._time_columns)
+        key = self._keys(table.cells)
+        if self._hours:
+            time, code = self._times.dates(text)
+            doubled = (0, 0)
+        else:
+            time, code, doubled = self._times.read(text, key)
+        reason = self._watch.reasons(table, code)
+        if self._key_columns:
+            keyless = np.flatnonzero((code == OK) & (key.str.strip_chars(KEY_MARK) == "").to_numpy())
+            code[keyless] = len(TIME_CODES)
+            reason |= dict.fromkeys(keyless.tolist(), KEY_MISSING)
+        refused = np.flatnonzero(code)
+        rejected = Counter(problem.code for problem in table.rejected)
+        rejected.update(reason.get(row) or TIME_CODES[code[row]] for row in refused.tolist())
+        rows = np.flatnonzero(code == OK)
+        cells, more = self._cells(table.cells[rows], time[rows], table.line[rows], key[rows])
+        rejects = table.rejected[: self._most_problems]
+        rejects = rejects + row_problems(table, text, code, reason, self._most_problems)
+        return self._block(
+            cells, rejects, rows_imported=len(rows), rows_rejected=rejected, blank_lines=table.blank_lines,
+            skipped_lines=table.skipped_lines, doubled=(doubled[0] + more[0], doubled[1] + more[1]),
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """Return what has to be remembered of the rows so far, as a JSON object."""
+        return {
+            "clocks": self._times.as_json(),
+            "table": self._watch.as_json(),
+            "added": self._series.as_json(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self._times.restore(state["clocks"])
+        self._watch.restore(state["table"])
+        self._series.restore(state["added"])
+
+    def _keys(self, cells: pl.DataFrame) -> pl.Series:
+        if not self._key_columns:
+            return pl.Series("key", [""] * len(cells), dtype=pl.String)
+        parts = [pl.col(name).str.strip_chars(BLANKS) for name in self._key_columns]
+        return cells.select(pl.concat_str(parts, separator=KEY_MARK).alias("key")).to_series()
+
+    def _cells(
+        self, cells: pl.DataFrame, time: NDArray[np.int64], line: NDArray[np.int64], key: pl.Series
+    ) -> tuple[_Cells, tuple[int, int]]:
+        """Return the value cells of accepted rows, and how many of hours across are in each doubled pass."""
+        count = len(self._value_columns)
+        unit = pl.Series([""] * len(cells), dtype=pl.String)
+        if self._unit_column is not None:
+            unit = cells[self._unit_column].str.strip_chars(BLANKS)
+        entry = self._series.entries(key, unit)
+        numbers = self._numbers.parse([cells[name] for name in self._value_columns])
+        value = np.column_stack([n.value for n in numbers]).ravel() if numbers else np.empty(0)
+        if self._hours:
+            entry = np.repeat(entry, count, axis=1)
+            times, codes, doubled = self._hour_times(time, key, value)
+        else:
+            times, codes, doubled = np.repeat(time, count), np.zeros(len(value), np.int8), (0, 0)
+        na, na_text, bad = self._others(numbers, len(value))
+        return _Cells(
+            time=times, code=codes, entry=entry.ravel(), value=value, line=np.repeat(line, count),
+            column=np.tile(np.arange(count), len(line)), na=na, na_text=na_text, bad=bad,
+        ), doubled  # fmt: skip
+
+    def _hour_times(
+        self, day: NDArray[np.int64], key: pl.Series, value: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
+        """Return the instants of hours across; only those with a value go through the clock."""
+        minutes = np.array([hour.minutes for hour in self._hours], np.int64)
+        marked = np.tile(np.array([hour.pass_ for hour in self._hours], np.int8), len(day))
+        wall = (day[:, None] + minutes * _MINUTE).ravel()
+        there = np.flatnonzero(~np.isnan(value))
+        parsed = ParsedTimes(
+            wall[there], np.full(len(there), NO_OFFSET), np.ones(len(there), np.bool_), marked[there]
+        )
+        series = key[np.repeat(np.arange(len(day)), len(minutes))[there]]
+        code = np.zeros(len(value), np.int8)
+        time = wall.copy()
+        time[there], code[there], doubled = self._times.to_utc(parsed, code[there], series)
+        return time, code, doubled
+
+    def _others(
+        self, numbers: Sequence[Numbers], size: int
+    ) -> tuple[NDArray[np.bool_], dict[int, str], dict[int, tuple[str, str]]]:
+        """Return which cells are NA, the text of those that are not empty, and code and text of bad ones."""
+        count = len(numbers)
+        na = np.zeros(size, np.bool_)
+        na_text: dict[int, str] = {}
+        bad: dict[int, tuple[str, str]] = {}
+        for at, column in enumerate(numbers):
+            na[column.na_rows * count + at] = True
+            marked = np.flatnonzero((column.na_text != "").to_numpy())
+            for row in marked.tolist():
+                na_text[int(column.na_rows[row]) * count + at] = str(column.na_text[row])
+            for row, index in enumerate(column.malformed.tolist()):
+                bad[index * count + at] = (str(column.malformed_code[row]), str(column.malformed_text[row]))
+        return na, na_text, bad
+
+    def _block(self, cells: _Cells, rejects: list[Problem], **account: Any) -> ParsedBlock:
+        counts = [CellCounts() for _ in self._series.values]
+        readable = ~np.isnan(cells.value) & (cells.code == OK) & (cells.entry >= 0)
+        chosen = np.flatnonzero(readable)
+        chosen = chosen[np.argsort(cells.entry[chosen], kind="stable")]
+        entry = cells.entry[chosen]
+        for count, number in zip(counts, np.bincount(entry, minlength=len(counts)).tolist(), strict=True):
+            count.readable = number
+        problems = rejects + self._count_rest(cells, counts)
+        factor = np.array([value.factor for value in self._series.values])
+        return ParsedBlock(
+            column=entry.astype(np.int32),
+            time=cells.time[chosen],
+            value=cells.value[chosen] * factor[entry] if len(entry) else cells.value[chosen],
+            line=cells.line[chosen],
+            cells=counts,
+            problems=first_problems(problems, self._most_problems),
+            added=self._series.added,
+            **account,
+        )
+
+    def _count_rest(self, cells: _Cells, counts: list[CellCounts]) -> list[Problem]:
+        """Count the cells that are no readings; return the problems among them."""
+        empty = cells.na & (cells.entry >= 0)
+        empty[list(cells.na_text)] = False
+        for at, number in enumerate(np.bincount(cells.entry[empty], minlength=len(counts)).tolist()):
+            if number:
+                counts[at].na[""] += number
+        for at, text in cells.na_text.items():
+            if cells.entry[at] >= 0:
+                counts[cells.entry[at]].na[text] += 1
+        bad = dict(cells.bad)
+        for at in np.flatnonzero((cells.code != OK) & ~np.isnan(cells.value)).tolist():
+            bad[at] = (TIME_CODES[cells.code[at]], repr(float(cells.value[at])))
+        for at in np.flatnonzero((cells.entry == REFUSED) & ~cells.na).tolist():
+            bad[at] = (KEY_LIMIT, bad[at][1] if at in bad else repr(float(cells.value[at])))
+        problems = []
+        for at, (code, text) in sorted(bad.items()):
+            if cells.entry[at] >= 0:
+                counts[cells.entry[at]].malformed[code] += 1
+            elif cells.entry[at] != REFUSED:
+                continue
+            problems.append(
+                Problem(int(cells.line[at]), self._names[int(cells.column[at])], code, shown(text))
+            )
+        return problems
+
+
+def value_columns(profile: ImportProfile) -> list[str]:
+    """Return the value columns of a long file, each once."""
+    return list(dict.fromkeys(value.column for value in profile.values))

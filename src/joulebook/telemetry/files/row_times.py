@@ -1,0 +1,104 @@
+"""The times of a file's rows: cells of text to UTC instants, or the reason why a row has none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.times import DAY, NO_OFFSET, ParsedTimes, TimeFormat, parse_times
+from joulebook.telemetry.files.zones import LocalClock, find_zone
+from joulebook.telemetry.readings import FUTURE_ALLOWANCE, MICROSECONDS, OLDEST
+
+TIME_CODES = ("", "time_missing", "time_malformed", "time_nonexistent", "time_past", "time_future")
+OK, MISSING, MALFORMED, NONEXISTENT, PAST, FUTURE = range(len(TIME_CODES))
+
+_PASSES = {"order": 0, "first": 1, "second": 2}
+
+
+class RowTimes:
+    """Reads the times of one file's rows, in the file's order; remembers what tells a doubled hour apart."""
+
+    def __init__(self, profile: ImportProfile, *, now: int) -> None:
+        """Take the profile and the present in microseconds; raises `UnusableProfile`."""
+        self._formats = tuple(TimeFormat(text) for text in profile.time_formats)
+        self._zone = find_zone(profile.tz)
+        self._doubled = _PASSES[profile.doubled_hour]
+        self._shifts_missing = profile.missing_hour == "shift"
+        self._back = profile.interval * MICROSECONDS if profile.time_marks == "end" else 0
+        self._latest = now + FUTURE_ALLOWANCE
+        self._clocks: dict[str, LocalClock] = {}
+
+    def read(
+        self, text: pl.Series, key: pl.Series | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
+        """Return UTC microseconds, an index into `TIME_CODES`, and how many rows each doubled pass has.
+
+        `text` are stripped cells. Rows with different `key` are series of their own: each has its clock.
+        """
+        parsed = parse_times(text, self._formats)
+        code = np.where(parsed.fits, OK, MALFORMED).astype(np.int8)
+        code[(text == "").to_numpy()] = MISSING
+        return self.to_utc(parsed, code, key)
+
+    def dates(self, text: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+        """Return local midnights and an index into `TIME_CODES`, for rows whose cells have a time of day."""
+        parsed = parse_times(text, self._formats)
+        code = np.where(parsed.fits, OK, MALFORMED).astype(np.int8)
+        code[(text == "").to_numpy()] = MISSING
+        day = parsed.wall // DAY * DAY
+        code[(code == OK) & (day < OLDEST - 2 * DAY)] = PAST
+        code[(code == OK) & (day > self._latest + 2 * DAY)] = FUTURE
+        return day, code
+
+    def to_utc(
+        self, parsed: ParsedTimes, code: NDArray[np.int8], key: pl.Series | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
+        """Return the same as `read` for times that are parsed; `code` is changed in place."""
+        time = parsed.wall.copy()
+        has_offset = parsed.offset != NO_OFFSET
+        time[has_offset] -= parsed.offset[has_offset]
+        # Far from the present no zone has to be asked, and two days are more than any offset.
+        code[(code == OK) & (time < OLDEST - 2 * DAY)] = PAST
+        code[(code == OK) & (time > self._latest + 2 * DAY)] = FUTURE
+        local = np.flatnonzero((code == OK) & ~has_offset)
+        marked = parsed.marked[local] if parsed.marked.any() else None
+        utc, kind = self._local(parsed.wall[local], marked, None if key is None else key[local])
+        time[local] = utc
+        code[local[kind == -1]] = NONEXISTENT
+        if self._back:
+            time -= self._back
+        code[(code == OK) & (time < OLDEST)] = PAST
+        code[(code == OK) & (time > self._latest)] = FUTURE
+        return time, code, (int((kind == 1).sum()), int((kind == 2).sum()))
+
+    def _local(
+        self, wall: NDArray[np.int64], marked: NDArray[np.int8] | None, key: pl.Series | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+        if key is None:
+            return self._clock("").to_utc(wall, marked)
+        utc, kind = np.empty_like(wall), np.zeros(len(wall), np.int8)
+        rows = pl.DataFrame({"key": key, "row": np.arange(len(wall))})
+        for (name,), group in rows.group_by("key", maintain_order=True):
+            at = group["row"].to_numpy()
+            utc[at], kind[at] = self._clock(str(name)).to_utc(
+                wall[at], None if marked is None else marked[at]
+            )
+        return utc, kind
+
+    def _clock(self, name: str) -> LocalClock:
+        if name not in self._clocks:
+            self._clocks[name] = LocalClock(self._zone, self._doubled, self._shifts_missing)
+        return self._clocks[name]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the clocks remember of the rows so far."""
+        return {name: clock.as_json() for name, clock in self._clocks.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `as_json` returned."""
+        for name, clock in state.items():
+            self._clock(name).restore(clock)

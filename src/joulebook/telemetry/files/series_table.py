@@ -1,0 +1,91 @@
+"""The series of a long file: which key and value column belong to which entry of the values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.readings import metric_name_problem
+
+MOST_SERIES = 4096
+"""Entries that a file's keys can add to the values; the cells of further ones are refused."""
+
+KEY_LIMIT = "key_limit"
+KEY_MISSING = "key_missing"
+NO_SERIES, REFUSED = -1, -2
+KEY_MARK = "\x1f"
+
+
+def metric_of(key: Sequence[str], column: str) -> str:
+    """Return the metric of a key's series; `column` is empty where each key has only one."""
+    return " ".join(part for part in (column, *key) if part)
+
+
+class SeriesTable:
+    """Finds the entry of the values by key and value column; takes in keys that come up on the way."""
+
+    def __init__(self, profile: ImportProfile, value_columns: Sequence[str]) -> None:
+        """Take the profile, and the value columns of which each key has one series."""
+        self.values = list(profile.values)
+        self._given = len(self.values)
+        self._columns = list(value_columns)
+        self._index = {(value.column, value.key): at for at, value in enumerate(self.values)}
+        self._metrics = {value.metric for value in self.values}
+        self._ignored = set(profile.ignored_keys)
+        self._takes_new = profile.new_keys == "import" and bool(profile.key_columns)
+
+    @property
+    def added(self) -> tuple[ValueColumn, ...]:
+        """The entries behind those of the profile."""
+        return tuple(self.values[self._given :])
+
+    def restore(self, state: Sequence[Sequence[Any]]) -> None:
+        """Take over the entries that were added before, as `as_json` returned them."""
+        for column, key, metric, unit in state:
+            self._add(ValueColumn(str(column), str(metric), str(unit), tuple(map(str, key))))
+
+    def as_json(self) -> list[list[Any]]:
+        """Return the added entries as JSON."""
+        return [[v.column, list(v.key), v.metric, v.unit] for v in self.added]
+
+    def entries(self, key: pl.Series, unit: pl.Series) -> NDArray[np.int64]:
+        """Return for each row (first axis) and value column the index of its entry.
+
+        It is `NO_SERIES` where the key is left out, and `REFUSED` where it cannot become a metric.
+        """
+        known = pl.DataFrame({"key": key, "unit": unit}).unique("key", keep="first", maintain_order=True)
+        table = np.array([self._row(text, unit) for text, unit in known.iter_rows()], np.int64)
+        order = pl.Series(range(len(known)), dtype=pl.Int64)
+        code = key.replace_strict(known["key"], order, return_dtype=pl.Int64).to_numpy()
+        entries: NDArray[np.int64] = table.reshape(len(known), len(self._columns))[code]
+        return entries
+
+    def _row(self, text: str, unit: str) -> list[int]:
+        key = tuple(text.split(KEY_MARK)) if text else ()
+        if " ".join(key) in self._ignored:
+            return [NO_SERIES] * len(self._columns)
+        return [self._entry(column, key, unit) for column in self._columns]
+
+    def _entry(self, column: str, key: tuple[str, ...], unit: str) -> int:
+        found = self._index.get((column, key))
+        if found is not None or not self._takes_new:
+            return NO_SERIES if found is None else found
+        name = metric_of(key, column if len(self._columns) > 1 else "")
+        number = 2
+        metric = name
+        while metric in self._metrics:
+            metric, number = f"{name}_{number}", number + 1
+        if metric_name_problem(metric) or len(self.values) - self._given >= MOST_SERIES:
+            return REFUSED
+        return self._add(ValueColumn(column, metric, unit, key))
+
+    def _add(self, value: ValueColumn) -> int:
+        self.values.append(value)
+        self._metrics.add(value.metric)
+        self._index[value.column, value.key] = len(self.values) - 1
+        return len(self.values) - 1

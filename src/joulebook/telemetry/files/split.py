@@ -1,0 +1,156 @@
+"""Prepares lines for splitting: blanks in runs, patterns and fixed widths become one mark between cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from joulebook.telemetry.files.blocks import Block
+from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.profile import BLANK_RUNS, MOST_COLUMNS, ImportProfile
+
+MARK = "\x1f"
+"""ASCII's unit separator, which parts the cells of lines that had no delimiter of one character."""
+
+_EDGES = re.compile(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)")
+_RUNS = re.compile(rb"[ \t]+")
+_LONGEST_PATTERN = 200
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """How lines fall into cells: by `delimiter`, once `prepare` has put it where a pattern or width says."""
+
+    delimiter: str
+    quote: str = '"'
+    pattern: str = ""
+    widths: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, profile: ImportProfile) -> Splitter:
+        """Return the splitter of a profile; raises `UnusableProfile`."""
+        return cls.from_words(
+            profile.delimiter, quote=profile.quote, pattern=profile.delimiter_pattern, widths=profile.widths
+        )
+
+    @classmethod
+    def from_words(
+        cls, delimiter: str, *, quote: str = '"', pattern: str = "", widths: Sequence[int] = ()
+    ) -> Splitter:
+        """Return a splitter; raises `UnusableProfile` where one cannot split lines that way."""
+        if len(quote) != 1 or not quote.isascii() or not quote.isprintable():
+            raise UnusableProfile(f'quote {quote!r} cannot be used; it is one character such as "')
+        if pattern and widths:
+            raise UnusableProfile("a profile has a delimiter pattern or widths, not both")
+        if widths:
+            if not all(0 < width <= 10_000 for width in widths) or len(widths) > MOST_COLUMNS:
+                raise UnusableProfile(
+                    f"widths of columns are 1 to 10,000 characters, not {list(widths)[:20]}"
+                )
+            return cls(MARK, quote, widths=tuple(widths))
+        if pattern:
+            _check_pattern(pattern)
+            return cls(MARK, quote, pattern=pattern)
+        if len(delimiter) != 1 or not delimiter.isascii() or delimiter.isalnum() or delimiter in '"\r\n\0.+-':
+            raise UnusableProfile(
+                f"delimiter {delimiter!r} cannot be used; it is one character such as , ; or |"
+            )
+        return cls(delimiter, quote)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether lines have to be rewritten before they can be split; then no cell spans lines."""
+        return bool(self.pattern or self.widths)
+
+    def prepare(self, block: Block) -> Block:
+        """Return a block of the same lines, ready to be split at `delimiter`."""
+        if self.is_prepared:
+            data = self._marked(block.data.replace(MARK.encode(), b" "))
+        else:
+            data = _without_formula_signs(block.data, self.delimiter)
+        return block if data is block.data else Block(data, block.first_line, block.is_last, block.offset)
+
+    def _marked(self, data: bytes) -> bytes:
+        if self.pattern == BLANK_RUNS and self.quote.encode() not in data:
+            return _RUNS.sub(MARK.encode(), _EDGES.sub(b"", data))
+        lines = data.split(b"\n")
+        is_text = [_is_utf8(line) for line in lines]
+        # A line that is no text stays as it is: it is rejected for that.
+        texts = [line.decode() if good else "" for line, good in zip(lines, is_text, strict=True)]
+        column = pl.Series("line", texts, dtype=pl.String).str.strip_suffix("\r")
+        split = self._by_widths(column) if self.widths else self._by_pattern(column)
+        marked = [
+            text.encode() if good else line
+            for line, text, good in zip(lines, split.to_list(), is_text, strict=True)
+        ]
+        return b"\n".join(marked)
+
+    def _by_pattern(self, lines: pl.Series) -> pl.Series:
+        stripped = lines.str.strip_chars(" \t") if self.pattern == BLANK_RUNS else lines
+        if self.quote not in "".join(lines):
+            return stripped.str.replace_all(self.pattern, MARK)
+        quote = re.escape(self.quote)
+        # What stands between quotes is taken as it is: those parts have odd places after splitting.
+        return pl.Series(
+            [
+                "".join(
+                    self._between(part) if at % 2 == 0 else f"{self.quote}{part}{self.quote}"
+                    for at, part in enumerate(re.split(quote, text))
+                )
+                if text.count(self.quote) % 2 == 0
+                else self._between(text)
+                for text in stripped.to_list()
+            ],
+            dtype=pl.String,
+        )
+
+    def _between(self, text: str) -> str:
+        return str(pl.Series([text]).str.replace_all(self.pattern, MARK)[0])
+
+    def _by_widths(self, lines: pl.Series) -> pl.Series:
+        cells = []
+        begin = 0
+        for width in self.widths:
+            cells.append(lines.str.slice(begin, width).str.strip_chars(" \t"))
+            begin += width
+        rest = lines.str.slice(begin).str.strip_chars(" \t")
+        frame = pl.DataFrame([cell.alias(str(at)) for at, cell in enumerate(cells)])
+        joined = frame.select(pl.concat_str(pl.all(), separator=MARK)).to_series()
+        with_rest = pl.Series([MARK + text if text else "" for text in rest.to_list()], dtype=pl.String)
+        is_blank = lines.str.strip_chars(" \t\r") == ""
+        whole = pl.select(pl.concat_str(pl.lit(joined), pl.lit(with_rest))).to_series()
+        return pl.select(pl.when(pl.lit(is_blank)).then(pl.lit("")).otherwise(pl.lit(whole))).to_series()
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        empty = bool(pl.Series([""]).str.contains(pattern)[0])
+    except pl.exceptions.PolarsError as exc:
+        raise UnusableProfile(
+            f"the delimiter pattern {pattern[:80]!r} is no regular expression: {exc}"
+        ) from exc
+    if empty or len(pattern) > _LONGEST_PATTERN:
+        raise UnusableProfile(
+            f"the delimiter pattern {pattern[:80]!r} matches nothing at all, or is too long; "
+            f"write what stands between two cells, such as {BLANK_RUNS}"
+        )
+
+
+def _without_formula_signs(data: bytes, delimiter: str) -> bytes:
+    """Take the sign off cells that spreadsheets are kept from changing by `="…"`."""
+    if b'="' not in data:
+        return data
+    mark = re.escape(delimiter.encode())
+    data = re.sub(rb"(?m)(^|" + mark + rb')=(?="[^"\n]*"(?:' + mark + rb"|\r?$))", rb"\1", data)
+    return re.sub(rb"(?m)(^|" + mark + rb')"=""([^"\n]*)"""(?=' + mark + rb"|\r?$)", rb'\1"\2"', data)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
