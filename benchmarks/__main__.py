@@ -7,12 +7,13 @@ import os
 
 from benchmarks.files import measure_import
 from benchmarks.influxd import running_influxd
-from benchmarks.reading import measure_reading
+from benchmarks.mixed import measure_mixed
+from benchmarks.reading import measure_reading, store_month
 from benchmarks.stack import running_stack
 from benchmarks.table import Printer
-from benchmarks.writing import measure_writing
+from benchmarks.writing import Writing, measure_writing
 
-PARTS = ("writing", "files", "reading")
+PARTS = ("writing", "mixed", "files", "reading")
 
 
 def main() -> None:
@@ -20,14 +21,23 @@ def main() -> None:
     asked = _asked()
     printer = Printer(markdown=asked.markdown)
     with running_stack() as stack, running_influxd() as influxd:
-        if "writing" in asked.parts:
-            rows, promises = measure_writing(stack, influxd, turns=asked.turns)
+        promises = []
+        if {"writing", "mixed"} & set(asked.parts):
+            writing = Writing(stack)
+            rows, kept, measured = measure_writing(writing, influxd, turns=asked.turns)
             printer.rows(f"Writing ({os.cpu_count()} cores, load beside it)", rows)
-            printer.promises(promises)
+            promises += kept
+        if "mixed" in asked.parts:
+            store_month(stack)
+            singles, thousands = measured.rate("json 1"), measured.rate("json 1000") / 1_000
+            rows, kept = measure_mixed(writing, singles=singles, thousands=thousands)
+            printer.rows("Writing at half of the most, and dashboards", rows)
+            promises += kept
         if "files" in asked.parts:
             printer.rows("Files", measure_import(stack))
         if "reading" in asked.parts:
             printer.rows("Reading", measure_reading(stack))
+        printer.promises(promises)
 
 
 def _asked() -> argparse.Namespace:

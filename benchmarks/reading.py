@@ -19,13 +19,17 @@ from joulebook.telemetry.writer import write_batch
 DEVICE = "history_device"
 DAYS = 30
 END = start_of(60)
-VIEWS = {"10 minutes": timedelta(minutes=10), "24 hours": timedelta(hours=24), "30 days": timedelta(days=30)}
+VIEWS = {
+    "10 minutes": timedelta(minutes=10),
+    "1 hour": timedelta(hours=1),
+    "24 hours": timedelta(hours=24),
+    "30 days": timedelta(days=30),
+}
 
 
 def measure_reading(stack: Stack) -> list[Row]:
-    """Store 30 days at 1 Hz, then ask for each view twenty times."""
-    stack.add_devices([DEVICE])
-    _store_month(stack)
+    """Ask for each view of a device with 30 days at 1 Hz twenty times."""
+    store_month(stack)
     rows: list[Row] = []
     reference = 0.0
     with httpx.Client(headers={"Authorization": f"Bearer {stack.user_token}"}, timeout=60) as client:
@@ -51,7 +55,11 @@ def measure_reading(stack: Stack) -> list[Row]:
     return rows
 
 
-def _store_month(stack: Stack) -> None:
+def store_month(stack: Stack) -> None:
+    """Store 30 days at 1 Hz, where they are not stored yet."""
+    if DEVICE in stack.device_tokens:
+        return
+    stack.add_devices([DEVICE])
     seconds = DAYS * 86_400
     start = int((END - timedelta(seconds=seconds)).timestamp())
     time_column = (start + np.arange(seconds, dtype=np.int64)) * 1_000_000

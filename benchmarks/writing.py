@@ -43,9 +43,8 @@ def start_of(day: int) -> datetime:
 class Writing:
     """The ways of writing that are measured, all with the same readings over the same connections."""
 
-    def __init__(self, stack: Stack, influxd: Influxd | None) -> None:
+    def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.influxd = influxd
         self.moments = Moments()
         if DEVICES[0] not in stack.device_tokens:
             stack.add_devices(DEVICES)
@@ -77,7 +76,7 @@ class Writing:
         messages = [
             post("/api/readings", body, token=tokens[device]) for device, body in sweep.bodies(packets)
         ]
-        wire = Http(200, _answer(sweep))
+        wire = Http(200, accepted(sweep))
         return _sent(Plan(self.stack.service(*service).port, wire, messages, CONNECTIONS), sweep)
 
     def lines(self, *, single: bool = False, wide: bool = False) -> tuple[float, Load]:
@@ -95,7 +94,7 @@ class Writing:
         devices = [(f"/ws/device/{device}", tokens[device]) for device in DEVICES]
         # Dealt to the connections in turn, each message reaches the connection of its own device.
         messages = [frame(body) for _, body in sweep.bodies(packets)]
-        wire = WebSockets(devices, _answer(sweep).rstrip())
+        wire = WebSockets(devices, accepted(sweep).rstrip())
         return _sent(Plan(self.stack.ingest.port, wire, messages, CONNECTIONS), sweep)
 
     def influx(self, influxd: Influxd, *, single: bool = False, wide: bool = False) -> tuple[float, Load]:
@@ -123,16 +122,18 @@ class Writing:
         return rate
 
 
-def measure_writing(stack: Stack, influxd: Influxd | None, *, turns: int) -> tuple[list[Row], list[Promise]]:
-    """Measure every way of writing in turns; return the rows, and what was promised of them."""
-    writing = Writing(stack, influxd)
+def measure_writing(
+    writing: Writing, influxd: Influxd | None, *, turns: int
+) -> tuple[list[Row], list[Promise], Measured]:
+    """Measure every way of writing in turns; return the rows, what was promised of them, and the measures."""
+    stack = writing.stack
     with _running_nothing() as port:
         ways = _ways(writing, influxd, port)
         for name in ("json 1000", "json 1", "workers 1"):
             ways[name]()  # connects, learns the tokens, and creates the chunk
         measured = in_turns(ways, turns)
     peak = max(peak_megabytes(stack.service(*words).process.pid) for words in (_ONE, _TWO))
-    return _rows(measured, influxd), _promises(measured, influxd, peak)
+    return _rows(measured, influxd), _promises(measured, influxd, peak), measured
 
 
 _ONE = ("ingest",)
@@ -231,7 +232,8 @@ def _sent(plan: Plan, sweep: Sweep) -> tuple[float, Load]:
     return load.rate * sweep.readings_a_request, load
 
 
-def _answer(sweep: Sweep) -> bytes:
+def accepted(sweep: Sweep) -> bytes:
+    """Return the end of the answer that says that all of a request's readings are stored."""
     return b'"accepted":%d,"duplicate":0,"rejected":[],"ignored":[]}\n' % sweep.readings_a_request
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import resource
 import socket
@@ -47,6 +48,7 @@ def serve(config: Config, *, process: int = 1, listening: socket.socket | None =
     metrics: IngestMetrics = app.state.metrics
     metrics.process = process
     _allow_many_connections()
+    _collect_garbage_seldom()
     settings = uvicorn.Config(
         CountedRequests(app.state.direct, metrics.requests),
         http=IngestProtocol,
@@ -78,3 +80,13 @@ def _allow_many_connections() -> None:
     """Take as many open files as the system allows: the usual 1024 are fewer than our own limit."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _collect_garbage_seldom() -> None:
+    """Look less often for garbage in cycles, and never at what was loaded at the start.
+
+    A request leaves few cycles behind, but the usual thresholds cost an eighth of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
