@@ -1,10 +1,12 @@
-"""What `POST /api/readings` takes and answers, for the API's documentation."""
+"""What `POST /api/readings` takes and answers, and the whole document of the API."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import FastAPI
+
+from joulebook.ingest import line_protocol_openapi
 
 _PACKET: dict[str, Any] = {
     "type": "object",
@@ -102,20 +104,24 @@ _OPERATION: dict[str, Any] = {
         "401": _answer("no token, or none that is in force", _PROBLEM),
         "413": _answer("too many bytes or readings; split the request", _PROBLEM),
         "422": _answer("some readings were refused for good; all others are stored", _ANSWER),
+        "429": _answer(
+            "the token sends more than it may: send it again after `Retry-After` seconds", _PROBLEM
+        ),
         "503": _answer("not acknowledged: send it again after `Retry-After` seconds", _PROBLEM),
     },
 }
 
 
 def document_readings(app: FastAPI) -> None:
-    """Add the operation, which is no FastAPI route, to the application's OpenAPI document."""
+    """Add the operations that are no FastAPI routes to the application's OpenAPI document."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generated()
-        document["paths"]["/api/readings"] = {"post": _OPERATION}
+        document["paths"] |= {"/api/readings": {"post": _OPERATION}, **line_protocol_openapi.PATHS}
         document.setdefault("components", {})["securitySchemes"] = {
-            "device token": {"type": "http", "scheme": "bearer"}
+            "device token": {"type": "http", "scheme": "bearer"},
+            **line_protocol_openapi.SECURITY_SCHEMES,
         }
         return document
 
