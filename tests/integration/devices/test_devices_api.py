@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,8 @@ from django.test import Client
 
 from joulebook.web.devices.models import Device, MeterReplacement, Metric
 from joulebook.web.devices.operations import create_device
+
+from ...docs_pages import REPOSITORY
 
 SPRING = "2026-03-01T12:00:00.123456+01:00"
 
@@ -352,5 +355,8 @@ def test_the_description_tells_of_every_address_and_refusal(client, db):
         ("post", f"{metric}/replacements"),
         ("delete", f"{metric}/replacements/{{number}}"),
     }
+    page = (REPOSITORY / "docs" / "reference" / "devices.md").read_text()
+    documented = re.findall(r"^\| `([A-Z]+) /api/devices(\S*)` \|", page, re.MULTILINE)
+    assert {(method.lower(), path.replace("{id}", "{device_id}")) for method, path in documented} == found
     patch = paths[f"/api/devices{metric}"]["patch"]
     assert {"200", "400", "401", "403", "404"} <= set(patch["responses"])
