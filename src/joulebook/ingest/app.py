@@ -70,7 +70,9 @@ def create_app(config: Config | None = None) -> FastAPI:
         committer = GroupCommitter(url, metrics=metrics, queue_readings=settings.ingest_queue_readings)
         store = ReadingStore(series=series, committer=committer, metrics=metrics)
         endpoint = ReadingsEndpoint(tokens=tokens, store=store, limits=limits)
-        websockets = WebSocketEndpoint(tokens=tokens, store=store, limits=limits)
+        websockets = WebSocketEndpoint(
+            tokens=tokens, store=store, limits=limits, metrics=metrics, database_url=url
+        )
         app.state.series = series
         live = LiveFeed(url)
         live_endpoint = LiveEndpoint(feed=live, secret_key=load_secret_key(settings))
@@ -92,6 +94,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         app.router.routes.insert(0, Route("/live/{device_id}", live_endpoint, methods=["GET"]))
         app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))
         yield
+        await websockets.close()
         await live.close()
         await committer.close()
         series.close()

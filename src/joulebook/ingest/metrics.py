@@ -16,6 +16,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 OUTCOMES = ("stored", "duplicate", "conflict", "replaced", "rejected")
 
+MESSAGE_OUTCOMES = ("stored", "partial", "too_large", "unparsable", "rate", "unavailable", "internal")
+"""What becomes of a WebSocket's message: all of it is stored, only a part, or none and why."""
+
 _BATCH_READINGS = (1, 10, 100, 1_000, 10_000, 100_000)
 _COMMIT_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
@@ -56,6 +59,7 @@ class IngestMetrics:
     process: int = 1
     readings: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     requests: Counter[int] = field(default_factory=Counter)
+    messages: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MESSAGE_OUTCOMES, 0))
     batch_readings: Histogram = field(default_factory=lambda: Histogram(_BATCH_READINGS))
     commit_seconds: Histogram = field(default_factory=lambda: Histogram(_COMMIT_SECONDS))
     queue_readings: Callable[[], float] = _nothing
@@ -65,10 +69,12 @@ class IngestMetrics:
     def text(self) -> str:
         """Return everything in Prometheus's text format."""
         outcomes = [("", {"outcome": outcome}, float(n)) for outcome, n in self.readings.items()]
+        messages = [("", {"outcome": outcome}, float(n)) for outcome, n in self.messages.items()]
         statuses = [("", {"status": str(status)}, float(n)) for status, n in sorted(self.requests.items())]
         families = (
             ("readings_total", "counter", "Readings by what became of them.", outcomes),
             ("requests_total", "counter", "HTTP requests by status, without probes.", statuses),
+            ("messages_total", "counter", "Messages of WebSockets by what became of them.", messages),
             ("batch_readings", "histogram", "Readings in one COPY.", self.batch_readings.samples()),
             (
                 "commit_seconds",

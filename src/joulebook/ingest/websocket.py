@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
+import uuid
 from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from joulebook.ingest.connection_news import Begun, ConnectionNews
+from joulebook.ingest.metrics import IngestMetrics
 from joulebook.ingest.readings_endpoint import Asked, Limits, Refusal, authorise, read_query
 from joulebook.ingest.storing import ReadingStore
 from joulebook.ingest.tokens import Grant, TokenDirectory
@@ -24,20 +28,33 @@ REPLACED = 4409
 RESTARTING = 1012
 """Close code: ingest is stopping; connect again."""
 
+_TAKEN_OVER = "a newer connection of this device has taken over"
+
 _encode = msgspec.json.Encoder().encode
 
 
 class WebSocketEndpoint:
     """The ASGI application behind `/ws/device/{device_id}`; knows which device is connected.
 
-    One connection a device: a newer one takes over, and the older is closed when what it was sent is
-    answered.
+    One connection a device, over all ingest processes: a newer one takes over, and the older is closed
+    when what it was sent is answered.
     """
 
-    def __init__(self, *, tokens: TokenDirectory, store: ReadingStore, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        tokens: TokenDirectory,
+        store: ReadingStore,
+        limits: Limits,
+        metrics: IngestMetrics,
+        database_url: str,
+    ) -> None:
         self._tokens = tokens
         self._store = store
         self._limits = limits
+        self._counts = metrics.messages
+        self._process = uuid.uuid4().hex
+        self._news = ConnectionNews(database_url, process=self._process, heard=self._hear)
         self._connected: dict[str, DeviceConnection] = {}
         self._running: set[DeviceConnection] = set()
         self._draining = False
@@ -58,19 +75,38 @@ class WebSocketEndpoint:
             rules=Rules(device_id=device_id, grant=grant, token=_token(scope), asked=asked),
             limits=self._limits,
             tokens=self._tokens,
+            counts=self._counts,
+            begun=Begun(time.time_ns(), self._process),
         )
         # Before anything is awaited: of two connections at once exactly one ends up as the device's.
         older = self._connected.get(device_id)
         self._connected[device_id] = connection
         self._running.add(connection)
         if older is not None:
-            older.stop(REPLACED, "a newer connection of this device has taken over")
+            older.stop(REPLACED, _TAKEN_OVER)
+        self._news.announce(device_id, connection.begun)
         try:
             await connection.run()
         finally:
             self._running.discard(connection)
             if self._connected.get(device_id) is connection:
                 del self._connected[device_id]
+
+    def _hear(self, device_id: str, begun: Begun) -> None:
+        """End the connection that a newer one elsewhere replaces; tell an older one elsewhere of ours."""
+        if not device_id:
+            for connected, here in self._connected.items():
+                self._news.announce(connected, here.begun)
+            return
+        connection = self._connected.get(device_id)
+        if connection is not None and connection.begun < begun:
+            connection.stop(REPLACED, _TAKEN_OVER)
+        elif connection is not None:
+            self._news.announce(device_id, connection.begun)
+
+    async def close(self) -> None:
+        """Let go of what connects this process with the others."""
+        await self._news.close()
 
     async def drain(self, *, seconds: float) -> None:
         """Refuse new connections; answer what the open ones were sent, and close them, within `seconds`."""

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Send
 
+from joulebook.ingest.connection_news import Begun
 from joulebook.ingest.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
 from joulebook.ingest.readings_endpoint import Asked, Limits, summary
 from joulebook.ingest.storing import ReadingStore
@@ -67,7 +68,12 @@ class DeviceConnection:
         store: ReadingStore,
         limits: Limits,
         tokens: TokenDirectory,
+        counts: dict[str, int],
+        begun: Begun,
     ) -> None:
+        """Serve what comes by `receive`; what becomes of messages is counted in `counts`."""
+        self.begun = begun
+        self._counts = counts
         self._receive = receive
         self._send = send
         self._rules = rules
@@ -145,6 +151,7 @@ class DeviceConnection:
         """Send the answers, oldest first; return at the marker that ends the queue."""
         while (task := await self._in_flight.get()) is not None:
             answer = await task
+            self._counts[_outcome(answer)] += 1
             with contextlib.suppress(OSError):  # the device has left; the rest is stored nevertheless
                 await self._send({"type": "websocket.send", "text": _encode(answer).decode()})
 
@@ -190,6 +197,11 @@ class DeviceConnection:
             if grant is None or self._rules.device_id not in grant.devices:
                 self.stop(NOT_ALLOWED, "the token is no longer in force for this device")
                 return
+
+
+def _outcome(answer: dict[str, Any]) -> str:
+    """Return what became of a message, as /metrics counts it."""
+    return str(answer.get("code") or ("partial" if answer["rejected"] else "stored"))
 
 
 def _pause() -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+from websockets.sync.client import connect
 
 from ..drills.faults import stopped_database
 
@@ -56,6 +58,30 @@ def test_readings_are_counted_by_outcome_and_requests_by_status(ingest, device_t
     assert 0 < after["commit_seconds_sum"] < 10
     assert after['batch_readings_bucket le="1"'] == 3
     assert after['batch_readings_bucket le="10"'] == 5
+
+
+def test_messages_of_websockets_are_counted_by_what_became_of_them(ingest, device_id, device_token):
+    messages = [
+        {"timestamp": "2026-05-02T00:00:00Z", "power": 1},
+        {"timestamp": "2026-05-02T00:00:00Z", "power": 1},
+        [{"timestamp": "2026-05-02T00:00:01Z", "power": 1}, {"timestamp": "2026-05-02", "power": 1}],
+        [{"p": 1}] * 100_001,
+    ]
+    before = numbers(ingest.url)
+    address = f"{ingest.url.replace('http', 'ws')}/ws/device/{device_id}"
+    headers = {"Authorization": f"Bearer {device_token}"}
+    with connect(address, additional_headers=headers, max_size=None) as connection:
+        for message in [*map(json.dumps, messages), "{"]:
+            connection.send(message.replace(" ", ""))
+        answers = [json.loads(connection.recv(timeout=20)) for _ in range(5)]
+    assert [answer.get("code") for answer in answers] == [None, None, None, "too_large", "unparsable"]
+    after = moved(before, numbers(ingest.url))
+    assert {name: value for name, value in after.items() if name.startswith("messages_total")} == {
+        'messages_total outcome="stored"': 2,
+        'messages_total outcome="partial"': 1,
+        'messages_total outcome="too_large"': 1,
+        'messages_total outcome="unparsable"': 1,
+    }
 
 
 def test_what_waits_for_the_database_can_be_seen(ingest, device_token):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from joulebook.web.devices.operations import create_device, issue_device_token
 
@@ -61,3 +63,31 @@ def test_line_protocol_clients_are_told_in_the_way_that_keeps_their_data(limited
         v1 = http.post("/write?precision=s", content=lines)
         assert v1.status_code == 503
         assert 3 <= int(v1.headers["Retry-After"]) <= 6
+
+
+def test_a_websocket_is_told_for_each_message_and_stores_all_of_it_after_the_wait(
+    limited, device_id, device_token
+):
+    """What was sent before is stored, what came too fast is not, and the connection stays."""
+
+    def ask(first: int, count: int) -> dict[str, object]:
+        connection.send(json.dumps(packets(first, count)))
+        return json.loads(connection.recv(timeout=10))
+
+    address = f"{limited.url.replace('http', 'ws')}/ws/device/{device_id}?precision=s"
+    headers = {"Authorization": f"Bearer {device_token}"}
+    with connect(address, additional_headers=headers) as connection:
+        assert ask(0, 130)["accepted"] == 130
+        for seq in (2, 3):
+            refused = ask(130, 20)
+            assert (refused["seq"], refused["code"]) == (seq, "rate")
+            assert "accepted" not in refused
+        assert 1 <= refused["retry_after"] <= 3
+        # The limit is the token's, whichever way it sends.
+        url = f"{limited.url}/api/readings?precision=s"
+        assert httpx.post(url, json=packets(0, 1), headers=headers).status_code == 429
+        time.sleep(refused["retry_after"])
+        again = ask(130, 20)
+        assert (again["seq"], again["accepted"]) == (4, 20)
+    text = httpx.get(f"{limited.url}/metrics").text
+    assert 'joulebook_ingest_messages_total{process="1",outcome="rate"} 2' in text

@@ -1,0 +1,130 @@
+"""One WebSocket a device over several ingest processes: the newest stays, wherever it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import psycopg
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from ...conftest import Service, free_port
+from ..drills.faults import stopped
+
+LISTENING = "SELECT pid FROM pg_stat_activity WHERE application_name = 'joulebook-connections'"
+
+
+@pytest.fixture
+def processes(telemetry) -> Iterator[tuple[Service, Service]]:
+    """Two ingest processes on one database."""
+    first, second = Service("ingest", free_port()), Service("ingest", free_port())
+    first.start(path="/readyz")
+    second.start(path="/readyz")
+    yield first, second
+    first.stop()
+    second.stop()
+
+
+@pytest.fixture
+def open_at(device_id, device_token):
+    """Connect as the device to an address."""
+    with ExitStack() as opened:
+
+        def open_one(url: str) -> ClientConnection:
+            return opened.enter_context(
+                connect(
+                    f"{url.replace('http', 'ws')}/ws/device/{device_id}",
+                    additional_headers={"Authorization": f"Bearer {device_token}"},
+                )
+            )
+
+        yield open_one
+
+
+def accepted(connection: ClientConnection) -> int:
+    """Send a reading of the time of arrival, and return how many were accepted."""
+    connection.send(json.dumps({"power": 1}))
+    return int(json.loads(connection.recv(timeout=10))["accepted"])
+
+
+def closed_with(connection: ClientConnection, *, seconds: float = 10) -> int:
+    """Wait until the server closes, and return its code."""
+    with pytest.raises(ConnectionClosed) as closed:
+        connection.recv(timeout=seconds)
+    assert closed.value.rcvd is not None
+    return int(closed.value.rcvd.code)
+
+
+def listeners(telemetry) -> set[int]:
+    with psycopg.connect(telemetry["superuser"]) as conn:
+        return {row[0] for row in conn.execute(LISTENING).fetchall()}
+
+
+def test_a_newer_connection_at_another_process_takes_over_within_a_second(processes, open_at):
+    first, second = processes
+    older = open_at(first.url)
+    assert accepted(older) == 1
+    for service in (second, first, second):
+        newer = open_at(service.url)
+        began = time.monotonic()
+        assert closed_with(older) == 4409
+        assert time.monotonic() - began < 1
+        assert accepted(newer) == 1
+        older = newer
+
+
+def test_of_many_at_once_exactly_the_last_one_stays(processes, open_at):
+    connections = [open_at(processes[number % 2].url) for number in range(10)]
+    for older in connections[:-1]:
+        assert closed_with(older) == 4409
+    assert accepted(connections[-1]) == 1
+    with pytest.raises(TimeoutError):
+        connections[-1].recv(timeout=1)
+
+
+def test_a_process_that_could_not_hear_learns_it_later(processes, open_at, telemetry):
+    """Its connection for news hangs and then breaks, and the newer connection begins meanwhile."""
+    first, second = processes
+    before = listeners(telemetry)
+    older = open_at(first.url)
+    assert accepted(older) == 1
+    time.sleep(0.5)
+    (deaf,) = listeners(telemetry) - before
+    with psycopg.connect(telemetry["superuser"], autocommit=True) as conn, stopped(deaf):
+        newer = open_at(second.url)
+        assert accepted(newer) == 1
+        conn.execute("SELECT pg_terminate_backend(%s)", [deaf])
+        with pytest.raises(TimeoutError):
+            older.recv(timeout=1)
+    assert closed_with(older) == 4409
+    assert accepted(newer) == 1
+
+
+def test_other_devices_are_left_alone(processes, open_at, alice, device_id):
+    from joulebook.web.devices.operations import create_device, issue_device_token
+
+    first, second = processes
+    mine = open_at(first.url)
+    other = create_device(f"{device_id}_other", owner=alice)
+    headers = {"Authorization": f"Bearer {issue_device_token(other)}"}
+    address = f"{second.url.replace('http', 'ws')}/ws/device/{other.device_id}"
+    with connect(address, additional_headers=headers) as theirs:
+        assert accepted(theirs) == 1
+        with pytest.raises(TimeoutError):
+            mine.recv(timeout=1)
+    assert accepted(mine) == 1
+
+
+def test_a_process_without_websockets_has_no_connection_for_them(telemetry, device_token):
+    before = listeners(telemetry)
+    service = Service("ingest", free_port())
+    service.start(path="/readyz")
+    headers = {"Authorization": f"Bearer {device_token}"}
+    assert httpx.post(f"{service.url}/api/readings", json={"power": 1}, headers=headers).status_code == 200
+    assert listeners(telemetry) == before
+    service.stop()
