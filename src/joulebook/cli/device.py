@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -82,6 +83,29 @@ def gateway_token(
         say(f"this token writes for {len(found)} device(s) and is not shown again")
 
 
+@app.command()
+def tokens(device_id: _DeviceId) -> None:
+    """List the tokens that write for a device, and when each was last used."""
+    with accounts_database():
+        from joulebook.web.devices.models import Device
+        from joulebook.web.devices.tokens import tokens_of
+
+        device = Device.objects.filter(device_id=device_id).first()
+        if device is None:
+            fail(f"there is no device {device_id!r}; see them with: joulebook device list")
+        found = tokens_of(device)
+        if not found:
+            say(f"no tokens yet; make one with: joulebook device token {device_id}")
+            return
+        table = Table("Token", "Of", "Made", "Last used", "State", box=None, pad_edge=False)
+        for one in found:
+            token = one.token
+            used = _minute(token.last_used_at) or "never"
+            state = "in force" if token.revoked_at is None else f"revoked {_minute(token.revoked_at)}"
+            table.add_row(f"{token.prefix}_…", one.kind, _minute(token.created_at), used, state)
+        _print(table)
+
+
 @app.command("list")
 def list_devices() -> None:
     """List all devices."""
@@ -95,6 +119,15 @@ def list_devices() -> None:
         table = Table("ID", "Name", "Owner", "Time zone", box=None, pad_edge=False)
         for device in devices:
             table.add_row(device.device_id, device.name, device.owner.get_username(), device.time_zone)
-        console = Console(markup=False, highlight=False)
-        # A pipe gets whole values, however long.
-        console.print(table, soft_wrap=not console.is_terminal, no_wrap=not console.is_terminal)
+        _print(table)
+
+
+def _minute(at: datetime | None) -> str:
+    """Write an instant in UTC to the minute, or nothing for none."""
+    return "" if at is None else f"{at:%Y-%m-%d %H:%MZ}"
+
+
+def _print(table: Table) -> None:
+    console = Console(markup=False, highlight=False)
+    # A pipe gets whole values, however long.
+    console.print(table, soft_wrap=not console.is_terminal, no_wrap=not console.is_terminal)

@@ -8,7 +8,7 @@ from django.urls import path
 from joulebook.web import probes
 from joulebook.web.accounts import views as accounts
 from joulebook.web.devices import api as devices_api
-from joulebook.web.devices import settings_pages
+from joulebook.web.devices import settings_pages, token_pages
 from joulebook.web.devices import views as devices
 from joulebook.web.history.api import api
 
@@ -36,6 +36,10 @@ urlpatterns = [
         "devices/<str:device_id>/settings/shares/<int:number>/remove/",
         settings_pages.remove_share,
         name="share-remove",
+    ),
+    path("devices/<str:device_id>/tokens/<str:prefix>/", token_pages.token_page, name="token"),
+    path(
+        "devices/<str:device_id>/tokens/<str:prefix>/revoke/", token_pages.revoke_token, name="token-revoke"
     ),
     path("sign-in/", accounts.SignInView.as_view(), name="sign-in"),
     path("sign-out/", accounts.SignOutView.as_view(), name="sign-out"),

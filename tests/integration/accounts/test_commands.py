@@ -34,6 +34,11 @@ def test_a_token_is_printed_alone_on_standard_output(joulebook, home):
         assert output.stdout.strip() not in output.stderr
     listed = joulebook("device", "list", **place).stdout
     assert all(word in listed for word in ("meter_1", "Barn", "alice", "Europe/Berlin"))
+    tokens = joulebook("device", "tokens", "meter_1", **place).stdout.splitlines()
+    # The newest first, and of each no more than its beginning.
+    prefixes = [output.stdout.partition("_")[0] for output in outputs[1::-1]]
+    assert [line.split()[:2] for line in tokens[1:]] == [[f"{prefix}_…", "device"] for prefix in prefixes]
+    assert all("never" in line and "in force" in line for line in tokens[1:])
 
 
 def test_the_accounts_file_is_for_its_owner_alone_and_holds_no_secret(joulebook, home):
@@ -62,6 +67,7 @@ def test_the_accounts_file_is_for_its_owner_alone_and_holds_no_secret(joulebook,
         (("device", "add", "ü", "--owner", "alice"), "device id"),
         (("device", "add", "meter_2", "--owner", "alice", "--tz", "Mars/Crater"), "Mars/Crater"),
         (("device", "token", "none"), "joulebook device add none"),
+        (("device", "tokens", "none"), "joulebook device list"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_the_remedy_and_without_a_traceback(joulebook, home, words, hint):

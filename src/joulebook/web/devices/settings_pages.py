@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from joulebook.web.devices.first_reading import new_token_command
 from joulebook.web.devices.forms import DeviceForm, MetricForm, ReplacementForm, ShareForm
 from joulebook.web.devices.guesses import COUNTER
 from joulebook.web.devices.last_seen import newest_value
@@ -31,7 +32,8 @@ from joulebook.web.devices.meaning import (
 )
 from joulebook.web.devices.metric_settings import MetricSettings, metric_settings
 from joulebook.web.devices.models import Device, MeterReplacement, Metric
-from joulebook.web.devices.queries import find_visible_device
+from joulebook.web.devices.owners import owned_device
+from joulebook.web.devices.tokens import tokens_of
 from joulebook.web.history.queries import series_of
 from joulebook.web.instants import format_instant
 from joulebook.web.units import comparable_units, is_known_unit
@@ -59,7 +61,7 @@ class MetricPlace:
 @never_cache
 def device_settings(request: HttpRequest, device_id: str) -> HttpResponse:
     """Show and store what the owner says of a device."""
-    device = _owned(request, device_id)
+    device = owned_device(request, device_id)
     form = DeviceForm(request.POST or None, instance=device)
     if request.method == "POST" and form.is_valid():
         form.save()
@@ -124,7 +126,7 @@ def remove_meter_replacement(request: HttpRequest, device_id: str, number: int) 
 @require_POST
 def add_share(request: HttpRequest, device_id: str) -> HttpResponse:
     """Share the device with another user."""
-    device = _owned(request, device_id)
+    device = owned_device(request, device_id)
     form = ShareForm(request.POST)
     if form.is_valid():
         try:
@@ -141,26 +143,15 @@ def add_share(request: HttpRequest, device_id: str) -> HttpResponse:
 @require_POST
 def remove_share(request: HttpRequest, device_id: str, number: int) -> HttpResponse:
     """End a share at once."""
-    user = withdraw_share(_owned(request, device_id), number)
+    user = withdraw_share(owned_device(request, device_id), number)
     if user is None:
         raise Http404("This share is gone already.")
     messages.success(request, f"{user.get_username()} no longer sees this device.")
     return redirect("device-settings", device_id)
 
 
-def _owned(request: HttpRequest, device_id: str) -> Device:
-    """Return the user's own device: 404 for one they may not see, 403 for one that is shared with them."""
-    user = cast("User", request.user)
-    device = find_visible_device(user, device_id)
-    if device is None:
-        raise Http404("There is no such device, or it is not yours to see.")
-    if device.owner_id != user.pk:
-        raise PermissionDenied("Only a device's owner sees its settings.")
-    return device
-
-
 def _metric_place(request: HttpRequest, device_id: str) -> MetricPlace:
-    device = _owned(request, device_id)
+    device = owned_device(request, device_id)
     name = request.GET.get("name", "")
     settings = metric_settings(device)
     if name not in settings and name not in series_of(device.device_id):
@@ -189,6 +180,9 @@ def _settings_page(
         "device": device,
         "form": form or DeviceForm(instance=device),
         "share_form": share_form or ShareForm(),
+        "tokens": tokens_of(device),
+        "token_command": new_token_command(device.device_id),
+        "now": timezone.now(),
         "shares": device.shares.select_related("user").order_by("user__username"),
         "places": [MetricPlace(device, settings[name]) for name in names],
     }
