@@ -60,10 +60,12 @@ def test_rows_and_cells_add_up(parts: list[tuple[list[tuple[str, str]], int]], d
     for kinds, rejected in parts:
         part = block(kinds, rejected=rejected)
         fate = np.array(
-            data.draw(st.lists(st.integers(0, 3), min_size=len(part.time), max_size=len(part.time))), int
+            data.draw(st.lists(st.integers(0, 4), min_size=len(part.time), max_size=len(part.time))), int
         )
         report.add_block(part)
-        report.add_outcomes(part, stored=fate == 0, duplicate=fate == 1, conflict=fate == 2)
+        report.add_outcomes(
+            part, stored=fate == 0, duplicate=fate == 1, conflict=fate == 2, not_kept=fate == 3
+        )
     assert report.rows_read == report.rows_imported + report.rows_rejected.total()
     assert report.rows_read == sum(len(kinds) + rejected for kinds, rejected in parts)
     assert report.cells == 2 * report.rows_imported
@@ -107,6 +109,7 @@ def test_the_json_form_has_the_figures_and_times_in_utc() -> None:
         stored=np.array([True, False]),
         duplicate=np.array([False, False]),
         conflict=np.array([False, True]),
+        not_kept=np.array([False, False]),
     )
     got = report.as_json()
     assert got["rows"] == {"read": 3, "imported": 2, "rejected": 1, "rejected_by_code": {"time_malformed": 1}}

@@ -86,7 +86,7 @@ def test_the_head_is_the_beginning_even_where_damage_follows(tmp_path: Path) -> 
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"PK\x03\x04 and more", "zip archive or a workbook.*save the sheet as CSV"),
+        (b"PK\x03\x04 and more", "cannot be unpacked.*fetch it again"),
         (b"\x28\xb5\x2f\xfd rest", "zstd"),
         (b"%PDF-1.7", "PDF"),
     ],

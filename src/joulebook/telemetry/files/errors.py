@@ -11,6 +11,10 @@ class UnreadableFile(FileError):
     """The bytes of the file cannot be had: missing, empty, of an unknown kind, or damaged on the way."""
 
 
+class FileTooLarge(UnreadableFile):
+    """The file swells to more than any file of readings does; nothing of the kind is kept in memory."""
+
+
 class UnusableProfile(FileError):
     """The import profile does not fit the file, or one of its settings has a value that cannot be used."""
 

@@ -56,6 +56,7 @@ def store_blocks(
             stored=outcome == Outcome.STORED,
             duplicate=outcome == Outcome.DUPLICATE,
             conflict=outcome == Outcome.CONFLICT,
+            not_kept=outcome == Outcome.TOO_OLD,
         )
         after_block()
 

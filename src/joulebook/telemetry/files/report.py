@@ -23,6 +23,8 @@ MOST_PROBLEMS = 1000
 """Problems that a report keeps with their text; all of them are counted."""
 
 METRIC_LIMIT = "metric_limit"
+NOT_KEPT = "time_past"
+"""Of readable cells that the database would not store; no file's parser gives these to cells."""
 CONFLICT = "conflict"
 
 
@@ -59,7 +61,8 @@ class ImportReport:
     """The account of one run over one file, filled block by block.
 
     `readable` cells of a column are those that hold a number; unless the run is dry, each of them is
-    then also counted as stored, duplicate or in conflict (or, beyond the cap on metrics, as malformed).
+    then also counted as stored, duplicate or in conflict (or as malformed: beyond the cap on metrics, or of
+    a time whose readings are not kept).
     """
 
     def __init__(self, values: Sequence[ValueColumn], *, is_dry_run: bool) -> None:
@@ -105,12 +108,16 @@ class ImportReport:
         stored: NDArray[np.bool_],
         duplicate: NDArray[np.bool_],
         conflict: NDArray[np.bool_],
+        not_kept: NDArray[np.bool_],
     ) -> None:
-        """Count what became of the readings of a block; those that are in no mask had no room as metrics."""
-        limited = ~(stored | duplicate | conflict)
+        """Count what became of the readings of a block; those that are in no mask had no room as metrics.
+
+        `not_kept` are those of a time whose readings retention has given up.
+        """
+        limited = ~(stored | duplicate | conflict | not_kept)
         counts = [
             np.bincount(block.column[mask], minlength=len(self.columns)).tolist()
-            for mask in (stored, duplicate, conflict, limited)
+            for mask in (stored, duplicate, conflict, limited, not_kept)
         ]
         for position, column in enumerate(self.columns):
             column.stored += counts[0][position]
@@ -118,8 +125,11 @@ class ImportReport:
             column.conflict += counts[2][position]
             if counts[3][position]:
                 column.malformed[METRIC_LIMIT] += counts[3][position]
+            if counts[4][position]:
+                column.malformed[NOT_KEPT] += counts[4][position]
         self._list(self._cell_problems(CONFLICT, block, conflict))
         self._list(self._cell_problems(METRIC_LIMIT, block, limited))
+        self._list(self._cell_problems(NOT_KEPT, block, not_kept))
 
     def _cell_problems(self, code: str, block: ParsedBlock, chosen: NDArray[np.bool_]) -> list[Problem]:
         return [
@@ -156,7 +166,9 @@ class ImportReport:
         return (
             self.readable
             + self.na
-            + sum(c.malformed.total() - c.malformed[METRIC_LIMIT] for c in self.columns)
+            + sum(
+                c.malformed.total() - c.malformed[METRIC_LIMIT] - c.malformed[NOT_KEPT] for c in self.columns
+            )
         )
 
     @property

@@ -7,17 +7,21 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+from joulebook.telemetry.files.archive import is_workbook, member_chunks
 from joulebook.telemetry.files.errors import UnreadableFile
+from joulebook.telemetry.files.inflation import guarded
 from joulebook.telemetry.files.table import shown
+from joulebook.telemetry.files.workbook import workbook_chunks
 
 CHUNK_BYTES = 1 << 20
 """Most bytes in one chunk, before and after inflating: what a small file can swell to is never held."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_ZIP_MAGIC = b"PK\x03\x04"
 _GZIP = 16 + zlib.MAX_WBITS
 _UNREADABLE_KINDS = (
-    (b"PK\x03\x04", "a zip archive or a workbook", "unpack it, or save the sheet as CSV,"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save the sheet as CSV"),
     (b"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it"),
     (b"BZh", "bzip2-compressed", "unpack it"),
@@ -36,9 +40,13 @@ class FileSource:
     stored bytes.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Check that the file can be read; raises `UnreadableFile`."""
+    def __init__(self, path: Path, *, sheet: str = "") -> None:
+        """Check that the file can be read; raises `UnreadableFile`.
+
+        `sheet` is the sheet of a workbook, empty for the first with anything in it.
+        """
         self.path = path
+        self.sheet = sheet
         self.name = shown(os.fsencode(path.name))
         self.bytes_read = 0
         self.sha256 = ""
@@ -61,17 +69,29 @@ class FileSource:
             raise UnreadableFile(f"{path} is empty; there is nothing to import")
         for magic, kind, remedy in _UNREADABLE_KINDS:
             if start.startswith(magic):
-                raise UnreadableFile(f"{path} is {kind}; {remedy} and import that (plain or gzip text)")
-        self.is_gzip = start.startswith(_GZIP_MAGIC)
+                raise UnreadableFile(f"{path} is {kind}; {remedy} and import that (plain text, gzip, or zip)")
+        self._kind = _kind(path, start)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content in chunks of at most `CHUNK_BYTES`, inflated where the file is gzip.
+        """Yield the content in chunks, inflated where the file is gzip or a zip archive with one member.
 
-        Raises `UnreadableFile` where the gzip stream is damaged or ends early, after everything that
-        could be inflated was yielded.
+        A chunk has at most `CHUNK_BYTES`, but for those of a workbook, whose sheet comes as UTF-8 CSV.
+        Raises `UnreadableFile` where the file is damaged or ends early, after everything that could be
+        inflated was yielded, and `FileTooLarge` where it swells to too much.
         """
         stored = self._stored_chunks()
-        return _inflate(stored, name=str(self.path)) if self.is_gzip else stored
+        if self._kind == "plain":
+            return stored
+        if self._kind == "gzip":
+            return guarded(_inflate(stored, name=str(self.path)), stored=self.size, name=str(self.path))
+        return self._unpacked(stored)
+
+    def _unpacked(self, stored: Iterator[bytes]) -> Iterator[bytes]:
+        for _ in stored:
+            pass  # The digest is that of the archive as it is stored.
+        yield from (
+            workbook_chunks(self.path, self.sheet) if self._kind == "workbook" else member_chunks(self.path)
+        )
 
     def head(self, limit: int) -> bytes:
         """Return the first `limit` bytes of the content, or all of it where it is shorter.
@@ -80,7 +100,7 @@ class FileSource:
         """
         head = b""
         try:
-            for chunk in FileSource(self.path).chunks():
+            for chunk in FileSource(self.path, sheet=self.sheet).chunks():
                 head += chunk
                 if len(head) >= limit:
                     break
@@ -98,6 +118,12 @@ class FileSource:
                 self.bytes_read += len(chunk)
                 yield chunk
         self.sha256 = digest.hexdigest()
+
+
+def _kind(path: Path, start: bytes) -> Literal["plain", "gzip", "zip", "workbook"]:
+    if start.startswith(_ZIP_MAGIC):
+        return "workbook" if is_workbook(path) else "zip"
+    return "gzip" if start.startswith(_GZIP_MAGIC) else "plain"
 
 
 def _inflate(stored: Iterator[bytes], *, name: str) -> Iterator[bytes]:

@@ -39,6 +39,15 @@ def find_zone(name: str) -> tzinfo:
         ) from None
 
 
+def offsets(zone: tzinfo, time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many microseconds the zone is ahead of UTC at instants, microseconds since 1970 UTC."""
+    if not len(time):
+        return np.empty(0, np.int64)
+    changes = _changes(zone, int(time.min()), int(time.max()))
+    ahead: NDArray[np.int64] = np.concatenate(([changes.initial], changes.after))
+    return ahead[np.searchsorted(changes.at, time, side="right")]
+
+
 @dataclass(frozen=True)
 class Changes:
     """The changes of a zone's offset in some span: at UTC instant `at[i]` from `before[i]` to `after[i]`."""

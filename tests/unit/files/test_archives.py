@@ -1,0 +1,169 @@
+"""Zip archives and workbooks: read as what they hold, and refused where they would blow up."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tracemalloc
+import zipfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
+from joulebook.telemetry.files.guess.layout import guess_layout
+from joulebook.telemetry.files.parser import parse_file
+from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.source import FileSource
+
+from .workbooks import sheet_xml, write_workbook
+
+NOW = 1_900_000_000_000_000
+CSV = b"time,P\n" + b"".join(b"2024-01-13 00:%02d,%d.5\n" % (i, i) for i in range(60))
+START = datetime(2024, 1, 13)
+
+
+def zipped(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def content(path: Path, *, sheet: str = "") -> bytes:
+    return b"".join(FileSource(path, sheet=sheet).chunks())
+
+
+def test_an_archive_with_one_file_is_read_as_that_file_and_hashed_as_it_is_stored(tmp_path: Path) -> None:
+    path = zipped(
+        tmp_path / "a.zip", {"folder/": b"", "folder/../../x.csv": CSV, "__MACOSX/._x.csv": b"junk"}
+    )
+    source = FileSource(path)
+    assert b"".join(source.chunks()) == CSV
+    assert source.head(10) == CSV[:10]
+    assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert source.bytes_read == source.size
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip"]
+
+
+def test_an_archive_with_several_files_or_none_names_them(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=r"holds 2 files \(a\.csv, b\.csv\).*unpack it"):
+        content(zipped(tmp_path / "two.zip", {"a.csv": CSV, "b.csv": CSV}))
+    with pytest.raises(UnreadableFile, match="holds 0 files"):
+        content(zipped(tmp_path / "none.zip", {"folder/": b""}))
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"a.csv": CSV * 100})
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UnreadableFile, match=r"a\.zip cannot be unpacked"):
+        content(path)
+    broken = bytearray(zipped(tmp_path / "b.zip", {"a.csv": CSV * 100}).read_bytes())
+    broken[60] ^= 0xFF
+    (tmp_path / "b.zip").write_bytes(bytes(broken))
+    with pytest.raises(UnreadableFile, match=r"b\.zip cannot be unpacked"):
+        content(tmp_path / "b.zip")
+
+
+def bomb(megabytes: int) -> bytes:
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb") as file:
+        for _ in range(megabytes):
+            file.write(bytes(1 << 20))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zip"])
+def test_a_small_file_that_swells_beyond_any_files_measure_is_refused_in_flat_memory(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "bomb"
+    if kind == "gzip":
+        path.write_bytes(bomb(200))
+    else:
+        with (
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("a.csv", "w") as member,
+        ):
+            for _ in range(200):
+                member.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(FileTooLarge, match="swells to more than 64 MB"):
+        for _ in FileSource(path).chunks():
+            pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 << 20
+
+
+def rows(count: int) -> list[list[object]]:
+    return [
+        [START + timedelta(minutes=15 * n), n * 0.1, None if n % 7 == 0 else 10_000 + n] for n in range(count)
+    ]
+
+
+def test_a_workbook_is_read_by_rows_with_the_numbers_and_times_that_its_cells_hold(tmp_path: Path) -> None:
+    table = [["Station 7"], [], ["Zeit", "Leistung [kW]", "Zähler"], *rows(200), ["Summe", 1990.0]]
+    path = write_workbook(tmp_path / "a.xlsx", {"Info": sheet_xml([["read me"]]), "Daten": sheet_xml(table)})
+    source = FileSource(path)
+    layout = guess_layout(source.head(1 << 20), is_whole=True, given=Given(), device_tz="UTC")
+    assert (layout.profile.header_line, layout.profile.first_data_line) == (3, 4)
+    (block,) = parse_file(source, layout.profile, layout.columns, now=NOW)
+    power = block.value[block.column == 0]
+    assert power.tolist() == [n * 0.1 for n in range(200)]
+    first = int(START.timestamp() - datetime(1970, 1, 1).timestamp()) * 1_000_000
+    assert block.time[block.column == 0].tolist() == [first + n * 900_000_000 for n in range(200)]
+    assert (block.cells[1].readable, block.cells[1].na.total()) == (171, 29)
+    assert [(p.line, p.code) for p in block.problems] == [(204, "time_malformed")]
+
+
+def test_a_sheet_can_be_named_and_a_wrong_name_lists_those_there_are(tmp_path: Path) -> None:
+    path = write_workbook(
+        tmp_path / "a.xlsx", {"One": sheet_xml([["a"], ["b"]]), "Two": sheet_xml([["c"], ["d,e\nf"]])}
+    )
+    assert content(path) == b"a\nb\n"
+    assert content(path, sheet="Two") == b'c\n"d,e f"\n'
+    with pytest.raises(UnreadableFile, match="has no sheet 'Three'; it has 'One', 'Two'"):
+        content(path, sheet="Three")
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>',
+        '<!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;&lol;">]>',
+        "<!doctype html>",
+    ],
+)
+def test_a_workbook_that_declares_entities_is_refused(tmp_path: Path, declared: str) -> None:
+    xml = sheet_xml(rows(3)).replace("<worksheet", f"{declared}<worksheet", 1)
+    with pytest.raises(UnreadableFile, match="declares entities of its own"):
+        content(write_workbook(tmp_path / "a.xlsx", {"S": xml}))
+    with pytest.raises(UnreadableFile, match="declares entities of its own"):
+        wide = sheet_xml(rows(3)).replace("<sheetData>", "<sheetData>" + " " * (1 << 20) + declared, 1)
+        content(write_workbook(tmp_path / "b.xlsx", {"S": wide}))
+
+
+def test_a_workbook_that_unpacks_to_too_much_or_spans_too_many_cells_is_refused(tmp_path: Path) -> None:
+    far = sheet_xml([["a"], ["b"]]).replace(
+        "</sheetData>", '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
+    )
+    with pytest.raises(FileTooLarge, match=r"1,048,576 rows by 16,384 columns"):
+        content(write_workbook(tmp_path / "far.xlsx", {"S": far}))
+    path = write_workbook(tmp_path / "big.xlsx", {"S": sheet_xml([["a"], ["b"]])})
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("xl/big.xml", "w") as member,
+    ):
+        for _ in range(257):
+            member.write(b" " * (1 << 20))
+    with pytest.raises(FileTooLarge, match="unpacks to more than 256 MB"):
+        content(path)
+
+
+def test_a_workbook_that_is_none_inside_is_named(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.xlsx", {"xl/workbook.xml": b"<workbook", "[Content_Types].xml": b"nothing"})
+    with pytest.raises(UnreadableFile, match=r"a\.xlsx cannot be read as a workbook"):
+        content(path)
