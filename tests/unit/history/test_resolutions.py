@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
-from joulebook.web.history.resolutions import LADDER, bucket_edges, choose_resolution, finest_step
+from joulebook.telemetry.rollups.tables import WIDTHS, fitting_widths
+from joulebook.web.history.resolutions import LADDER, bucket_edges, choose_resolution
 
 ZONES = (
     "UTC",
@@ -102,11 +103,10 @@ def test_every_edge_is_a_boundary_of_the_local_clock_or_the_moment_when_it_was_m
 
 @settings(max_examples=200, deadline=None)
 @given(start=instants, rung=st.sampled_from(LADDER), zone=st.sampled_from(ZONES))
-def test_the_grid_of_the_finest_step_holds_every_edge(start, rung, zone):
+def test_rollups_are_used_only_where_their_buckets_fit_between_all_edges(start, rung, zone):
     edges = bucket_edges(start, start + rung.about * 7, rung, ZoneInfo(zone))
-    step = finest_step(edges)
-    assert 0 < step <= 3600
-    assert (edges % (step * MICROSECONDS) == 0).all()
+    widths = fitting_widths(edges)
+    assert widths == [width for width in WIDTHS if not (edges % width).any()]
 
 
 def test_the_doubled_hour_is_two_buckets_of_an_hour():

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from joulebook.telemetry.rollups.marks import MINUTE
-
 Range = tuple[int, int]
 
 READINGS = 0
@@ -81,8 +79,3 @@ def split(ranges: Sequence[Range], length: int) -> list[Range]:
         cuts = range(begin // length * length + length, end, length)
         parts += list(pairwise([begin, *cuts, end]))
     return parts
-
-
-def minutes_around(instants: Sequence[int]) -> list[Range]:
-    """Return the minutes that hold these instants."""
-    return [(instant // MINUTE * MINUTE, instant // MINUTE * MINUTE + MINUTE) for instant in instants]

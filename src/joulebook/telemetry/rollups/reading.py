@@ -7,118 +7,161 @@ answer is right at the moment of its first statement, whatever is written or rol
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.connection import Connection, one_snapshot
+from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.plan import READINGS, Range, plan_range, split
 from joulebook.telemetry.rollups.spans import Spans
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise
-from joulebook.telemetry.rollups.tables import SUMMARY_COLUMNS, WIDTHS, read_readings, read_summaries
+from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE, SUMMARY, Summaries, of_readings, summarise
+from joulebook.telemetry.rollups.tables import (
+    SUMMARY_COLUMNS,
+    WIDTHS,
+    fitting_widths,
+    read_readings,
+    read_summaries,
+)
 
 _CLOSED_UNTIL = "SELECT closed_until FROM rollup_state"
 _MARKED = """
 SELECT series_id, begins_at, ends_at FROM rollup_dirty
 WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
 """
+_PREVIOUS = """
+SELECT time FROM readings WHERE series_id = %(series)s AND time < %(start)s ORDER BY time DESC LIMIT 1
+"""
 # A chunk's length: a part of a range that is read at once, so that none is too large to hold.
 _PART = 7 * 24 * 60 * MINUTE
-_READINGS_TABLE = "readings"
+_HOUR = 60 * MINUTE
+
+SeriesRange = tuple[int, int, int]
+"""A series, and the half-open time [begin, end) in microseconds since 1970 UTC."""
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """Summaries in the order of series and time, each within one bucket of the answer.
+@dataclass
+class PieceReader:
+    """Reads summaries of series, none of which lies on both sides of one of `edges`.
 
-    `source` is the coarsest table that any of them was looked for in.
+    Use it inside `one_snapshot`. Of what comes from rollups only `columns` are filled, of which `bucket`
+    must be one. With another `tolerance` than the rollups' all is read from readings, which takes its
+    time. `coarsest` is the longest width that was read so far, `READINGS` at first.
     """
 
-    rows: Summaries
-    source: str
+    conn: Connection
+    edges: NDArray[np.int64]
+    columns: tuple[str, ...] = SUMMARY_COLUMNS
+    tolerance: float = DIP_TOLERANCE
+    _widths: list[int] = field(init=False)
+    coarsest: int = READINGS
 
+    def __post_init__(self) -> None:
+        self._widths = fitting_widths(self.edges)
 
-def read_pieces(
-    conn: Connection,
-    series: Sequence[int],
-    start: int,
-    end: int,
-    *,
-    edges: NDArray[np.int64],
-    columns: tuple[str, ...] = SUMMARY_COLUMNS,
-    apart: Mapping[int, Sequence[Range]] | None = None,
-) -> Pieces:
-    """Return what the readings of [start, end) come to, in pieces from which each bucket can be built.
+    @property
+    def source(self) -> str:
+        """The coarsest table that was read so far."""
+        return WIDTHS.get(self.coarsest, "readings")
 
-    `edges` are the borders of the answer's buckets: no piece lies on both sides of one. Of the pieces
-    that come from rollups only `columns` are filled, of which `bucket` must be one. `apart` names by
-    series the ranges whose readings are to be pieces of their own. `conn` is in autocommit.
-    """
-    step = int(np.gcd.reduce(np.append(edges, 60 * MINUTE)))
-    widths = [width for width in WIDTHS if step % width == 0]
-    apart = apart or {}
-    with one_snapshot(conn):
-        closed_until, marked = _state(conn, series, start, end)
-        spans: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-        for each in series:
-            blocked = [*marked[None], *marked[each], *apart.get(each, ())]
-            plan = plan_range(start, end, closed_until=closed_until, blocked=blocked, widths=widths)
-            for width, ranges in plan.items():
-                parts_of = split(ranges, _PART) if width == READINGS else ranges
-                spans[width] += [(each, *part) for part in parts_of]
-        parts = [
+    def read(
+        self, ranges: Sequence[SeriesRange], *, apart: Sequence[int] = (), widest: int = _HOUR
+    ) -> Summaries:
+        """Return what the readings of the ranges come to, in the order of series and time.
+
+        The minutes of the instants `apart` come reading by reading, and nothing comes from rollups of
+        longer buckets than `widest`.
+        """
+        if not ranges:
+            return np.empty(0, SUMMARY)
+        widths = [width for width in self._widths if width <= widest]
+        closed_until, marked = self._state(ranges)
+        alone = [(instant // MINUTE * MINUTE, instant // MINUTE * MINUTE + MINUTE) for instant in apart]
+        spans: dict[int, list[SeriesRange]] = defaultdict(list)
+        for series, begin, end in ranges:
+            blocked = [*marked[None], *marked[series], *alone]
+            if self.tolerance != DIP_TOLERANCE:
+                blocked = [(begin, end)]
+            plan = plan_range(begin, end, closed_until=closed_until, blocked=blocked, widths=widths)
+            for width, parts in plan.items():
+                cut = split(parts, _PART) if width == READINGS else parts
+                spans[width] += [(series, *part) for part in cut]
+        from_readings = spans.pop(READINGS, [])
+        found = [
             rows
-            for width in spans
-            if width != READINGS
-            for rows in read_summaries(conn, width, Spans.of(spans[width]), columns=columns)
+            for width, wanted in spans.items()
+            for rows in read_summaries(self.conn, width, Spans.of(wanted), columns=self.columns)
         ]
-        parts += _from_readings(
-            conn, Spans.of(spans[READINGS]), edges=edges, width=max(widths, default=0), apart=apart
+        found += self._from_readings(Spans.of(from_readings), width=max(widths, default=0), alone=alone)
+        self.coarsest = max(self.coarsest, *spans, READINGS)
+        return _in_order(np.concatenate([np.empty(0, SUMMARY), *found]))
+
+    def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
+        """Return the summaries with those of `which` read again, reading by reading."""
+        if not which.any():
+            return rows
+        again = rows[which]
+        spans = Spans(again["series_id"], again["first_at"], again["last_at"] + 1)
+        found = [
+            of_readings(part.series_id, part.time, part.value) for part in read_readings(self.conn, spans)
+        ]
+        return _in_order(np.concatenate([rows[~which], *found]))
+
+    def minute_by_minute(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
+        """Return the summaries with those of `which` read again in buckets of a minute."""
+        if not which.any():
+            return rows
+        again = rows[which]
+        begin = np.maximum(again["first_at"] // MINUTE * MINUTE, again["bucket"])
+        ranges = list(
+            zip(again["series_id"].tolist(), begin.tolist(), (again["last_at"] + 1).tolist(), strict=True)
         )
-    rows = np.concatenate([np.empty(0, SUMMARY), *parts])
-    rows = rows[np.lexsort((rows["bucket"], rows["series_id"]))]
-    return Pieces(rows, source=WIDTHS.get(max(spans, default=READINGS), _READINGS_TABLE))
+        return _in_order(np.concatenate([rows[~which], self.read(ranges, widest=MINUTE)]))
+
+    def previous_time(self, series: int, start: int) -> int | None:
+        """Return when the series was last heard before `start`, or None."""
+        limits = {"series": series, "start": from_microseconds(start)}
+        row = self.conn.execute(_PREVIOUS, limits).fetchone()
+        return to_microseconds(cast("datetime", row[0])) if row else None
+
+    def _state(self, ranges: Sequence[SeriesRange]) -> tuple[int, defaultdict[int | None, list[Range]]]:
+        """Return until when time is closed, and the marked ranges by series; None stands for all series."""
+        ((closed_until,),) = self.conn.execute(_CLOSED_UNTIL).fetchall()
+        limits = {
+            "series": [series for series, _, _ in ranges],
+            "start": from_microseconds(min(begin for _, begin, _ in ranges)),
+            "end": from_microseconds(max(end for _, _, end in ranges)),
+        }
+        marked: defaultdict[int | None, list[Range]] = defaultdict(list)
+        for series_id, begins_at, ends_at in cast(
+            "list[tuple[int | None, datetime, datetime]]", self.conn.execute(_MARKED, limits).fetchall()
+        ):
+            marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
+        return to_microseconds(cast("datetime", closed_until)), marked
+
+    def _from_readings(self, spans: Spans, *, width: int, alone: Sequence[Range]) -> list[Summaries]:
+        """Return the readings of the spans in pieces of `width`, or of the answer's shorter buckets."""
+        parts = []
+        for found in read_readings(self.conn, spans):
+            if width:
+                # Where a rollup stands between two spans of one bucket, they are two pieces.
+                bucket = np.maximum(found.time // width * width, found.begin)
+            else:
+                number = np.searchsorted(self.edges, found.time, side="right") - 1
+                bucket = np.where(number < 0, found.time, self.edges[number])
+            for begin, end in alone:
+                bucket = np.where((found.time >= begin) & (found.time < end), found.time, bucket)
+            parts.append(
+                summarise(found.series_id, found.time, found.value, bucket, tolerance=self.tolerance)
+            )
+        return parts
 
 
-def _state(
-    conn: Connection, series: Sequence[int], start: int, end: int
-) -> tuple[int, defaultdict[int | None, list[Range]]]:
-    """Return until when time is closed, and the marked ranges by series; None stands for all series."""
-    ((closed_until,),) = conn.execute(_CLOSED_UNTIL).fetchall()
-    limits = {"series": list(series), "start": from_microseconds(start), "end": from_microseconds(end)}
-    marked: defaultdict[int | None, list[Range]] = defaultdict(list)
-    for series_id, begins_at, ends_at in cast(
-        "list[tuple[int | None, datetime, datetime]]", conn.execute(_MARKED, limits).fetchall()
-    ):
-        marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
-    return to_microseconds(cast("datetime", closed_until)), marked
-
-
-def _from_readings(
-    conn: Connection,
-    spans: Spans,
-    *,
-    edges: NDArray[np.int64],
-    width: int,
-    apart: Mapping[int, Sequence[Range]],
-) -> list[Summaries]:
-    """Return the readings of the spans in pieces of `width`, or of the answer's shorter buckets."""
-    parts = []
-    for found in read_readings(conn, spans):
-        if width:
-            # Where a rollup stands between two spans of one bucket, they are two pieces.
-            bucket = np.maximum(found.time // width * width, found.begin)
-        else:
-            bucket = edges[np.searchsorted(edges, found.time, side="right") - 1]
-        for series_id, ranges in apart.items():
-            for begin, end in ranges:
-                alone = (found.series_id == series_id) & (found.time >= begin) & (found.time < end)
-                bucket = np.where(alone, found.time, bucket)
-        parts.append(summarise(found.series_id, found.time, found.value, bucket))
-    return parts
+def _in_order(rows: Summaries) -> Summaries:
+    ordered: Summaries = rows[np.lexsort((rows["bucket"], rows["series_id"]))]
+    return ordered

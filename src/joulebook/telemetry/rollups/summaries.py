@@ -63,6 +63,8 @@ def summarise(
     time: NDArray[np.int64],
     value: NDArray[np.float64],
     bucket: NDArray[np.int64],
+    *,
+    tolerance: float = DIP_TOLERANCE,
 ) -> Summaries:
     """Return one summary a series and bucket of readings in the order of series and time.
 
@@ -85,7 +87,7 @@ def summarise(
     rows["longest_gap"] = np.maximum.reduceat(gap, begin)
     rows["integral"] = np.add.reduceat(_held(value, gap), begin)
     resets = np.zeros(len(value), np.bool_)
-    resets[1:] = is_reset(value[:-1], value[1:])
+    resets[1:] = is_reset(value[:-1], value[1:], tolerance=tolerance)
     _fill_counter(rows, peak=value, resets=resets, begin=begin)
     return rows
 
@@ -142,7 +144,7 @@ class Runs:
     inner_increase: NDArray[np.float64]
 
 
-def runs_of(rows: Summaries) -> Runs:
+def runs_of(rows: Summaries, *, tolerance: float = DIP_TOLERANCE) -> Runs:
     """Return the runs of consecutive summaries; whether the first row begins with a reset is not known."""
     has_reset = rows["resets"] > 0
     number = 1 + has_reset.astype(np.intp)
@@ -152,7 +154,7 @@ def runs_of(rows: Summaries) -> Runs:
     peak = rows["first_peak"][row]
     peak[second] = rows["last_peak"][has_reset]
     resets = np.zeros(len(row), np.bool_)
-    resets[begin[1:]] = is_reset(rows["last"][:-1], rows["first"][1:])
+    resets[begin[1:]] = is_reset(rows["last"][:-1], rows["first"][1:], tolerance=tolerance)
     resets[second] = True
     inner = np.where(
         rows["resets"] > 1,

@@ -25,6 +25,12 @@ WIDTHS: dict[int, LiteralString] = {
 }
 """The tables of rollups by the width of their buckets, from fine to coarse."""
 
+
+def fitting_widths(edges: NDArray[np.int64]) -> list[int]:
+    """Return the widths, from fine to coarse, of which no bucket lies on both sides of an edge."""
+    return [width for width in WIDTHS if not (edges % width).any()]
+
+
 # Bounds that hold for all spans let the planner leave out chunks; those of each span are found by key.
 _READ: LiteralString = """
 SELECT span.series_id, span.begins, {packed}

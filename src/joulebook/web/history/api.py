@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -21,12 +21,15 @@ from joulebook.live_ticket import issue_ticket
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.accounts.operations import user_of_token
 from joulebook.web.devices.first_reading import ingest_base
-from joulebook.web.devices.models import Device, Metric
+from joulebook.web.devices.metric_settings import metric_settings
+from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
+from joulebook.web.history.buckets import ChangesTooOften
 from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
-from joulebook.web.history.queries import Column, Points, earliest_time, read_points, series_of
-from joulebook.web.history.units import guess_unit
+from joulebook.web.history.points import Column, Points, Wanted
+from joulebook.web.history.queries import earliest_time, read_points, series_of
+from joulebook.web.units import UnitProblem
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +97,12 @@ def _telemetry_away(request: HttpRequest, exc: OperationalError) -> HttpResponse
     return response
 
 
+@api.exception_handler(ChangesTooOften)
+def _changes_too_often(request: HttpRequest, exc: ChangesTooOften) -> HttpResponse:  # noqa: ARG001
+    detail = f"the state {str(exc)[:80]} changes too often to be told over this range; ask for a shorter one"
+    return problem(400, "Range too long", detail, parameter="range")
+
+
 @api.get(
     "/history/{device_id}",
     url_name="history",
@@ -140,10 +149,16 @@ def _answer(device: Device, asked: HistoryRequest) -> dict[str, Any]:
     for metric in asked.metrics:
         if metric not in series:
             raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
-    wanted = {metric: series[metric] for metric in asked.metrics or series}
-    start = asked.start or earliest_time(list(wanted.values())) or asked.end
-    points = read_points(wanted, start, asked.end, asked.zone, max_points=asked.max_points)
-    meanings = {metric.name: metric for metric in device.metrics.all()}
+    settings = metric_settings(device)
+    wanted = [
+        Wanted(series[metric], settings[metric], asked.unit or settings[metric].unit)
+        for metric in asked.metrics or series
+    ]
+    _check_units(wanted)
+    start = asked.start or earliest_time([each.series_id for each in wanted]) or asked.end
+    points = read_points(
+        wanted, start, asked.end, asked.zone, max_points=asked.max_points, silence=_silence(device)
+    )
     return {
         "device": device.device_id,
         "start": start,
@@ -153,15 +168,20 @@ def _answer(device: Device, asked: HistoryRequest) -> dict[str, Any]:
         "source": points.source,
         "points": len(points.time),
         "time": _epoch_seconds(points),
-        "series": [
-            {
-                "metric": column.metric,
-                **_meaning(meanings.get(column.metric), column.metric),
-                **_values(column),
-            }
-            for column in points.columns
-        ],
+        "series": [_series(column) for column in points.columns],
     }
+
+
+def _check_units(wanted: list[Wanted]) -> None:
+    for each in wanted:
+        try:
+            each.scale()
+        except UnitProblem as exc:
+            raise BadParameter("unit", f"metric {each.metric[:80]}: {exc}") from None
+
+
+def _silence(device: Device) -> timedelta | None:
+    return None if device.silence_limit is None else timedelta(seconds=device.silence_limit)
 
 
 def _epoch_seconds(points: Points) -> list[float] | list[int]:
@@ -171,20 +191,31 @@ def _epoch_seconds(points: Points) -> list[float] | list[int]:
     return (points.time / MICROSECONDS).tolist() if rest.any() else whole
 
 
-def _meaning(metric: Metric | None, name: str) -> dict[str, str]:
-    if metric is None:
-        return {"unit": guess_unit(name), "kind": Metric.Kind.GAUGE.value}
-    return {"unit": metric.unit or guess_unit(name), "kind": metric.kind}
-
-
-def _values(column: Column) -> dict[str, Any]:
-    if len(column.value):
-        return {"value": column.value.tolist()}
-    if not len(column.count):
-        return {"value": []}
-    return {
+def _series(column: Column) -> dict[str, Any]:
+    """Return one metric's part of the answer."""
+    answer: dict[str, Any] = {
+        "metric": column.wanted.metric,
+        "name": column.wanted.settings.display_name,
+        "unit": column.wanted.unit,
+        "kind": column.wanted.settings.kind,
+    }
+    if column.value is not None:
+        return {**answer, "value": column.value.tolist()}
+    answer |= {
         "mean": column.mean.tolist(),
         "min": column.min.tolist(),
         "max": column.max.tolist(),
         "count": column.count.tolist(),
+        "coverage": column.coverage.round(4).tolist(),
     }
+    if column.increase is not None and column.unallocated is not None and column.resets is not None:
+        answer |= {
+            "increase": column.increase.tolist(),
+            "unallocated": column.unallocated.tolist(),
+            "resets": column.resets.tolist(),
+        }
+    if column.states is not None:
+        answer["states"] = [
+            {"value": state.value, "share": state.share.round(6).tolist()} for state in column.states
+        ]
+    return answer

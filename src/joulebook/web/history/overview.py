@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import cast
 
-from django.db import connections
+import numpy as np
 
-from joulebook.web.devices.models import Metric
-from joulebook.web.history.units import guess_unit
+from joulebook.telemetry.connection import Connection, one_snapshot
+from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.rollups.marks import MINUTE
+from joulebook.telemetry.rollups.reading import PieceReader
+from joulebook.web.devices.metric_settings import settings_by_device
+from joulebook.web.history.queries import telemetry_connection
 
 SPARKLINE_POINTS = 60
-_STEP = timedelta(minutes=1)
+
+_Latest = tuple[str, int, str, datetime | None, float | None]
 
 # A device is shown by its power where it has one, else by its first metric.
 _LATEST = """
@@ -26,26 +32,20 @@ LEFT JOIN LATERAL (
     SELECT time, value FROM readings WHERE series_id = shown.id ORDER BY time DESC LIMIT 1
 ) AS latest ON true
 """
-_LAST_HOUR = """
-SELECT series_id, (extract(epoch FROM time - %(start)s) / 60)::float8 AS minute, value
-FROM (
-    SELECT series_id, time_bucket('1 minute', time, origin => %(start)s) AS time,
-           sum(value) / count(*) AS value
-    FROM readings
-    WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
-    GROUP BY 1, 2
-) AS minutes
-"""
 
 
 @dataclass
 class DeviceOverview:
-    """A device at a glance: its main metric's last reading, and one-minute means of the last hour."""
+    """A device at a glance: its main metric's last reading, and one-minute means of the last hour.
+
+    Values are stored ones times `factor`.
+    """
 
     metric: str
     unit: str
     value: float | None
     time: datetime | None
+    factor: float = 1.0
     sparkline: list[float | None] = field(default_factory=lambda: [None] * SPARKLINE_POINTS)
 
 
@@ -54,26 +54,30 @@ def device_overviews(device_ids: Sequence[str], *, now: datetime) -> dict[str, D
 
     The caller has decided that these devices may be seen.
     """
-    start = now - SPARKLINE_POINTS * _STEP
     overviews: dict[str, DeviceOverview] = {}
     by_series: dict[int, DeviceOverview] = {}
-    units = _named_units(device_ids)
-    with connections["telemetry"].cursor() as cursor:
-        cursor.execute(_LATEST, {"devices": list(device_ids)})
-        for device_id, series_id, metric, time, value in cursor.fetchall():
-            unit = units.get((device_id, metric)) or guess_unit(metric)
-            overview = DeviceOverview(metric=metric, unit=unit, value=value, time=time)
-            overviews[device_id] = by_series[series_id] = overview
-        cursor.execute(_LAST_HOUR, {"series": list(by_series), "start": start, "end": now})
-        for series_id, minute, value in cursor.fetchall():
-            by_series[series_id].sparkline[min(int(minute), SPARKLINE_POINTS - 1)] = value
+    settings = settings_by_device(device_ids)
+    with telemetry_connection() as conn, one_snapshot(conn):
+        found = conn.execute(_LATEST, {"devices": list(device_ids)}).fetchall()
+        for device_id, series_id, metric, time, value in cast("list[_Latest]", found):
+            meaning = settings[device_id][metric]
+            shown = None if value is None else value * meaning.factor
+            overviews[device_id] = by_series[series_id] = DeviceOverview(
+                metric=metric, unit=meaning.unit, value=shown, time=time, factor=meaning.factor
+            )
+        _add_sparklines(conn, by_series, end=to_microseconds(now))
     return overviews
 
 
-def _named_units(device_ids: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Return the units that owners have named, by device and metric."""
-    metrics = Metric.objects.filter(device__device_id__in=device_ids).exclude(unit="")
-    return {
-        (device, name): unit
-        for device, name, unit in metrics.values_list("device__device_id", "name", "unit")
-    }
+def _add_sparklines(conn: Connection, overviews: Mapping[int, DeviceOverview], *, end: int) -> None:
+    """Fill in the means of the last minutes, the last of them up to `end`."""
+    # By the clock's minutes, which are what is rolled up; the last of them may not be over.
+    edges = -(-end // MINUTE) * MINUTE + MINUTE * np.arange(-SPARKLINE_POINTS, 1)
+    reader = PieceReader(conn, edges, columns=("bucket", "count", "sum"))
+    rows = reader.read([(series_id, int(edges[0]), end) for series_id in overviews])
+    place = np.searchsorted(edges, rows["bucket"], side="right") - 1
+    for series_id, minute, mean in zip(
+        rows["series_id"].tolist(), place.tolist(), (rows["sum"] / rows["count"]).tolist(), strict=True
+    ):
+        overview = overviews[series_id]
+        overview.sparkline[minute] = mean * overview.factor

@@ -31,7 +31,7 @@ RANGES: Mapping[str, timedelta] = {
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-_KNOWN = ("metric", "start", "end", "range", "max_points", "tz", "format")
+_KNOWN = ("metric", "start", "end", "range", "max_points", "tz", "unit", "format")
 
 
 class BadParameter(Exception):
@@ -44,13 +44,17 @@ class BadParameter(Exception):
 
 @dataclass(frozen=True)
 class HistoryRequest:
-    """A checked request. `start` is None where it is to be the first reading's instant."""
+    """A checked request. `start` is None where it is to be the first reading's instant.
+
+    `unit` is what values are to come in, empty for each metric's own.
+    """
 
     metrics: Sequence[str]
     start: datetime | None
     end: datetime
     zone: ZoneInfo
     max_points: int
+    unit: str = ""
 
 
 def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> HistoryRequest:
@@ -69,6 +73,7 @@ def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> Hi
         end=end,
         zone=_zone(query.get("tz", default_zone)),
         max_points=_max_points(query.get("max_points", str(DEFAULT_MAX_POINTS))),
+        unit=query.get("unit", ""),
     )
 
 

@@ -96,11 +96,6 @@ def bucket_edges(start: datetime, end: datetime, resolution: Resolution, zone: Z
     return edges[begin : stop + 1]
 
 
-def finest_step(edges: Edges) -> int:
-    """Return the longest step in whole seconds, at most an hour, whose UTC grid holds every edge."""
-    return int(np.gcd.reduce(np.append(edges // MICROSECONDS, _HOUR)))
-
-
 def _aligned_with_utc(start: datetime, end: datetime, seconds: int, zone: ZoneInfo) -> bool:
     """Tell whether the zone's clock and UTC agree on every boundary of such buckets in the range."""
     moment = start

@@ -1,0 +1,94 @@
+"""An answer's points in columns, and their values in the unit that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebook.web.devices.metric_settings import MetricSettings
+from joulebook.web.units import convert_factor_offset
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One series that an answer is about: its id, what it means, and the unit that its values come in."""
+
+    series_id: int
+    settings: MetricSettings
+    unit: str
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        return self.settings.name
+
+    def scale(self) -> tuple[float, float]:
+        """Return what turns a stored value into one in `unit`: a factor, then an offset.
+
+        Raises `UnitProblem` where the metric's unit cannot be converted.
+        """
+        conversion = convert_factor_offset(self.settings.unit, self.unit)
+        return self.settings.factor * conversion.factor, conversion.offset
+
+
+@dataclass(frozen=True)
+class StateShare:
+    """In which share of each bucket's covered time a state was `value`; NaN where nothing is covered."""
+
+    value: float
+    share: Numbers
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric's values along the shared time axis.
+
+    Raw: `value` (NaN where this metric has no reading at that instant). Buckets: `mean`, `min` and `max`
+    (NaN where a bucket is empty), `count`, and `coverage`, the share of the asked time of the bucket that
+    readings cover. Of a counter also `increase`, `unallocated` and `resets`, of a state `states`.
+    """
+
+    wanted: Wanted
+    value: Numbers | None = None
+    mean: Numbers = field(default_factory=lambda: np.empty(0))
+    min: Numbers = field(default_factory=lambda: np.empty(0))
+    max: Numbers = field(default_factory=lambda: np.empty(0))
+    count: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    coverage: Numbers = field(default_factory=lambda: np.empty(0))
+    increase: Numbers | None = None
+    unallocated: Numbers | None = None
+    resets: NDArray[np.int64] | None = None
+    states: list[StateShare] | None = None
+
+    def scaled(self) -> Column:
+        """Return the column with stored values turned into the wanted unit."""
+        factor, offset = self.wanted.scale()
+        if (factor, offset) == (1.0, 0.0):
+            return self
+        low, high = (self.min, self.max) if factor >= 0 else (self.max, self.min)
+        return replace(
+            self,
+            value=None if self.value is None else self.value * factor + offset,
+            mean=self.mean * factor + offset,
+            min=low * factor + offset,
+            max=high * factor + offset,
+            increase=None if self.increase is None else self.increase * factor,
+            unallocated=None if self.unallocated is None else self.unallocated * factor,
+            states=None
+            if self.states is None
+            else [StateShare(each.value * factor + offset, each.share) for each in self.states],
+        )
+
+
+@dataclass(frozen=True)
+class Points:
+    """A range of readings as points: `time` is each bucket's start, or each reading's instant."""
+
+    resolution: str
+    source: str
+    time: NDArray[np.int64]
+    columns: list[Column]
