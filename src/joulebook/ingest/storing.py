@@ -63,13 +63,17 @@ class ReadingStore:
         )
         outcomes = await self._committer.submit(batch, replace=replace, atomic=atomic)
         counts = np.bincount(outcomes, minlength=len(Outcome))
-        if counts[Outcome.CONFLICT]:
-            for row in np.flatnonzero(outcomes == Outcome.CONFLICT):
-                metric = readings.keys[readings.key[row]][1]
-                message = "another value is stored for this time, and was kept"
-                readings.reject(readings.packet[row], metric, "conflict", message)
-            if atomic:
-                return Stored(conflicts=int(counts[Outcome.CONFLICT]))
+        for row in np.flatnonzero(outcomes == Outcome.CONFLICT):
+            metric = readings.keys[readings.key[row]][1]
+            message = "another value is stored for this time, and was kept"
+            readings.reject(readings.packet[row], metric, "conflict", message)
+        for row in np.flatnonzero(outcomes == Outcome.TOO_OLD):
+            metric = readings.keys[readings.key[row]][1]
+            readings.reject(
+                readings.packet[row], metric, "time_past", "readings of this time are no longer kept"
+            )
+        if atomic and (counts[Outcome.CONFLICT] or counts[Outcome.TOO_OLD]):
+            return Stored(conflicts=int(counts[Outcome.CONFLICT]))
         return Stored(
             accepted=int(counts[Outcome.STORED] + counts[Outcome.REPLACED]),
             duplicate=int(counts[Outcome.DUPLICATE]),

@@ -26,6 +26,7 @@ from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.one_trip import copy_in_one_trip
 from joulebook.telemetry.readings import OLDEST, from_microseconds
 from joulebook.telemetry.rollups.marks import LATE, begin_writing, mark_changed
+from joulebook.telemetry.rollups.state import READINGS_TABLE, read_state
 
 
 class Outcome(IntEnum):
@@ -39,6 +40,8 @@ class Outcome(IntEnum):
     """Another value was there already, and was kept."""
     REPLACED = 3
     """Another value was there already, and this one took its place."""
+    TOO_OLD = 4
+    """Not stored: readings of that time are not kept any more."""
 
 
 _COPY_COLUMNS = ", ".join(READING_COLUMNS)
@@ -106,7 +109,7 @@ def write_batch(
 
 
 def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) -> NDArray[np.int8]:
-    """Store a batch only if none of its rows is a conflict; return the outcomes that it has or would have.
+    """Store a batch only if none of its rows is a conflict or too old; return what became or would become.
 
     Otherwise as `write_batch`, in a transaction of its own.
     """
@@ -114,7 +117,7 @@ def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) 
         try:
             with translated_errors(), conn.transaction() as transaction:
                 outcome = write_batch(conn, batch, replace=replace)
-                if (outcome == Outcome.CONFLICT).any():
+                if np.isin(outcome, (Outcome.CONFLICT, Outcome.TOO_OLD)).any():
                     raise psycopg.Rollback(transaction)
             break
         except psycopg.errors.TransactionRollback as exc:
@@ -122,7 +125,26 @@ def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) 
     return outcome
 
 
+class _NotKept(Exception):
+    """Some rows are of time whose readings retention may drop; those from `kept_from` on are not."""
+
+    def __init__(self, kept_from: int) -> None:
+        super().__init__(kept_from)
+        self.kept_from = kept_from
+
+
 def _write(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
+    try:
+        return _write_kept(conn, batch, import_id=import_id, replace=replace)
+    except _NotKept as exc:
+        kept = batch.time >= exc.kept_from
+    outcome = np.full(len(batch), Outcome.TOO_OLD, np.int8)
+    if kept.any():
+        outcome[kept] = _write(conn, batch.take(kept), import_id=import_id, replace=replace)
+    return outcome
+
+
+def _write_kept(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
     order, leads = _order_by_key(batch)
     unique = batch.take(order[leads])
     for attempt in range(1, _ATTEMPTS + 1):
@@ -167,7 +189,7 @@ def _store(
         _store_straight(conn, batch, import_id=import_id)
     except psycopg.errors.UniqueViolation:
         with conn.transaction():
-            closed_until = begin_writing(conn)
+            closed_until = _begin_writing(conn, int(batch.time.min()))
             present, value = _store_carefully(conn, batch, import_id=import_id)
             changed = ~present
             if replace:
@@ -194,9 +216,20 @@ def _store_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
         else:
             return
     with conn.transaction():
-        closed_until = _closed_until[conn] = begin_writing(conn)
+        closed_until = _closed_until[conn] = _begin_writing(conn, oldest)
         _copy(conn, _COPY_STRAIGHT, rows)
         mark_changed(conn, batch.series_id, batch.time, closed_until=closed_until)
+
+
+def _begin_writing(conn: Connection, oldest: int) -> int:
+    """Return until when readings are rolled up. Raises `_NotKept` where `oldest` is of time not kept."""
+    closed_until = begin_writing(conn)
+    if oldest < closed_until:
+        # It does not move while the writers' lock is held.
+        kept_from = read_state(conn).kept_from[READINGS_TABLE]
+        if oldest < kept_from:
+            raise _NotKept(kept_from)
+    return closed_until
 
 
 def _copy(conn: Connection, statement: str, rows: bytes) -> None:

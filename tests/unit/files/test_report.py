@@ -72,7 +72,7 @@ def test_rows_and_cells_add_up(parts: list[tuple[list[tuple[str, str]], int]], d
     assert report.cells == report.stored + report.duplicate + report.conflict + report.na + report.malformed
     listed = Counter(problem.code for problem in report.problems)
     assert listed["conflict"] == report.conflict
-    assert listed["metric_limit"] + listed["value_type"] == report.malformed
+    assert listed["metric_limit"] + listed["time_past"] + listed["value_type"] == report.malformed
     assert report.problem_count == report.rows_rejected.total() + report.malformed + report.conflict
 
 

@@ -22,6 +22,7 @@ from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.rollups.state import READINGS_TABLE, read_state
 from joulebook.telemetry.rollups.summaries import merge, summarise
 from joulebook.telemetry.rollups.tables import (
     WIDTHS,
@@ -106,7 +107,9 @@ class Roller:
             of_all = bool(newest[0])
             taken = self._take(of_all=of_all)
             self.pause("marks taken")
-            spans = taken if not of_all else self._of_all_series(taken)
+            # Nothing is computed anew from readings that retention may have dropped: such marks just go.
+            kept = taken.cut(self._readings_kept_from())
+            spans = kept if not of_all else self._of_all_series(kept)
             readings = self._put_right(spans)
             self._fit_reach(readings, of_all=of_all)
             self.pause("put right")
@@ -159,6 +162,8 @@ class Roller:
         return Spans.of(taken)
 
     def _of_all_series(self, taken: Spans) -> Spans:
+        if not len(taken):
+            return taken
         ids = np.array([cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)], np.int32)
         return Spans.same_for(ids, int(taken.begin[0]), int(taken.end[0]))
 
@@ -182,6 +187,9 @@ class Roller:
             self.pause(f"{WIDTHS[width]} written")
             finer = width
         return readings
+
+    def _readings_kept_from(self) -> int:
+        return read_state(self.conn).kept_from[READINGS_TABLE]
 
     def _closed_until(self) -> int:
         return self._instant(_CLOSED_UNTIL)

@@ -31,6 +31,11 @@ class Spans:
         """Return the span [begin, end) for each of the series."""
         return cls(series_id, np.full(len(series_id), begin), np.full(len(series_id), end))
 
+    def cut(self, start: int) -> Spans:
+        """Return what lies at or after `start`."""
+        keep = self.end > start
+        return Spans(self.series_id[keep], np.maximum(self.begin[keep], start), self.end[keep])
+
     def widened(self, width: int, *, until: int) -> Spans:
         """Return the whole buckets of `width` that these spans touch and that end by `until`, joined."""
         begin = self.begin // width * width

@@ -1,0 +1,79 @@
+"""What rollups stand for at a moment: what is closed, what is marked, and from when on data are kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.readings import from_microseconds, to_microseconds
+
+READINGS_TABLE = "readings"
+TABLES = (READINGS_TABLE, "readings_1m", "readings_5m", "readings_1h")
+"""All that retention may drop chunks of, from fine to coarse."""
+
+_STATE = """
+SELECT closed_until, readings_kept_from, readings_1m_kept_from, readings_5m_kept_from, readings_1h_kept_from
+FROM rollup_state
+"""
+_MARKED = """
+SELECT series_id, begins_at, ends_at FROM rollup_dirty
+WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
+"""
+_CHUNKS = """
+SELECT hypertable_name, range_start, range_end FROM timescaledb_information.chunks
+WHERE hypertable_schema = 'public' AND hypertable_name = ANY(%(tables)s)
+ORDER BY range_start
+"""
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class RollupState:
+    """Instants in microseconds since 1970 UTC.
+
+    Before `closed_until` readings are rolled up, or marked. `kept_from` gives for each of `TABLES` from
+    when on it is whole: before that, chunks may have been dropped. It never falls from fine to coarse.
+    """
+
+    closed_until: int
+    kept_from: dict[str, int]
+
+
+def read_state(conn: Connection) -> RollupState:
+    """Return the state as the statement's snapshot shows it."""
+    ((closed_until, *kept_from),) = conn.execute(_STATE).fetchall()
+    return RollupState(
+        closed_until=to_microseconds(cast("datetime", closed_until)),
+        kept_from={
+            table: to_microseconds(cast("datetime", instant))
+            for table, instant in zip(TABLES, kept_from, strict=True)
+        },
+    )
+
+
+def read_marks(
+    conn: Connection, series: Sequence[int], start: int, end: int
+) -> defaultdict[int | None, list[Range]]:
+    """Return what is marked of these series in [start, end), by series; None stands for all of them."""
+    limits = {"series": list(series), "start": from_microseconds(start), "end": from_microseconds(end)}
+    marked: defaultdict[int | None, list[Range]] = defaultdict(list)
+    for series_id, begins_at, ends_at in cast(
+        "list[tuple[int | None, datetime, datetime]]", conn.execute(_MARKED, limits).fetchall()
+    ):
+        marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
+    return marked
+
+
+def read_chunks(conn: Connection, tables: Sequence[str] = TABLES) -> dict[str, list[Range]]:
+    """Return by table the ranges of its chunks, in order."""
+    chunks: dict[str, list[Range]] = {table: [] for table in tables}
+    for table, start, end in cast(
+        "list[tuple[str, datetime, datetime]]", conn.execute(_CHUNKS, {"tables": list(tables)}).fetchall()
+    ):
+        chunks[table].append((to_microseconds(start), to_microseconds(end)))
+    return chunks

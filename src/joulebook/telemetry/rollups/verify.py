@@ -1,0 +1,284 @@
+"""Compares rollups with the readings that they sum up, some spans at a time.
+
+Each step sees one snapshot: what is closed, what is marked, the readings, and the rollups. A bucket that
+is not over, is marked, or whose readings retention may have dropped is not compared. All three widths
+are recomputed from the readings themselves, not from one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
+from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
+from joulebook.telemetry.rollups.marks import MINUTE
+from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.rollups.state import (
+    READINGS_TABLE,
+    Range,
+    RollupState,
+    read_chunks,
+    read_marks,
+    read_state,
+)
+from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise
+from joulebook.telemetry.rollups.tables import WIDTHS, read_readings, read_summaries
+
+HOUR = 60 * MINUTE
+MOST_NAMED = 10
+"""Differences that a verification keeps with their details; all of them are counted."""
+
+Progress = Callable[[float], None]
+"""Called with the share of the work that is done, 0 to 1."""
+
+_ALL_SERIES = "SELECT id FROM series ORDER BY id"
+_HAS_DATA = """
+SELECT id FROM unnest(%(series)s::int[]) WITH ORDINALITY AS asked (id, place)
+WHERE EXISTS (SELECT FROM readings WHERE series_id = id AND time >= %(begin)s AND time < %(end)s)
+   OR EXISTS (SELECT FROM readings_1h WHERE series_id = id AND bucket = %(begin)s)
+ORDER BY place LIMIT 1
+"""
+# Series of one step; so few spans need no cursor on the server.
+_SERIES_AT_ONCE = 64
+_FEW, _MANY = 300_000, 3_000_000
+_LONGEST = 28 * 24 * HOUR
+_TRIES = 5
+_EXACT = ("count", "min", "max", "first", "last", "first_at", "last_at", "first_peak", "last_peak", "resets",
+          "longest_gap")  # fmt: skip
+_ROUNDED = ("sum", "increase", "integral")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A bucket that is not as it should be, and what is wrong with it."""
+
+    table: str
+    series_id: int
+    bucket: datetime
+    what: str
+
+
+@dataclass
+class Verification:
+    """What was compared so far: buckets of all three tables, the readings behind them, differences."""
+
+    buckets: int = 0
+    readings: int = 0
+    differing: int = 0
+    first: list[Difference] = field(default_factory=list)
+
+
+def verify_all(
+    conn: Connection, start: int, end: int, *, progress: Progress = lambda _: None
+) -> Verification:
+    """Compare every bucket in [start, end), given in microseconds since 1970 UTC.
+
+    `conn` is in autocommit and may read. Memory is bounded by a month of a few series. Raises
+    `DatabaseAway`.
+    """
+    with translated_errors():
+        series = _all_series(conn)
+        covered = _hours_of_chunks(conn, start, end)
+        total = sum(until - begin for begin, until in covered)
+        verifier = _Verifier(conn)
+        done = 0
+        for begin, until in covered:
+            at = begin
+            while at < until:
+                stop = min(until, at + verifier.reach)
+                for first in range(0, len(series), _SERIES_AT_ONCE):
+                    group = np.array(series[first : first + _SERIES_AT_ONCE], np.int32)
+                    verifier.compare(Spans.same_for(group, at, stop))
+                    share = min(1.0, (first + len(group)) / len(series))
+                    progress((done + (stop - at) * share) / total)
+                done += stop - at
+                at = stop
+        progress(1.0)
+        return verifier.found
+
+
+def verify_sample(
+    conn: Connection,
+    start: int,
+    end: int,
+    *,
+    hours: int,
+    random: Random,
+    progress: Progress = lambda _: None,
+) -> Verification:
+    """Compare the buckets of `hours` random hours of random series, spread over [start, end).
+
+    Otherwise as `verify_all`. Fewer hours are compared where fewer hold data.
+    """
+    with translated_errors():
+        verifier = _Verifier(conn)
+        spans: list[tuple[int, int, int]] = []
+        for number, span in enumerate(_random_hours(conn, start, end, hours=hours, random=random)):
+            if span is not None:
+                spans.append(span)
+            if len(spans) == _SERIES_AT_ONCE:
+                verifier.compare(Spans.of(sorted(spans)).joined())
+                spans = []
+            progress((number + 1) / hours)
+        if spans:
+            verifier.compare(Spans.of(sorted(spans)).joined())
+        return verifier.found
+
+
+def _all_series(conn: Connection) -> list[int]:
+    return [cast("int", row[0]) for row in conn.execute(_ALL_SERIES).fetchall()]
+
+
+def _hours_of_chunks(
+    conn: Connection, start: int, end: int, tables: Sequence[str] = (READINGS_TABLE, *WIDTHS.values())
+) -> list[Range]:
+    """Return the hours of [start, end) in which the tables have chunks and readings are kept."""
+    start = max(start, read_state(conn).kept_from[READINGS_TABLE])
+    ranges = sorted(chunk for chunks in read_chunks(conn, tables).values() for chunk in chunks)
+    covered: list[Range] = []
+    for begin, until in ranges:
+        begin = max(begin, start, covered[-1][1] if covered else start) // HOUR * HOUR
+        until = -(-min(until, end) // HOUR) * HOUR
+        if begin < until:
+            covered.append((begin, until))
+    return covered
+
+
+def _random_hours(
+    conn: Connection, start: int, end: int, *, hours: int, random: Random
+) -> Iterator[tuple[int, int, int] | None]:
+    """Yield for each of `hours` equal parts of the time with readings one hour of one series with data."""
+    series = _all_series(conn)
+    until = read_state(conn).closed_until
+    covered = _hours_of_chunks(conn, start, min(end, until), (READINGS_TABLE,))
+    places = [begin + HOUR * number for begin, stop in covered for number in range((stop - begin) // HOUR)]
+    if not places or not series:
+        return
+    for part in range(hours):
+        low = part * len(places) // hours
+        high = max(low + 1, (part + 1) * len(places) // hours)
+        for _ in range(_TRIES):
+            hour = places[random.randrange(low, high)]
+            asked = {
+                "series": random.sample(series, min(len(series), _SERIES_AT_ONCE)),
+                "begin": from_microseconds(hour),
+                "end": from_microseconds(hour + HOUR),
+            }
+            found = conn.execute(_HAS_DATA, asked, prepare=False).fetchone()
+            if found is not None:
+                yield cast("int", found[0]), hour, hour + HOUR
+                break
+        else:
+            yield None
+
+
+class _Verifier:
+    """Compares the spans that it is given and keeps the account."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self.found = Verification()
+        self.reach = 24 * HOUR
+        """How long spans should be so that a step reads neither few readings nor too many."""
+
+    def compare(self, spans: Spans) -> None:
+        """Compare the buckets in spans that begin and end with an hour."""
+        begin, end = int(spans.begin.min()), int(spans.end.max())
+        with one_snapshot(self._conn):
+            state = read_state(self._conn)
+            marked = read_marks(self._conn, np.unique(spans.series_id).tolist(), begin, end)
+            expected, readings = self._recomputed(spans)
+            stored = {
+                width: np.concatenate([np.empty(0, SUMMARY), *read_summaries(self._conn, width, spans)])
+                for width in WIDTHS
+            }
+        self.found.readings += readings
+        self._fit_reach(readings)
+        for width, table in WIDTHS.items():
+            keep = _Comparable(state, marked, width)
+            ahead = stored[width]["bucket"] + width > state.closed_until
+            self._note(table, stored[width][ahead], "is stored before its time is closed")
+            self._compare_rows(table, keep.of(expected[width]), keep.of(stored[width]))
+
+    def _recomputed(self, spans: Spans) -> tuple[dict[int, Summaries], int]:
+        """Return by width what the readings in the spans come to, and how many there are."""
+        parts: dict[int, list[Summaries]] = {width: [np.empty(0, SUMMARY)] for width in WIDTHS}
+        readings = 0
+        for found in read_readings(self._conn, spans):
+            readings += len(found.time)
+            for width in WIDTHS:
+                bucket = found.time // width * width
+                parts[width].append(summarise(found.series_id, found.time, found.value, bucket))
+        return {width: np.concatenate(rows) for width, rows in parts.items()}, readings
+
+    def _fit_reach(self, readings: int) -> None:
+        if readings > _MANY:
+            self.reach = max(HOUR, self.reach // 2)
+        elif readings < _FEW:
+            self.reach = min(_LONGEST, self.reach * 2)
+
+    def _compare_rows(self, table: str, expected: Summaries, stored: Summaries) -> None:
+        key, stored_key = _keys(expected), _keys(stored)
+        _, here, there = np.intersect1d(key, stored_key, assume_unique=True, return_indices=True)
+        self.found.buckets += len(key) + len(stored_key) - len(here)
+        self._note(table, expected[np.isin(key, stored_key, invert=True)], "is missing")
+        self._note(table, stored[np.isin(stored_key, key, invert=True)], "has no readings")
+        wrong = _differing_columns(expected[here], stored[there])
+        for place in np.flatnonzero(np.logical_or.reduce(list(wrong.values()))):
+            row, found = expected[here[place]], stored[there[place]]
+            names = [name for name in wrong if wrong[name][place]]
+            detail = ", ".join(f"{name} is {found[name]!s}, should be {row[name]!s}" for name in names)
+            self._note(table, stored[there[place]][np.newaxis], detail)
+
+    def _note(self, table: str, rows: Summaries, what: str) -> None:
+        self.found.differing += len(rows)
+        for row in rows[: MOST_NAMED - len(self.found.first)]:
+            bucket = from_microseconds(int(row["bucket"]))
+            self.found.first.append(Difference(table, int(row["series_id"]), bucket, what))
+
+
+@dataclass(frozen=True)
+class _Comparable:
+    """Tells which buckets of a width are closed, not marked, and whole in their readings."""
+
+    state: RollupState
+    marked: dict[int | None, list[Range]]
+    width: int
+
+    def of(self, rows: Summaries) -> Summaries:
+        """Return those of the rows that are to be compared."""
+        kept_from = max(self.state.kept_from[READINGS_TABLE], self.state.kept_from[WIDTHS[self.width]])
+        keep = (rows["bucket"] >= kept_from) & (rows["bucket"] + self.width <= self.state.closed_until)
+        for series_id, ranges in self.marked.items():
+            mine = np.True_ if series_id is None else rows["series_id"] == series_id
+            for begin, end in ranges:
+                keep &= ~(mine & (rows["bucket"] < end) & (rows["bucket"] + self.width > begin))
+        return rows[keep]
+
+
+def _keys(rows: Summaries) -> NDArray[np.int64]:
+    """Return one number for each series and bucket."""
+    series: NDArray[np.int64] = rows["series_id"].astype(np.int64)
+    minute: NDArray[np.int64] = rows["bucket"] // MINUTE
+    return (series << 32) + minute
+
+
+def _differing_columns(expected: Summaries, stored: Summaries) -> dict[str, NDArray[np.bool_]]:
+    """Return by column which of these pairs differ: sums by more than the order of additions explains."""
+    wrong = {name: expected[name] != stored[name] for name in _EXACT}
+    largest = np.maximum(np.abs(expected["min"]), np.abs(expected["max"]))
+    seconds = (expected["last_at"] - expected["first_at"]) / MICROSECONDS
+    # n additions are off by at most n times the precision of the sum of what is added, without signs.
+    precision = 4 * np.finfo(np.float64).eps * (expected["count"] + 16)
+    added = {"sum": expected["count"] * largest, "increase": 2 * expected["count"] * largest,
+             "integral": seconds * largest}  # fmt: skip
+    for name in _ROUNDED:
+        wrong[name] = ~(np.abs(expected[name] - stored[name]) <= precision * added[name])
+    return wrong
