@@ -1,0 +1,189 @@
+"""Reads every reading of a device in a range, in the order of time, in blocks of bounded size.
+
+Instants are microseconds since 1970 UTC, ranges half-open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
+from joulebook.telemetry.copy_format import times_from
+from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds, to_microseconds
+
+BLOCK_READINGS = 500_000
+"""About so many readings at most are held at a time."""
+
+NO_END = 7_258_118_400 * MICROSECONDS
+"""2200-01-01T00:00:00Z, behind every reading."""
+
+_SERIES = 'SELECT metric, id FROM series WHERE device_id = %(device_id)s ORDER BY metric COLLATE "C"'
+_EXTENT = """
+SELECT min(oldest.time), max(newest.time)
+FROM unnest(%(series)s::int4[]) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT time FROM readings WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
+    ORDER BY time LIMIT 1
+) AS oldest
+CROSS JOIN LATERAL (
+    SELECT time FROM readings WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
+    ORDER BY time DESC LIMIT 1
+) AS newest
+"""
+# Times and values of a series come as two columns of bytes: no Python runs per reading.
+_BLOCK = """
+SELECT asked.number, packed.time, packed.value
+FROM unnest(%(series)s::int4[], %(most)s::int8[]) WITH ORDINALITY AS asked (id, most, number)
+CROSS JOIN LATERAL (
+    SELECT string_agg(timestamptz_send(time), ''::bytea) AS time,
+           string_agg(float8send(value), ''::bytea) AS value
+    FROM (
+        SELECT time, value FROM readings
+        WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
+        ORDER BY time LIMIT asked.most
+    ) AS ordered
+) AS packed
+WHERE packed.time IS NOT NULL
+"""
+_FIRST_SPAN = 86_400 * MICROSECONDS
+_LEAST_A_SERIES = 100
+# A slice is planned to fill this share of a block, so that it is seldom cut short.
+_FILLED = 0.8
+_GROWTH = 8
+
+
+@dataclass(frozen=True)
+class Block:
+    """Readings in the order of time, and of metrics where times are equal; `until` is where the next begins.
+
+    `metric` are positions in the mapping of series that was asked for.
+    """
+
+    time: NDArray[np.int64]
+    metric: NDArray[np.int32]
+    value: NDArray[np.float64]
+    until: int
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """The first readings of a series in a slice; `is_cut` where there may be more."""
+
+    number: int
+    time: NDArray[np.int64]
+    value: NDArray[np.float64]
+    is_cut: bool
+
+
+def series_of(conn: Connection, device_id: str) -> dict[str, int]:
+    """Return the ids of a device's series by metric, in the metrics' order. Raises `DatabaseAway`."""
+    with translated_errors():
+        rows = conn.execute(_SERIES, {"device_id": device_id}).fetchall()
+    return {str(metric): cast("int", number) for metric, number in rows}
+
+
+def extent(conn: Connection, series: Sequence[int], begin: int, end: int) -> tuple[int, int]:
+    """Return the half-open time from the first to behind the last reading of [begin, end).
+
+    (begin, begin) where there is none. Raises `DatabaseAway`.
+    """
+    limits = {"series": list(series), "begin": from_microseconds(begin), "end": from_microseconds(end)}
+    with translated_errors():
+        ((oldest, newest),) = conn.execute(_EXTENT, limits).fetchall()
+    if oldest is None:
+        return begin, begin
+    return to_microseconds(cast("datetime", oldest)), to_microseconds(cast("datetime", newest)) + 1
+
+
+def read_blocks(
+    conn: Connection,
+    series: Mapping[str, int],
+    *,
+    begin: int = OLDEST,
+    end: int = NO_END,
+    block_readings: int = BLOCK_READINGS,
+) -> Iterator[Block]:
+    """Yield the readings of the series in [begin, end), as they are in one snapshot of the database.
+
+    Each block is one statement, so that a timeout of statements bounds a block, not the whole. The
+    snapshot lasts until the iterator is exhausted or closed. Raises `DatabaseAway`.
+    """
+    if not series:
+        return
+    with one_snapshot(conn):
+        begin, end = extent(conn, list(series.values()), begin, end)
+        pace = _Pace(len(series), block_readings)
+        while begin < end:
+            stop = min(begin + pace.span, end)
+            packed = _read_slice(conn, list(series.values()), begin, stop, pace.most)
+            block = _merged(packed, stop)
+            pace.learn(block, begin)
+            begin = block.until
+            if len(block):
+                yield block
+
+
+class _Pace:
+    """How long a slice to read next, and how much of each series at most: what the one before suggests."""
+
+    def __init__(self, series: int, block_readings: int) -> None:
+        self._block = block_readings
+        self.span = _FIRST_SPAN
+        self.most = np.full(series, max(block_readings // series, _LEAST_A_SERIES), np.int64)
+
+    def learn(self, block: Block, begin: int) -> None:
+        """Take in what a slice that began at `begin` has held."""
+        covered = block.until - begin
+        if not len(block):
+            self.span *= _GROWTH
+            return
+        wanted = int(covered * _FILLED * self._block / len(block))
+        self.span = max(min(wanted, self.span * _GROWTH), MICROSECONDS)
+        # A series that was silent may wake up: each may have some more than its share.
+        share = np.bincount(block.metric, minlength=len(self.most)) / len(block)
+        self.most = np.maximum((share * self._block).astype(np.int64), _LEAST_A_SERIES)
+
+
+def _read_slice(
+    conn: Connection, series: list[int], begin: int, end: int, most: NDArray[np.int64]
+) -> list[_Packed]:
+    limits = {
+        "series": series,
+        "most": most.tolist(),
+        "begin": from_microseconds(begin),
+        "end": from_microseconds(end),
+    }
+    with translated_errors(), psycopg.Cursor(conn) as cursor:
+        cursor.execute(_BLOCK, limits, binary=True, prepare=False)
+        rows = cast("list[tuple[int, bytes, bytes]]", cursor.fetchall())
+    return [
+        _Packed(
+            number - 1,
+            times_from(time),
+            np.frombuffer(value, ">f8").astype(np.float64),
+            is_cut=len(time) // 8 >= most[number - 1],
+        )
+        for number, time, value in rows
+    ]
+
+
+def _merged(packed: Sequence[_Packed], stop: int) -> Block:
+    """Put series together in the order of time, up to where each of them is known."""
+    until = min([int(part.time[-1]) + 1 for part in packed if part.is_cut], default=stop)
+    kept = [int(np.searchsorted(part.time, until)) for part in packed]
+    time = np.concatenate([np.empty(0, np.int64), *(p.time[:n] for p, n in zip(packed, kept, strict=True))])
+    value = np.concatenate([np.empty(0), *(p.value[:n] for p, n in zip(packed, kept, strict=True))])
+    metric = np.repeat(np.array([part.number for part in packed], np.int32), kept)
+    # Rows of a statement come in no promised order; within a series they are in that of time.
+    order = np.lexsort((metric, time)) if len(packed) > 1 else slice(None)
+    return Block(time[order], metric[order], value[order], until)
