@@ -304,6 +304,17 @@ class TestReplacements:
         assert client.delete(f"{address}/metrics/energy/replacements/{kept.pk}").status_code == 404
         assert MeterReplacement.objects.filter(pk=kept.pk).exists()
 
+    @pytest.mark.parametrize("number", ["0", "99999999999999999999999999"])
+    def test_a_number_that_none_has_is_404(self, alice, client_of, replacements, number):
+        assert client_of(alice).delete(f"{replacements}/{number}").status_code == 404
+
+    def test_administrators_find_them_in_the_admin(self, alice, energy, client_of):
+        MeterReplacement.objects.create(metric=energy, replaced_at=datetime(2026, 1, 1, tzinfo=UTC))
+        alice.is_staff = alice.is_superuser = True
+        alice.save()
+        page = client_of(alice).get("/admin/devices/meterreplacement/").content.decode()
+        assert energy.device.device_id in page
+
     @pytest.mark.parametrize(
         "body",
         [

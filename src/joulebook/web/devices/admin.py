@@ -5,7 +5,14 @@ from __future__ import annotations
 from django.contrib import admin
 from django.http import HttpRequest
 
-from joulebook.web.devices.models import Device, DeviceShare, DeviceToken, GatewayToken, Metric
+from joulebook.web.devices.models import (
+    Device,
+    DeviceShare,
+    DeviceToken,
+    GatewayToken,
+    MeterReplacement,
+    Metric,
+)
 from joulebook.web.tokens import TokenAdmin
 
 
@@ -38,6 +45,25 @@ class DeviceAdmin(admin.ModelAdmin[Device]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Device | None = None) -> bool:  # noqa: ARG002
         """Say no: its readings would stay, and belong to whoever takes the id next."""
+        return False
+
+
+@admin.register(MeterReplacement)
+class MeterReplacementAdmin(admin.ModelAdmin[MeterReplacement]):
+    """When meters were replaced; entered by owners on the pages of their devices."""
+
+    list_display = ("metric", "device", "replaced_at", "final_register", "start_register", "entered_by")
+    list_select_related = ("metric__device", "entered_by")
+    search_fields = ("metric__name", "metric__device__device_id")
+    readonly_fields = ("metric", "entered_by", "entered_at")
+
+    @admin.display(ordering="metric__device__device_id")
+    def device(self, replacement: MeterReplacement) -> str:
+        """Return the device whose meter it was."""
+        return replacement.metric.device.device_id
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """Say no: the page of the metric knows its unit and the clock where it stands."""
         return False
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as Invalid
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import NinjaAPI, Path, Router, Schema
-from ninja.errors import HttpError, ValidationError
+from ninja.errors import HttpError
 from ninja.security import SessionAuth
+from pydantic import BaseModel, ValidationError
 
 from joulebook.web.devices.api_shapes import (
     DeviceAnswer,
@@ -40,6 +41,8 @@ from joulebook.web.history.queries import series_of
 
 router = Router(tags=["devices"])
 
+_Shape = TypeVar("_Shape", bound=BaseModel)
+
 _NO_DEVICE = "no device of yours has this id"
 _CHANGING = [UserTokenAuth(), SessionAuth()]
 """A page of another origin can make a browser send its cookie, but not the CSRF token."""
@@ -59,7 +62,7 @@ def install(api: NinjaAPI) -> None:
     """Add these addresses to the API, and let refusals of its own be problem details too."""
     api.add_router("/devices", router)
     api.exception_handler(HttpError)(_refused)
-    api.exception_handler(ValidationError)(_malformed)
+    api.exception_handler(BadBody)(_bad_body)
 
 
 def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:  # noqa: ARG001
@@ -69,18 +72,38 @@ def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:  # noqa: ARG
     return problem(exc.status_code, HTTPStatus(exc.status_code).phrase, detail)
 
 
-def _malformed(request: HttpRequest, exc: ValidationError) -> HttpResponse:  # noqa: ARG001
-    first: dict[str, Any] = exc.errors[0]
-    names = [str(part) for part in first["loc"] if part not in {"body", "change", "replacement"}]
-    parameter = names[0][:40] if names else "body"
-    return problem(400, "Bad field", f"{parameter}: {first['msg']}", parameter=parameter)
+class BadBody(Exception):
+    """What was sent cannot be used; `parameter` names the field."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
-def _documented(*statuses: int) -> dict[str, Any]:
-    """Describe refusals for the API's description."""
+def _bad_body(request: HttpRequest, exc: BadBody) -> HttpResponse:  # noqa: ARG001
+    return problem(400, "Bad field", f"{exc.parameter}: {exc}", parameter=exc.parameter)
+
+
+def _body(request: HttpRequest, shape: type[_Shape]) -> _Shape:
+    """Return what was sent. Called behind the gate, which a parameter of the function would not be."""
+    try:
+        return shape.model_validate_json(request.body)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise BadBody(str(first["loc"][0])[:40] if first["loc"] else "body", first["msg"]) from None
+
+
+def _documented(*statuses: int, body: type[BaseModel] | None = None) -> dict[str, Any]:
+    """Describe refusals, and what is sent, for the API's description."""
     schema = {"type": "object", "description": "RFC 9457 problem details"}
     content = {"application/problem+json": {"schema": schema}}
-    return {"responses": {code: {"description": _PROBLEMS[code], "content": content} for code in statuses}}
+    described: dict[str, Any] = {
+        "responses": {code: {"description": _PROBLEMS[code], "content": content} for code in statuses}
+    }
+    if body is not None:
+        sent = {"application/json": {"schema": body.model_json_schema()}}
+        described["requestBody"] = {"required": True, "content": sent}
+    return described
 
 
 @router.get(
@@ -144,11 +167,9 @@ def list_replacements(request: HttpRequest, device_id: str, metric: Path[str]) -
     auth=_CHANGING,
     response={201: ReplacementAnswer},
     summary="Note that a counter's meter was replaced",
-    openapi_extra=_documented(400, 401, 403, 404, 409, 503),
+    openapi_extra=_documented(400, 401, 403, 404, 409, 503, body=NewReplacement),
 )
-def post_replacement(
-    request: HttpRequest, device_id: str, metric: Path[str], replacement: NewReplacement
-) -> HttpResponse:
+def post_replacement(request: HttpRequest, device_id: str, metric: Path[str]) -> HttpResponse:
     """Note that another meter took over; energy is right across it from the next answer on."""
     device = _owned(request, device_id)
     settings = _known_metric(device, metric)
@@ -156,7 +177,7 @@ def post_replacement(
         raise HttpError(
             409, f"{metric[:80]} is a {settings.kind}; only counters have meters that are replaced"
         )
-    row = MeterReplacement(**replacement.model_dump())
+    row = MeterReplacement(**_body(request, NewReplacement).model_dump())
     row.replaced_at = row.replaced_at.astimezone(UTC)
     try:
         add_replacement(device, metric, row, by=_user(request), now=timezone.now())
@@ -189,16 +210,14 @@ def delete_replacement(
     auth=_CHANGING,
     response=MetricAnswer,
     summary="Say what a metric means",
-    openapi_extra=_documented(400, 401, 403, 404, 503),
+    openapi_extra=_documented(400, 401, 403, 404, 503, body=MetricChange),
 )
-def patch_metric(
-    request: HttpRequest, device_id: str, metric: Path[str], change: MetricChange
-) -> HttpResponse:
+def patch_metric(request: HttpRequest, device_id: str, metric: Path[str]) -> HttpResponse:
     """Change what is given and leave the rest; readings are not rewritten, so it can be changed again."""
     device = _owned(request, device_id)
     _known_metric(device, metric)
     try:
-        change_metric(device, metric, change.changes())
+        change_metric(device, metric, _body(request, MetricChange).changes())
     except Invalid as exc:
         return _invalid(exc)
     return _answer(_metric(metric_settings(device)[metric]))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ninja import Schema
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Kind = Literal["gauge", "counter", "state"]
 
@@ -53,7 +53,7 @@ class MetricsAnswer(Schema):
     metrics: list[MetricAnswer]
 
 
-class MetricChange(Schema):
+class MetricChange(BaseModel):
     """What is to change of a metric; what is left out stays. Null or an empty text: guess it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -93,7 +93,7 @@ class ReplacementsAnswer(Schema):
     replacements: list[ReplacementAnswer]
 
 
-class NewReplacement(Schema):
+class NewReplacement(BaseModel):
     """Another meter took over; registers in the metric's unit, as shown."""
 
     model_config = ConfigDict(extra="forbid")

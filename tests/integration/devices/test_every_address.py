@@ -1,0 +1,119 @@
+"""Every address of the web that names a device, asked by who may not see it: a new one is tested unasked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from joulebook.web.devices.models import DeviceShare, MeterReplacement, Metric
+
+NOT_ABOUT_A_DEVICE = {
+    "",
+    "sign-in/",
+    "sign-out/",
+    "profile/",
+    "profile/password/",
+    "api/",
+    "api/openapi.json",
+    "api/docs",
+    "api/devices",
+    "livez",
+    "readyz",
+}
+"""Addresses that show what is one's own, or nobody's; a new one has to be entered here on purpose."""
+
+WORDS = {"metric": "energy", "number": "1"}
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def routes(resolver: Any = None, prefix: str = "") -> Iterator[str]:
+    for pattern in (resolver or get_resolver()).url_patterns:
+        route = prefix + str(pattern.pattern)
+        if route.startswith("admin/"):
+            continue  # Django's own, for administrators, who manage devices and see no readings
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, route)
+        elif isinstance(pattern, URLPattern):
+            yield route
+
+
+def parameters(route: str) -> list[str]:
+    return re.findall(r"<(?:\w+:)?(\w+)>", route)
+
+
+def address(route: str, device: str) -> str:
+    words = {**WORDS, "device_id": device}
+    return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: words.get(match[1], "1"), route)
+
+
+ABOUT_A_DEVICE = sorted({route for route in routes() if "device_id" in parameters(route)})
+
+
+def test_every_other_address_is_known_to_show_nothing_of_anybody_elses():
+    others = {route for route in routes() if "device_id" not in parameters(route)}
+    assert others - NOT_ABOUT_A_DEVICE == set()
+    assert len(ABOUT_A_DEVICE) >= 14
+
+
+@pytest.fixture
+def everything(device, alice, bob):
+    """A device with whatever an address may name."""
+    metric = Metric.objects.create(device=device, name="energy")
+    MeterReplacement.objects.create(pk=1, metric=metric, replaced_at=device.created_at)
+    DeviceShare.objects.filter(device=device, user=bob).update(id=1)
+    return device
+
+
+def content(answer: Any) -> str:
+    """Return an answer's text without what differs from one request to the next."""
+    return re.sub(r'(?:value|data-now)="[^"]*"', "", answer.content.decode())
+
+
+@pytest.mark.parametrize("route", ABOUT_A_DEVICE)
+def test_charlie_is_refused_by_every_method_before_any_reading_is_asked(
+    route, everything, charlie, client_of
+):
+    """Only `default` is allowed here: a statement to telemetry is an error."""
+    client = client_of(charlie)
+    for method in METHODS:
+        query = "?name=energy"
+        hers = getattr(client, method)(address(route, everything.device_id) + query)
+        nobodys = getattr(client, method)(address(route, "no_such_device") + query)
+        assert hers.status_code in {403, 404, 405}, method
+        assert (hers.status_code, content(hers)) == (nobodys.status_code, content(nobodys)), method
+
+
+@pytest.mark.parametrize("route", ABOUT_A_DEVICE)
+def test_a_stranger_is_refused_or_asked_to_sign_in(route, everything, client):
+    for method in METHODS:
+        answer = getattr(client, method)(address(route, everything.device_id))
+        assert answer.status_code in {401, 405, 302}, method
+        if answer.status_code == 302:
+            assert answer["Location"].startswith("/sign-in/?next=/"), method
+
+
+@pytest.mark.parametrize("route", ABOUT_A_DEVICE)
+def test_bob_who_is_shared_with_changes_nothing(route, everything, bob, client_of, transaction_on_both):
+    def state() -> list[Any]:
+        tables = (type(everything), Metric, MeterReplacement, DeviceShare)
+        tokens = everything.tokens.values_list("pk", "revoked_at")
+        return [sorted(map(str, table.objects.values_list())) for table in tables] + [list(tokens)]
+
+    before = state()
+    client = client_of(bob)
+    for method in METHODS[1:]:
+        answer = getattr(client, method)(address(route, everything.device_id) + "?name=energy")
+        assert answer.status_code in {200, 403, 404, 405}, method
+        assert state() == before, method
+
+
+@pytest.mark.parametrize("route", ABOUT_A_DEVICE)
+def test_looking_changes_nothing(route, everything, alice, client_of, transaction_on_both):
+    tables = (type(everything), Metric, MeterReplacement, DeviceShare)
+    before = [sorted(map(str, table.objects.values_list())) for table in tables]
+    client_of(alice).get(address(route, everything.device_id) + "?name=energy")
+    assert [sorted(map(str, table.objects.values_list())) for table in tables] == before
