@@ -43,8 +43,11 @@ class LiveEndpoint:
                 stream = StreamingResponse(
                     _events(viewer, ticket), media_type="text/event-stream", headers=headers
                 )
-                # A viewer that reads nothing keeps its place no longer than one that does.
-                async with asyncio.timeout(ticket.expires_at - time.time() + GRACE_SECONDS):
+                # A viewer that reads nothing keeps its place no longer than one that does, and no longer
+                # than there is room for what it does not read.
+                loop = asyncio.get_running_loop()
+                async with asyncio.timeout(ticket.expires_at - time.time() + GRACE_SECONDS) as limit:
+                    viewer.cut = lambda: limit.reschedule(loop.time())
                     await stream(scope, receive, send)
         except TimeoutError:
             pass

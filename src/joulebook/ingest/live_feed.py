@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -71,15 +71,18 @@ class Viewer:
 
     def __init__(self, device_id: str) -> None:
         self.device_id = device_id
+        self.cut: Callable[[], None] = _nothing
+        """Called when the viewer does not keep up: what waits for it is not read either."""
         self._waiting: asyncio.Queue[Fresh | None] = asyncio.Queue(_QUEUE + 1)
         self._ended = False
 
     def offer(self, fresh: Fresh) -> None:
-        """Pass something new on; a viewer that does not keep up is ended."""
+        """Pass something new on; a viewer that does not keep up is ended and cut off."""
         if self._ended:
             return
         if self._waiting.qsize() >= _QUEUE:
             self.end()
+            self.cut()
         else:
             self._waiting.put_nowait(fresh)
 
@@ -96,6 +99,10 @@ class Viewer:
                 return await self._waiting.get()
         except TimeoutError:
             return {}
+
+
+def _nothing() -> None:
+    """Stand for a stream that nobody has to cut."""
 
 
 class LiveFeed:

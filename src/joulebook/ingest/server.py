@@ -65,15 +65,16 @@ def serve(config: Config, *, process: int = 1, listening: socket.socket | None =
         # Compressed, a small frame could hold a thousand messages that are not small.
         ws_per_message_deflate=False,
     )
-    logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)
+    logging.getLogger("uvicorn.error").addFilter(_is_for_the_log)
     server = _Server(settings, app, connections=Connections(config.ingest_connections, metrics))
     with contextlib.suppress(KeyboardInterrupt):
         server.run(None if listening is None else [listening])
 
 
-def _is_no_handshake(record: logging.LogRecord) -> bool:
-    """Keep addresses of WebSockets out of the log: a mistaken client puts its token there."""
-    return "WebSocket %s" not in str(record.msg)
+def _is_for_the_log(record: logging.LogRecord) -> bool:
+    """Leave out addresses of WebSockets, where a mistaken client puts its token, and viewers cut off."""
+    text = str(record.msg)
+    return "WebSocket %s" not in text and "returned without completing response" not in text
 
 
 def _allow_many_connections() -> None:
