@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from joulebook import __version__
-from joulebook.cli import agent, db, device, importing, serve, simulate, up, user
+from joulebook.cli import agent, db, device, importing, rollups, serve, simulate, up, user, verify
 from joulebook.cli import demo as demo_command
 
 app = typer.Typer(
@@ -37,11 +37,13 @@ app.command("demo")(demo_command.demo)
 app.command("import")(importing.import_file)
 app.command("agent")(agent.agent)
 app.command("simulate")(simulate.simulate)
+app.command("verify")(verify.verify)
 app.command("migrate")(serve.migrate)
 app.command("web")(serve.web)
 app.command("ingest")(serve.ingest)
 app.command("worker")(serve.worker)
 app.add_typer(db.app, name="db")
+app.add_typer(rollups.app, name="rollups")
 app.add_typer(user.app, name="user")
 app.add_typer(device.app, name="device")
 

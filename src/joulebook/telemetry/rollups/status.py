@@ -1,0 +1,130 @@
+"""How far the rollups are, and how to have some of them made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
+from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
+from joulebook.telemetry.rollups.marks import begin_writing
+from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
+
+HOUR = 3600 * MICROSECONDS
+
+_MARKS = """
+SELECT count(*), count(DISTINCT series_id), min(begins_at), max(ends_at),
+       coalesce(sum(extract(epoch FROM ends_at - begins_at)), 0)::float8
+FROM rollup_dirty WHERE series_id IS NOT NULL
+"""
+_MARKS_OF_ALL = "SELECT begins_at, ends_at FROM rollup_dirty WHERE series_id IS NULL ORDER BY begins_at"
+_TABLE = "SELECT approximate_row_count(%(table)s::text::regclass), hypertable_size(%(table)s::text::regclass)"
+_MARK_ALL = "INSERT INTO rollup_dirty (begins_at, ends_at) VALUES (%(begin)s, %(end)s)"
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """A table: about how many rows it holds, its bytes with indexes, and from when on it is whole."""
+
+    table: str
+    rows: int
+    size: int
+    kept_from: int
+
+
+@dataclass(frozen=True)
+class RollupsStatus:
+    """How far the rollups are, in microseconds since 1970 UTC.
+
+    `marks` of single series, what those cover, and how many series they belong to; `to_roll` are the
+    ranges that wait to be rolled up for all series, of `rolled_from` to `closed_until`.
+    """
+
+    closed_until: int
+    rolled_from: int
+    marks: int
+    marked_series: int
+    marked: Range | None
+    marked_seconds: float
+    to_roll: list[Range]
+    tables: list[TableStatus]
+
+    @property
+    def rolled_share(self) -> float:
+        """The share of closed time, 0 to 1, in which nothing waits to be rolled up for all series."""
+        whole = self.closed_until - self.rolled_from
+        return 1.0 if whole <= 0 else max(0.0, 1 - covered_time(self.to_roll) / whole)
+
+
+def read_status(conn: Connection) -> RollupsStatus:
+    """Return how far the rollups are. `conn` is in autocommit and may read. Raises `DatabaseAway`."""
+    with translated_errors(), one_snapshot(conn):
+        state = read_state(conn)
+        ((marks, series, begins_at, ends_at, seconds),) = conn.execute(_MARKS).fetchall()
+        to_roll = _marked_for_all(conn)
+        chunks = read_chunks(conn, (READINGS_TABLE,))[READINGS_TABLE]
+        tables = [_table_status(conn, table, state.kept_from[table]) for table in TABLES]
+    starts = [chunks[0][0]] if chunks else []
+    starts += [to_roll[0][0]] if to_roll else []
+    return RollupsStatus(
+        closed_until=state.closed_until,
+        rolled_from=max(min(starts, default=state.closed_until), state.kept_from[READINGS_TABLE]),
+        marks=cast("int", marks),
+        marked_series=cast("int", series),
+        marked=None
+        if begins_at is None
+        else (to_microseconds(cast("datetime", begins_at)), to_microseconds(cast("datetime", ends_at))),
+        marked_seconds=cast("float", seconds),
+        to_roll=to_roll,
+        tables=tables,
+    )
+
+
+def mark_for_rebuild(conn: Connection, start: int, end: int) -> Range | None:
+    """Leave a mark of all series for the hours of [start, end); return them, or None where there are none.
+
+    Only closed time of which readings are kept is marked. Whoever rolls up does the rest; until then
+    the readings themselves are read there. `conn` is the writer's, in autocommit. Raises `DatabaseAway`.
+    """
+    with translated_errors(), conn.transaction():
+        closed_until = begin_writing(conn)
+        kept_from = read_state(conn).kept_from[READINGS_TABLE]
+        chunks = read_chunks(conn)
+        starts = [ranges[0][0] for ranges in chunks.values() if ranges]
+        begin = max(start, kept_from, min(starts, default=closed_until)) // HOUR * HOUR
+        until = min(-(-end // HOUR) * HOUR, closed_until)
+        if begin >= until:
+            return None
+        conn.execute(_MARK_ALL, {"begin": from_microseconds(begin), "end": from_microseconds(until)})
+        return begin, until
+
+
+def time_to_roll(conn: Connection, start: int, end: int) -> int:
+    """Return how many microseconds of [start, end) wait to be rolled up for all series."""
+    with translated_errors():
+        waiting = _marked_for_all(conn)
+    return covered_time([(max(start, begin), min(end, until)) for begin, until in waiting])
+
+
+def covered_time(ranges: Sequence[Range]) -> int:
+    """Return how long the union of ranges is; those that end before they begin count nothing."""
+    total = 0
+    reached = None
+    for begin, end in sorted(ranges):
+        begin = begin if reached is None else max(begin, reached)
+        if begin < end:
+            total += end - begin
+            reached = end
+    return total
+
+
+def _marked_for_all(conn: Connection) -> list[Range]:
+    rows = cast("list[tuple[datetime, datetime]]", conn.execute(_MARKS_OF_ALL).fetchall())
+    return [(to_microseconds(begin), to_microseconds(end)) for begin, end in rows]
+
+
+def _table_status(conn: Connection, table: str, kept_from: int) -> TableStatus:
+    ((rows, size),) = conn.execute(_TABLE, {"table": table}).fetchall()
+    return TableStatus(table, cast("int", rows), cast("int", size), kept_from)
