@@ -66,20 +66,23 @@ def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> Hi
             raise BadParameter(name, f"{name} is given {len(query.getlist(name))} times; give it once")
     if query.get("format", "json") != "json":
         raise BadParameter("format", f"format {query['format'][:20]!r} is not json")
-    start, end = _window(query, now=now)
+    start, end = read_window(query, now=now)
     return HistoryRequest(
         metrics=list(dict.fromkeys(query.getlist("metric"))),
         start=start,
         end=end,
-        zone=_zone(query.get("tz", default_zone)),
+        zone=read_zone(query.get("tz", default_zone)),
         max_points=_max_points(query.get("max_points", str(DEFAULT_MAX_POINTS))),
         unit=query.get("unit", ""),
     )
 
 
-def _window(query: QueryDict, *, now: datetime) -> tuple[datetime | None, datetime]:
+def read_window(
+    query: QueryDict, *, now: datetime, default: str = DEFAULT_RANGE
+) -> tuple[datetime | None, datetime]:
+    """Return start and end of what is asked for; no start where it is to be the first reading's instant."""
     if "start" not in query and "end" not in query:
-        name = query.get("range", DEFAULT_RANGE)
+        name = query.get("range", default)
         if name == ALL:
             return None, now
         if name not in RANGES:
@@ -114,7 +117,8 @@ def _instant(name: str, text: str) -> datetime:
     return instant
 
 
-def _zone(name: str) -> ZoneInfo:
+def read_zone(name: str) -> ZoneInfo:
+    """Return the zone of a parameter `tz`."""
     if name not in time_zone_names():
         raise BadParameter("tz", f"tz {name[:40]!r} is not an IANA time zone such as Europe/Berlin")
     return ZoneInfo(name)
