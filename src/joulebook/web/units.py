@@ -8,6 +8,7 @@ importing pint takes longer than everything that a page without a conversion doe
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache, lru_cache
@@ -142,6 +143,7 @@ _USUAL: dict[str, tuple[str, ...]] = {
     "time": ("s", "min", "h", "d"),
     "share": ("%", "‰", "ppm"),
 }
+_loading = threading.Lock()
 
 
 class UnitProblem(ValueError):
@@ -276,8 +278,14 @@ def _unknown(text: str) -> str:
     return f"{text[:_LENGTH]!r} is not a unit that is known here; known are {known}"
 
 
-@cache
 def _registry() -> pint.UnitRegistry[Any]:
+    # Units of two registries do not mix, so two threads must not make one each.
+    with _loading:
+        return _load_registry()
+
+
+@cache
+def _load_registry() -> pint.UnitRegistry[Any]:
     import pint
 
     registry: pint.UnitRegistry[Any] = pint.UnitRegistry(None, non_int_type=Fraction)
