@@ -18,7 +18,10 @@ START = datetime(2026, 5, 1, tzinfo=UTC)
 class Ledger:
     """A client that sends each batch until it is acknowledged, and remembers what it was told."""
 
-    def __init__(self, url: str, token: str, *, clients: int, batches: int, readings: int) -> None:
+    def __init__(
+        self, url: str, token: str, *, clients: int, batches: int, readings: int, start: datetime = START
+    ) -> None:
+        self.start = start
         self.url = f"{url}/api/readings"
         self.headers = {"Authorization": f"Bearer {token}"}
         self.clients, self.batches, self.readings = clients, batches, readings
@@ -44,7 +47,7 @@ class Ledger:
         first = number * self.readings
         packets = [
             {
-                "timestamp": (START + timedelta(seconds=first + row)).isoformat(),
+                "timestamp": (self.start + timedelta(seconds=first + row)).isoformat(),
                 f"client_{client}": first + row,
             }
             for row in range(self.readings)
