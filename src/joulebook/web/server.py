@@ -1,16 +1,21 @@
 """Runs the web on its address until it is told to stop.
 
 Waitress reads requests and writes answers beside its threads, so that any number of slow or half-sent
-requests costs no thread: only whole requests reach Django.
+requests costs no thread: only whole requests reach Django. A long answer keeps its thread as long as the
+client takes it; one that has stopped taking is given up.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
+import time
 from types import FrameType
+from typing import Any
 
 import waitress
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer
 
 from joulebook.config import Config
 
@@ -29,7 +34,7 @@ def serve(config: Config) -> None:
 
     signal.signal(signal.SIGTERM, _leave)
     log.info("web listens on http://%s:%d", config.web_host, config.web_port)
-    waitress.serve(
+    server = create_server(
         application,
         host=config.web_host,
         port=config.web_port,
@@ -42,8 +47,40 @@ def serve(config: Config) -> None:
         trusted_proxy="*" if config.secure else None,
         trusted_proxy_headers=_proxy_headers(config),
         clear_untrusted_proxy_headers=True,
-        _quiet=True,
     )
+    server.run()
+
+
+def create_server(application: Any, **adjustments: Any) -> Any:
+    """Return a server of waitress's that gives up on clients which do not take their answers."""
+    listening: dict[int, Any] = {}
+    server = waitress.create_server(application, map=listening, **adjustments)
+    for each in listening.values():
+        if isinstance(each, BaseWSGIServer):
+            each.channel_class = _Channel
+    return server
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection that ends when its client has taken nothing of a waiting answer for `channel_timeout`.
+
+    Waitress itself closes connections without a request only; a client that never reads would keep a
+    thread, and a snapshot of the database, for ever.
+    """
+
+    _waits_since = 0.0
+    _taken_at = 0.0
+
+    def writable(self) -> bool:
+        """Tell the server's loop whether something is to be sent; asked at least once a second."""
+        now = time.monotonic()
+        if not self.total_outbufs_len or self.last_activity != self._taken_at:
+            self._waits_since, self._taken_at = now, self.last_activity
+        if now - self._waits_since > self.adj.channel_timeout:
+            # The socket takes nothing, so waitress's own way to close, by writing to it, would not come.
+            self.handle_close()
+            return False
+        return bool(super().writable())
 
 
 def _proxy_headers(config: Config) -> set[str]:
