@@ -15,6 +15,8 @@ from joulebook.cli.user import find_user
 
 app = typer.Typer(no_args_is_help=True, help="Create devices, give them tokens, list them.")
 
+_WIDEST = 10_000
+
 _DeviceId = Annotated[str, typer.Argument(metavar="ID", help="the device's id", show_default=False)]
 
 
@@ -129,5 +131,6 @@ def _minute(at: datetime | None) -> str:
 
 def _print(table: Table) -> None:
     console = Console(markup=False, highlight=False)
-    # A pipe gets whole values, however long.
-    console.print(table, soft_wrap=not console.is_terminal, no_wrap=not console.is_terminal)
+    if not console.is_terminal:
+        console.width = _WIDEST  # a pipe gets whole values, however long
+    console.print(table)

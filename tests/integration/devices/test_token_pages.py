@@ -94,7 +94,7 @@ class TestTheList:
         gateway = GatewayToken.objects.get()
         page = client_of(alice).get(f"{base}settings/").content.decode()
         assert lines(page) == [
-            f"{gateway.prefix}_… gateway &lt;b&gt;barn never used in force",
+            f"{gateway.prefix}_… gateway “&lt;b&gt;barn” never used in force",
             f"{second.prefix}_… device used 3 min ago in force",
             f"{first.prefix}_… device never used in force",
             f"{third.prefix}_… device never used revoked 2 d ago",

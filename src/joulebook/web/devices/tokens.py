@@ -18,7 +18,9 @@ class WritingToken:
     @property
     def kind(self) -> str:
         """Return whose token it is, for people."""
-        return "device" if self.gateway is None else f"gateway {self.gateway}".strip()
+        if self.gateway is None:
+            return "device"
+        return f"gateway “{self.gateway}”" if self.gateway else "gateway"
 
     @property
     def devices(self) -> list[Device]:
