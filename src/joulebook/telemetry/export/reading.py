@@ -5,7 +5,7 @@ Instants are microseconds since 1970 UTC, ranges half-open.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -112,7 +112,7 @@ def read_blocks(
     begin: int = OLDEST,
     end: int = NO_END,
     block_readings: int = BLOCK_READINGS,
-) -> Iterator[Block]:
+) -> Generator[Block]:
     """Yield the readings of the series in [begin, end), as they are in one snapshot of the database.
 
     Each block is one statement, so that a timeout of statements bounds a block, not the whole. The

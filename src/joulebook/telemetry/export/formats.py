@@ -1,0 +1,60 @@
+"""The formats in which readings leave: what each is called, and blocks of readings to its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Literal
+
+import polars as pl
+
+from joulebook.telemetry.export.arrow import arrow_chunks
+from joulebook.telemetry.export.csv_text import csv_chunks
+from joulebook.telemetry.export.frames import Layout, tables
+from joulebook.telemetry.export.parquet import parquet_chunks
+from joulebook.telemetry.export.reading import Block
+from joulebook.telemetry.formula_guard import guarded
+
+FormatName = Literal["csv", "parquet", "arrow"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is named: to people, at the end of a file's name, and in HTTP."""
+
+    label: str
+    suffix: str
+    media_type: str
+
+
+FORMATS: dict[FormatName, Format] = {
+    "csv": Format("CSV", ".csv", "text/csv; charset=utf-8"),
+    "parquet": Format("Parquet", ".parquet", "application/vnd.apache.parquet"),
+    "arrow": Format("Arrow", ".arrows", "application/vnd.apache.arrow.stream"),
+}
+
+
+def export_chunks(
+    blocks: Iterable[Block],
+    metrics: Sequence[str],
+    *,
+    file_format: FormatName,
+    layout: Layout = "wide",
+    zone: tzinfo = UTC,
+) -> Iterator[bytes]:
+    """Yield the readings in a format, a piece a block; the first piece comes before any block is asked for.
+
+    `metrics` are those that the blocks number. Times are local to `zone` in CSV, and UTC in the others.
+    """
+    names = [guarded(metric) for metric in metrics] if file_format == "csv" else metrics
+    return table_chunks(tables(blocks, names, layout), file_format=file_format, zone=zone)
+
+
+def table_chunks(
+    found: Iterable[pl.DataFrame], *, file_format: FormatName, zone: tzinfo = UTC
+) -> Iterator[bytes]:
+    """Yield tables of one schema, whose first column is `time`, in a format."""
+    if file_format == "csv":
+        return csv_chunks(found, zone)
+    return parquet_chunks(found) if file_format == "parquet" else arrow_chunks(found)
