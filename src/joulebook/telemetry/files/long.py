@@ -59,7 +59,7 @@ class LongParser:
         self._value_columns = [position[name] for name in names]
         self._times = RowTimes(profile, now=now)
         self._numbers = NumberFormat.of(profile)
-        self._watch = TableWatch(columns)
+        self._watch = TableWatch(profile, columns)
         self._series = SeriesTable(profile, [""] if self._hours else names)
         self._most_problems = most_problems
 

@@ -32,6 +32,9 @@ MOST_COLUMNS = 4096
 BLANK_RUNS = r"[ \t]+"
 """The delimiter pattern of columns that are set apart by any number of blanks."""
 
+WIDE_GAPS = r"[ ]{2,}|[ ]*\t[ \t]*"
+"""The delimiter pattern of columns that are set apart by two blanks or more: one may stand in a cell."""
+
 Layout = Literal["wide", "long", "across"]
 
 

@@ -8,26 +8,31 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.row_times import MALFORMED, MISSING
+from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.row_times import MALFORMED, MISSING, OK
 from joulebook.telemetry.files.table import BLANKS, Table
 
 OTHER_TABLE = "other_table"
 HEADER_REPEATED = "header_repeated"
 
-_NOT_A_NAME = re.compile(r"[\s\d.,:;/+\-_*#=|']*")
+_NAME = re.compile(r"[^\W\d_][^\n]*|[_#(°%\[].*[^\W\d_].*")
 _MOST_CANDIDATES = 2000
+_SOON = 4
 _REFUSED = np.int8(MALFORMED)
 
 
 class TableWatch:
     """Follows the rows of one file: its own header may come again, and another one ends the table.
 
-    Another header is a row of at least two different names where a time should be, under a blank line or
-    a rejected one, or with a name of our own header in it, and not narrower than the row below it.
+    Another header is a row of at least two different names and nothing else (only its first cell may be
+    empty), with a row that has a time soon below it, and a blank line above it or the name of our own time
+    column in it. Everything from there on is refused until our own header comes again.
     """
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, profile: ImportProfile, columns: Sequence[str]) -> None:
         self._own = [column.casefold() for column in columns]
+        self._times = [self._own.index(name.casefold()) for name in profile.time_columns]
+        self._na_values = set(profile.na_values)
         self._is_other = False
 
     def reasons(self, table: Table, code: NDArray[np.int8]) -> dict[int, str]:
@@ -37,8 +42,9 @@ class TableWatch:
             return {}
         reasons: dict[int, str] = {}
         begins = 0 if self._is_other else None
+        fits = code == OK
         for row in candidates[:_MOST_CANDIDATES].tolist():
-            kind = self._kind(table, row)
+            kind = self._kind(table, row, fits)
             if kind == HEADER_REPEATED:
                 self._refuse(reasons, code, begins, row)
                 begins, self._is_other = None, False
@@ -61,22 +67,19 @@ class TableWatch:
             code[begin:end] = _REFUSED
             reasons.update(dict.fromkeys(range(begin, end), OTHER_TABLE))
 
-    def _kind(self, table: Table, row: int) -> str | None:
+    def _kind(self, table: Table, row: int, fits: NDArray[np.bool_]) -> str | None:
         cells = [cell.strip(BLANKS) for cell in table.cells.row(row)]
-        filled = [cell for cell in cells if cell]
-        if len(filled) < 2 or any(_NOT_A_NAME.fullmatch(cell) for cell in filled):
+        while cells and not cells[-1]:
+            cells.pop()
+        names = cells if cells and cells[0] else cells[1:]
+        if len(names) < 2 or not all(_NAME.fullmatch(name) and name not in self._na_values for name in names):
             return None
-        own = [name for cell, name in zip(cells, self._own, strict=True) if cell]
-        if [cell.casefold() for cell in filled] == own and len(filled) * 2 > len(self._own):
+        folded = [cell.casefold() for cell in cells]
+        if folded == self._own[: len(folded)] and len(folded) * 2 > len(self._own):
             return HEADER_REPEATED
-        if len({cell.casefold() for cell in filled}) < len(filled):
+        below = fits[row + 1 : row + _SOON]
+        if len(set(folded)) < len(folded) or (len(below) and not below.any()):
             return None
         is_apart = row > 0 and int(table.line[row]) != int(table.line[row - 1]) + 1
-        shares_names = any(cell.casefold() in self._own for cell in filled)
-        if not (is_apart or shares_names) or row + 1 == len(table.line):
-            return None
-        return OTHER_TABLE if _extent(table.cells.row(row + 1)) <= _extent(cells) else None
-
-
-def _extent(cells: Sequence[str]) -> int:
-    return max((at for at, cell in enumerate(cells, 1) if cell.strip(BLANKS)), default=0)
+        names_time = any(at < len(folded) and folded[at] == self._own[at] for at in self._times)
+        return OTHER_TABLE if is_apart or names_time else None

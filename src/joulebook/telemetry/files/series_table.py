@@ -58,6 +58,8 @@ class SeriesTable:
 
         It is `NO_SERIES` where the key is left out, and `REFUSED` where it cannot become a metric.
         """
+        if not len(key):
+            return np.empty((0, len(self._columns)), np.int64)
         known = pl.DataFrame({"key": key, "unit": unit}).unique("key", keep="first", maintain_order=True)
         table = np.array([self._row(text, unit) for text, unit in known.iter_rows()], np.int64)
         order = pl.Series(range(len(known)), dtype=pl.Int64)

@@ -10,7 +10,7 @@ import polars as pl
 
 from joulebook.telemetry.files.blocks import Block
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.profile import BLANK_RUNS, MOST_COLUMNS, ImportProfile
+from joulebook.telemetry.files.profile import BLANK_RUNS, MOST_COLUMNS, WIDE_GAPS, ImportProfile
 
 MARK = "\x1f"
 """ASCII's unit separator, which parts the cells of lines that had no delimiter of one character."""
@@ -89,7 +89,8 @@ class Splitter:
         return b"\n".join(marked)
 
     def _by_pattern(self, lines: pl.Series) -> pl.Series:
-        stripped = lines.str.strip_chars(" \t") if self.pattern == BLANK_RUNS else lines
+        is_blank = self.pattern in (BLANK_RUNS, WIDE_GAPS)
+        stripped = lines.str.strip_chars(" \t") if is_blank else lines
         if self.quote not in "".join(lines):
             return stripped.str.replace_all(self.pattern, MARK)
         quote = re.escape(self.quote)

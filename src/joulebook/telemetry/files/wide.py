@@ -35,7 +35,7 @@ class WideParser:
         self._factors = [value.factor for value in profile.values]
         self._times = RowTimes(profile, now=now)
         self._numbers = NumberFormat.of(profile)
-        self._watch = TableWatch(columns)
+        self._watch = TableWatch(profile, columns)
         self._most_problems = most_problems
 
     def parse(self, table: Table) -> ParsedBlock:

@@ -6,32 +6,43 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+import polars as pl
+
 from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_rows
 from joulebook.telemetry.files.guess.widths import guess_widths
-from joulebook.telemetry.files.profile import BLANK_RUNS
+from joulebook.telemetry.files.profile import BLANK_RUNS, WIDE_GAPS
 from joulebook.telemetry.files.split import Splitter
+from joulebook.telemetry.files.times import TimeFormat, parse_times
 
-_WIDE_GAPS = r"[ ]{2,}|[ ]*\t[ \t]*"
 CANDIDATES = (
     *(Splitter(delimiter) for delimiter in (",", ";", "\t", "|")),
     Splitter.from_words("", pattern=BLANK_RUNS),
-    Splitter.from_words("", pattern=_WIDE_GAPS),
+    Splitter.from_words("", pattern=WIDE_GAPS),
 )
 _NAMES = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
-_PATTERNS = {"blanks": BLANK_RUNS, "gaps": _WIDE_GAPS}
+_PATTERNS = {"blanks": BLANK_RUNS, "gaps": WIDE_GAPS}
 _WORTH_WIDTHS = 0.85
+_AS_GOOD = 0.9
 
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
-_DATA_CELL = re.compile(
-    r"""[+-]?[0-9][0-9.,']*(?:[eE][+-]?[0-9]+)?   # a number, however it is marked
-    | [+-]?[.,][0-9]+
-    | [0-9]{1,4}[-/.][0-9A-Za-z]{1,9}[-/.][0-9]{1,4}(?:[T\ ].{4,20})?   # a date, with a time or without
-    | [0-9]{1,2}:[0-9]{2}.{0,12}   # a time of day
-    | [^,;\t|]{0,40}   # text that holds no candidate
-    """,
-    re.VERBOSE,
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_CLOCK = (
+    r"[0-9]{1,2}[ABab]?:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?: ?[apAP]\.?[mM]\.?)?(?: ?[ABab])?"
+    r"(?: ?(?:[A-Z]{1,4}|[+-][0-9]{2}:?[0-9]{0,2}))?"
 )
+_DATE = r"(?:[^\W\d_]{2,3}\.?,? )?[0-9]{1,4}[-/.][0-9A-Za-z]{1,9}[-/.][0-9]{1,4}"
+_PACKED = r"(?:19|20)[0-9]{6}[T ][0-9]{4,6}"
+_INSTANT = rf"(?:{_DATE}(?:(?:T|,? +){_CLOCK})?|{_PACKED}|{_CLOCK})"
+_DATA_CELL = re.compile(
+    rf"{_INSTANT}(?: ?(?:[-–/]|to|bis) ?{_INSTANT})?"
+    r"|[$€£]? ?[+-]?[0-9][0-9.,']*(?:[eE][+-]?[0-9]+)?(?: ?[%°A-Za-z€$]{1,5})?"
+    r"|[+-]?[0-9]{1,3}(?:[ \u00a0][0-9]{3})+(?:[.,][0-9]+)?"
+    r"|[+-]?[.,][0-9]+"
+)
+"""A time (or two of them), or a number however it is marked."""
+
+_TEXT_CELL = re.compile(r"[^,;\t|]{0,40}")
+"""Text that holds no candidate."""
 
 
 def named_splitter(text: str) -> Splitter:
@@ -67,17 +78,28 @@ def splitter_name(splitter: Splitter) -> str:
     return {"\t": "tab", " ": "blank"}.get(splitter.delimiter, splitter.delimiter)
 
 
-def guess_splitter(lines: Sequence[str]) -> tuple[Splitter, str]:
-    """Return how lines are split and the reason; raises `UnclearFile` where no candidate makes columns."""
-    if lines and (match := _SEPARATOR_LINE.fullmatch(lines[0])):
+def guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[Splitter, str]:
+    """Return how lines are split and the reason; raises `UnclearFile` where no candidate makes columns.
+
+    Where time `formats` are known, splitting has to leave cells that fit them.
+    """
+    if lines and (match := SEPARATOR_LINE.fullmatch(lines[0])):
         return Splitter.from_words(match[1]), "the line sep="
     scores = {splitter: _score(sample_rows(lines, splitter)) for splitter in CANDIDATES}
-    best = max(CANDIDATES, key=lambda splitter: scores[splitter])
-    if (
-        (best.pattern or scores[best] == 0)
-        and scores[best] < _WORTH_WIDTHS
-        and (widths := guess_widths(lines))
+    if formats and (
+        fitting := [
+            s
+            for s in CANDIDATES
+            if _holds_times(sample_rows(lines, s), formats, is_split=s.pattern == BLANK_RUNS)
+        ]
     ):
+        scores = {splitter: scores[splitter] if splitter in fitting else 0 for splitter in CANDIDATES}
+    best = max(CANDIDATES, key=lambda splitter: scores[splitter])
+    plain = max((s for s in CANDIDATES if not s.pattern), key=lambda splitter: scores[splitter])
+    if best.pattern and scores[plain] >= _AS_GOOD * scores[best]:
+        best = plain  # Blanks within its cells part date from time, which looks no worse.
+    is_uneven = best.pattern and _alike(sample_rows(lines, best)) < _WORTH_WIDTHS
+    if (is_uneven or scores[best] == 0) and (widths := guess_widths(lines)):
         return Splitter.from_words("", widths=widths), "blanks stand one below the other"
     if scores[best] == 0:
         shown = next((line for line in lines if line.strip()), "")[:80]
@@ -96,5 +118,28 @@ def _score(rows: Sequence[SampleRow]) -> float:
     length, _ = max(lengths.items(), key=lambda item: (item[1], item[0]))
     alike = [row for row in rows if len(row.cells) == length]
     cells = [cell for row in alike for cell in row.cells]
-    good = sum(_DATA_CELL.fullmatch(cell) is not None for cell in cells)
+    good = sum(_worth(cell) for cell in cells)
     return len(alike) / len(rows) * (good / len(cells)) ** 2
+
+
+def _holds_times(lines: Sequence[str], splitter: Splitter, formats: Sequence[str]) -> bool:
+    """Return whether half of the rows have a cell (or, where blanks split, two) that fits a time format."""
+    rows = sample_rows(lines, splitter)
+    parsers = tuple(TimeFormat(text) for text in formats)
+    cells = [cell for row in rows for cell in row.cells]
+    if splitter.pattern == BLANK_RUNS:
+        for count in (2, 3):
+            cells += [" ".join(row.cells[at : at + count]) for row in rows for at in range(len(row.cells))]
+    return bool(parse_times(pl.Series(cells, dtype=pl.String), parsers).fits.sum() * 2 >= len(rows))
+
+
+def _alike(rows: Sequence[SampleRow]) -> float:
+    """Return how many of the rows have as many cells as most have."""
+    lengths = Counter(len(row.cells) for row in rows)
+    return max(lengths.values()) / len(rows) if rows else 0
+
+
+def _worth(cell: str) -> float:
+    if not cell or _DATA_CELL.fullmatch(cell):
+        return 1
+    return 0.7 if _TEXT_CELL.fullmatch(cell) else 0

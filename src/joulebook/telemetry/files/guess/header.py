@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from joulebook.telemetry.files.guess.hours import find_hours
 from joulebook.telemetry.files.guess.sample import SampleRow
 
 _NUMBER = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(?:[eE][+-]?[0-9]+)?")
@@ -18,6 +19,7 @@ _UNIT = re.compile(
     | [dDmMyYhHsS./:\ -]{8,}(?:tt)?""",
     re.VERBOSE,
 )
+_COMMENTS = ("#", "%", "//", "*")
 _TOGETHER = 3
 """So many rows in a row (or all there are) must look like data where the data begin."""
 
@@ -41,19 +43,25 @@ def find_first_data_row(flags: Sequence[bool]) -> int | None:
 
 
 def find_heading(
-    rows: Sequence[SampleRow], first_data: int, *, header: SampleRow | None = None, is_without: bool = False
+    rows: Sequence[SampleRow],
+    first_data: int,
+    *,
+    header: SampleRow | None = None,
+    is_without: bool = False,
+    times: Sequence[int] = (0,),
 ) -> Heading:
     """Return the heading of a file whose data begin with the row `first_data`.
 
-    The `header` may be known, or known not to be (`is_without`). Else it is, of the rows above the data,
-    the one with the most different names that are neither numbers nor units; the first of equals.
+    `times` are the positions of the time columns. The `header` may be known, or known not to be
+    (`is_without`). Else it is, of the rows above the data, the one with the most different names that are
+    neither numbers nor units; of equals the last that names the time, or else the first.
     """
     width = _usual_width(rows[first_data:])
     if header is None and not is_without:
         above = rows[:first_data]
-        scores = [_name_count(row, width) for row in above]
+        scores = [_name_count(row, width) if _may_head(row, width, len(times)) else 0 for row in above]
         if scores and max(scores) > 0:
-            header = above[scores.index(max(scores))]
+            header = _best_header(above, scores, times[0])
     cells = () if header is None else header.cells
     names = (*cells, *[""] * (width - len(cells)))
     above_data = rows[:first_data] if header is None else rows[rows.index(header) + 1 : first_data]
@@ -74,10 +82,27 @@ def _is_spoilt_data(row: SampleRow, width: int) -> bool:
     return len(row.cells) == width and numbers >= max(1, len(filled) - 2)
 
 
+def _best_header(rows: Sequence[SampleRow], scores: Sequence[int], time: int) -> SampleRow:
+    best = [row for row, score in zip(rows, scores, strict=True) if score == max(scores)]
+    named = [row for row in best if time < len(row.cells) and row.cells[time]]
+    return named[-1] if named else best[0]
+
+
+def _may_head(row: SampleRow, width: int, times: int) -> bool:
+    """Return whether a row is no comment, or one with a word a column (the `times` may share one)."""
+    first = row.cells[0]
+    if not first.startswith(_COMMENTS):
+        return True
+    words = [*filter(None, [first.lstrip("".join(_COMMENTS)), *row.cells[1:]])]
+    return len(words) in (width, width - times + 1) and not any(_NUMBER.fullmatch(word) for word in words)
+
+
 def _name_count(row: SampleRow, width: int) -> int:
     """Return how many cells could be names of columns; 0 for a row that is no header."""
     if len(row.cells) < min(2, width):
         return 0
+    if find_hours(row.cells):
+        return width
     filled = [cell for cell in row.cells if cell]
     numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in filled)
     if numbers * 2 > len(filled):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names, find_column
+from joulebook.telemetry.files.guess.delimiter import SEPARATOR_LINE
 from joulebook.telemetry.files.guess.header import Heading, find_first_data_row, find_heading
 from joulebook.telemetry.files.guess.questions import Account
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_rows
@@ -36,7 +37,7 @@ def place_heading(lines: Sequence[str], splitter: Splitter, given: Given, accoun
 
     Raises `UnclearFile` where no line holds a time, and `UnusableProfile` where what was given does not fit.
     """
-    rows = sample_rows(lines, splitter)
+    rows = [row for row in sample_rows(lines, splitter) if not SEPARATOR_LINE.fullmatch(lines[row.line - 1])]
     header = _given_header(rows, given)
     body = [row for row in rows if header is None or row.line > header.line]
     known = ""
@@ -53,9 +54,11 @@ def place_heading(lines: Sequence[str], splitter: Splitter, given: Given, accoun
             "no line of the file holds a time where it should; "
             "check --time-column, --time-format and --delimiter"
         )
-    heading = find_heading(rows, rows.index(body[first]), header=header, is_without=given.header_line == 0)
+    heading = find_heading(
+        rows, rows.index(body[first]), header=header, is_without=given.header_line == 0, times=positions
+    )
     skip = _comment_mark(lines, body[first:], flags[first:])
-    heading = _uncommented(heading, body[first])
+    heading = _spread_names(_uncommented(heading, body[first]), positions, body[first:])
     where = "none" if heading.header_line is None else f"line {heading.header_line}"
     reason = "no names above the data" if heading.header_line is None else "names above the data"
     account.note("header", where, reason, is_given=given.header_line is not None)
@@ -73,11 +76,14 @@ def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int,
     try:
         positions = guess_time_positions(body, ())
     except UnclearFile:
+        positions = ()
+    if sum(_is_dated(row, positions) for row in usual) < len(usual) // 2 or not positions:
         if parts := find_time_parts(usual):
             return parts
         if epoch := find_epoch(usual):
             return (epoch[0],), epoch[1]
-        raise
+    if not positions:
+        positions = guess_time_positions(body, ())
     if len(positions) == 1 and (hour := _hour_beside(usual, positions[0])):
         return hour
     return positions, ""
@@ -95,6 +101,13 @@ def _hour_beside(rows: Sequence[SampleRow], date: int) -> tuple[tuple[int, ...],
     if len(shape.formats) > 1:
         return (date, found[0]), ""
     return (date, found[0]), f"{shape.formats[0]} {found[1]}"
+
+
+def _is_dated(row: SampleRow, positions: Sequence[int]) -> bool:
+    """Return whether a row has a date in the first of the time columns."""
+    return (
+        bool(positions) and positions[0] < len(row.cells) and time_shape(row.cells[positions[0]]) is not None
+    )
 
 
 def _usual_rows(body: Sequence[SampleRow]) -> list[SampleRow]:
@@ -131,6 +144,23 @@ def _uncommented(heading: Heading, data: SampleRow) -> Heading:
     elif len(names) > len(data.cells):
         names = names[1:]
     return Heading(heading.header_line, heading.first_data_line, names)
+
+
+def _spread_names(heading: Heading, positions: Sequence[int], data: Sequence[SampleRow]) -> Heading:
+    """Give the name of a time to all its columns, where blanks have split date and time of day apart."""
+    names = list(heading.names)
+    while names and not names[-1]:
+        names.pop()
+    width = len(_usual_rows(data)[0].cells)
+    more = len(positions) - 1
+    is_one = more > 0 and list(positions) == list(range(positions[0], positions[0] + more + 1))
+    lacking = width - len(names)
+    if heading.header_line is None or not is_one or not 0 < lacking <= more:
+        return heading
+    first = positions[0] + 1 + more - lacking
+    return Heading(
+        heading.header_line, heading.first_data_line, (*names[:first], *[""] * lacking, *names[first:])
+    )
 
 
 def _given_header(rows: Sequence[SampleRow], given: Given) -> SampleRow | None:

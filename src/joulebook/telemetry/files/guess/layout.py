@@ -123,7 +123,7 @@ def _splitter(lines: Sequence[str], given: Given, account: Account) -> Splitter:
     if given.delimiter is not None:
         splitter, reason = named_splitter(given.delimiter), ""
     else:
-        splitter, reason = guess_splitter(lines)
+        splitter, reason = guess_splitter(lines, given.time_formats)
     account.note("delimiter", splitter_name(splitter), reason, is_given=given.delimiter is not None)
     return splitter
 

@@ -41,7 +41,9 @@ class _Cells:
     def __init__(self, columns: Sequence[pl.Series]) -> None:
         renamed = [column.alias("") for column in columns]
         cells = pl.concat(renamed) if renamed else pl.Series([], dtype=pl.String)
-        self._cells = cells.str.strip_chars(BLANKS)
+        # A unit or a currency beside a number says nothing about its marks.
+        bare = cells.str.strip_chars(BLANKS).str.replace(r"^([+-]?)\p{Sc} ?", "$1")
+        self._cells = bare.str.replace(r"([0-9.,]) ?(?:\p{Sc}|%|°?[A-Za-z]{1,4})$", "$1")
 
     def matching(self, pattern: str) -> pl.Series:
         """Return the cells that are a sign, the pattern, and perhaps an exponent."""

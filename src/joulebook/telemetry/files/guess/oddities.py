@@ -20,6 +20,7 @@ _AFFIXED = re.compile(
     r"(?P<behind>[^\d\s+\-.,'\"].{0,9})?"
 )
 _MOSTLY = 0.8
+_SOME = 0.1
 
 
 def guess_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[str, int]:
@@ -37,7 +38,7 @@ def guess_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict
         for edge in {float(value.min()), float(value.max())}:
             same = has[value == edge]
             text = str(column[int(same[0])]).strip(BLANKS)
-            if len(same) < 2 or not _SENTINEL.fullmatch(text):
+            if (len(same) < 2 and edge > -900) or not _SENTINEL.fullmatch(text):
                 continue
             rest = value[value != edge]
             if not len(rest):
@@ -57,7 +58,7 @@ def guess_affixes(columns: Iterable[pl.Series], numbers: NumberFormat) -> dict[s
     for column in columns:
         (parsed,) = numbers.parse([column])
         text = parsed.malformed_text
-        if not len(text) or len(text) < _MOSTLY * (len(column) - len(parsed.na_rows)):
+        if not len(text) or len(text) < _SOME * (len(column) - len(parsed.na_rows)):
             continue
         words = Counter(_affix(cell) for cell in text.head(2000).to_list())
         word, count = words.most_common(1)[0]

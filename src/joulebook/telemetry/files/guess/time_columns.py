@@ -25,7 +25,7 @@ def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> t
         for position, cell in enumerate(row.cells):
             if (shape := time_shape(cell)) is not None:
                 kinds.setdefault(position, Counter())[shape.kind] += 1
-    guess = _by_shape(kinds)
+    guess = _by_shape(kinds, _halves_of_day(rows))
     if formats:
         return _by_formats(rows, formats, guess)
     if not guess:
@@ -53,7 +53,7 @@ def time_text(cells: Sequence[str], positions: Sequence[int]) -> str:
     return " ".join(cells[position] if position < len(cells) else "" for position in positions).strip()
 
 
-def _by_shape(kinds: dict[int, Counter[Kind]]) -> tuple[int, ...]:
+def _by_shape(kinds: dict[int, Counter[Kind]], halves: set[int]) -> tuple[int, ...]:
     dated = {position: count[Kind.INSTANT] + count[Kind.DATE] for position, count in kinds.items()}
     if not any(dated.values()):
         return ()
@@ -66,7 +66,17 @@ def _by_shape(kinds: dict[int, Counter[Kind]]) -> tuple[int, ...]:
         if kinds[position][Kind.CLOCK] >= _MOSTLY * kinds[date][Kind.DATE]
     ]
     clock = next((position for position in clocks if position > date), clocks[0] if clocks else None)
-    return (date,) if clock is None else (date, clock)
+    if clock is None:
+        return (date,)
+    return (date, clock, clock + 1) if clock + 1 in halves else (date, clock)
+
+
+def _halves_of_day(rows: Sequence[SampleRow]) -> set[int]:
+    """Return the columns that say AM or PM and nothing else, where blanks have parted them from the time."""
+    counts = Counter(
+        position for row in rows for position, cell in enumerate(row.cells) if cell.upper() in {"AM", "PM"}
+    )
+    return {position for position, count in counts.items() if count >= _MOSTLY * len(rows)}
 
 
 def _by_formats(rows: Sequence[SampleRow], formats: Sequence[str], guess: tuple[int, ...]) -> tuple[int, ...]:

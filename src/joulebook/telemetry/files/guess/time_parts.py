@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,9 +15,12 @@ from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 _YEAR = re.compile(r"(?:19[789]|20[0-9])[0-9]")
 _WHOLE = re.compile(r"[0-9]{1,4}")
+_HUNDREDS = re.compile(r"[0-9]{3,4}")
 _HOUR = re.compile(r"[0-9]{1,2}(?P<mark>[ABab])?(?P<range> ?[-–] ?[0-9]{1,2}[ABab]?)?")
 _EPOCH = re.compile(r"1[0-9]{9}(?P<fraction>\.[0-9]{1,9})?")
 _EPOCH_MS = re.compile(r"1[0-9]{12}")
+_MINUTES = re.compile(r"(?i)#?(?:mi|mn|mm|min|minutes?|minut[oe]?n?)")
+_QUARTERS = ("0", "00", "15", "30", "45")
 _MOSTLY = 0.9
 
 # Behind the year: what the columns that follow mean, by how far they are from it.
@@ -54,12 +58,31 @@ def find_time_parts(rows: Sequence[SampleRow]) -> tuple[tuple[int, ...], str] | 
                 continue
             if not all(_are_mostly(alike, column, _WHOLE) for column in columns):
                 continue
+            if "%k" in text and all(
+                len(cells[columns[-1]]) < 3 or not cells[columns[-1]].isdigit() for cells in alike
+            ):
+                continue
             if (score := _score(alike, columns, text)) > 0:
-                found.append((score, -len(columns), -rank, columns, text))
+                more = -len(columns) + 10 * _are_minutes_named(alike, columns, text)
+                found.append((score, more, -rank, columns, text))
     if not found:
         return None
     *_, columns, text = max(found)
     return columns, text
+
+
+def _are_minutes_named(alike: Sequence[tuple[str, ...]], columns: Sequence[int], text: str) -> bool:
+    """Return whether the column behind the hour holds minutes, though they may never change.
+
+    A header says so, or it holds nothing but the same full quarter of an hour.
+    """
+    words = text.split(" ")
+    if "%M" not in words or "%S" in words:
+        return False
+    counts = Counter(cells[columns[words.index("%M")]] for cells in alike)
+    usual, count = counts.most_common(1)[0]
+    is_constant = usual in _QUARTERS and count >= _MOSTLY * len(alike)
+    return is_constant or any(_MINUTES.fullmatch(cell) for cell in counts)
 
 
 def find_epoch(rows: Sequence[SampleRow]) -> tuple[int, str] | None:
@@ -72,7 +95,8 @@ def find_epoch(rows: Sequence[SampleRow]) -> tuple[int, str] | None:
                 continue
             cells = [cells[position] for cells in alike if pattern.fullmatch(cells[position])]
             steps = np.diff(np.array([float(cell) for cell in cells]))
-            if len(cells) > 1 and (np.all(steps >= 0) or np.all(steps <= 0)) and np.any(steps != 0):
+            in_order = max(np.mean(steps >= 0), np.mean(steps <= 0)) if len(steps) else 0
+            if in_order >= _MOSTLY and np.any(steps != 0):
                 return position, text + (".%f" if any("." in cell for cell in cells) else "")
     return None
 
@@ -80,7 +104,7 @@ def find_epoch(rows: Sequence[SampleRow]) -> tuple[int, str] | None:
 def find_hour(rows: Sequence[SampleRow], date: int) -> tuple[int, str] | None:
     """Return the column that counts the hours (or minutes, as 1430) of each day, and its format."""
     width = max((len(row.cells) for row in rows), default=0)
-    alike = [row.cells for row in rows if len(row.cells) == width and row.cells[date]]
+    alike = [row.cells for row in rows if len(row.cells) == width and row.cells[date][:1].isdigit()]
     if len(alike) < 3 or len({cells[date] for cells in alike}) > len(alike) // 3:
         return None
     for position in (*range(date + 1, width), *range(date)):
@@ -98,7 +122,9 @@ def find_hour(rows: Sequence[SampleRow], date: int) -> tuple[int, str] | None:
 
 def _counts_up(alike: Sequence[tuple[str, ...]], date: int, position: int, text: str) -> bool:
     """Return whether the numbers step on within a day and begin anew with the next, as a clock does."""
-    numbers = [int(match[0]) if (match := re.match(r"[0-9]+", cells[position])) else -1 for cells in alike]
+    pattern = _HOUR if text == "%H" else _WHOLE
+    alike = [cells for cells in alike if pattern.fullmatch(cells[position])]
+    numbers = [int(match[0]) for cells in alike if (match := re.match(r"[0-9]+", cells[position]))]
     if max(numbers) > (25 if text == "%H" else 2400) or len(set(numbers)) < 3:
         return False
     if text == "%k" and any(number % 100 >= 60 for number in numbers):
@@ -110,10 +136,13 @@ def _counts_up(alike: Sequence[tuple[str, ...]], date: int, position: int, text:
     steps = np.diff(numbers)
     within = steps[np.array(same_day, bool)]
     across = steps[~np.array(same_day, bool)]
-    forwards = np.mean(within >= 0) >= _MOSTLY and np.any(within > 0) and (across < 0).all()
-    backwards = np.mean(within <= 0) >= _MOSTLY and np.any(within < 0) and (across > 0).all()
+    if not len(within):
+        return False
+    begins_anew = np.sign(across).sum() if len(across) else 0
+    forwards = np.mean(within >= 0) >= _MOSTLY and np.any(within > 0) and begins_anew <= 0
+    backwards = np.mean(within <= 0) >= _MOSTLY and np.any(within < 0) and begins_anew >= 0
     largest = 1 if text == "%H" else 100
-    return bool((forwards or backwards) and np.abs(within).max(initial=0) <= 6 * largest)
+    return bool((forwards or backwards) and np.mean(np.abs(within) <= 6 * largest) >= _MOSTLY)
 
 
 def _are_mostly(alike: Sequence[tuple[str, ...]], position: int, pattern: re.Pattern[str]) -> bool:

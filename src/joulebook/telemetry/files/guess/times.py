@@ -134,7 +134,8 @@ def guess_time_formats(text: pl.Series, *, column: str, account: Account) -> tup
     cannot be told is asked for. Raises `UnclearFile` where the cells look like no time at all.
     """
     cells = text.filter(text != "")
-    shapes = Counter(shape for cell in _spread(cells) if (shape := time_shape(cell)) is not None)
+    found = (time_shape(cell) for cell in _spread(cells))
+    shapes = Counter(shape for shape in found if shape is not None and shape.kind is not Kind.CLOCK)
     enough = max(1, int(shapes.total() * _WORTH_A_FORMAT))
     common = [shape for shape, count in shapes.most_common(MOST_FORMATS) if count >= enough]
     orders_of = {shape.orders for shape in common}

@@ -180,7 +180,7 @@ def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> 
     malformed = len(parsed.malformed)
     readable = len(cells) - malformed - sum(parsed.na.values())
     if readable == malformed == 0:
-        has_marks = bool((parsed.na_text != "").any())
+        has_marks = bool(parsed.na_text.str.contains("[0-9]").any())
         return None if is_named or has_marks else "guessed: no name, and empty so far"
     if readable >= malformed:
         return "guessed: a long number that identifies something" if _is_identifier(cells) else None
