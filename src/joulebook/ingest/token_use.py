@@ -79,7 +79,7 @@ class TokenUse:
         self._patience = patience
         self._used: dict[bytes, float] = {}
         self._written: dict[bytes, float] = {}
-        self._failing = False
+        self._failures = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="token-use")
 
     def note(self, digest: bytes) -> None:
@@ -89,7 +89,8 @@ class TokenUse:
     async def run(self) -> None:
         """Write what is due, again and again, until cancelled."""
         while True:
-            await asyncio.sleep(self._look)
+            # A database that refuses is asked less and less often: it writes each refusal to its log.
+            await asyncio.sleep(min(self._look * 2 ** max(0, self._failures - 1), self._every))
             since = time.monotonic() - self._every
             self._written = {digest: at for digest, at in self._written.items() if at > since}
             await self._flush({d: at for d, at in self._used.items() if d not in self._written})
@@ -115,7 +116,7 @@ class TokenUse:
         except Exception as exc:  # noqa: BLE001 - a courtesy that must not end for one bad minute
             self._failed(str(exc))
             return
-        self._failing = False
+        self._failures = 0
         for digest, at in due.items():
             self._written[digest] = time.monotonic()
             if self._used.get(digest) == at:
@@ -123,9 +124,9 @@ class TokenUse:
 
     def _failed(self, reason: str) -> None:
         """Keep what was noted for the next look; say so once."""
-        if not self._failing:
+        if not self._failures:
             log.warning("the last use of tokens could not be written, which is tried again: %s", reason)
-        self._failing = True
+        self._failures = min(self._failures + 1, 20)
 
 
 class _Writer(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -142,6 +142,19 @@ class TestATokensPage:
         client.post(f"{base}tokens/{token.prefix}/revoke/")
         token.refresh_from_db()
         assert token.revoked_at == first
+
+
+def test_the_admin_lists_the_last_use_of_both_kinds(device, token, make_user, client_of):
+    issue_gateway_token([device], name="barn")
+    used = datetime(2026, 11, 21, 13, 5, tzinfo=UTC)
+    for kind in (DeviceToken, GatewayToken):
+        kind.objects.update(last_used_at=used)
+    root = make_user("root")
+    root.is_staff = root.is_superuser = True
+    root.save()
+    for page in ("devicetoken", "gatewaytoken"):
+        listed = client_of(root).get(f"/admin/devices/{page}/").content.decode()
+        assert re.findall(r"field-last_used_at[^>]*>([^<]*)<", listed) == ["21 Nov 2026, 1:05 p.m."]
 
 
 def test_a_token_that_was_revoked_on_its_page_is_refused_by_ingest_within_ten_seconds(

@@ -35,7 +35,7 @@ def own(telemetry):
     service.stop()
 
 
-def written(of=DeviceToken, *, after: datetime | None = None, seconds: float = 10) -> datetime:
+def written(of=DeviceToken, *, after: datetime | None = None, seconds: float = 20) -> datetime:
     """Wait until a use of the only token is written (a later one than `after`), and return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -59,7 +59,7 @@ class TestOverTheNetwork:
         assert DeviceToken.objects.get().last_used_at is None
         assert post() == 200
         first = written()
-        assert timedelta(0) <= timezone.now() - first < timedelta(seconds=10)
+        assert timedelta(0) <= timezone.now() - first < timedelta(seconds=20)
         time.sleep(1.1)
         assert post() == 200
         own.stop()
@@ -70,7 +70,7 @@ class TestOverTheNetwork:
         headers = {"Authorization": f"Token {token}"}
         body = f"power,device={device.device_id} value=1"
         assert httpx.post(f"{own.url}/write", content=body, headers=headers).status_code == 204
-        assert timezone.now() - written(GatewayToken) < timedelta(seconds=10)
+        assert timezone.now() - written(GatewayToken) < timedelta(seconds=20)
 
     def test_an_open_connection_is_a_use(self, own, device_id, device_token):
         address = own.url.replace("http://", "ws://") + f"/ws/device/{device_id}"
@@ -99,7 +99,7 @@ class TestOverTheNetwork:
                     assert http.post(f"{own.url}/api/readings", json=packet).json()["accepted"] == 1
                     slowest = max(slowest, time.monotonic() - began)
                     time.sleep(0.1)
-            assert slowest < 1
+            assert slowest < 1.9, "a lock is waited for longer"
             lock.execute("ROLLBACK")
         assert DeviceToken.objects.get().last_used_at is None
         written(seconds=15)
