@@ -54,6 +54,16 @@ class RollupDatabase:
         self.owner.execute(
             "TRUNCATE readings, readings_1m, readings_5m, readings_1h, rollup_dirty, series RESTART IDENTITY"
         )
+        self.owner.execute(
+            "UPDATE rollup_state SET closed_until = %s, readings_kept_from = DEFAULT, "
+            "readings_1m_kept_from = DEFAULT, readings_5m_kept_from = DEFAULT, "
+            "readings_1h_kept_from = DEFAULT, kept_from_moved_at = DEFAULT",
+            [closed_until],
+        )
+
+    def reopen(self, closed_until: object) -> None:
+        """Go back to where time is closed until an instant, which is harmless for series of one's own."""
+        self.owner.execute("TRUNCATE rollup_dirty")
         self.owner.execute("UPDATE rollup_state SET closed_until = %s", [closed_until])
 
     def series(self, number: int = 1) -> list[int]:

@@ -130,7 +130,6 @@ def test_readings_that_are_no_longer_kept_are_not_compared(rollup_database, read
     rollup_database.owner.execute("DELETE FROM readings WHERE time < %s", [CLOSED + timedelta(hours=3)])
     found = verify_all(reading, *ALWAYS)
     assert (found.differing, found.buckets) == (0, 2 * 73)
-    rollup_database.owner.execute("UPDATE rollup_state SET readings_kept_from = 'epoch'")
 
 
 def test_a_sample_is_spread_over_time_and_finds_what_is_wrong_everywhere(rollup_database, reading):

@@ -153,7 +153,7 @@ class PieceReader:
                 bucket = np.maximum(found.time // width * width, found.begin)
             else:
                 number = np.searchsorted(self.edges, found.time, side="right") - 1
-                bucket = np.where(number < 0, found.time, self.edges[number])
+                bucket = np.where(number < 0, found.time, np.maximum(self.edges[number], found.begin))
             for begin, end in alone:
                 bucket = np.where((found.time >= begin) & (found.time < end), found.time, bucket)
             parts.append(

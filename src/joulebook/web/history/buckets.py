@@ -14,7 +14,7 @@ from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.telemetry.rollups.counters import Replacement, rises_of
 from joulebook.telemetry.rollups.integrals import has_silence, integrals_of, usual_distance
 from joulebook.telemetry.rollups.marks import MINUTE
-from joulebook.telemetry.rollups.reading import PieceReader
+from joulebook.telemetry.rollups.reading import PieceReader, SeriesRange
 from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE, Summaries
 from joulebook.web.devices.guesses import COUNTER, STATE
 from joulebook.web.devices.metric_settings import DEFAULT_SILENCE, USUAL_DISTANCES
@@ -122,7 +122,7 @@ class ColumnReader:
             Replacement(to_microseconds(each.replaced_at), each.final_register, each.start_register)
             for each in settings.replacements
         ]
-        rows = reader.read([self._from_previous(reader, wanted)], apart=[each.time for each in replacements])
+        rows = reader.read(self._from_previous(reader, wanted), apart=[each.time for each in replacements])
         silence = self._window.silence_of(rows)
         rises = rises_of(
             rows,
@@ -142,7 +142,7 @@ class ColumnReader:
 
     def _state(self, wanted: Wanted) -> Column:
         reader = self._reader(DIP_TOLERANCE)
-        rows = reader.read([self._from_previous(reader, wanted)])
+        rows = reader.read(self._from_previous(reader, wanted))
         silence = self._window.silence_of(rows)
         mixed = rows["min"] != rows["max"]
         if rows["count"][mixed].sum() > _MOST_CHANGING:
@@ -160,11 +160,12 @@ class ColumnReader:
             states.append(StateShare(value, np.clip(share, 0.0, 1.0)))
         return self._column(wanted, rows, known, states=states)
 
-    def _from_previous(self, reader: PieceReader, wanted: Wanted) -> tuple[int, int, int]:
-        """Return the range to read of a series: from where it was last heard before the window."""
-        before = reader.previous_time(wanted.series_id, self._window.start)
-        begin = self._window.start if before is None else before // MINUTE * MINUTE
-        return wanted.series_id, begin, self._window.end
+    def _from_previous(self, reader: PieceReader, wanted: Wanted) -> list[SeriesRange]:
+        """Return the ranges to read of a series: from where it was last heard before the window, and it."""
+        start, series_id = self._window.start, wanted.series_id
+        asked = (series_id, start, self._window.end)
+        before = reader.previous_time(series_id, start)
+        return [asked] if before is None else [(series_id, before // MINUTE * MINUTE, start), asked]
 
     def _reader(self, tolerance: float) -> PieceReader:
         reader = PieceReader(self._conn, self._window.edges, tolerance=tolerance)

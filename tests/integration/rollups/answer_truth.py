@@ -1,0 +1,97 @@
+"""What an answer must say, told from the raw readings one at a time: an independent computation."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+SECOND = 1_000_000
+DEFAULT_SILENCE = 300 * SECOND
+
+Reading = tuple[int, float]
+
+
+@dataclass
+class Bucket:
+    """One bucket of an answer."""
+
+    count: int
+    mean: float
+    min: float
+    max: float
+    increase: float
+    unallocated: float
+    resets: int
+    covered: float
+    on: float
+
+
+@lru_cache(maxsize=1_000_000)
+def bucket_of(instant: int, seconds: int, zone: ZoneInfo) -> int:
+    """Return the start of the bucket of `seconds` of the local clock that holds an instant.
+
+    Days (86,400) begin at local midnight; shorter ones are counted from it by the clock, and both
+    passes of a doubled hour have buckets of their own up to an hour.
+    """
+    moment = datetime.fromtimestamp(instant // SECOND, UTC)
+    if seconds <= 3600:
+        offset = moment.astimezone(zone).utcoffset() or timedelta()
+        shift = int(offset.total_seconds()) * SECOND
+        return (instant + shift) // (seconds * SECOND) * (seconds * SECOND) - shift
+    local = moment.astimezone(zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None, fold=0)
+    into = (local.replace(tzinfo=None, fold=0) - midnight) // timedelta(seconds=seconds)
+    begin = midnight + into * timedelta(seconds=seconds)
+    return int(begin.replace(tzinfo=zone, fold=0).timestamp()) * SECOND
+
+
+def usual_distance(readings: list[Reading]) -> float:
+    """Return the median distance between neighbours, 0 where there are none."""
+    distances = sorted(later - at for (at, _), (later, _) in pairwise(readings))
+    return distances[(len(distances) - 1) // 2] if distances else 0
+
+
+def told(
+    readings: list[Reading], start: int, end: int, *, seconds: int, zone: ZoneInfo, silence: int
+) -> dict[int, Bucket]:
+    """Return every bucket of [start, end) that something is told of, from all readings of a series."""
+    inside = [(at, value) for at, value in readings if start <= at < end]
+    buckets: dict[int, Bucket] = {}
+
+    def bucket(instant: int) -> Bucket:
+        key = bucket_of(instant, seconds, zone)
+        return buckets.setdefault(key, Bucket(0, math.nan, math.nan, math.nan, 0.0, 0.0, 0, 0.0, 0.0))
+
+    groups = defaultdict(list)
+    for at, value in inside:
+        groups[bucket_of(at, seconds, zone)].append(value)
+    for begin, values in groups.items():
+        found = bucket(begin)
+        found.count, found.mean = len(values), math.fsum(values) / len(values)
+        found.min, found.max = min(values), max(values)
+
+    before = [reading for reading in readings if reading[0] < start][-1:]
+    heard = before + inside
+    stood = heard[0][1] if heard else 0.0
+    for (earlier, value_before), (at, value) in pairwise(heard):
+        is_reset = value_before > 0 and value < value_before and value_before - value >= 0.1 * value_before
+        if is_reset:
+            bucket(at).resets += 1
+            rise, stood = max(value, 0.0), max(value, 0.0)
+        else:
+            rise, stood = max(value - stood, 0.0), max(value, stood)
+        crosses = earlier < start or bucket_of(earlier, seconds, zone) != bucket_of(at, seconds, zone)
+        if at - earlier > silence and crosses:
+            bucket(at).unallocated += rise
+        else:
+            bucket(at).increase += rise
+        if at - earlier <= silence:
+            for second in range(max(earlier, start), at, SECOND):
+                bucket(second).covered += 1
+                bucket(second).on += value_before
+    return buckets

@@ -1,0 +1,134 @@
+"""Answers at any moment of any history equal what a person computes from the readings."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from itertools import count
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.web.devices.metric_settings import MetricSettings
+from joulebook.web.history.points import Wanted
+from joulebook.web.history.queries import points_of
+
+from .answer_truth import DEFAULT_SILENCE, told, usual_distance
+from .test_roller import CLOSED, act, histories
+
+SECONDS = {"1s": 1, "5s": 5, "10s": 10, "15s": 15, "30s": 30, "1m": 60, "5m": 300, "15m": 900, "30m": 1800,
+           "1h": 3600, "3h": 10_800, "6h": 21_600, "12h": 43_200, "1d": 86_400}  # fmt: skip
+ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns")
+# What is there and rolled up before a history begins.
+SOME = [(which, 97 * number + which, number % 7) for which in range(3) for number in range(90)]
+EXAMPLES = count()
+QUESTIONS = st.fixed_dictionaries(
+    {
+        "moment": st.integers(1, 10),
+        "kind": st.sampled_from(["gauge", "counter", "state"]),
+        "start": st.one_of(st.integers(-600, 9000), st.integers(-10, 10).map(lambda minute: 60 * minute)),
+        "length": st.one_of(st.integers(1, 10_000), st.sampled_from([1800, 3600, 9000])),
+        "max_points": st.sampled_from([2, 3, 10, 40]),
+        "zone": st.sampled_from(ZONES),
+        "silence": st.sampled_from([None, 30, 600]),
+    }
+)
+
+
+def readings_of(conn, series: int) -> list[tuple[int, float]]:
+    rows = conn.execute("SELECT time, value FROM readings WHERE series_id = %s ORDER BY time", [series])
+    return [(to_microseconds(time), value) for time, value in rows]
+
+
+def check(database, reader, series: int, question: dict[str, object]) -> None:
+    """Ask and compare every figure of the answer."""
+    start = CLOSED + timedelta(seconds=question["start"])
+    end = start + timedelta(seconds=question["length"])
+    silence = None if question["silence"] is None else timedelta(seconds=question["silence"])
+    wanted = Wanted(series, MetricSettings("power", question["kind"], "W", "Power"), "W")
+    points = points_of(
+        reader, [wanted], start, end, ZoneInfo(question["zone"]),
+        max_points=question["max_points"], silence=silence,
+    )  # fmt: skip
+    readings = readings_of(database.owner, series)
+    begin, stop = to_microseconds(start), to_microseconds(end)
+    [column] = points.columns
+    if points.resolution == "raw":
+        inside = [(at, value) for at, value in readings if begin <= at < stop]
+        assert list(zip(points.time.tolist(), column.value.tolist(), strict=True)) == inside
+        return
+    limit = question["silence"] and question["silence"] * MICROSECONDS
+    heard = [at for at, _ in readings if at < begin][-1:]
+    known = [(at, value) for at, value in readings if (heard[0] if heard else begin) <= at < stop]
+    if question["kind"] == "gauge":
+        known = [(at, value) for at, value in known if at >= begin]
+    limit = limit or max(DEFAULT_SILENCE, 3 * usual_distance(known))
+    zone = ZoneInfo(question["zone"])
+    expected = told(readings, begin, stop, seconds=SECONDS[points.resolution], zone=zone, silence=limit)
+    seen = dict(zip(points.time.tolist(), range(len(points.time)), strict=True))
+    assert expected.keys() <= seen.keys()
+    for at, place in seen.items():
+        bucket = expected.get(at)
+        assert column.count[place] == (bucket.count if bucket else 0)
+        if not bucket:
+            continue
+        assert same(column.mean[place], bucket.mean)
+        assert (column.min[place], column.max[place]) == pytest.approx(
+            (bucket.min, bucket.max), nan_ok=True, rel=0
+        )
+        if question["kind"] == "counter":
+            assert same(column.increase[place], bucket.increase)
+            assert same(column.unallocated[place], bucket.unallocated)
+            assert column.resets[place] == bucket.resets
+        if question["kind"] == "state":
+            shares = {state.value: state.share[place] for state in column.states}
+            assert bucket.covered == 0 or same(sum(shares.values()), 1.0)
+            mean_state = sum(value * share for value, share in shares.items()) if bucket.covered else 0.0
+            assert same(mean_state * bucket.covered, bucket.on)
+
+
+def same(found: float, expected: float) -> bool:
+    return math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-6) or (
+        math.isnan(found) and math.isnan(expected)
+    )
+
+
+def hold_any_answer(database, reader, history, questions) -> None:
+    """Let a history happen, asking each question at its moment and all of them at the end."""
+    if next(EXAMPLES) % 25 == 0:
+        database.clear(CLOSED)
+    else:
+        database.reopen(CLOSED)
+    series = database.series(3)
+    steps = [("write", SOME), ("close", 150), ("roll", None), *history, ("roll", None)]
+    for moment, step in enumerate(steps):
+        act(database, series, step)
+        for number, question in enumerate(questions):
+            if question["moment"] == moment or moment == len(steps) - 1:
+                check(database, reader, series[number % 3], question)
+
+
+@pytest.fixture
+def reader(rollup_urls):
+    """A connection with the rights of the web's process."""
+    with psycopg.connect(rollup_urls["reader"], autocommit=True) as conn:
+        yield conn
+
+
+@pytest.mark.timeout(900)
+@given(histories(), st.lists(QUESTIONS, min_size=1, max_size=3))
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_answer_at_every_moment_equals_the_readings(rollup_database, reader, history, questions):
+    hold_any_answer(rollup_database, reader, history, questions)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * 3600)
+@given(histories(), st.lists(QUESTIONS, min_size=1, max_size=3))
+@settings(max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_drill_twenty_thousand_histories(rollup_database, reader, history, questions):
+    hold_any_answer(rollup_database, reader, history, questions)

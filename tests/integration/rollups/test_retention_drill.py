@@ -1,0 +1,188 @@
+"""Writers, undone imports, rollers and retention at once: no orphan, and nothing resurrected.
+
+The oracle is a ledger of every reading, kept by those who wrote and removed it. An undone import is
+played by the superuser as whoever undoes one must do it: the writers' lock first, only what is kept.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import psycopg
+import pytest
+
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import connect
+from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
+from joulebook.telemetry.retention import Retention
+from joulebook.telemetry.rollups.marks import begin_writing, mark_changed
+from joulebook.telemetry.rollups.roller import Roller
+from joulebook.telemetry.rollups.state import read_chunks, read_state
+from joulebook.telemetry.rollups.verify import verify_all
+from joulebook.telemetry.writer import Outcome, write_batch
+
+CLOSED = datetime(2026, 1, 1, tzinfo=UTC)
+MIDNIGHT = to_microseconds(CLOSED)
+HOUR = 3600 * MICROSECONDS
+DAYS = 280
+KEPT_DAYS = 40
+
+Key = tuple[int, int]
+
+
+class Ledger:
+    """What is stored by which import, as its clients were told."""
+
+    def __init__(self) -> None:
+        self.value: dict[Key, float] = {}
+        self.imports: dict[int, list[Key]] = {}
+        self.counts = Counter[str]()
+        self._lock = threading.Lock()
+
+    def wrote(self, batch: Batch, outcome: np.ndarray, import_id: int) -> None:
+        keys = list(zip(batch.series_id.tolist(), batch.time.tolist(), strict=True))
+        with self._lock:
+            stored = [place for place, each in enumerate(outcome) if each == Outcome.STORED]
+            self.counts["stored"] += len(stored)
+            self.counts["too old"] += int((outcome == Outcome.TOO_OLD).sum())
+            self.imports[import_id] = [keys[place] for place in stored]
+            self.value |= {keys[place]: float(batch.value[place]) for place in stored}
+
+    def undid(self, keys: list[Key]) -> None:
+        with self._lock:
+            self.counts["undone"] += len(keys)
+            for key in keys:
+                del self.value[key]
+
+    def next_undo(self) -> int | None:
+        with self._lock:
+            return min(self.imports) if len(self.imports) > 5 else None
+
+
+class Drill:
+    """Everybody who takes part, each on a connection of its own."""
+
+    def __init__(self, urls: dict[str, str], series: list[int]) -> None:
+        self.urls, self.series = urls, series
+        self.ledger = Ledger()
+        self.stop = threading.Event()
+        self.numbers = iter(range(1, 1 << 30))
+        self.lock = threading.Lock()
+        self.dropped = 0
+
+    def write(self) -> None:
+        with self.lock:
+            random = np.random.default_rng(next(self.numbers))
+        with connect(self.urls["writer"]) as conn:
+            while not self.stop.is_set():
+                with self.lock:
+                    import_id = next(self.numbers)
+                time_ = MIDNIGHT + random.integers(0, DAYS * 24 * HOUR, 60)
+                number = random.choice(self.series, 60).astype(np.int32)
+                batch = Batch(number, time_, random.normal(size=60))
+                self.ledger.wrote(batch, write_batch(conn, batch, import_id=import_id), import_id)
+
+    def undo(self) -> None:
+        with psycopg.connect(self.urls["superuser"], autocommit=True) as conn:
+            while not self.stop.wait(0.02):
+                import_id = self.ledger.next_undo()
+                if import_id is None:
+                    continue
+                with conn.transaction():
+                    closed_until = begin_writing(conn)
+                    kept_from = from_microseconds(read_state(conn).kept_from["readings"])
+                    rows = conn.execute(
+                        "DELETE FROM readings WHERE import_id = %s AND time >= %s RETURNING series_id, time",
+                        [import_id, kept_from],
+                    ).fetchall()
+                    keys = [(row[0], to_microseconds(row[1])) for row in rows]
+                    gone = np.array(keys, np.int64).reshape(-1, 2)
+                    mark_changed(conn, gone[:, 0].astype(np.int32), gone[:, 1], closed_until=closed_until)
+                del self.ledger.imports[import_id]
+                self.ledger.undid(keys)
+
+    def retain(self) -> None:
+        keep = {
+            "readings": timedelta(days=KEPT_DAYS),
+            "readings_1m": None,
+            "readings_5m": None,
+            "readings_1h": None,
+        }
+        with connect(self.urls["writer"]) as conn:
+            retention = Retention(conn, keep)
+            day = 0
+            while not self.stop.wait(0.05):
+                day = min(day + 3, DAYS)
+                self.dropped += len(retention.drop(patience=timedelta(0)))
+                retention.move(CLOSED + timedelta(days=day))
+
+    def roll(self) -> None:
+        with connect(self.urls["writer"]) as conn:
+            roller = Roller(conn)
+            while not self.stop.is_set():
+                if not roller.roll():
+                    self.stop.wait(0.01)
+
+    def read(self) -> None:
+        """Read as history does, so that dropping meets queries under way."""
+        with psycopg.connect(self.urls["reader"], autocommit=True) as conn:
+            while not self.stop.is_set():
+                conn.execute("SELECT count(*), sum(value) FROM readings WHERE series_id = 1")
+                self.stop.wait(0.01)
+
+    def run(self, seconds: float) -> None:
+        parts: list[Callable[[], None]] = [
+            self.write, self.write, self.undo, self.retain, self.roll, self.roll, self.read,
+        ]  # fmt: skip
+        with ThreadPoolExecutor(len(parts)) as pool:
+            running = [pool.submit(part) for part in parts]
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and not any(each.done() for each in running):
+                time.sleep(0.05)
+            self.stop.set()
+            for each in running:
+                each.result(60)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seconds", [pytest.param(6), pytest.param(60, marks=pytest.mark.slow)])
+def test_write_against_drop_against_undo_leaves_no_orphan_and_resurrects_nothing(rollup_database, seconds):
+    series = rollup_database.series(3)
+    rollup_database.roller.close(CLOSED + timedelta(days=DAYS))
+    rollup_database.roll_all()
+    drill = Drill(rollup_database.urls, series)
+    drill.run(seconds)
+    rollup_database.roll_all()
+    with connect(rollup_database.urls["writer"]) as conn:
+        Retention(conn, dict.fromkeys(("readings", "readings_1m", "readings_5m", "readings_1h"))).drop(
+            patience=timedelta(0)
+        )
+        kept_from = read_state(conn).kept_from["readings"]
+        chunks = read_chunks(conn)["readings"]
+        found = verify_all(conn, 0, 1 << 60)
+
+    ledger = drill.ledger.value
+    stored = {
+        (row[0], to_microseconds(row[1])): row[2]
+        for row in rollup_database.owner.execute("SELECT series_id, time, value FROM readings")
+    }
+    kept = {key: value for key, value in ledger.items() if key[1] >= kept_from}
+    hours = Counter((number, instant // HOUR * HOUR) for number, instant in ledger)
+    rolled = {
+        (row[0], to_microseconds(row[1])): row[2]
+        for row in rollup_database.owner.execute("SELECT series_id, bucket, count FROM readings_1h")
+    }
+    readings_wrong = len(stored.items() ^ kept.items())
+    hours_wrong = len(rolled.items() ^ hours.items())
+    counts = drill.ledger.counts
+    assert (readings_wrong, hours_wrong, found.differing) == (0, 0, 0)
+    assert rollup_database.marks() == 0
+    assert all(begin >= kept_from for begin, _ in chunks)
+    assert drill.dropped > 5
+    assert min(counts["stored"], counts["undone"], counts["too old"]) > 50
