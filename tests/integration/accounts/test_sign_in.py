@@ -32,9 +32,8 @@ def test_sign_in_never_leads_to_another_site(alice, target):
 def test_the_answer_for_an_unknown_name_is_that_for_a_wrong_password(alice):
     def answer(name):
         response = sign_in(Client(), name, "not the password")
-        return response.status_code, response.content.decode().replace(name, "NAME").split(
-            "csrfmiddlewaretoken"
-        )[0]
+        page = re.sub(r'(data-now)="\d+"', r"\1", response.content.decode())
+        return response.status_code, page.replace(name, "NAME").split("csrfmiddlewaretoken")[0]
 
     assert answer("alice") == answer("nobody")
 
@@ -219,13 +218,14 @@ def test_failures_are_forgotten_a_quarter_of_an_hour_after_the_first_and_not_bef
 
     for _ in range(12):
         sign_in(Client(), password="wrong")
-    age = timedelta(seconds=throttle.WINDOW_SECONDS - 5)
+    slack = 120  # seconds that a busy machine may need for the attempts
+    age = timedelta(seconds=throttle.WINDOW_SECONDS - slack)
     for failures in SignInFailures.objects.all():
         SignInFailures.objects.filter(pk=failures.pk).update(since=failures.since - age)
     throttle.remove_forgotten()
     assert sign_in(Client()).status_code == 429
     for failures in SignInFailures.objects.all():
-        SignInFailures.objects.filter(pk=failures.pk).update(since=failures.since - timedelta(seconds=10))
+        SignInFailures.objects.filter(pk=failures.pk).update(since=failures.since - timedelta(seconds=slack))
     assert sign_in(Client()).status_code == 302
     throttle.remove_forgotten()
     assert SignInFailures.objects.count() == 0
