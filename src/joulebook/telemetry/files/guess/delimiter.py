@@ -86,13 +86,8 @@ def guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[S
     if lines and (match := SEPARATOR_LINE.fullmatch(lines[0])):
         return Splitter.from_words(match[1]), "the line sep="
     scores = {splitter: _score(sample_rows(lines, splitter)) for splitter in CANDIDATES}
-    if formats and (
-        fitting := [
-            s
-            for s in CANDIDATES
-            if _holds_times(sample_rows(lines, s), formats, is_split=s.pattern == BLANK_RUNS)
-        ]
-    ):
+    fitting = [splitter for splitter in CANDIDATES if formats and _holds_times(lines, splitter, formats)]
+    if fitting:
         scores = {splitter: scores[splitter] if splitter in fitting else 0 for splitter in CANDIDATES}
     best = max(CANDIDATES, key=lambda splitter: scores[splitter])
     plain = max((s for s in CANDIDATES if not s.pattern), key=lambda splitter: scores[splitter])
