@@ -54,14 +54,16 @@ class ConnectionNews:
     def __init__(self, url: str, *, process: str, heard: Callable[[str, Begun], None]) -> None:
         """Prepare to talk over the database at `url`, as `process`.
 
-        `heard` is called in the event loop with a device's id and when its connection elsewhere began; with
-        an empty id after a time in which nothing could be heard.
+        `heard` is called in the event loop with a device's id and when its connection elsewhere began, and
+        with an empty id whenever talking begins anew: everything here is to be announced then.
         """
         self._connection = PatientConnection(url)
         self._process = process
         self._heard = heard
         self._loop = asyncio.get_running_loop()
         self._outbox: deque[str] = deque()
+        self._talking = False
+        self._failing = False
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._woken, False)
@@ -69,8 +71,12 @@ class ConnectionNews:
         self._stopping = False
 
     def announce(self, device_id: str, begun: Begun) -> None:
-        """Tell the others of a connection here, soon."""
-        self._outbox.append(msgspec.json.encode(_News(device_id, *begun)).decode())
+        """Tell the others of a connection here, soon.
+
+        Where that is not possible now, it is asked for again when it is: see `heard`.
+        """
+        if self._talking:
+            self._outbox.append(msgspec.json.encode(_News(device_id, *begun)).decode())
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="connection-news", daemon=True)
             self._thread.start()
@@ -93,49 +99,56 @@ class ConnectionNews:
             os.write(self._wake, b"x")
 
     def _run(self) -> None:
-        failing = False
         while not self._stopping:
             try:
                 self._connection.run(self._talk)
             except DatabaseAway as exc:
-                if not failing and not self._stopping:
+                if not self._failing and not self._stopping:
                     log.warning("other processes do not hear of new connections for now: %s", exc)
-                failing = True
+                self._failing = True
             except Exception:
                 log.exception("other processes do not hear of new connections for now")
             self._rest()
         self._connection.close()
 
     def _rest(self) -> None:
-        """Wait before another attempt; what is announced meanwhile is told when it succeeds."""
+        """Wait before another attempt."""
         until = time.monotonic() + _PAUSE_SECONDS
         while not self._stopping and (left := until - time.monotonic()) > 0:
-            select.select([self._woken], [], [], left)
-            self._take_wakes()
+            self._wait(seconds=left)
 
     def _talk(self, conn: Connection) -> None:
         """Send and hear until stopped. Raises `DatabaseAway`."""
-        with translated_errors():
-            conn.execute("SET application_name = 'joulebook-connections'")
-            conn.execute(_LISTEN)
-            # What began while nobody listened here is told again by whoever has it.
-            self._tell(_News("", 0, ""))
-            while not self._stopping:
-                self._send(conn)
-                for news in conn.notifies(timeout=0):
-                    self._pass_on(news.payload)
-                select.select([conn.fileno(), self._woken], [], [], 30)
-                self._take_wakes()
+        self._outbox.clear()
+        try:
+            with translated_errors():
+                conn.execute("SET application_name = 'joulebook-connections'")
+                conn.execute(_LISTEN)
+                self._talking, self._failing = True, False
+                # What began while nobody listened here is told again by whoever has it.
+                self._tell(_News("", 0, ""))
+                while not self._stopping:
+                    self._send(conn)
+                    for news in conn.notifies(timeout=0):
+                        self._pass_on(news.payload)
+                    self._wait(conn.fileno(), seconds=30)
+        finally:
+            self._talking = False
+
+    def _wait(self, *descriptors: int, seconds: float) -> None:
+        """Wait until one of the descriptors can be read, or somebody wakes this thread."""
+        # Not select(): it knows no descriptors beyond 1023, and every device has one.
+        poll = select.poll()
+        for descriptor in (*descriptors, self._woken):
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(seconds * 1_000)
+        with suppress(BlockingIOError):
+            os.read(self._woken, 4096)
 
     def _send(self, conn: Connection) -> None:
         texts = [self._outbox.popleft() for _ in range(len(self._outbox))]
-        if not texts:
-            return
-        try:
+        if texts:
             conn.execute(_SEND, [texts])
-        except Exception:
-            self._outbox.extendleft(reversed(texts))
-            raise
 
     def _pass_on(self, payload: str) -> None:
         try:
@@ -148,7 +161,3 @@ class ConnectionNews:
     def _tell(self, news: _News) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._heard, news.device_id, Begun(news.at, news.process))
-
-    def _take_wakes(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._woken, 4096)

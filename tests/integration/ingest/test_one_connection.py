@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +15,8 @@ import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+
+from joulebook.ingest.connection_news import Begun, ConnectionNews
 
 from ...conftest import Service, free_port
 from ..drills.faults import stopped
@@ -128,3 +133,32 @@ def test_a_process_without_websockets_has_no_connection_for_them(telemetry, devi
     assert httpx.post(f"{service.url}/api/readings", json={"power": 1}, headers=headers).status_code == 200
     assert listeners(telemetry) == before
     service.stop()
+
+
+def test_news_are_heard_where_descriptors_are_many(telemetry):
+    """A process with thousands of devices opens its connection for news late, or anew."""
+    heard: list[tuple[str, Begun]] = []
+
+    async def run() -> None:
+        ears = ConnectionNews(telemetry["writer"], process="a", heard=lambda *news: heard.append(news))
+        mouth = ConnectionNews(telemetry["writer"], process="b", heard=lambda *_: None)
+        ears.announce("begins to listen", Begun(0, "a"))
+        mouth.announce("begins to listen", Begun(0, "b"))
+        for number in range(1, 100):
+            mouth.announce("meter", Begun(number, "b"))
+            await asyncio.sleep(0.1)
+            if any(device == "meter" for device, _ in heard):
+                break
+        await ears.close()
+        await mouth.close()
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    many = [os.dup(0) for _ in range(1100)]
+    try:
+        asyncio.run(run())
+    finally:
+        for descriptor in many:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert next((device, begun.process) for device, begun in heard if device) == ("meter", "b")
