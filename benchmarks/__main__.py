@@ -5,38 +5,47 @@ from __future__ import annotations
 import argparse
 import os
 
+from benchmarks.archive import Archive
 from benchmarks.files import measure_import
 from benchmarks.influxd import running_influxd
 from benchmarks.mixed import measure_mixed
-from benchmarks.reading import measure_reading, store_month
+from benchmarks.reading import measure_reading
+from benchmarks.rolling import measure_rolling
 from benchmarks.stack import running_stack
 from benchmarks.table import Printer
 from benchmarks.writing import Writing, measure_writing
 
-PARTS = ("writing", "mixed", "files", "reading")
+PARTS = ("writing", "mixed", "rolling", "files", "reading")
 
 
 def main() -> None:
     """Measure on a Joulebook of the run's own, beside InfluxDB where it is installed."""
     asked = _asked()
     printer = Printer(markdown=asked.markdown)
+    archive = Archive(days=365, neighbours=50) if asked.year else Archive(days=30, neighbours=10)
     with running_stack() as stack, running_influxd() as influxd:
         promises = []
+        writing = Writing(stack)
         if {"writing", "mixed"} & set(asked.parts):
-            writing = Writing(stack)
             rows, kept, measured = measure_writing(writing, influxd, turns=asked.turns)
             printer.rows(f"Writing ({os.cpu_count()} cores, load beside it)", rows)
             promises += kept
         if "mixed" in asked.parts:
-            store_month(stack)
+            archive.store(stack)
             singles, thousands = measured.rate("json 1"), measured.rate("json 1000") / 1_000
             rows, kept = measure_mixed(writing, singles=singles, thousands=thousands)
             printer.rows("Writing at half of the most, and dashboards", rows)
             promises += kept
+        if "rolling" in asked.parts:
+            rows, kept = measure_rolling(writing)
+            printer.rows("Rolling up while devices write", rows)
+            promises += kept
         if "files" in asked.parts:
             printer.rows("Files", measure_import(stack))
         if "reading" in asked.parts:
-            printer.rows("Reading", measure_reading(stack))
+            rows, kept = measure_reading(stack, influxd, archive)
+            printer.rows("Reading", rows)
+            promises += kept
         printer.promises(promises)
 
 
@@ -44,6 +53,11 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure; all if none")
     parser.add_argument("--turns", type=int, default=3, help="how often each way of writing is measured")
+    parser.add_argument(
+        "--year",
+        action="store_true",
+        help="read from a year instead of a month; minutes to store",
+    )
     parser.add_argument("--markdown", action="store_true", help="print tables for the documentation")
     return parser.parse_args()
 

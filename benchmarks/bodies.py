@@ -30,14 +30,14 @@ class Moments:
     def __init__(self) -> None:
         self._free = 0
 
-    def take(self, count: int) -> np.ndarray:
-        """Return `count` times in microseconds since 1970 UTC, `STEP` apart."""
+    def take(self, count: int, *, step: int = STEP) -> np.ndarray:
+        """Return `count` times in microseconds since 1970 UTC, `step` apart."""
         now = time.time_ns() // 1_000
         begin = max(self._free, now - now % STEP)
-        self._free = begin + count * STEP
+        self._free = begin + count * step
         if self._free > now + 540_000_000:
             raise RuntimeError("the measurements' times would be too far ahead of the clock")
-        return begin + np.arange(count, dtype=np.int64) * STEP
+        return begin + np.arange(count, dtype=np.int64) * step
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,13 @@ import json
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.stack import Stack
 from benchmarks.table import Row
-from benchmarks.writing import start_of
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.series import ensure_series
@@ -99,7 +98,7 @@ def _made_up(home: Path) -> Path:
     """Write a wide file of the solar station's shape, for machines that do not have it."""
     path = home / "made_up.csv.gz"
     value = np.random.default_rng(4).normal(300, 100, (ROWS, COLUMNS)).round(3)
-    start = start_of(-400)
+    start = datetime(2015, 5, 1, tzinfo=UTC)
     with gzip.open(path, "wt", compresslevel=3) as file:
         file.write("Time(utc)," + ",".join(f"column_{number}" for number in range(COLUMNS)) + "\n")
         for number, row in enumerate(value.tolist()):

@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -167,11 +168,12 @@ class _Sender:
 
     def _send_in_time(self, interval: float) -> None:
         begin, started = time.perf_counter() + _FIRST_REST, 0
-        idle = list(self._sockets)
+        # The one that has waited longest first: servers close what is silent for long.
+        idle = deque(self._sockets)
         while self._since or started < self._total:
             now = time.perf_counter()
             while idle and started < self._total and (due := begin + started * interval) <= now:
-                self._send(idle.pop(), due)
+                self._send(idle.popleft(), due)
                 started += 1
             pause = _SILENCE_SECONDS
             if idle and started < self._total:

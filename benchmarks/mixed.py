@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlencode
 
+from benchmarks.archive import DEVICE, END
 from benchmarks.bodies import DEVICES, METRICS, Sweep, packets
 from benchmarks.load import Load, Plan, send_all, start_sending
-from benchmarks.reading import DEVICE, END, VIEWS
+from benchmarks.reading import VIEWS
 from benchmarks.stack import Stack
 from benchmarks.table import Promise, Row
 from benchmarks.wires import AnyBody, Http, get, post
@@ -42,7 +43,7 @@ def measure_mixed(writing: Writing, *, singles: float, thousands: float) -> tupl
     """Measure reads alone, and each kind of writing alone and beside the reads.
 
     `singles` and `thousands` are the most requests of 1 and of 1,000 readings a second that were measured.
-    The device of `measure_reading` must hold its data.
+    The archive must be stored.
     """
     read_alone = send_all(_reads(writing.stack, SECONDS))
     rows = [_read_row("dashboards alone", read_alone, read_alone)]

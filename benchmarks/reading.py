@@ -1,72 +1,143 @@
-"""How fast history answers: the seeds' three views over HTTP, through Django and its gate."""
+"""How fast history answers: views over HTTP, through Django and its gate, and InfluxDB beside it."""
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import httpx
-import numpy as np
 
+from benchmarks.archive import DEVICE, END, MEASUREMENT, Archive
+from benchmarks.influxd import DATABASE, Influxd
 from benchmarks.stack import Stack
-from benchmarks.table import Row
-from benchmarks.writing import start_of
-from joulebook.telemetry.batch import Batch
+from benchmarks.table import Promise, Row
 from joulebook.telemetry.connection import connect
-from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.writer import write_batch
 
-DEVICE = "history_device"
-DAYS = 30
-END = start_of(60)
 VIEWS = {
     "10 minutes": timedelta(minutes=10),
     "1 hour": timedelta(hours=1),
     "24 hours": timedelta(hours=24),
     "30 days": timedelta(days=30),
 }
+YEAR = {"1 year": timedelta(days=365)}
+
+_TURNS = 20
+_RAW_TURNS = 3
+_RAW = """
+SELECT time_bucket('1 hour', time) AS bucket, avg(value), min(value), max(value), count(*)
+FROM readings
+WHERE series_id = (SELECT id FROM series WHERE device_id = %s AND metric = 'power')
+  AND time >= %s AND time < %s
+GROUP BY bucket ORDER BY bucket
+"""
 
 
-def measure_reading(stack: Stack) -> list[Row]:
-    """Ask for each view of a device with 30 days at 1 Hz twenty times."""
-    store_month(stack)
-    rows: list[Row] = []
-    reference = 0.0
-    with httpx.Client(headers={"Authorization": f"Bearer {stack.user_token}"}, timeout=60) as client:
-        for name, length in VIEWS.items():
-            query = {"start": (END - length).isoformat(), "end": END.isoformat()}
-            took, points = [], 0
-            for _ in range(20):
-                begin = time.perf_counter()
-                answer = client.get(f"{stack.web.url}/api/history/{DEVICE}", params=query)
-                took.append(time.perf_counter() - begin)
-                answer.raise_for_status()
-                points = answer.json()["points"]
-            median = float(np.median(took))
-            reference = reference or median
-            rows.append(
-                Row(
-                    f"history, {name}",
-                    f"{median * 1000:,.1f} ms p50",
-                    f"{median / reference:.1f}",
-                    f"{points} points; of the 10-minute view",
-                )
-            )
+def measure_reading(
+    stack: Stack, influxd: Influxd | None, archive: Archive
+) -> tuple[list[Row], list[Promise]]:
+    """Ask for each view twenty times, in turns; the archive is stored where it is not yet."""
+    rolled = archive.store(stack)
+    views = VIEWS | (YEAR if archive.days >= YEAR["1 year"].days else {})
+    asker = _Asker(stack, views, archive)
+    took: dict[str, list[float]] = defaultdict(list)
+    if influxd is not None:
+        archive.store_in(influxd)
+    ours = {"Authorization": f"Bearer {stack.user_token}"}
+    with httpx.Client(headers=ours, timeout=60) as client, httpx.Client(timeout=120) as beside:
+        for name in views:
+            asker.ask(client, name)
+        for _ in range(_TURNS):
+            for name in views:
+                took[name].append(_seconds(partial(asker.ask, client, name)))
+                if influxd is not None:
+                    took[f"influx {name}"].append(_seconds(partial(asker.ask_influx, beside, influxd, name)))
+    took["raw"] = [_seconds(asker.ask_raw) for _ in range(_RAW_TURNS)]
+    p50 = {name: statistics.median(seconds) for name, seconds in took.items()}
+    rows = _rows(p50, asker, influxd)
+    if rolled is not None:
+        rows.append(Row("rolling all of it up", f"{rolled:.1f} s", "", _contents(archive)))
+    return rows, _promises(p50, views)
+
+
+class _Asker:
+    """Asks for the views in three ways."""
+
+    def __init__(self, stack: Stack, views: dict[str, timedelta], archive: Archive) -> None:
+        self._url = f"{stack.web.url}/api/history/{DEVICE}"
+        self._reader_url = stack.reader_url
+        self._views = views
+        self.archive = archive
+        self.answers: dict[str, dict[str, Any]] = {}
+
+    def ask(self, client: httpx.Client, name: str) -> None:
+        """Ask our web for a view; keep its answer."""
+        query = {"metric": "power", "start": self._begin(name), "end": END.isoformat()}
+        answer = client.get(self._url, params=query)
+        answer.raise_for_status()
+        self.answers[name] = answer.json()
+
+    def ask_influx(self, client: httpx.Client, influxd: Influxd, name: str) -> None:
+        """Ask InfluxDB for the same points as our last answer holds."""
+        resolution = self.answers[name]["resolution"]
+        what, group = "mean(value), min(value), max(value), count(value)", f" GROUP BY time({resolution})"
+        if resolution == "raw":
+            what, group = "value", ""
+        where = f"time >= '{self._begin(name, influx=True)}' AND time < '{END:%Y-%m-%dT%H:%M:%SZ}'"
+        statement = f"SELECT {what} FROM {MEASUREMENT} WHERE {where}{group}"  # noqa: S608 - words of ours
+        query = {"db": DATABASE, "epoch": "s", "q": statement}
+        answer = client.get(f"{influxd.url}/query", params=query)
+        answer.raise_for_status()
+        if "series" not in answer.json()["results"][0]:
+            raise RuntimeError(answer.text[:500])
+
+    def ask_raw(self) -> None:
+        """Let TimescaleDB compute the hours of 30 days from the readings."""
+        with connect(self._reader_url) as conn:
+            conn.execute(_RAW, (DEVICE, END - timedelta(days=30), END)).fetchall()
+
+    def _begin(self, name: str, *, influx: bool = False) -> str:
+        begin = END - self._views[name]
+        return f"{begin:%Y-%m-%dT%H:%M:%SZ}" if influx else begin.isoformat()
+
+
+def _rows(p50: dict[str, float], asker: _Asker, influxd: Influxd | None) -> list[Row]:
+    rows = []
+    for name, answer in asker.answers.items():
+        ratio = f"{p50[name] / p50['10 minutes']:.1f}"
+        beside = f"; InfluxDB {influxd.version}: {p50[f'influx {name}'] * 1000:,.1f} ms" if influxd else ""
+        remark = f"{answer['points']} points from {answer['source']}{beside}"
+        rows.append(Row(f"history, {name}", f"{p50[name] * 1000:,.1f} ms p50", ratio, remark))
+    ratio = f"{p50['raw'] / p50['10 minutes']:.1f}"
+    rows.append(
+        Row("`time_bucket` over raw, 30 days", f"{p50['raw'] * 1000:,.1f} ms p50", ratio, "SQL alone")
+    )
     return rows
 
 
-def store_month(stack: Stack) -> None:
-    """Store 30 days at 1 Hz, where they are not stored yet."""
-    if DEVICE in stack.device_tokens:
-        return
-    stack.add_devices([DEVICE])
-    seconds = DAYS * 86_400
-    start = int((END - timedelta(seconds=seconds)).timestamp())
-    time_column = (start + np.arange(seconds, dtype=np.int64)) * 1_000_000
-    value = np.random.default_rng(3).normal(500, 100, seconds).round(1)
-    with connect(stack.writer_url) as conn:
-        series = ensure_series(conn, [(DEVICE, "power")])[DEVICE, "power"]
-        for first in range(0, seconds, 100_000):
-            rows = slice(first, first + 100_000)
-            part = time_column[rows]
-            write_batch(conn, Batch(np.full(len(part), series, np.int32), part, value[rows]))
+def _promises(p50: dict[str, float], views: dict[str, timedelta]) -> list[Promise]:
+    found = []
+    for name in [name for name in views if name in {"30 days", *YEAR}]:
+        ratio = p50[name] / p50["10 minutes"]
+        what = f"view of {name}, of that of 10 minutes"
+        found.append(Promise(what, f"{ratio:.1f}", "at most 2", ratio <= 2))
+    faster = p50["raw"] / p50["30 days"]
+    found.append(
+        Promise("`time_bucket` over raw, of the 30-day view", f"{faster:.0f}", "at least 100", faster >= 100)
+    )
+    return found
+
+
+def _contents(archive: Archive) -> str:
+    readings = archive.days * (86_400 + 1_440 * archive.neighbours)
+    return f"{readings:,} readings of {archive.days} days, {1 + archive.neighbours} series"
+
+
+def _seconds(ask: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    ask()
+    return time.perf_counter() - begin

@@ -18,6 +18,7 @@ import httpx
 from benchmarks.ports import free_port
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
+from joulebook.telemetry.connection import connect
 
 OWNER = "bench"
 
@@ -45,6 +46,7 @@ class Stack:
     user_token: str = ""
     device_tokens: dict[str, str] = field(default_factory=dict)
     _services: dict[tuple[str, ...], Service] = field(default_factory=dict)
+    _worker: subprocess.Popen[bytes] | None = None
 
     @property
     def ingest(self) -> Service:
@@ -61,13 +63,39 @@ class Stack:
         if words not in self._services:
             port = free_port()
             environment = {**os.environ, f"JOULEBOOK_{words[0].upper()}_PORT": str(port)}
-            name = " ".join(words)
-            with (self.home / f"{name}.log").open("wb") as log:
+            path = self.home / f"{' '.join(words)}.log"
+            with path.open("wb") as log:
                 command = [sys.executable, "-m", "joulebook", *words]
                 process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
             self._services[words] = Service(port, process)
-            _wait(f"http://127.0.0.1:{port}/readyz", process, name)
+            _wait(f"http://127.0.0.1:{port}/readyz", process, path)
         return self._services[words]
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Return the running worker; start it where it is not."""
+        if self._worker is None:
+            with (self.home / "worker.log").open("wb") as log:
+                command = [sys.executable, "-m", "joulebook", "worker"]
+                self._worker = subprocess.Popen(command, stdout=log, stderr=log)
+        return self._worker
+
+    def stop_worker(self) -> None:
+        """Stop the worker where it runs."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.terminate()
+            worker.wait(timeout=40)
+
+    def roll_up(self, *, patience: float = 1800) -> float:
+        """Let the worker roll up all that is marked; return the seconds that it took."""
+        begin = time.monotonic()
+        worker = self.start_worker()
+        with connect(self.reader_url) as conn:
+            while conn.execute("SELECT FROM rollup_dirty LIMIT 1").fetchone() is not None:
+                if worker.poll() is not None or time.monotonic() > begin + patience:
+                    raise RuntimeError(f"readings are not rolled up: {_end_of(self.home / 'worker.log')}")
+                time.sleep(0.2)
+        return time.monotonic() - begin
 
     def add_devices(self, device_ids: Iterable[str]) -> None:
         """Create devices of the benchmark's user, each with a token."""
@@ -81,6 +109,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop all services."""
+        self.stop_worker()
         for service in self._services.values():
             service.process.terminate()
         for service in self._services.values():
@@ -127,7 +156,7 @@ def _joulebook(*words: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], name: str) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -136,4 +165,9 @@ def _wait(url: str, process: subprocess.Popen[bytes], name: str) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise RuntimeError(f"{name} does not answer at {url}")
+    raise RuntimeError(f"{log.stem} does not answer at {url}; {_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    """Return the last that a process has said."""
+    return "it said: " + log.read_text(errors="replace")[-2000:]

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import httpx
 
@@ -33,11 +33,6 @@ COPY_ROWS = 10_000
 _COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BINARY)"
 _LINES_PATH = "/api/v2/write?org=bench&bucket=bench"
 _Way = Callable[[], float | tuple[float, Load]]
-
-
-def start_of(day: int) -> datetime:
-    """Return a past day that no other measurement writes to, so that none meets another's keys."""
-    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=day - 300)
 
 
 class Writing:
