@@ -15,7 +15,7 @@ from benchmarks.stack import running_stack
 from benchmarks.table import Printer
 from benchmarks.writing import Writing, measure_writing
 
-PARTS = ("writing", "mixed", "rolling", "files", "reading")
+PARTS = ("writing", "files", "mixed", "rolling", "reading")
 
 
 def main() -> None:
@@ -30,6 +30,8 @@ def main() -> None:
             rows, kept, measured = measure_writing(writing, influxd, turns=asked.turns)
             printer.rows(f"Writing ({os.cpu_count()} cores, load beside it)", rows)
             promises += kept
+        if "files" in asked.parts:
+            printer.rows("Files", measure_import(stack))
         if "mixed" in asked.parts:
             archive.store(stack)
             singles, thousands = measured.rate("json 1"), measured.rate("json 1000") / 1_000
@@ -40,8 +42,6 @@ def main() -> None:
             rows, kept = measure_rolling(writing)
             printer.rows("Rolling up while devices write", rows)
             promises += kept
-        if "files" in asked.parts:
-            printer.rows("Files", measure_import(stack))
         if "reading" in asked.parts:
             rows, kept = measure_reading(stack, influxd, archive)
             printer.rows("Reading", rows)
@@ -51,7 +51,8 @@ def main() -> None:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure; all if none")
+    known = ", ".join(PARTS)
+    parser.add_argument("parts", nargs="*", type=_part, metavar="part", help=f"{known}; all if none is named")
     parser.add_argument("--turns", type=int, default=3, help="how often each way of writing is measured")
     parser.add_argument(
         "--year",
@@ -59,7 +60,15 @@ def _asked() -> argparse.Namespace:
         help="read from a year instead of a month; minutes to store",
     )
     parser.add_argument("--markdown", action="store_true", help="print tables for the documentation")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    asked.parts = asked.parts or PARTS
+    return asked
+
+
+def _part(name: str) -> str:
+    if name not in PARTS:
+        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(PARTS)}")
+    return name
 
 
 if __name__ == "__main__":
