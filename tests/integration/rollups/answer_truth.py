@@ -76,9 +76,16 @@ def told(
         found.min, found.max = min(values), max(values)
 
     before = [reading for reading in readings if reading[0] < start][-1:]
-    heard = before + inside
+    after = [reading for reading in readings if reading[0] >= end][:1]
+    heard = before + inside + after
     stood = heard[0][1] if heard else 0.0
     for (earlier, value_before), (at, value) in pairwise(heard):
+        if at - earlier <= silence:
+            for second in range(max(earlier, start), min(at, end), SECOND):
+                bucket(second).covered += 1
+                bucket(second).on += value_before
+        if at >= end:
+            continue
         is_reset = value_before > 0 and value < value_before and value_before - value >= 0.1 * value_before
         if is_reset:
             bucket(at).resets += 1
@@ -90,8 +97,4 @@ def told(
             bucket(at).unallocated += rise
         else:
             bucket(at).increase += rise
-        if at - earlier <= silence:
-            for second in range(max(earlier, start), at, SECOND):
-                bucket(second).covered += 1
-                bucket(second).on += value_before
     return buckets

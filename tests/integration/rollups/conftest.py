@@ -55,7 +55,7 @@ class RollupDatabase:
             "TRUNCATE readings, readings_1m, readings_5m, readings_1h, rollup_dirty, series RESTART IDENTITY"
         )
         self.owner.execute(
-            "UPDATE rollup_state SET closed_until = %s, readings_kept_from = DEFAULT, "
+            "UPDATE rollup_state SET closed_until = %s, writable_from = DEFAULT, readings_kept_from = DEFAULT, "
             "readings_1m_kept_from = DEFAULT, readings_5m_kept_from = DEFAULT, "
             "readings_1h_kept_from = DEFAULT, kept_from_moved_at = DEFAULT",
             [closed_until],

@@ -63,9 +63,14 @@ def check(database, reader, series: int, question: dict[str, object]) -> None:
         return
     limit = question["silence"] and question["silence"] * MICROSECONDS
     heard = [at for at, _ in readings if at < begin][-1:]
-    known = [(at, value) for at, value in readings if (heard[0] if heard else begin) <= at < stop]
+    next_at = [at for at, _ in readings if at >= stop][:1]
+    known = [
+        (at, value)
+        for at, value in readings
+        if (heard[0] if heard else begin) <= at <= (next_at[0] if next_at else stop)
+    ]
     if question["kind"] == "gauge":
-        known = [(at, value) for at, value in known if at >= begin]
+        known = [(at, value) for at, value in known if begin <= at < stop]
     limit = limit or max(DEFAULT_SILENCE, 3 * usual_distance(known))
     zone = ZoneInfo(question["zone"])
     expected = told(readings, begin, stop, seconds=SECONDS[points.resolution], zone=zone, silence=limit)

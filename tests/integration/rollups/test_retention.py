@@ -114,10 +114,16 @@ def test_what_is_not_rolled_up_is_not_dropped(rollup_database, retention, series
     limited = retention(keep(readings=100))
     moved = limited.move(NOW)
     assert moved["readings"] <= late.time[0], "nothing beyond the mark"
+    newer = batch(series, np.array([40.5]), 78.0)
+    newer.time[0] += 1
+    assert write_batch(rollup_database.writer, newer).tolist() == [Outcome.TOO_OLD], (
+        "or it would wait for ever"
+    )
     limited.drop(patience=AT_ONCE)
     assert count(rollup_database, where="value = 77") == 1
     rollup_database.roll_all()
     assert limited.move(NOW)["readings"] > late.time[0]
+    assert write_batch(rollup_database.writer, late).tolist() == [Outcome.TOO_OLD]
     limited.drop(patience=AT_ONCE)
     assert count(rollup_database, where="value = 77") == 0
     assert count(rollup_database, "readings_1h", "max = 77") == 1
@@ -204,7 +210,7 @@ def test_a_writer_that_comes_while_it_moves_waits_and_is_refused(rollup_database
     writing = threading.Thread(target=lambda: outcome.extend(write_batch(rollup_database.writer, old)))
 
     def pause(point: str) -> None:
-        if point == "moved":
+        if point == "refused":
             writing.start()
             writing.join(0.3)
             assert writing.is_alive(), "the writer waits"

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
+from typing import LiteralString, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,11 @@ _MARKED = """
 SELECT series_id, begins_at, ends_at FROM rollup_dirty
 WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
 """
-_PREVIOUS = """
-SELECT time FROM readings WHERE series_id = %(series)s AND time < %(start)s ORDER BY time DESC LIMIT 1
+_LAST_BEFORE: LiteralString = """
+SELECT time FROM readings WHERE series_id = %(series)s AND time < %(instant)s ORDER BY time DESC LIMIT 1
+"""
+_FIRST_FROM: LiteralString = """
+SELECT time FROM readings WHERE series_id = %(series)s AND time >= %(instant)s ORDER BY time LIMIT 1
 """
 # A chunk's length: a part of a range that is read at once, so that none is too large to hold.
 _PART = 7 * 24 * 60 * MINUTE
@@ -123,10 +126,17 @@ class PieceReader:
         )
         return _in_order(np.concatenate([rows[~which], self.read(ranges, widest=MINUTE)]))
 
-    def previous_time(self, series: int, start: int) -> int | None:
+    def heard_before(self, series: int, start: int) -> int | None:
         """Return when the series was last heard before `start`, or None."""
-        limits = {"series": series, "start": from_microseconds(start)}
-        row = self.conn.execute(_PREVIOUS, limits).fetchone()
+        return self._instant(_LAST_BEFORE, series, start)
+
+    def heard_from(self, series: int, end: int) -> int | None:
+        """Return when the series was first heard at or after `end`, or None."""
+        return self._instant(_FIRST_FROM, series, end)
+
+    def _instant(self, statement: LiteralString, series: int, instant: int) -> int | None:
+        limits = {"series": series, "instant": from_microseconds(instant)}
+        row = self.conn.execute(statement, limits).fetchone()
         return to_microseconds(cast("datetime", row[0])) if row else None
 
     def _state(self, ranges: Sequence[SeriesRange]) -> tuple[int, defaultdict[int | None, list[Range]]]:

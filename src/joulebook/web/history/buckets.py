@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
-from joulebook.telemetry.rollups.counters import Replacement, rises_of
-from joulebook.telemetry.rollups.integrals import has_silence, integrals_of, usual_distance
+from joulebook.telemetry.rollups.counters import Replacement, Rises, rises_of
+from joulebook.telemetry.rollups.integrals import Integrals, has_silence, integrals_of, usual_distance
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.reading import PieceReader, SeriesRange
 from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE, Summaries
@@ -115,14 +115,15 @@ class ColumnReader:
         rows = without_silences(reader, rows, silence=silence)
         return integrals_of(rows, self._window.clipped(), silence=silence).covered
 
-    def _counter(self, wanted: Wanted) -> Column:
+    def rises(self, wanted: Wanted) -> tuple[Rises, Summaries, int]:
+        """Return how far a counter rose by bucket, what that was read from, and its silence limit."""
         settings = wanted.settings
         reader = self._reader(settings.dip_tolerance)
         replacements = [
             Replacement(to_microseconds(each.replaced_at), each.final_register, each.start_register)
             for each in settings.replacements
         ]
-        rows = reader.read(self._from_previous(reader, wanted), apart=[each.time for each in replacements])
+        rows = reader.read(self._and_around(reader, wanted), apart=[each.time for each in replacements])
         silence = self._window.silence_of(rows)
         rises = rises_of(
             rows,
@@ -131,10 +132,23 @@ class ColumnReader:
             tolerance=settings.dip_tolerance,
             replacements=[_as_stored(each, settings.factor) for each in replacements],
         )
+        return rises, without_silences(reader, rows, silence=silence), silence
+
+    def integrals(self, wanted: Wanted) -> Integrals:
+        """Return what a level comes to over the covered time of each bucket, in its own unit and seconds."""
+        reader = self._reader(DIP_TOLERANCE)
+        rows = reader.read(self._and_around(reader, wanted))
+        silence = self._window.silence_of(rows)
+        rows = without_silences(reader, rows, silence=silence)
+        return integrals_of(rows, self._window.clipped(), silence=silence)
+
+    def _counter(self, wanted: Wanted) -> Column:
+        rises, rows, silence = self.rises(wanted)
+        covered = integrals_of(rows, self._window.clipped(), silence=silence).covered
         return self._column(
             wanted,
             rows,
-            self._covered(reader, rows),
+            covered,
             increase=rises.increase,
             unallocated=rises.unallocated,
             resets=rises.resets,
@@ -142,7 +156,7 @@ class ColumnReader:
 
     def _state(self, wanted: Wanted) -> Column:
         reader = self._reader(DIP_TOLERANCE)
-        rows = reader.read(self._from_previous(reader, wanted))
+        rows = reader.read(self._and_around(reader, wanted))
         silence = self._window.silence_of(rows)
         mixed = rows["min"] != rows["max"]
         if rows["count"][mixed].sum() > _MOST_CHANGING:
@@ -160,12 +174,16 @@ class ColumnReader:
             states.append(StateShare(value, np.clip(share, 0.0, 1.0)))
         return self._column(wanted, rows, known, states=states)
 
-    def _from_previous(self, reader: PieceReader, wanted: Wanted) -> list[SeriesRange]:
-        """Return the ranges to read of a series: from where it was last heard before the window, and it."""
-        start, series_id = self._window.start, wanted.series_id
-        asked = (series_id, start, self._window.end)
-        before = reader.previous_time(series_id, start)
-        return [asked] if before is None else [(series_id, before // MINUTE * MINUTE, start), asked]
+    def _and_around(self, reader: PieceReader, wanted: Wanted) -> list[SeriesRange]:
+        """Return what to read of a series: the window, and where it was heard last before and next after."""
+        start, end, series_id = self._window.start, self._window.end, wanted.series_id
+        ranges = [(series_id, start, end)]
+        before, after = reader.heard_before(series_id, start), reader.heard_from(series_id, end)
+        if before is not None:
+            ranges.insert(0, (series_id, before, start))
+        if after is not None:
+            ranges.append((series_id, after, after + 1))
+        return ranges
 
     def _reader(self, tolerance: float) -> PieceReader:
         reader = PieceReader(self._conn, self._window.edges, tolerance=tolerance)
