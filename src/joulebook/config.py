@@ -11,6 +11,8 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -93,11 +95,30 @@ VARIABLES: tuple[Variable, ...] = (
         "how lines name their metrics: one pattern, or several with blanks between them",
     ),
     Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
+    Variable(
+        "JOULEBOOK_KEEP_READINGS",
+        "",
+        "how long readings are kept: days, weeks or years as 400d, 60w, 2y; empty: for ever",
+    ),
+    Variable("JOULEBOOK_KEEP_1M", "", "how long their rollups of a minute are kept; empty: for ever"),
+    Variable("JOULEBOOK_KEEP_5M", "", "how long their rollups of five minutes are kept; empty: for ever"),
+    Variable("JOULEBOOK_KEEP_1H", "", "how long their rollups of an hour are kept; empty: for ever"),
 )
 
 _PUBLIC_URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
 )
+
+_KEPT = {
+    "readings": "JOULEBOOK_KEEP_READINGS",
+    "readings_1m": "JOULEBOOK_KEEP_1M",
+    "readings_5m": "JOULEBOOK_KEEP_5M",
+    "readings_1h": "JOULEBOOK_KEEP_1H",
+}
+_AGE = re.compile(r"([0-9]{1,5})([dwy])")
+# A year is taken as 366 days, so that nothing goes before its time.
+_AGE_DAYS = {"d": 1, "w": 7, "y": 366}
+_LONGEST_AGE = 36_600
 
 _DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
 
@@ -137,6 +158,8 @@ class Config:
     line_protocol_device_tags: str
     line_protocol_metric: str
     device_metrics: int
+    keep: Mapping[str, timedelta | None]
+    """By table of readings and rollups, from fine to coarse, how long it is kept; None: for ever."""
 
     @property
     def package(self) -> Path:
@@ -188,6 +211,7 @@ class Config:
             line_protocol_device_tags=text("JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS"),
             line_protocol_metric=text("JOULEBOOK_LINE_PROTOCOL_METRIC"),
             device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
+            keep=_kept({table: text(name) for table, name in _KEPT.items()}),
         )
 
 
@@ -209,6 +233,30 @@ def _public_url(name: str, text: str) -> str | None:
             f"{name}={text!r} is not an address such as https://ingest.example or http://10.0.0.5:8001"
         )
     return text.rstrip("/")
+
+
+def _kept(texts: Mapping[str, str]) -> dict[str, timedelta | None]:
+    """Return by table how long it is kept. Raises `ConfigError`, also where sums go before their readings."""
+    keep = {table: _age(_KEPT[table], text) for table, text in texts.items()}
+    for finer, coarser in pairwise(keep):
+        longest, age = keep[coarser], keep[finer]
+        if longest is not None and (age is None or age > longest):
+            raise ConfigError(
+                f"{_KEPT[coarser]}={texts[coarser]!r} is shorter than {_KEPT[finer]}={texts[finer]!r}"
+                f"{' (for ever)' if age is None else ''}: "
+                "rollups must be kept at least as long as what they sum up"
+            )
+    return keep
+
+
+def _age(name: str, text: str) -> timedelta | None:
+    if not text:
+        return None
+    match = _AGE.fullmatch(text)
+    days = int(match[1]) * _AGE_DAYS[match[2]] if match else 0
+    if not 1 <= days <= _LONGEST_AGE:
+        raise ConfigError(f"{name}={text!r} is not a time such as 400d, 60w or 10y, from a day to 100 years")
+    return timedelta(days=days)
 
 
 def _default_cache() -> str:

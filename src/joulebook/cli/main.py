@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from joulebook import __version__
-from joulebook.cli import agent, db, device, importing, rollups, serve, simulate, up, user, verify
+from joulebook.cli import agent, db, device, importing, retention, rollups, serve, simulate, up, user, verify
 from joulebook.cli import demo as demo_command
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ app.command("ingest")(serve.ingest)
 app.command("worker")(serve.worker)
 app.add_typer(db.app, name="db")
 app.add_typer(rollups.app, name="rollups")
+app.add_typer(retention.app, name="retention")
 app.add_typer(user.app, name="user")
 app.add_typer(device.app, name="device")
 

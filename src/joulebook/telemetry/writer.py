@@ -26,7 +26,7 @@ from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.one_trip import copy_in_one_trip
 from joulebook.telemetry.readings import OLDEST, from_microseconds
 from joulebook.telemetry.rollups.marks import LATE, begin_writing, mark_changed
-from joulebook.telemetry.rollups.state import READINGS_TABLE, read_state
+from joulebook.telemetry.rollups.state import read_state
 
 
 class Outcome(IntEnum):
@@ -126,18 +126,18 @@ def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) 
 
 
 class _NotKept(Exception):
-    """Some rows are of time whose readings retention may drop; those from `kept_from` on are not."""
+    """Some rows are of time whose readings are about to be dropped; those from `writable_from` on are not."""
 
-    def __init__(self, kept_from: int) -> None:
-        super().__init__(kept_from)
-        self.kept_from = kept_from
+    def __init__(self, writable_from: int) -> None:
+        super().__init__(writable_from)
+        self.writable_from = writable_from
 
 
 def _write(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
     try:
         return _write_kept(conn, batch, import_id=import_id, replace=replace)
     except _NotKept as exc:
-        kept = batch.time >= exc.kept_from
+        kept = batch.time >= exc.writable_from
     outcome = np.full(len(batch), Outcome.TOO_OLD, np.int8)
     if kept.any():
         outcome[kept] = _write(conn, batch.take(kept), import_id=import_id, replace=replace)
@@ -226,9 +226,9 @@ def _begin_writing(conn: Connection, oldest: int) -> int:
     closed_until = begin_writing(conn)
     if oldest < closed_until:
         # It does not move while the writers' lock is held.
-        kept_from = read_state(conn).kept_from[READINGS_TABLE]
-        if oldest < kept_from:
-            raise _NotKept(kept_from)
+        writable_from = read_state(conn).writable_from
+        if oldest < writable_from:
+            raise _NotKept(writable_from)
     return closed_until
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.worker.retaining import EVERY, RetentionKeeper
 from joulebook.worker.rolling import RollupKeeper
 
 
@@ -38,6 +39,9 @@ def tasks(config: Config) -> tuple[Task, ...]:
     """Return everything that the worker does. Django is set up by the caller."""
     return (
         Task("roll readings up", timedelta(seconds=2), RollupKeeper(telemetry_url(config, "writer")).turn),
+        Task(
+            "drop what is too old", EVERY, RetentionKeeper(telemetry_url(config, "writer"), config.keep).turn
+        ),
         Task("remove expired sessions", timedelta(hours=6), remove_expired_sessions),
         Task("forget old sign-in failures", timedelta(hours=1), forget_old_sign_in_failures),
     )

@@ -33,7 +33,7 @@ from joulebook.telemetry.rollups.tables import (
 )
 
 # The first is what `begin_writing` in the database shares among writers.
-_WRITERS_LOCK, _ROLLERS_LOCK = 7_406_001, 7_406_002
+WRITERS_LOCK, ROLLERS_LOCK = 7_406_001, 7_406_002
 
 # Writers queue behind a closer that waits: a stuck transaction must not hold them up for long.
 _LOCK_PATIENCE = "SET LOCAL lock_timeout = '1s'"
@@ -99,7 +99,7 @@ class Roller:
     def roll(self) -> Rolled | None:
         """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseAway`."""
         with translated_errors(), self.conn.transaction():
-            self.conn.execute(_LOCK, {"key": _ROLLERS_LOCK})
+            self.conn.execute(_LOCK, {"key": ROLLERS_LOCK})
             self.pause("locked")
             newest = self.conn.execute(_NEWEST).fetchone()
             if newest is None:
@@ -123,7 +123,7 @@ class Roller:
     def _close(self, end: int) -> bool:
         with self.conn.transaction():
             self.conn.execute(_LOCK_PATIENCE)
-            self.conn.execute(_LOCK, {"key": _WRITERS_LOCK})
+            self.conn.execute(_LOCK, {"key": WRITERS_LOCK})
             self.pause("writers locked out")
             begin = self._closed_until()
             # A worker's clock that runs ahead must not close time in which devices still write.

@@ -16,7 +16,8 @@ TABLES = (READINGS_TABLE, "readings_1m", "readings_5m", "readings_1h")
 """All that retention may drop chunks of, from fine to coarse."""
 
 _STATE = """
-SELECT closed_until, readings_kept_from, readings_1m_kept_from, readings_5m_kept_from, readings_1h_kept_from
+SELECT closed_until, writable_from,
+       readings_kept_from, readings_1m_kept_from, readings_5m_kept_from, readings_1h_kept_from
 FROM rollup_state
 """
 _MARKED = """
@@ -36,19 +37,22 @@ Range = tuple[int, int]
 class RollupState:
     """Instants in microseconds since 1970 UTC.
 
-    Before `closed_until` readings are rolled up, or marked. `kept_from` gives for each of `TABLES` from
-    when on it is whole: before that, chunks may have been dropped. It never falls from fine to coarse.
+    Before `closed_until` readings are rolled up, or marked. Before `writable_from` no reading is written
+    or removed any more, but by retention. `kept_from` gives for each of `TABLES` from when on it is whole:
+    before that, chunks may have been dropped. It never rises from fine to coarse, nor above the former.
     """
 
     closed_until: int
+    writable_from: int
     kept_from: dict[str, int]
 
 
 def read_state(conn: Connection) -> RollupState:
     """Return the state as the statement's snapshot shows it."""
-    ((closed_until, *kept_from),) = conn.execute(_STATE).fetchall()
+    ((closed_until, writable_from, *kept_from),) = conn.execute(_STATE).fetchall()
     return RollupState(
         closed_until=to_microseconds(cast("datetime", closed_until)),
+        writable_from=to_microseconds(cast("datetime", writable_from)),
         kept_from={
             table: to_microseconds(cast("datetime", instant))
             for table, instant in zip(TABLES, kept_from, strict=True)

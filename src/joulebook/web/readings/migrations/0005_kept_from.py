@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.db import migrations
 
-# Before these instants readings and rollups may be gone; they only move forward. The writers' lock
-# protects the first: who holds it shared may rely on it. The moment of the last move tells whether a
-# query that saw the former instants may still be under way.
+# Nothing is written or removed before `writable_from`: who holds the writers' lock shared may rely on
+# it. Before the others readings and rollups may be gone. All only move forward. The moment of the last
+# move tells whether a query that saw the former instants may still be under way.
 KEPT_FROM = """
 ALTER TABLE rollup_state
+    ADD COLUMN IF NOT EXISTS writable_from timestamptz NOT NULL DEFAULT 'epoch',
     ADD COLUMN IF NOT EXISTS readings_kept_from timestamptz NOT NULL DEFAULT 'epoch',
     ADD COLUMN IF NOT EXISTS readings_1m_kept_from timestamptz NOT NULL DEFAULT 'epoch',
     ADD COLUMN IF NOT EXISTS readings_5m_kept_from timestamptz NOT NULL DEFAULT 'epoch',
@@ -17,6 +18,7 @@ ALTER TABLE rollup_state
 """
 FORGET_KEPT_FROM = """
 ALTER TABLE rollup_state
+    DROP COLUMN IF EXISTS writable_from,
     DROP COLUMN IF EXISTS readings_kept_from,
     DROP COLUMN IF EXISTS readings_1m_kept_from,
     DROP COLUMN IF EXISTS readings_5m_kept_from,

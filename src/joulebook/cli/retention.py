@@ -1,0 +1,99 @@
+"""`joulebook retention`: what is dropped and when, before it is."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.filesize import decimal
+
+from joulebook.cli.output import plain_errors, result
+from joulebook.config import Config
+from joulebook.embedded import telemetry_url
+from joulebook.telemetry.connection import connect
+from joulebook.telemetry.readings import from_microseconds
+from joulebook.telemetry.retention_plan import Chunk, TablePlan, plan_retention
+
+app = typer.Typer(no_args_is_help=True, help="Show what is dropped because it is too old, and when.")
+
+
+@app.callback()
+def _group() -> None:
+    """Show what is dropped because it is too old, and when."""
+
+
+@app.command()
+def plan(
+    as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
+) -> None:
+    """Show what the settings would have the worker drop now, and the disk space needed in a year."""
+    with plain_errors():
+        config = Config.from_environ()
+        with connect(telemetry_url(config, "reader")) as conn:
+            plans = plan_retention(conn, config.keep, datetime.now(UTC))
+    if as_json:
+        result(json.dumps(_as_json(plans), indent=2))
+        return
+    for each in plans:
+        _print(each)
+    now, later = sum(each.size for each in plans), sum(each.size_in_a_year for each in plans)
+    result(f"together: {decimal(now)} now, about {decimal(later)} in a year at today's rate")
+
+
+def _print(plan: TablePlan) -> None:
+    result(f"{plan.table}: kept {_age(plan.keep)}")
+    result(f"  to drop      {_chunks(plan.goes)}")
+    if plan.waits:
+        result(f"  waits        {_chunks(plan.waits)}, until it is rolled up")
+    rate = f"{plan.rows_per_day:,.0f} rows a day of {plan.bytes_per_row:.0f} bytes"
+    result(
+        f"  disk space   {decimal(plan.size)} now, about {decimal(plan.size_in_a_year)} in a year ({rate})"
+    )
+
+
+def _chunks(chunks: list[Chunk]) -> str:
+    if not chunks:
+        return "nothing"
+    rows, size = sum(chunk.rows for chunk in chunks), sum(chunk.size for chunk in chunks)
+    span = f"{_instant(chunks[0].begin)} to {_instant(chunks[-1].end)}"
+    return f"{len(chunks):,} chunk(s) of {span}, about {rows:,} rows, {decimal(size)}"
+
+
+def _age(keep: timedelta | None) -> str:
+    return "for ever" if keep is None else f"{keep.days:,} days"
+
+
+def _as_json(plans: list[TablePlan]) -> dict[str, Any]:
+    return {
+        "tables": [
+            {
+                "table": plan.table,
+                "keep_days": None if plan.keep is None else plan.keep.days,
+                "drop": _chunks_json(plan.goes),
+                "wait": _chunks_json(plan.waits),
+                "bytes": plan.size,
+                "rows_per_day": plan.rows_per_day,
+                "bytes_per_row": plan.bytes_per_row,
+                "bytes_in_a_year": plan.size_in_a_year,
+            }
+            for plan in plans
+        ],
+        "bytes": sum(plan.size for plan in plans),
+        "bytes_in_a_year": sum(plan.size_in_a_year for plan in plans),
+    }
+
+
+def _chunks_json(chunks: list[Chunk]) -> dict[str, Any]:
+    return {
+        "chunks": len(chunks),
+        "from": _instant(chunks[0].begin) if chunks else None,
+        "to": _instant(chunks[-1].end) if chunks else None,
+        "rows": sum(chunk.rows for chunk in chunks),
+        "bytes": sum(chunk.size for chunk in chunks),
+    }
+
+
+def _instant(time: int) -> str:
+    return f"{from_microseconds(time):%Y-%m-%dT%H:%MZ}"

@@ -1,0 +1,178 @@
+"""Drops what is older than it is to be kept, chunk by chunk, and never what is not rolled up yet.
+
+Three steps, each in transactions of its own. First writers are told to refuse what is too old, so that
+no more marks appear there. Once it is rolled up, the instants move from which on tables are kept: from
+then on nothing is recomputed from older readings, and answers before that come from rollups. Both take
+the writers' lock, and the second the rollers', so that nobody who saw the former instants is at work.
+Last, the chunks before them are dropped, when the queries that had begun earlier are over. If a process
+dies anywhere, the next turn goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import LiteralString, cast
+
+import psycopg
+from psycopg import sql
+
+from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.rollups.marks import MINUTE
+from joulebook.telemetry.rollups.roller import ROLLERS_LOCK, WRITERS_LOCK
+from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
+
+Keep = Mapping[str, timedelta | None]
+"""By table of `TABLES` for how long it is kept; None stands for ever. Coarser ones at least as long."""
+
+QUERIES_END = timedelta(minutes=15)
+"""What began to read before the instants moved has ended after this time, or sees less than there was."""
+
+HOUR = 60 * MINUTE
+
+_PATIENCE: LiteralString = "SET LOCAL lock_timeout = '{}'"
+_LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
+_EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
+_REFUSE = "UPDATE rollup_state SET writable_from = %(writable_from)s"
+_MOVE = """
+UPDATE rollup_state SET readings_kept_from = %(readings)s, readings_1m_kept_from = %(readings_1m)s,
+    readings_5m_kept_from = %(readings_5m)s, readings_1h_kept_from = %(readings_1h)s,
+    kept_from_moved_at = clock_timestamp()
+"""
+_IS_TIME_TO_DROP = "SELECT clock_timestamp() - kept_from_moved_at >= %(patience)s FROM rollup_state"
+_DROP = "SELECT drop_chunks_not_kept(%(table)s, %(before)s)"
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Chunks of a table that are gone: what lay before `before`, in microseconds since 1970 UTC."""
+
+    table: str
+    chunks: int
+    before: int
+
+
+@dataclass
+class Retention:
+    """Applies `keep` on one connection of the writer's, which is in autocommit.
+
+    `pause` is called with the name of each point between two statements: tests stop there.
+    """
+
+    conn: Connection
+    keep: Keep
+    pause: Callable[[str], None] = lambda _point: None
+
+    def move(self, now: datetime) -> dict[str, int]:
+        """Note from when on each table is kept at the instant `now`; return those that have moved.
+
+        Nothing moves past a mark or past closed time. Nothing at all while a writer or a roller keeps
+        its lock for longer than a moment. Raises `DatabaseAway`.
+        """
+        with translated_errors():
+            try:
+                self._refuse(now)
+                return self._move(now)
+            except psycopg.errors.LockNotAvailable:
+                return {}
+
+    def drop(self, *, patience: timedelta = QUERIES_END) -> list[Dropped]:
+        """Drop the chunks before what is kept, if that has not moved for `patience`; return what is gone.
+
+        A chunk that a query or writer holds on to is left for the next time. Raises `DatabaseAway`.
+        """
+        dropped = []
+        with translated_errors():
+            ((is_time,),) = self.conn.execute(_IS_TIME_TO_DROP, {"patience": patience}).fetchall()
+            if not is_time:
+                return []
+            kept_from = read_state(self.conn).kept_from
+            for table, chunks in read_chunks(self.conn).items():
+                gone = [end for _, end in chunks if end <= kept_from[table]]
+                try:
+                    for end in gone:
+                        dropped.append(Dropped(table, self._drop_before(table, end), end))
+                        self.pause(f"{table} dropped")
+                except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                    continue
+        return dropped
+
+    def _refuse(self, now: datetime) -> None:
+        """Have writers refuse what is too old."""
+        if self._refused(now) is None:
+            return
+        with self.conn.transaction():
+            self._lock(WRITERS_LOCK, patience="1s")
+            refused = self._refused(now)
+            if refused is not None:
+                self.conn.execute(_REFUSE, {"writable_from": from_microseconds(refused)})
+                self.pause("refused")
+
+    def _refused(self, now: datetime) -> int | None:
+        """Return the new instant before which writers refuse readings, or None where it stays."""
+        state = read_state(self.conn)
+        chunks = read_chunks(self.conn, (READINGS_TABLE,))[READINGS_TABLE]
+        new = kept_from(chunks, limit_of(self.keep, READINGS_TABLE, now), bound=state.closed_until)
+        return new if new is not None and new > state.writable_from else None
+
+    def _move(self, now: datetime) -> dict[str, int]:
+        if not self._moved(now):
+            return {}
+        with self.conn.transaction():
+            self._lock(ROLLERS_LOCK, patience="5s")
+            self.pause("rollers locked out")
+            self._lock(WRITERS_LOCK, patience="1s")
+            self.pause("writers locked out")
+            moved = self._moved(now)
+            instants = read_state(self.conn).kept_from | moved
+            self.conn.execute(_MOVE, {table: from_microseconds(instants[table]) for table in TABLES})
+            self.pause("moved")
+        return moved
+
+    def _moved(self, now: datetime) -> dict[str, int]:
+        """Return by table the new instants of those that may move; they are ends of chunks."""
+        state = read_state(self.conn)
+        ((mark,),) = self.conn.execute(_EARLIEST_MARK).fetchall()
+        bound = state.writable_from
+        if mark is not None:
+            bound = min(bound, to_microseconds(cast("datetime", mark)))
+        moved = {}
+        for table, chunks in read_chunks(self.conn).items():
+            new = kept_from(chunks, limit_of(self.keep, table, now), bound=bound)
+            if new is not None and new > state.kept_from[table]:
+                moved[table] = new
+            # What is summed up must not outlive the sums: a coarser table is whole for at least as long.
+            bound = moved.get(table, state.kept_from[table])
+        return moved
+
+    def _lock(self, key: int, *, patience: LiteralString) -> None:
+        self.conn.execute(sql.SQL(_PATIENCE).format(sql.SQL(patience)))
+        self.conn.execute(_LOCK, {"key": key})
+
+    def _drop_before(self, table: str, before: int) -> int:
+        """Drop chunks in a transaction of their own; readers queue behind one that waits, so not for long."""
+        with self.conn.transaction():
+            self.conn.execute(sql.SQL(_PATIENCE).format(sql.SQL("1s")))
+            ((count,),) = self.conn.execute(
+                _DROP, {"table": table, "before": from_microseconds(before)}
+            ).fetchall()
+        return cast("int", count)
+
+
+def limit_of(keep: Keep, table: str, now: datetime) -> int | None:
+    """Return the instant before which a table's rows are to go, or None where they are kept for ever."""
+    age = keep[table]
+    return None if age is None else to_microseconds(now - age)
+
+
+def kept_from(chunks: list[Range], limit: int | None, *, bound: int) -> int | None:
+    """Return the whole hour from which on a table is kept, or None where all of it is.
+
+    It is the end of the last chunk that is older than `limit` and ends by `bound` as a whole.
+    """
+    if limit is None:
+        return None
+    ends = [end for _, end in chunks if end <= min(limit, bound)]
+    return max(ends) // HOUR * HOUR if ends else None
