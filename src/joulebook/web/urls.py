@@ -10,13 +10,14 @@ from joulebook.web.accounts import views as accounts
 from joulebook.web.devices import api as devices_api
 from joulebook.web.devices import settings_pages, token_pages
 from joulebook.web.devices import views as devices
-from joulebook.web.history import export_api
+from joulebook.web.history import energy_api, export_api
 from joulebook.web.history.api import api
 
 admin.site.site_header = admin.site.site_title = "Joulebook administration"
 
 devices_api.install(api)
 export_api.install(api)
+energy_api.install(api)
 
 urlpatterns = [
     path("", devices.device_list, name="devices"),

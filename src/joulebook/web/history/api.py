@@ -34,7 +34,7 @@ from joulebook.web.units import UnitProblem
 log = logging.getLogger(__name__)
 
 # msgspec writes NaN, which stands for "no reading", as null.
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 
 class UserTokenAuth(HttpBearer):
@@ -56,9 +56,9 @@ class SignedInAuth(SessionAuth):
 
 
 api = NinjaAPI(
-    title="Joulebook history",
+    title="Joulebook",
     version=__version__,
-    description="Any range of a device's readings as a few hundred points.",
+    description="Devices and what their metrics mean, and any range of their readings.",
     auth=[UserTokenAuth(), SignedInAuth()],
     urls_namespace="api",
 )
@@ -67,7 +67,7 @@ api = NinjaAPI(
 def problem(status: int, title: str, detail: str, **more: str) -> HttpResponse:
     """Return an error as RFC 9457 problem details."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return HttpResponse(_encode(body), status=status, content_type="application/problem+json")
+    return HttpResponse(encode(body), status=status, content_type="application/problem+json")
 
 
 @api.exception_handler(AuthenticationError)
@@ -116,7 +116,7 @@ def history(request: HttpRequest, device_id: str) -> HttpResponse:
         # The same words for another's device as for none, and no statement has reached telemetry.
         return problem(403, "Forbidden", "no device of yours has this id")
     asked = read_parameters(request.GET, now=timezone.now(), default_zone=device.time_zone)
-    return HttpResponse(_encode(_answer(device, asked)), content_type="application/json")
+    return HttpResponse(encode(_answer(device, asked)), content_type="application/json")
 
 
 @api.post(
@@ -140,7 +140,7 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
     address = f"{ingest_base(request)}/live/{quote(device.device_id, safe='')}?ticket={ticket}"
     answer = {"url": address, "expires_at": datetime.fromtimestamp(expires_at, UTC)}
     return HttpResponse(
-        _encode(answer), content_type="application/json", headers={"Cache-Control": "no-store"}
+        encode(answer), content_type="application/json", headers={"Cache-Control": "no-store"}
     )
 
 
@@ -157,7 +157,7 @@ def _answer(device: Device, asked: HistoryRequest) -> dict[str, Any]:
     _check_units(wanted)
     start = asked.start or earliest_time([each.series_id for each in wanted]) or asked.end
     points = read_points(
-        wanted, start, asked.end, asked.zone, max_points=asked.max_points, silence=_silence(device)
+        wanted, start, asked.end, asked.zone, max_points=asked.max_points, silence=silence_of(device)
     )
     return {
         "device": device.device_id,
@@ -180,7 +180,8 @@ def _check_units(wanted: list[Wanted]) -> None:
             raise BadParameter("unit", f"metric {each.metric[:80]}: {exc}") from None
 
 
-def _silence(device: Device) -> timedelta | None:
+def silence_of(device: Device) -> timedelta | None:
+    """Return the silence limit that the device's owner has set, None where that is left to us."""
     return None if device.silence_limit is None else timedelta(seconds=device.silence_limit)
 
 

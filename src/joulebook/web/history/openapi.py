@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from joulebook.web.history.parameters import ALL, DEFAULT_MAX_POINTS, DEFAULT_RANGE, MOST_POINTS, RANGES
@@ -30,13 +31,32 @@ _ANSWER = {
                 "type": "object",
                 "properties": {
                     "metric": {"type": "string"},
+                    "name": {"type": "string", "description": "what people call it"},
                     "unit": {"type": "string"},
-                    "kind": {"type": "string"},
+                    "kind": {"type": "string", "enum": ["gauge", "counter", "state"]},
                     "mean": _NUMBERS,
                     "min": _NUMBERS,
                     "max": _NUMBERS,
                     "count": {"type": "array", "items": {"type": "integer"}},
-                    "value": {**_NUMBERS, "description": "in place of the four others where raw"},
+                    "coverage": {
+                        **_NUMBERS,
+                        "description": "share of the bucket that readings cover, 0 to 1",
+                    },
+                    "increase": {**_NUMBERS, "description": "counters: how far it rose in the bucket"},
+                    "unallocated": {
+                        **_NUMBERS,
+                        "description": "counters: how far it rose in a silence across the bucket's begin",
+                    },
+                    "resets": {"type": "array", "items": {"type": "integer"}, "description": "counters"},
+                    "states": {
+                        "type": "array",
+                        "description": "states: the share of the covered time that it was each value",
+                        "items": {
+                            "type": "object",
+                            "properties": {"value": {"type": "number"}, "share": _NUMBERS},
+                        },
+                    },
+                    "value": {**_NUMBERS, "description": "in place of all others where raw"},
                 },
             },
         },
@@ -78,6 +98,7 @@ HISTORY_OPERATION: dict[str, Any] = {
             {"type": "integer", "default": DEFAULT_MAX_POINTS, "maximum": MOST_POINTS},
         ),
         _parameter("tz", "IANA time zone of buckets; default: the device's", {"type": "string"}),
+        _parameter("unit", "unit of all values; default: each metric's own", {"type": "string"}),
     ],
     # Numbers as keys, as django-ninja has them: its own 200 and "200" would both be written.
     "responses": {
@@ -88,6 +109,76 @@ HISTORY_OPERATION: dict[str, Any] = {
         503: _problem("the readings' database is away"),
     },
 }
+
+_ENERGY = {
+    "type": "object",
+    "properties": {
+        "device": {"type": "string"},
+        "tz": {"type": "string"},
+        "per": {"type": "string"},
+        "start": _INSTANT,
+        "end": _INSTANT,
+        "periods": {"type": "integer"},
+        "time": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "begin, seconds since 1970 UTC",
+        },
+        "series": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "metric": {"type": "string"},
+                    "name": {"type": "string"},
+                    "kind": {"type": "string"},
+                    "unit": {"type": "string"},
+                    "energy": _NUMBERS,
+                    "unallocated": {
+                        **_NUMBERS,
+                        "description": "what a counter rose by while it was silent across midnight",
+                    },
+                    "coverage": {**_NUMBERS, "description": "share of the passed time that is known, 0 to 1"},
+                    "total": {"type": "number", "description": "the sum of `energy`, to the last digit"},
+                    "total_unallocated": {"type": "number"},
+                },
+            },
+        },
+    },
+}
+
+
+def energy_operation(periods: Iterable[str], *, default_range: str) -> dict[str, Any]:
+    """Return what `GET /api/energy/<device>` takes and answers."""
+    return {
+        "parameters": [
+            _parameter(
+                "metric",
+                "may be repeated; none: all that have energy",
+                {"type": "array", "items": {"type": "string"}},
+            ),
+            _parameter(
+                "per", "the table's rows", {"type": "string", "enum": list(periods), "default": "day"}
+            ),
+            _parameter("start", "RFC 3339; widened to whole periods", _INSTANT),
+            _parameter("end", "RFC 3339; default: now", _INSTANT),
+            _parameter(
+                "range",
+                f"instead of start and end, ending now; default {default_range}",
+                {"type": "string", "enum": [*RANGES, ALL]},
+            ),
+            _parameter("tz", "IANA time zone of days; default: the device's", {"type": "string"}),
+            _parameter("unit", "unit of energy; default: kWh where it can be", {"type": "string"}),
+        ],
+        "responses": {
+            200: {"description": "the table", "content": {"application/json": {"schema": _ENERGY}}},
+            400: _problem("a parameter cannot be used; `parameter` names it"),
+            401: {"description": "not signed in, and no token that is in force"},
+            403: _problem("no device of yours has this id"),
+            503: _problem("the readings' database is away"),
+        },
+    }
+
 
 _TICKET = {
     "type": "object",

@@ -59,11 +59,7 @@ class HistoryRequest:
 
 def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> HistoryRequest:
     """Return what the query asks for. Raises `BadParameter` that names the parameter and the remedy."""
-    for name in query:
-        if name not in _KNOWN:
-            raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; use {', '.join(_KNOWN)}")
-        if name != "metric" and len(query.getlist(name)) > 1:
-            raise BadParameter(name, f"{name} is given {len(query.getlist(name))} times; give it once")
+    check_names(query, _KNOWN)
     if query.get("format", "json") != "json":
         raise BadParameter("format", f"format {query['format'][:20]!r} is not json")
     start, end = read_window(query, now=now)
@@ -75,6 +71,15 @@ def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> Hi
         max_points=_max_points(query.get("max_points", str(DEFAULT_MAX_POINTS))),
         unit=query.get("unit", ""),
     )
+
+
+def check_names(query: QueryDict, known: Sequence[str]) -> None:
+    """Check that the query has these parameters only, and each but `metric` once."""
+    for name in query:
+        if name not in known:
+            raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; use {', '.join(known)}")
+        if name != "metric" and len(query.getlist(name)) > 1:
+            raise BadParameter(name, f"{name} is given {len(query.getlist(name))} times; give it once")
 
 
 def read_window(

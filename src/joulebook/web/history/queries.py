@@ -16,8 +16,9 @@ import numpy as np
 from django.db import connections
 
 from joulebook.telemetry.connection import Connection, one_snapshot
-from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.readings import EPOCH, to_microseconds
 from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.rollups.state import finest_width, read_state
 from joulebook.telemetry.rollups.tables import read_readings
 from joulebook.web.history.buckets import ColumnReader, Window
 from joulebook.web.history.points import Column, Points, Wanted
@@ -93,22 +94,33 @@ def points_of(
 ) -> Points:
     """Return the readings of [start, end) in at most `max_points` points, in the wanted units.
 
-    Raw readings where they are few enough, else the finest rung of the ladder that fits. `silence` is
-    the device's silence limit. All is read in one snapshot. Raises `ChangesTooOften`.
+    Raw readings where they are few enough, else the finest rung of the ladder that fits. Where readings
+    are no longer kept, none is finer than the rollups that are, and buckets at the range's ends are
+    whole. `silence` is the device's silence limit. All is read in one snapshot. Raises `ChangesTooOften`.
     """
     series = [each.series_id for each in wanted]
-    limits = {"series": series, "start": start, "end": end}
     with one_snapshot(conn):
-        if _rows(conn, _MORE_THAN, {**limits, "points": max_points})[0][0] or (
-            len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > max_points
+        finest = finest_width(read_state(conn), to_microseconds(start))
+        if finest:
+            start, end = _whole(start, end, timedelta(seconds=finest))
+        limits = {"series": series, "start": start, "end": end}
+        if (
+            finest
+            or _rows(conn, _MORE_THAN, {**limits, "points": max_points})[0][0]
+            or (len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > max_points)
         ):
-            resolution, edges = choose_resolution(start, end, zone, max_points=max_points)
+            resolution, edges = choose_resolution(start, end, zone, max_points=max_points, finest=finest)
             reader = ColumnReader(conn, Window(to_microseconds(start), to_microseconds(end), edges, silence))
             columns = reader.read(wanted)
             points = Points(resolution.name, reader.source, edges[:-1], columns)
         else:
             points = _read_raw(conn, wanted, window=(to_microseconds(start), to_microseconds(end)))
     return replace(points, columns=[column.scaled() for column in points.columns])
+
+
+def _whole(start: datetime, end: datetime, step: timedelta) -> tuple[datetime, datetime]:
+    """Return the range widened to multiples of `step`."""
+    return start - (start - EPOCH) % step, end + (EPOCH - end) % step
 
 
 def _read_raw(conn: Connection, wanted: list[Wanted], *, window: tuple[int, int]) -> Points:

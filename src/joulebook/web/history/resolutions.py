@@ -69,10 +69,15 @@ RAW = "raw"
 
 
 def choose_resolution(
-    start: datetime, end: datetime, zone: ZoneInfo, *, max_points: int
+    start: datetime, end: datetime, zone: ZoneInfo, *, max_points: int, finest: int = 0
 ) -> tuple[Resolution, Edges]:
-    """Return the finest rung that covers [start, end) with at most `max_points` buckets, and its edges."""
+    """Return the finest rung that covers [start, end) with at most `max_points` buckets, and its edges.
+
+    No rung of fewer seconds than `finest` is taken.
+    """
     for resolution in LADDER[:-1]:
+        if 0 < resolution.seconds < finest:
+            continue
         # The doubled hour makes a range of local days up to an hour longer than its buckets say.
         if (end - start - timedelta(hours=1)) / resolution.about > max_points + 1 and not resolution.months:
             continue
