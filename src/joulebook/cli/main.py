@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from joulebook import __version__
-from joulebook.cli import agent, db, device, importing, retention, rollups, serve, simulate, up, user, verify
+from joulebook.cli import agent, db, device, export, importing, retention, rollups, serve, simulate, up, user, verify
 from joulebook.cli import demo as demo_command
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ def _root(
 app.command("up")(up.up)
 app.command("demo")(demo_command.demo)
 app.command("import")(importing.import_file)
+app.command("export")(export.export)
 app.command("agent")(agent.agent)
 app.command("simulate")(simulate.simulate)
 app.command("verify")(verify.verify)

@@ -7,6 +7,7 @@ client takes it; one that has stopped taking is given up.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import signal
 import time
@@ -24,6 +25,7 @@ CONNECTIONS = 1000
 """More wait for their turn to be accepted."""
 LARGEST_BODY = 16 * 1024 * 1024
 IDLE_SECONDS = 75
+_M_ARENA_MAX = -8
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ def serve(config: Config) -> None:
     from joulebook.web.wsgi import application
 
     signal.signal(signal.SIGTERM, _leave)
+    _share_memory_pools()
     log.info("web listens on http://%s:%d", config.web_host, config.web_port)
     server = create_server(
         application,
@@ -92,6 +95,17 @@ def _proxy_headers(config: Config) -> set[str]:
         return set()
     local = config.web_host in {"127.0.0.1", "::1", "localhost"}
     return {"x-forwarded-proto", "x-forwarded-for"} if local else {"x-forwarded-proto"}
+
+
+def _share_memory_pools() -> None:
+    """Let threads share glibc's pools of memory.
+
+    Else each thread keeps a pool as large as the largest answer it has made: with exports of any length,
+    570 MB in place of 230.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have one pool, and no such call
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

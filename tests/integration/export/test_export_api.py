@@ -160,7 +160,7 @@ class TestFiles:
 
     def test_the_long_layout_has_a_row_a_reading_and_times_in_a_zone(self, fetch: Callable[..., Any]) -> None:
         assert content(fetch(layout="long", tz="Europe/Berlin", **RANGE)).decode() == (
-            '"time",metric,value\n2026-03-01T13:00:00+01:00,power,1.5\n'
+            '"time","metric",value\n2026-03-01T13:00:00+01:00,power,1.5\n'
             "2026-03-01T13:00:00+01:00,voltage,230.0\n2026-03-01T13:00:00.500+01:00,power,-2.0\n"
         )
 

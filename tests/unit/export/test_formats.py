@@ -230,7 +230,7 @@ def test_negative_numbers_are_not_touched() -> None:
     block = Block(np.array([0]), np.zeros(1, np.int32), np.array([-1.5]), 1)
     assert (
         b"".join(csv_chunks(tables([block], ["p"], "long"), UTC))
-        == b'"time",metric,value\n1970-01-01T00:00:00Z,p,-1.5\n'
+        == b'"time","metric",value\n1970-01-01T00:00:00Z,p,-1.5\n'
     )
 
 

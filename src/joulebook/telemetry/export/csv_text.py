@@ -1,12 +1,13 @@
 """Tables of readings as CSV: RFC 3339 times, shortest exact numbers, names that are no formulas.
 
-A number is written with the fewest digits that read back as the same number. The first cell of the
-header stands in quotes, which mean nothing to others: by them an import knows that nothing has to be guessed.
+A number is written with the fewest digits that read back as the same number. In the header the names of
+columns of text stand in quotes, others only where they must: quotes that mean nothing to other programs,
+and by which an import knows that nothing has to be guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import tzinfo
 
 import numpy as np
@@ -18,31 +19,42 @@ from joulebook.telemetry.readings import MICROSECONDS
 
 _CLOCK = "%Y-%m-%dT%H:%M:%S%.f"
 _MINUTE = 60 * MICROSECONDS
+_NUMBERS = {pl.Float64, pl.Int64}
 _NEEDS_QUOTES = frozenset('",\r\n')
 
 
-def csv_chunks(tables: Iterable[pl.DataFrame], zone: tzinfo) -> Iterator[bytes]:
+def csv_chunks(
+    tables: Iterable[pl.DataFrame], zone: tzinfo, *, names: Sequence[str] | None = None
+) -> Iterator[bytes]:
     """Yield the tables as CSV in UTF-8, header first; lines end with LF.
 
-    Times are local to `zone` with its offset, or end with Z where that is zero or no whole minutes.
+    `names` stand in the header in place of the columns' own, and need not be distinct. Times are local to
+    `zone` with its offset, or end with Z where that is zero or no whole minutes.
     """
     is_first = True
     for table in tables:
         if is_first:
-            yield _header(table.columns)
+            text_columns = [column.dtype not in _NUMBERS for column in table.get_columns()]
+            yield f"{header(names or table.columns, text_columns)}\n".encode()
             is_first = False
         if len(table):
             text = table.with_columns(_time_text(table[TIME], zone))
             yield text.write_csv(include_header=False).encode()
 
 
-def _header(names: list[str]) -> bytes:
-    cells = [f'"{names[0]}"', *map(_cell, names[1:])]
-    return f"{','.join(cells)}\n".encode()
+def header(names: Sequence[str], text_columns: Sequence[bool]) -> str:
+    """Return the header's line without its end; columns of text are quoted in any case."""
+    return ",".join(
+        _quoted(name) if is_text else _cell(name) for name, is_text in zip(names, text_columns, strict=True)
+    )
 
 
 def _cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES & set(text) else text
+    return _quoted(text) if _NEEDS_QUOTES & set(text) else text
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _time_text(time: pl.Series, zone: tzinfo) -> pl.Series:

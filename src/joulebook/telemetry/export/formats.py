@@ -11,7 +11,7 @@ import polars as pl
 
 from joulebook.telemetry.export.arrow import arrow_chunks
 from joulebook.telemetry.export.csv_text import csv_chunks
-from joulebook.telemetry.export.frames import Layout, tables
+from joulebook.telemetry.export.frames import TIME, Layout, tables
 from joulebook.telemetry.export.parquet import parquet_chunks
 from joulebook.telemetry.export.reading import Block
 from joulebook.telemetry.formula_guard import guarded
@@ -47,8 +47,13 @@ def export_chunks(
 
     `metrics` are those that the blocks number. Times are local to `zone` in CSV, and UTC in the others.
     """
-    names = [guarded(metric) for metric in metrics] if file_format == "csv" else metrics
-    return table_chunks(tables(blocks, names, layout), file_format=file_format, zone=zone)
+    found = tables(
+        blocks, [guarded(metric) for metric in metrics] if file_format == "csv" else metrics, layout
+    )
+    if file_format == "csv" and layout == "wide":
+        # The name of a metric that is called as the column of times is, needs no other in a text.
+        return csv_chunks(found, zone, names=[TIME, *map(guarded, metrics)])
+    return table_chunks(found, file_format=file_format, zone=zone)
 
 
 def table_chunks(

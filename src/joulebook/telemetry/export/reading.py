@@ -18,7 +18,7 @@ from joulebook.telemetry.connection import Connection, one_snapshot, translated_
 from joulebook.telemetry.copy_format import times_from
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds, to_microseconds
 
-BLOCK_READINGS = 500_000
+BLOCK_READINGS = 200_000
 """About so many readings at most are held at a time."""
 
 NO_END = 7_258_118_400 * MICROSECONDS

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.formula_guard import unguarded
 from joulebook.telemetry.readings import metric_name_problem
 
 MOST_SERIES = 4096
@@ -23,7 +24,7 @@ KEY_MARK = "\x1f"
 
 def metric_of(key: Sequence[str], column: str) -> str:
     """Return the metric of a key's series; `column` is empty where each key has only one."""
-    return " ".join(part for part in (column, *key) if part)
+    return " ".join(unguarded(part) for part in (column, *key) if part)
 
 
 class SeriesTable:

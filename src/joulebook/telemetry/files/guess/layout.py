@@ -16,6 +16,7 @@ from joulebook.telemetry.files.guess.encoding import guess_encoding
 from joulebook.telemetry.files.guess.heading import place_heading
 from joulebook.telemetry.files.guess.hours import find_hours
 from joulebook.telemetry.files.guess.keys import guess_key_positions, read_keys
+from joulebook.telemetry.files.guess.own_export import own_export
 from joulebook.telemetry.files.guess.questions import Account, Question, Setting
 from joulebook.telemetry.files.guess.sample import sample_lines
 from joulebook.telemetry.files.guess.times import guess_time_formats
@@ -67,6 +68,8 @@ def guess_with_questions(head: bytes, *, is_whole: bool, given: Given, device_tz
 
     Raises `UnclearFile` only where no answer could be proposed: no columns, no time, no numbers.
     """
+    if own := own_export(head, given):
+        return FileLayout(own.profile, own.columns, own.settings)
     account = Account()
     encoding = _encoding(head, given, account, is_whole=is_whole)
     text = b"".join(utf8_chunks([head], encoding=encoding))

@@ -17,6 +17,7 @@ from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.profile import ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import metric_of
 from joulebook.telemetry.files.table import BLANKS, shown
+from joulebook.telemetry.formula_guard import unguarded
 from joulebook.telemetry.readings import metric_name_problem
 
 TEXT = "guessed: text"
@@ -56,7 +57,8 @@ def choose_values(
     for position, column in enumerate(columns):
         if column in time_columns:
             continue
-        target = asked.get(column, Target(column, affixes.get(f"c{position}", "") or unit_in_name(column)))
+        unit = affixes.get(f"c{position}", "") or unit_in_name(column)
+        target = asked.get(column, Target(unguarded(column), unit))
         reason = "given" if target is None else None
         if column not in asked:
             reason = _text_reason(cells[f"c{position}"], numbers, is_named=bool(named[position]))
