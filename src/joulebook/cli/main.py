@@ -5,7 +5,20 @@ from __future__ import annotations
 import typer
 
 from joulebook import __version__
-from joulebook.cli import agent, db, device, export, importing, retention, rollups, serve, simulate, up, user, verify
+from joulebook.cli import (
+    agent,
+    db,
+    device,
+    export,
+    importing,
+    retention,
+    rollups,
+    serve,
+    simulate,
+    up,
+    user,
+    verify,
+)
 from joulebook.cli import demo as demo_command
 
 app = typer.Typer(
