@@ -58,9 +58,35 @@ nested = st.builds(
     st.sampled_from(["[", '{"a":', "[{}", "\\"]),
     st.integers(1, 20_000),
 )
-texts = (json_bodies | ndjson_bodies | line_bodies | line_bodies | nested | st.text(max_size=50)).map(
-    lambda text: text.encode("utf-8", "surrogatepass")
+good_packets = st.builds(
+    lambda second, values: {"timestamp": NOON + second, **values},
+    st.integers(0, 1_000_000),
+    st.dictionaries(
+        st.sampled_from(["power", "voltage", "energy.in", "Zähler"]),
+        st.integers(-1000, 1000) | st.booleans(),
+        min_size=1,
+    ),
 )
+good_bodies = st.lists(good_packets, min_size=1, max_size=30).map(json.dumps)
+good_lines = st.lists(
+    st.builds(
+        lambda second, value: f"meter,room=hall power={value!r} {NOON + second}",
+        st.integers(0, 1_000_000),
+        st.floats(-1e9, 1e9),
+    ),
+    min_size=1,
+    max_size=30,
+).map("\n".join)
+texts = (
+    good_bodies
+    | good_lines
+    | json_bodies
+    | ndjson_bodies
+    | line_bodies
+    | line_bodies
+    | nested
+    | st.text(max_size=50)
+).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
 @st.composite
@@ -110,8 +136,8 @@ queries = st.lists(
             "q=SHOW%20DATABASES", "q=CREATE%20DATABASE%20%22x", "precision=s&precision=ms", "=", "&&", "ticket=x.y",
         ]
     ),
-    max_size=3,
-).map("&".join)  # fmt: skip
+    max_size=2,
+).map(lambda odd: "&".join([*odd, "precision=s"] if len(odd) != 1 else odd))  # fmt: skip
 paths = st.sampled_from(
     ["/api/readings"] * 14 + ["/write"] * 9 + ["/api/v2/write"] * 9
     + ["/query", "/ping", "/health", "/live/x", "/readyz", "/metrics", "/", "/api/readings/", "/%2e%2e/%00", "/docs/assets/../x", "/ws/device/x"]
@@ -133,7 +159,7 @@ def authorizations(draw: st.DrawFn, token: str) -> dict[str, str]:
         "Token a:b:c",
         "\xe9" * 3,
     ]
-    value = draw(st.sampled_from(good * 3 + bad))
+    value = draw(st.sampled_from(good * 10 + bad))
     return {"Authorization": value} if value else {}
 
 
