@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import LiteralString, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.plan import READINGS, Range, plan_range, split
 from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks, read_state
 from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE, SUMMARY, Summaries, of_readings, summarise
 from joulebook.telemetry.rollups.tables import (
     SUMMARY_COLUMNS,
@@ -29,11 +31,6 @@ from joulebook.telemetry.rollups.tables import (
     read_summaries,
 )
 
-_CLOSED_UNTIL = "SELECT closed_until FROM rollup_state"
-_MARKED = """
-SELECT series_id, begins_at, ends_at FROM rollup_dirty
-WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
-"""
 _LAST_BEFORE: LiteralString = """
 SELECT time FROM readings WHERE series_id = %(series)s AND time < %(instant)s ORDER BY time DESC LIMIT 1
 """
@@ -54,7 +51,8 @@ class PieceReader:
 
     Use it inside `one_snapshot`. Of what comes from rollups only `columns` are filled, of which `bucket`
     must be one. With another `tolerance` than the rollups' all is read from readings, which takes its
-    time. `coarsest` is the longest width that was read so far, `READINGS` at first.
+    time. `coarsest` is the longest width that was read so far, `READINGS` at first. Time whose readings
+    are no longer kept is read from rollups alone, whatever else was asked.
     """
 
     conn: Connection
@@ -83,13 +81,17 @@ class PieceReader:
         if not ranges:
             return np.empty(0, SUMMARY)
         widths = [width for width in self._widths if width <= widest]
-        closed_until, marked = self._state(ranges)
+        begin, end = min(begin for _, begin, _ in ranges), max(end for _, _, end in ranges)
+        marked = read_marks(self.conn, [series for series, _, _ in ranges], begin, end)
         alone = [(instant // MINUTE * MINUTE, instant // MINUTE * MINUTE + MINUTE) for instant in apart]
         spans: dict[int, list[SeriesRange]] = defaultdict(list)
         for series, begin, end in ranges:
             blocked = [*marked[None], *marked[series], *alone]
             if self.tolerance != DIP_TOLERANCE:
                 blocked = [(begin, end)]
+            kept_from = self._state.kept_from[READINGS_TABLE]
+            blocked = [(max(a, kept_from), b) for a, b in blocked if b > kept_from]
+            closed_until = self._state.closed_until
             plan = plan_range(begin, end, closed_until=closed_until, blocked=blocked, widths=widths)
             for width, parts in plan.items():
                 cut = split(parts, _PART) if width == READINGS else parts
@@ -105,7 +107,8 @@ class PieceReader:
         return _in_order(np.concatenate([np.empty(0, SUMMARY), *found]))
 
     def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
-        """Return the summaries with those of `which` read again, reading by reading."""
+        """Return the summaries with those of `which` that are kept read again, reading by reading."""
+        which = which & (rows["bucket"] >= self._state.kept_from[READINGS_TABLE])
         if not which.any():
             return rows
         again = rows[which]
@@ -116,7 +119,8 @@ class PieceReader:
         return _in_order(np.concatenate([rows[~which], *found]))
 
     def minute_by_minute(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
-        """Return the summaries with those of `which` read again in buckets of a minute."""
+        """Return the summaries with those of `which` that are kept by minute read again in buckets of one."""
+        which = which & (rows["bucket"] >= self._state.kept_from[WIDTHS[MINUTE]])
         if not which.any():
             return rows
         again = rows[which]
@@ -139,20 +143,9 @@ class PieceReader:
         row = self.conn.execute(statement, limits).fetchone()
         return to_microseconds(cast("datetime", row[0])) if row else None
 
-    def _state(self, ranges: Sequence[SeriesRange]) -> tuple[int, defaultdict[int | None, list[Range]]]:
-        """Return until when time is closed, and the marked ranges by series; None stands for all series."""
-        ((closed_until,),) = self.conn.execute(_CLOSED_UNTIL).fetchall()
-        limits = {
-            "series": [series for series, _, _ in ranges],
-            "start": from_microseconds(min(begin for _, begin, _ in ranges)),
-            "end": from_microseconds(max(end for _, _, end in ranges)),
-        }
-        marked: defaultdict[int | None, list[Range]] = defaultdict(list)
-        for series_id, begins_at, ends_at in cast(
-            "list[tuple[int | None, datetime, datetime]]", self.conn.execute(_MARKED, limits).fetchall()
-        ):
-            marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
-        return to_microseconds(cast("datetime", closed_until)), marked
+    @cached_property
+    def _state(self) -> RollupState:
+        return read_state(self.conn)
 
     def _from_readings(self, spans: Spans, *, width: int, alone: Sequence[Range]) -> list[Summaries]:
         """Return the readings of the spans in pieces of `width`, or of the answer's shorter buckets."""

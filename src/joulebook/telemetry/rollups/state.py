@@ -47,6 +47,15 @@ class RollupState:
     kept_from: dict[str, int]
 
 
+def finest_width(state: RollupState, start: int) -> int:
+    """Return the shortest buckets in which all from `start` on is kept, in seconds; 0 where readings are."""
+    widths = (0, 60, 300, 3600)
+    return next(
+        (width for table, width in zip(TABLES, widths, strict=True) if state.kept_from[table] <= start),
+        widths[-1],
+    )
+
+
 def read_state(conn: Connection) -> RollupState:
     """Return the state as the statement's snapshot shows it."""
     ((closed_until, writable_from, *kept_from),) = conn.execute(_STATE).fetchall()
