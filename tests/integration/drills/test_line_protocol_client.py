@@ -131,14 +131,17 @@ def test_a_line_protocol_client_loses_only_what_was_refused(
             output.close()
     disturbing.result()
     rows = stored(telemetry, device_id)
-    refused = sum(int(re.search(r"dropped=(\d+)", text)[1]) for text in output.dropped)
+    # A line is refused again where its batch was sent again.
+    told = sum(int(re.search(r"dropped=(\d+)", text)[1]) for text in output.dropped)
+    refused = count - len(good)
     print(  # noqa: T201 - a drill reports its figures
         f"\nTelegraf's {version} output, {outages} outages, {time.monotonic() - begin:.0f} s: sent {count}, "
         f"refused {refused}, sent - stored: {count - len(rows)}, twice: {len(rows) - len({row[0] for row in rows})}; "
         f"answers {dict(sorted(output.statuses.items()))}"
     )
     assert dict(rows) == good
-    assert len(rows) == len(good) == count - refused
+    assert len(rows) == len(good)
+    assert refused <= told <= refused + 50
     assert output.without_retry_after == 0
     # All of it has happened; 0 stands for no answer at all.
     assert {204, 400, 0} | ({401, 413} if version == "v2" else {503}) <= set(output.statuses)
