@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from joulebook.cli.accounts_database import accounts_database
 from joulebook.cli.output import fail, result, say
+from joulebook.cli.token_table import print_table, print_tokens
 from joulebook.cli.user import find_user
 
 app = typer.Typer(no_args_is_help=True, help="Create devices, give them tokens, list them.")
-
-_WIDEST = 10_000
 
 _DeviceId = Annotated[str, typer.Argument(metavar="ID", help="the device's id", show_default=False)]
 
@@ -99,13 +96,7 @@ def tokens(device_id: _DeviceId) -> None:
         if not found:
             say(f"no tokens yet; make one with: joulebook device token {device_id}")
             return
-        table = Table("Token", "Of", "Made", "Last used", "State", box=None, pad_edge=False)
-        for one in found:
-            token = one.token
-            used = _minute(token.last_used_at) or "never"
-            state = "in force" if token.revoked_at is None else f"revoked {_minute(token.revoked_at)}"
-            table.add_row(f"{token.prefix}_…", one.kind, _minute(token.created_at), used, state)
-        _print(table)
+        print_tokens((one.token, one.kind) for one in found)
 
 
 @app.command("list")
@@ -121,16 +112,4 @@ def list_devices() -> None:
         table = Table("ID", "Name", "Owner", "Time zone", box=None, pad_edge=False)
         for device in devices:
             table.add_row(device.device_id, device.name, device.owner.get_username(), device.time_zone)
-        _print(table)
-
-
-def _minute(at: datetime | None) -> str:
-    """Write an instant in UTC to the minute, or nothing for none."""
-    return "" if at is None else f"{at:%Y-%m-%d %H:%MZ}"
-
-
-def _print(table: Table) -> None:
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDEST  # a pipe gets whole values, however long
-    console.print(table)
+        print_table(table)

@@ -9,6 +9,7 @@ import typer
 
 from joulebook.cli.accounts_database import accounts_database
 from joulebook.cli.output import fail, result, say
+from joulebook.cli.token_table import print_tokens
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -47,6 +48,19 @@ def token(name: _Name) -> None:
 
         result(issue_user_token(find_user(name)))
         say(f"this token reads as {name}; it is not shown again")
+
+
+@app.command()
+def tokens(name: _Name) -> None:
+    """List a user's tokens, and when each was last used."""
+    with accounts_database():
+        from joulebook.web.accounts.models import UserToken
+
+        found = list(UserToken.objects.filter(user=find_user(name)).order_by("-created_at", "-pk"))
+        if not found:
+            say(f"no tokens yet; make one with: joulebook user token {name}")
+            return
+        print_tokens((token, name) for token in found)
 
 
 def find_user(name: str) -> User:

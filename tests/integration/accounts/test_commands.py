@@ -39,6 +39,8 @@ def test_a_token_is_printed_alone_on_standard_output(joulebook, home):
     prefixes = [output.stdout.partition("_")[0] for output in outputs[1::-1]]
     assert [line.split()[:2] for line in tokens[1:]] == [[f"{prefix}_…", "device"] for prefix in prefixes]
     assert all("never" in line and "in force" in line for line in tokens[1:])
+    (mine,) = joulebook("user", "tokens", "alice", **place).stdout.splitlines()[1:]
+    assert mine.split()[:2] == [f"{outputs[2].stdout.partition('_')[0]}_…", "alice"]
 
 
 def test_the_accounts_file_is_for_its_owner_alone_and_holds_no_secret(joulebook, home):
@@ -68,6 +70,7 @@ def test_the_accounts_file_is_for_its_owner_alone_and_holds_no_secret(joulebook,
         (("device", "add", "meter_2", "--owner", "alice", "--tz", "Mars/Crater"), "Mars/Crater"),
         (("device", "token", "none"), "joulebook device add none"),
         (("device", "tokens", "none"), "joulebook device list"),
+        (("user", "tokens", "nobody"), "joulebook user add nobody"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_the_remedy_and_without_a_traceback(joulebook, home, words, hint):
