@@ -27,6 +27,8 @@ class ImportedFile:
     device_id: str
     import_id: int | None
     problem: str
+    is_refused: bool = False
+    """Whether nothing was stored because of `--strict`."""
 
 
 def report_json(file: ImportedFile, layout: FileLayout, report: ImportReport) -> str:
@@ -36,6 +38,10 @@ def report_json(file: ImportedFile, layout: FileLayout, report: ImportReport) ->
         "import_id": file.import_id,
         "file": {"name": file.name, "size": file.size, "sha256": file.sha256},
         "problem": file.problem or None,
+        "questions": [
+            {"setting": q.setting, "text": q.text, "answers": [answer.label for answer in q.answers]}
+            for q in layout.questions
+        ],
         "profile": layout.profile.as_json(),
         "settings": [{"name": s.name, "value": s.value, "source": s.source} for s in layout.settings],
         **report.as_json(),
@@ -46,13 +52,15 @@ def report_json(file: ImportedFile, layout: FileLayout, report: ImportReport) ->
 def print_report(file: ImportedFile, layout: FileLayout, report: ImportReport) -> None:
     """Print the report for people on standard output."""
     what = "dry run, nothing stored" if file.import_id is None else f"import {file.import_id}"
+    if file.is_refused:
+        what = "refused by --strict, nothing stored"
     parts = [
         [f"{file.name} for device {file.device_id} ({what})"],
         ["Read with:", *_aligned([("  " + s.name, s.value, s.source) for s in layout.settings])],
         _totals(report),
         _columns(report),
         _problems(report),
-        [_verdict(report, is_whole=not file.problem)],
+        [_verdict(report, is_whole=not file.problem, is_refused=file.is_refused)],
     ]
     result("\n\n".join("\n".join(part) for part in parts if part))
 
@@ -90,6 +98,8 @@ def _totals(report: ImportReport) -> list[str]:
             f"Doubled hour: {report.doubled_first:,} rows taken for its first pass, "
             f"{report.doubled_second:,} for its second"
         )
+    if report.skipped_lines:
+        lines.append(f"Comments: {report.skipped_lines:,} lines")
     if report.blank_lines:
         lines.append(f"Blank lines: {report.blank_lines:,}")
     return lines
@@ -115,11 +125,15 @@ def _problems(report: ImportReport) -> list[str]:
     rows += [(str(p.line), p.column or "(whole row)", p.code, p.text) for p in listed]
     lines = _aligned(rows)
     if left := report.problem_count - len(listed):
-        lines.append(f"… and {left:,} more; --json lists the first {len(report.problems):,}")
+        lines.append(
+            f"… and {left:,} more; --json lists the first {len(report.problems):,}, --rejected FILE.csv all"
+        )
     return lines
 
 
-def _verdict(report: ImportReport, *, is_whole: bool) -> str:
+def _verdict(report: ImportReport, *, is_whole: bool, is_refused: bool) -> str:
+    if is_refused:
+        return "Nothing was stored: --strict wants every row and cell to be readable."
     if report.is_dry_run:
         return "Nothing was stored: this was a dry run."
     if report.stored:

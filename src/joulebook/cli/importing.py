@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,11 @@ from joulebook.cli.output import fail
 def import_file(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="text as a logger writes it, plain or gzip", show_default=False),
+        typer.Argument(
+            metavar="FILE",
+            help="text as a logger writes it, plain, gzip or zip, or .xlsx",
+            show_default=False,
+        ),
     ],
     *,
     device: Annotated[
@@ -21,7 +25,11 @@ def import_file(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="store nothing, print the report only")] = False,
     delimiter: Annotated[
-        str | None, typer.Option(help="character between cells, or a word: tab, blank", show_default=False)
+        str | None,
+        typer.Option(
+            help="character between cells, or a word: tab, blanks; /PATTERN/; widths: 10,8,8",
+            show_default=False,
+        ),
     ] = None,
     encoding: Annotated[
         str | None, typer.Option(help="such as utf-8, cp1252, latin-1, utf-16", show_default=False)
@@ -72,6 +80,51 @@ def import_file(
             show_default=False,
         ),
     ] = None,
+    layout: Annotated[
+        Literal["wide", "long", "across"] | None,
+        typer.Option(help="wide, long (a key a row) or across (hours across)", show_default=False),
+    ] = None,
+    key_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="column that says what a row measures; repeatable", show_default=False
+        ),
+    ] = None,
+    time_marks: Annotated[
+        Literal["start", "end"] | None,
+        typer.Option(help="start or end of an interval; as written: start", show_default=False),
+    ] = None,
+    doubled_hour: Annotated[
+        Literal["order", "first", "second"] | None,
+        typer.Option(
+            help="order (of the rows), first or second pass of a doubled hour",
+            show_default=False,
+        ),
+    ] = None,
+    missing_hour: Annotated[
+        Literal["reject", "shift"] | None,
+        typer.Option(help="reject or shift times that the clocks skipped", show_default=False),
+    ] = None,
+    sheet: Annotated[
+        str, typer.Option(metavar="NAME", help="sheet of a workbook; else its first", show_default=False)
+    ] = "",
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="a built-in profile, or a saved one", show_default=False),
+    ] = None,
+    save_profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="save how the file is read, for others like it", show_default=False
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="store nothing where a row or cell cannot be read")
+    ] = False,
+    rejected: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write every rejected row and cell as CSV", show_default=False),
+    ] = None,
     user: Annotated[
         str | None, typer.Option(metavar="NAME", help="the user who brings the file", show_default=False)
     ] = None,
@@ -102,5 +155,14 @@ def import_file(
         thousands=thousands,
         na_values=None if na is None else tuple(na),
         mapping=mapping,
+        layout=layout,
+        key_columns=tuple(key_column or ()),
+        time_marks=time_marks,
+        doubled_hour=doubled_hour,
+        missing_hour=missing_hour,
     )
-    run_import(ImportOrder(file, device, given, user_name=user, is_dry_run=dry_run, as_json=as_json))
+    order = ImportOrder(
+        file, device, given, user_name=user, is_dry_run=dry_run, as_json=as_json, sheet=sheet,
+        profile=profile, save_profile=save_profile, rejected=rejected, is_strict=strict,
+    )  # fmt: skip
+    run_import(order)

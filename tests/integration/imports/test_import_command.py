@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -341,3 +342,80 @@ def test_a_terminal_gets_a_bar(own_device: str, tmp_path: Path) -> None:
     assert running.returncode == 0
     assert b"long.csv" in shown
     assert b"readings/s" in shown
+
+
+def test_strict_stores_nothing_of_a_file_with_one_bad_cell_and_all_of_a_good_one(
+    joulebook: Command, own_device: str, readings: Callable[[str], str], telemetry: dict[str, str]
+) -> None:
+    path = readings(TEXT.replace("2.5", "2,5x"))
+    done = joulebook("import", path, "--device", own_device, "--strict")
+    assert done.returncode == 3
+    assert "refused by --strict, nothing stored" in done.stdout
+    assert stored_columns(telemetry["writer"], own_device) == {}
+    done = joulebook("import", readings(TEXT), "--device", own_device, "--strict")
+    assert done.returncode == 0, done.stderr
+    assert stored_columns(telemetry["writer"], own_device) == {"P": [1, 2.5, 3], "E": [10, 30]}
+
+
+def test_all_rejected_rows_and_cells_are_written_as_csv_with_conflicts(
+    joulebook: Command, own_device: str, readings: Callable[[str], str], tmp_path: Path
+) -> None:
+    assert joulebook("import", readings(TEXT), "--device", own_device).returncode == 0
+    path = readings(TEXT.replace("2.5,", "7,x") + "broken,=1+1,2\n")
+    done = joulebook("import", path, "--device", own_device, "--rejected", str(tmp_path / "rejected.csv"))
+    assert done.returncode == 3
+    lines = (tmp_path / "rejected.csv").read_text().splitlines()
+    assert sorted(lines[1:]) == [
+        '3,E,value_type,x,', '3,P,conflict,7.0,', '5,,time_malformed,broken,"broken,=1+1,2"',
+    ]  # fmt: skip
+    assert lines[0] == "line,column,code,text,row"
+
+
+def test_a_saved_profile_reads_the_next_file_and_a_built_in_one_answers_its_question(
+    joulebook: Command,
+    own_device: str,
+    readings: Callable[[str], str],
+    telemetry: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    saved = tmp_path / "meter.json"
+    done = joulebook(
+        "import",
+        readings(TEXT),
+        "--device",
+        own_device,
+        "--dry-run",
+        "--save-profile",
+        str(saved),
+        "--map",
+        "P=power:kW",
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(saved.read_text())["name"] == "meter"
+    other = readings("Station 7\n\nE,t,P\n5,2024-01-14 00:00,6\n")
+    done = joulebook("import", other, "--device", own_device, "--profile", str(saved))
+    assert done.returncode == 0, done.stderr
+    assert stored_columns(telemetry["writer"], own_device) == {"power": [6], "E": [5]}
+    open_order = readings("t,Q\n03/04/2024 00:00,1\n04/04/2024 00:00,2\n")
+    assert joulebook("import", open_order, "--device", own_device).returncode == 1
+    done = joulebook("import", open_order, "--device", own_device, "--profile", "day-first", "--json")
+    assert report_of(done)["first_time"] == "2024-04-02T22:00:00Z"
+    done = joulebook("import", open_order, "--device", own_device, "--profile", "nope")
+    assert done.returncode == 1
+    assert "built in are hobo-ymd" in done.stderr
+
+
+def test_a_long_file_in_a_zip_archive_is_stored_by_key(
+    joulebook: Command, own_device: str, telemetry: dict[str, str], tmp_path: Path
+) -> None:
+    rows = "".join(f"2024-01-13 {h:02d}:00;{key};{h}\n" for h in range(12) for key in ("Import", "Export"))
+    with zipfile.ZipFile(tmp_path / "meter.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../meter.csv", "time;register;kWh\n" + rows)
+    done = joulebook("import", str(tmp_path / "meter.zip"), "--device", own_device, "--map", "Export=out:kWh")
+    assert done.returncode == 0, done.stderr
+    hours = [float(hour) for hour in range(12)]
+    assert stored_columns(telemetry["writer"], own_device) == {"Import": hours, "out": hours}
+    again = joulebook(
+        "import", str(tmp_path / "meter.zip"), "--device", own_device, "--map", "Export=out:kWh"
+    )
+    assert "Nothing was stored: every reading of this file was there already." in again.stdout

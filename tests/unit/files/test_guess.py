@@ -269,9 +269,10 @@ def test_a_time_column_that_the_file_lacks_is_named_with_those_it_has() -> None:
     ],
 )  # fmt: skip
 def test_a_zone_in_the_header_goes_before_the_devices(name: str, tz: str) -> None:
-    layout = guess(PLAIN.replace("time,", f'"{name}",', 1))
+    text = PLAIN.replace("time,", f'"{name}","note",', 1).replace(":00,", ":00,x,")
+    layout = guess(text)
     assert layout.profile.tz == tz
-    assert guess(PLAIN.replace("time,", f'"{name}",', 1), tz="Asia/Tokyo").profile.tz == "Asia/Tokyo"
+    assert guess(text, tz="Asia/Tokyo").profile.tz == "Asia/Tokyo"
 
 
 def test_times_with_their_offset_need_no_zone() -> None:

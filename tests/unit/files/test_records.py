@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.blocks import MAX_LINE_BYTES, Block, cut_blocks
+from joulebook.telemetry.files.profile import BLANK_RUNS
 from joulebook.telemetry.files.records import MAX_RECORD_LINES, RecordReader
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import Problem, Table
@@ -103,6 +104,41 @@ def test_a_cell_too_many_is_refused_because_the_others_may_have_moved() -> None:
     got = read(b"1,5,2,5\n1,2,3\n")
     assert codes(got) == [(1, "too_many_cells")]
     assert got.cells == [("1", "2", "3")]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["1,2,3", "1;2;3", '"a",2,"b""c"', '"open,2', "1,2", "", "  ", "1,2,3,4", "1,2,3,,", 'x"y,2', "\0,1", "é,1",
+             '="0012",2', '"two', 'lines",5', "# note, a", "\xff,1", "1 2  3", "x" * 300]
+        ),
+        max_size=20,
+    ),
+    st.sampled_from([Splitter(","), Splitter(";"), Splitter.from_words("", pattern=BLANK_RUNS), Splitter.from_words("", widths=[1, 2, 3])]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+    st.integers(1, 9),
+)  # fmt: skip
+def test_the_fast_way_and_the_careful_way_give_the_same_table(
+    lines: list[str], splitter: Splitter, line_end: str, is_ended: bool, max_lines: int
+) -> None:
+    data = line_end.join(lines).encode("latin-1" if "\xff,1" in lines else "utf-8") + (
+        line_end.encode() if is_ended else b""
+    )
+    tables = []
+    for carefully in (False, True):
+        reader = RecordReader(splitter, width=WIDTH, skip_prefixes=("#",), always_carefully=carefully)
+        found = [reader.read(block) for block in cut_blocks([data], max_lines=max_lines)]
+        tables.append(
+            [
+                [row for table in found for row in table.cells.rows()],
+                [int(line) for table in found for line in table.line],
+                [problem for table in found for problem in table.rejected],
+                [sum(table.blank_lines for table in found), sum(table.skipped_lines for table in found)],
+            ]
+        )
+    assert tables[0] == tables[1]
 
 
 def test_a_quote_within_a_cell_is_text() -> None:

@@ -80,21 +80,15 @@ class RecordReader:
         lines = _Lines(block)
         blank = lines.blank()
         skipped = lines.beginning_with(self._skip_prefixes) & ~blank
-        table = self._read_lines(lines, blank | skipped)
-        count = int(
-            skipped[: len(skipped) if self._held is None else self._held.first_line - lines.first_line].sum()
-        )
-        return replace(table, blank_lines=table.blank_lines - count, skipped_lines=count) if count else table
-
-    def _read_lines(self, lines: _Lines, blank: NDArray[np.bool_]) -> Table:
-        odd = ~blank if self._always_carefully else self._find_odd_lines(lines) & ~blank
-        table = self._assemble(lines, odd, blank)
+        no_rows = blank | skipped
+        odd = ~no_rows if self._always_carefully else self._find_odd_lines(lines) & ~no_rows
+        table = self._assemble(lines, odd, blank, skipped)
         if table is None:
-            odd |= lines.count(ord(self._delimiter)) >= self._width
-            table = self._assemble(lines, odd, blank)
+            odd |= (lines.count(ord(self._delimiter)) >= self._width) & ~no_rows
+            table = self._assemble(lines, odd, blank, skipped)
         if table is None:
             # Whatever else polars stumbled over: reading all lines one by one is slow, but right.
-            table = self._assemble(lines, ~blank, blank)
+            table = self._assemble(lines, ~no_rows, blank, skipped)
         if table is None:
             raise AssertionError("a block without ordinary lines cannot fail to be split")
         return table
@@ -112,16 +106,23 @@ class RecordReader:
             odd[-1] = True
         return odd
 
-    def _assemble(self, lines: _Lines, odd: NDArray[np.bool_], blank: NDArray[np.bool_]) -> Table | None:
+    def _assemble(
+        self,
+        lines: _Lines,
+        odd: NDArray[np.bool_],
+        blank: NDArray[np.bool_],
+        skipped: NDArray[np.bool_],
+    ) -> Table | None:
         """Read odd lines one by one and the others at once; None where those turn out not to be ordinary."""
         records = [*self._odd_records(lines, odd)]
-        blank = blank.copy()
+        blank, skipped = blank.copy(), skipped.copy()
         held = records.pop() if records and records[-1].is_cut else None
-        chosen = ~blank
+        chosen = ~(blank | skipped)
         chosen[len(lines) if held is None else held.index :] = False
         for record in records:
             chosen[record.index : record.index + record.line_count] = False
             blank[record.index : record.index + record.line_count] = False
+            skipped[record.index : record.index + record.line_count] = False
         plain = self._split(lines, chosen)
         if plain is None:
             return None
@@ -131,16 +132,24 @@ class RecordReader:
             for record in records
             if record.problem is not None
         ]
-        blank_lines = int(blank[: len(lines) if held is None else held.index].sum())
+        end = len(lines) if held is None else held.index
         cells, line = self._merge(plain, lines.number(chosen), lines, records)
-        return Table(cells, line, rejected, blank_lines)
+        return Table(cells, line, rejected, int(blank[:end].sum()), int(skipped[:end].sum()))
 
     def _odd_records(self, lines: _Lines, odd: NDArray[np.bool_]) -> Iterator[_Record]:
         behind = 0
+        most = 1 if self._splitter.is_prepared else MAX_RECORD_LINES
         for index in np.flatnonzero(odd).tolist():
             if index < behind:
                 continue
-            record = _Record(lines, index, delimiter=self._delimiter, quote=self._quote, width=self._width)
+            record = _Record(
+                lines,
+                index,
+                delimiter=self._delimiter,
+                quote=self._quote,
+                width=self._width,
+                most_lines=most,
+            )
             yield record
             if record.is_cut:
                 return
@@ -258,13 +267,16 @@ class _Record:
     `line_count` lines belong to it. `is_cut` means that its end lies in the next block.
     """
 
-    def __init__(self, lines: _Lines, index: int, *, delimiter: str, quote: str, width: int) -> None:
+    def __init__(
+        self, lines: _Lines, index: int, *, delimiter: str, quote: str, width: int, most_lines: int
+    ) -> None:
         self.cells: list[str] = []
         self.line_count = 1
         self.is_cut = False
         self._lines = lines
         self.index = index
         self._ran_out = False
+        self._most_lines = most_lines
         self.problem = self._line_problem(index) or self._read(delimiter=delimiter, quote=quote, width=width)
 
     def _line_problem(self, index: int) -> str | None:
@@ -294,12 +306,12 @@ class _Record:
     def _texts(self) -> Iterator[str]:
         """Yield the lines from the first on for as long as one record may go on."""
         size = 0
-        for index in range(self.index, min(self.index + MAX_RECORD_LINES, len(self._lines))):
+        for index in range(self.index, min(self.index + self._most_lines, len(self._lines))):
             size += int(self._lines.length[index])
             if size > MAX_LINE_BYTES or self._line_problem(index):
                 return
             yield self._lines[index].decode() + "\n"
-        self._ran_out = self.index + MAX_RECORD_LINES > len(self._lines)
+        self._ran_out = self.index + self._most_lines > len(self._lines)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -65,8 +65,19 @@ class ImportReport:
     a time whose readings are not kept).
     """
 
-    def __init__(self, values: Sequence[ValueColumn], *, is_dry_run: bool) -> None:
+    def __init__(
+        self,
+        values: Sequence[ValueColumn],
+        *,
+        is_dry_run: bool,
+        on_problems: Callable[[Sequence[Problem]], None] | None = None,
+    ) -> None:
+        """Take the profile's values; `on_problems` is given every problem, also those beyond the first.
+
+        It has to be given every problem of each block too: see `parse_file`.
+        """
         self.is_dry_run = is_dry_run
+        self._on_problems = on_problems
         self.columns = [_column(value) for value in values]
         self._given = len(values)
         self.rows_imported = 0
@@ -139,10 +150,12 @@ class ImportReport:
                 code,
                 repr(float(block.value[row])),
             )
-            for row in np.flatnonzero(chosen)[:MOST_PROBLEMS].tolist()
+            for row in np.flatnonzero(chosen)[: MOST_PROBLEMS if self._on_problems is None else None].tolist()
         ]
 
     def _list(self, problems: Sequence[Problem]) -> None:
+        if self._on_problems is not None:
+            self._on_problems(problems)
         self._problems += problems[: MOST_PROBLEMS - len(self._problems)]
 
     @property

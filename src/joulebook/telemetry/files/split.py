@@ -15,6 +15,9 @@ from joulebook.telemetry.files.profile import BLANK_RUNS, MOST_COLUMNS, WIDE_GAP
 MARK = "\x1f"
 """ASCII's unit separator, which parts the cells of lines that had no delimiter of one character."""
 
+_NO_QUOTE = "\x1e"
+"""Stands for the quote where cells are cut by width: a `"` is then a character like any other."""
+
 _EDGES = re.compile(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)")
 _RUNS = re.compile(rb"[ \t]+")
 _LONGEST_PATTERN = 200
@@ -41,7 +44,7 @@ class Splitter:
         cls, delimiter: str, *, quote: str = '"', pattern: str = "", widths: Sequence[int] = ()
     ) -> Splitter:
         """Return a splitter; raises `UnusableProfile` where one cannot split lines that way."""
-        if len(quote) != 1 or not quote.isascii() or not quote.isprintable():
+        if quote != _NO_QUOTE and (len(quote) != 1 or not quote.isascii() or not quote.isprintable()):
             raise UnusableProfile(f'quote {quote!r} cannot be used; it is one character such as "')
         if pattern and widths:
             raise UnusableProfile("a profile has a delimiter pattern or widths, not both")
@@ -50,7 +53,7 @@ class Splitter:
                 raise UnusableProfile(
                     f"widths of columns are 1 to 10,000 characters, not {list(widths)[:20]}"
                 )
-            return cls(MARK, quote, widths=tuple(widths))
+            return cls(MARK, _NO_QUOTE, widths=tuple(widths))
         if pattern:
             _check_pattern(pattern)
             return cls(MARK, quote, pattern=pattern)
@@ -68,7 +71,7 @@ class Splitter:
     def prepare(self, block: Block) -> Block:
         """Return a block of the same lines, ready to be split at `delimiter`."""
         if self.is_prepared:
-            data = self._marked(block.data.replace(MARK.encode(), b" "))
+            data = self._marked(block.data.replace(MARK.encode(), b" ").replace(_NO_QUOTE.encode(), b" "))
         else:
             data = _without_formula_signs(block.data, self.delimiter)
         return block if data is block.data else Block(data, block.first_line, block.is_last, block.offset)

@@ -15,15 +15,17 @@ from joulebook.telemetry.files.profile import BLANK_RUNS, WIDE_GAPS
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.times import TimeFormat, parse_times
 
+_GAPS = Splitter.from_words("", pattern=WIDE_GAPS)
 CANDIDATES = (
     *(Splitter(delimiter) for delimiter in (",", ";", "\t", "|")),
     Splitter.from_words("", pattern=BLANK_RUNS),
-    Splitter.from_words("", pattern=WIDE_GAPS),
+    _GAPS,
 )
 _NAMES = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 _PATTERNS = {"blanks": BLANK_RUNS, "gaps": WIDE_GAPS}
 _WORTH_WIDTHS = 0.85
 _AS_GOOD = 0.9
+_TIDY = 0.6
 
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _CLOCK = (
@@ -93,6 +95,12 @@ def guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[S
     plain = max((s for s in CANDIDATES if not s.pattern), key=lambda splitter: scores[splitter])
     if best.pattern and scores[plain] >= _AS_GOOD * scores[best]:
         best = plain  # Blanks within its cells part date from time, which looks no worse.
+    if best.pattern == BLANK_RUNS and _parts_ranges(sample_rows(lines, best)):
+        best = max(
+            best,
+            _GAPS,
+            key=lambda splitter: (_score(sample_rows(lines, splitter)) > _TIDY, splitter == _GAPS),
+        )
     is_uneven = best.pattern and _alike(sample_rows(lines, best)) < _WORTH_WIDTHS
     if (is_uneven or scores[best] == 0) and (widths := guess_widths(lines)):
         return Splitter.from_words("", widths=widths), "blanks stand one below the other"
@@ -118,14 +126,20 @@ def _score(rows: Sequence[SampleRow]) -> float:
 
 
 def _holds_times(lines: Sequence[str], splitter: Splitter, formats: Sequence[str]) -> bool:
-    """Return whether half of the rows have a cell (or, where blanks split, two) that fits a time format."""
+    """Return whether half of the rows have a cell, or some side by side, that fit a time format."""
     rows = sample_rows(lines, splitter)
     parsers = tuple(TimeFormat(text) for text in formats)
     cells = [cell for row in rows for cell in row.cells]
-    if splitter.pattern == BLANK_RUNS:
-        for count in (2, 3):
-            cells += [" ".join(row.cells[at : at + count]) for row in rows for at in range(len(row.cells))]
+    for count in (2, 3):
+        cells += [" ".join(row.cells[at : at + count]) for row in rows for at in range(len(row.cells))]
     return bool(parse_times(pl.Series(cells, dtype=pl.String), parsers).fits.sum() * 2 >= len(rows))
+
+
+def _parts_ranges(rows: Sequence[SampleRow]) -> bool:
+    """Return whether a column holds nothing but dashes: blanks have split `10:00 - 11:00`."""
+    cells = [cell for row in rows[-20:] for cell in row.cells]
+    dashes = sum(cell in {"-", "–", "to", "bis"} for cell in cells)
+    return bool(rows) and dashes >= len(rows[-20:])
 
 
 def _alike(rows: Sequence[SampleRow]) -> float:

@@ -94,7 +94,8 @@ def _may_head(row: SampleRow, width: int, times: int) -> bool:
     if not first.startswith(_COMMENTS):
         return True
     words = [*filter(None, [first.lstrip("".join(_COMMENTS)), *row.cells[1:]])]
-    return len(words) in (width, width - times + 1) and not any(_NUMBER.fullmatch(word) for word in words)
+    fits = len(words) in (width, width - times + 1) or len(row.cells) == width
+    return fits and not any(_NUMBER.fullmatch(word) for word in words)
 
 
 def _name_count(row: SampleRow, width: int) -> int:

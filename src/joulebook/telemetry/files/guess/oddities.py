@@ -21,6 +21,7 @@ _AFFIXED = re.compile(
 )
 _MOSTLY = 0.8
 _SOME = 0.1
+_FEWEST = 4
 
 
 def guess_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[str, int]:
@@ -62,7 +63,8 @@ def guess_affixes(columns: Iterable[pl.Series], numbers: NumberFormat) -> dict[s
             continue
         words = Counter(_affix(cell) for cell in text.head(2000).to_list())
         word, count = words.most_common(1)[0]
-        if word and count >= _MOSTLY * words.total():
+        filled = len(column) - len(parsed.na_rows)
+        if word and count >= _MOSTLY * words.total() and (count >= _FEWEST or count >= _MOSTLY * filled):
             affixes[column.name] = word
     return affixes
 

@@ -25,7 +25,7 @@ def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> t
         for position, cell in enumerate(row.cells):
             if (shape := time_shape(cell)) is not None:
                 kinds.setdefault(position, Counter())[shape.kind] += 1
-    guess = _by_shape(kinds, _halves_of_day(rows))
+    guess = _by_shape(rows, kinds)
     if formats:
         return _by_formats(rows, formats, guess)
     if not guess:
@@ -53,22 +53,29 @@ def time_text(cells: Sequence[str], positions: Sequence[int]) -> str:
     return " ".join(cells[position] if position < len(cells) else "" for position in positions).strip()
 
 
-def _by_shape(kinds: dict[int, Counter[Kind]], halves: set[int]) -> tuple[int, ...]:
+def _by_shape(rows: Sequence[SampleRow], kinds: dict[int, Counter[Kind]]) -> tuple[int, ...]:
     dated = {position: count[Kind.INSTANT] + count[Kind.DATE] for position, count in kinds.items()}
     if not any(dated.values()):
         return ()
     date = max(sorted(dated), key=lambda position: dated[position])
     if kinds[date][Kind.INSTANT] >= kinds[date][Kind.DATE]:
         return (date,)
+    rows_with_date = [row for row in rows if date < len(row.cells) and time_shape(row.cells[date])]
     clocks = [
         position
         for position in sorted(kinds)
-        if kinds[position][Kind.CLOCK] >= _MOSTLY * kinds[date][Kind.DATE]
+        if _clocks(rows_with_date, position) >= _MOSTLY * kinds[date][Kind.DATE]
     ]
     clock = next((position for position in clocks if position > date), clocks[0] if clocks else None)
     if clock is None:
         return (date,)
-    return (date, clock, clock + 1) if clock + 1 in halves else (date, clock)
+    return (date, clock, clock + 1) if clock + 1 in _halves_of_day(rows) else (date, clock)
+
+
+def _clocks(rows: Sequence[SampleRow], position: int) -> int:
+    """Return in how many rows a column holds a time of day."""
+    shapes = (time_shape(row.cells[position]) for row in rows if position < len(row.cells))
+    return sum(shape is not None and shape.kind is Kind.CLOCK for shape in shapes)
 
 
 def _halves_of_day(rows: Sequence[SampleRow]) -> set[int]:

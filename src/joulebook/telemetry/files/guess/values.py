@@ -112,6 +112,7 @@ def choose_keyed_values(
         label = " ".join(key)
         if label and mapping.get(label, Target(label)) is None:
             ignored.append(label)
+            names.add(label)
             left_out.append((label, "given"))
             continue
         for column in chosen or [""]:

@@ -1,0 +1,41 @@
+"""Writes every rejected row and cell of a file as CSV, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from typing import TextIO
+
+from joulebook.telemetry.files.table import Problem
+from joulebook.telemetry.formula_guard import guarded
+
+FIELDS = ("line", "column", "code", "text", "row")
+_NUMBER = re.compile(r"[+-][0-9.,]*(?:[eE][+-]?[0-9]+)?")
+
+
+class RejectedWriter:
+    """Writes problems to an open text file (`newline=""`), the header first.
+
+    `column` is empty where the whole row was rejected, and `row` is then the line as it stands in the file.
+    What a spreadsheet would take for a formula gets a `'` before it; numbers stay as they are.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file)
+        self._writer.writerow(FIELDS)
+        self.count = 0
+        """Rows written so far, without the header."""
+
+    def add(self, problems: Sequence[Problem]) -> None:
+        """Write some problems."""
+        self.count += len(problems)
+        self._writer.writerows(
+            [p.line, plain_text(p.column or ""), p.code, plain_text(p.text), plain_text(p.row)]
+            for p in problems
+        )
+
+
+def plain_text(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return cell if _NUMBER.fullmatch(cell) else guarded(cell)
