@@ -47,7 +47,7 @@ class Printer:
         if self._markdown:
             lines = [head, ["---"] * len(head), *rows]
             print(
-                f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", flush=True
+                f"## {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n", flush=True
             )
             return
         table = Table(*head, title=title, title_justify="left", box=None)
