@@ -29,6 +29,7 @@ from joulebook.web.devices.metric_settings import metric_settings, silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.presentation import Status, device_status, metric_colour
 from joulebook.web.devices.queries import find_visible_device, visible_devices
+from joulebook.web.history.export_page import ExportForm
 from joulebook.web.history.overview import DeviceOverview, device_overviews
 from joulebook.web.history.parameters import ALL, RANGES
 from joulebook.web.history.queries import series_of
@@ -91,6 +92,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
             "device": device,
             "now": now,
             "presets": [*RANGES, ALL],
+            "export_form": ExportForm.of(request.GET, device),
             "skeletons": metrics[:_FIRST_METRICS],
             "page_data": _page_data(row, metrics, user=user),
             "token_command": new_token_command(device.device_id),

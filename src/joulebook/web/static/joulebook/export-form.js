@@ -1,0 +1,46 @@
+// The form that exports readings: "as shown" follows the address bar, which always carries what is shown.
+
+const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-export]"));
+const menu = /** @type {HTMLDetailsElement} */ (form.closest("details"));
+
+/** @param {string} name */
+const field = (name) => /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
+const times = [field("begin"), field("until")];
+
+/** @param {string} value */
+const choice = (value) =>
+  /** @type {HTMLInputElement} */ (form.querySelector(`[name="which"][value="${value}"]`));
+
+function followAddress() {
+  const query = new URLSearchParams(location.search);
+  for (const name of ["range", "start", "end"]) field(name).value = query.get(name) ?? "";
+  field("tz").value = query.get("tz") ?? field("tz").value;
+  const shown = document.querySelector('[data-part="range-text"]')?.textContent ?? "";
+  write("shown", shown && shown !== "…" ? `: ${shown}` : "");
+  write("zone", field("tz").value);
+}
+
+/** @param {string} place @param {string} text */
+function write(place, text) {
+  const element = form.querySelector(`[data-export-${place}]`);
+  if (element) element.textContent = text;
+}
+
+function requireTimes() {
+  for (const input of times) input.required = choice("own").checked;
+}
+
+menu.addEventListener("toggle", () => menu.open && followAddress());
+form.addEventListener("change", requireTimes);
+for (const input of times) {
+  input.addEventListener("input", () => {
+    choice("own").checked = true;
+    requireTimes();
+  });
+}
+form.addEventListener("submit", () => {
+  followAddress();
+  // The answer is a file: the page stays, and the browser shows how far the download is.
+  menu.removeAttribute("open");
+});
+requireTimes();
