@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -141,6 +142,26 @@ class TestAnswers:
         start = NOON.timestamp()
         assert answer["time"] == [start, start + 1, start + 2.5]
         assert [series["value"] for series in answer["series"]] == [[1, 2, 3], [None, 230, None]]
+
+    def test_an_answer_that_has_not_changed_is_not_sent_again(self, device, alice, store, client_of):
+        store({"power": {0: 1.5, 60: 2.5}})
+        client, address = client_of(alice), f"/api/history/{device.device_id}"
+        first = client.get(address, HOUR)
+        assert first.headers["Cache-Control"] == "private, no-cache"
+        again = client.get(address, HOUR, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+        store({"power": {30: 2.0}})
+        late = client.get(address, HOUR, headers={"If-None-Match": first.headers["ETag"]})
+        assert (late.status_code, late.json()["points"]) == (200, 3)
+
+    def test_an_answer_is_compressed_for_who_takes_it(self, device, alice, store, client_of):
+        store({"power": {second: second % 7 for second in range(600)}})
+        client, address = client_of(alice), f"/api/history/{device.device_id}"
+        plain = client.get(address, HOUR)
+        packed = client.get(address, HOUR, headers={"Accept-Encoding": "gzip"})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert len(packed.content) < len(plain.content) / 3
+        assert gzip.decompress(packed.content) == plain.content
 
     def test_a_bucket_without_readings_is_null_with_a_count_of_zero(self, device, alice, store, client_of):
         store({"power": {0: 1, 1: 3, **{1800 + second: 10 for second in range(20)}}})

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
 from django.conf import settings
 from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -24,6 +23,7 @@ from joulebook.web.devices.first_reading import ingest_base
 from joulebook.web.devices.metric_settings import metric_settings
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
+from joulebook.web.history.answers import encode, json_answer
 from joulebook.web.history.buckets import ChangesTooOften
 from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
@@ -32,9 +32,6 @@ from joulebook.web.history.queries import earliest_time, read_points, series_of
 from joulebook.web.units import UnitProblem
 
 log = logging.getLogger(__name__)
-
-# msgspec writes NaN, which stands for "no reading", as null.
-encode = msgspec.json.Encoder().encode
 
 
 class UserTokenAuth(HttpBearer):
@@ -116,7 +113,7 @@ def history(request: HttpRequest, device_id: str) -> HttpResponse:
         # The same words for another's device as for none, and no statement has reached telemetry.
         return problem(403, "Forbidden", "no device of yours has this id")
     asked = read_parameters(request.GET, now=timezone.now(), default_zone=device.time_zone)
-    return HttpResponse(encode(_answer(device, asked)), content_type="application/json")
+    return json_answer(request, _answer(device, asked))
 
 
 @api.post(

@@ -14,7 +14,8 @@ from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.metric_settings import SettingsByMetric, metric_settings
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.history.api import encode, problem, silence_of
+from joulebook.web.history.answers import json_answer
+from joulebook.web.history.api import problem, silence_of
 from joulebook.web.history.energy import (
     MOST_DAYS,
     PERIODS,
@@ -75,7 +76,7 @@ def energy(request: HttpRequest, device_id: str) -> HttpResponse:
     with telemetry_connection() as conn:
         table = energy_of(conn, wanted, first, last, zone, per=per, now=now, silence=silence_of(device))
     answer = {"device": device.device_id, "tz": zone.key, "per": per, **_table(table)}
-    return HttpResponse(encode(answer), content_type="application/json")
+    return json_answer(request, answer)
 
 
 def wanted_energy(device: Device, series: dict[str, int], *, metrics: list[str], unit: str) -> list[Wanted]:
