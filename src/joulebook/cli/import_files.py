@@ -37,7 +37,13 @@ def layout_of(
         return apply_profile(head, saved, given)
     if profile is not None:
         given = _merged(find_builtin(profile).given, given)
-    layout = guess_layout(head, is_whole=len(head) < HEAD_BYTES, given=given, device_tz=device_tz)
+    layout = guess_layout(
+        head,
+        is_whole=len(head) < HEAD_BYTES,
+        given=given,
+        device_tz=device_tz,
+        further=source.further(head),
+    )
     return dataclasses.replace(layout, profile=dataclasses.replace(layout.profile, sheet=sheet))
 
 

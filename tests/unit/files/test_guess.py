@@ -89,6 +89,15 @@ def test_a_head_that_ends_within_a_character_is_still_utf8() -> None:
     assert guess(text.encode()[:-1], is_whole=True).profile.encoding == "cp1252"
 
 
+def test_letters_far_behind_the_head_decide_the_encoding() -> None:
+    further = "2024-01-13 00:03:00,1,Ä\n"
+    for encoding in ("utf-8", "cp1252"):
+        layout = guess_layout(
+            PLAIN.encode(), is_whole=False, given=Given(), device_tz="UTC", further=further.encode(encoding)
+        )
+        assert layout.profile.encoding == encoding
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_is_the_one_that_makes_columns(delimiter: str) -> None:
     assert guess(PLAIN.replace(",", delimiter)).profile.delimiter == delimiter

@@ -94,6 +94,28 @@ def test_keys_that_come_up_behind_what_was_looked_at_become_metrics_too(tmp_path
         assert sum((cells.na for block in blocks for cells in block.cells), Counter()) == {"-": 1}
 
 
+def test_blocks_of_keys_are_seen_where_the_second_begins_far_behind_the_head(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    times = [
+        f"{day:02d}.{month:02d}.2024 {hour:02d}:00"
+        for month in range(1, 13)
+        for day in range(1, 28)
+        for hour in range(24)
+    ]
+    path.write_text(
+        "time;register;kWh\n" + "".join(f"{time};{key};1,5\n" for key in ("In", "Out") for time in times)
+    )
+    source = FileSource(path)
+    head = source.head(100_000)
+    alone = guess_layout(head, is_whole=False, given=Given(), device_tz="UTC")
+    assert alone.profile.layout == "wide"
+    layout = guess_layout(head, is_whole=False, given=Given(), device_tz="UTC", further=source.further(head))
+    assert [value.metric for value in layout.profile.values] == ["In", "Out"]
+    blocks = list(parse_file(source, layout.profile, layout.columns, now=NOW))
+    assert [sum(block.cells[at].readable for block in blocks) for at in (0, 1)] == [len(times)] * 2
+    assert source.further(path.read_bytes()) == b""
+
+
 def test_each_key_has_a_doubled_hour_of_its_own(tmp_path: Path) -> None:
     text = "t;key;v\n" + "".join(
         f"27.10.2024 {clock};{key};{at}\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from joulebook.telemetry.files.blocks import Block, cut_blocks, line_ends
@@ -38,17 +38,33 @@ def parse_file(
     most `most_problems`. Raises `UnusableProfile` where profile and columns do not fit, and
     `UnreadableFile` where the bytes end in damage; what was readable before it has been yielded by then.
     """
-    check_columns(profile, columns)
     chunks = utf8_chunks(source.chunks(), encoding=profile.encoding, line_end=profile.line_end)
     lines = max(1, block_readings // cells_in_a_row(profile))
+    start_line = profile.first_data_line if checkpoint is None else checkpoint.line
+    blocks = cut_blocks(chunks, max_lines=lines, start_line=start_line)
+    return parse_blocks(blocks, profile, columns, now=now, most_problems=most_problems, checkpoint=checkpoint)
+
+
+def parse_blocks(
+    blocks: Iterable[Block],
+    profile: ImportProfile,
+    columns: Sequence[str],
+    *,
+    now: int,
+    most_problems: int = MOST_PROBLEMS,
+    checkpoint: Checkpoint | None = None,
+) -> Iterator[ParsedBlock]:
+    """Yield the readings of blocks of lines, the first of which begins where the data do, or go on.
+
+    The arguments are those of `parse_file`, and so are the errors.
+    """
+    check_columns(profile, columns)
     records = RecordReader(Splitter.of(profile), width=len(columns), skip_prefixes=profile.skip_prefixes)
     kind = WideParser if profile.layout == "wide" else LongParser
     parser = kind(profile, columns, now=now, most_problems=most_problems)
-    start_line = profile.first_data_line
     if checkpoint is not None:
         parser.restore(checkpoint.state)
-        start_line = checkpoint.line
-    for block in cut_blocks(chunks, max_lines=lines, start_line=start_line):
+    for block in blocks:
         parsed = parser.parse(records.read(block))
         yield replace(
             parsed,

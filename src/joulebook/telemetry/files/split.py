@@ -145,7 +145,7 @@ def _check_pattern(pattern: str) -> None:
 
 def _without_formula_signs(data: bytes, delimiter: str) -> bytes:
     """Take the sign off cells that spreadsheets are kept from changing by `="…"`."""
-    if b'="' not in data:
+    if b"=" not in data or b'="' not in data:
         return data
     mark = re.escape(delimiter.encode())
     data = re.sub(rb"(?m)(^|" + mark + rb')=(?="[^"\n]*"(?:' + mark + rb"|\r?$))", rb"\1", data)

@@ -49,21 +49,26 @@ class FileLayout:
     questions: tuple[Question, ...] = ()
 
 
-def guess_layout(head: bytes, *, is_whole: bool, given: Given, device_tz: str) -> FileLayout:
+def guess_layout(
+    head: bytes, *, is_whole: bool, given: Given, device_tz: str, further: bytes = b""
+) -> FileLayout:
     """Return how to read the file that begins with `head` (or is it, where `is_whole`).
 
     What was given is used, everything else is guessed; times without an offset are local to the zone
-    given, or named in the header, or to `device_tz`. Raises `UnclearFile` for what has to be asked, and
+    given, or named in the header, or to `device_tz`. `further` are whole lines from behind the head, which
+    may settle what the head leaves open. Raises `UnclearFile` for what has to be asked, and
     `UnusableProfile` for what was given and does not fit.
     """
-    layout = guess_with_questions(head, is_whole=is_whole, given=given, device_tz=device_tz)
+    layout = guess_with_questions(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further)
     for question in layout.questions:
         if question.is_required:
             raise UnclearFile(question.text)
     return layout
 
 
-def guess_with_questions(head: bytes, *, is_whole: bool, given: Given, device_tz: str) -> FileLayout:
+def guess_with_questions(
+    head: bytes, *, is_whole: bool, given: Given, device_tz: str, further: bytes = b""
+) -> FileLayout:
     """Return the same as `guess_layout`, with what has to be asked among `questions` instead of raised.
 
     Raises `UnclearFile` only where no answer could be proposed: no columns, no time, no numbers.
@@ -71,7 +76,9 @@ def guess_with_questions(head: bytes, *, is_whole: bool, given: Given, device_tz
     if own := own_export(head, given):
         return FileLayout(own.profile, own.columns, own.settings)
     account = Account()
-    encoding = _encoding(head, given, account, is_whole=is_whole)
+    # ASCII says nothing about the letters that may follow.
+    sample = head + further if further and head.isascii() else head
+    encoding = _encoding(sample, given, account, is_whole=is_whole)
     text = b"".join(utf8_chunks([head], encoding=encoding))
     line_end = "\n" if b"\n" in text or b"\r" not in text else "\r"
     text = _whole_lines(text.replace(b"\r", b"\n") if line_end == "\r" else text, is_whole=is_whole)
@@ -80,6 +87,9 @@ def guess_with_questions(head: bytes, *, is_whole: bool, given: Given, device_tz
     place = place_heading(lines, splitter, given, account)
     columns = column_names(place.heading.names)
     times = tuple(columns[position] for position in place.positions)
+    if further:
+        more = b"".join(utf8_chunks([further], encoding=encoding))
+        text += more.replace(b"\r", b"\n") if line_end == "\r" else more
     cells = _cells(text, place.heading.first_data_line, splitter, len(columns), place.skip_prefixes)
     time_text = join_time_cells(cells, [f"c{position}" for position in place.positions])
     formats = _time_formats(time_text, times, place.time_format, given, account)

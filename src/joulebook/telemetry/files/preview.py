@@ -1,0 +1,92 @@
+"""The first rows of a file as they would be read: for a person to look at before anything is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebook.telemetry.files.blocks import cut_blocks, line_ends
+from joulebook.telemetry.files.parsed import ParsedBlock
+from joulebook.telemetry.files.parser import parse_blocks
+from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.files.records import RecordReader
+from joulebook.telemetry.files.split import Splitter
+from joulebook.telemetry.files.table import Problem, shown
+from joulebook.telemetry.files.text import utf8_chunks
+
+PREVIEW_ROWS = 20
+
+
+@dataclass
+class PreviewRow:
+    """A row of the file: its line, what stands there, and what would become of it.
+
+    `readings` are (index into the preview's values, microseconds since 1970 UTC, value). `problems` are
+    those of the row, or of its cells; a cell that is in neither has no value.
+    """
+
+    line: int
+    text: str
+    readings: list[tuple[int, int, float]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The first rows, the values (metrics) that they belong to, and the lines above the data."""
+
+    rows: list[PreviewRow]
+    values: tuple[ValueColumn, ...]
+    lines_above: list[str]
+
+
+def preview(
+    head: bytes,
+    profile: ImportProfile,
+    columns: Sequence[str],
+    *,
+    is_whole: bool,
+    now: int,
+    most_rows: int = PREVIEW_ROWS,
+) -> Preview:
+    """Return the first rows of a file that begins with `head`, read by a profile.
+
+    `columns` are the file's column names by position, `is_whole` says that nothing follows the head, and
+    `now` is the present in microseconds since 1970 UTC. Raises `UnusableProfile`.
+    """
+    text = b"".join(utf8_chunks([head], encoding=profile.encoding, line_end=profile.line_end))
+    if not is_whole:
+        text = text[: text.rfind(b"\n") + 1]
+    ends = line_ends(text)
+    # Enough lines for the rows, though some of them may be blank or comments.
+    last = min(len(ends), profile.first_data_line + 3 * most_rows)
+    text = text[: int(ends[last - 1])] if last else text
+    (block,) = cut_blocks([text], max_lines=10**6, start_line=profile.first_data_line)
+    (parsed,) = parse_blocks([block], profile, columns, now=now)
+    reader = RecordReader(Splitter.of(profile), width=len(columns), skip_prefixes=profile.skip_prefixes)
+    table = reader.read(block)
+    lines = sorted({*table.line.tolist(), *(problem.line for problem in table.rejected)})[:most_rows]
+    rows = {line: PreviewRow(line, _line(text, ends, line)) for line in lines}
+    _fill(rows, parsed)
+    above = [_line(text, ends, line) for line in range(1, min(profile.first_data_line, last + 1))]
+    return Preview(list(rows.values()), (*profile.values, *parsed.added), above)
+
+
+def _fill(rows: Mapping[int, PreviewRow], block: ParsedBlock) -> None:
+    cells = zip(
+        block.line.tolist(), block.column.tolist(), block.time.tolist(), block.value.tolist(), strict=True
+    )
+    for line, column, time, value in cells:
+        if line in rows:
+            rows[line].readings.append((column, time, value))
+    for problem in block.problems:
+        if problem.line in rows:
+            rows[problem.line].problems.append(problem)
+
+
+def _line(text: bytes, ends: NDArray[np.intp], line: int) -> str:
+    begin = int(ends[line - 2]) if line > 1 else 0
+    return shown(text[begin : int(ends[line - 1])])
