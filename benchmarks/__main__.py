@@ -12,7 +12,7 @@ from benchmarks.mixed import measure_mixed
 from benchmarks.reading import measure_reading
 from benchmarks.rolling import measure_rolling
 from benchmarks.stack import running_stack
-from benchmarks.table import Printer
+from benchmarks.table import Printer, Promise
 from benchmarks.writing import Writing, measure_writing
 
 PARTS = ("writing", "files", "mixed", "rolling", "reading")
@@ -46,6 +46,9 @@ def main() -> None:
             rows, kept = measure_reading(stack, influxd, archive)
             printer.rows("Reading", rows)
             promises += kept
+        if peak := stack.peak_of_ingest():
+            shown = f"{peak:.0f} MB"
+            promises.append(Promise("peak memory of an ingest process", shown, "under 300 MB", peak < 300))
         printer.promises(promises)
 
 

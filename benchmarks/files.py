@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -80,8 +81,8 @@ def _bare_copy(stack: Stack, stored: int) -> float:
         value = np.empty(stored, np.float64)
         metric: list[str] = []
         for place, (instant, number, name) in enumerate(rows):
-            time_column[place], value[place] = instant, number
-            metric.append(name)
+            time_column[place], value[place] = cast("int", instant), cast("float", number)
+            metric.append(str(name))
         series = ensure_series(conn, [("bare_device", name) for name in dict.fromkeys(metric)])
         ids = {name: number for (_, name), number in series.items()}
         batch = Batch(np.array([ids[name] for name in metric], np.int32), time_column, value)

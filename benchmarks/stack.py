@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.memory import peak_megabytes
 from benchmarks.ports import free_port
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
@@ -70,6 +71,11 @@ class Stack:
             self._services[words] = Service(port, process)
             _wait(f"http://127.0.0.1:{port}/readyz", process, path)
         return self._services[words]
+
+    def peak_of_ingest(self) -> float:
+        """Return the megabytes that any one ingest process has held at most; 0 where none has run."""
+        running = [service.process.pid for words, service in self._services.items() if words[0] == "ingest"]
+        return max(map(peak_megabytes, running), default=0.0)
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Return the running worker; start it where it is not."""
