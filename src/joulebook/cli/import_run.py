@@ -81,6 +81,8 @@ def run_import(order: ImportOrder) -> None:
         for question in layout.questions:
             if question.setting == "time_marks":
                 say(question.text)
+        for other in {value.device for value in layout.profile.values} - {""}:
+            _find_device(other)
         if order.save_profile is not None:
             save_profile(layout.profile, order.save_profile)
         with rejected_writer(order.rejected) as writer:

@@ -231,6 +231,29 @@ def test_ends_of_intervals_are_stored_as_they_stand_until_somebody_says_otherwis
     assert (layout.profile.time_marks, layout.profile.interval) == ("end", 3600)
 
 
+def test_ends_of_hours_across_are_one_column_earlier(tmp_path: Path) -> None:
+    names = [f"{hour:02d}:00" for hour in range(1, 25)]
+    text = f"day,{','.join(names)}\n" + "".join(
+        f"2024-06-0{day},{','.join(map(str, range(24)))}\n" for day in (1, 2, 3)
+    )
+    layout, blocks = read(tmp_path, text, tz="UTC", time_marks="end")
+    assert layout.profile.interval == 3600
+    assert readings(layout, blocks)["value"][:2] == [("06-01 00:00", 0), ("06-01 01:00", 1)]
+
+
+def test_keys_beyond_what_a_file_may_add_are_rejected_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("joulebook.telemetry.files.series_table.MOST_SERIES", 1)
+    path = tmp_path / "long.csv"
+    path.write_text(LONG + "".join(f"2024-01-14 00:00;K{n};W;5\n" for n in range(3)))
+    layout = guess_layout(LONG.encode(), is_whole=False, given=Given(), device_tz="UTC")
+    (block,) = parse_file(FileSource(path), layout.profile, layout.columns, now=NOW)
+    assert [value.metric for value in block.added] == ["K0"]
+    assert block.rows_rejected == {"key_limit": 2}
+    assert (block.rows_imported, codes([block])) == (37, [(39, "key_limit"), (40, "key_limit")])
+
+
 def test_a_second_table_is_refused_with_its_own_code_until_the_first_goes_on(tmp_path: Path) -> None:
     rows = "".join(f"2024-01-13 00:{minute:02d},{minute},2\n" for minute in range(20))
     text = f"time,P,E\n{rows}\ntime,T,Humidity\n2024-01-13 00:00,20,60\n2024-01-13 00:01,21,61\n\ntime,P,E\n2024-01-13 01:00,5,6\n"

@@ -16,7 +16,14 @@ from joulebook.telemetry.files.parsed import CellCounts, ParsedBlock, first_prob
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.row_times import OK, TIME_CODES, RowTimes
 from joulebook.telemetry.files.second_table import TableWatch
-from joulebook.telemetry.files.series_table import KEY_LIMIT, KEY_MARK, KEY_MISSING, REFUSED, SeriesTable
+from joulebook.telemetry.files.series_table import (
+    KEY_LIMIT,
+    KEY_MARK,
+    KEY_MISSING,
+    NO_SERIES,
+    REFUSED,
+    SeriesTable,
+)
 from joulebook.telemetry.files.table import BLANKS, Problem, Table, join_time_cells, shown
 from joulebook.telemetry.files.times import NO_OFFSET, ParsedTimes
 from joulebook.telemetry.files.wide import row_problems
@@ -77,11 +84,12 @@ class LongParser:
             keyless = np.flatnonzero((code == OK) & (key.str.strip_chars(KEY_MARK) == "").to_numpy())
             code[keyless] = len(TIME_CODES)
             reason |= dict.fromkeys(keyless.tolist(), KEY_MISSING)
+        entry = self._entries(table.cells, key, code, reason)
         refused = np.flatnonzero(code)
         rejected = Counter(problem.code for problem in table.rejected)
         rejected.update(reason.get(row) or TIME_CODES[code[row]] for row in refused.tolist())
         rows = np.flatnonzero(code == OK)
-        cells, more = self._cells(table.cells[rows], time[rows], table.line[rows], key[rows])
+        cells, more = self._cells(table.cells[rows], time[rows], table.line[rows], key[rows], entry[rows])
         rejects = table.rejected[: self._most_problems]
         rejects = rejects + row_problems(table, text, code, reason, self._most_problems)
         return self._block(
@@ -103,6 +111,21 @@ class LongParser:
         self._watch.restore(state["table"])
         self._series.restore(state["added"])
 
+    def _entries(
+        self, cells: pl.DataFrame, key: pl.Series, code: NDArray[np.int8], reason: dict[int, str]
+    ) -> NDArray[np.int64]:
+        """Return the entries of all rows; rows whose key has no room are refused in `code` and `reason`."""
+        rows = np.flatnonzero(code == OK)
+        unit = pl.Series([""] * len(cells), dtype=pl.String)
+        if self._unit_column is not None:
+            unit = cells[self._unit_column].str.strip_chars(BLANKS)
+        entry = np.full((len(cells), len(self._series.columns)), NO_SERIES, np.int64)
+        entry[rows] = self._series.entries(key[rows], unit[rows])
+        full = np.flatnonzero((entry == REFUSED).any(axis=1))
+        code[full] = len(TIME_CODES)
+        reason |= dict.fromkeys(full.tolist(), KEY_LIMIT)
+        return entry
+
     def _keys(self, cells: pl.DataFrame) -> pl.Series:
         if not self._key_columns:
             return pl.Series("key", [""] * len(cells), dtype=pl.String)
@@ -110,14 +133,15 @@ class LongParser:
         return cells.select(pl.concat_str(parts, separator=KEY_MARK).alias("key")).to_series()
 
     def _cells(
-        self, cells: pl.DataFrame, time: NDArray[np.int64], line: NDArray[np.int64], key: pl.Series
+        self,
+        cells: pl.DataFrame,
+        time: NDArray[np.int64],
+        line: NDArray[np.int64],
+        key: pl.Series,
+        entry: NDArray[np.int64],
     ) -> tuple[_Cells, tuple[int, int]]:
         """Return the value cells of accepted rows, and how many of hours across are in each doubled pass."""
         count = len(self._value_columns)
-        unit = pl.Series([""] * len(cells), dtype=pl.String)
-        if self._unit_column is not None:
-            unit = cells[self._unit_column].str.strip_chars(BLANKS)
-        entry = self._series.entries(key, unit)
         numbers = self._numbers.parse([cells[name] for name in self._value_columns])
         value = np.column_stack([n.value for n in numbers]).ravel() if numbers else np.empty(0)
         if self._hours:
@@ -199,14 +223,11 @@ class LongParser:
         bad = dict(cells.bad)
         for at in np.flatnonzero((cells.code != OK) & ~np.isnan(cells.value)).tolist():
             bad[at] = (TIME_CODES[cells.code[at]], repr(float(cells.value[at])))
-        for at in np.flatnonzero((cells.entry == REFUSED) & ~cells.na).tolist():
-            bad[at] = (KEY_LIMIT, bad[at][1] if at in bad else repr(float(cells.value[at])))
         problems = []
         for at, (code, text) in sorted(bad.items()):
-            if cells.entry[at] >= 0:
-                counts[cells.entry[at]].malformed[code] += 1
-            elif cells.entry[at] != REFUSED:
+            if cells.entry[at] < 0:
                 continue
+            counts[cells.entry[at]].malformed[code] += 1
             problems.append(
                 Problem(int(cells.line[at]), self._names[int(cells.column[at])], code, shown(text))
             )

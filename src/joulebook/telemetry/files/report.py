@@ -41,6 +41,8 @@ class ColumnReport:
     conflict: int = 0
     na: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
+    device: str = ""
+    """The device, where it is not that of the import."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts as a JSON object."""
@@ -252,7 +254,7 @@ def count_blocks(
 
 def _column(value: ValueColumn) -> ColumnReport:
     name = " ".join((value.column, *value.key)).strip()
-    return ColumnReport(name or value.metric, value.metric, value.unit)
+    return ColumnReport(name or value.metric, value.metric, value.unit, device=value.device)
 
 
 def _rfc3339(time: int | None) -> str | None:

@@ -34,7 +34,7 @@ class SeriesTable:
         """Take the profile, and the value columns of which each key has one series."""
         self.values = list(profile.values)
         self._given = len(self.values)
-        self._columns = list(value_columns)
+        self.columns = list(value_columns)
         self._index = {(value.column, value.key): at for at, value in enumerate(self.values)}
         self._metrics = {value.metric for value in self.values}
         self._ignored = set(profile.ignored_keys)
@@ -60,25 +60,25 @@ class SeriesTable:
         It is `NO_SERIES` where the key is left out, and `REFUSED` where it cannot become a metric.
         """
         if not len(key):
-            return np.empty((0, len(self._columns)), np.int64)
+            return np.empty((0, len(self.columns)), np.int64)
         known = pl.DataFrame({"key": key, "unit": unit}).unique("key", keep="first", maintain_order=True)
         table = np.array([self._row(text, unit) for text, unit in known.iter_rows()], np.int64)
         order = pl.Series(range(len(known)), dtype=pl.Int64)
         code = key.replace_strict(known["key"], order, return_dtype=pl.Int64).to_numpy()
-        entries: NDArray[np.int64] = table.reshape(len(known), len(self._columns))[code]
+        entries: NDArray[np.int64] = table.reshape(len(known), len(self.columns))[code]
         return entries
 
     def _row(self, text: str, unit: str) -> list[int]:
         key = tuple(text.split(KEY_MARK)) if text else ()
         if " ".join(key) in self._ignored:
-            return [NO_SERIES] * len(self._columns)
-        return [self._entry(column, key, unit) for column in self._columns]
+            return [NO_SERIES] * len(self.columns)
+        return [self._entry(column, key, unit) for column in self.columns]
 
     def _entry(self, column: str, key: tuple[str, ...], unit: str) -> int:
         found = self._index.get((column, key))
         if found is not None or not self._takes_new:
             return NO_SERIES if found is None else found
-        name = metric_of(key, column if len(self._columns) > 1 else "")
+        name = metric_of(key, column if len(self.columns) > 1 else "")
         number = 2
         metric = name
         while metric in self._metrics:

@@ -68,6 +68,8 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
                 f"--{name.removesuffix('s').replace('_', '-')} cannot be combined with a saved profile: "
                 "change the profile, or leave it out"
             )
+    if given.time_marks == "end" and not profile.interval:
+        raise UnusableProfile("--time-marks end: the profile does not say how long an interval is")
     changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) is not None}
     if given.encoding is not None:
         changed["encoding"] = codec_name(given.encoding)

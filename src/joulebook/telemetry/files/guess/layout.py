@@ -107,7 +107,7 @@ def guess_with_questions(
         decimal=numbers.decimal, thousands=numbers.thousands, na_values=numbers.na_values,
         affixes=tuple(sorted(set(numbers.affixes.values()))), hour_columns=hours,
         layout="across" if hours else "long" if keys else "wide", values=(),
-        **settle_clock(given, account, time_text, formats),
+        **settle_clock(given, account, time_text, formats, hours),
     )  # fmt: skip
     choice = _values(profile, cells, columns, keys, place.heading.names, numbers.affixes, given, account)
     return FileLayout(choice, columns, tuple(account.settings), tuple(account.questions))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
 
+from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
 from joulebook.telemetry.files.names import ZONES
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.profile import Given, HourColumn
 from joulebook.telemetry.files.times import DAY, TimeFormat, parse_times
 from joulebook.telemetry.files.zones import find_zone
 from joulebook.telemetry.readings import MICROSECONDS
@@ -56,11 +58,21 @@ def settle_zone(
     return tz
 
 
-def settle_clock(given: Given, account: Account, text: pl.Series, formats: Sequence[str]) -> dict[str, Any]:
+def settle_clock(
+    given: Given,
+    account: Account,
+    text: pl.Series,
+    formats: Sequence[str],
+    hours: Sequence[HourColumn] = (),
+) -> dict[str, Any]:
     """Return the profile's entries about doubled and missing hours, and about what a time marks."""
     parsed = parse_times(text, tuple(TimeFormat(text_format) for text_format in formats))
     wall = parsed.wall[parsed.fits]
     interval = _usual_step(wall)
+    if hours:
+        interval = min(abs(b.minutes - a.minutes) or 60 for a, b in pairwise(hours)) * 60
+    if given.time_marks == "end" and not interval:
+        raise UnclearFile("--time-marks end: the file's times do not show how long its intervals are")
     ends = _has_24(text, formats)
     if given.time_marks is not None:
         account.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)
