@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import psycopg
 import typer
 
 from joulebook.cli.accounts_database import migrate_accounts
 from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import plain_errors, say
 from joulebook.config import Config
+from joulebook.embedded import telemetry_url
+from joulebook.telemetry.compression import switch_compression_on
+from joulebook.telemetry.connection import connect
 
 
 def migrate() -> None:
@@ -23,7 +27,18 @@ def migrate() -> None:
         call_command("migrate", database="telemetry_owner", verbosity=0)
         # Every further process of this environment must not inherit an owner's open connection.
         connections.close_all()
+        _switch_compression_on()
         say("both databases are up to date")
+
+
+def _switch_compression_on() -> None:
+    """Have readings compressed where the server can; a server that refuses works as well without."""
+    try:
+        with connect(telemetry_url(Config.from_environ(), "owner")) as conn:
+            if switch_compression_on(conn):
+                say("readings are compressed when they are a week old")
+    except psycopg.Error as exc:
+        say(f"readings are not compressed, the server refuses: {exc}")
 
 
 def web() -> None:

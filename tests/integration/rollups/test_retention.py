@@ -6,6 +6,7 @@ import json
 import threading
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import numpy as np
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from joulebook.telemetry.rollups.verify import verify_all
 from joulebook.telemetry.writer import Outcome, write_batch, write_whole_batch
 from joulebook.worker.retaining import RetentionKeeper
 
+from ...conftest import Service, free_port
 from .test_commands import Command, as_url
 
 CLOSED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -314,3 +316,30 @@ def test_an_import_reports_what_is_of_a_time_that_is_not_kept(
     cells = report["cells"] if "cells" in report else report["report"]["cells"]
     assert (cells["stored"], cells["malformed"]) == (1, 2)
     assert done.stdout.count("time_past") >= 2
+
+
+def test_ingest_refuses_what_is_of_a_time_that_is_not_kept_and_stores_the_rest(
+    rollup_database, environment, retention, series, device_token, device
+):
+    kept_from = from_microseconds(retention(keep(readings=100)).move(NOW)["readings"])
+    service = Service("ingest", free_port(), environment)
+    service.start(path="/readyz")
+    try:
+        answers = [
+            httpx.post(
+                f"{service.url}/api/readings{query}",
+                json=[
+                    {"timestamp": (kept_from - timedelta(seconds=1)).isoformat(), "power": 1},
+                    {"timestamp": kept_from.isoformat(), "power": 2},
+                ],
+                headers={"Authorization": f"Bearer {device_token}"},
+            )
+            for query in ("?atomic=1", "", "?on_conflict=replace")
+        ]
+    finally:
+        service.stop()
+    codes = [[(each["index"], each["code"]) for each in answer.json()["rejected"]] for answer in answers]
+    assert codes == [[(0, "time_past")]] * 3
+    assert [answer.json()["accepted"] for answer in answers] == [0, 1, 0]
+    assert [answer.json()["duplicate"] for answer in answers] == [0, 0, 1]
+    assert count(rollup_database, where="value = 2") == 1

@@ -1,0 +1,16 @@
+"""A server of the Apache edition is asked for its edition, and left as it is."""
+
+from __future__ import annotations
+
+from joulebook.telemetry.compression import switch_compression_on
+from joulebook.telemetry.connection import connect
+
+
+def test_the_apache_edition_is_left_alone(rollup_urls):
+    with connect(rollup_urls["owner"]) as conn:
+        assert conn.execute("SELECT current_setting('timescaledb.license')").fetchone() == ("apache",)
+        assert not switch_compression_on(conn)
+        enabled = conn.execute(
+            "SELECT compression_enabled FROM timescaledb_information.hypertables WHERE hypertable_name = 'readings'"
+        ).fetchone()
+    assert enabled == (False,)
