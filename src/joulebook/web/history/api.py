@@ -25,6 +25,7 @@ from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.answers import encode, json_answer
 from joulebook.web.history.buckets import ChangesTooOften
+from joulebook.web.history.export_points import points_file
 from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
 from joulebook.web.history.points import Column, Points, Wanted
@@ -113,7 +114,10 @@ def history(request: HttpRequest, device_id: str) -> HttpResponse:
         # The same words for another's device as for none, and no statement has reached telemetry.
         return problem(403, "Forbidden", "no device of yours has this id")
     asked = read_parameters(request.GET, now=timezone.now(), default_zone=device.time_zone)
-    return json_answer(request, _answer(device, asked))
+    start, points = _points(device, asked)
+    if asked.file_format is not None:
+        return points_file(points, file_format=asked.file_format, device_id=device.device_id, zone=asked.zone)
+    return json_answer(request, _answer(device, asked, start, points))
 
 
 @api.post(
@@ -141,7 +145,8 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
     )
 
 
-def _answer(device: Device, asked: HistoryRequest) -> dict[str, Any]:
+def _points(device: Device, asked: HistoryRequest) -> tuple[datetime, Points]:
+    """Return the range's start, and its points."""
     series = series_of(device.device_id)
     for metric in asked.metrics:
         if metric not in series:
@@ -156,6 +161,10 @@ def _answer(device: Device, asked: HistoryRequest) -> dict[str, Any]:
     points = read_points(
         wanted, start, asked.end, asked.zone, max_points=asked.max_points, silence=silence_of(device)
     )
+    return start, points
+
+
+def _answer(device: Device, asked: HistoryRequest, start: datetime, points: Points) -> dict[str, Any]:
     return {
         "device": device.device_id,
         "start": start,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from joulebook.web.history.parameters import ALL, DEFAULT_MAX_POINTS, DEFAULT_RANGE, MOST_POINTS, RANGES
+from joulebook.telemetry.export.formats import FORMATS
+from joulebook.web.history.parameters import (
+    ALL,
+    DEFAULT_MAX_POINTS,
+    DEFAULT_RANGE,
+    JSON,
+    MOST_POINTS,
+    RANGES,
+)
 
 
 def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +107,7 @@ HISTORY_OPERATION: dict[str, Any] = {
         ),
         _parameter("tz", "IANA time zone of buckets; default: the device's", {"type": "string"}),
         _parameter("unit", "unit of all values; default: each metric's own", {"type": "string"}),
+        _parameter("format", "JSON, or the points as a file", {"type": "string", "enum": [JSON, *FORMATS]}),
     ],
     # Numbers as keys, as django-ninja has them: its own 200 and "200" would both be written.
     "responses": {

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
+from joulebook.telemetry.export.formats import FORMATS, FormatName
 from joulebook.web.time_zones import time_zone_names
 
 DEFAULT_MAX_POINTS = 750
@@ -16,6 +17,7 @@ MOST_POINTS = 5000
 FEWEST_POINTS = 10
 DEFAULT_RANGE = "24h"
 ALL = "all"
+JSON = "json"
 
 RANGES: Mapping[str, timedelta] = {
     "10m": timedelta(minutes=10),
@@ -46,7 +48,7 @@ class BadParameter(Exception):
 class HistoryRequest:
     """A checked request. `start` is None where it is to be the first reading's instant.
 
-    `unit` is what values are to come in, empty for each metric's own.
+    `unit` is what values are to come in, empty for each metric's own; `file_format` is None for JSON.
     """
 
     metrics: Sequence[str]
@@ -55,13 +57,12 @@ class HistoryRequest:
     zone: ZoneInfo
     max_points: int
     unit: str = ""
+    file_format: FormatName | None = None
 
 
 def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> HistoryRequest:
     """Return what the query asks for. Raises `BadParameter` that names the parameter and the remedy."""
     check_names(query, _KNOWN)
-    if query.get("format", "json") != "json":
-        raise BadParameter("format", f"format {query['format'][:20]!r} is not json")
     start, end = read_window(query, now=now)
     return HistoryRequest(
         metrics=list(dict.fromkeys(query.getlist("metric"))),
@@ -70,6 +71,7 @@ def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> Hi
         zone=read_zone(query.get("tz", default_zone)),
         max_points=_max_points(query.get("max_points", str(DEFAULT_MAX_POINTS))),
         unit=query.get("unit", ""),
+        file_format=_file_format(query.get("format", JSON)),
     )
 
 
@@ -127,6 +129,15 @@ def read_zone(name: str) -> ZoneInfo:
     if name not in time_zone_names():
         raise BadParameter("tz", f"tz {name[:40]!r} is not an IANA time zone such as Europe/Berlin")
     return ZoneInfo(name)
+
+
+def _file_format(word: str) -> FormatName | None:
+    if word == JSON:
+        return None
+    for name in FORMATS:
+        if name == word:
+            return name
+    raise BadParameter("format", f"format {word[:20]!r} is not one of {', '.join([JSON, *FORMATS])}")
 
 
 def _max_points(text: str) -> int:

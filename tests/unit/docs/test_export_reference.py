@@ -1,0 +1,49 @@
+"""The reference of exports says what the code does: parameters, formats and limits."""
+
+from __future__ import annotations
+
+import re
+
+from joulebook.telemetry.export.formats import FORMATS
+from joulebook.telemetry.export.frames import LAYOUTS
+from joulebook.telemetry.export.reading import BLOCK_READINGS
+from joulebook.web.history.export_api import EXPORTS_AT_ONCE
+from joulebook.web.history.export_openapi import EXPORT_OPERATION
+from joulebook.web.history.parameters import ALL, RANGES
+from joulebook.web.server import IDLE_SECONDS
+
+from ...docs_pages import REPOSITORY, rows
+
+PAGE = (REPOSITORY / "docs" / "reference" / "export.md").read_text()
+
+
+def words(cell: str) -> list[str]:
+    return re.findall(r"`([\w.-]+)`", cell)
+
+
+def test_the_parameters_are_those_of_the_source() -> None:
+    table = {
+        name: row for row in rows(PAGE, "Parameters") for name in words(f"`{row[0]}`".replace("``", "`"))
+    }
+    described = {parameter["name"]: parameter["schema"] for parameter in EXPORT_OPERATION["parameters"]}
+    assert set(table) == set(described)
+    assert words(table["range"][2])[:-1] == list(RANGES)
+    assert words(table["range"][2])[-1] == ALL
+    assert words(f"`{table['format'][2]}`".replace("``", "`")) == list(FORMATS)
+    assert words(f"`{table['layout'][2]}`".replace("``", "`")) == list(LAYOUTS)
+    for name in ("range", "format", "layout", "gzip"):
+        assert table[name][1] == described[name]["default"], name
+
+
+def test_the_formats_are_those_of_the_source() -> None:
+    section = PAGE.split("## Answer")[1]
+    assert [[name, each.media_type] for name, each in FORMATS.items()] == [
+        row[:2] for row in rows(f"# Answer{section.split('In CSV the header')[0]}", "Answer")
+    ]
+
+
+def test_the_limits_are_those_of_the_source() -> None:
+    assert f"some {BLOCK_READINGS:,} readings" in PAGE
+    assert f"nothing for {IDLE_SECONDS} seconds" in PAGE
+    assert EXPORTS_AT_ONCE == 4
+    assert "four exports are running" in PAGE
