@@ -130,7 +130,7 @@ def _seen_row(row: DeviceRow, seen: LastSeen, *, now: datetime) -> DeviceRow:
 
 
 def _metrics(device: Device) -> list[dict[str, Any]]:
-    """Return name, label, unit, colour and factor of each metric, power first: the order of the panels."""
+    """Return what a page shows of each metric, power first: the order of the panels."""
     settings = metric_settings(device)
     names = sorted(series_of(device.device_id), key=lambda name: (name != "power", "power" not in name, name))
     return [
@@ -139,6 +139,7 @@ def _metrics(device: Device) -> list[dict[str, Any]]:
             "label": settings[name].display_name,
             "unit": settings[name].unit,
             "factor": settings[name].factor,
+            "replacements": [each.replaced_at.timestamp() for each in settings[name].replacements],
             "colour": metric_colour(name, position),
         }
         for position, name in enumerate(names)

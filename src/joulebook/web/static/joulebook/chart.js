@@ -1,4 +1,4 @@
-// One metric's curve: mean line over its min–max band, drawn by uPlot; knows nothing of requests.
+// One metric's curve, steps or bars, drawn by uPlot as its kind says; knows nothing of requests.
 
 import uPlot from "../vendor/uPlot.esm.js";
 import { axisLabels } from "./instant.js";
@@ -13,6 +13,10 @@ const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 /** Power is read against nothing; the state of a meter or a voltage is not. */
 const ZERO_BASED = /^[kM]?(W|VA|var)$/;
 const MEAN = 3;
+/** @type {import("./kinds.js").Drawing} */
+const LINE = { shape: "line" };
+const LINES = { line: uPlot.paths.linear?.(), step: uPlot.paths.stepped?.({ align: 1 }) };
+const STATE_COLOURS = ["current", "load", "warm", "battery", "volt", "solar", "sky", "grid-power"];
 /** A point counts as under the cursor within this many pixels, or within its bucket. */
 const REACH = 16;
 
@@ -28,6 +32,7 @@ export class Chart {
     this.tz = tz;
     this.window = { start: 0, end: 1 };
     this.bucket = 0;
+    this.drawing = LINE;
     /** @type {number | null} */
     this.index = null;
     this.colours = this.#readColours();
@@ -50,10 +55,12 @@ export class Chart {
    * @param {[number[], (number | null)[], (number | null)[], (number | null)[]]} columns
    * @param {number} bucket
    * @param {{start: number, end: number}} window
+   * @param {import("./kinds.js").Drawing} [drawing]
    */
-  setPoints(columns, bucket, window) {
+  setPoints(columns, bucket, window, drawing = LINE) {
     this.bucket = bucket;
     this.window = window;
+    this.drawing = drawing;
     this.plot.batch(() => {
       this.plot.setData(columns, false);
       this.plot.setScale("x", { min: window.start, max: window.end });
@@ -123,6 +130,7 @@ export class Chart {
       ink: read("--muted"),
       grid: read("--grid"),
       ground: read("--surface"),
+      states: STATE_COLOURS.map((name) => read(`--${name}`)),
     };
   }
 
@@ -130,7 +138,7 @@ export class Chart {
   #nearest(time) {
     const times = this.plot.data[0];
     const after = lowerBound(/** @type {number[]} */ (times), time);
-    const inBucket = after > 0 && time - times[after - 1] < this.bucket;
+    const inBucket = after > 0 && times[after] !== time && time - times[after - 1] < this.bucket;
     const index =
       inBucket || after === times.length || (after > 0 && time - times[after - 1] < times[after] - time)
         ? after - 1
@@ -157,7 +165,9 @@ export class Chart {
       ticks: { show: false },
       grid: { stroke: colour("grid"), width: 1 },
     };
-    const edge = { stroke: colour("edge"), width: 1, points: { show: false } };
+    const paths = (/** @type {uPlot} */ plot, /** @type {number} */ series, /** @type {number} */ from, /** @type {number} */ to) =>
+      this.drawing.shape === "blocks" ? null : (LINES[this.drawing.shape]?.(plot, series, from, to) ?? null);
+    const edge = { stroke: colour("edge"), width: 1, points: { show: false }, paths };
     return {
       width: Math.max(100, this.host.clientWidth),
       height: Math.max(100, this.host.clientHeight),
@@ -190,7 +200,14 @@ export class Chart {
         {
           stroke: colour("line"),
           width: 1.5,
-          points: { show: false, size: 5, width: 0, fill: colour("line"), filter: lonePoints },
+          paths,
+          points: {
+            show: false,
+            size: 5,
+            width: 0,
+            fill: colour("line"),
+            filter: (plot) => (this.drawing.shape === "blocks" ? null : lonePoints(plot)),
+          },
         },
       ],
       bands: [{ series: [1, 2], fill: colour("band") }],
@@ -203,22 +220,29 @@ export class Chart {
             (name) => [name, () => null],
           ),
         ),
-        dataIdx: (_, series) => (series === MEAN ? this.index : null),
+        dataIdx: (_, series) => (series === MEAN && this.drawing.shape !== "blocks" ? this.index : null),
         points: { size: 9, width: 2, fill: colour("ground"), stroke: colour("line") },
       },
-      hooks: { draw: [(plot) => this.#drawLoneBands(plot)] },
+      hooks: {
+        draw: [
+          (plot) =>
+            this.drawing.paint ? this.drawing.paint(plot, this.colours) : this.#drawLoneBands(plot),
+        ],
+      },
     };
   }
 
   /** An empty chart has no scale worth reading. @param {uPlot} plot @param {number[]} ticks */
   #valueLabels(plot, ticks) {
-    return plot.data[0].length ? ticks.map(tickWriter(this.unit, ticks)) : ticks.map(() => "");
+    if (!plot.data[0].length) return ticks.map(() => "");
+    return ticks.map(this.drawing.label ?? tickWriter(this.unit, ticks));
   }
 
   /** @param {number | null} low @param {number | null} high @returns {uPlot.Range.MinMax} */
   #valueRange(low, high) {
+    if (this.drawing.range) return [...this.drawing.range];
     if (low == null || high == null) return [0, 1];
-    const [from, to] = ZERO_BASED.test(this.unit) ? [Math.min(0, low), Math.max(0, high)] : [low, high];
+    const [from, to] = this.drawing.zero || ZERO_BASED.test(this.unit) ? [Math.min(0, low), Math.max(0, high)] : [low, high];
     return uPlot.rangeNum(from, to, 0.1, true);
   }
 

@@ -22,6 +22,9 @@ const metrics = page.metrics;
 const part = (/** @type {string} */ name) =>
   /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
 
+/** @type {Map<string, number[]>} */
+const replacements = new Map(metrics.map((info) => [info.metric, info.replacements ?? []]));
+
 /** @type {View} */
 let view = readAddress();
 /** @type {Sheet | null} */
@@ -105,7 +108,7 @@ async function load({ quietly = false } = {}) {
   if (sheet && view.preset !== "all") board.stretch(shownWindow());
   try {
     const answer = await fetchHistory(page.history, viewQuery(asked), mine.signal);
-    if (request === mine) accept(new Sheet(asked, answer));
+    if (request === mine) accept(new Sheet(asked, answer, { silence: page.silenceLimit, replacements }));
   } catch (error) {
     if (request === mine && !mine.signal.aborted) refuse(error);
   } finally {

@@ -10,6 +10,11 @@
  * @property {(number | null)[]} [min]
  * @property {(number | null)[]} [max]
  * @property {(number | null)[]} [count]
+ * @property {number[]} [coverage] share of the asked time of each bucket
+ * @property {number[]} [increase] of a counter
+ * @property {number[]} [unallocated]
+ * @property {number[]} [resets]
+ * @property {{value: number, share: (number | null)[]}[]} [states] of a state
  */
 /**
  * @typedef {object} Answer

@@ -165,6 +165,27 @@ export function formatRfc3339(seconds, tz) {
 }
 
 /**
+ * A length of time in its two coarsest units: 12 s, 5 min 3 s, 6 h 12 min, 3 d 4 h.
+ * @param {number} seconds
+ */
+export function formatLength(seconds) {
+  let rest = Math.round(seconds);
+  if (rest >= 3600) rest = Math.round(rest / 60) * 60;
+  if (rest >= DAY) rest = Math.round(rest / 3600) * 3600;
+  const words = [];
+  for (const [size, unit] of /** @type {[number, string][]} */ ([
+    [DAY, "d"],
+    [3600, "h"],
+    [60, "min"],
+    [1, "s"],
+  ])) {
+    if (rest >= size && words.length < 2) words.push(`${Math.floor(rest / size)}\u202f${unit}`);
+    rest %= size;
+  }
+  return words.join(" ") || "0\u202fs";
+}
+
+/**
  * How long ago: now, 4 s ago, 3 min ago, 5 d ago.
  * @param {number} seconds elapsed
  */

@@ -4,6 +4,7 @@ import { HistoryError, serverNow } from "./history-client.js";
 import { usualDistance } from "./points.js";
 import { poll } from "./poll.js";
 import { isFixed } from "./resolution.js";
+import { LEAST_SILENCE } from "./sheet.js";
 import { listen } from "./stream.js";
 import { tailOf } from "./tail.js";
 
@@ -13,8 +14,6 @@ import { tailOf } from "./tail.js";
 /** Readings that arrive late, from before the tail, are seen after so many seconds at most. */
 const REFRESH_AFTER = 300;
 const REFRESH_CALENDAR_AFTER = 900;
-/** The server's own default, in seconds: see `silence_limit` in web/devices/metric_settings.py. */
-const LEAST_SILENCE = 300;
 /** While readings come by themselves, the tail is fetched only so often, for those out of order. */
 const FETCH_AFTER = 8;
 

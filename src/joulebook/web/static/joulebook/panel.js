@@ -2,15 +2,17 @@
 
 import { Chart } from "./chart.js";
 import { formatBucket, formatWithin } from "./instant.js";
-import { chartColumns, usualDistance } from "./points.js";
-import { formatQuantity, NO_VALUE } from "./quantity.js";
-import { describeResolution } from "./resolution.js";
+import { kindNamed } from "./kinds.js";
+import { paintSwatch } from "./paint.js";
+import { usualDistance } from "./points.js";
+import { formatShare, NO_VALUE } from "./quantity.js";
 import { summarise } from "./summary.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
-/** @typedef {{metric: string, label: string, unit: string, colour: string, factor?: number}} MetricInfo */
+/** @typedef {{metric: string, label: string, unit: string, colour: string, factor?: number, replacements?: number[]}} MetricInfo */
 
 const LEAST_FRESH = 60;
+const SWATCH = 12;
 
 /** A panel on the page and the points that it shows. */
 export class Panel {
@@ -27,7 +29,9 @@ export class Panel {
     this.plotBox = this.part("plot");
     this.plotBox.setAttribute("aria-label", `${info.label} over time`);
     this.unit = info.unit;
-    /** @type {ReturnType<typeof chartColumns>} */
+    this.words = "";
+    this.kind = kindNamed("gauge");
+    /** @type {import("./kinds.js").Columns} */
     this.columns = [[], [], [], []];
     this.chart = new Chart(this.plotBox, { unit: info.unit, tz: "UTC" });
     // For tests, and for whoever opens the browser's console.
@@ -46,18 +50,23 @@ export class Panel {
    */
   show(sheet, now) {
     this.sheet = sheet;
+    this.kind = kindNamed(sheet.kinds.get(this.info.metric));
     this.unit = sheet.units.get(this.info.metric) ?? this.info.unit;
     this.part("unit").textContent = this.unit;
     this.chart.unit = this.unit;
     if (this.chart.tz !== sheet.view.tz) this.chart.setZone(sheet.view.tz);
-    const points = sheet.pointsOf(this.info.metric);
-    this.columns = chartColumns(points, sheet.bucket);
-    this.chart.setPoints(this.columns, sheet.bucket, sheet.window);
+    const bare = sheet.shown(this.info.metric, now);
+    this.columns = this.kind.columns(bare);
+    this.shown = { ...bare, columns: this.columns };
+    this.chart.setPoints(this.columns, sheet.bucket, sheet.window, this.kind.drawing(this.shown));
     this.root.removeAttribute("aria-busy");
-    this.#setNotice(points.time.length ? "" : "No readings in this range");
-    this.part("resolution").textContent = points.time.length ? describeResolution(sheet.resolution) : "";
+    const empty = !this.columns[3].some((value) => value != null);
+    this.#setNotice(empty ? "No readings in this range" : "");
+    this.words = this.kind.words(sheet.resolution);
+    this.part("resolution").textContent = empty ? "" : this.words;
     this.part("resolution").title = `read from ${sheet.source}`;
-    this.#showSummary(now);
+    this.#showSummary(this.shown, now);
+    this.#showLegend(this.kind.legend?.(this.shown) ?? []);
   }
 
   /**
@@ -70,20 +79,15 @@ export class Panel {
   }
 
   /**
-   * The point in words: time, value or mean, least and greatest, how many readings.
+   * The point in words: its time, and what its kind tells of it.
    * @param {number | null} index in the columns
    * @param {number} time of the cursor, where there is no point
    */
   describe(index, time) {
     const sheet = /** @type {Sheet} */ (this.sheet);
-    const [times, max, min, mean] = this.columns;
-    if (index == null) return `${formatBucket(time, 0, sheet.view.tz)} · no reading`;
-    const value = (/** @type {number | null} */ number) => formatQuantity(number, this.unit);
-    const when = formatBucket(times[index], sheet.bucket, sheet.view.tz);
-    if (max[index] == null) return `${when} · ${value(mean[index])}`;
-    const count = sheet.countAt(this.info.metric, times[index]);
-    const readings = count === 1 ? "1 reading" : `${formatQuantity(count)} readings`;
-    return `${when} · mean ${value(mean[index])} · ${value(min[index])} to ${value(max[index])} · ${readings}`;
+    if (index == null || !this.shown) return `${formatBucket(time, 0, sheet.view.tz)} · no reading`;
+    const when = formatBucket(this.columns[0][index], sheet.bucket, sheet.view.tz);
+    return `${when} · ${this.kind.describe(this.shown, index)}`;
   }
 
   destroy() {
@@ -97,34 +101,56 @@ export class Panel {
     this.part("notice").textContent = text;
   }
 
-  /** @param {number} now */
-  #showSummary(now) {
+  /** @param {import("./kinds.js").Shown} shown @param {number} now */
+  #showSummary(shown, now) {
     const sheet = /** @type {Sheet} */ (this.sheet);
-    const points = sheet.pointsOf(this.info.metric);
-    const { mean, peak, cover, last: lastPoint } = summarise(points, sheet.window, sheet.bucket, now);
+    const { points, track, bucket } = shown;
+    const { cover, last: lastPoint } = summarise(points, sheet.window, bucket, now, track);
     const latest = sheet.latest.get(this.info.metric);
     const last = latest ?? lastPoint;
     const span = sheet.window.end - sheet.window.start;
-    const slack = latest ? 0 : 2 * sheet.bucket;
-    const allowed = Math.max(LEAST_FRESH, 3 * usualDistance(points, sheet.bucket)) + slack;
+    const slack = latest ? 0 : 2 * bucket;
+    const allowed = Math.max(LEAST_FRESH, 3 * usualDistance(points, bucket)) + slack;
     const isNow = last != null && sheet.view.preset != null && now - last.time <= allowed;
-    const when = (/** @type {number} */ time) => formatWithin(time, span, sheet.view.tz);
-    this.part("now-label").textContent = isNow ? "Now" : "Last";
-    this.#fill("now", last?.value, last && !isNow ? when(last.time) : "");
-    this.#fill("mean", mean);
-    this.#fill("peak", peak?.value, peak ? when(peak.time) : "");
-    this.part("cover").textContent = cover == null ? NO_VALUE : `${formatShare(cover)}\u202f%`;
+    const when = last && !isNow ? formatWithin(last.time, span, sheet.view.tz) : "";
+    const known = cover == null ? NO_VALUE : `${formatShare(cover)}\u202f%`;
+    const lastLabel = isNow ? "Now" : "Last";
+    this.#fill([
+      { name: "now", label: lastLabel, text: this.kind.value(last?.value, shown), aside: when },
+      ...this.kind.figures(shown),
+      { name: "cover", label: "Cover", text: known },
+    ]);
   }
 
-  /** @param {string} name @param {number | null | undefined} value @param {string} [aside] */
-  #fill(name, value, aside = "") {
-    const small = document.createElement("small");
-    small.textContent = aside;
-    this.part(name).replaceChildren(formatQuantity(value, this.unit), ...(aside ? [" ", small] : []));
+  /** Keep the elements that stay, so that a reader's place is not lost. @param {import("./kinds.js").Figure[]} figures */
+  #fill(figures) {
+    const list = /** @type {HTMLElement} */ (this.root.querySelector(".summary"));
+    const items = figures.map(({ name, label, text, aside }) => {
+      const value = this.part(name) ?? document.createElement("dd");
+      value.dataset.part = name;
+      const item = value.parentElement ?? document.createElement("div");
+      const term = item.querySelector("dt") ?? document.createElement("dt");
+      term.textContent = label;
+      const small = Object.assign(document.createElement("small"), { textContent: aside ?? "" });
+      value.replaceChildren(text, ...(aside ? [" ", small] : []));
+      item.replaceChildren(term, value);
+      return item;
+    });
+    list.replaceChildren(...items);
   }
-}
 
-/** Never "100" unless nothing is missing. @param {number} share */
-function formatShare(share) {
-  return share > 0.995 && share < 0.9995 ? "99" : String(Math.round(share * 100));
+  /** @param {{text: string, style: import("./paint.js").StateStyle}[]} entries */
+  #showLegend(entries) {
+    const list = this.part("legend");
+    list.hidden = !entries.length;
+    list.replaceChildren(
+      ...entries.map(({ text, style }) => {
+        const swatch = Object.assign(document.createElement("canvas"), { width: SWATCH, height: SWATCH });
+        paintSwatch(swatch, style, this.chart.colours);
+        const item = document.createElement("li");
+        item.append(swatch, ` ${text}`);
+        return item;
+      }),
+    );
+  }
 }

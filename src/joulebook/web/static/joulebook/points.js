@@ -56,24 +56,26 @@ export function usualDistance(points, bucket) {
  * @param {number} to
  * @param {number} bucket
  * @param {number} distance
+ * @param {number} [silence] seconds for which the metric may say nothing, however often it usually reports
  */
-export function isGap(from, to, bucket, distance) {
-  return to - from > Math.max(GAP_FACTOR * distance, bucket * 1.05);
+export function isGap(from, to, bucket, distance, silence = 0) {
+  return to - from > Math.max(GAP_FACTOR * distance, bucket * 1.05, silence);
 }
 
 /**
  * Columns for the chart: time, max, min, mean; a row of nulls amid every gap breaks the line there.
  * @param {Points} points
  * @param {number} bucket
+ * @param {number} [silence] as `isGap` has it
  * @returns {[number[], (number | null)[], (number | null)[], (number | null)[]]}
  */
-export function chartColumns(points, bucket) {
+export function chartColumns(points, bucket, silence = 0) {
   const distance = usualDistance(points, bucket);
   /** @type {[number[], (number | null)[], (number | null)[], (number | null)[]]} */
   const [time, max, min, mean] = [[], [], [], []];
   points.time.forEach((at, i) => {
     const before = points.time[i - 1];
-    if (i > 0 && isGap(before, at, bucket, distance)) {
+    if (i > 0 && isGap(before, at, bucket, distance, silence)) {
       time.push((before + at) / 2);
       max.push(null);
       min.push(null);

@@ -23,6 +23,16 @@ export function formatQuantity(value, unit = "") {
   return sign + digits + (fullUnit ? NARROW_SPACE + fullUnit : "");
 }
 
+/** A number as it is, without a unit: a state's code. @param {number} value */
+export const writePlain = (value) => String(Number(value.toPrecision(12))).replace("-", MINUS);
+
+/** Percent; never "100" unless nothing is missing, never "0" unless there is nothing. @param {number} share */
+export function formatShare(share) {
+  if (share > 0.995 && share < 0.9995) return "99";
+  if (share > 0 && share < 0.005) return "<1";
+  return String(Math.round(share * 100));
+}
+
 /**
  * Make the writer of an axis' ticks: one prefix for the whole axis, as many digits as its steps need.
  * @param {string} unit

@@ -22,6 +22,17 @@ export function describeResolution(resolution) {
 }
 
 /**
+ * What the points of a register or a state are: "increase per 5 min", "share of day", "every reading".
+ * @param {string} resolution
+ * @param {string} what
+ */
+export function perBucket(resolution, what) {
+  const [count, unit] = split(resolution);
+  if (!count) return "every reading";
+  return `${what} ${count > 1 || ["s", "m", "h"].includes(unit) ? `${count}\u202f` : ""}${WORDS[unit]}`;
+}
+
+/**
  * Whether every bucket has the same length: not so for days and longer ones, which are local.
  * @param {string} resolution
  */

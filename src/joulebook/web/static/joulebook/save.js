@@ -1,7 +1,6 @@
 // What is shown, as a picture or as CSV: copied to the clipboard or saved as a file.
 
 import { formatRfc3339, formatWindow } from "./instant.js";
-import { describeResolution } from "./resolution.js";
 import { tableOf, tidy } from "./table.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
@@ -42,14 +41,15 @@ export async function pictureOf(title, sheet, panels) {
   context.fillRect(0, 0, width, height);
   const { start, end } = sheet.window;
   write(
-    `${title} · ${formatWindow(start, end, sheet.view.tz)} (${sheet.view.tz}) · ${describeResolution(sheet.resolution)}`,
+    `${title} · ${formatWindow(start, end, sheet.view.tz)} (${sheet.view.tz})`,
     28 * ratio,
     13,
     "--muted",
   );
   let y = TITLE_HEIGHT * ratio;
   for (const { panel, canvas } of charts) {
-    write(`${panel.info.label}${panel.unit ? ` (${panel.unit})` : ""}`, y + 28 * ratio, 15, "--ink");
+    const name = `${panel.info.label}${panel.unit ? ` (${panel.unit})` : ""}`;
+    write(`${name} · ${panel.words}`, y + 28 * ratio, 15, "--ink");
     y += TITLE_HEIGHT * ratio;
     context.drawImage(canvas, MARGIN * ratio, y);
     y += canvas.height;

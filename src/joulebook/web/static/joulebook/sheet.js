@@ -1,11 +1,15 @@
 // What the page knows of the range it shows: one answer taken apart by metric, kept fresh by the live tail.
 
-import { lowerBound, pointsOf } from "./points.js";
+import { pointsOf } from "./points.js";
 import { bucketSeconds } from "./resolution.js";
+import { trackOf } from "./tracks.js";
 
 /** @typedef {import("./history-client.js").Answer} Answer */
 /** @typedef {import("./points.js").Points} Points */
 /** @typedef {import("./view.js").View} View */
+
+/** The server's own default, in seconds: see `silence_limit` in web/devices/metric_settings.py. */
+export const LEAST_SILENCE = 300;
 
 /** @type {Points} */
 const NOTHING = { time: [], mean: [], min: null, max: null, count: null };
@@ -15,8 +19,13 @@ export class Sheet {
   /**
    * @param {View} view
    * @param {Answer} answer
+   * @param {object} [device]
+   * @param {number | null} [device.silence] seconds after which its owner calls it silent
+   * @param {Map<string, number[]>} [device.replacements] when another meter took over, by metric
    */
-  constructor(view, answer) {
+  constructor(view, answer, { silence = null, replacements = new Map() } = {}) {
+    this.silence = silence;
+    this.replacements = replacements;
     this.view = view;
     this.window = { start: answer.start, end: answer.end };
     this.resolution = answer.resolution;
@@ -26,6 +35,10 @@ export class Sheet {
     this.units = new Map(answer.series.map((series) => [series.metric, series.unit]));
     /** @type {Map<string, Points>} */
     this.points = new Map(answer.series.map((series) => [series.metric, pointsOf(answer, series.metric)]));
+    /** @type {Map<string, string>} gauge, counter or state */
+    this.kinds = new Map(answer.series.map((series) => [series.metric, series.kind]));
+    /** @type {Map<string, import("./tracks.js").Track | null>} */
+    this.tracks = new Map(answer.series.map((series) => [series.metric, trackOf(answer, series.metric)]));
     /** @type {Map<string, {value: number, time: number}>} newest reading by metric, where the points are means */
     this.latest = new Map();
   }
@@ -48,12 +61,20 @@ export class Sheet {
   }
 
   /**
-   * How many readings stand behind a metric's point.
+   * One metric as the functions of its kind take it.
    * @param {string} metric
-   * @param {number} time of the point
+   * @param {number} [now] the window counts until then
    */
-  countAt(metric, time) {
-    const points = this.pointsOf(metric);
-    return points.count?.[lowerBound(points.time, time)] ?? 1;
+  shown(metric, now = Infinity) {
+    return {
+      points: this.pointsOf(metric),
+      track: this.tracks.get(metric) ?? null,
+      unit: this.units.get(metric) ?? "",
+      bucket: this.bucket,
+      window: { start: this.window.start, end: Math.min(this.window.end, now) },
+      tz: this.view.tz,
+      silence: this.silence ?? LEAST_SILENCE,
+      replacements: this.replacements.get(metric) ?? [],
+    };
   }
 }

@@ -1,6 +1,7 @@
 // The figures below a chart: latest, mean, peak and how much of the window readings cover.
 
 import { isGap, usualDistance } from "./points.js";
+import { coverOf } from "./tracks.js";
 
 /** @typedef {import("./points.js").Points} Points */
 /**
@@ -17,9 +18,10 @@ import { isGap, usualDistance } from "./points.js";
  * @param {{start: number, end: number}} window
  * @param {number} bucket seconds; 0 for raw
  * @param {number} now
+ * @param {import("./tracks.js").Track | null} [track] what the answer says of every bucket
  * @returns {Summary}
  */
-export function summarise(points, window, bucket, now) {
+export function summarise(points, window, bucket, now, track = null) {
   const { time, mean, max, count } = points;
   if (!time.length) return { last: null, mean: null, peak: null, cover: null };
   const highs = max ?? mean;
@@ -35,7 +37,7 @@ export function summarise(points, window, bucket, now) {
     last: { value: mean[end], time: time[end] },
     mean: readings ? sum / readings : null,
     peak: { value: highs[top], time: time[top] },
-    cover: cover(points, window, bucket, now),
+    cover: track ? coverOf(track, window, bucket, now) : cover(points, window, bucket, now),
   };
 }
 

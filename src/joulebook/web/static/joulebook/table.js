@@ -1,6 +1,7 @@
 // The points as a table: for screen readers, for copying, and the rows of a saved file.
 
 import { formatRfc3339 } from "./instant.js";
+import { kindNamed } from "./kinds.js";
 import { lowerBound } from "./points.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
@@ -15,30 +16,22 @@ export function tableOf(sheet, label) {
   const head = ["time"];
   /** @type {((time: number) => number | null)[]} */
   const readers = [];
+  /** @type {Set<number>} */
+  const instants = new Set();
   for (const metric of sheet.metrics) {
-    const points = sheet.pointsOf(metric);
-    const unit = sheet.units.get(metric);
-    const name = unit ? `${label(metric)} (${unit})` : label(metric);
-    /** @type {[string, number[] | null][]} */
-    const figures = sheet.bucket
-      ? [
-          ["mean", points.mean],
-          ["min", points.min],
-          ["max", points.max],
-          ["count", points.count],
-        ]
-      : [["", points.mean]];
-    for (const [figure, column] of figures) {
-      head.push(figure ? `${name} ${figure}` : name);
+    const unit = sheet.units.get(metric) ?? "";
+    const { time: axis, figures } = kindNamed(sheet.kinds.get(metric)).table(sheet.shown(metric));
+    axis.forEach((time) => instants.add(time));
+    for (const { name, column, plain } of figures) {
+      const named = unit && !plain ? `${label(metric)} (${unit})` : label(metric);
+      head.push(name ? `${named} ${name}` : named);
       readers.push((time) => {
-        const at = lowerBound(points.time, time);
-        return points.time[at] === time ? (column?.[at] ?? null) : null;
+        const at = lowerBound(axis, time);
+        return axis[at] === time ? (column?.[at] ?? null) : null;
       });
     }
   }
-  const times = [...new Set(sheet.metrics.flatMap((metric) => sheet.pointsOf(metric).time))].sort(
-    (a, b) => a - b,
-  );
+  const times = [...instants].sort((a, b) => a - b);
   return { head, rows: times.map((time) => [time, ...readers.map((read) => read(time))]) };
 }
 

@@ -3,6 +3,7 @@
 import { fetchHistory, serverNow } from "./history-client.js";
 import { extended, pointsOf, withReadings } from "./points.js";
 import { isFixed } from "./resolution.js";
+import { extendedTrack, trackOf } from "./tracks.js";
 import { viewQuery } from "./view.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
@@ -108,7 +109,9 @@ async function fetchBuckets(sheet, url, signal) {
   const count = Math.max(FEWEST_POINTS, open + 1);
   if (count > MOST_BUCKETS) return false;
   const end = last + open * sheet.bucket;
-  const answer = await fetchHistory(url, tailQuery(sheet, end - count * sheet.bucket, end, count), signal);
+  // Coverage is a share of the asked time: none of it may lie in the future.
+  const query = tailQuery(sheet, end - count * sheet.bucket, Math.min(end, serverNow()), count);
+  const answer = await fetchHistory(url, query, signal);
   if (answer.resolution !== sheet.resolution) return false;
   merge(sheet, answer, answer.start);
   return true;
@@ -148,5 +151,7 @@ function merge(sheet, answer, from) {
   const oldest = sheet.window.start - sheet.bucket;
   for (const metric of sheet.metrics) {
     sheet.points.set(metric, extended(sheet.pointsOf(metric), pointsOf(answer, metric), from, oldest));
+    const [track, newer] = [sheet.tracks.get(metric), trackOf(answer, metric)];
+    if (track && newer) sheet.tracks.set(metric, extendedTrack(track, newer, from, oldest));
   }
 }

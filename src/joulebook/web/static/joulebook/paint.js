@@ -1,0 +1,189 @@
+// Bars and shares on a chart's canvas: each bucket from its start to its end, patterns beside colours.
+
+import { askedSeconds } from "./tracks.js";
+
+/** @typedef {import("../vendor/uPlot.esm.js").default} Plot */
+/** @typedef {import("./tracks.js").Track} Track */
+/** @typedef {{line: string, ink: string, grid: string, ground: string, states: string[]}} Colours */
+/** @typedef {{colour: number, pattern: number}} StateStyle */
+
+const STATE_COLOURS = 8;
+const PATTERNS = 4;
+const CELL = 6;
+/** @type {Map<string, CanvasPattern>} */
+const patterns = new Map();
+
+/**
+ * Paint how far a counter rose; above it, hatched, what no bucket can claim. Resets and replaced meters
+ * are marked from top to bottom.
+ * @param {Plot} plot
+ * @param {Track} track
+ * @param {{bucket: number, colours: Colours, replacements: number[]}} options
+ */
+export function paintBars(plot, track, { bucket, colours, replacements }) {
+  within(plot, (ctx) => {
+    const y = (/** @type {number} */ value) => plot.valToPos(value, "y", true);
+    eachBucket(plot, track, bucket, (index, left, width) => {
+      const rise = track.increase?.[index] ?? 0;
+      const lost = track.unallocated?.[index] ?? 0;
+      ctx.fillStyle = colours.line;
+      rect(ctx, left, y(0), width, y(rise));
+      if (!lost) return;
+      ctx.fillStyle = patternOf(ctx, 1, colours.line);
+      rect(ctx, left, y(rise), width, y(rise + lost));
+      ctx.strokeStyle = colours.line;
+      ctx.strokeRect(left + 0.5, y(rise + lost) + 0.5, Math.max(1, width - 1), y(rise) - y(rise + lost));
+    });
+    eachBucket(plot, track, bucket, (index, left, width) => {
+      if (track.resets?.[index]) mark(plot, left + width / 2, colours, "triangle");
+    });
+    for (const time of replacements) mark(plot, plot.valToPos(time, "x", true), colours, "diamond");
+  });
+}
+
+/**
+ * Paint each bucket's shares upon each other; the ground of what is covered stays visible where nothing is.
+ * @param {Plot} plot
+ * @param {Track} track
+ * @param {{bucket: number, colours: Colours, binary: boolean}} options
+ */
+export function paintShares(plot, track, { bucket, colours, binary }) {
+  const states = track.states ?? [];
+  const values = states.map(({ value }) => value);
+  within(plot, (ctx) => {
+    const y = (/** @type {number} */ value) => plot.valToPos(value, "y", true);
+    eachBucket(plot, track, bucket, (index, left, width) => {
+      if (!states.some(({ share }) => share[index] != null)) return;
+      ctx.fillStyle = colours.grid;
+      rect(ctx, left, y(0), width, y(1));
+      let level = 0;
+      for (const { value, share } of states) {
+        const part = share[index] ?? 0;
+        if (!part || (binary && value === 0)) continue;
+        const style = stateStyle(value, values);
+        ctx.fillStyle = binary ? colours.line : patternOf(ctx, style.pattern, colours.states[style.colour]);
+        rect(ctx, left, y(level), width, y(level + part));
+        level += part;
+      }
+    });
+  });
+}
+
+/**
+ * A small square as a state is painted, for the legend.
+ * @param {HTMLCanvasElement} canvas
+ * @param {StateStyle} style
+ * @param {Colours} colours
+ */
+export function paintSwatch(canvas, style, colours) {
+  const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  ctx.fillStyle = patternOf(ctx, style.pattern, colours.states[style.colour]);
+  ctx.fillRect(0, 0, canvas.width, canvas.height);
+}
+
+/**
+ * The look of a state: small codes have theirs in every range, others by their place among those shown.
+ * @param {number} value
+ * @param {number[]} values
+ * @returns {StateStyle}
+ */
+export function stateStyle(value, values) {
+  const small = Number.isInteger(value) && value >= 0 && value < STATE_COLOURS * PATTERNS;
+  const number = small ? value : values.indexOf(value);
+  return { colour: number % STATE_COLOURS, pattern: (number + Math.floor(number / STATE_COLOURS)) % PATTERNS };
+}
+
+/** Paint inside the plotting area only. @param {Plot} plot @param {(ctx: CanvasRenderingContext2D) => void} paint */
+function within(plot, paint) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.lineWidth = devicePixelRatio || 1;
+  paint(ctx);
+  ctx.restore();
+}
+
+/**
+ * @param {Plot} plot @param {Track} track @param {number} bucket
+ * @param {(index: number, left: number, width: number) => void} paint
+ */
+function eachBucket(plot, track, bucket, paint) {
+  const { min, max } = plot.scales.x;
+  if (min == null || max == null) return;
+  const gap = devicePixelRatio || 1;
+  track.time.forEach((time, index) => {
+    const length = askedSeconds(track, index, bucket, { start: -Infinity, end: Infinity });
+    if (time + length <= min || time >= max) return;
+    const left = Math.round(plot.valToPos(time, "x", true));
+    const right = Math.round(plot.valToPos(time + length, "x", true));
+    // Bars that are wide enough stand apart.
+    paint(index, left, Math.max(1, right - left - (right - left > 6 * gap ? gap : 0)));
+  });
+}
+
+/** @param {CanvasRenderingContext2D} ctx @param {number} left @param {number} from @param {number} width @param {number} to */
+function rect(ctx, left, from, width, to) {
+  ctx.fillRect(left, Math.min(from, to), width, Math.abs(to - from));
+}
+
+/** A dashed line with a sign on top. @param {Plot} plot @param {number} x @param {Colours} colours @param {"triangle" | "diamond"} sign */
+function mark({ ctx, bbox }, x, colours, sign) {
+  const size = 5 * (devicePixelRatio || 1);
+  const top = bbox.top + 1;
+  ctx.strokeStyle = ctx.fillStyle = colours.ink;
+  ctx.setLineDash([size / 2, size / 2]);
+  ctx.beginPath();
+  ctx.moveTo(x, top);
+  ctx.lineTo(x, bbox.top + bbox.height);
+  ctx.stroke();
+  ctx.setLineDash([]);
+  ctx.beginPath();
+  if (sign === "triangle") {
+    ctx.moveTo(x - size, top);
+    ctx.lineTo(x + size, top);
+    ctx.lineTo(x, top + 1.6 * size);
+  } else {
+    ctx.moveTo(x, top);
+    ctx.lineTo(x + size, top + size);
+    ctx.lineTo(x, top + 2 * size);
+    ctx.lineTo(x - size, top + size);
+  }
+  ctx.fill();
+}
+
+/**
+ * 0 full, 1 hatched, 2 dotted, 3 striped: shapes tell apart what colours may not.
+ * @param {CanvasRenderingContext2D} ctx @param {number} number @param {string} colour
+ */
+function patternOf(ctx, number, colour) {
+  if (number === 0) return colour;
+  const key = `${number} ${colour} ${devicePixelRatio}`;
+  const found = patterns.get(key);
+  if (found) return found;
+  const size = CELL * Math.ceil(devicePixelRatio || 1);
+  const cell = Object.assign(document.createElement("canvas"), { width: size, height: size });
+  const pen = /** @type {CanvasRenderingContext2D} */ (cell.getContext("2d"));
+  pen.strokeStyle = pen.fillStyle = colour;
+  pen.globalAlpha = 0.3;
+  pen.fillRect(0, 0, size, size);
+  pen.globalAlpha = 1;
+  pen.lineWidth = size / 4;
+  pen.beginPath();
+  if (number === 1) {
+    for (const shift of [-size, 0, size]) {
+      pen.moveTo(shift - 1, size + 1);
+      pen.lineTo(shift + size + 1, -1);
+    }
+  } else if (number === 2) pen.arc(size / 2, size / 2, size / 4, 0, 2 * Math.PI);
+  else {
+    pen.moveTo(0, size / 2);
+    pen.lineTo(size, size / 2);
+  }
+  if (number === 2) pen.fill();
+  else pen.stroke();
+  const pattern = /** @type {CanvasPattern} */ (ctx.createPattern(cell, "repeat"));
+  patterns.set(key, pattern);
+  return pattern;
+}
