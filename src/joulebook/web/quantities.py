@@ -31,6 +31,14 @@ def format_quantity(value: float | None, unit: str = "") -> str:
     return f"{sign}{digits}{_NARROW_SPACE}{full_unit}" if full_unit else f"{sign}{digits}"
 
 
+def format_exact(value: Decimal) -> str:
+    """Return `value` with all of its digits, grouped: 18 343.250; tables of such numbers add up."""
+    sign = _MINUS if value < 0 else ""
+    whole, _, fraction = f"{abs(value):f}".partition(".")
+    grouped = f"{int(whole):,}".replace(",", _NARROW_SPACE)
+    return f"{sign}{grouped}.{fraction}" if fraction else f"{sign}{grouped}"
+
+
 def _scale(number: float) -> tuple[float, str]:
     """Return the number and the SI prefix that leave at most three digits before the point."""
     step = 0

@@ -10,7 +10,7 @@ from joulebook.web.accounts import views as accounts
 from joulebook.web.devices import api as devices_api
 from joulebook.web.devices import settings_pages, token_pages
 from joulebook.web.devices import views as devices
-from joulebook.web.history import energy_api, export_api, export_page
+from joulebook.web.history import energy_api, energy_page, export_api, export_page
 from joulebook.web.history.api import api
 
 admin.site.site_header = admin.site.site_title = "Joulebook administration"
@@ -23,6 +23,7 @@ urlpatterns = [
     path("", devices.device_list, name="devices"),
     path("devices/<str:device_id>/", devices.device_page, name="device"),
     path("devices/<str:device_id>/export/", export_page.export_page, name="device-export"),
+    path("devices/<str:device_id>/energy/", energy_page.energy_page, name="device-energy"),
     path("devices/<str:device_id>/settings/", settings_pages.device_settings, name="device-settings"),
     path("devices/<str:device_id>/settings/metric/", settings_pages.metric_page, name="metric-settings"),
     path(
