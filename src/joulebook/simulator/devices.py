@@ -40,6 +40,7 @@ DEVICE_KINDS: tuple[DeviceKind, ...] = (
             SimulatedMetric("power", "W", "gauge", "battery", step=1),
             SimulatedMetric("battery.soc", "%", "gauge", "soc"),
             SimulatedMetric("battery.voltage", "V", "gauge", "battery_voltage"),
+            SimulatedMetric("battery.state", "", "state", "battery_state"),
         ),
     ),
     DeviceKind(

@@ -17,6 +17,7 @@ from joulebook.simulator.weather import Weather
 
 _LAG = 2  # seconds after which the battery's inverter answers a change of the load
 _NIGHT_CHARGE = 2_200.0  # W from the grid in the cheap hours of the night
+_REST = 20.0  # W: an inverter's ripple is no charging
 _CHEAP_HOURS = (2, 5)  # by the clock on the wall
 
 
@@ -54,6 +55,12 @@ class Block:
     voltage: Floats
     frequency: Floats
     temperature: Floats
+
+    @property
+    def battery_state(self) -> Floats:
+        """What the battery does: 0 rests, 1 charges, 2 gives."""
+        gives = np.where(self.battery > _REST, 2.0, 0.0)
+        return np.where(self.battery < -_REST, 1.0, gives)
 
 
 class Home:

@@ -194,3 +194,11 @@ def test_a_time_before_the_state_is_refused() -> None:
     home = Home(3, BERLIN)
     with pytest.raises(ValueError, match="before block"):
         home.seek(home.begin(seconds("2026-06-14")), seconds("2026-06-13"))
+
+
+def test_the_batterys_state_says_what_its_power_does(june: list[Block]) -> None:
+    state, power = column(june, "battery_state"), column(june, "battery")
+    assert set(state) == {0.0, 1.0, 2.0}
+    assert (power[state == 1] < -20).all()
+    assert (power[state == 2] > 20).all()
+    assert (abs(power[state == 0]) <= 20).all()
