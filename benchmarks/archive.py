@@ -21,13 +21,14 @@ END = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - tim
 
 _BLOCK = timedelta(days=7)
 _LINES = 10_000
+_NEIGHBOURS_STEP = 300
 _COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BINARY)"
 _MARK = "INSERT INTO rollup_dirty (begins_at, ends_at) VALUES (%s, %s)"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """How long the past is, and how many series of one reading a minute lie beside the one asked for."""
+    """How long the past is, and how many series, a reading every 5 minutes, lie beside the one asked for."""
 
     days: int
     neighbours: int
@@ -51,7 +52,7 @@ class Archive:
             for begin in self._blocks():
                 end = min(begin + _BLOCK, END)
                 for number, metric in enumerate(metrics):
-                    batch = _batch(series[DEVICE, metric], begin, end, step=60 if number else 1)
+                    batch = _batch(series[DEVICE, metric], begin, end, step=_NEIGHBOURS_STEP if number else 1)
                     with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
                         copy.write(batch.copy_bytes(import_id=0))
             conn.execute(_MARK, (self.begin, END))

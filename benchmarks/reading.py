@@ -133,7 +133,7 @@ def _promises(p50: dict[str, float], views: dict[str, timedelta]) -> list[Promis
 
 
 def _contents(archive: Archive) -> str:
-    readings = archive.days * (86_400 + 1_440 * archive.neighbours)
+    readings = archive.days * (86_400 + 288 * archive.neighbours)
     return f"{readings:,} readings of {archive.days} days, {1 + archive.neighbours} series"
 
 
