@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout, guess_with_questions
 from joulebook.telemetry.files.parsed import Checkpoint, ParsedBlock
 from joulebook.telemetry.files.parser import parse_file
@@ -114,6 +114,37 @@ def test_blocks_of_keys_are_seen_where_the_second_begins_far_behind_the_head(tmp
     blocks = list(parse_file(source, layout.profile, layout.columns, now=NOW))
     assert [sum(block.cells[at].readable for block in blocks) for at in (0, 1)] == [len(times)] * 2
     assert source.further(path.read_bytes()) == b""
+
+
+@pytest.mark.parametrize("is_interleaved", [False, True])
+def test_series_that_never_share_a_time_are_asked_about_and_kept_apart(
+    tmp_path: Path, is_interleaved: bool
+) -> None:
+    rows = [
+        f"{key},{n},2024-01-13T0{n // 60}:{n % 60:02d}:{(n * 37 + add) % 60:02d}Z"
+        for add, key in ((0, "power"), (13, "voltage")) for n in range(90)
+    ]  # fmt: skip
+    text = (
+        "entity,state,changed\n"
+        + "\n".join(sorted(rows, key=lambda row: row[-20:]) if is_interleaved else rows)
+        + "\n"
+    )
+    with pytest.raises(
+        UnclearFile, match=r"'entity' holds words such as 'power', 'voltage'.*--key-column 'entity'"
+    ):
+        read(tmp_path, text)
+    layout, _ = read(tmp_path, text, key_columns=("entity",))
+    assert [value.metric for value in layout.profile.values] == ["power", "voltage"]
+    layout, _ = read(tmp_path, text, layout="wide")
+    assert [value.metric for value in layout.profile.values] == ["state"]
+
+
+def test_words_about_the_quality_of_a_steady_series_are_no_key(tmp_path: Path) -> None:
+    text = "time;v;state\n" + "".join(
+        f"2024-01-13 {n // 4:02d}:{n % 4 * 15:02d};{n};{'ok' if n % 5 else 'est.'}\n" for n in range(90)
+    )
+    layout, _ = read(tmp_path, text)
+    assert [value.metric for value in layout.profile.values] == ["v"]
 
 
 def test_each_key_has_a_doubled_hour_of_its_own(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ _UNIT = re.compile(
     re.VERBOSE,
 )
 _COMMENTS = ("#", "%", "//", "*")
+_FEWEST_NAMES = 4
+"""A header names at least one of so many columns."""
+
 _TOGETHER = 3
 """So many rows in a row (or all there are) must look like data where the data begin."""
 
@@ -109,4 +112,4 @@ def _name_count(row: SampleRow, width: int) -> int:
     if numbers * 2 > len(filled):
         return 0
     names = {cell for cell in filled if not _NUMBER.fullmatch(cell) and not _UNIT.fullmatch(cell)}
-    return min(len(names), width)
+    return min(len(names), width) if len(names) * _FEWEST_NAMES >= width else 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from joulebook.telemetry.files.guess.units import is_unit
 from joulebook.telemetry.files.numbers import NumberFormat
@@ -50,6 +52,29 @@ def guess_key_positions(
     return tuple(int(name[1:]) for name in chosen)
 
 
+def possible_key(
+    cells: pl.DataFrame, wall: NDArray[np.int64], taken: Sequence[int], numbers: NumberFormat
+) -> int | None:
+    """Return a column that may tell series apart although no time stands twice; None where none does.
+
+    It is a column of a few words in a file whose times do not run on evenly: they step back where the
+    word changes, or follow no rhythm, as the times of several sensors do that are listed one by one.
+    """
+    steps = np.diff(wall)
+    if len(steps) < 3 or not (back := steps < 0).any():
+        even = len(steps) >= 3 and np.unique(steps, return_counts=True)[1].max() >= len(steps) / 2
+        if len(steps) < 3 or even:
+            return None
+    for name in _candidates(
+        cells.with_columns(pl.lit("").alias("time")), taken, numbers, least=3, only_text=True
+    ):
+        words = cells[name].str.strip_chars(BLANKS)
+        changes = (words != words.shift(1))[1:].fill_null(value=False).to_numpy()
+        if not back.any() or changes[back].all():
+            return int(name[1:])
+    return None
+
+
 def read_keys(cells: pl.DataFrame, positions: Sequence[int], taken: Sequence[int]) -> Keys:
     """Return the keys of a long file with their units."""
     names = [f"c{position}" for position in positions]
@@ -69,7 +94,14 @@ def _repeats(frame: pl.DataFrame, names: Sequence[str]) -> int:
     return len(frame) - len(frame.select(names).unique())
 
 
-def _candidates(frame: pl.DataFrame, taken: Sequence[int], numbers: NumberFormat) -> list[str]:
+def _candidates(
+    frame: pl.DataFrame,
+    taken: Sequence[int],
+    numbers: NumberFormat,
+    *,
+    least: int = 1,
+    only_text: bool = False,
+) -> list[str]:
     """Return the columns that can be keys: filled, not too various, and text unless there is none."""
     text: list[str] = []
     whole: list[str] = []
@@ -78,14 +110,15 @@ def _candidates(frame: pl.DataFrame, taken: Sequence[int], numbers: NumberFormat
             continue
         column = frame[name].str.strip_chars(BLANKS)
         distinct = column.n_unique()
-        if not 2 <= distinct <= max(2, min(_MOST_KEYS, len(frame) // 3)) or (column == "").mean() > 0.05:  # type: ignore[operator]
+        most = max(2, min(_MOST_KEYS, len(frame) // (3 * least)))
+        if not 2 <= distinct <= most or int((column == "").sum()) > 0.05 * len(column):
             continue
         (parsed,) = numbers.parse([column])
         if len(parsed.malformed) > len(column) // 2:
             text.append(name)
         elif bool(column.str.contains("^[0-9]+$").all()) and column.str.len_chars().n_unique() <= 2:
             whole.append(name)
-    return text or whole
+    return text or ([] if only_text else whole)
 
 
 def _unit_column(cells: pl.DataFrame, keys: Sequence[str], taken: Sequence[int]) -> str | None:

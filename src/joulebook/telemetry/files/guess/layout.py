@@ -15,9 +15,9 @@ from joulebook.telemetry.files.guess.delimiter import guess_splitter, named_spli
 from joulebook.telemetry.files.guess.encoding import guess_encoding
 from joulebook.telemetry.files.guess.heading import place_heading
 from joulebook.telemetry.files.guess.hours import find_hours
-from joulebook.telemetry.files.guess.keys import guess_key_positions, read_keys
+from joulebook.telemetry.files.guess.keys import guess_key_positions, possible_key, read_keys
 from joulebook.telemetry.files.guess.own_export import own_export
-from joulebook.telemetry.files.guess.questions import Account, Question, Setting
+from joulebook.telemetry.files.guess.questions import Account, Answer, Question, Setting
 from joulebook.telemetry.files.guess.sample import sample_lines
 from joulebook.telemetry.files.guess.times import guess_time_formats
 from joulebook.telemetry.files.guess.values import Choice, ask_about_text, choose_keyed_values, choose_values
@@ -28,7 +28,7 @@ from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import join_time_cells
 from joulebook.telemetry.files.text import codec_name, utf8_chunks
-from joulebook.telemetry.files.times import TimeFormat
+from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 HEAD_BYTES = 4 * 1024 * 1024
 """How much of a file, after inflating, is looked at before it is read."""
@@ -98,6 +98,8 @@ def guess_with_questions(
     taken = (*place.positions, *(columns.index(hour.column) for hour in hours))
     numbers = guess_numbers(cells, place.positions, given, account, delimiter=splitter.delimiter)
     keys = _key_positions(cells, time_text, taken, columns, numbers.format, given, is_across=bool(hours))
+    if not keys and not hours and given.layout is None and not given.key_columns:
+        _ask_for_key(cells, time_text, formats, taken, columns, numbers.format, account)
     profile = ImportProfile(
         encoding=encoding, line_end=line_end,
         delimiter="" if splitter.is_prepared else splitter.delimiter, delimiter_pattern=splitter.pattern,
@@ -202,6 +204,37 @@ def _key_positions(
             if name
         )
     return guess_key_positions(cells, times, taken, numbers)
+
+
+def _ask_for_key(
+    cells: pl.DataFrame,
+    times: pl.Series,
+    formats: Sequence[str],
+    taken: Sequence[int],
+    columns: Sequence[str],
+    numbers: NumberFormat,
+    account: Account,
+) -> None:
+    """Ask whether a column tells series apart, where the times look as if there were several."""
+    parsed = parse_times(times, tuple(TimeFormat(text) for text in formats))
+    fits = pl.Series(parsed.fits)
+    position = possible_key(cells.filter(fits), parsed.wall[parsed.fits], taken, numbers)
+    if position is None:
+        return
+    name = columns[position]
+    words = cells[f"c{position}"].unique(maintain_order=True).head(3).to_list()
+    account.ask(
+        Question(
+            "key_columns",
+            f"the times do not run on evenly, and column {name!r} holds words such as "
+            f"{', '.join(map(repr, words))}: does it say what each row measures? say so with "
+            f"--key-column {name!r}, or that all rows are of one kind with --layout wide",
+            (
+                Answer(f"each word of {name!r} is a series of its own", {"key_columns": (name,)}),
+                Answer("all rows are of one kind", {"layout": "wide"}),
+            ),
+        )
+    )
 
 
 def _values(

@@ -29,7 +29,8 @@ def settle_zone(
 ) -> str:
     """Return the zone of times without an offset: given, named in the header, or the device's."""
     in_name = next((match for name in names if (match := _ZONE_IN_NAME.search(name))), None)
-    fixed = next((match for name in names if (match := _ABBREVIATION.search(name))), None)
+    # Two of them, as in CET/CEST, are the name of local time.
+    fixed = next((found[0] for name in names if len(found := [*_ABBREVIATION.finditer(name)]) == 1), None)
     if given.tz is not None:
         tz = given.tz
         account.note("time zone", tz, "", is_given=True)
