@@ -219,3 +219,55 @@ def test_single_readings_find_their_places_among_points(module):
     joined = module("points", "withReadings", points, [[3, 30], [4, 41], [5, 50], [0.5, 5]], 2)
     assert joined == {"time": [2, 3, 4, 5], "mean": [20, 30, 41, 50], "min": None, "max": None, "count": None}
     assert points["time"] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (12.4, "12 s"),
+        (303, "5 min 3 s"),
+        (3599.6, "1 h"),
+        (22_320, "6 h 12 min"),
+        (86_390, "1 d"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_a_length_of_time_has_its_two_coarsest_units(module, seconds, words):
+    assert module("instant", "formatLength", seconds).replace("\u202f", " ") == words
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0"), (0.0001, "<1"), (0.5, "50"), (0.9951, "99"), (0.9999, "100"), (1, "100")]
+)
+def test_a_share_is_never_all_unless_nothing_is_missing(module, share, text):
+    assert module("quantity", "formatShare", share) == text
+
+
+def track(times, coverage, **more):
+    return {
+        "time": times,
+        "coverage": coverage,
+        "increase": None,
+        "unallocated": None,
+        "resets": None,
+        "states": None,
+        **more,
+    }
+
+
+def test_cover_is_the_servers_coverage_weighed_by_the_asked_time_that_has_passed(module):
+    given = track([0, 300, 600, 900], [1, 0.5, 0, 1])
+    window = {"start": 150, "end": 1100}
+    # 150 s of the first bucket, half of the second, nothing of the third, 100 s of the last by now.
+    assert module("tracks", "coverOf", given, window, 300, 1000) == pytest.approx((150 + 150 + 100) / 850)
+    assert module("tracks", "coverOf", given, window, 300, 100) is None
+
+
+def test_the_tail_of_a_track_brings_states_that_were_not_there_before(module):
+    old = track([0, 10, 20], [1, 1, 0], states=[{"value": 0, "share": [1, 1, None]}])
+    new = track([20, 30], [1, 1], states=[{"value": 2, "share": [1, 0.5]}, {"value": 0, "share": [0, 0.5]}])
+    joined = module("tracks", "extendedTrack", old, new, 20, 10)
+    assert joined["time"] == [10, 20, 30]
+    assert joined["coverage"] == [1, 1, 1]
+    assert joined["states"] == [{"value": 0, "share": [1, 0, 0.5]}, {"value": 2, "share": [0, 1, 0.5]}]

@@ -26,11 +26,11 @@ class Bar:
     tick: str
 
 
-def energy_chart(bars: Sequence[Bar], *, name: str, label: str, most: str) -> SafeString:
+def energy_chart(bars: Sequence[Bar], *, name: str, label: str, scale: str) -> SafeString:
     """Return the bars as a drawing.
 
-    `name` is unique on the page (letters and digits), `label` what a screen reader says, `most` how the
-    greatest bar is written. What is unallocated is hatched, on top of what the period can claim.
+    `name` is unique on the page (letters and digits), `label` what a screen reader says, `scale` how far
+    the bars reach. What is unallocated is hatched, on top of what the period can claim.
     """
     tops = [max(0.0, bar.energy, bar.energy + bar.unallocated) for bar in bars]
     lows = [min(0.0, bar.energy, bar.energy + bar.unallocated) for bar in bars]
@@ -60,7 +60,7 @@ def energy_chart(bars: Sequence[Bar], *, name: str, label: str, most: str) -> Sa
         label,
         name,
         *(f"{each:.2f}" for each in (y(high), y(high), y(0.0), y(0.0))),
-        most,
+        scale,
         format_html_join("", "{}", ((shape,) for shape in shapes)),
         ticks,
     )

@@ -216,10 +216,15 @@ def _chart(column: EnergyColumn, periods: list[date], asked: Asked, *, name: str
             periods, column.energy, column.unallocated, column.coverage, strict=True
         )
     ]
-    pairs = zip(column.energy, column.unallocated, strict=True)
-    most = f"{format_exact(max(Decimal(0), *(energy + lost for energy, lost in pairs)))} {column.unit}"
+    ends = [energy + lost for energy, lost in zip(column.energy, column.unallocated, strict=True)]
     label = f"{column.name} by {asked.per}, {asked.frame.title}; the table below has the same values"
-    return energy_chart(bars, name=name, label=label, most=most)
+    return energy_chart(bars, name=name, label=label, scale=_scale([*column.energy, *ends], column.unit))
+
+
+def _scale(ends: list[Decimal], unit: str) -> str:
+    """Return from where to where the bars reach, in words."""
+    low, high = min(Decimal(0), *ends), max(Decimal(0), *ends)
+    return f"{format_exact(low)} to {format_exact(high)} {unit}" if low else f"{format_exact(high)} {unit}"
 
 
 def _words(cell: Cell, unit: str) -> str:
