@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from joulebook.cli.status_line import StatusLine
 
-_LOG_STEP = 10.0
+_FIRST_LINE_AFTER = 5.0
+_LOG_STEP = 30.0
 
 
 @contextmanager
@@ -30,4 +32,10 @@ def show_progress(what: str) -> Iterator[Callable[[float], None]]:
             yield lambda share: bar.update(task, completed=share)
         return
     line = StatusLine(transient=False, log_step=_LOG_STEP)
-    yield lambda share: line.show(f"{what}: {100 * share:.0f} %")
+    began = time.monotonic()
+
+    def show(share: float) -> None:
+        if time.monotonic() - began > _FIRST_LINE_AFTER:
+            line.show(f"{what}: {100 * share:.0f} %")
+
+    yield show

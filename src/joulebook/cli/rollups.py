@@ -100,7 +100,7 @@ def _lines(found: RollupsStatus, *, now: datetime) -> list[tuple[str, str]]:
         )
     for table in found.tables:
         kept = "" if table.kept_from <= 0 else f", kept from {_instant(table.kept_from)}"
-        lines.append((table.table, f"about {max(table.rows, 0):,} rows, {decimal(table.size)}{kept}"))
+        lines.append((table.table, f"about {table.rows:,} rows, {decimal(table.size)}{kept}"))
     return lines
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString, cast
 
+from joulebook.telemetry.chunks import Chunk, read_chunk_sizes, typical_bytes
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.retention import HOUR, Keep, limit_of
@@ -14,22 +15,8 @@ from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, read_state
 DAY = 24 * HOUR
 YEAR = 365 * DAY
 
-# What a row takes with its index where there are too few to measure it.
-_BYTES_PER_ROW = {READINGS_TABLE: 80.0}
-_BYTES_PER_ROLLUP_ROW = 260.0
 _ENOUGH_ROWS = 10_000
 
-# Rows are PostgreSQL's own estimate, or from the size where a chunk has not been analysed yet.
-_CHUNKS = """
-SELECT chunk.range_start, chunk.range_end, sizes.total_bytes::int8,
-       CASE WHEN class.reltuples >= 0 THEN class.reltuples::int8
-            ELSE (pg_relation_size(class.oid) / %(row)s)::int8 END
-FROM timescaledb_information.chunks AS chunk
-JOIN chunks_detailed_size(%(table)s::text::regclass) AS sizes USING (chunk_schema, chunk_name)
-JOIN pg_class AS class ON class.oid = format('%%I.%%I', chunk.chunk_schema, chunk.chunk_name)::regclass
-WHERE chunk.hypertable_schema = 'public' AND chunk.hypertable_name = %(table)s::text
-ORDER BY chunk.range_start
-"""
 _EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
 # The last whole day that is rolled up; where there is less, what there is.
 _RATE_WINDOW = """
@@ -45,16 +32,6 @@ _ROWS_IN: dict[str, LiteralString] = {
     "readings_5m": "SELECT count(*) FROM readings_5m WHERE bucket >= %(begin)s AND bucket < %(end)s",
     "readings_1h": "SELECT count(*) FROM readings_1h WHERE bucket >= %(begin)s AND bucket < %(end)s",
 }
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """One chunk: its half-open range in microseconds since 1970 UTC, its bytes, and about how many rows."""
-
-    begin: int
-    end: int
-    size: int
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +62,7 @@ def plan_retention(conn: Connection, keep: Keep, now: datetime) -> list[TablePla
         rates = _rates(conn)
         plans = []
         for table in TABLES:
-            chunks = _chunks(conn, table)
+            chunks = read_chunk_sizes(conn, table)
             limit = max(limit_of(keep, table, now) or 0, state.kept_from[table])
             old = [chunk for chunk in chunks if chunk.end <= limit]
             goes = [chunk for chunk in old if chunk.end <= max(bound, state.kept_from[table])]
@@ -107,7 +84,7 @@ def _plan(
     now: datetime,
 ) -> TablePlan:
     size, rows = sum(chunk.size for chunk in chunks), sum(chunk.rows for chunk in chunks)
-    bytes_per_row = size / rows if rows >= _ENOUGH_ROWS else _typical_bytes(table)
+    bytes_per_row = size / rows if rows >= _ENOUGH_ROWS else typical_bytes(table)
     age = YEAR if keep is None else min(YEAR, keep // timedelta(microseconds=1))
     next_year = to_microseconds(now) + YEAR
     still_there = [
@@ -125,19 +102,6 @@ def _plan(
     )
 
 
-def _chunks(conn: Connection, table: str) -> list[Chunk]:
-    asked = {"table": table, "row": int(_typical_bytes(table) * 2 / 3)}
-    return [
-        Chunk(
-            to_microseconds(cast("datetime", begin)),
-            to_microseconds(cast("datetime", end)),
-            cast("int", size),
-            cast("int", rows),
-        )
-        for begin, end, size, rows in conn.execute(_CHUNKS, asked).fetchall()
-    ]
-
-
 def _rates(conn: Connection) -> dict[str, float]:
     """Return by table how many rows a day come in, by what the last day brought."""
     ((begin, end),) = conn.execute(_RATE_WINDOW).fetchall()
@@ -150,7 +114,3 @@ def _rates(conn: Connection) -> dict[str, float]:
         ((rows,),) = conn.execute(statement, window).fetchall()
         rates[table] = cast("int", rows or 0) / days
     return rates
-
-
-def _typical_bytes(table: str) -> float:
-    return _BYTES_PER_ROW.get(table, _BYTES_PER_ROLLUP_ROW)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from joulebook.telemetry.chunks import read_chunk_sizes
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import begin_writing
@@ -20,7 +21,6 @@ SELECT count(*), count(DISTINCT series_id), min(begins_at), max(ends_at),
 FROM rollup_dirty WHERE series_id IS NOT NULL
 """
 _MARKS_OF_ALL = "SELECT begins_at, ends_at FROM rollup_dirty WHERE series_id IS NULL ORDER BY begins_at"
-_TABLE = "SELECT approximate_row_count(%(table)s::text::regclass), hypertable_size(%(table)s::text::regclass)"
 _MARK_ALL = "INSERT INTO rollup_dirty (begins_at, ends_at) VALUES (%(begin)s, %(end)s)"
 
 
@@ -126,5 +126,6 @@ def _marked_for_all(conn: Connection) -> list[Range]:
 
 
 def _table_status(conn: Connection, table: str, kept_from: int) -> TableStatus:
-    ((rows, size),) = conn.execute(_TABLE, {"table": table}).fetchall()
-    return TableStatus(table, cast("int", rows), cast("int", size), kept_from)
+    chunks = read_chunk_sizes(conn, table)
+    rows, size = sum(chunk.rows for chunk in chunks), sum(chunk.size for chunk in chunks)
+    return TableStatus(table, rows, size, kept_from)
