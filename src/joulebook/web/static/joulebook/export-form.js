@@ -16,7 +16,7 @@ function followAddress() {
   for (const name of ["range", "start", "end"]) field(name).value = query.get(name) ?? "";
   field("tz").value = query.get("tz") ?? field("tz").value;
   const shown = document.querySelector('[data-part="range-text"]')?.textContent ?? "";
-  write("shown", shown && shown !== "…" ? `: ${shown}` : "");
+  write("shown", shown === "…" ? "" : shown);
   write("zone", field("tz").value);
 }
 
