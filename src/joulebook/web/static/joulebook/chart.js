@@ -16,7 +16,8 @@ const MEAN = 3;
 /** @type {import("./kinds.js").Drawing} */
 const LINE = { shape: "line" };
 const LINES = { line: uPlot.paths.linear?.(), step: uPlot.paths.stepped?.({ align: 1 }) };
-const STATE_COLOURS = ["current", "load", "warm", "battery", "volt", "solar", "sky", "grid-power"];
+/** 0 is most often off, or rest: it takes the quiet one. */
+const STATE_COLOURS = ["field", "load", "warm", "battery", "volt", "solar", "sky", "grid-power"];
 /** A point counts as under the cursor within this many pixels, or within its bucket. */
 const REACH = 16;
 
@@ -165,8 +166,11 @@ export class Chart {
       ticks: { show: false },
       grid: { stroke: colour("grid"), width: 1 },
     };
-    const paths = (/** @type {uPlot} */ plot, /** @type {number} */ series, /** @type {number} */ from, /** @type {number} */ to) =>
-      this.drawing.shape === "blocks" ? null : (LINES[this.drawing.shape]?.(plot, series, from, to) ?? null);
+    /** @type {uPlot.Series.PathBuilder} */
+    const paths = (plot, series, from, to) => {
+      const { shape } = this.drawing;
+      return shape === "blocks" ? null : (LINES[shape]?.(plot, series, from, to) ?? null);
+    };
     const edge = { stroke: colour("edge"), width: 1, points: { show: false }, paths };
     return {
       width: Math.max(100, this.host.clientWidth),
