@@ -89,12 +89,16 @@ texts = (
 ).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
-@st.composite
-def damaged(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> bytes:
+def damage(draw: st.DrawFn, body: bytes) -> bytes:
     """Cut a body, or put other bytes in the place of some of its own."""
-    body = draw(bodies)
     start = draw(st.integers(0, len(body)))
     return body[:start] + draw(st.binary(max_size=6)) + body[start + draw(st.integers(0, 20)) :]
+
+
+@st.composite
+def damaged(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> bytes:
+    """Bodies that were damaged on their way."""
+    return damage(draw, draw(bodies))
 
 
 plain_bodies = texts | texts | damaged(texts) | st.binary(max_size=100)
@@ -124,7 +128,7 @@ def contents(draw: st.DrawFn) -> tuple[bytes, dict[str, str]]:
         elif encoding == "zstd":
             body = zstandard.compress(body)
         if kind == 9:
-            body = draw(damaged(st.just(body)))
+            body = damage(draw, body)
     return body, {"Content-Encoding": encoding}
 
 
@@ -211,9 +215,9 @@ def raw_requests(draw: st.DrawFn, token: str) -> Request:
         ),
     ]  # fmt: skip
     raw = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-    return Request(
-        kind="raw", target="", content=draw(st.just(raw) | damaged(st.just(raw)) | st.binary(max_size=60))
-    )
+    kind = draw(st.integers(0, 2))
+    content = damage(draw, raw) if kind == 1 else raw if kind == 0 else draw(st.binary(max_size=60))
+    return Request(kind="raw", target="", content=content)
 
 
 @st.composite
