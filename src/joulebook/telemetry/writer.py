@@ -156,6 +156,8 @@ def _write_kept(conn: Connection, batch: Batch, *, import_id: int, replace: bool
             if conn.info.transaction_status != TransactionStatus.IDLE:
                 raise  # the transaction is its caller's, and so is another attempt
             _pause_before_retry(attempt, exc)
+    if len(unique) == len(batch) and not present.any():
+        return np.full(len(batch), Outcome.STORED, np.int8)
     return _outcomes(batch, order=order, leads=leads, present=present, stored_value=value, replace=replace)
 
 
