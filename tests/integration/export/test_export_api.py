@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -95,14 +95,18 @@ class TestTheGate:
 @pytest.mark.usefixtures("transaction_on_both")
 class TestFiles:
     @pytest.fixture
-    def fetch(self, device: Device, alice: User, client_of: ClientOf) -> Callable[..., Any]:
-        """Ask as Alice; answers an answer."""
+    def fetch(self, device: Device, alice: User, client_of: ClientOf) -> Iterator[Callable[..., Any]]:
+        """Ask as Alice; answers an answer, which is closed at the end of the test if not before."""
         client = client_of(alice)
+        answers = []
 
         def fetch(*, headers: Mapping[str, str] | None = None, **query: Any) -> Any:
-            return client.get(f"/api/export/{device.device_id}", query, headers=headers)
+            answers.append(client.get(f"/api/export/{device.device_id}", query, headers=headers))
+            return answers[-1]
 
-        return fetch
+        yield fetch
+        for answer in answers:
+            leave(answer)
 
     @pytest.fixture(autouse=True)
     def some_readings(self, put: Callable[..., None]) -> None:
@@ -129,10 +133,14 @@ class TestFiles:
         assert answer["Content-Disposition"] == (
             f'attachment; filename="{device.device_id}_20260301T120000Z-20260301T130000Z.csv"'
         )
-        assert fetch(format="parquet")["Content-Disposition"].endswith('_all.parquet"')
-        assert fetch(format="parquet")["Content-Type"] == "application/vnd.apache.parquet"
-        assert fetch(format="arrow")["Content-Disposition"].endswith('_all.arrows"')
-        assert fetch(gzip="1")["Content-Disposition"].endswith('_all.csv.gz"')
+        for query, end, media_type in [
+            ({"format": "parquet"}, '_all.parquet"', "application/vnd.apache.parquet"),
+            ({"format": "arrow"}, '_all.arrows"', "application/vnd.apache.arrow.stream"),
+            ({"gzip": "1"}, '_all.csv.gz"', "application/gzip"),
+        ]:
+            file = fetch(**query)
+            assert file["Content-Disposition"].endswith(end)
+            assert file["Content-Type"] == media_type
 
     def test_a_colon_in_an_id_is_none_in_the_name(
         self, alice: User, client_of: ClientOf, device_id: str
