@@ -166,5 +166,12 @@ class PieceReader:
 
 
 def _in_order(rows: Summaries) -> Summaries:
-    ordered: Summaries = rows[np.lexsort((rows["bucket"], rows["series_id"]))]
+    series_id, bucket = rows["series_id"], rows["bucket"]
+    rising = (series_id[1:] > series_id[:-1]) | (
+        (series_id[1:] == series_id[:-1]) & (bucket[1:] >= bucket[:-1])
+    )
+    # What came from one table is in order already.
+    if rising.all():
+        return rows
+    ordered: Summaries = rows[np.lexsort((bucket, series_id))]
     return ordered
