@@ -299,7 +299,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("JOULEBOOK_NO_SKIPS") != "1" or reporter is None:
         return
-    skipped = [report.nodeid for report in reporter.stats.get("skipped", [])]
+    skipped = [
+        report.nodeid
+        for report in reporter.stats.get("skipped", [])
+        if "needs_mounting" not in report.keywords
+    ]
     if skipped and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"{len(skipped)} skipped, and nothing may be skipped here: {skipped}", red=True)

@@ -42,6 +42,7 @@ def counts(telemetry: dict[str, str], device_id: str) -> set[int]:
     return found
 
 
+@pytest.mark.needs_mounting
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("batches", "rounds"),
