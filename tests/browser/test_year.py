@@ -45,11 +45,11 @@ _TINTED = """metric => {
 
 @pytest.fixture
 def spike(device, store, telemetry):
-    """A year of 900 W each minute; for one second, five months ago, 25 kW. All of it rolled up."""
-    now = int(time.time()) // 60 * 60
-    minutes = np.arange(now - 365 * DAY, now, 60)
+    """A year of 900 W each ten minutes; for one second, five months ago, 25 kW. All of it rolled up."""
+    now = int(time.time()) // 600 * 600
+    times = np.arange(now - 365 * DAY, now, 600)
     spike = now - 150 * DAY - 12_345
-    store(device.device_id, "power", minutes.tolist(), (900 + 50 * np.sin(minutes / 9000)).tolist())
+    store(device.device_id, "power", times.tolist(), (900 + 50 * np.sin(times / 9000)).tolist())
     store(device.device_id, "power", [spike - 1, spike, spike + 1], [900.0, 25_000.0, 900.0])
     with connect(telemetry["writer"]) as conn:
         roller = Roller(conn)
@@ -73,7 +73,7 @@ def test_one_second_of_25_kilowatts_is_seen_in_the_one_year_view(alices_page, de
     top = data["max"].index(25_000)
     assert data["time"][top] <= spike < data["time"][top] + 43_200
     assert sorted(known)[-2] < 1000
-    assert data["mean"][top] < 1000
+    assert data["mean"][top] < 1500
 
     # Nothing but the spike's band reaches into the upper half, and it does so up to its height.
     place = """([metric, at, value]) => {
