@@ -97,13 +97,12 @@ class PieceReader:
                 cut = split(parts, _PART) if width == READINGS else parts
                 spans[width] += [(series, *part) for part in cut]
         from_readings = spans.pop(READINGS, [])
-        found = [
-            rows
-            for width, wanted in spans.items()
-            for rows in read_summaries(self.conn, width, Spans.of(wanted), columns=self.columns)
-        ]
+        found = []
+        for width, wanted in spans.items():
+            for rows in read_summaries(self.conn, width, Spans.of(wanted), columns=self.columns):
+                found.append(rows)
+                self.coarsest = max(self.coarsest, width)
         found += self._from_readings(Spans.of(from_readings), width=max(widths, default=0), alone=alone)
-        self.coarsest = max(self.coarsest, *spans, READINGS)
         return _in_order(np.concatenate([np.empty(0, SUMMARY), *found]))
 
     def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
