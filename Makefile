@@ -26,8 +26,9 @@ setup: $(VENV)/ready ## prepare dependencies, page assets and database binaries
 demo: setup ## run everything with a simulated home; Ctrl-C stops it
 	@exec $(BIN)/joulebook demo
 
+# Two processes, each with a TimescaleDB of its own; files in their order, browser tests last.
 test: setup ## run the tests, on a TimescaleDB of their own
-	$(PYTEST)
+	$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 drills: setup ## run the slow fault drills
 	$(PYTEST) -m slow -s
