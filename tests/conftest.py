@@ -53,8 +53,12 @@ os.environ["JOULEBOOK_INGEST_PORT"] = str(free_port())
 os.environ["DJANGO_SETTINGS_MODULE"] = "joulebook.web.settings"
 
 
-def pytest_configure() -> None:
-    """Load Django's apps, with the settings of this environment."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Load Django's apps with the settings of this environment, in each process that runs tests."""
+    if config.getoption("numprocesses", None):
+        # Another process's settings would be loaded before that process has an environment of its own.
+        del os.environ["DJANGO_SETTINGS_MODULE"]
+        return
     import django
 
     django.setup()
