@@ -49,6 +49,8 @@ def _settings(layout: Layout, *, sockets: Path, port: int, loopback: bool, memor
         "unix_socket_directories": _listed(sockets),
         "unix_socket_permissions": "0700",
         "max_connections": "100",
+        # A range of decades touches thousands of chunks, and each of them is a lock.
+        "max_locks_per_transaction": "512",
         "password_encryption": "scram-sha-256",
         "shared_preload_libraries": "timescaledb",
         "timescaledb.telemetry_level": "off",
