@@ -13,15 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import LiteralString, cast
+from typing import cast
 
 import psycopg
-from psycopg import sql
 
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.rollups.locks import ROLLERS_LOCK, WRITERS_LOCK, be_patient, take_lock
 from joulebook.telemetry.rollups.marks import MINUTE
-from joulebook.telemetry.rollups.roller import ROLLERS_LOCK, WRITERS_LOCK
 from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
 
 Keep = Mapping[str, timedelta | None]
@@ -32,8 +31,6 @@ QUERIES_END = timedelta(minutes=15)
 
 HOUR = 60 * MINUTE
 
-_PATIENCE: LiteralString = "SET LOCAL lock_timeout = '{}'"
-_LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
 _EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
 _REFUSE = "UPDATE rollup_state SET writable_from = %(writable_from)s"
 _MOVE = """
@@ -104,7 +101,7 @@ class Retention:
         if self._refused(now) is None:
             return
         with self.conn.transaction():
-            self._lock(WRITERS_LOCK, patience="1s")
+            take_lock(self.conn, WRITERS_LOCK, patience="1s")
             refused = self._refused(now)
             if refused is not None:
                 self.conn.execute(_REFUSE, {"writable_from": from_microseconds(refused)})
@@ -121,9 +118,9 @@ class Retention:
         if not self._moved(now):
             return {}
         with self.conn.transaction():
-            self._lock(ROLLERS_LOCK, patience="5s")
+            take_lock(self.conn, ROLLERS_LOCK, patience="5s")
             self.pause("rollers locked out")
-            self._lock(WRITERS_LOCK, patience="1s")
+            take_lock(self.conn, WRITERS_LOCK, patience="1s")
             self.pause("writers locked out")
             moved = self._moved(now)
             instants = read_state(self.conn).kept_from | moved
@@ -147,14 +144,10 @@ class Retention:
             bound = moved.get(table, state.kept_from[table])
         return moved
 
-    def _lock(self, key: int, *, patience: LiteralString) -> None:
-        self.conn.execute(sql.SQL(_PATIENCE).format(sql.SQL(patience)))
-        self.conn.execute(_LOCK, {"key": key})
-
     def _drop_before(self, table: str, before: int) -> int:
         """Drop chunks in a transaction of their own; readers queue behind one that waits, so not for long."""
         with self.conn.transaction():
-            self.conn.execute(sql.SQL(_PATIENCE).format(sql.SQL("1s")))
+            be_patient(self.conn, "1s")
             ((count,),) = self.conn.execute(
                 _DROP, {"table": table, "before": from_microseconds(before)}
             ).fetchall()

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import LiteralString, cast
+from typing import cast
 
 import numpy as np
 import psycopg
 
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.rollups.locks import ROLLERS_LOCK, WRITERS_LOCK, take_lock
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.spans import Spans
 from joulebook.telemetry.rollups.state import READINGS_TABLE, read_state
@@ -32,13 +33,8 @@ from joulebook.telemetry.rollups.tables import (
     read_summaries,
 )
 
-# The first is what `begin_writing` in the database shares among writers.
-WRITERS_LOCK, ROLLERS_LOCK = 7_406_001, 7_406_002
-
-# Writers queue behind a closer that waits: a stuck transaction must not hold them up for long.
-_LOCK_PATIENCE = "SET LOCAL lock_timeout = '1s'"
-_LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
-_CLOSED_UNTIL = "SELECT closed_until FROM rollup_state"
+# Writers queue behind a closer that waits: a stuck transaction must not hold them up for longer.
+_PATIENCE = "1s"
 _PRESENT_MINUTE = "SELECT date_trunc('minute', clock_timestamp())"
 _CLOSE = """
 WITH mark AS (
@@ -99,7 +95,7 @@ class Roller:
     def roll(self) -> Rolled | None:
         """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseAway`."""
         with translated_errors(), self.conn.transaction():
-            self.conn.execute(_LOCK, {"key": ROLLERS_LOCK})
+            take_lock(self.conn, ROLLERS_LOCK)
             self.pause("locked")
             newest = self.conn.execute(_NEWEST).fetchone()
             if newest is None:
@@ -108,9 +104,10 @@ class Roller:
             taken = self._take(of_all=of_all)
             self.pause("marks taken")
             # Nothing is computed anew from readings that retention may have dropped: such marks just go.
-            kept = taken.cut(self._readings_kept_from())
+            state = read_state(self.conn)
+            kept = taken.cut(state.kept_from[READINGS_TABLE])
             spans = kept if not of_all else self._of_all_series(kept)
-            readings = self._put_right(spans)
+            readings = self._put_right(spans, until=state.closed_until)
             self._fit_reach(readings, of_all=of_all)
             self.pause("put right")
             return Rolled(
@@ -122,12 +119,12 @@ class Roller:
 
     def _close(self, end: int) -> bool:
         with self.conn.transaction():
-            self.conn.execute(_LOCK_PATIENCE)
-            self.conn.execute(_LOCK, {"key": WRITERS_LOCK})
+            take_lock(self.conn, WRITERS_LOCK, patience=_PATIENCE)
             self.pause("writers locked out")
-            begin = self._closed_until()
+            begin = read_state(self.conn).closed_until
             # A worker's clock that runs ahead must not close time in which devices still write.
-            end = min(end, self._instant(_PRESENT_MINUTE))
+            ((minute,),) = self.conn.execute(_PRESENT_MINUTE).fetchall()
+            end = min(end, to_microseconds(cast("datetime", minute)))
             if end <= begin:
                 return False
             self.conn.execute(_CLOSE, {"begin": from_microseconds(begin), "end": from_microseconds(end)})
@@ -167,9 +164,8 @@ class Roller:
         ids = np.array([cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)], np.int32)
         return Spans.same_for(ids, int(taken.begin[0]), int(taken.end[0]))
 
-    def _put_right(self, spans: Spans) -> int:
+    def _put_right(self, spans: Spans, *, until: int) -> int:
         """Compute the rollups of these spans anew, from the finest to the coarsest; count the readings."""
-        until = self._closed_until()
         readings = 0
         finer = 0
         for width in WIDTHS:
@@ -187,16 +183,6 @@ class Roller:
             self.pause(f"{WIDTHS[width]} written")
             finer = width
         return readings
-
-    def _readings_kept_from(self) -> int:
-        return read_state(self.conn).kept_from[READINGS_TABLE]
-
-    def _closed_until(self) -> int:
-        return self._instant(_CLOSED_UNTIL)
-
-    def _instant(self, statement: LiteralString) -> int:
-        ((instant,),) = self.conn.execute(statement).fetchall()
-        return to_microseconds(cast("datetime", instant))
 
     def _fit_reach(self, readings: int, *, of_all: bool) -> None:
         """Reach further or less far next time, so that a transaction reads neither few nor too many."""

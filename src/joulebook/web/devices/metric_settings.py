@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE
 from joulebook.web.devices.guesses import guess_kind, guess_unit
 from joulebook.web.devices.models import Device, MeterReplacement, Metric
 from joulebook.web.devices.presentation import metric_label
 
-DEFAULT_DIP_TOLERANCE = 0.1
-"""A counter that goes back by less than this share of its value has only dipped."""
+# The rollups' own: of a metric with another, answers are made from readings.
+DEFAULT_DIP_TOLERANCE = DIP_TOLERANCE
 
 DEFAULT_SILENCE = timedelta(minutes=5)
 USUAL_DISTANCES = 3
@@ -110,14 +111,20 @@ def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> M
 
 
 def silence_limit(device: Device, *, usual: timedelta | None = None) -> timedelta:
-    """Return how long the device may send nothing before it counts as silent.
+    """Return how long the device may send nothing before it counts as silent; see `silence_rule`."""
+    return silence_rule(own_silence_limit(device), usual=usual or timedelta())
 
-    What the owner said; else five minutes, or three times `usual`, the readings' usual distance, where
-    that is longer.
+
+def own_silence_limit(device: Device) -> timedelta | None:
+    """Return the silence limit that the device's owner has set, None where that is left to us."""
+    return None if device.silence_limit is None else timedelta(seconds=device.silence_limit)
+
+
+def silence_rule(own: timedelta | None, *, usual: timedelta) -> timedelta:
+    """Return the silence limit in force: the owner's `own`, else five minutes, or three times `usual`, the
+    readings' usual distance, where that is longer.
     """
-    if device.silence_limit is not None:
-        return timedelta(seconds=device.silence_limit)
-    return max(DEFAULT_SILENCE, USUAL_DISTANCES * (usual or timedelta()))
+    return max(DEFAULT_SILENCE, USUAL_DISTANCES * usual) if own is None else own
 
 
 def _replacement(row: MeterReplacement) -> Replacement:

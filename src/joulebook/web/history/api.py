@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from joulebook.live_ticket import issue_ticket
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.accounts.operations import user_of_token
 from joulebook.web.devices.first_reading import ingest_base
-from joulebook.web.devices.metric_settings import metric_settings
+from joulebook.web.devices.metric_settings import metric_settings, own_silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.answers import encode, json_answer
@@ -159,7 +159,7 @@ def _points(device: Device, asked: HistoryRequest) -> tuple[datetime, Points]:
     _check_units(wanted)
     start = asked.start or earliest_time([each.series_id for each in wanted]) or asked.end
     points = read_points(
-        wanted, start, asked.end, asked.zone, max_points=asked.max_points, silence=silence_of(device)
+        wanted, start, asked.end, asked.zone, max_points=asked.max_points, silence=own_silence_limit(device)
     )
     return start, points
 
@@ -184,11 +184,6 @@ def _check_units(wanted: list[Wanted]) -> None:
             each.scale()
         except UnitProblem as exc:
             raise BadParameter("unit", f"metric {each.metric[:80]}: {exc}") from None
-
-
-def silence_of(device: Device) -> timedelta | None:
-    """Return the silence limit that the device's owner has set, None where that is left to us."""
-    return None if device.silence_limit is None else timedelta(seconds=device.silence_limit)
 
 
 def _epoch_seconds(points: Points) -> list[float] | list[int]:

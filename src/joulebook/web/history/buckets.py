@@ -17,7 +17,7 @@ from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.reading import PieceReader, SeriesRange
 from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE, Summaries
 from joulebook.web.devices.guesses import COUNTER, STATE
-from joulebook.web.devices.metric_settings import DEFAULT_SILENCE, USUAL_DISTANCES
+from joulebook.web.devices.metric_settings import silence_rule
 from joulebook.web.history.points import Column, Numbers, StateShare, Wanted
 
 # What means and coverage are made of; the rest is read where a kind needs it.
@@ -52,13 +52,9 @@ class Window:
         return edges
 
     def silence_of(self, rows: Summaries) -> int:
-        """Return in microseconds for how long a series may be silent: as its device's owner says, else
-        five minutes, or three times the usual distance of its readings where that is longer.
-        """
-        if self.silence is not None:
-            return self.silence // timedelta(microseconds=1)
-        usual = timedelta(microseconds=usual_distance(rows))
-        return max(DEFAULT_SILENCE, USUAL_DISTANCES * usual) // timedelta(microseconds=1)
+        """Return in microseconds for how long a series may be silent; see `silence_rule`."""
+        usual = timedelta(microseconds=usual_distance(rows) if self.silence is None else 0)
+        return silence_rule(self.silence, usual=usual) // timedelta(microseconds=1)
 
 
 class ColumnReader:
@@ -68,12 +64,12 @@ class ColumnReader:
         self._conn = conn
         self._window = window
         self._gauges = PieceReader(conn, window.edges, columns=_GAUGE_COLUMNS)
-        self._readers = [self._gauges]
+        self._by_tolerance: dict[float, PieceReader] = {}
 
     @property
     def source(self) -> str:
         """The coarsest table that was read so far."""
-        return max(self._readers, key=lambda reader: reader.coarsest).source
+        return max((self._gauges, *self._by_tolerance.values()), key=lambda reader: reader.coarsest).source
 
     def read(self, wanted: list[Wanted]) -> list[Column]:
         """Return a column for each of the wanted series, unscaled."""
@@ -186,9 +182,10 @@ class ColumnReader:
         return ranges
 
     def _reader(self, tolerance: float) -> PieceReader:
-        reader = PieceReader(self._conn, self._window.edges, tolerance=tolerance)
-        self._readers.append(reader)
-        return reader
+        """Return the reader of whole summaries with this tolerance; each asks once what is kept."""
+        if tolerance not in self._by_tolerance:
+            self._by_tolerance[tolerance] = PieceReader(self._conn, self._window.edges, tolerance=tolerance)
+        return self._by_tolerance[tolerance]
 
 
 def without_silences(reader: PieceReader, rows: Summaries, *, silence: int) -> Summaries:

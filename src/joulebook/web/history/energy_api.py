@@ -11,11 +11,11 @@ from django.utils import timezone
 from ninja import NinjaAPI, Router
 
 from joulebook.telemetry.readings import MICROSECONDS
-from joulebook.web.devices.metric_settings import SettingsByMetric, metric_settings
+from joulebook.web.devices.metric_settings import SettingsByMetric, metric_settings, own_silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.answers import json_answer
-from joulebook.web.history.api import problem, silence_of
+from joulebook.web.history.api import problem
 from joulebook.web.history.energy import (
     MOST_DAYS,
     PERIODS,
@@ -74,7 +74,9 @@ def energy(request: HttpRequest, device_id: str) -> HttpResponse:
         end = start + timedelta(microseconds=1)
     first, last = whole_periods(start, end, zone, per=per)
     with telemetry_connection() as conn:
-        table = energy_of(conn, wanted, first, last, zone, per=per, now=now, silence=silence_of(device))
+        table = energy_of(
+            conn, wanted, first, last, zone, per=per, now=now, silence=own_silence_limit(device)
+        )
     answer = {"device": device.device_id, "tz": zone.key, "per": per, **_table(table)}
     return json_answer(request, answer)
 

@@ -21,10 +21,10 @@ from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.metric_settings import own_silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.presentation import metric_colour
 from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.history.api import silence_of
 from joulebook.web.history.energy import PERIODS, EnergyColumn, EnergyTable, energy_of
 from joulebook.web.history.energy_api import USUAL_UNIT, wanted_energy
 from joulebook.web.history.energy_chart import Bar, energy_chart
@@ -141,7 +141,14 @@ def _content(device: Device, everything: list[Wanted], asked: Asked) -> dict[str
     start, end = asked.frame.instants(asked.zone)
     with telemetry_connection() as conn:
         table = energy_of(
-            conn, wanted, start, end, asked.zone, per=asked.per, now=asked.now, silence=silence_of(device)
+            conn,
+            wanted,
+            start,
+            end,
+            asked.zone,
+            per=asked.per,
+            now=asked.now,
+            silence=own_silence_limit(device),
         )
     earliest = earliest_time([each.series_id for each in everything])
     periods = [from_microseconds(int(each)).astimezone(asked.zone).date() for each in table.time]

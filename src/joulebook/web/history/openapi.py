@@ -86,6 +86,13 @@ def _problem(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": _PROBLEM}}}
 
 
+_REFUSALS: dict[int, Any] = {
+    400: _problem("a parameter cannot be used; `parameter` names it"),
+    401: {"description": "not signed in, and no token that is in force"},
+    403: _problem("no device of yours has this id"),
+    503: _problem("the readings' database is away"),
+}
+
 HISTORY_OPERATION: dict[str, Any] = {
     "parameters": [
         _parameter(
@@ -112,10 +119,7 @@ HISTORY_OPERATION: dict[str, Any] = {
     # Numbers as keys, as django-ninja has them: its own 200 and "200" would both be written.
     "responses": {
         200: {"description": "the points", "content": {"application/json": {"schema": _ANSWER}}},
-        400: _problem("a parameter cannot be used; `parameter` names it"),
-        401: {"description": "not signed in, and no token that is in force"},
-        403: _problem("no device of yours has this id"),
-        503: _problem("the readings' database is away"),
+        **_REFUSALS,
     },
 }
 
@@ -181,10 +185,7 @@ def energy_operation(periods: Iterable[str], *, default_range: str) -> dict[str,
         ],
         "responses": {
             200: {"description": "the table", "content": {"application/json": {"schema": _ENERGY}}},
-            400: _problem("a parameter cannot be used; `parameter` names it"),
-            401: {"description": "not signed in, and no token that is in force"},
-            403: _problem("no device of yours has this id"),
-            503: _problem("the readings' database is away"),
+            **_REFUSALS,
         },
     }
 
@@ -205,7 +206,6 @@ LIVE_TICKET_OPERATION: dict[str, Any] = {
             "description": "where to listen",
             "content": {"application/json": {"schema": _TICKET}},
         },
-        401: {"description": "not signed in, and no token that is in force"},
-        403: _problem("no device of yours has this id"),
+        **{status: _REFUSALS[status] for status in (401, 403)},
     },
 }
