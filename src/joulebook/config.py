@@ -94,6 +94,11 @@ VARIABLES: tuple[Variable, ...] = (
         "{measurement}.{field}{tags}",
         "how lines name their metrics: one pattern, or several with blanks between them",
     ),
+    Variable(
+        "JOULEBOOK_UPLOAD_MAX_BYTES",
+        "4294967296",
+        "largest file that may be uploaded to be imported, in bytes",
+    ),
     Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
     Variable(
         "JOULEBOOK_KEEP_READINGS",
@@ -157,6 +162,7 @@ class Config:
     ingest_oldest: str
     line_protocol_device_tags: str
     line_protocol_metric: str
+    upload_max_bytes: int
     device_metrics: int
     keep: Mapping[str, timedelta | None]
     """By table of readings and rollups, from fine to coarse, how long it is kept; None: for ever."""
@@ -210,6 +216,7 @@ class Config:
             ingest_oldest=text("JOULEBOOK_INGEST_OLDEST"),
             line_protocol_device_tags=text("JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS"),
             line_protocol_metric=text("JOULEBOOK_LINE_PROTOCOL_METRIC"),
+            upload_max_bytes=whole("JOULEBOOK_UPLOAD_MAX_BYTES", low=1024, high=1 << 45),
             device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
             keep=_kept({table: text(name) for table, name in _KEPT.items()}),
         )

@@ -36,5 +36,5 @@ def finish_import(record: Import, report: ImportReport, *, sha256: str, problem:
     record.cells_malformed = report.malformed
     record.save()
     for column in report.columns:
-        if column.unit and column.readable and not column.device:
+        if record.device and column.unit and column.readable and not column.device:
             set_metric_unit(record.device, column.metric, column.unit)

@@ -118,6 +118,8 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+# A view that takes files brings a handler of its own, once it knows who sends them.
+FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.upload_handler.NoFiles"]
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [CONFIG.package / "web" / "static", CONFIG.package / "web" / "assets"]

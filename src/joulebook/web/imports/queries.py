@@ -1,0 +1,41 @@
+"""Who may see which import: whoever owns every device that it is for; a draft without one, who brought it."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from joulebook.web.devices.models import Device
+from joulebook.web.imports.models import Import
+
+_SAME_READINGS = (Import.State.DONE, Import.State.QUEUED, Import.State.RUNNING)
+
+
+def visible_imports(user: User | AnonymousUser) -> QuerySet[Import]:
+    """Return the imports that the user may see, change and undo, the newest first."""
+    if not user.is_authenticated or not user.is_active:
+        return Import.objects.none()
+    of_others = Device.objects.filter(all_imports=OuterRef("pk")).exclude(owner=user)
+    own = Q(device__owner=user) | Q(device=None, user=user)
+    return Import.objects.filter(own, ~Exists(of_others)).select_related("device", "user")
+
+
+def find_visible_import(user: User | AnonymousUser, number: int) -> Import | None:
+    """Return the import if the user may see it; None both for another's and for none at all."""
+    return visible_imports(user).filter(pk=number).first() if 0 < number < 2**31 else None
+
+
+def find_earlier(import_: Import) -> Import | None:
+    """Return an import of the same bytes for the same device, read by the same profile; None without one.
+
+    One that failed, or was undone, does not count: what it stored may be gone, or incomplete.
+    """
+    same = Import.objects.filter(
+        file_sha256=import_.file_sha256, device=import_.device, state__in=_SAME_READINGS
+    ).exclude(pk=import_.pk)
+    return next((each for each in same if _reads_alike(each, import_)), None)
+
+
+def _reads_alike(one: Import, other: Import) -> bool:
+    """Say whether two imports read their files alike: a profile's name changes nothing."""
+    return {**one.profile, "name": ""} == {**other.profile, "name": ""}
