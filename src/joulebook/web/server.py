@@ -2,7 +2,8 @@
 
 Waitress reads requests and writes answers beside its threads, so that any number of slow or half-sent
 requests costs no thread: only whole requests reach Django. A long answer keeps its thread as long as the
-client takes it; one that has stopped taking is given up.
+client takes it; one that has stopped taking is given up. Bodies are small, but for the files that people
+upload once they have signed in; those wait on the disk where uploads lie.
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ from __future__ import annotations
 import ctypes
 import logging
 import signal
+import sys
+import tempfile
 import time
+from collections.abc import Callable, Mapping
+from copy import copy
 from types import FrameType
 from typing import Any
 
 import waitress
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer
+from waitress.utilities import Error
 
 from joulebook.config import Config
 
@@ -24,21 +31,34 @@ THREADS = 8
 CONNECTIONS = 1000
 """More wait for their turn to be accepted."""
 LARGEST_BODY = 16 * 1024 * 1024
+"""Of a request that uploads no file."""
 IDLE_SECONDS = 75
+_RECEIVED_AT_ONCE = 65_536
 _M_ARENA_MAX = -8
 
 log = logging.getLogger(__name__)
 
+LargestBody = Callable[[str, str, Mapping[str, str], int], int]
+"""From method, path, headers and size (0: not known) to the most bytes; raises `Refused`."""
+
+
+class Refused(Exception):
+    """The body of a request cannot be taken in; the message says why."""
+
 
 def serve(config: Config) -> None:
     """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done."""
+    from joulebook.web.imports.uploads import uploads_folder
     from joulebook.web.wsgi import application
 
+    # The usual folder for what is temporary may be memory, or small.
+    tempfile.tempdir = str(uploads_folder())
     signal.signal(signal.SIGTERM, _leave)
     _share_memory_pools()
     log.info("web listens on http://%s:%d", config.web_host, config.web_port)
     server = create_server(
         application,
+        _largest_body,
         host=config.web_host,
         port=config.web_port,
         threads=THREADS,
@@ -46,6 +66,7 @@ def serve(config: Config) -> None:
         channel_timeout=IDLE_SECONDS,
         cleanup_interval=5,
         max_request_body_size=LARGEST_BODY,
+        recv_bytes=_RECEIVED_AT_ONCE,
         ident=None,
         trusted_proxy="*" if config.secure else None,
         trusted_proxy_headers=_proxy_headers(config),
@@ -54,14 +75,78 @@ def serve(config: Config) -> None:
     server.run()
 
 
-def create_server(application: Any, **adjustments: Any) -> Any:
-    """Return a server of waitress's that gives up on clients which do not take their answers."""
+def _largest_body(method: str, path: str, headers: Mapping[str, str], size: int) -> int:
+    # Possible only once the application has made Django ready.
+    from django.db import close_old_connections
+
+    from joulebook.web.imports.admission import NoRoom, largest_body
+
+    try:
+        return largest_body(method, path, headers, size=size, usual=LARGEST_BODY)
+    except NoRoom as exc:
+        raise Refused(str(exc)) from exc
+    finally:
+        close_old_connections()  # this is no request of Django's, which would see to that
+
+
+def create_server(application: Any, largest_body: LargestBody | None = None, **adjustments: Any) -> Any:
+    """Return a server of waitress's that gives up on clients which do not take their answers.
+
+    `largest_body` says for each request how large its body may be, where that is not the same for all.
+    """
     listening: dict[int, Any] = {}
     server = waitress.create_server(application, map=listening, **adjustments)
+    channel_class = _Channel if largest_body is None else _channel_class(largest_body)
     for each in listening.values():
         if isinstance(each, BaseWSGIServer):
-            each.channel_class = _Channel
+            each.channel_class = channel_class
     return server
+
+
+def _channel_class(largest: LargestBody) -> type[_Channel]:
+    class Parser(_Parser):
+        largest_body = staticmethod(largest)
+
+    class Channel(_Channel):
+        parser_class = Parser
+
+    return Channel
+
+
+class _InsufficientStorage(Error):  # type: ignore[misc]
+    code = 507
+    reason = "Insufficient Storage"
+
+
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    """A request whose body may be as large as `largest_body` says once its headers are there."""
+
+    adj: Any
+    error: Any
+    largest_body: LargestBody
+
+    def received(self, data: bytes) -> int:
+        """Take in some bytes; a request that is refused is not told to go on sending."""
+        before = self.headers_finished
+        consumed = int(super().received(data))
+        if self.headers_finished and not before and self.error is not None:
+            self.expect_continue = False
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the headers, and decide how large the body may be."""
+        super().parse_header(header_plus)
+        if self.body_rcv is None:
+            return
+        self.adj = copy(self.adj)
+        try:
+            self.adj.max_request_body_size = type(self).largest_body(
+                self.command, self.path, self.headers, self.content_length
+            )
+        except Refused as exc:
+            self.error = _InsufficientStorage(str(exc))
+            self.completed = True
+            self.adj.max_request_body_size = sys.maxsize  # or this would become another error
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
