@@ -1,4 +1,4 @@
-"""Put the scripts that pages load (the chart, the API's description) where web and ingest serve them.
+"""Put the scripts that pages load (chart, imports, the API's description) where web and ingest serve them.
 
 They come from the package registry that npm is configured for, checked against the hashes in
 package-lock.json, and land in folders that git ignores. Where there is no npm, one is installed
@@ -38,6 +38,8 @@ ASSETS = (
     Asset("uplot/dist/uPlot.iife.min.js", "web/assets/vendor/uPlot.esm.js", "\nexport default uPlot;\n"),
     Asset("uplot/dist/uPlot.min.css", "web/assets/vendor/uPlot.min.css"),
     Asset("uplot/LICENSE", "web/assets/vendor/uPlot.LICENSE.txt"),
+    Asset("htmx.org/dist/htmx.min.js", "web/assets/vendor/htmx.min.js"),
+    Asset("htmx.org/LICENSE", "web/assets/vendor/htmx.LICENSE.txt"),
     Asset("swagger-ui-dist/swagger-ui-bundle.js", "ingest/assets/swagger-ui-bundle.js"),
     Asset("swagger-ui-dist/swagger-ui.css", "ingest/assets/swagger-ui.css"),
     Asset("swagger-ui-dist/LICENSE", "ingest/assets/swagger-ui.LICENSE.txt"),
