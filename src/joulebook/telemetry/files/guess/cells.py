@@ -76,8 +76,8 @@ def _with_sentinels(
     account.ask(
         Question(
             "na_values",
-            f"the file holds {shown}, far from all other values: does it stand for a missing value? "
-            f"say so with {options}, or keep it as a reading with {kept}",
+            f"the file holds {shown}, far from all other values: does it stand for a missing value?",
+            f" say so with {options}, or keep it as a reading with {kept}",
             (
                 Answer(f"missing: {', '.join(sorted(sentinels))}", {"na_values": extended}),
                 Answer("a reading like any other", {"na_values": na_values}),

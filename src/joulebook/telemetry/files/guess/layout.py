@@ -227,8 +227,8 @@ def _ask_for_key(
         Question(
             "key_columns",
             f"the times do not run on evenly, and column {name!r} holds words such as "
-            f"{', '.join(map(repr, words))}: does it say what each row measures? say so with "
-            f"--key-column {name!r}, or that all rows are of one kind with --layout wide",
+            f"{', '.join(map(repr, words))}: does it say what each row measures?",
+            f" say so with --key-column {name!r}, or that all rows are of one kind with --layout wide",
             (
                 Answer(f"each word of {name!r} is a series of its own", {"key_columns": (name,)}),
                 Answer("all rows are of one kind", {"layout": "wide"}),

@@ -90,7 +90,8 @@ def _ask(text: str, mark: str, other: str, account: Account) -> None:
         Question(
             "decimal",
             f"the number {text!r} can be {text.replace(mark, '.')} or {text.replace(mark, '')}, and no line "
-            f"read so far decides; say which with --decimal {mark} or --decimal {other} --thousands {mark}",
+            "read so far decides",
+            f"; say which with --decimal {mark} or --decimal {other} --thousands {mark}",
             (
                 Answer(f"{text} is {text.replace(mark, '.')}", {"decimal": mark, "thousands": ""}),
                 Answer(f"{text} is {text.replace(mark, '')}", {"decimal": other, "thousands": mark}),

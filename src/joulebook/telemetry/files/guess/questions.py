@@ -25,14 +25,20 @@ class Answer:
 class Question:
     """Something that a person has to decide, or may: `setting` is the field of `Given` that it is about.
 
-    `text` says it in one sentence that names the options of the command. The first answer is the one that
-    is taken where nobody answers; with `is_required` nothing may be stored before somebody has.
+    `about` says what is open, and `remedy` goes on with the options of the command. The first answer is
+    the one that is taken where nobody answers; with `is_required` nothing may be stored before somebody has.
     """
 
     setting: str
-    text: str
+    about: str
+    remedy: str
     answers: tuple[Answer, ...]
     is_required: bool = True
+
+    @property
+    def text(self) -> str:
+        """The question in one sentence that names the options of the command."""
+        return self.about + self.remedy
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,8 @@ def _ask_order(cell: str, orders: Sequence[tuple[int, list[str]]], column: str, 
         Question(
             "time_formats",
             f"the time {cell!r} in column {column!r} can be {' or '.join(days)}, "
-            f"and no line read so far decides; say which with {' or '.join(options)}",
+            "and no line read so far decides",
+            f"; say which with {' or '.join(options)}",
             tuple(Answer(_day(wall), {"time_formats": tuple(formats)}) for wall, formats in orders),
         )
     )

@@ -136,8 +136,8 @@ def ask_about_text(choice: Choice, mapping: Mapping[str, Target | None], account
         account.ask(
             Question(
                 "mapping",
-                f"the columns {', '.join(map(repr, text[:10]))} hold text and are left out; "
-                "take one in with --map COLUMN=METRIC",
+                f"the columns {', '.join(map(repr, text[:10]))} hold text and are left out",
+                "; take one in with --map COLUMN=METRIC",
                 (
                     Answer("leave them out", {"mapping": dict(mapping)}),
                     Answer("take them in, and list each cell that is no number", {"mapping": taken}),

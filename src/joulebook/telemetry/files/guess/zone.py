@@ -49,8 +49,8 @@ def settle_zone(
         account.ask(
             Question(
                 "tz",
-                f"the file does not say in which zone its times are; they are read in the device's, {tz}: "
-                "is it another, say --tz ZONE",
+                f"the file does not say in which zone its times are; they are read in the device's, {tz}",
+                ": is it another, say --tz ZONE",
                 (Answer(tz, {"tz": tz}), Answer("UTC", {"tz": "UTC"})),
                 is_required=False,
             )
@@ -81,8 +81,8 @@ def settle_clock(
         account.ask(
             Question(
                 "time_marks",
-                "times such as 24:00 mark the end of an interval; they are stored as they stand. To store "
-                f"each value at the beginning of its {_duration(interval)}, say --time-marks end",
+                "times such as 24:00 mark the end of an interval; they are stored as they stand",
+                f". To store each value at the beginning of its {_duration(interval)}, say --time-marks end",
                 (
                     Answer("as they stand", {"time_marks": "start"}),
                     Answer(f"{_duration(interval)} earlier", {"time_marks": "end"}),
