@@ -9,21 +9,22 @@ Instants are microseconds since 1970 UTC; edges are sorted, and bucket i is [edg
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.web.history.clocks import Clock
 
 Edges = NDArray[np.int64]
 
 _HOUR = 3600
-_DAY = 24 * _HOUR
 _YEAR_MONTHS = 12
+_MONTHS_TO_1970 = 1970 * _YEAR_MONTHS
+_DAY = 24 * _HOUR * MICROSECONDS
 
 
 @dataclass(frozen=True)
@@ -92,75 +93,38 @@ def choose_resolution(
 def bucket_edges(start: datetime, end: datetime, resolution: Resolution, zone: ZoneInfo) -> Edges:
     """Return the edges of all buckets that [start, end) touches: the first <= start, the last >= end."""
     first, last = to_microseconds(start), to_microseconds(end)
-    step = resolution.seconds * MICROSECONDS
-    if step and resolution.seconds <= _HOUR and _aligned_with_utc(start, end, resolution.seconds, zone):
-        return np.arange(first // step * step, -(-last // step) * step + 1, step, dtype=np.int64)
-    edges = np.unique(np.fromiter(_local_edges(start, end, resolution, zone), np.int64))
+    # A bucket that the range touches may begin or end with a move of the clock outside of it.
+    around = first - _HOUR * MICROSECONDS, last + _HOUR * MICROSECONDS
+    local = _boundaries(*Clock.over(zone, *around).shown(*around), resolution)
+    # No clock is a whole day ahead of UTC, or behind it.
+    clock = Clock.over(zone, int(local[0]) - _DAY, int(local[-1]) + _DAY)
+    edges = clock.instants(local, fold=0)
+    if 0 < resolution.seconds <= _HOUR:
+        # A local time comes round again where the clock has been put back.
+        again = clock.instants(local, fold=1)
+        edges = np.concatenate([edges, again[again > edges]])
+    edges = np.unique(edges)
     begin = int(np.searchsorted(edges, first, side="right")) - 1
     stop = int(np.searchsorted(edges, last, side="left"))
     return edges[begin : stop + 1]
 
 
-def _aligned_with_utc(start: datetime, end: datetime, seconds: int, zone: ZoneInfo) -> bool:
-    """Tell whether the zone's clock and UTC agree on every boundary of such buckets in the range."""
-    moment = start
-    while True:
-        offset = moment.astimezone(zone).utcoffset() or timedelta()
-        if offset % timedelta(seconds=seconds):
-            return False
-        if moment >= end:
-            return True
-        moment = min(moment + timedelta(days=1), end)
-
-
-def _local_edges(start: datetime, end: datetime, resolution: Resolution, zone: ZoneInfo) -> Iterator[int]:
-    """Yield the boundaries by the local clock from before `start` to after `end`, perhaps some twice."""
-    both_passes = 0 < resolution.seconds <= _HOUR
-    local = _floor(start.astimezone(zone).replace(tzinfo=None, fold=0), resolution)
-    local = _step(local, resolution, -1)
-    beyond = end.astimezone(zone).replace(tzinfo=None)
-    # Clocks have been moved by up to a day (across the date line), so one bucket more may not reach.
-    beyond = _step(beyond, resolution, 1) + timedelta(days=1)
-    while local <= beyond:
-        yield _instant(local, zone, fold=0)
-        if both_passes:
-            yield from _second_pass(local, zone)
-        local = _step(local, resolution, 1)
-
-
-def _instant(local: datetime, zone: ZoneInfo, *, fold: int) -> int:
-    return to_microseconds(local.replace(tzinfo=zone, fold=fold).astimezone(UTC))
-
-
-def _second_pass(local: datetime, zone: ZoneInfo) -> Iterator[int]:
-    """Yield the later instant at which a doubled local time comes round again."""
-    first = local.replace(tzinfo=zone, fold=0).utcoffset() or timedelta()
-    second = local.replace(tzinfo=zone, fold=1).utcoffset() or timedelta()
-    if first > second:
-        yield _instant(local, zone, fold=1)
-
-
-def _floor(local: datetime, resolution: Resolution) -> datetime:
-    """Return the last boundary at or before a local time; weeks begin on Mondays."""
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    if resolution.seconds:
-        into = (local - midnight) // timedelta(seconds=resolution.seconds)
-        return midnight + into * timedelta(seconds=resolution.seconds)
-    if resolution.days == 7:
-        return midnight - timedelta(days=midnight.weekday())
-    if resolution.days:
-        return midnight
-    months = midnight.year * 12 + midnight.month - 1
-    return _month(months // resolution.months * resolution.months)
-
-
-def _step(local: datetime, resolution: Resolution, steps: int) -> datetime:
-    """Return a local time moved by whole buckets."""
+def _boundaries(first: int, last: int, resolution: Resolution) -> Edges:
+    """Return the boundaries by the local clock from one before `first` to one after `last`."""
     if resolution.months:
-        return _month(local.year * 12 + local.month - 1 + steps * resolution.months)
-    return local + steps * timedelta(seconds=resolution.seconds, days=resolution.days)
+        months = _months_of(np.array([first, last])) // resolution.months + (-1, 2)
+        return _month_begins(np.arange(*months) * resolution.months)
+    step = resolution.seconds * MICROSECONDS + resolution.days * _DAY
+    # Weeks begin on Mondays, and 1970 on a Thursday; all others begin when a day does.
+    monday = 4 * _DAY if resolution.days == 7 else 0
+    return np.arange((first - monday) // step - 1, (last - monday) // step + 2) * step + monday
 
 
-def _month(number: int) -> datetime:
-    """Return the first of the month that is `number` months after the year 0, as naive local time."""
-    return datetime(number // 12, number % 12 + 1, 1)  # noqa: DTZ001 - a wall clock's time, placed later
+def _months_of(local: Edges) -> Edges:
+    """Return the number of the month of each local time, counted from the year 0."""
+    return local.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) + _MONTHS_TO_1970
+
+
+def _month_begins(months: Edges) -> Edges:
+    """Return the local times at which these months begin."""
+    return (months - _MONTHS_TO_1970).astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
