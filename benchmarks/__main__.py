@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from benchmarks.archive import Archive
 from benchmarks.files import measure_import
@@ -11,7 +12,7 @@ from benchmarks.influxd import running_influxd
 from benchmarks.mixed import measure_mixed
 from benchmarks.reading import measure_reading
 from benchmarks.rolling import measure_rolling
-from benchmarks.stack import running_stack
+from benchmarks.stack import folder, running_stack
 from benchmarks.table import Printer, Promise
 from benchmarks.writing import Writing, measure_writing
 
@@ -23,7 +24,12 @@ def main() -> None:
     asked = _asked()
     printer = Printer(markdown=asked.markdown)
     archive = Archive(days=365, neighbours=50) if asked.year else Archive(days=30, neighbours=10)
-    with running_stack() as stack, running_influxd() as influxd:
+    with (
+        folder("joulebook", kept=asked.home) as home,
+        folder("influxd", kept=asked.home) as beside,
+        running_stack(home) as stack,
+        running_influxd(beside) as influxd,
+    ):
         promises = []
         writing = Writing(stack)
         if {"writing", "mixed"} & set(asked.parts):
@@ -61,6 +67,9 @@ def _asked() -> argparse.Namespace:
         "--year",
         action="store_true",
         help="read from a year instead of a month; minutes to store",
+    )
+    parser.add_argument(
+        "--home", type=Path, help="keep everything in this folder, and read what an earlier run stored there"
     )
     parser.add_argument("--markdown", action="store_true", help="print tables for the documentation")
     asked = parser.parse_args()

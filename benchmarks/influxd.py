@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +40,9 @@ bind-address = "127.0.0.1:{backup}"
 
 @dataclass(frozen=True)
 class Influxd:
-    """A running InfluxDB with an empty database."""
+    """A running InfluxDB with a database."""
 
+    home: Path
     port: int
     version: str
 
@@ -65,8 +65,8 @@ class Influxd:
 
 
 @contextmanager
-def running_influxd() -> Iterator[Influxd | None]:
-    """Start InfluxDB, or give None where it is not installed; stop and remove it afterwards."""
+def running_influxd(home: Path) -> Iterator[Influxd | None]:
+    """Start InfluxDB in this folder, or give None where it is not installed; stop it afterwards."""
     program = shutil.which("influxd")
     if program is None:
         yield None
@@ -74,21 +74,19 @@ def running_influxd() -> Iterator[Influxd | None]:
     version = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout.split()[
         1
     ]
-    home = Path(tempfile.mkdtemp(prefix="joulebook-bench-influxd-"))
     port = free_port()
     configuration = home / "influxdb.conf"
     configuration.write_text(_CONFIGURATION.format(home=home, port=port, backup=free_port()))
     with (home / "log").open("wb") as log:
         process = subprocess.Popen([program, "-config", str(configuration)], stdout=log, stderr=log)
     try:
-        influxd = Influxd(port, version.removeprefix("v").partition("~")[0])
+        influxd = Influxd(home, port, version.removeprefix("v").partition("~")[0])
         _wait(influxd, process, home / "log")
         influxd.query(f"CREATE DATABASE {DATABASE}")
         yield influxd
     finally:
         process.terminate()
         process.wait(timeout=40)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _wait(influxd: Influxd, process: subprocess.Popen[bytes], log: Path) -> None:

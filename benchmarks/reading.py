@@ -24,6 +24,9 @@ VIEWS = {
     "24 hours": timedelta(hours=24),
     "30 days": timedelta(days=30),
 }
+"""What a device's page offers."""
+
+WEEK = {"7 days": timedelta(days=7)}
 YEAR = {"1 year": timedelta(days=365)}
 
 _TURNS = 20
@@ -43,7 +46,8 @@ def measure_reading(
 ) -> tuple[list[Row], list[Promise]]:
     """Ask for each view twenty times, in turns; the archive is stored where it is not yet."""
     rolled = archive.store(stack)
-    views = VIEWS | (YEAR if archive.days >= YEAR["1 year"].days else {})
+    views = VIEWS | WEEK | (YEAR if archive.days >= YEAR["1 year"].days else {})
+    views = dict(sorted(views.items(), key=lambda view: view[1]))
     asker = _Asker(stack, views, archive)
     took: dict[str, list[float]] = defaultdict(list)
     if influxd is not None:
@@ -59,7 +63,8 @@ def measure_reading(
                     took[f"influx {name}"].append(_seconds(partial(asker.ask_influx, beside, influxd, name)))
     took["raw"] = [_seconds(asker.ask_raw) for _ in range(_SLOW_TURNS)]
     p50 = {name: statistics.median(seconds) for name, seconds in took.items()}
-    rows = _rows(p50, asker, influxd)
+    least = {name: min(seconds) for name, seconds in took.items()}
+    rows = _rows(p50, least, asker, influxd)
     if rolled is not None:
         rows.append(Row("rolling all of it up", f"{rolled:.1f} s", "", _contents(archive)))
     return rows, _promises(p50, views)
@@ -106,17 +111,20 @@ class _Asker:
         return f"{begin:%Y-%m-%dT%H:%M:%SZ}" if influx else begin.isoformat()
 
 
-def _rows(p50: dict[str, float], asker: _Asker, influxd: Influxd | None) -> list[Row]:
+def _rows(
+    p50: dict[str, float], least: dict[str, float], asker: _Asker, influxd: Influxd | None
+) -> list[Row]:
     rows = []
     for name, answer in asker.answers.items():
         ratio = f"{p50[name] / p50['10 minutes']:.1f}"
         beside = f"; InfluxDB {influxd.version}: {p50[f'influx {name}'] * 1000:,.1f} ms" if influxd else ""
-        remark = f"{answer['points']} points from {answer['source']}{beside}"
+        remark = (
+            f"at least {least[name] * 1000:.1f} ms; {answer['points']} points from {answer['source']}{beside}"
+        )
         rows.append(Row(f"history, {name}", f"{p50[name] * 1000:,.1f} ms p50", ratio, remark))
     ratio = f"{p50['raw'] / p50['10 minutes']:.1f}"
-    rows.append(
-        Row("`time_bucket` over raw, 30 days", f"{p50['raw'] * 1000:,.1f} ms p50", ratio, "SQL alone")
-    )
+    remark = f"at least {least['raw'] * 1000:,.1f} ms; SQL alone"
+    rows.append(Row("`time_bucket` over raw, 30 days", f"{p50['raw'] * 1000:,.1f} ms p50", ratio, remark))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""A Joulebook of the benchmark's own: database, ingest and web on free ports, gone afterwards."""
+"""A Joulebook of the benchmark's own: database, ingest and web on free ports."""
 
 from __future__ import annotations
 
@@ -103,15 +103,18 @@ class Stack:
                 time.sleep(0.2)
         return time.monotonic() - begin
 
-    def add_devices(self, device_ids: Iterable[str]) -> None:
-        """Create devices of the benchmark's user, each with a token."""
+    def add_devices(self, device_ids: Iterable[str], *, time_zone: str = "UTC") -> None:
+        """Give each of these devices of the benchmark's user a token; create it where it is not there."""
         from django.contrib.auth.models import User
 
+        from joulebook.web.devices.models import Device
         from joulebook.web.devices.operations import create_device, issue_device_token
 
         owner = User.objects.get(username=OWNER)
         for device_id in device_ids:
-            self.device_tokens[device_id] = issue_device_token(create_device(device_id, owner=owner))
+            device = Device.objects.filter(device_id=device_id).first()
+            device = device or create_device(device_id, owner=owner, time_zone=time_zone)
+            self.device_tokens[device_id] = issue_device_token(device)
 
     def stop(self) -> None:
         """Stop all services."""
@@ -123,24 +126,44 @@ class Stack:
 
 
 @contextmanager
-def running_stack() -> Iterator[Stack]:
-    """Start the database and prepare Django, in a home of its own; stop and remove everything afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="joulebook-bench-"))
+def folder(name: str, *, kept: Path | None) -> Iterator[Path]:
+    """Give a folder by this name in the one to be kept, or a new one that is removed afterwards."""
+    if kept is None:
+        home = Path(tempfile.mkdtemp(prefix=f"joulebook-bench-{name}-"))
+    else:
+        home = kept.absolute() / name
+        home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o755)
+    try:
+        yield home
+    finally:
+        if kept is None:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def running_stack(home: Path) -> Iterator[Stack]:
+    """Start the database and prepare Django in this home; stop everything afterwards."""
     os.environ.update(JOULEBOOK_HOME=str(home), DJANGO_SETTINGS_MODULE="joulebook.web.settings")
     database = EmbeddedDatabase(Config.from_environ())
     database.start()
     stack = Stack(home=home, writer_url=database.url("writer"), reader_url=database.url("reader"))
     try:
         _joulebook("migrate")
-        _joulebook("user", "add", OWNER, "--password-stdin", stdin="only for this benchmark\n")
-        stack.user_token = _joulebook("user", "token", OWNER).strip()
         _prepare_django(stack)
+        if not _has_owner():
+            _joulebook("user", "add", OWNER, "--password-stdin", stdin="only for this benchmark\n")
+        stack.user_token = _joulebook("user", "token", OWNER).strip()
         yield stack
     finally:
         stack.stop()
         database.stop()
-        shutil.rmtree(home, ignore_errors=True)
+
+
+def _has_owner() -> bool:
+    from django.contrib.auth.models import User
+
+    return User.objects.filter(username=OWNER).exists()
 
 
 def _prepare_django(stack: Stack) -> None:
