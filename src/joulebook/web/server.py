@@ -26,6 +26,7 @@ from waitress.server import BaseWSGIServer
 from waitress.utilities import Error
 
 from joulebook.config import Config
+from joulebook.web.standing_back import stand_back_behind_devices
 
 THREADS = 8
 CONNECTIONS = 1000
@@ -51,6 +52,7 @@ def serve(config: Config) -> None:
     from joulebook.web.imports.uploads import uploads_folder
     from joulebook.web.wsgi import application
 
+    stand_back_behind_devices()
     # The usual folder for what is temporary may be memory, or small.
     tempfile.tempdir = str(uploads_folder())
     signal.signal(signal.SIGTERM, _leave)
