@@ -72,6 +72,11 @@ class FileSource:
                 raise UnreadableFile(f"{path} is {kind}; {remedy} and import that (plain text, gzip, or zip)")
         self._kind = _kind(path, start)
 
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the content is gzip, or a zip archive's, and so may be far larger than `size`."""
+        return self._kind in ("gzip", "zip")
+
     def chunks(self) -> Iterator[bytes]:
         """Yield the content in chunks, inflated where the file is gzip or a zip archive with one member.
 

@@ -33,6 +33,9 @@ class ReceivedFile(UploadedFile[bytes]):
         super().__init__(file=None, name=name, size=upload.size)
         self.upload = upload
 
+    def close(self) -> None:
+        """Do nothing: it was closed when it was whole. Django asks for this at the end of a request."""
+
     def discard(self) -> None:
         """Remove the file, which is not wanted after all."""
         remove_upload(self.upload.name)

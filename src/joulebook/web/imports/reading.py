@@ -1,0 +1,102 @@
+"""Uploads as files of readings: what they would give, in messages that call them as their senders do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from joulebook.telemetry.files.builtin import BuiltinProfile
+from joulebook.telemetry.files.errors import FileError
+from joulebook.telemetry.files.guess.chosen import choose_layout
+from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout
+from joulebook.telemetry.files.parser import parse_file
+from joulebook.telemetry.files.preview import Preview, preview
+from joulebook.telemetry.files.profile import Given, ImportProfile
+from joulebook.telemetry.files.read_ahead import read_ahead
+from joulebook.telemetry.files.report import ImportReport, count_blocks
+from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.web.imports.uploads import Upload, upload_path
+
+READ_AT_ONCE = 2
+"""Files that are looked at, or read through, at one time: each takes a thread and some memory."""
+
+WAIT_SECONDS = 30
+_INFLATED_AT_ONCE = 16 << 20
+
+_places = threading.BoundedSemaphore(READ_AT_ONCE)
+
+
+class TooManyFiles(Exception):
+    """Others' files are being looked at; try again soon."""
+
+
+class UploadedFile:
+    """An upload that can be read; errors of reading it name it as its sender does, and no path of ours."""
+
+    def __init__(self, upload: Upload, *, name: str) -> None:
+        """Check that it can be read. Raises `UnreadableFile`."""
+        self.name = name
+        self._path = upload_path(upload.name)
+        with named(self._path, name):
+            self._source = FileSource(self._path)
+
+    def layout(
+        self, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str, sheet: str
+    ) -> FileLayout:
+        """Return how it is read, with the questions that it leaves open. Raises `FileError`."""
+        with named(self._path, self.name):
+            return choose_layout(self._source, given, profile=profile, device_tz=device_tz, sheet=sheet)
+
+    def check_size_inflated(self) -> None:
+        """Raise `FileTooLarge` where it swells to more than a file of readings does.
+
+        One that is large as it is stored is not unpacked for that; whoever imports it will see.
+        """
+        if self._source.is_compressed and self._source.size <= _INFLATED_AT_ONCE:
+            with named(self._path, self.name):
+                for _ in self._source.chunks():
+                    pass
+
+    def first_rows(self, layout: FileLayout) -> Preview:
+        """Return the first rows as they would be read. Raises `FileError`."""
+        with named(self._path, self.name):
+            head = self._source.head(HEAD_BYTES)
+            is_whole = len(head) < HEAD_BYTES
+            return preview(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
+
+    def count(self, layout: FileLayout) -> ImportReport:
+        """Read all of it, store nothing, and return the account. Raises `FileError`."""
+        report = ImportReport(layout.profile.values, is_dry_run=True)
+        with named(self._path, self.name):
+            blocks = read_ahead(parse_file(self._source, layout.profile, layout.columns, now=_now()))
+            with closing(blocks):
+                count_blocks(blocks, report)
+        return report
+
+
+@contextmanager
+def named(path: Path, name: str) -> Iterator[None]:
+    """Let errors about the file at `path` call it by the `name` that people know."""
+    try:
+        yield
+    except FileError as exc:
+        raise type(exc)(str(exc).replace(str(path), name)) from exc
+
+
+@contextmanager
+def a_place() -> Iterator[None]:
+    """Wait for one of the places to read files in; raises `TooManyFiles` where none becomes free."""
+    if not _places.acquire(timeout=WAIT_SECONDS):
+        raise TooManyFiles("other files are being looked at; try again soon")
+    try:
+        yield
+    finally:
+        _places.release()
+
+
+def _now() -> int:
+    return int(time.time() * MICROSECONDS)
