@@ -19,6 +19,7 @@ import psycopg
 
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.replaced import forget_replaced
 from joulebook.telemetry.rollups.locks import ROLLERS_LOCK, WRITERS_LOCK, be_patient, take_lock
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
@@ -94,6 +95,9 @@ class Retention:
                         self.pause(f"{table} dropped")
                 except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                     continue
+            if any(each.table == READINGS_TABLE for each in dropped):
+                # No import is undone there any more.
+                forget_replaced(self.conn, from_microseconds(kept_from[READINGS_TABLE]))
         return dropped
 
     def _refuse(self, now: datetime) -> None:

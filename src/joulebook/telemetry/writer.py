@@ -9,8 +9,6 @@ inside a transaction of the caller's, after everything but its commit).
 
 from __future__ import annotations
 
-import random
-import time
 from enum import IntEnum
 from weakref import WeakKeyDictionary
 
@@ -21,10 +19,12 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from joulebook.telemetry.batch import READING_COLUMNS, Batch
-from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.one_trip import copy_in_one_trip
 from joulebook.telemetry.readings import OLDEST, from_microseconds
+from joulebook.telemetry.replaced import record_replaced
+from joulebook.telemetry.retries import retried
+from joulebook.telemetry.rollups.locks import UNDO_LOCK, take_lock
 from joulebook.telemetry.rollups.marks import LATE, begin_writing, mark_changed
 from joulebook.telemetry.rollups.state import read_state
 
@@ -79,8 +79,6 @@ WHERE stored.series_id = new.series_id AND stored.time = new.time
   AND stored.time >= %(oldest)s AND stored.time <= %(newest)s
 """
 
-_ATTEMPTS = 8
-
 # Until when readings were rolled up when last asked. It only grows: older ones need not be tried.
 _closed_until: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
@@ -92,7 +90,9 @@ def write_batch(
 
     `import_id` is written beside every row that is stored; 0 stands for live data. Rows may be in any
     order and may repeat a key: the first of them counts, or with `replace` the last. With `replace`
-    another value takes the place of a stored one. Returns an array of `Outcome`, one a row.
+    another value takes the place of a stored one; what an import replaces is recorded, and undoing it
+    restores that (in a transaction of the caller's, `UNDO_LOCK` comes first then). Returns an array of
+    `Outcome`, one a row.
 
     On a connection without an open transaction the rows are committed when this returns; inside one,
     they become part of it. Conflicts with other transactions are retried. Raises `DatabaseAway` when
@@ -113,16 +113,15 @@ def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) 
 
     Otherwise as `write_batch`, in a transaction of its own.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with translated_errors(), conn.transaction() as transaction:
-                outcome = write_batch(conn, batch, replace=replace)
-                if np.isin(outcome, (Outcome.CONFLICT, Outcome.TOO_OLD)).any():
-                    raise psycopg.Rollback(transaction)
-            break
-        except psycopg.errors.TransactionRollback as exc:
-            _pause_before_retry(attempt, exc)
-    return outcome
+
+    def write() -> NDArray[np.int8]:
+        with conn.transaction() as transaction:
+            outcome = write_batch(conn, batch, replace=replace)
+            if np.isin(outcome, (Outcome.CONFLICT, Outcome.TOO_OLD)).any():
+                raise psycopg.Rollback(transaction)
+        return outcome
+
+    return retried(conn, write)
 
 
 class _NotKept(Exception):
@@ -147,25 +146,10 @@ def _write(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> 
 def _write_kept(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
     order, leads = _order_by_key(batch)
     unique = batch.take(order[leads])
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with translated_errors():
-                present, value = _store(conn, unique, import_id=import_id, replace=replace)
-            break
-        except psycopg.errors.TransactionRollback as exc:
-            if conn.info.transaction_status != TransactionStatus.IDLE:
-                raise  # the transaction is its caller's, and so is another attempt
-            _pause_before_retry(attempt, exc)
+    present, value = retried(conn, lambda: _store(conn, unique, import_id=import_id, replace=replace))
     if len(unique) == len(batch) and not present.any():
         return np.full(len(batch), Outcome.STORED, np.int8)
     return _outcomes(batch, order=order, leads=leads, present=present, stored_value=value, replace=replace)
-
-
-def _pause_before_retry(attempt: int, exc: psycopg.Error) -> None:
-    """Wait a moment, longer each time. Raises `DatabaseAway` when that was the last attempt."""
-    if attempt == _ATTEMPTS:
-        raise DatabaseAway(f"transactions kept failing each other: {exc}") from exc
-    time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads retries, guards nothing
 
 
 def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -191,6 +175,8 @@ def _store(
         _store_straight(conn, batch, import_id=import_id)
     except psycopg.errors.UniqueViolation:
         with conn.transaction():
+            if replace and import_id:
+                take_lock(conn, UNDO_LOCK)
             closed_until = _begin_writing(conn, int(batch.time.min()))
             present, value = _store_carefully(conn, batch, import_id=import_id)
             changed = ~present
@@ -267,12 +253,17 @@ def _store_carefully(
 
 
 def _replace(conn: Connection, batch: Batch, rows: NDArray[np.bool_], *, import_id: int) -> None:
-    """Put the batch's values in the place of those that are stored for these rows."""
+    """Put the batch's values in the place of those that are stored for these rows.
+
+    What an import overwrites is recorded, so that it can be undone; live values are never taken back.
+    """
     if not rows.any():
         return
     new = batch.take(rows)
     times = [from_microseconds(time) for time in new.time.tolist()]
-    conn.execute(
+    if import_id:
+        record_replaced(conn, import_id=import_id, series_id=new.series_id.tolist(), time=times)
+    found = conn.execute(
         _REPLACE,
         {
             "import_id": import_id,
@@ -284,6 +275,9 @@ def _replace(conn: Connection, batch: Batch, rows: NDArray[np.bool_], *, import_
         },
         prepare=False,
     )
+    if found.rowcount < len(new):
+        # Undoing an import has removed one since it was looked for: with another attempt it is stored.
+        raise psycopg.errors.SerializationFailure("a reading that was to be replaced is gone")
 
 
 def _outcomes(

@@ -91,7 +91,7 @@ def test_the_household_sample_is_stored_whole_and_a_second_run_stores_nothing(
     assert second.returncode == 0
     report = report_of(second)
     assert report["cells"] == {
-        "all": 85_799, "stored": 0, "duplicate": 85_785, "conflict": 0, "na": 14, "malformed": 0,
+        "all": 85_799, "stored": 0, "replaced": 0, "duplicate": 85_785, "conflict": 0, "na": 14, "malformed": 0,
     }  # fmt: skip
     assert {c["column"]: c["na"] for c in report["columns"]} == dict.fromkeys(truth["values"], 2)
     again = joulebook("import", str(UCI), "--device", own_device)

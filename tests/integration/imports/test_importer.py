@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import psycopg
@@ -16,12 +17,11 @@ from hypothesis import strategies as st
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.errors import DatabaseAway
-from joulebook.telemetry.files.importer import store_blocks
-from joulebook.telemetry.files.parsed import ParsedBlock
-from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.imports.problems import read_problems
+from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.stored import find_stored
 from joulebook.telemetry.writer import write_batch
@@ -34,7 +34,7 @@ PROFILE = ImportProfile(
     time_formats=("%Y-%m-%d %H:%M",),
     values=(ValueColumn("P", "power", "W"), ValueColumn("E", "energy", "kWh")),
 )
-_numbers = itertools.count(1)
+_numbers = itertools.count(1_000_001)
 
 
 @pytest.fixture
@@ -50,22 +50,28 @@ class Importer:
         self.device_id = device_id
         self._path = folder / "readings.csv"
 
-    def blocks(self, text: str, *, block_readings: int = 50_000) -> Iterator[ParsedBlock]:
+    def begin(
+        self,
+        text: str,
+        *,
+        import_id: int,
+        most_metrics: int = 500,
+        block_readings: int = 50_000,
+        lease: int = 1,
+        on_conflict: Literal["keep", "replace"] = "keep",
+    ) -> ImportRun:
         self._path.write_text(text)
-        return parse_file(FileSource(self._path), PROFILE, COLUMNS, now=NOW, block_readings=block_readings)
-
-    def run(
-        self, text: str, *, import_id: int = 1, most_metrics: int = 500, block_readings: int = 50_000
-    ) -> ImportReport:
-        report = ImportReport(PROFILE.values, is_dry_run=False)
-        store_blocks(
-            self.conn, self.blocks(text, block_readings=block_readings), report, device_id=self.device_id,
-            values=PROFILE.values, import_id=import_id, most_metrics=most_metrics,
+        return ImportRun(
+            self.conn, FileSource(self._path), PROFILE, COLUMNS, import_id=import_id, lease=lease,
+            device_id=self.device_id, most_metrics=most_metrics, on_conflict=on_conflict, now=NOW,
+            block_readings=block_readings,
         )  # fmt: skip
-        assert (
-            report.cells == report.stored + report.duplicate + report.conflict + report.na + report.malformed
-        )
-        return report
+
+    def run(self, text: str, **options: Any) -> ImportReport:
+        with closing(self.begin(text, **{"import_id": next(_numbers), **options})) as run:
+            while run.step():
+                pass
+        return adding_up(run.report)
 
     def stored(self) -> dict[tuple[str, str], tuple[float, int]]:
         rows = self.conn.execute(
@@ -74,6 +80,13 @@ class Importer:
             (self.device_id,),
         )
         return {(metric, time): (value, import_id) for metric, time, value, import_id in rows}  # type: ignore[misc]
+
+
+def adding_up(report: ImportReport) -> ImportReport:
+    fates = report.stored + report.replaced + report.duplicate + report.conflict
+    assert report.cells == fates + report.na + report.malformed
+    assert report.rows_read == report.rows_imported + report.rows_rejected.total()
+    return report
 
 
 @pytest.fixture
@@ -89,33 +102,38 @@ TEXT = "t,P,E\n2024-01-01 00:00,1,10\n2024-01-01 00:01,2.5,\n2024-01-01 00:02,x,
 
 
 def test_every_readable_cell_becomes_a_reading_that_carries_its_import(importer: Importer) -> None:
-    assert counts(importer.run(TEXT, import_id=7)) == (4, 0, 0, 1, 1)
+    number = next(_numbers)
+    assert counts(importer.run(TEXT, import_id=number)) == (4, 0, 0, 1, 1)
     assert importer.stored() == {
-        ("power", "01-01 00:00"): (1.0, 7),
-        ("power", "01-01 00:01"): (2.5, 7),
-        ("energy", "01-01 00:00"): (10.0, 7),
-        ("energy", "01-01 00:02"): (30.0, 7),
+        ("power", "01-01 00:00"): (1.0, number),
+        ("power", "01-01 00:01"): (2.5, number),
+        ("energy", "01-01 00:00"): (10.0, number),
+        ("energy", "01-01 00:02"): (30.0, number),
     }
 
 
 def test_a_second_import_stores_nothing_and_changes_nothing(importer: Importer) -> None:
-    importer.run(TEXT, import_id=7)
+    importer.run(TEXT)
     before = importer.stored()
     for block_readings in (2, 50_000):
-        assert counts(importer.run(TEXT, import_id=8, block_readings=block_readings)) == (0, 4, 0, 1, 1)
+        for on_conflict in ("keep", "replace"):
+            again = importer.run(TEXT, block_readings=block_readings, on_conflict=on_conflict)
+            assert counts(again) == (0, 4, 0, 1, 1)
     assert importer.stored() == before
 
 
 def test_another_value_is_a_conflict_with_its_line_and_the_first_is_kept(importer: Importer) -> None:
-    importer.run(TEXT, import_id=7)
+    first, second = next(_numbers), next(_numbers)
+    importer.run(TEXT, import_id=first)
     changed = TEXT.replace("2.5", "2.6").replace("00:02,x", "00:02,3")
-    for block_readings in (2, 4, 50_000):
-        report = importer.run(changed, import_id=8, block_readings=block_readings)
+    for number, block_readings in ((second, 2), (next(_numbers), 4), (next(_numbers), 50_000)):
+        report = importer.run(changed, import_id=number, block_readings=block_readings)
         assert (report.conflict, report.stored + report.duplicate, report.na) == (1, 4, 1)
         (problem,) = report.problems
         assert (problem.line, problem.column, problem.code, problem.text) == (3, "P", "conflict", "2.6")
-    assert importer.stored()["power", "01-01 00:01"] == (2.5, 7)
-    assert importer.stored()["power", "01-01 00:02"] == (3.0, 8)
+        assert list(read_problems(importer.conn, number)) == [problem]
+    assert importer.stored()["power", "01-01 00:01"] == (2.5, first)
+    assert importer.stored()["power", "01-01 00:02"] == (3.0, second)
 
 
 def test_a_row_that_the_file_repeats_is_a_duplicate_and_one_that_it_changes_a_conflict(
@@ -146,31 +164,29 @@ def test_cells_beyond_the_cap_on_metrics_are_refused_by_name_and_the_rest_is_sto
     assert {metric for metric, _ in importer.stored()} == {"power"}
 
 
-def test_a_lost_connection_keeps_what_was_committed_and_a_second_run_completes_it(
+def test_a_lost_connection_keeps_what_was_committed_and_the_next_run_goes_on_there(
     importer: Importer, telemetry: dict[str, str]
 ) -> None:
     text = "t,P,E\n" + "".join(
         f"2024-01-{day:02d} {hour:02d}:00,{day},{hour}\n" for day in range(1, 29) for hour in range(24)
     )
     pid = importer.conn.info.backend_pid
-    report = ImportReport(PROFILE.values, is_dry_run=False)
-
-    def cut_the_connection() -> None:
+    number = next(_numbers)
+    with closing(importer.begin(text, import_id=number, block_readings=100)) as run:
+        assert run.step()
         with psycopg.connect(telemetry["superuser"]) as admin:
             admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-
-    with pytest.raises(DatabaseAway):
-        store_blocks(
-            importer.conn, importer.blocks(text, block_readings=100), report, device_id=importer.device_id,
-            values=PROFILE.values, import_id=1, most_metrics=500, after_block=cut_the_connection,
-        )  # fmt: skip
+        with pytest.raises(DatabaseAway):
+            run.step()
     # The header stands in the first block of 50 lines.
-    assert report.stored == 98
+    assert run.report.stored == 98
     with connect(telemetry["writer"]) as conn:
         importer.conn = conn
         assert len(importer.stored()) == 98
-        report = importer.run(text, import_id=2)
-        assert (report.stored, report.duplicate) == (2 * 28 * 24 - 98, 98)
+        report = importer.run(text, import_id=number, block_readings=100)
+        assert (report.stored, report.duplicate) == (2 * 28 * 24, 0)
+        report = importer.run(text)
+        assert (report.stored, report.duplicate) == (0, 2 * 28 * 24)
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -51,8 +51,8 @@ def test_the_whole_station_is_stored_as_it_is_and_a_second_run_stores_nothing(
     report = json.loads(first.stdout)
     assert report["rows"]["read"] == report["rows"]["imported"] == truth["data_rows"]
     assert report["cells"] == {
-        "all": truth["totals"]["cells"], "stored": truth["totals"]["valid"], "duplicate": 0, "conflict": 0,
-        "na": truth["totals"]["na"], "malformed": truth["totals"]["malformed"],
+        "all": truth["totals"]["cells"], "stored": truth["totals"]["valid"], "replaced": 0, "duplicate": 0,
+        "conflict": 0, "na": truth["totals"]["na"], "malformed": truth["totals"]["malformed"],
     }  # fmt: skip
     # The header names UTC, and it goes before the zone of the device.
     assert (report["first_time"], report["last_time"]) == ("2015-01-01T00:00:00Z", "2017-12-31T23:59:00Z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -60,16 +61,22 @@ def test_rows_and_cells_add_up(parts: list[tuple[list[tuple[str, str]], int]], d
     for kinds, rejected in parts:
         part = block(kinds, rejected=rejected)
         fate = np.array(
-            data.draw(st.lists(st.integers(0, 4), min_size=len(part.time), max_size=len(part.time))), int
+            data.draw(st.lists(st.integers(0, 5), min_size=len(part.time), max_size=len(part.time))), int
         )
+        if data.draw(st.booleans()):
+            # As a run does that goes on for another one.
+            state = json.loads(json.dumps(report.state()))
+            report = ImportReport.from_state(state, problems=report.problems)
         report.add_block(part)
         report.add_outcomes(
-            part, stored=fate == 0, duplicate=fate == 1, conflict=fate == 2, not_kept=fate == 3
-        )
+            part, stored=fate == 0, replaced=fate == 5, duplicate=fate == 1, conflict=fate == 2,
+            not_kept=fate == 3,
+        )  # fmt: skip
     assert report.rows_read == report.rows_imported + report.rows_rejected.total()
     assert report.rows_read == sum(len(kinds) + rejected for kinds, rejected in parts)
     assert report.cells == 2 * report.rows_imported
-    assert report.cells == report.stored + report.duplicate + report.conflict + report.na + report.malformed
+    fates = report.stored + report.replaced + report.duplicate + report.conflict
+    assert report.cells == fates + report.na + report.malformed
     listed = Counter(problem.code for problem in report.problems)
     assert listed["conflict"] == report.conflict
     assert listed["metric_limit"] + listed["time_past"] + listed["value_type"] == report.malformed
@@ -100,6 +107,16 @@ def test_problems_beyond_the_list_are_counted() -> None:
     assert [problem.line for problem in report.problems] == list(range(2, 2 + MOST_PROBLEMS))
 
 
+def test_what_was_counted_since_a_state_is_taken_back_with_its_problems() -> None:
+    report = ImportReport(VALUES, is_dry_run=True)
+    report.add_block(block([("bad", "number")], rejected=2))
+    state, before = report.state(), report.as_json()
+    report.add_block(block([("na", "number"), ("bad", "bad")], rejected=1, first_line=9))
+    assert report.as_json() != before
+    report.restore(state)
+    assert report.as_json() == before
+
+
 def test_the_json_form_has_the_figures_and_times_in_utc() -> None:
     report = ImportReport(VALUES, is_dry_run=False)
     part = block([("number", "na"), ("number", "bad")], rejected=1)
@@ -107,16 +124,19 @@ def test_the_json_form_has_the_figures_and_times_in_utc() -> None:
     report.add_outcomes(
         part,
         stored=np.array([True, False]),
+        replaced=np.array([False, False]),
         duplicate=np.array([False, False]),
         conflict=np.array([False, True]),
         not_kept=np.array([False, False]),
     )
     got = report.as_json()
     assert got["rows"] == {"read": 3, "imported": 2, "rejected": 1, "rejected_by_code": {"time_malformed": 1}}
-    assert got["cells"] == {"all": 4, "stored": 1, "duplicate": 0, "conflict": 1, "na": 1, "malformed": 1}
+    assert got["cells"] == {
+        "all": 4, "stored": 1, "replaced": 0, "duplicate": 0, "conflict": 1, "na": 1, "malformed": 1,
+    }  # fmt: skip
     assert (got["first_time"], got["last_time"]) == ("1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z")
     assert got["columns"][0] == {
-        "column": "P", "metric": "power", "unit": "W", "stored": 1, "duplicate": 0, "conflict": 1, "na": 0,
-        "na_by_text": {}, "malformed": 0,
+        "column": "P", "metric": "power", "unit": "W", "stored": 1, "replaced": 0, "duplicate": 0, "conflict": 1,
+        "na": 0, "na_by_text": {}, "malformed": 0,
     }  # fmt: skip
     assert {"line": 3, "column": "P", "code": "conflict", "text": "1.0"} in got["problems"]

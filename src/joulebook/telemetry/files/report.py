@@ -1,19 +1,20 @@
 """What became of a file: counts that add up, and the first problems with line, column and text.
 
 Rows read are rows imported plus rows rejected. The cells of the value columns in imported rows are
-stored, duplicate, in conflict, NA or malformed; in a dry run they are readable, NA or malformed.
+stored, replaced, duplicate, in conflict, NA or malformed; in a dry run they are readable, NA or malformed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebook.telemetry.files.column_report import ColumnReport
 from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.table import Problem
@@ -27,44 +28,18 @@ NOT_KEPT = "time_past"
 """Of readable cells that the database would not store; no file's parser gives these to cells."""
 CONFLICT = "conflict"
 
-
-@dataclass
-class ColumnReport:
-    """What became of the cells of one column; `na` counts by what stood there ("" for an empty cell)."""
-
-    column: str
-    metric: str
-    unit: str
-    readable: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    conflict: int = 0
-    na: Counter[str] = field(default_factory=Counter)
-    malformed: Counter[str] = field(default_factory=Counter)
-    device: str = ""
-    """The device, where it is not that of the import."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the counts as a JSON object."""
-        return {
-            "column": self.column,
-            "metric": self.metric,
-            "unit": self.unit,
-            "stored": self.stored,
-            "duplicate": self.duplicate,
-            "conflict": self.conflict,
-            "na": self.na.total(),
-            "na_by_text": dict(self.na),
-            "malformed": self.malformed.total(),
-        }
+_COUNTS = (
+    "rows_imported", "blank_lines", "skipped_lines", "doubled_first", "doubled_second", "first_time",
+    "last_time",
+)  # fmt: skip
 
 
 class ImportReport:
     """The account of one run over one file, filled block by block.
 
     `readable` cells of a column are those that hold a number; unless the run is dry, each of them is
-    then also counted as stored, duplicate or in conflict (or as malformed: beyond the cap on metrics, or of
-    a time whose readings are not kept).
+    then also counted as stored, replaced, duplicate or in conflict (or as malformed: beyond the cap on
+    metrics, or of a time whose readings are not kept).
     """
 
     def __init__(
@@ -80,7 +55,7 @@ class ImportReport:
         """
         self.is_dry_run = is_dry_run
         self._on_problems = on_problems
-        self.columns = [_column(value) for value in values]
+        self.columns = [ColumnReport.of(value) for value in values]
         self._given = len(values)
         self.rows_imported = 0
         self.rows_rejected: Counter[str] = Counter()
@@ -103,7 +78,7 @@ class ImportReport:
         self.doubled_first += block.doubled[0]
         self.doubled_second += block.doubled[1]
         self.skipped_lines += block.skipped_lines
-        self.columns += [_column(value) for value in block.added[len(self.columns) - self._given :]]
+        self.columns += [ColumnReport.of(value) for value in block.added[len(self.columns) - self._given :]]
         for column, cells in zip(self.columns, block.cells, strict=True):
             column.readable += cells.readable
             column.na += cells.na
@@ -122,24 +97,28 @@ class ImportReport:
         duplicate: NDArray[np.bool_],
         conflict: NDArray[np.bool_],
         not_kept: NDArray[np.bool_],
+        replaced: NDArray[np.bool_] | None = None,
     ) -> None:
         """Count what became of the readings of a block; those that are in no mask had no room as metrics.
 
         `not_kept` are those of a time whose readings retention has given up.
         """
-        limited = ~(stored | duplicate | conflict | not_kept)
+        if replaced is None:
+            replaced = np.zeros(len(stored), np.bool_)
+        limited = ~(stored | replaced | duplicate | conflict | not_kept)
         counts = [
             np.bincount(block.column[mask], minlength=len(self.columns)).tolist()
-            for mask in (stored, duplicate, conflict, limited, not_kept)
+            for mask in (stored, replaced, duplicate, conflict, limited, not_kept)
         ]
-        for position, column in enumerate(self.columns):
-            column.stored += counts[0][position]
-            column.duplicate += counts[1][position]
-            column.conflict += counts[2][position]
-            if counts[3][position]:
-                column.malformed[METRIC_LIMIT] += counts[3][position]
-            if counts[4][position]:
-                column.malformed[NOT_KEPT] += counts[4][position]
+        for column, *count in zip(self.columns, *counts, strict=True):
+            column.stored += count[0]
+            column.replaced += count[1]
+            column.duplicate += count[2]
+            column.conflict += count[3]
+            if count[4]:
+                column.malformed[METRIC_LIMIT] += count[4]
+            if count[5]:
+                column.malformed[NOT_KEPT] += count[5]
         self._list(self._cell_problems(CONFLICT, block, conflict))
         self._list(self._cell_problems(METRIC_LIMIT, block, limited))
         self._list(self._cell_problems(NOT_KEPT, block, not_kept))
@@ -159,6 +138,45 @@ class ImportReport:
         if self._on_problems is not None:
             self._on_problems(problems)
         self._problems += problems[: MOST_PROBLEMS - len(self._problems)]
+
+    def state(self) -> dict[str, Any]:
+        """Return all counts, and how many problems are listed, as a JSON object that `restore` takes back."""
+        return {
+            "is_dry_run": self.is_dry_run,
+            "given": self._given,
+            **{name: getattr(self, name) for name in _COUNTS},
+            "rows_rejected": dict(self.rows_rejected),
+            "columns": [column.state() for column in self.columns],
+            "listed": len(self._problems),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back, or on, to where `state` was returned; problems listed since then are taken away."""
+        self.is_dry_run = state["is_dry_run"]
+        self._given = state["given"]
+        for name in _COUNTS:
+            setattr(self, name, state[name])
+        self.rows_rejected = Counter(state["rows_rejected"])
+        self.columns = [ColumnReport.from_state(column) for column in state["columns"]]
+        del self._problems[state["listed"] :]
+
+    @classmethod
+    def from_state(
+        cls,
+        state: dict[str, Any],
+        *,
+        problems: Iterable[Problem] = (),
+        on_problems: Callable[[Sequence[Problem]], None] | None = None,
+    ) -> ImportReport:
+        """Return a report that goes on where `state` was returned; `problems` are the first until then."""
+        report = cls((), is_dry_run=False, on_problems=on_problems)
+        report.list_again(problems)
+        report.restore(state)
+        return report
+
+    def list_again(self, problems: Iterable[Problem]) -> None:
+        """Have the report list the first of these problems, which it has counted before."""
+        self._problems = list(islice(problems, MOST_PROBLEMS))
 
     @property
     def problems(self) -> list[Problem]:
@@ -197,6 +215,11 @@ class ImportReport:
         return sum(column.stored for column in self.columns)
 
     @property
+    def replaced(self) -> int:
+        """Cells whose value took the place of another one that was there already."""
+        return sum(column.replaced for column in self.columns)
+
+    @property
     def duplicate(self) -> int:
         """Cells whose reading was there already, with the same value."""
         return sum(column.duplicate for column in self.columns)
@@ -220,7 +243,8 @@ class ImportReport:
         """Return the whole report as a JSON object; times are RFC 3339 in UTC."""
         cells = {"readable": self.readable} if self.is_dry_run else {}
         if not self.is_dry_run:
-            cells = {"stored": self.stored, "duplicate": self.duplicate, "conflict": self.conflict}
+            kinds = ("stored", "replaced", "duplicate", "conflict")
+            cells = {kind: getattr(self, kind) for kind in kinds}
         return {
             "dry_run": self.is_dry_run,
             "rows": {
@@ -250,11 +274,6 @@ def count_blocks(
     for block in blocks:
         report.add_block(block)
         after_block()
-
-
-def _column(value: ValueColumn) -> ColumnReport:
-    name = " ".join((value.column, *value.key)).strip()
-    return ColumnReport(name or value.metric, value.metric, value.unit, device=value.device)
 
 
 def _rfc3339(time: int | None) -> str | None:

@@ -13,6 +13,9 @@ WRITERS_LOCK = 7_406_001
 
 ROLLERS_LOCK = 7_406_002
 
+UNDO_LOCK = 7_406_003
+"""For who undoes an import, or overwrites what others stored: one at a time, before the writers' lock."""
+
 _LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
 _PATIENCE: LiteralString = "SET LOCAL lock_timeout = {}"
 

@@ -1,0 +1,1 @@
+"""Files being stored and taken back: framework-free, resumable, block by block."""

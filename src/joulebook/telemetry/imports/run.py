@@ -1,0 +1,176 @@
+"""Stores a file block by block; a process that dies leaves an import that another goes on with.
+
+Each block is one transaction: its readings, what they have overwritten, the block's problems, and how far
+the import is. So whatever happens, the account that is kept is that of what is stored, to the last cell.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.files.parsed import ParsedBlock
+from joulebook.telemetry.files.parser import BLOCK_READINGS, parse_file
+from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.read_ahead import read_ahead
+from joulebook.telemetry.files.report import MOST_PROBLEMS, ImportReport
+from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.table import Problem
+from joulebook.telemetry.imports.columns import OVER_CAP, SeriesOfColumns
+from joulebook.telemetry.imports.problems import drop_problems, read_problems, store_problems
+from joulebook.telemetry.imports.progress import identity_of, keep, take_lease
+from joulebook.telemetry.retries import retried
+from joulebook.telemetry.rollups.locks import UNDO_LOCK, take_lock
+from joulebook.telemetry.stored import find_stored
+from joulebook.telemetry.writer import Outcome, write_batch
+
+_NO_OUTCOME = -1
+
+
+class ImportRun:
+    """One import being stored, or gone on with where whoever ran it before has left off.
+
+    `report` is the account of all that is stored, also by those before. After an exception it still is,
+    but the run is of no more use: begin another one with the same lease, or a later one.
+    """
+
+    def __init__(
+        self,
+        conn: Connection,
+        source: FileSource,
+        profile: ImportProfile,
+        columns: Sequence[str],
+        *,
+        import_id: int,
+        lease: int,
+        device_id: str,
+        most_metrics: int,
+        on_conflict: Literal["keep", "replace"] = "keep",
+        now: int,
+        block_readings: int = BLOCK_READINGS,
+        pause: Callable[[str], None] = lambda _point: None,
+    ) -> None:
+        """Take the import over; everything that has an earlier `lease` can store nothing from here on.
+
+        `conn` is the writer's, in autocommit. A series is created when its column has its first value;
+        beyond `most_metrics` of the device its cells are malformed with the code `metric_limit`. Where
+        another value is stored, it is kept, or with `on_conflict` "replace" overwritten, and recorded.
+        `now` is in microseconds since 1970 UTC. `pause` is called with the name of each point between two
+        statements: tests stop there. Raises `LeaseLost`, `NumberTaken`
+        and `DatabaseAway`.
+        """
+        self._conn = conn
+        self._source = source
+        self._import_id, self._lease = import_id, lease
+        self._device_id = device_id
+        self._replace = on_conflict == "replace"
+        self._looks_first = False
+        self._pause = pause
+        self._problems: list[Problem] = []
+        self._identity = identity_of(source, profile, columns, device_id=device_id)
+        before = take_lease(conn, import_id=import_id, lease=lease, identity=self._identity)
+        self.report = ImportReport(profile.values, is_dry_run=False, on_problems=self._problems.extend)
+        if before.checkpoint is not None and before.report is not None:
+            self.report.list_again(read_problems(conn, import_id, limit=MOST_PROBLEMS))
+            self.report.restore(before.report)
+        self._is_first = before.checkpoint is None
+        self._committed = self.report.state()
+        self._series = SeriesOfColumns(conn, device_id, profile.values, most_metrics=most_metrics)
+        self._blocks = read_ahead(
+            parse_file(
+                source, profile, columns, now=now, block_readings=block_readings,
+                most_problems=sys.maxsize, checkpoint=before.checkpoint,
+            )
+        )  # fmt: skip
+
+    def step(self) -> bool:
+        """Store the next block in one transaction; False when the file has ended, and all of it is stored.
+
+        Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseAway`.
+        """
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        self._series.add(block.added)
+        ids = self._series.ids(block.column)[block.column]
+        batch = Batch(series_id=ids, time=block.time, value=block.value)
+        stored = False
+        try:
+            retried(self._conn, lambda: self._store(block, batch))
+            stored = True
+        finally:
+            if not stored:
+                self.report.restore(self._committed)
+        self._committed = self.report.state()
+        self._is_first = False
+        return True
+
+    def close(self) -> None:
+        """End the thread that reads the file."""
+        self._blocks.close()
+
+    def _store(self, block: ParsedBlock, batch: Batch) -> None:
+        """Store a block, its problems and the account of it, all or nothing."""
+        self.report.restore(self._committed)
+        self._problems.clear()
+        outcome = np.full(len(batch), _NO_OUTCOME, np.int8)
+        left = np.flatnonzero(batch.series_id != OVER_CAP)
+        if self._looks_first:
+            left = self._settle(batch, left, outcome)
+        with self._conn.transaction():
+            if len(left):
+                if self._replace:
+                    take_lock(self._conn, UNDO_LOCK)
+                rest = batch if len(left) == len(batch) else batch.take(left)
+                outcome[left] = write_batch(
+                    self._conn, rest, import_id=self._import_id, replace=self._replace
+                )
+            self._pause("readings written")
+            self._account(block, outcome)
+            if self._is_first:
+                drop_problems(self._conn, self._import_id)
+            store_problems(self._conn, self._import_id, self._problems)
+            keep(
+                self._conn,
+                import_id=self._import_id,
+                lease=self._lease,
+                device_id=self._device_id,
+                identity=self._identity,
+                checkpoint=block.checkpoint,
+                report=self.report.state(),
+                bytes_read=self._source.bytes_read,
+            )
+            self._pause("account kept")
+        # Where most was there, so it is in the next block: looking first is faster by far.
+        self._looks_first = int(np.count_nonzero(outcome)) * 2 > len(batch)
+
+    def _settle(self, batch: Batch, rows: NDArray[np.intp], outcome: NDArray[np.int8]) -> NDArray[np.intp]:
+        """Fill in the outcome of rows that are found stored; return those that have to be written."""
+        asked = batch.take(rows)
+        found = find_stored(self._conn, asked, most_rows=4 * len(asked) + 1000)
+        if found is None:
+            return rows
+        differs = found.is_present & (asked.value != found.value)
+        if self._replace and differs.any():
+            # The last of rows with the same key counts, and only the writer sorts those out.
+            return rows
+        outcome[rows[found.is_present]] = Outcome.DUPLICATE
+        outcome[rows[differs]] = Outcome.CONFLICT
+        return rows[~found.is_present]
+
+    def _account(self, block: ParsedBlock, outcome: NDArray[np.int8]) -> None:
+        self.report.add_block(block)
+        self.report.add_outcomes(
+            block,
+            stored=outcome == Outcome.STORED,
+            replaced=outcome == Outcome.REPLACED,
+            duplicate=outcome == Outcome.DUPLICATE,
+            conflict=outcome == Outcome.CONFLICT,
+            not_kept=outcome == Outcome.TOO_OLD,
+        )

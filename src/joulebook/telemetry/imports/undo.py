@@ -1,0 +1,237 @@
+"""Takes an import back: what it stored goes, what it overwrote returns, and rollups follow.
+
+From the newest reading to the oldest, in slices of few enough readings that nobody waits for long. Each is
+one transaction, in which it is also noted how far the undo is: a process that dies leaves one that another
+goes on with. `joulebook.telemetry.replaced` says what is restored where several imports lie on each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.copy_format import times_from
+from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.imports.progress import Progress, keep_undo, take_lease
+from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds
+from joulebook.telemetry.replaced import uncover
+from joulebook.telemetry.retries import retried
+from joulebook.telemetry.rollups.locks import UNDO_LOCK, take_lock
+from joulebook.telemetry.rollups.marks import begin_writing, mark_changed
+from joulebook.telemetry.rollups.state import READINGS_TABLE, read_chunks, read_state
+from joulebook.telemetry.series import find_series
+
+SLICE_READINGS = 20_000
+"""Most readings of the import's series in one slice, whoever stored them; many series may need a few more."""
+
+_DAY = 24 * 3600 * MICROSECONDS
+_LONGEST = 364 * _DAY
+
+_COUNT = """
+SELECT count(*) FROM (
+    SELECT FROM readings
+    WHERE series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s LIMIT %(limit)s
+) AS found
+"""
+# Where readings are compressed, what is changed is unpacked, and the server's limit on that is no use here.
+_UNPACK = """
+SELECT set_config(name, '0', true) FROM pg_settings
+WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'
+"""
+_RESTORE = """
+WITH restored AS (
+    UPDATE readings AS stored SET value = own.value, import_id = own.replaced_import_id
+    FROM import_replaced AS own
+    WHERE own.import_id = %(import_id)s AND own.series_id = ANY(%(series)s)
+      AND own.time >= %(begin)s AND own.time < %(end)s
+      AND stored.series_id = own.series_id AND stored.time = own.time AND stored.import_id = %(import_id)s
+      AND stored.time >= %(begin)s AND stored.time < %(end)s
+    RETURNING stored.series_id, stored.time
+)
+SELECT series_id, string_agg(timestamptz_send(time), ''::bytea) FROM restored GROUP BY series_id
+"""
+_DROP_RECORDS = """
+DELETE FROM import_replaced
+WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
+"""
+_REMOVE = """
+WITH removed AS (
+    DELETE FROM readings
+    WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
+    RETURNING series_id, time
+)
+SELECT series_id, string_agg(timestamptz_send(time), ''::bytea) FROM removed GROUP BY series_id
+"""
+_LEFT = """
+SELECT count(*) FROM readings
+WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
+"""
+_ALL_SERIES = "SELECT id FROM series ORDER BY id"
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """The series that an import has touched, and the half-open time in which."""
+
+    series: list[int]
+    begin: int
+    end: int
+
+
+class UndoRun:
+    """One import being taken back, or gone on with where whoever did it before has left off.
+
+    `removed` counts the readings that are gone, `restored` those that are again what they were before,
+    and `kept` (known at the end) those that are older than what may still be changed: they stay until
+    retention drops them. All of them count from the undo's beginning.
+    """
+
+    def __init__(
+        self,
+        conn: Connection,
+        *,
+        import_id: int,
+        lease: int,
+        slice_readings: int = SLICE_READINGS,
+        pause: Callable[[str], None] = lambda _point: None,
+    ) -> None:
+        """Take the import over; everything that has an earlier `lease` can store nothing from here on.
+
+        `conn` is the writer's, in autocommit. `pause` is called with the name of each point between two
+        statements: tests stop there. Raises `LeaseLost` and `DatabaseAway`.
+        """
+        self._conn = conn
+        self._pause = pause
+        self._import_id, self._lease = import_id, lease
+        self._most = slice_readings
+        progress = take_lease(conn, import_id=import_id, lease=lease, is_undo=True)
+        with translated_errors():
+            self._reach = _reach_of(conn, progress)
+        done = progress.undo or {}
+        self.removed: int = done.get("removed", 0)
+        self.restored: int = done.get("restored", 0)
+        self.kept: int = done.get("kept", 0)
+        self._end: int = done.get("end", self._reach.end)
+        self._is_over: bool = done.get("is_over", False)
+        self._width = _DAY
+
+    def step(self) -> bool:
+        """Take the next slice back in one transaction; False when there is none left.
+
+        Raises `LeaseLost` and `DatabaseAway`.
+        """
+        if self._is_over:
+            return False
+        if self._end > self._reach.begin and self._reach.series:
+            with translated_errors():
+                begin = self._next_begin()
+            self.removed, self.restored, self._end = retried(self._conn, lambda: self._slice(begin))
+            return True
+        retried(self._conn, self._finish)
+        return False
+
+    def _next_begin(self) -> int:
+        """Return where the slice before `_end` begins, so that it has neither many nor few readings."""
+        while True:
+            begin = max(self._end - self._width, self._reach.begin)
+            where = {**self._where(begin, self._end), "limit": self._most + 1}
+            ((count,),) = self._conn.execute(_COUNT, where, prepare=False).fetchall()
+            found = cast("int", count)
+            if found > self._most and self._width > 1:
+                self._width = min(self._end - begin, self._width) // 2 or 1
+                continue
+            if found * 2 <= self._most:
+                self._width = min(self._width * 2, _LONGEST)
+            return begin
+
+    def _slice(self, begin: int) -> tuple[int, int, int]:
+        """Take back what lies in [begin, end); return all removed and restored so far, and the new end."""
+        removed, restored, end = self.removed, self.restored, begin
+        with self._conn.transaction():
+            take_lock(self._conn, UNDO_LOCK)
+            closed_until = begin_writing(self._conn)
+            writable_from = read_state(self._conn).writable_from
+            begin = max(begin, writable_from)
+            if begin < self._end:
+                where = self._where(begin, self._end)
+                self._conn.execute(_UNPACK)
+                uncover(
+                    self._conn, import_id=self._import_id, series=self._reach.series,
+                    begin=where["begin"], end=where["end"],
+                )  # fmt: skip
+                self._pause("uncovered")
+                restored += self._change(_RESTORE, where, closed_until=closed_until)
+                self._pause("restored")
+                self._conn.execute(_DROP_RECORDS, where, prepare=False)
+                removed += self._change(_REMOVE, where, closed_until=closed_until)
+                self._pause("removed")
+            if begin <= writable_from:
+                end = self._reach.begin
+            self._keep(removed=removed, restored=restored, end=end)
+            self._pause("account kept")
+        return removed, restored, end
+
+    def _change(self, statement: str, where: dict[str, Any], *, closed_until: int) -> int:
+        """Run a statement that changes readings, leave marks for the rollups, and return how many it were."""
+        with self._conn.cursor(binary=True) as cursor:
+            # Never a generic plan: the range's constants are what excludes chunks.
+            found = cursor.execute(statement, where, prepare=False).fetchall()
+        changed = 0
+        for series_id, packed in found:
+            time = times_from(cast("bytes", packed))
+            series = np.full(len(time), cast("int", series_id), np.int32)
+            mark_changed(self._conn, series, time, closed_until=closed_until)
+            changed += len(time)
+        return changed
+
+    def _finish(self) -> None:
+        """Count what is too old to be taken back, and note that the undo is over."""
+        writable_from = read_state(self._conn).writable_from
+        kept = 0
+        if self._reach.series and writable_from > self._reach.begin:
+            where = self._where(self._reach.begin, min(writable_from, self._reach.end))
+            ((count,),) = self._conn.execute(_LEFT, where, prepare=False).fetchall()
+            kept = cast("int", count)
+        self._keep(
+            removed=self.removed, restored=self.restored, end=self._reach.begin, kept=kept, is_over=True
+        )
+        self.kept, self._is_over = kept, True
+
+    def _keep(self, **undo: int) -> None:
+        keep_undo(self._conn, import_id=self._import_id, lease=self._lease, undo=undo)
+
+    def _where(self, begin: int, end: int) -> dict[str, Any]:
+        return {
+            "import_id": self._import_id,
+            "series": self._reach.series,
+            "begin": from_microseconds(begin),
+            "end": from_microseconds(end),
+        }
+
+
+def _reach_of(conn: Connection, progress: Progress) -> _Reach:
+    """Return what an import may have changed: by its account, or everything where it has none."""
+    if progress.report is None:
+        return _everything(conn)
+    report = ImportReport.from_state(progress.report)
+    if report.first_time is None or report.last_time is None:
+        return _Reach([], OLDEST, OLDEST)
+    keys = [
+        (column.device or progress.device_id, column.metric)
+        for column in report.columns
+        if column.stored or column.replaced
+    ]
+    return _Reach(sorted(set(find_series(conn, keys).values())), report.first_time, report.last_time + 1)
+
+
+def _everything(conn: Connection) -> _Reach:
+    """Return the whole of readings: for an import of a time when no account was kept in this database."""
+    chunks = read_chunks(conn, (READINGS_TABLE,))[READINGS_TABLE]
+    if not chunks:
+        return _Reach([], OLDEST, OLDEST)
+    series = [cast("int", row[0]) for row in conn.execute(_ALL_SERIES).fetchall()]
+    return _Reach(series, chunks[0][0], max(end for _, end in chunks))
