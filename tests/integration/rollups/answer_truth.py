@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -50,6 +51,15 @@ def bucket_of(instant: int, seconds: int, zone: ZoneInfo) -> int:
     return int(begin.replace(tzinfo=zone, fold=0).timestamp()) * SECOND
 
 
+def pieces(start: int, end: int, seconds: int) -> Iterator[tuple[int, int]]:
+    """Cut [start, end) where buckets of `seconds` can begin: at whole minutes in any zone, or more often."""
+    step = min(seconds, 60) * SECOND
+    while start < end:
+        until = min(start // step * step + step, end)
+        yield start, until
+        start = until
+
+
 def usual_distance(readings: list[Reading]) -> float:
     """Return the median distance between neighbours, 0 where there are none."""
     distances = sorted(later - at for (at, _), (later, _) in pairwise(readings))
@@ -81,9 +91,9 @@ def told(
     stood = heard[0][1] if heard else 0.0
     for (earlier, value_before), (at, value) in pairwise(heard):
         if at - earlier <= silence:
-            for second in range(max(earlier, start), min(at, end), SECOND):
-                bucket(second).covered += 1
-                bucket(second).on += value_before
+            for since, until in pieces(max(earlier, start), min(at, end), seconds):
+                bucket(since).covered += (until - since) / SECOND
+                bucket(since).on += value_before * (until - since) / SECOND
         if at >= end:
             continue
         is_reset = value_before > 0 and value < value_before and value_before - value >= 0.1 * value_before
