@@ -12,12 +12,14 @@ from joulebook.web.devices import settings_pages, token_pages
 from joulebook.web.devices import views as devices
 from joulebook.web.history import energy_api, energy_page, export_api, export_page
 from joulebook.web.history.api import api
+from joulebook.web.imports import api as imports_api
 
 admin.site.site_header = admin.site.site_title = "Joulebook administration"
 
 devices_api.install(api)
 export_api.install(api)
 energy_api.install(api)
+imports_api.install(api)
 
 urlpatterns = [
     path("", devices.device_list, name="devices"),

@@ -10,6 +10,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from joulebook.web.devices.models import DeviceShare, MeterReplacement, Metric
+from joulebook.web.imports.models import Import
 
 NOT_ABOUT_A_DEVICE = {
     "",
@@ -21,6 +22,11 @@ NOT_ABOUT_A_DEVICE = {
     "api/openapi.json",
     "api/docs",
     "api/devices",
+    "api/import-profiles",
+    "api/import-profiles/<name>",
+    "api/imports",
+    "imports/",
+    "imports/",
     "livez",
     "readyz",
 }
@@ -53,10 +59,15 @@ def address(route: str, device: str) -> str:
 ABOUT_A_DEVICE = sorted({route for route in routes() if "device_id" in parameters(route)})
 
 
+ABOUT_AN_IMPORT = sorted({route for route in routes() if re.match(r"(api/)?imports/<", route)})
+NUMBER = 4711
+
+
 def test_every_other_address_is_known_to_show_nothing_of_anybody_elses():
     others = {route for route in routes() if "device_id" not in parameters(route)}
-    assert others - NOT_ABOUT_A_DEVICE == set()
+    assert others - NOT_ABOUT_A_DEVICE - set(ABOUT_AN_IMPORT) == set()
     assert len(ABOUT_A_DEVICE) >= 14
+    assert len(ABOUT_AN_IMPORT) >= 3
 
 
 @pytest.fixture
@@ -117,3 +128,34 @@ def test_looking_changes_nothing(route, everything, alice, client_of, transactio
     before = [sorted(map(str, table.objects.values_list())) for table in tables]
     client_of(alice).get(address(route, everything.device_id) + "?name=energy")
     assert [sorted(map(str, table.objects.values_list())) for table in tables] == before
+
+
+@pytest.fixture
+def her_import(device, alice, bob):
+    """Something that Alice has imported for her device, which Bob is shared with."""
+    import_ = Import.objects.create(pk=NUMBER, device=device, user=alice, file_name="hers.csv", state="done")
+    import_.devices.add(device)
+    return import_
+
+
+@pytest.mark.parametrize("route", ABOUT_AN_IMPORT)
+@pytest.mark.parametrize("who", ["bob", "charlie", None])
+def test_an_import_is_shown_and_changed_by_nobody_but_the_owner_of_its_devices(
+    route, who, her_import, request, client_of
+):
+    """Only `default` is allowed here: a statement to telemetry is an error."""
+    from django.test import Client
+
+    client = client_of(request.getfixturevalue(who)) if who else Client()
+    for method in METHODS:
+        hers, nobodys = (
+            getattr(client, method)(re.sub(r"<(?:\w+:)?\w+>", str(number), f"/{route}", count=1))
+            for number in (NUMBER, NUMBER + 1)
+        )
+        assert hers.status_code in ({403, 404, 405} if who else {401, 302, 405}), method
+        assert hers.status_code == nobodys.status_code, method
+        if hers.status_code != 302:
+            assert content(hers) == content(nobodys), method
+        assert "hers.csv" not in content(hers), method
+        her_import.refresh_from_db()
+        assert her_import.state == "done", method

@@ -1,0 +1,99 @@
+"""Takes in the file of a request: its whole body, or the part `file` of a form; and whose session it is."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, QueryDict
+from django.http.multipartparser import MultiPartParserError
+from django.utils.datastructures import MultiValueDict
+from ninja.errors import HttpError
+from ninja.security import SessionAuth
+
+from joulebook.web.imports.admission import NoRoom
+from joulebook.web.imports.upload_handler import ReceivedFile, UploadHandler
+from joulebook.web.imports.uploads import (
+    Upload,
+    UploadTooLarge,
+    check_upload_size,
+    receiving,
+    remove_upload,
+)
+
+PART = "file"
+_CHUNK = 1 << 20
+
+
+class SessionOfAPage(SessionAuth):
+    """The session's cookie together with the CSRF token as X-CSRFToken: the body is not looked at for it.
+
+    Django would look for the token in a form first, and so read the body before anybody knows whether
+    its sender may send a file.
+    """
+
+    def _get_key(self, request: HttpRequest) -> str | None:
+        request._post, request._files = QueryDict(), MultiValueDict()  # type: ignore[attr-defined]
+        try:
+            return super()._get_key(request)
+        finally:
+            del request._post, request._files  # type: ignore[attr-defined]
+
+
+def is_form(request: HttpRequest) -> bool:
+    """Say whether the file is a part of a form; else it is the whole body, whatever its type."""
+    return request.content_type == "multipart/form-data"
+
+
+@contextmanager
+def received(request: HttpRequest) -> Iterator[tuple[Upload, str, QueryDict]]:
+    """Give the upload, its sender's name for it, and the fields of the form; remove it if that fails.
+
+    Raises `UploadTooLarge`, `NoRoom`, and `HttpError` 400 for what cannot be taken in.
+    """
+    try:
+        upload, name, fields = _of_form(request) if is_form(request) else _of_body(request)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoRoom("the disk has no room for the file; who runs this server can make some") from exc
+    try:
+        yield upload, name, fields
+    except BaseException:
+        remove_upload(upload.name)
+        raise
+
+
+def _of_body(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
+    check_upload_size(int(request.META.get("CONTENT_LENGTH") or 0))
+    with receiving() as writer:
+        while chunk := request.read(_CHUNK):
+            writer.write(chunk)
+        return writer.finish(), "", QueryDict()
+
+
+def _of_form(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
+    handler = UploadHandler(request)
+    request.upload_handlers = [handler]
+    try:
+        return _only_file(request)
+    except BaseException as exc:
+        # The parser tells a handler of some faults only.
+        handler.upload_interrupted()
+        if handler.too_large:
+            raise UploadTooLarge(handler.too_large) from exc
+        if isinstance(exc, MultiPartParserError | RequestDataTooBig | SuspiciousOperation):
+            detail = f"the form cannot be taken in ({exc}); send one part {PART!r} and a few fields"
+            raise HttpError(400, detail) from exc
+        raise
+
+
+def _only_file(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
+    fields = request.POST
+    files: list[Any] = [file for name in request.FILES for file in request.FILES.getlist(name)]
+    if len(files) != 1 or PART not in request.FILES or not isinstance(files[0], ReceivedFile):
+        raise HttpError(400, f"the form has {len(files)} files; send one, as the part {PART!r}")
+    return files[0].upload, files[0].name or "", fields
