@@ -6,6 +6,7 @@ import re
 
 import httpx
 import pytest
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.test import Client
 
 from joulebook.web.accounts import throttle
@@ -91,8 +92,23 @@ def test_forms_from_other_sites_are_refused(alice):
     assert (alice.profile.display_name, alice.profile.theme) == ("", "system")
 
 
+@pytest.fixture
+def quick_hashes(monkeypatch):
+    """Make Argon2 quick, for tests that count attempts: it takes its time by design."""
+    monkeypatch.setattr(Argon2PasswordHasher, "time_cost", 1)
+    monkeypatch.setattr(Argon2PasswordHasher, "memory_cost", 64)
+
+
+@pytest.fixture
+def alice_quick(quick_hashes, alice):
+    """Alice, whose password is hashed quickly."""
+    alice.set_password(PASSWORD)
+    alice.save()
+
+
+@pytest.mark.usefixtures("quick_hashes")
 class TestTooManyWrongPasswords:
-    def test_the_twentieth_is_refused_whatever_a_proxy_header_says(self, alice):
+    def test_the_twentieth_is_refused_whatever_a_proxy_header_says(self, alice_quick):
         client = Client()
         answers = [
             client.post(
@@ -113,18 +129,18 @@ class TestTooManyWrongPasswords:
         codes = [sign_in(client, "nobody", "wrong").status_code for _ in range(12)]
         assert codes == [200] * 10 + [429] * 2
 
-    def test_upper_case_and_blanks_do_not_make_another_name(self, alice):
+    def test_upper_case_and_blanks_do_not_make_another_name(self, alice_quick):
         client = Client()
         for number in range(10):
             sign_in(client, ["alice", "ALICE", " alice "][number % 3], "wrong")
         assert sign_in(client).status_code == 429
 
-    def test_alice_can_still_sign_in_from_elsewhere(self, alice):
+    def test_alice_can_still_sign_in_from_elsewhere(self, alice_quick):
         for _ in range(12):
             sign_in(Client(), password="wrong", address="203.0.113.9")
         assert sign_in(Client(), address="198.51.100.7").status_code == 302
 
-    def test_the_right_password_starts_the_count_anew(self, alice):
+    def test_the_right_password_starts_the_count_anew(self, alice_quick):
         client = Client()
         for _ in range(9):
             sign_in(client, password="wrong")
@@ -211,7 +227,7 @@ def test_all_web_processes_count_wrong_passwords_together(web, transactional_db,
     assert codes == [200] * 10 + [429] * 10
 
 
-def test_failures_are_forgotten_a_quarter_of_an_hour_after_the_first_and_not_before(alice):
+def test_failures_are_forgotten_a_quarter_of_an_hour_after_the_first_and_not_before(alice_quick):
     from datetime import timedelta
 
     from joulebook.web.accounts.models import SignInFailures
