@@ -22,7 +22,14 @@ from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.plan import READINGS, Range, plan_range, split
 from joulebook.telemetry.rollups.spans import Spans
 from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks, read_state
-from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE, SUMMARY, Summaries, of_readings, summarise
+from joulebook.telemetry.rollups.summaries import (
+    DIP_TOLERANCE,
+    SUMMARY,
+    Summaries,
+    joined,
+    of_readings,
+    summarise,
+)
 from joulebook.telemetry.rollups.tables import (
     SUMMARY_COLUMNS,
     WIDTHS,
@@ -103,7 +110,7 @@ class PieceReader:
                 found.append(rows)
                 self.coarsest = max(self.coarsest, width)
         found += self._from_readings(Spans.of(from_readings), width=max(widths, default=0), alone=alone)
-        return _in_order(np.concatenate([np.empty(0, SUMMARY), *found]))
+        return _in_order(joined(found))
 
     def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
         """Return the summaries with those of `which` that are kept read again, reading by reading."""

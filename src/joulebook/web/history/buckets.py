@@ -83,14 +83,16 @@ class ColumnReader:
             elif each.settings.kind == STATE:
                 columns.append(self._state(each))
             else:
-                mine = rows[rows["series_id"] == each.series_id]
+                begin, end = np.searchsorted(rows["series_id"], [each.series_id, each.series_id + 1])
+                mine = rows[begin:end]
                 columns.append(self._column(each, mine, self._covered(self._gauges, mine)))
         return columns
 
     def _column(self, wanted: Wanted, rows: Summaries, covered: Numbers, **more: Any) -> Column:
         """Return what every kind has: mean, min, max, count and coverage."""
         window = self._window
-        rows = rows[(rows["first_at"] >= window.start) & (rows["first_at"] < window.end)]
+        begin, end = np.searchsorted(rows["first_at"], [window.start, window.end])
+        rows = rows[begin:end]
         length = len(window.edges) - 1
         mean, low, high = (np.full(length, np.nan) for _ in range(3))
         count = np.zeros(length, np.int64)
