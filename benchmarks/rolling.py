@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.bodies import DEVICES, METRICS, Sweep, packets
@@ -59,7 +59,8 @@ def measure_rolling(writing: Writing) -> tuple[list[Row], list[Promise]]:
     stack.stop_worker()
     writing.json("ingest", single=True)  # its connection to the database is there from now on
     with connect(stack.writer_url) as conn:
-        since = datetime.now(UTC)
+        # What was written a little before is rolled up in this time too: it counts as it costs.
+        since = datetime.now(UTC) - timedelta(hours=1)
         plan = _plan(writing)
         others = _backends(conn)
         worker = stack.start_worker()
@@ -67,13 +68,16 @@ def measure_rolling(writing: Writing) -> tuple[list[Row], list[Promise]]:
         rolling = _Processor(frozenset(family(worker.pid)) | _backends(conn) - others)
         own = frozenset({conn.info.backend_pid})
         storing = _Processor(frozenset(family(stack.ingest.process.pid)) | others - own)
-        begun = storing.seconds(), rolling.seconds()
+        stack.roll_up()
         before = _summed_up(conn, since)
+        begun = storing.seconds(), rolling.seconds()
         finish = start_sending(plan)
         closing, waiting = _watch(conn)
         load = finish()
+        stored = storing.seconds() - begun[0]
+        stack.roll_up()  # half of a minute's work would be counted without what comes of it
+        rolled = rolling.seconds() - begun[1]
         each = _PACKETS * len(METRICS) * load.messages, _summed_up(conn, since) - before
-        stored, rolled = storing.seconds() - begun[0], rolling.seconds() - begun[1]
     return _rows(load, closing, waiting, 1e6 * stored / each[0], 1e6 * rolled / max(1, each[1]))
 
 
