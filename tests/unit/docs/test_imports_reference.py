@@ -1,0 +1,63 @@
+"""The page of imports says what the API takes, answers and refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from joulebook.web.history.api import api
+from joulebook.web.imports.api_openapi import PARAMETERS
+from joulebook.web.imports.api_parameters import DEFAULT_LIMIT, MOST_LISTED
+from joulebook.web.imports.api_shapes import WholeImportAnswer
+from joulebook.web.imports.models import Import
+
+from ...docs_pages import REPOSITORY, rows
+
+PAGE = (REPOSITORY / "docs" / "reference" / "imports.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def operations() -> dict[tuple[str, str], dict[str, object]]:
+    import joulebook.web.urls  # noqa: F401 - adds the addresses
+
+    return {
+        (method, path): operation
+        for path, described in api.get_openapi_schema()["paths"].items()
+        for method, operation in described.items()
+        if path.startswith("/api/import")
+    }
+
+
+def test_every_address_is_on_the_page_and_no_other(operations: dict[tuple[str, str], object]) -> None:
+    documented = re.findall(r"^\| `([A-Z]+) (/api/import\S*)` \|", PAGE, re.MULTILINE)
+    assert {(method.lower(), path) for method, path in documented} == set(operations)
+
+
+def test_every_parameter_is_on_the_page_and_no_other() -> None:
+    assert [row[0] for row in rows(PAGE, "Bringing a file")] == list(PARAMETERS)
+
+
+def test_every_refusal_is_on_the_page(
+    operations: dict[tuple[str, str], dict[str, dict[int, object]]],
+) -> None:
+    refused = {
+        int(status) for each in operations.values() for status in each["responses"] if int(status) >= 400
+    }
+    assert {int(row[0]) for row in rows(PAGE, "Errors")} == refused
+
+
+def fields(table: list[list[str]]) -> Iterator[str]:
+    for row in table:
+        yield from re.findall(r"\w+", row[0])
+
+
+def test_every_field_of_an_import_is_on_the_page() -> None:
+    assert set(fields(rows(PAGE, "An import"))) - {"field"} == set(WholeImportAnswer.model_fields)
+    for state in Import.State.values:
+        assert f"`{state}`" in PAGE
+
+
+def test_the_limits_of_the_list_are_those_of_the_source() -> None:
+    assert f"`limit` (1 to {MOST_LISTED}, {DEFAULT_LIMIT} by default)" in PAGE
