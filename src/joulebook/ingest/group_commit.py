@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.ingest.metrics import IngestMetrics
-from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection
+from joulebook.ingest.patient_connection import PATIENCE_SECONDS, PatientConnection, SeriesForgotten
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
@@ -40,12 +40,14 @@ class _Submission:
     batch: Batch
     done: asyncio.Future[Outcomes]
     since: float
+    connection: int | None = None
     replace: bool = False
     atomic: bool = False
 
     def joins(self, other: _Submission) -> bool:
         """Tell whether both may share one COPY: an atomic one succeeds or fails by itself."""
-        return self.replace == other.replace and not self.atomic and not other.atomic
+        same = self.replace == other.replace and self.connection == other.connection
+        return same and not self.atomic and not other.atomic
 
 
 class GroupCommitter:
@@ -86,17 +88,27 @@ class GroupCommitter:
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
-    async def submit(self, batch: Batch, *, replace: bool = False, atomic: bool = False) -> Outcomes:
+    @property
+    def connection(self) -> int:
+        """The number of the connection that is written to; ids of series hold for as long as it does."""
+        return self._connection.opened
+
+    async def submit(
+        self, batch: Batch, *, connection: int | None = None, replace: bool = False, atomic: bool = False
+    ) -> Outcomes:
         """Store a batch; return one `Outcome` a row after the commit.
 
-        With `replace` another value for a stored key takes its place. With `atomic` nothing is stored
-        when the outcomes hold a conflict.
+        `connection` is what `connection` was before the ids of the series were asked for, or None where
+        they are right whatever happens. With `replace` another value for a stored key takes its place. With
+        `atomic` nothing is stored when the outcomes hold a conflict.
 
-        Raises `QueueFull`, `DatabaseAway` (its fate is unknown, sending again is harmless) and
-        `BatchRefused`.
+        Raises `QueueFull`, `DatabaseAway` (its fate is unknown, sending again is harmless), `BatchRefused`,
+        and `SeriesForgotten` where the connection is another one by now.
         """
         done: asyncio.Future[Outcomes] = self._loop.create_future()
-        submission = _Submission(batch, done, self._loop.time(), replace=replace, atomic=atomic)
+        submission = _Submission(
+            batch, done, self._loop.time(), connection=connection, replace=replace, atomic=atomic
+        )
         with self._wake:
             if self._closing:
                 raise DatabaseAway("ingest is shutting down")
@@ -183,6 +195,8 @@ class GroupCommitter:
         write = write_whole_batch if group[0].atomic else write_batch
 
         def work(conn: Connection) -> Outcomes:
+            if group[0].connection not in {None, self.connection}:
+                raise SeriesForgotten("the connection to the database was opened anew")
             return write(conn, batch, replace=group[0].replace)
 
         began = time.perf_counter()

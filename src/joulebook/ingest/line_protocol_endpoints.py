@@ -176,7 +176,8 @@ class WriteEndpoint(_Endpoint):
         except BodyUnreadable as exc:
             raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
         self._limits.rates.charge(grant.token, len(readings.time))
-        await self._store.store(readings, replace=True)
+        stored = await self._store.store(readings, replace=True)
+        self._limits.rates.refund(grant.token, stored.duplicate)
         if readings.rejected_total:
             return self._problem(400, partial_write(readings))
         return 204, None

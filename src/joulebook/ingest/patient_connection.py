@@ -9,9 +9,14 @@ from contextlib import suppress
 from typing import TypeVar
 
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import BatchRefused, DatabaseAway
+from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
 
 T = TypeVar("T")
+
+
+class SeriesForgotten(TelemetryError):
+    """The connection was opened after the ids of series were asked for: ask again, they may be wrong."""
+
 
 PATIENCE_SECONDS = 10.0
 """How long a request waits for a database that does not answer before it is told to come again."""
@@ -22,6 +27,8 @@ class PatientConnection:
 
     def __init__(self, url: str) -> None:
         """Prepare to connect to `url`."""
+        self.opened = 0
+        """How often a connection was opened: behind another one there may be another database."""
         self._url = url
         self._conn: Connection | None = None
         self._handle: socket.socket | None = None
@@ -63,7 +70,7 @@ class PatientConnection:
     def _attempt(self, work: Callable[[Connection], T]) -> T:
         try:
             return work(self._open())
-        except BatchRefused:
+        except (BatchRefused, SeriesForgotten):
             raise
         except Exception:
             # A server that is only short of something is not asked again at once.
@@ -76,6 +83,7 @@ class PatientConnection:
             self.close()
             self._was_cut = False
             self._conn = connect(self._url)
+            self.opened += 1
             # A descriptor of our own: libpq closes and forgets its own in the middle of an error.
             self._handle = socket.socket(fileno=os.dup(self._conn.fileno()))
         return self._conn

@@ -35,3 +35,12 @@ class RateLimits:
         if self._rate:
             begin = max(self._clock(), self._whole_at.get(token, 0.0))
             self._whole_at[token] = begin + readings / self._rate
+
+    def refund(self, token: str, readings: int) -> None:
+        """Take back the charge of readings that were stored already.
+
+        Else a client that sends the two halves of a batch, and both again when the second is refused,
+        would spend its allowance on the first half for ever.
+        """
+        if self._rate and readings:
+            self._whole_at[token] = self._whole_at.get(token, 0.0) - readings / self._rate

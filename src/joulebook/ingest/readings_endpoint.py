@@ -124,6 +124,7 @@ class ReadingsEndpoint:
             raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
         self._limits.rates.charge(grant.token, len(readings.time))
         stored = await self._store.store(readings, replace=asked.replace, atomic=asked.atomic)
+        self._limits.rates.refund(grant.token, stored.duplicate)
         return summary(readings, stored, asked)
 
 

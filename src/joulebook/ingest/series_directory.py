@@ -1,4 +1,8 @@
-"""Remembers the ids of series, so that a known metric costs no query."""
+"""Remembers the ids of series, so that a known metric costs no query.
+
+They are remembered for one connection of those who write: when that one was closed, the database behind
+the next may be an older state of itself, in which an id stands for another series.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +29,28 @@ class SeriesDirectory:
         """Prepare to read and create series at `url`, at most `device_metrics` of them a device."""
         self._device_metrics = device_metrics
         self._known: dict[str, dict[str, int]] = {}
+        self._known_for = 0
         self._connection = PatientConnection(url)
         # One thread and one connection: two requests with the same new metric do not race.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="series")
 
-    def known(self, keys: Sequence[SeriesKey]) -> list[int] | None:
-        """Return the ids of the series if all of them are known, without waiting for anything."""
+    def known(self, keys: Sequence[SeriesKey], *, connection: int) -> list[int] | None:
+        """Return the ids of the series if all of them are known, without waiting for anything.
+
+        `connection` is the number of the connection that they are to be written to.
+        """
+        if connection != self._known_for:
+            self._known, self._known_for = {}, connection
         known = self._known
         try:
             return [known[device_id][metric] for device_id, metric in keys]
         except KeyError:
             return None
 
-    async def ensure(self, keys: Sequence[SeriesKey]) -> dict[SeriesKey, int]:
+    async def ensure(self, keys: Sequence[SeriesKey], *, connection: int) -> dict[SeriesKey, int]:
         """Return the id of each series; those beyond their device's cap are missing in the answer.
 
-        Raises `DatabaseAway`.
+        They are remembered for this `connection`. Raises `DatabaseAway`.
         """
 
         def work(conn: Connection) -> dict[SeriesKey, int]:
@@ -51,8 +61,9 @@ class SeriesDirectory:
         except DatabaseAway:
             self._connection.cut()  # the thread may still wait, and others behind it
             raise
-        for (device_id, metric), number in found.items():
-            self._known.setdefault(device_id, {})[metric] = number
+        if connection == self._known_for:
+            for (device_id, metric), number in found.items():
+                self._known.setdefault(device_id, {})[metric] = number
         return found
 
     async def ping(self) -> None:

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulebook.ingest.columns import Readings
-from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.group_commit import GroupCommitter, Outcomes
 from joulebook.ingest.metrics import IngestMetrics
+from joulebook.ingest.patient_connection import SeriesForgotten
 from joulebook.ingest.series_directory import SeriesDirectory
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.writer import Outcome
+
+_ATTEMPTS = 3
+"""How often the ids of series are asked for because the connection to write to was opened anew."""
 
 
 @dataclass(frozen=True)
@@ -49,44 +54,31 @@ class ReadingStore:
         return stored
 
     async def _store(self, readings: Readings, *, replace: bool, atomic: bool) -> Stored:
-        if not readings.time or (atomic and readings.rejected_total):
-            return Stored()
-        ids = self._series.known(readings.keys)
-        if ids is None:
-            ids = await self._create_series(readings)
+        for _ in range(_ATTEMPTS):
+            # Before the ids are asked for: what is asked of an earlier connection's database may be wrong.
+            connection = self._committer.connection
+            ids = self._series.known(readings.keys, connection=connection) if readings.time else []
+            if ids is None:
+                ids = await self._create_series(readings, connection=connection)
             if not readings.time or (atomic and readings.rejected_total):
                 return Stored()
-        batch = Batch(
-            series_id=np.array([ids[number] for number in readings.key], np.int32),
-            time=np.array(readings.time, np.int64),
-            value=np.array(readings.value, np.float64),
-        )
-        outcomes = await self._committer.submit(batch, replace=replace, atomic=atomic)
-        # As nearly always, all of them: looking for every other outcome costs more than parsing a packet.
-        if not outcomes.any():
-            return Stored(accepted=len(outcomes))
-        counts = np.bincount(outcomes, minlength=len(Outcome))
-        for row in np.flatnonzero(outcomes == Outcome.CONFLICT):
-            metric = readings.keys[readings.key[row]][1]
-            message = "another value is stored for this time, and was kept"
-            readings.reject(readings.packet[row], metric, "conflict", message)
-        for row in np.flatnonzero(outcomes == Outcome.TOO_OLD):
-            metric = readings.keys[readings.key[row]][1]
-            readings.reject(
-                readings.packet[row], metric, "time_past", "readings of this time are no longer kept"
+            batch = Batch(
+                series_id=np.array([ids[number] for number in readings.key], np.int32),
+                time=np.array(readings.time, np.int64),
+                value=np.array(readings.value, np.float64),
             )
-        if atomic and (counts[Outcome.CONFLICT] or counts[Outcome.TOO_OLD]):
-            return Stored(conflicts=int(counts[Outcome.CONFLICT]))
-        return Stored(
-            accepted=int(counts[Outcome.STORED] + counts[Outcome.REPLACED]),
-            duplicate=int(counts[Outcome.DUPLICATE]),
-            replaced=int(counts[Outcome.REPLACED]),
-            conflicts=int(counts[Outcome.CONFLICT]),
-        )
+            try:
+                outcomes = await self._committer.submit(
+                    batch, connection=connection, replace=replace, atomic=atomic
+                )
+            except SeriesForgotten:
+                continue
+            return _account(readings, outcomes, atomic=atomic)
+        raise DatabaseAway("connections to the database do not last")
 
-    async def _create_series(self, readings: Readings) -> list[int]:
+    async def _create_series(self, readings: Readings, *, connection: int) -> list[int]:
         """Create the series that are new; reject the readings of those beyond their device's cap."""
-        found = await self._series.ensure(readings.keys)
+        found = await self._series.ensure(readings.keys, connection=connection)
         if len(found) < len(readings.keys):
             kept = []
             for row, number in enumerate(readings.key):
@@ -98,3 +90,26 @@ class ReadingStore:
                 readings.reject(readings.packet[row], metric, "metric_limit", message)
             readings.keep(kept)
         return [found.get(key, 0) for key in readings.keys]
+
+
+def _account(readings: Readings, outcomes: Outcomes, *, atomic: bool) -> Stored:
+    """Count what became of the readings; those that had to stand back are added to `rejected`."""
+    # As nearly always, all of them: looking for every other outcome costs more than parsing a packet.
+    if not outcomes.any():
+        return Stored(accepted=len(outcomes))
+    counts = np.bincount(outcomes, minlength=len(Outcome))
+    for row in np.flatnonzero(outcomes == Outcome.CONFLICT):
+        metric = readings.keys[readings.key[row]][1]
+        message = "another value is stored for this time, and was kept"
+        readings.reject(readings.packet[row], metric, "conflict", message)
+    for row in np.flatnonzero(outcomes == Outcome.TOO_OLD):
+        metric = readings.keys[readings.key[row]][1]
+        readings.reject(readings.packet[row], metric, "time_past", "readings of this time are no longer kept")
+    if atomic and (counts[Outcome.CONFLICT] or counts[Outcome.TOO_OLD]):
+        return Stored(conflicts=int(counts[Outcome.CONFLICT]))
+    return Stored(
+        accepted=int(counts[Outcome.STORED] + counts[Outcome.REPLACED]),
+        duplicate=int(counts[Outcome.DUPLICATE]),
+        replaced=int(counts[Outcome.REPLACED]),
+        conflicts=int(counts[Outcome.CONFLICT]),
+    )

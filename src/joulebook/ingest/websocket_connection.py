@@ -173,6 +173,7 @@ class DeviceConnection:
             readings = parse_packets(content, rules)
             self._limits.rates.charge(token, len(readings.time))
             stored = await self._store.store(readings, replace=asked.replace, atomic=asked.atomic)
+            self._limits.rates.refund(token, stored.duplicate)
         except TooManyReadings as exc:
             return {"seq": sequence, "code": "too_large", "message": f"{exc}; split it"}
         except UnparsableBody as exc:

@@ -39,6 +39,19 @@ def test_a_request_larger_than_a_burst_goes_through_and_is_waited_for() -> None:
     assert limits.wait("a") == 0
 
 
+def test_what_was_stored_already_does_not_count_so_a_batch_that_is_sent_in_halves_gets_through() -> None:
+    """A client that splits a batch begins with its first half again whenever the second is refused."""
+    clock = Clock()
+    limits = RateLimits(10, clock=clock)
+    limits.charge("a", 150)
+    clock.now += limits.wait("a")
+    limits.charge("a", 150)
+    limits.refund("a", 150)
+    assert limits.wait("a") == 0
+    limits.charge("a", 150)
+    assert limits.wait("a") == 15
+
+
 def test_one_token_does_not_wait_for_another() -> None:
     limits = RateLimits(1, clock=Clock())
     limits.charge("a", 1000)
