@@ -13,6 +13,7 @@ from joulebook.web.devices import views as devices
 from joulebook.web.history import energy_api, energy_page, export_api, export_page
 from joulebook.web.history.api import api
 from joulebook.web.imports import api as imports_api
+from joulebook.web.imports import draft_pages, run_pages, upload_pages
 
 admin.site.site_header = admin.site.site_title = "Joulebook administration"
 
@@ -48,6 +49,15 @@ urlpatterns = [
     path(
         "devices/<str:device_id>/tokens/<str:prefix>/revoke/", token_pages.revoke_token, name="token-revoke"
     ),
+    path("imports/", upload_pages.imports_page, name="imports"),
+    path("imports/<int:number>/", run_pages.import_page, name="import"),
+    path("imports/<int:number>/preview/", draft_pages.preview, name="import-preview"),
+    path("imports/<int:number>/queue/", draft_pages.queue, name="import-queue"),
+    path("imports/<int:number>/discard/", draft_pages.discard, name="import-discard"),
+    path("imports/<int:number>/progress/", run_pages.progress, name="import-progress"),
+    path("imports/<int:number>/cancel/", run_pages.cancel, name="import-cancel"),
+    path("imports/<int:number>/undo/", run_pages.undo, name="import-undo"),
+    path("imports/<int:number>/rejected.csv", run_pages.rejected, name="import-rejected"),
     path("sign-in/", accounts.SignInView.as_view(), name="sign-in"),
     path("sign-out/", accounts.SignOutView.as_view(), name="sign-out"),
     path("profile/", accounts.profile, name="profile"),

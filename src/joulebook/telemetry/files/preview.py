@@ -13,6 +13,7 @@ from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import parse_blocks
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.records import RecordReader
+from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import Problem, shown
 from joulebook.telemetry.files.text import utf8_chunks
@@ -73,6 +74,22 @@ def preview(
     _fill(rows, parsed)
     above = [_line(text, ends, line) for line in range(1, min(profile.first_data_line, last + 1))]
     return Preview(list(rows.values()), (*profile.values, *parsed.added), above)
+
+
+def count_head(
+    head: bytes, profile: ImportProfile, columns: Sequence[str], *, is_whole: bool, now: int
+) -> ImportReport:
+    """Return the account of the rows in a file's `head`, as a dry run over them would give it.
+
+    The arguments are those of `preview`, and so are the errors.
+    """
+    text = b"".join(utf8_chunks([head], encoding=profile.encoding, line_end=profile.line_end))
+    if not is_whole:
+        text = text[: text.rfind(b"\n") + 1]
+    report = ImportReport(profile.values, is_dry_run=True)
+    blocks = cut_blocks([text], max_lines=10**6, start_line=profile.first_data_line)
+    count_blocks(parse_blocks(blocks, profile, columns, now=now), report)
+    return report
 
 
 def _fill(rows: Mapping[int, PreviewRow], block: ParsedBlock) -> None:

@@ -13,7 +13,7 @@ from joulebook.telemetry.files.archive import is_workbook, member_chunks
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.inflation import guarded
 from joulebook.telemetry.files.table import shown
-from joulebook.telemetry.files.workbook import workbook_chunks
+from joulebook.telemetry.files.workbook import sheet_names, workbook_chunks
 
 CHUNK_BYTES = 1 << 20
 """Most bytes in one chunk, before and after inflating: what a small file can swell to is never held."""
@@ -76,6 +76,10 @@ class FileSource:
     def is_compressed(self) -> bool:
         """Whether the content is gzip, or a zip archive's, and so may be far larger than `size`."""
         return self._kind in ("gzip", "zip")
+
+    def sheets(self) -> tuple[str, ...]:
+        """Return the names of a workbook's sheets, none for any other file; raises `UnreadableFile`."""
+        return sheet_names(self.path) if self._kind == "workbook" else ()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content in chunks, inflated where the file is gzip or a zip archive with one member.

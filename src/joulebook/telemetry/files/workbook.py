@@ -9,6 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,13 @@ def workbook_chunks(path: Path, sheet: str) -> Iterator[bytes]:
             out.truncate()
     if text := out.getvalue():
         yield text.encode("utf-8", "replace")
+
+
+def sheet_names(path: Path) -> tuple[str, ...]:
+    """Return the names of a workbook's sheets in their order; raises what `workbook_chunks` does."""
+    _check(path)
+    with _reader(path), CalamineWorkbook.from_path(path) as book:
+        return tuple(book.sheet_names)
 
 
 def _check(path: Path) -> None:
@@ -106,13 +114,19 @@ class _Bounds:
 
 
 def _rows(path: Path, sheet: str) -> Iterator[Sequence[Any]]:
+    with _reader(path), CalamineWorkbook.from_path(path) as book:
+        chosen = _sheet(book, sheet, path)
+        for _ in range((chosen.start or (0, 0))[0]):
+            yield ()
+        # Rows come without the empty columns before the first that is filled; nobody misses them.
+        yield from chosen.iter_rows()
+
+
+@contextmanager
+def _reader(path: Path) -> Iterator[None]:
+    """Tell what goes wrong in the reader as `UnreadableFile`."""
     try:
-        with CalamineWorkbook.from_path(path) as book:
-            chosen = _sheet(book, sheet, path)
-            for _ in range((chosen.start or (0, 0))[0]):
-                yield ()
-            # Rows come without the empty columns before the first that is filled; nobody misses them.
-            yield from chosen.iter_rows()
+        yield
     except (UnreadableFile, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as exc:

@@ -1,0 +1,178 @@
+"""The page of a draft: how its file would be read, redrawn as somebody corrects it, until it is imported."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from joulebook.telemetry.files.builtin import BUILTIN
+from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.web.accounts.forms import time_zone_choices
+from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.operations import UnableToCreateDevice, create_device
+from joulebook.web.imports.draft_entry import BadEntry, DraftEntry
+from joulebook.web.imports.draft_reading import DraftReading, read_draft
+from joulebook.web.imports.draft_settings import setting_groups, suggestions
+from joulebook.web.imports.models import Import, SavedProfile
+from joulebook.web.imports.operations import (
+    AlreadyImported,
+    UnableToImport,
+    discard_draft,
+    queue_import,
+)
+from joulebook.web.imports.profiles import UnableToSaveProfile, save_profile
+from joulebook.web.imports.queries import find_visible_import
+from joulebook.web.imports.reading import TooManyFiles
+
+
+def visible_import(request: HttpRequest, number: int) -> Import:
+    """Return the import if the user may see it; raises `Http404` for another's and for none alike."""
+    import_ = find_visible_import(cast("User", request.user), number)
+    if import_ is None:
+        raise Http404("There is no such import, or it is not yours to see.")
+    return import_
+
+
+def draft_page(request: HttpRequest, import_: Import) -> HttpResponse:
+    """Show a draft as its file is guessed to be."""
+    return _shown(request, import_, DraftEntry.of_draft(import_))
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def preview(request: HttpRequest, number: int) -> HttpResponse:
+    """Show the draft again by what is entered; for htmx only what changes of the page.
+
+    With `do` a device is created or a profile saved first.
+    """
+    import_ = visible_import(request, number)
+    if request.method != "POST" or import_.state != Import.State.DRAFT:
+        return _away(request, import_)
+    try:
+        entry = DraftEntry.of_form(request.POST)
+    except BadEntry as exc:
+        return _shown(request, import_, DraftEntry.of_draft(import_), problem=str(exc), status=400)
+    match request.POST.get("do"):
+        case "create-device":
+            return _create_device(request, import_, entry)
+        case "save-profile":
+            return _save_profile(request, import_, entry)
+    return _shown(request, import_, entry)
+
+
+@login_required
+@require_POST
+def queue(request: HttpRequest, number: int) -> HttpResponse:
+    """Have a draft imported as it is read by what is entered, unless something keeps it."""
+    import_ = visible_import(request, number)
+    if import_.state != Import.State.DRAFT:
+        return _away(request, import_)
+    try:
+        entry = DraftEntry.of_form(request.POST)
+        reading = read_draft(import_, entry, user=cast("User", request.user))
+    except BadEntry as exc:
+        return _shown(request, import_, DraftEntry.of_draft(import_), problem=str(exc), status=400)
+    except TooManyFiles as exc:
+        return _shown(request, import_, entry, problem=str(exc), status=503)
+    order = reading.order()
+    if order is None:
+        return _page(request, import_, reading, status=400, is_refused=True)
+    try:
+        queue_import(import_, order, force="force" in request.POST)
+    except AlreadyImported as exc:
+        return _page(request, import_, reading, status=409, earlier=exc.earlier)
+    except UnableToImport as exc:
+        return _page(request, import_, reading, status=409, problem=str(exc))
+    return redirect("import", number)
+
+
+@login_required
+@require_POST
+def discard(request: HttpRequest, number: int) -> HttpResponse:
+    """Throw a draft and its file away."""
+    import_ = visible_import(request, number)
+    try:
+        discard_draft(import_)
+    except UnableToImport as exc:
+        messages.error(request, f"{import_.file_name} stays: {exc}.")
+        return redirect("import", number)
+    messages.success(request, f"{import_.file_name} is discarded; nothing of it was stored.")
+    return redirect("imports")
+
+
+def _away(request: HttpRequest, import_: Import) -> HttpResponse:
+    """Send to the page of an import that is a draft no more."""
+    response = redirect("import", import_.pk)
+    if "HX-Request" in request.headers:
+        return HttpResponse(headers={"HX-Redirect": response["Location"]})
+    return response
+
+
+def _create_device(request: HttpRequest, import_: Import, entry: DraftEntry) -> HttpResponse:
+    form = request.POST
+    try:
+        device = create_device(
+            form.get("new-id", "").strip(),
+            owner=cast("User", request.user),
+            name=form.get("new-name", "").strip(),
+            time_zone=form.get("new-zone", "UTC"),
+        )
+    except UnableToCreateDevice as exc:
+        return _shown(request, import_, entry, problem=str(exc), status=400)
+    entry = _with_device(entry, device.device_id)
+    return _shown(request, import_, entry, done=f"The device {device} is created, and chosen for this file.")
+
+
+def _with_device(entry: DraftEntry, device_id: str) -> DraftEntry:
+    return DraftEntry(**{**vars(entry), "device": device_id})
+
+
+def _save_profile(request: HttpRequest, import_: Import, entry: DraftEntry) -> HttpResponse:
+    user = cast("User", request.user)
+    name = request.POST.get("profile-name", "").strip()
+    try:
+        reading = read_draft(import_, entry, user=user)
+        if reading.profile is None or not reading.profile.values:
+            return _page(request, import_, reading, status=400, problem="There is nothing to save yet.")
+        save_profile(user, name, reading.profile)
+    except (TooManyFiles, UnableToSaveProfile, UnusableProfile) as exc:
+        return _shown(request, import_, entry, problem=str(exc), status=400)
+    return _page(request, import_, reading, done=f"Saved as the profile “{name}”, for other files like this.")
+
+
+def _shown(request: HttpRequest, import_: Import, entry: DraftEntry, **more: Any) -> HttpResponse:
+    user = cast("User", request.user)
+    try:
+        reading = read_draft(import_, entry, user=user)
+    except TooManyFiles as exc:
+        reading = DraftReading(entry, [], None, profile_of(user).time_zone, problem=f"{exc}.")
+        more = {**more, "status": 503}
+    return _page(request, import_, reading, **more)
+
+
+def _page(
+    request: HttpRequest, import_: Import, reading: DraftReading, *, status: int = 200, **more: Any
+) -> HttpResponse:
+    user = cast("User", request.user)
+    context = {
+        "import": import_,
+        "reading": reading,
+        "entry": reading.entry,
+        "groups": setting_groups(reading),
+        "suggestions": suggestions(reading),
+        "builtin": list(BUILTIN.values()),
+        "saved": SavedProfile.objects.filter(owner=user).values_list("name", flat=True),
+        "zones": time_zone_choices(reading.tz),
+        "form": request.POST,
+        **more,
+    }
+    is_part = "HX-Request" in request.headers
+    return render(request, "imports/_draft.html" if is_part else "imports/draft.html", context, status=status)

@@ -1,0 +1,108 @@
+// The form that uploads files: they can be dropped on it, and it tells how much of them has been sent.
+
+const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-upload]"));
+const input = /** @type {HTMLInputElement} */ (form.querySelector('input[type="file"]'));
+const drop = part("drop");
+
+/** @param {string} name @returns {HTMLElement} */
+function part(name) {
+  return /** @type {HTMLElement} */ (form.querySelector(`[data-part="${name}"]`));
+}
+
+part("drop-text").textContent = "Drop files of readings here, or choose them";
+drop.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+});
+for (const name of ["dragleave", "drop"]) drop.addEventListener(name, () => drop.classList.remove("over"));
+drop.addEventListener("drop", (event) => {
+  event.preventDefault();
+  if (!event.dataTransfer?.files.length) return;
+  input.files = event.dataTransfer.files;
+  showChosen();
+});
+input.addEventListener("change", showChosen);
+// A file that misses the form would replace the page.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+
+function showChosen() {
+  const chosen = part("chosen");
+  chosen.replaceChildren(
+    ...Array.from(input.files ?? [], (file) => {
+      const line = document.createElement("li");
+      line.textContent = `${file.name} · ${formatBytes(file.size)}`;
+      return line;
+    }),
+  );
+  chosen.hidden = !input.files?.length;
+  say("");
+}
+
+/** @param {number} bytes */
+function formatBytes(bytes) {
+  const steps = ["bytes", "KB", "MB", "GB"];
+  let step = 0;
+  while (bytes >= 999.5 && step < steps.length - 1) {
+    bytes /= 1000;
+    step += 1;
+  }
+  return `${step && bytes < 99.5 ? bytes.toFixed(1) : Math.round(bytes)}\u202f${steps[step]}`;
+}
+
+/** @param {string} problem */
+function say(problem) {
+  part("problem").textContent = problem;
+  part("problem").hidden = !problem;
+}
+
+/** @param {XMLHttpRequest} request */
+function answered(request) {
+  let answer = /** @type {{location?: string, problems?: string[]}} */ ({});
+  try {
+    answer = JSON.parse(request.responseText);
+  } catch {
+    // Refused before the form was looked at: the server's own words are not for people.
+  }
+  if (answer.location) {
+    location.assign(answer.location);
+    return;
+  }
+  sending(false);
+  if (answer.problems) say(answer.problems.join(" "));
+  else if (request.status === 413) say("This is larger than a file may be. Compress it with gzip, or cut it in parts.");
+  else if (request.status === 507) say("There is no room for this file on the machine that runs Joulebook.");
+  else if (request.status === 403) say("You are not signed in any more, or this page is old. Load it again.");
+  else say(`The file could not be taken in (${request.status}). Try again.`);
+}
+
+/** @param {boolean} isSending */
+function sending(isSending) {
+  part("sending").hidden = !isSending;
+  /** @type {HTMLButtonElement} */ (form.querySelector("button.primary")).disabled = isSending;
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  say("");
+  sending(true);
+  const request = new XMLHttpRequest();
+  request.upload.addEventListener("progress", ({ loaded, total }) => {
+    /** @type {HTMLProgressElement} */ (part("sent")).value = total ? loaded / total : 0;
+    const done = loaded >= total;
+    part("sent-text").textContent = done
+      ? "Looking at it …"
+      : `${formatBytes(loaded)} of ${formatBytes(total)} sent`;
+  });
+  request.addEventListener("load", () => answered(request));
+  request.addEventListener("error", () => {
+    sending(false);
+    say("The connection broke. Try again.");
+  });
+  part("stop").addEventListener("click", () => {
+    request.abort();
+    sending(false);
+  }, { once: true });
+  request.open("POST", form.action);
+  request.setRequestHeader("Accept", "application/json");
+  request.send(new FormData(form));
+});
