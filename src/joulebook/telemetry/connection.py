@@ -42,13 +42,17 @@ def one_snapshot(conn: Connection) -> Iterator[None]:
             conn.execute("ROLLBACK")
 
 
+def is_rolled_back(exc: psycopg.Error) -> bool:
+    """Say whether the server rolled a transaction back for the sake of another: a deadlock or the like."""
+    # psycopg's classes for the SQLSTATEs of class 40 have no common parent but that of all.
+    return (exc.sqlstate or "").startswith("40")
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn the driver's errors into the core's; transaction rollbacks (class 40) pass unchanged."""
     try:
         yield
-    except psycopg.errors.TransactionRollback:
-        raise
     except psycopg.Error as exc:
         state = exc.sqlstate
         message = str(exc).strip() or type(exc).__name__

@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.connection import Connection, is_rolled_back, translated_errors
 from joulebook.telemetry.errors import DatabaseAway
 
 Result = TypeVar("Result")
@@ -21,16 +21,15 @@ _ATTEMPTS = 8
 def retried(conn: Connection, work: Callable[[], Result]) -> Result:
     """Return what `work` returns, and do it again where a deadlock or the like has rolled it back.
 
-    Inside a transaction of the caller's another attempt is its caller's too, and psycopg's
-    `TransactionRollback` passes. Raises `DatabaseAway` when all attempts were in vain, and driver's errors
-    in the core's words.
+    Inside a transaction of the caller's another attempt is its caller's too, and the error passes. Raises
+    `DatabaseAway` when all attempts were in vain, and the driver's errors in the core's words.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with translated_errors():
                 return work()
-        except psycopg.errors.TransactionRollback as exc:
-            if conn.info.transaction_status != TransactionStatus.IDLE:
+        except psycopg.Error as exc:
+            if not is_rolled_back(exc) or conn.info.transaction_status != TransactionStatus.IDLE:
                 raise
             if attempt == _ATTEMPTS:
                 raise DatabaseAway(f"transactions kept failing each other: {exc}") from exc

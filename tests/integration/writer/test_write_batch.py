@@ -198,6 +198,50 @@ def test_writers_with_overlapping_keys_in_any_order_agree_on_who_was_first(telem
     assert np.count_nonzero(outcomes == Outcome.CONFLICT) == 7 * 800
 
 
+def test_a_batch_that_the_server_ends_for_a_deadlock_is_stored_by_another_attempt(telemetry, writer):
+    [series] = new_series(writer)
+    insert = "INSERT INTO readings (time, value, series_id) VALUES (to_timestamp(%s), 1, %s)"
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+    pid = writer.info.backend_pid
+    with (
+        psycopg.connect(telemetry["superuser"]) as other,
+        psycopg.connect(telemetry["superuser"], autocommit=True) as watcher,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        # The server looks for a deadlock on behalf of who waits, and ends that one: never this.
+        other.execute("SET deadlock_timeout = '1min'")
+        other.execute(insert, [START // 1_000_000 + 2, series])
+        batch = batch_of([(series, 1_000_000, 5.0), (series, 2_000_000, 6.0)])
+        written = pool.submit(write_batch, writer, batch)
+        while watcher.execute(waits, [pid]).fetchone() == (0,):
+            assert not written.done()
+        other.execute(insert, [START // 1_000_000 + 1, series])
+        other.rollback()
+        assert written.result(30).tolist() == [Outcome.STORED] * 2
+    assert stored(writer, [series]) == {(series, 1_000_000): 5.0, (series, 2_000_000): 6.0}
+
+
+def test_a_batch_that_would_replace_what_is_removed_meanwhile_is_stored(telemetry, writer):
+    [series] = new_series(writer)
+    write_batch(writer, batch_of([(series, 1, 1.0)]), import_id=77)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+    pid = writer.info.backend_pid
+    with (
+        psycopg.connect(telemetry["writer"]) as other,
+        psycopg.connect(telemetry["superuser"], autocommit=True) as watcher,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute("SELECT FROM readings WHERE series_id = %s FOR UPDATE", [series])
+        written = pool.submit(write_batch, writer, batch_of([(series, 1, 2.0)]), replace=True)
+        while watcher.execute(waits, [pid]).fetchone() == (0,):
+            assert not written.done()
+        # It has found the reading, and waits for its turn to replace it.
+        other.execute("DELETE FROM readings WHERE import_id = 77 AND series_id = %s", [series])
+        other.commit()
+        assert written.result(30).tolist() == [Outcome.STORED]
+    assert stored(writer, [series]) == {(series, 1): 2.0}
+
+
 def test_a_backend_that_is_ended_in_the_middle_is_reported_as_away(telemetry, writer):
     [series] = new_series(writer)
     with psycopg.connect(telemetry["superuser"], autocommit=True) as superuser:
