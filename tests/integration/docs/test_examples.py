@@ -88,13 +88,14 @@ def place(folder: Path, web, ingest, transactional_db: None) -> Place:
 
 def with_device(place: Place) -> str:
     """Make alice and her device, and return the shell's words that hold their tokens."""
-    begin = (
-        "echo 'choose a long pass phrase' | joulebook user add alice --password-stdin\n"
-        "joulebook device add device_001 --owner alice --name 'Home battery' --tz Europe/Berlin\n"
-        f"{CUT}joulebook user token alice"
+    from joulebook.web.accounts.operations import create_user, issue_user_token
+    from joulebook.web.devices.operations import create_device, issue_device_token
+
+    alice = create_user("alice", "choose a long pass phrase")
+    device = create_device(
+        place.adapted("device_001"), owner=alice, name="Home battery", time_zone="Europe/Berlin"
     )
-    device_token, user_token = place.run(place.adapted(begin))
-    return f"TOKEN='{device_token.output.strip()}'\nUSER_TOKEN='{user_token.output.strip()}'\n"
+    return f"TOKEN='{issue_device_token(device)}'\nUSER_TOKEN='{issue_user_token(alice)}'\n"
 
 
 def run_page(page: Path, place: Place, *, begin: str = "") -> list[tuple[Block, Printed]]:
@@ -154,9 +155,12 @@ def own_home(folder: Path, joulebook: Callable[..., subprocess.CompletedProcess[
     )
     place = Place(folder, environment, {})
     try:
-        place.run("joulebook db start && joulebook migrate")
-        with_device(place)
-        place.run("joulebook import readings.csv --device device_001")
+        place.run(
+            "joulebook db start && joulebook migrate\n"
+            "echo 'choose a long pass phrase' | joulebook user add alice --password-stdin\n"
+            "joulebook device add device_001 --owner alice --name 'Home battery' --tz Europe/Berlin\n"
+            "joulebook import readings.csv --device device_001"
+        )
         yield place
     finally:
         for root in folder.glob("*/db"):
