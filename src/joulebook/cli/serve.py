@@ -70,10 +70,11 @@ def ingest(
 
 
 def worker() -> None:
-    """Keep stored readings in shape until stopped."""
+    """Import and undo what people have asked for, and keep stored readings in shape, until stopped."""
     with plain_errors():
         setup_django()
         from joulebook.worker.loop import run
-        from joulebook.worker.tasks import tasks
+        from joulebook.worker.tasks import beside, tasks
 
-        run(tasks(Config.from_environ()))
+        config = Config.from_environ()
+        run(tasks(config), beside(config))

@@ -20,16 +20,30 @@ class _Due:
     at: float
 
 
-def run(tasks: Sequence[Task]) -> None:
+END_SECONDS = 8.0
+"""How long what runs beside the tasks has to end; where it hangs, its leases end with the process."""
+
+
+def run(tasks: Sequence[Task], beside: Sequence[Callable[[threading.Event], None]] = ()) -> None:
     """Run the tasks, each at its own interval, until SIGTERM or SIGINT.
 
-    A task that fails is logged and comes round again; it stops neither the others nor the worker.
+    A task that fails is logged and comes round again; it stops neither the others nor the worker. What is
+    `beside` them runs in threads of its own, until the event that it is given is set.
     """
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
     log.info("worker started with %d task(s)", len(tasks))
+    threads = [
+        threading.Thread(target=each, args=(stopping,), name="joulebook-beside", daemon=True)
+        for each in beside
+    ]
+    for thread in threads:
+        thread.start()
     run_until(stopping.is_set, stopping.wait, tasks)
+    until = time.monotonic() + END_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
     log.info("worker stopped")
 
 

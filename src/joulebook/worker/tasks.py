@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +36,14 @@ def forget_old_sign_in_failures() -> None:
     remove_forgotten()
 
 
+def forget_unwanted_uploads() -> None:
+    """Remove drafts that nobody has queued for long, and files that no import needs."""
+    from joulebook.web.imports.strays import remove_old_drafts, remove_unneeded_uploads
+
+    remove_old_drafts()
+    remove_unneeded_uploads()
+
+
 def tasks(config: Config) -> tuple[Task, ...]:
     """Return everything that the worker does. Django is set up by the caller."""
     return (
@@ -44,4 +53,12 @@ def tasks(config: Config) -> tuple[Task, ...]:
         ),
         Task("remove expired sessions", timedelta(hours=6), remove_expired_sessions),
         Task("forget old sign-in failures", timedelta(hours=1), forget_old_sign_in_failures),
+        Task("forget unwanted uploads", timedelta(hours=1), forget_unwanted_uploads),
     )
+
+
+def beside(config: Config) -> tuple[Callable[[threading.Event], None], ...]:
+    """Return what the worker does all the time, in threads of its own. Django is set up by the caller."""
+    from joulebook.worker.importing import ImportKeeper
+
+    return (ImportKeeper(config, telemetry_url(config, "writer")).run,)

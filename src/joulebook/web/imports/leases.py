@@ -53,6 +53,7 @@ class Standing(enum.Enum):
 def claim_next(
     worker: str,
     *,
+    only: int | None = None,
     passing_over: Collection[int | None] = (),
     is_gone: Callable[[str], bool] = lambda _: False,
 ) -> Import | None:
@@ -61,7 +62,8 @@ def claim_next(
     Next is the user's with the fewest imports running, then the one's who was served the longest time ago,
     then the oldest. Users whose key is in `passing_over` are passed over, and so is what touches a device
     that another import is at work on: each import finds what those before it have left. `is_gone` says of
-    a worker's name that this worker is known to be dead, so that its lease need not run out.
+    a worker's name that this worker is known to be dead, so that its lease need not run out. With `only`,
+    the import of this number is taken, or none.
     """
     if not Import.objects.filter(state__in=_ACTIVE).exists():
         return None
@@ -69,7 +71,7 @@ def claim_next(
         # Claims pass here one after another; what follows sees what the one before has claimed.
         list(Import.objects.select_for_update().filter(state__in=_ACTIVE).order_by("pk").values_list("pk"))
         now = timezone.now()
-        chosen = _find_next(now, passing_over, is_gone)
+        chosen = _find_next(now, passing_over, is_gone, only=only)
         if chosen is None:
             return None
         held_before = chosen.state == State.RUNNING or bool(chosen.leased_by)
@@ -204,7 +206,11 @@ def _counts(changed: dict[str, Any]) -> str:
 
 
 def _find_next(
-    now: datetime, passing_over: Collection[int | None], is_gone: Callable[[str], bool]
+    now: datetime,
+    passing_over: Collection[int | None],
+    is_gone: Callable[[str], bool],
+    *,
+    only: int | None = None,
 ) -> Import | None:
     """Return what `claim_next` claims, as it stands."""
     active = list(Import.objects.filter(state__in=_ACTIVE))
@@ -214,7 +220,9 @@ def _find_next(
     at_work = set().union(*(devices[each.pk] for each in resting))
     running = Counter(each.user_id for each in resting if each.state == State.RUNNING or each.leased_by)
     candidates = [
-        each for each in free if each.user_id not in passing_over and not devices[each.pk] & at_work
+        each
+        for each in free
+        if each.user_id not in passing_over and not devices[each.pk] & at_work and only in (None, each.pk)
     ]
     if not candidates:
         return None

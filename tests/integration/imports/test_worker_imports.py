@@ -1,0 +1,332 @@
+"""The worker's imports on a real TimescaleDB: stored, refused, failed, cancelled, undone, each to its end."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import time
+import uuid
+import zlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.utils import timezone
+
+from .working import (
+    expected,
+    keeping,
+    lines_stored,
+    queue_file,
+    rows,
+    stored,
+    wait_for,
+    wait_for_state,
+)
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from joulebook.web.devices.models import Device
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def of_ben(make_user: Callable[[str], User]) -> tuple[User, Device]:
+    """Another user with a device."""
+    from joulebook.web.devices.operations import create_device
+
+    ben = make_user("ben")
+    return ben, create_device(f"device_{uuid.uuid4().hex[:12]}", owner=ben)
+
+
+def upload_of(import_: Any) -> Any:
+    from joulebook.web.imports.uploads import upload_path
+
+    return upload_path(import_.upload)
+
+
+def test_a_queued_file_is_stored_and_accounted_for(
+    worker_urls: dict[str, str], alice: User, device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = rows(500) + "broken,1,2\n2024-04-01 00:00:00,x,\n"
+    import_ = queue_file(alice, device, text)
+    upload = upload_of(import_)
+    assert upload.exists()
+    with caplog.at_level(logging.INFO), keeping(worker_urls["writer"]):
+        wait_for_state(import_, "done")
+    assert stored(worker_urls["reader"], device.device_id) == expected(500)
+    assert (import_.rows_read, import_.rows_rejected, import_.cells_stored) == (502, 1, 1000)
+    assert (import_.cells_na, import_.cells_malformed, import_.problem) == (1, 1, "")
+    assert import_.report["cells"]["stored"] == 1000
+    assert [problem["line"] for problem in import_.report["problems"]] == [502, 503]
+    assert (import_.upload, import_.leased_by, import_.attempts) == ("", "", 0)
+    assert import_.started_at <= import_.finished_at
+    assert not upload.exists()
+    assert dict(device.metrics.values_list("name", "unit")) == {"power": "W", "energy": "kWh"}
+    with psycopg.connect(worker_urls["reader"]) as conn:
+        ids = conn.execute("SELECT DISTINCT import_id FROM readings WHERE import_id = %s", [import_.pk])
+        assert ids.fetchall() == [(import_.pk,)]
+    told = [
+        record.getMessage() for record in caplog.records if f"import {import_.pk}:" in record.getMessage()
+    ]
+    assert told == [
+        f"import {import_.pk}: claimed (attempt 1)",
+        f"import {import_.pk}: done, rows_read 502, rows_rejected 1, cells_stored 1000, cells_replaced 0, "
+        "cells_duplicate 0, cells_conflict 0",
+    ]
+
+
+def test_of_a_damaged_file_what_was_readable_is_stored(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    whole = gzip.compress(rows(60_000).encode())
+    cut = whole[: len(whole) * 3 // 4]
+    readable = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(cut).count(b"\n") - 1
+    import_ = queue_file(alice, device, cut, name="meter.csv.gz")
+    path = upload_of(import_)
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "failed")
+    assert import_.problem.startswith("meter.csv.gz is cut off")
+    assert import_.problem.endswith("what was stored until then stays, and can be undone")
+    assert str(path.parent) not in import_.problem
+    count, times, total = stored(worker_urls["reader"], device.device_id)["power"]
+    assert 25_000 < count == times == readable
+    assert total == expected(count)["power"][2]
+    assert import_.cells_stored == 2 * count
+    assert not path.exists()
+
+
+def test_a_strict_import_with_a_fault_stores_nothing_and_lists_the_faults(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    from joulebook.telemetry.connection import connect
+    from joulebook.telemetry.imports.problems import read_problems
+
+    import_ = queue_file(alice, device, rows(200) + "2024-04-01 00:00:00,x,1\n", is_strict=True)
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "refused")
+    assert import_.problem == "1 problem(s) were found, so nothing was stored"
+    assert (import_.rows_read, import_.cells_stored, import_.cells_malformed) == (201, 0, 1)
+    assert stored(worker_urls["reader"], device.device_id) == {}
+    assert device.metrics.count() == 0
+    with connect(worker_urls["reader"]) as conn:
+        assert [each.line for each in read_problems(conn, import_.pk)] == [202]
+
+
+def test_a_strict_import_without_a_fault_is_stored(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    import_ = queue_file(alice, device, rows(200), is_strict=True)
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "done")
+    assert stored(worker_urls["reader"], device.device_id) == expected(200)
+    assert (import_.rows_read, import_.cells_stored) == (200, 400)
+
+
+def test_a_damaged_strict_file_is_refused(worker_urls: dict[str, str], alice: User, device: Device) -> None:
+    whole = gzip.compress(rows(60_000).encode(), compresslevel=0)
+    import_ = queue_file(alice, device, whole[:-1000], name="meter.csv.gz", is_strict=True)
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "refused")
+    assert import_.problem.endswith("; nothing was stored")
+    assert stored(worker_urls["reader"], device.device_id) == {}
+
+
+def test_cancelling_is_seen_within_a_slice_and_what_is_stored_can_be_undone(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    from joulebook.web.imports.operations import cancel_import, undo_import
+
+    import_ = queue_file(alice, device, rows(150_000))
+    with keeping(worker_urls["writer"]):
+        wait_for(lambda: lines_stored(worker_urls["reader"], import_), seconds=30, what="it does not begin")
+        cancel_import(import_)
+        wait_for_state(import_, "cancelled", seconds=20)
+        count, times, _ = stored(worker_urls["reader"], device.device_id)["power"]
+        assert 0 < count == times < 150_000
+        assert import_.cells_stored == 2 * count
+        undo_import(import_, by=alice)
+        wait_for_state(import_, "undone")
+    assert stored(worker_urls["reader"], device.device_id) == {}
+    assert import_.undone_at is not None
+    assert import_.undone_by == alice
+
+
+def test_undoing_brings_back_what_a_replacing_import_overwrote(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    from joulebook.web.imports.operations import undo_import
+
+    first = queue_file(alice, device, rows(300))
+    other = rows(300).replace(",2,1.0\n", ",99,1.0\n")
+    second = queue_file(alice, device, other, on_conflict="replace")
+    with keeping(worker_urls["writer"]):
+        wait_for_state(first, "done")
+        wait_for_state(second, "done")
+        assert second.cells_replaced == 1
+        power = stored(worker_urls["reader"], device.device_id)["power"]
+        assert power[2] == expected(300)["power"][2] + 97
+        undo_import(second, by=alice)
+        wait_for_state(second, "undone")
+    assert stored(worker_urls["reader"], device.device_id) == expected(300)
+
+
+def test_an_import_that_was_cancelled_before_it_began_is_undone_at_once(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    from joulebook.web.imports.operations import cancel_import, undo_import
+
+    import_ = queue_file(alice, device, rows(3))
+    cancel_import(import_)
+    undo_import(import_, by=alice)
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "undone")
+
+
+def test_a_small_file_of_bens_does_not_wait_for_a_large_one_of_alices(
+    worker_urls: dict[str, str], alice: User, device: Device, of_ben: tuple[User, Device]
+) -> None:
+    large = queue_file(alice, device, rows(150_000))
+    with keeping(worker_urls["writer"], slice_seconds=0.1):
+        wait_for(lambda: lines_stored(worker_urls["reader"], large), seconds=30, what="it does not begin")
+        small = queue_file(*of_ben, rows(10))
+        wait_for_state(small, "done")
+        large.refresh_from_db()
+        assert large.state == "running"
+        wait_for_state(large, "done")
+    assert stored(worker_urls["reader"], device.device_id) == expected(150_000)
+
+
+def test_an_open_import_makes_room_where_all_places_are_taken(
+    worker_urls: dict[str, str], alice: User, device: Device, of_ben: tuple[User, Device]
+) -> None:
+    large = queue_file(alice, device, rows(150_000))
+    with keeping(worker_urls["writer"], most_open=1, slice_seconds=0.1, turn_seconds=0.2):
+        wait_for(lambda: lines_stored(worker_urls["reader"], large), seconds=30, what="it does not begin")
+        small = queue_file(*of_ben, rows(10))
+        wait_for_state(small, "done")
+        large.refresh_from_db()
+        assert large.state in ("queued", "running")
+        wait_for_state(large, "done")
+    assert large.lease > 1
+    assert (large.cells_stored, large.cells_duplicate, large.rows_read) == (300_000, 0, 150_000)
+    assert stored(worker_urls["reader"], device.device_id) == expected(150_000)
+
+
+def test_an_import_goes_on_by_itself_when_the_database_is_back(
+    worker_urls: dict[str, str], alice: User, device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    import_ = queue_file(alice, device, rows(150_000))
+    with (
+        caplog.at_level(logging.INFO),
+        keeping(worker_urls["writer"]),
+        psycopg.connect(worker_urls["superuser"], dbname="postgres", autocommit=True) as superuser,
+    ):
+        wait_for(lambda: lines_stored(worker_urls["reader"], import_), seconds=30, what="it does not begin")
+        superuser.execute("ALTER DATABASE import_tests ALLOW_CONNECTIONS false")
+        try:
+            superuser.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'import_tests'"
+            )
+            wait_for_state(import_, "queued")
+            time.sleep(0.5)
+        finally:
+            superuser.execute("ALTER DATABASE import_tests ALLOW_CONNECTIONS true")
+        assert import_.attempts == 0
+        assert 0 < import_.rows_read < 150_000
+        wait_for_state(import_, "done")
+    assert import_.lease == 2
+    assert (import_.cells_stored, import_.cells_duplicate, import_.rows_read) == (300_000, 0, 150_000)
+    assert stored(worker_urls["reader"], device.device_id) == expected(150_000)
+    told = [record.getMessage() for record in caplog.records]
+    assert sum(each.startswith("imports wait while the readings' database is away") for each in told) == 1
+    assert "the readings' database is back, importing again" in told
+
+
+def test_an_import_that_a_command_left_behind_fails_with_what_it_had_stored(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    import_ = queue_file(alice, device, rows(10))
+    type(import_).objects.filter(pk=import_.pk).update(
+        state="running", upload="", heartbeat_at=timezone.now() - timedelta(seconds=61)
+    )
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "failed")
+    assert import_.problem.startswith("the command that imported it ended before the file did")
+
+
+def test_a_missing_upload_is_told(worker_urls: dict[str, str], alice: User, device: Device) -> None:
+    import_ = queue_file(alice, device, rows(10))
+    upload_of(import_).unlink()
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "failed")
+    assert (
+        import_.problem == "the uploaded file is not there any more, so upload it again; nothing was stored"
+    )
+
+
+def test_a_poisoned_import_is_given_up_after_five_attempts_and_others_go_on(
+    worker_urls: dict[str, str],
+    alice: User,
+    device: Device,
+    of_ben: tuple[User, Device],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from joulebook.web.imports import leases
+
+    monkeypatch.setattr(leases, "RETRY_AFTER", timedelta(seconds=0.05))
+    poisoned = queue_file(alice, device, rows(10))
+    # A fault that no file can cause, and so one that nothing expects.
+    type(poisoned).objects.filter(pk=poisoned.pk).update(columns=5)
+    other = queue_file(*of_ben, rows(10))
+    with keeping(worker_urls["writer"]):
+        wait_for_state(poisoned, "failed", seconds=30)
+        wait_for_state(other, "done")
+    assert "ended by an error in Joulebook itself" in poisoned.problem
+    assert poisoned.attempts == leases.MOST_ATTEMPTS
+    failures = [record for record in caplog.records if record.exc_info]
+    assert len(failures) == leases.MOST_ATTEMPTS
+
+
+def test_an_import_whose_workers_always_died_is_given_up(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    import_ = queue_file(alice, device, rows(10))
+    type(import_).objects.filter(pk=import_.pk).update(
+        state="running", attempts=5, leased_by="dead", heartbeat_at=timezone.now() - timedelta(seconds=61)
+    )
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "failed")
+    assert "ended by an error in Joulebook itself" in import_.problem
+    assert stored(worker_urls["reader"], device.device_id) == {}
+
+
+def test_old_drafts_and_files_that_nobody_needs_are_removed(alice: User, device: Device) -> None:
+    from joulebook.web.imports.models import Import
+    from joulebook.web.imports.operations import create_draft
+    from joulebook.web.imports.strays import remove_old_drafts, remove_unneeded_uploads
+    from joulebook.web.imports.uploads import receiving, upload_path
+
+    def received() -> Any:
+        with receiving() as writing:
+            writing.write(b"t,P\n")
+            return writing.finish()
+
+    kept, old, stray, new = (received() for _ in range(4))
+    draft = create_draft(alice, old, name="old.csv")
+    Import.objects.filter(pk=draft.pk).update(created_at=timezone.now() - timedelta(days=7, minutes=1))
+    create_draft(alice, kept, name="kept.csv")
+    for upload in (kept, old, stray):
+        day_before = time.time() - 2 * 86_400
+        os.utime(upload_path(upload.name), (day_before, day_before))
+    assert remove_old_drafts() == 1
+    assert remove_unneeded_uploads() == 1
+    assert [upload_path(each.name).exists() for each in (kept, old, stray, new)] == [True, False, False, True]
+    assert list(Import.objects.values_list("file_name", flat=True)) == ["kept.csv"]
+    upload_path(new.name).unlink()
