@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.blocks import MAX_LINE_BYTES, cut_blocks, line_ends
+from joulebook.telemetry.files.errors import UnreadableFile
 
 chunks_of_lines = st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\r", b"\n")), max_size=20)
 
@@ -28,6 +30,24 @@ def test_blocks_are_the_files_lines_in_order_with_their_numbers(
         line += len(line_ends(block.data))
     assert [block.is_last for block in blocks] == [False] * (len(blocks) - 1) + [True]
     assert all(block.data.endswith(b"\n") for block in blocks[:-1])
+
+
+@settings(deadline=None)
+@given(chunks_of_lines, st.integers(1, 7), st.integers(1, 60))
+def test_whole_lines_before_damage_come_before_its_error(
+    chunks: list[bytes], max_lines: int, max_bytes: int
+) -> None:
+    def damaged() -> Iterator[bytes]:
+        yield from chunks
+        raise UnreadableFile("cut off")
+
+    blocks = []
+    with pytest.raises(UnreadableFile, match="cut off"):
+        for block in cut_blocks(damaged(), max_lines=max_lines, max_bytes=max_bytes):
+            blocks.append(block)  # noqa: PERF402 - the loop is left by the error
+    text = b"".join(chunks)
+    assert b"".join(block.data for block in blocks) == text[: text.rfind(b"\n") + 1]
+    assert not any(block.is_last for block in blocks)
 
 
 @settings(deadline=None)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulebook.telemetry.files.errors import FileError
+
 MAX_LINE_BYTES = 128 * 1024
 """A line longer than this is damage, and is rejected; the standard library's `csv` has the same limit."""
 
@@ -34,14 +36,20 @@ def cut_blocks(
 ) -> Iterator[Block]:
     """Yield the lines from `start_line` on in blocks of at most `max_lines`; the last one is marked.
 
-    A file without lines from there on yields one empty last block.
+    A file without lines from there on yields one empty last block. Where `chunks` raises `FileError`, the
+    whole lines before that are yielded first, and none of them as the last.
     """
     held: Block | None = None
     cut = _cut(_TrimmedLines(chunks), max_lines=max_lines, max_bytes=max_bytes)
-    for block in _skip_lines(cut, start_line):
+    try:
+        for block in _skip_lines(cut, start_line):
+            if held is not None:
+                yield held
+            held = block
+    except FileError:
         if held is not None:
             yield held
-        held = block
+        raise
     if held is None:
         yield Block(b"", start_line, is_last=True)
     else:
@@ -80,11 +88,26 @@ class _TrimmedLines:
                 yield kept
 
 
-def _cut(chunks: _TrimmedLines, *, max_lines: int, max_bytes: int) -> Iterator[Block]:
+class _Readable:
+    """Ends where the bytes end in damage, and remembers it."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.failure: FileError | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._chunks
+        except FileError as exc:
+            self.failure = exc
+
+
+def _cut(trimmed: _TrimmedLines, *, max_lines: int, max_bytes: int) -> Iterator[Block]:
     first_line = 1
     pieces: list[bytes] = []
     lines = size = 0
     offset = passed = 0
+    chunks = _Readable(trimmed)
     for chunk in chunks:
         ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == 10) + 1
         begin = used = 0
@@ -99,15 +122,21 @@ def _cut(chunks: _TrimmedLines, *, max_lines: int, max_bytes: int) -> Iterator[B
             stop = int(ends[used - 1])
             yield Block(b"".join([*pieces, chunk[begin:stop]]), first_line, offset=offset)
             first_line += lines + wanted
-            offset = passed + stop + chunks.dropped
+            offset = passed + stop + trimmed.dropped
             pieces, lines, size, begin = [], 0, 0, stop
         if begin < len(chunk):
             pieces.append(chunk[begin:])
             lines += len(ends) - used
             size += len(chunk) - begin
         passed += len(chunk)
-    if pieces:
-        yield Block(b"".join(pieces), first_line, offset=offset)
+    rest = b"".join(pieces)
+    if chunks.failure is not None:
+        # What is cut off may still look like a number, but is not the one that was written.
+        rest = rest[: rest.rfind(b"\n") + 1]
+    if rest:
+        yield Block(rest, first_line, offset=offset)
+    if chunks.failure is not None:
+        raise chunks.failure
 
 
 def _skip_lines(blocks: Iterable[Block], start_line: int) -> Iterator[Block]:
