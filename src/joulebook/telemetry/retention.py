@@ -149,9 +149,13 @@ class Retention:
         return moved
 
     def _drop_before(self, table: str, before: int) -> int:
-        """Drop chunks in a transaction of their own; readers queue behind one that waits, so not for long."""
+        """Drop chunks in a transaction of their own; readers queue behind one that waits, so not for long.
+
+        A query may hold what this waits for and wait for what this holds: this gives up before the server
+        looks for such deadlocks (after a second), or it might be the query that is ended.
+        """
         with self.conn.transaction():
-            be_patient(self.conn, "1s")
+            be_patient(self.conn, "200ms")
             ((count,),) = self.conn.execute(
                 _DROP, {"table": table, "before": from_microseconds(before)}
             ).fetchall()
