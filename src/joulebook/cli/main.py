@@ -11,6 +11,8 @@ from joulebook.cli import (
     device,
     export,
     importing,
+    imports,
+    profiles,
     retention,
     rollups,
     serve,
@@ -56,6 +58,8 @@ app.command("migrate")(serve.migrate)
 app.command("web")(serve.web)
 app.command("ingest")(serve.ingest)
 app.command("worker")(serve.worker)
+app.add_typer(imports.app, name="imports")
+app.add_typer(profiles.app, name="profiles")
 app.add_typer(db.app, name="db")
 app.add_typer(rollups.app, name="rollups")
 app.add_typer(retention.app, name="retention")

@@ -217,7 +217,8 @@ def _find_next(
     free = [each for each in active if _is_free(each, now, is_gone)]
     resting = [each for each in active if each not in free]
     devices = _devices(active)
-    at_work = set().union(*(devices[each.pk] for each in resting))
+    # One that was never heard of is no worker's, and may be dead.
+    at_work = set().union(*(devices[each.pk] for each in resting if each.heartbeat_at is not None))
     running = Counter(each.user_id for each in resting if each.state == State.RUNNING or each.leased_by)
     candidates = [
         each

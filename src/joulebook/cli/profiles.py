@@ -1,0 +1,89 @@
+"""`joulebook profiles`: how files of a kind are read, saved for the devices of a user."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.output import fail, result, say
+from joulebook.cli.token_table import print_table
+from joulebook.cli.user import find_user
+
+app = typer.Typer(no_args_is_help=True, help="Save how files are read, under names.")
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="the profile's name", show_default=False)]
+_Owner = Annotated[
+    str, typer.Option("--owner", metavar="USER", help="the user whose profile it is", show_default=False)
+]
+
+
+@app.command("list")
+def list_profiles(
+    *,
+    owner: Annotated[
+        str | None, typer.Option(metavar="USER", help="only this user's", show_default=False)
+    ] = None,
+) -> None:
+    """List the built-in profiles, and those that users have saved."""
+    with accounts_database():
+        from joulebook.telemetry.files.builtin import BUILTIN
+        from joulebook.web.imports.models import SavedProfile
+
+        saved = SavedProfile.objects.select_related("owner").order_by("owner__username", "name")
+        if owner is not None:
+            saved = saved.filter(owner=find_user(owner))
+        table = Table("Profile", "Owner", "For", box=None, pad_edge=False)
+        for each in saved:
+            table.add_row(each.name, each.owner.get_username(), "")
+        for built_in in BUILTIN.values():
+            table.add_row(built_in.name, "(built in)", built_in.about)
+        print_table(table)
+
+
+@app.command()
+def show(name: _Name, *, owner: _Owner) -> None:
+    """Print a saved profile as JSON, as --save-profile writes it."""
+    with accounts_database():
+        from joulebook.web.imports.models import SavedProfile
+
+        saved = SavedProfile.objects.filter(owner=find_user(owner), name=name).first()
+        if saved is None:
+            fail(f"{owner} has no profile {name!r}; see them with: joulebook profiles list")
+        result(json.dumps(saved.profile, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def save(
+    name: _Name,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="as --save-profile writes it", show_default=False)
+    ],
+    *,
+    owner: _Owner,
+) -> None:
+    """Save a profile under a name, in place of the one that has it."""
+    with accounts_database():
+        from joulebook.cli.import_files import load_profile
+        from joulebook.web.imports.profiles import UnableToSaveProfile, save_profile
+
+        try:
+            is_new = save_profile(find_user(owner), name, load_profile(file))
+        except UnableToSaveProfile as exc:
+            fail(str(exc))
+        say(f"profile {name} {'saved' if is_new else 'replaced'}; use it with: --profile {name!r}")
+
+
+@app.command()
+def remove(name: _Name, *, owner: _Owner) -> None:
+    """Remove a saved profile. What was imported by it stays."""
+    with accounts_database():
+        from joulebook.web.imports.profiles import remove_profile
+
+        if not remove_profile(find_user(owner), name):
+            fail(f"{owner} has no profile {name!r}; see them with: joulebook profiles list")
+        say(f"profile {name} removed")
