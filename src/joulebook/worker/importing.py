@@ -80,6 +80,7 @@ class ImportKeeper:
         self._open: list[_Open] = []
         self._conn: Connection | None = None
         self._is_away = False
+        self._are_accounts_away = False
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set; then give back what is open: another worker takes it at once."""
@@ -110,13 +111,16 @@ class ImportKeeper:
             self._disconnect()
             return _AWAY_SECONDS
         except (OperationalError, InterfaceError) as exc:
-            log.warning("imports wait, the accounts database does not answer: %s", exc)
+            if not self._are_accounts_away:
+                log.warning("imports wait, the accounts database does not answer: %s", exc)
+            self._are_accounts_away = True
             return _AWAY_SECONDS
         except Exception:
             log.exception("imports were ended by an error, and are tried again")
             self._give_back_all(is_failure=True)
             self._disconnect()
             return _AWAY_SECONDS
+        self._are_accounts_away = False
         if self._open:
             return 0.0
         self._disconnect()

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from django.db import close_old_connections
+
 from joulebook.worker.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ def run_until(stopped: Callable[[], bool], wait: Callable[[float], object], task
             continue
         due.at = time.monotonic() + due.task.interval.total_seconds()
         try:
+            # One that broke, or that the server has ended, would otherwise stay broken for every later task.
+            close_old_connections()
             due.task.run()
         except Exception:
             log.exception("task %s failed; it runs again in %s", due.task.name, due.task.interval)
