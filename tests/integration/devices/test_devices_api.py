@@ -241,7 +241,10 @@ class TestMetrics:
             ({"factor": -1}, "factor"),
             ({"factor": "much"}, "factor"),
             ({"factor": 1e400}, "factor"),
+            ({"factor": True}, "factor"),
+            ({"factor": "1"}, "factor"),
             ({"dip_tolerance": 1.5}, "dip_tolerance"),
+            ({"dip_tolerance": False}, "dip_tolerance"),
             ({"kind": "meter"}, "kind"),
             ({"unit": "W" * 33}, "unit"),
             ({"unit": "W\u0000"}, "unit"),
@@ -304,9 +307,11 @@ class TestReplacements:
         assert client.delete(f"{address}/metrics/energy/replacements/{kept.pk}").status_code == 404
         assert MeterReplacement.objects.filter(pk=kept.pk).exists()
 
-    @pytest.mark.parametrize("number", ["0", "99999999999999999999999999"])
+    @pytest.mark.parametrize("number", ["0", "99999999999999999999999999", "-1", "1.0", "one", "٣"])
     def test_a_number_that_none_has_is_404(self, alice, client_of, replacements, number):
-        assert client_of(alice).delete(f"{replacements}/{number}").status_code == 404
+        answer = client_of(alice).delete(f"{replacements}/{number}")
+        assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+        assert f"no replacement {number[:20]}" in answer.json()["detail"]
 
     def test_administrators_find_them_in_the_admin(self, alice, energy, client_of):
         MeterReplacement.objects.create(metric=energy, replaced_at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -323,7 +328,10 @@ class TestReplacements:
             {"replaced_at": "2026-03-01T12:00:00"},
             {"replaced_at": "1969-12-31T23:59:59Z"},
             {"replaced_at": "2999-01-01T00:00:00Z"},
+            {"replaced_at": 1772366400},
+            {"replaced_at": True},
             {"replaced_at": SPRING, "final_register": "a lot"},
+            {"replaced_at": SPRING, "start_register": False},
             {"replaced_at": SPRING, "final_register": 1e200},
             {"replaced_at": SPRING, "note": "x" * 201},
             {"replaced_at": SPRING, "by": "me"},
@@ -346,6 +354,24 @@ class TestReplacements:
         answer = send(client_of(alice), "POST", replacements, {"replaced_at": SPRING})
         assert answer.status_code == 409
         assert "energy is a gauge" in answer.json()["detail"]
+
+
+class TestAddressesThatThereAreNot:
+    @pytest.mark.parametrize(
+        "path",
+        ["/d/metrics/a%0Ab/replacements", "/d/metrics/", "/../nothing", "x"],
+    )
+    def test_they_are_told_as_problems_too(self, client, db, path):
+        for method in ("GET", "POST", "DELETE"):
+            answer = client.generic(method, f"/api/devices{path}")
+            assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+            assert "no such address" in answer.json()["detail"]
+
+    def test_so_are_methods_that_an_address_does_not_know(self, address, client):
+        answer = client.delete(f"{address}/metrics")
+        assert (answer.status_code, answer["Content-Type"]) == (405, "application/problem+json")
+        assert answer["Allow"] == "GET"
+        assert answer.json()["detail"] == "this address does not know DELETE; use GET"
 
 
 def test_the_description_tells_of_every_address_and_refusal(client, db):

@@ -26,7 +26,6 @@ NOT_ABOUT_A_DEVICE = {
     "api/import-profiles/<name>",
     "api/imports",
     "imports/",
-    "imports/",
     "livez",
     "readyz",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as Invalid
@@ -18,7 +18,7 @@ from django.utils import timezone
 from ninja import NinjaAPI, Path, Router, Schema
 from ninja.errors import HttpError
 from ninja.security import SessionAuth
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, WithJsonSchema
 
 from joulebook.web.devices.api_shapes import (
     DeviceAnswer,
@@ -36,10 +36,15 @@ from joulebook.web.devices.metric_settings import MetricSettings, metric_setting
 from joulebook.web.devices.models import Device, MeterReplacement
 from joulebook.web.devices.presentation import device_status
 from joulebook.web.devices.queries import find_visible_device, visible_devices
-from joulebook.web.history.api import UserTokenAuth, problem
+from joulebook.web.history.api import UserTokenAuth
 from joulebook.web.history.queries import series_of
+from joulebook.web.problems import problem
 
 router = Router(tags=["devices"])
+
+# Anything else in its place is a number that no replacement has, and answered behind the gate as one.
+_Number = Annotated[str, WithJsonSchema({"type": "integer"})]
+_LONGEST_NUMBER = 18
 
 _Shape = TypeVar("_Shape", bound=BaseModel)
 
@@ -189,19 +194,20 @@ def post_replacement(request: HttpRequest, device_id: str, metric: Path[str]) ->
 
 
 @router.delete(
-    "/{device_id}/metrics/{path:metric}/replacements/{int:number}",
+    "/{device_id}/metrics/{path:metric}/replacements/{number}",
     auth=_CHANGING,
     response={204: None},
     summary="Forget a replacement",
     openapi_extra=_documented(401, 403, 404),
 )
 def delete_replacement(
-    request: HttpRequest, device_id: str, metric: Path[str], number: Path[int]
+    request: HttpRequest, device_id: str, metric: Path[str], number: Path[_Number]
 ) -> HttpResponse:
     """Forget that the meter was replaced; 404 where it was not noted."""
     device = _owned(request, device_id)
-    if not remove_replacement(device, metric, number):
-        raise HttpError(404, f"{metric[:80]} has no replacement {number}")
+    is_number = number.isascii() and number.isdecimal() and len(number) <= _LONGEST_NUMBER
+    if not is_number or not remove_replacement(device, metric, int(number)):
+        raise HttpError(404, f"{metric[:80]} has no replacement {number[:20]}")
     return HttpResponse(status=204)
 
 

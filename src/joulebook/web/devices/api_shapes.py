@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ninja import Schema
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Kind = Literal["gauge", "counter", "state"]
+Number = Annotated[float, Field(strict=True)]
+"""Neither `true` nor `"1"`: what is meant by them is a guess."""
 
 
 class DeviceAnswer(Schema):
@@ -61,8 +63,8 @@ class MetricChange(BaseModel):
     display_name: str | None = None
     unit: str | None = None
     kind: Kind | Literal[""] | None = None
-    factor: float | None = Field(None, description="null: 1")
-    dip_tolerance: float | None = Field(None, description="0 to 0.99; null: 0.1")
+    factor: Number | None = Field(None, description="null: 1")
+    dip_tolerance: Number | None = Field(None, description="0 to 0.99; null: 0.1")
 
     def changes(self) -> dict[str, Any]:
         """Return what was given, as the table has it."""
@@ -98,7 +100,7 @@ class NewReplacement(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    replaced_at: AwareDatetime = Field(description="RFC 3339 with an offset")
-    final_register: float | None = None
-    start_register: float | None = None
+    replaced_at: AwareDatetime = Field(strict=True, description="RFC 3339 with an offset")
+    final_register: Number | None = None
+    start_register: Number | None = None
     note: str = Field("", max_length=200)

@@ -11,7 +11,6 @@ from django.conf import settings
 from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from ninja import NinjaAPI
 from ninja.errors import AuthenticationError
 from ninja.security import HttpBearer, SessionAuth
 
@@ -30,6 +29,7 @@ from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATI
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
 from joulebook.web.history.points import Column, Points, Wanted
 from joulebook.web.history.queries import earliest_time, read_points, series_of
+from joulebook.web.problems import ProblemAPI, problem
 from joulebook.web.units import UnitProblem
 
 log = logging.getLogger(__name__)
@@ -53,19 +53,13 @@ class SignedInAuth(SessionAuth):
         super().__init__(csrf=False)
 
 
-api = NinjaAPI(
+api = ProblemAPI(
     title="Joulebook",
     version=__version__,
     description="Devices and what their metrics mean, and any range of their readings.",
     auth=[UserTokenAuth(), SignedInAuth()],
     urls_namespace="api",
 )
-
-
-def problem(status: int, title: str, detail: str, **more: str) -> HttpResponse:
-    """Return an error as RFC 9457 problem details."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return HttpResponse(encode(body), status=status, content_type="application/problem+json")
 
 
 @api.exception_handler(AuthenticationError)

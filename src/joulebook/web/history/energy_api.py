@@ -15,7 +15,6 @@ from joulebook.web.devices.metric_settings import SettingsByMetric, metric_setti
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.answers import json_answer
-from joulebook.web.history.api import problem
 from joulebook.web.history.energy import (
     MOST_DAYS,
     PERIODS,
@@ -29,6 +28,7 @@ from joulebook.web.history.openapi import energy_operation
 from joulebook.web.history.parameters import ALL, BadParameter, check_names, read_window, read_zone
 from joulebook.web.history.points import Wanted
 from joulebook.web.history.queries import earliest_time, series_of, telemetry_connection
+from joulebook.web.problems import problem
 from joulebook.web.units import UnitProblem, comparable_units, convert_factor_offset
 
 USUAL_UNIT = "kWh"

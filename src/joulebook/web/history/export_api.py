@@ -21,11 +21,11 @@ from joulebook.telemetry.export.formats import FORMATS, export_chunks
 from joulebook.telemetry.export.reading import read_blocks
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.history.api import problem
 from joulebook.web.history.export_openapi import EXPORT_OPERATION
 from joulebook.web.history.export_parameters import ExportRequest, read_export
 from joulebook.web.history.parameters import BadParameter
 from joulebook.web.history.queries import series_of, telemetry_connection
+from joulebook.web.problems import problem
 from joulebook.web.server import THREADS
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from django.http.response import HttpResponseBase
 
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.imports.problems import read_problems
-from joulebook.web.history.api import problem
 from joulebook.web.history.queries import telemetry_connection
 from joulebook.web.imports.models import Import
+from joulebook.web.problems import problem
 from joulebook.web.server import THREADS
 
 LISTS_AT_ONCE = THREADS // 4
