@@ -107,6 +107,11 @@ class TestADevicesPage:
         assert labels == ["Power", "Battery state of charge", "Mains", ""]
         assert re.findall(r'data-part="unit">([^<]*)<', page) == ["W", "%", "kV", ""]
 
+    def test_it_has_room_for_the_metrics_of_its_address_alone(self, device, alice, client_of, store):
+        store({"power": {5: 1.0}, "voltage": {5: 230.0}})
+        page = client_of(alice).get(f"/devices/{device.device_id}/?metric=voltage").content.decode()
+        assert re.findall(r'data-part="panel" data-metric="(.*?)"', page) == ["voltage", ""]  # and a template
+
     def test_without_scripts_it_leads_to_the_readings(self, device, alice, client_of, store):
         store({"power": {3: 1}})
         client = client_of(alice)

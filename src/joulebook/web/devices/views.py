@@ -93,7 +93,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
             "now": now,
             "presets": [*RANGES, ALL],
             "export_form": ExportForm.of(request.GET, device),
-            "skeletons": metrics[:_FIRST_METRICS],
+            "skeletons": _skeletons(metrics, request.GET.getlist("metric")),
             "page_data": _page_data(row, metrics, user=user),
             "token_command": new_token_command(device.device_id),
             "curl_command": first_reading_command(ingest_url(request)),
@@ -144,6 +144,11 @@ def _metrics(device: Device) -> list[dict[str, Any]]:
         }
         for position, name in enumerate(names)
     ]
+
+
+def _skeletons(metrics: list[dict[str, Any]], asked: list[str]) -> list[dict[str, Any]]:
+    """Return the metrics whose panels the page has before its script runs: those of the address, if any."""
+    return [each for each in metrics if each["metric"] in asked] or metrics[:_FIRST_METRICS]
 
 
 def _page_data(row: DeviceRow, metrics: list[dict[str, Any]], *, user: User) -> dict[str, Any]:
