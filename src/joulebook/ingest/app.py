@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
+from joulebook.ingest.body_memory import BodyMemory
 from joulebook.ingest.direct_routes import DirectRoutes
 from joulebook.ingest.group_commit import GroupCommitter
 from joulebook.ingest.line_naming import LineNaming
@@ -35,6 +36,9 @@ from joulebook.ingest.websocket import WebSocketEndpoint
 from joulebook.secret_key import load_secret_key
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import to_microseconds
+
+_BODIES = 4
+"""The bodies that are held at a time take as much memory as so many of the largest."""
 
 DESCRIPTION = """
 Devices send readings here, and learn what became of each of them after it was committed.
@@ -56,6 +60,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         most_readings=settings.ingest_max_readings,
         oldest=_start_of_day(settings.ingest_oldest),
         rates=RateLimits(settings.ingest_rate),
+        bodies=BodyMemory(_BODIES * settings.ingest_max_bytes),
     )
     naming = LineNaming(device_tags=settings.line_protocol_device_tags, metric=settings.line_protocol_metric)
     url = telemetry_url(settings, "writer")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 
 import zstandard
 from starlette.types import Receive, Scope
+
+from joulebook.ingest.body_memory import Held, NoRoom
 
 _ZSTD_WINDOW = 1 << 23
 """The memory that every decoder of zstd grants a sender (RFC 8878): 8 MiB."""
@@ -24,11 +27,11 @@ class ClientGone(Exception):
     """The client went away before its body was complete."""
 
 
-async def read_body(scope: Scope, receive: Receive, *, most_bytes: int) -> bytes:
-    """Return the whole body, inflated as its Content-Encoding says.
+async def read_body(scope: Scope, receive: Receive, *, most_bytes: int, held: Held | None = None) -> bytes:
+    """Return the whole body, inflated as its Content-Encoding says; `held` counts its bytes.
 
     Raises `BodyTooLarge` as soon as more than `most_bytes` came or would come out, `BodyUnreadable`,
-    and `ClientGone`.
+    `NoRoom`, and `ClientGone`.
     """
     length = encoding = b""
     for name, value in scope["headers"]:
@@ -43,25 +46,36 @@ async def read_body(scope: Scope, receive: Receive, *, most_bytes: int) -> bytes
         raise ClientGone
     body: bytes = message.get("body", b"")
     if message.get("more_body", False):
-        body = await _read_rest(body, receive, most_bytes=most_bytes)
+        body = await _read_rest(body, receive, most_bytes=most_bytes, held=held)
     if encoding in {b"", b"identity"}:
         return body
-    return inflate(body, encoding.decode("latin-1"), most_bytes=most_bytes)
+    inflated = inflate(body, encoding.decode("latin-1"), most_bytes=most_bytes)
+    if held is not None:
+        held.grow_to(len(inflated))
+    return inflated
 
 
-async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int) -> bytes:
-    parts, size, more = [start], len(start), True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        part = message.get("body", b"")
-        parts.append(part)
-        size += len(part)
-        if size > most_bytes:
-            raise BodyTooLarge(f"the body has more than {most_bytes} bytes")
-        more = message.get("more_body", False)
-    return b"".join(parts)
+async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int, held: Held | None) -> bytes:
+    # One after the other in one piece: a body that comes byte by byte must not be a million objects.
+    body, more = bytearray(start), True
+    try:
+        async with asyncio.timeout(None) as waiting:
+            while more:
+                if held is not None:
+                    held.grow_to(len(body))
+                    with held.may_stand_back(waiting):
+                        message = await receive()
+                else:
+                    message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                body += message.get("body", b"")
+                if len(body) > most_bytes:
+                    raise BodyTooLarge(f"the body has more than {most_bytes} bytes")
+                more = message.get("more_body", False)
+    except TimeoutError as exc:
+        raise NoRoom("others send theirs faster, and there is no room for all") from exc
+    return bytes(body)
 
 
 def inflate(body: bytes, encoding: str, *, most_bytes: int) -> bytes:

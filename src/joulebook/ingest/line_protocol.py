@@ -72,8 +72,9 @@ def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings
 
     Raises `TooManyReadings` for more readings, or more lines, than one request may hold.
     """
-    # A lone line is read sooner by itself.
-    if fast and b"\n" in body and (plain := read_plain_lines(body)) is not None:
+    # A lone line is read sooner by itself, and what is sure to be too much is not split up first.
+    by_columns = fast and 0 < body.count(b"\n") <= rules.most_readings and _is_modest(body, rules)
+    if by_columns and (plain := read_plain_lines(body)) is not None:
         parser = _Parser(body, rules)
         if parser.take_columns(plain):
             return parser.finished()
@@ -93,6 +94,12 @@ def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings
         lines += 1
         if max(lines, len(parser.readings.time)) > rules.most_readings:
             raise TooManyReadings(_TOO_MANY.format(rules.most_readings))
+
+
+def _is_modest(body: bytes, rules: LineRules) -> bool:
+    """Tell whether a body has no more fields, or tags, than what is taken apart at once should have."""
+    most = 8 * rules.most_readings
+    return len(body) <= most or body.count(b"=") <= most
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from joulebook.ingest.readings_endpoint import (
     authorise,
     bearer_token,
     check_rate,
-    parse_body,
+    receive_readings,
     refusal_of,
 )
 from joulebook.ingest.storing import ReadingStore
@@ -169,8 +169,7 @@ class WriteEndpoint(_Endpoint):
             naming=self._naming,
         )
         try:
-            body = await read_body(scope, receive, most_bytes=self._limits.most_bytes)
-            readings = await parse_body(parse_lines, body, rules)
+            readings = await receive_readings(scope, receive, parse_lines, rules, self._limits)
         except (BodyTooLarge, TooManyReadings) as exc:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except BodyUnreadable as exc:

@@ -35,6 +35,9 @@ PRECISIONS: dict[str, Callable[[float], int]] = {
 
 _DECODER = msgspec.json.Decoder()
 
+_VALUES_A_READING = 5
+"""So many values, and lines, may a body hold for each reading that it may; most are then ignored."""
+
 
 class UnparsableBody(Exception):
     """The body is not JSON; the message says where it stops being so."""
@@ -66,6 +69,10 @@ def parse_packets(body: bytes, rules: PacketRules) -> Readings:
     Raises `UnparsableBody` and `TooManyReadings`. A packet or reading that breaks a rule is listed
     in `rejected`, and never costs its neighbours.
     """
+    # Before it is decoded: three bytes of JSON can become a hundred in memory.
+    most_values = _VALUES_A_READING * rules.most_readings
+    if len(body) > most_values and body.count(b",") + body.count(b"\n") > most_values:
+        raise TooManyReadings(f"more than {most_values} values or lines in one request")
     parser = _Parser(rules)
     for index, packet in enumerate(_packets(body)):
         parser.take(index, packet)

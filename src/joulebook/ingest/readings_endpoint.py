@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -15,6 +16,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from joulebook.ingest.bodies import BodyTooLarge, BodyUnreadable, ClientGone, read_body
+from joulebook.ingest.body_memory import BodyMemory
 from joulebook.ingest.columns import Readings
 from joulebook.ingest.packets import PRECISIONS, PacketRules, TooManyReadings, UnparsableBody, parse_packets
 from joulebook.ingest.rates import RateLimits
@@ -26,6 +28,9 @@ log = logging.getLogger(__name__)
 
 LARGE_BODY = 256 * 1024
 """Bodies of more bytes are parsed beside the event loop, so that others do not wait for them."""
+
+# One after the other: taken apart, a body is many times its size, and Python would run one at a time anyway.
+_beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parse")
 
 Rules = TypeVar("Rules")
 
@@ -44,12 +49,16 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, or one token with many, may ask for; `oldest` is in microseconds since 1970 UTC."""
+    """What one request, one token with many, and all bodies together may ask for.
+
+    `oldest` is in microseconds since 1970 UTC.
+    """
 
     most_bytes: int
     most_readings: int
     oldest: int
     rates: RateLimits
+    bodies: BodyMemory
 
 
 @dataclass(frozen=True)
@@ -72,11 +81,18 @@ def refusal_of(exc: Exception) -> Refusal:
     return Refusal(503, "internal", "not stored, send it again")
 
 
-async def parse_body(parse: Callable[[bytes, Rules], Readings], body: bytes, rules: Rules) -> Readings:
-    """Return what `parse` makes of a body; a large one is parsed beside the event loop."""
-    if len(body) > LARGE_BODY:
-        return await asyncio.to_thread(parse, body, rules)
-    return parse(body, rules)
+async def receive_readings(
+    scope: Scope, receive: Receive, parse: Callable[[bytes, Rules], Readings], rules: Rules, limits: Limits
+) -> Readings:
+    """Return what `parse` makes of a request's body; a large one is parsed beside the event loop.
+
+    Raises what `read_body` and `parse` raise.
+    """
+    with limits.bodies.hold() as held:
+        body = await read_body(scope, receive, most_bytes=limits.most_bytes, held=held)
+        if len(body) > LARGE_BODY:
+            return await asyncio.get_running_loop().run_in_executor(_beside, parse, body, rules)
+        return parse(body, rules)
 
 
 class ReadingsEndpoint:
@@ -116,8 +132,7 @@ class ReadingsEndpoint:
             precision=asked.precision,
         )
         try:
-            body = await read_body(scope, receive, most_bytes=self._limits.most_bytes)
-            readings = await parse_body(parse_packets, body, rules)
+            readings = await receive_readings(scope, receive, parse_packets, rules, self._limits)
         except (BodyTooLarge, TooManyReadings) as exc:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except (BodyUnreadable, UnparsableBody) as exc:
