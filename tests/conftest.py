@@ -252,6 +252,10 @@ class Service:
             time.sleep(0.05)
         raise AssertionError(f"{self.command} does not answer:\n{self.log.read_text()[-3000:]}")
 
+    def is_running(self) -> bool:
+        """Say whether the process was started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
     def kill(self) -> None:
         """End the process at once, as a power cut would."""
         if self.process is not None:
@@ -260,7 +264,7 @@ class Service:
 
     def stop(self) -> None:
         """Ask the process to end and wait for it."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.is_running():
             self.process.terminate()
             self.process.wait(timeout=40)
 

@@ -313,26 +313,30 @@ def test_without_a_token_in_force_the_answer_is_401(tight, device, device_token,
     assert stored() == {}
 
 
-@pytest.mark.parametrize(("wire", "status"), [("packets", 429), ("v1", 503), ("v2", 429)])
-def test_above_its_rate_a_token_is_told_when_to_come_again(telemetry, device_token, stored, wire, status):
+@pytest.fixture(scope="module")
+def limited(telemetry) -> Iterator[Service]:
+    """An ingest that takes a reading a second of each token."""
     service = Service("ingest", free_port(), {"JOULEBOOK_INGEST_RATE": "1"})
     service.start(path="/readyz")
-    try:
-        batch = (
-            [packet(second=second) for second in range(12)]
-            if wire == "packets"
-            else "".join(line(second=second) for second in range(12))
-        )
-        assert send(service, device_token, wire, batch).status_code in {200, 204}
-        more = packet(second=99) if wire == "packets" else line(second=99)
-        refused = send(service, device_token, wire, more)
-        assert refused.status_code == status
-        assert 1 <= int(refused.headers["Retry-After"]) <= 4
-        assert len(stored()) == 12
-        time.sleep(int(refused.headers["Retry-After"]))
-        assert send(service, device_token, wire, more).status_code in {200, 204}
-    finally:
-        service.stop()
+    yield service
+    service.stop()
+
+
+@pytest.mark.parametrize(("wire", "status"), [("packets", 429), ("v1", 503), ("v2", 429)])
+def test_above_its_rate_a_token_is_told_when_to_come_again(limited, device_token, stored, wire, status):
+    batch = (
+        [packet(second=second) for second in range(12)]
+        if wire == "packets"
+        else "".join(line(second=second) for second in range(12))
+    )
+    assert send(limited, device_token, wire, batch).status_code in {200, 204}
+    more = packet(second=99) if wire == "packets" else line(second=99)
+    refused = send(limited, device_token, wire, more)
+    assert refused.status_code == status
+    assert 1 <= int(refused.headers["Retry-After"]) <= 4
+    assert len(stored()) == 12
+    time.sleep(int(refused.headers["Retry-After"]))
+    assert send(limited, device_token, wire, more).status_code in {200, 204}
     assert len(stored()) == 13
 
 
@@ -360,36 +364,47 @@ def check_503(answer: httpx.Response, because: str) -> None:
     assert "not stored, send it again" in answer.text
 
 
-@pytest.mark.parametrize("wire", PATHS)
-def test_with_the_database_down_the_answer_is_503(telemetry, device_token, stored, wire):
+@pytest.fixture(scope="module")
+def without_database(telemetry) -> Iterator[Service]:
+    """An ingest whose database does not answer."""
     nowhere = f"postgresql://joulebook_writer@127.0.0.1:{free_port()}/joulebook?connect_timeout=2"
     service = Service("ingest", free_port(), {"JOULEBOOK_TELEMETRY_WRITER_URL": nowhere})
     service.start()
-    try:
-        check_503(send(service, device_token, wire, packet() if wire == "packets" else line()), "connection")
-    finally:
-        service.stop()
-    assert stored() == {}
+    yield service
+    service.stop()
 
 
 @pytest.mark.parametrize("wire", PATHS)
-def test_with_a_full_queue_the_answer_is_503_and_what_waited_is_stored(telemetry, device_token, stored, wire):
+def test_with_the_database_down_the_answer_is_503(without_database, device_token, stored, wire):
+    body = packet() if wire == "packets" else line()
+    check_503(send(without_database, device_token, wire, body), "connection")
+    assert stored() == {}
+
+
+@pytest.fixture(scope="module")
+def short_queue(telemetry) -> Iterator[Service]:
+    """An ingest where one reading fills the queue."""
     service = Service("ingest", free_port(), {"JOULEBOOK_INGEST_QUEUE_READINGS": "1"})
     service.start(path="/readyz")
+    yield service
+    service.stop()
+
+
+@pytest.mark.parametrize("wire", PATHS)
+def test_with_a_full_queue_the_answer_is_503_and_what_waited_is_stored(
+    telemetry, short_queue, device_token, stored, wire
+):
     bodies = [packet(second=second) if wire == "packets" else line(second=second) for second in range(4)]
-    try:
-        assert send(service, device_token, wire, bodies[0]).status_code in {200, 204}  # now the metric exists
-        with nobody_may_write(telemetry):
-            waiting = []
-            for body in bodies[1:3]:  # one is being stored, the other fills the queue
-                waiting.append(in_background(service, device_token, wire, body))
-                time.sleep(0.4)
-            check_503(send(service, device_token, wire, bodies[3]), "wait for the database")
-        for thread, answers in waiting:
-            thread.join()
-            assert answers[0].status_code in {200, 204}
-    finally:
-        service.stop()
+    assert send(short_queue, device_token, wire, bodies[0]).status_code in {200, 204}  # now the metric exists
+    with nobody_may_write(telemetry):
+        waiting = []
+        for body in bodies[1:3]:  # one is being stored, the other fills the queue
+            waiting.append(in_background(short_queue, device_token, wire, body))
+            time.sleep(0.4)
+        check_503(send(short_queue, device_token, wire, bodies[3]), "wait for the database")
+    for thread, answers in waiting:
+        thread.join()
+        assert answers[0].status_code in {200, 204}
     assert stored() == {("power", second): 1 for second in range(3)}
 
 

@@ -34,7 +34,7 @@ def write(ingest, device_token):
     return send
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def without_database(telemetry):
     """An ingest whose database does not answer."""
     nowhere = f"postgresql://joulebook_writer@127.0.0.1:{free_port()}/joulebook?connect_timeout=2"

@@ -14,7 +14,7 @@ from joulebook.web.devices.operations import create_device, issue_device_token
 from ...conftest import Service, free_port
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def limited(telemetry):
     """An ingest service that allows 10 readings a second a token, and 100 at once."""
     service = Service("ingest", free_port(), {"JOULEBOOK_INGEST_RATE": "10"})

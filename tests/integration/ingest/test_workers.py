@@ -21,13 +21,20 @@ BATCHES = 20
 READINGS = 200
 
 
-@pytest.fixture
-def workers(telemetry):
-    """Two ingest processes behind one port."""
+@pytest.fixture(scope="module")
+def service(telemetry):
+    """Two ingest processes behind one port, for one test after the other."""
     service = Service("ingest", free_port(), {"JOULEBOOK_INGEST_WORKERS": "2"})
-    service.start(path="/readyz")
     yield service
     service.stop()
+
+
+@pytest.fixture
+def workers(service):
+    """Two ingest processes behind one port, which a test may end."""
+    if not service.is_running():
+        service.start(path="/readyz")
+    return service
 
 
 def children(pid: int) -> list[int]:
@@ -106,10 +113,11 @@ def test_a_process_that_dies_is_started_again_and_nobody_is_refused_meanwhile(wo
 def test_sigterm_ends_all_processes_in_order(workers):
     wait_for_both(workers.url)
     both = children(workers.process.pid)
+    drained = workers.log.read_text().count("Drained in")
     workers.process.terminate()
     assert workers.process.wait(timeout=20) == 0
     assert [pid for pid in both if Path(f"/proc/{pid}").exists()] == []
-    assert workers.log.read_text().count("Drained in") == 2
+    assert workers.log.read_text().count("Drained in") == drained + 2
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{workers.url}/livez")
 
