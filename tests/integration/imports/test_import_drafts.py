@@ -36,7 +36,7 @@ def test_the_page_shows_the_rows_as_they_would_be_read_and_every_guess_with_its_
     for reason in (
         "Not valid UTF-8.",
         "Splits the first lines alike.",
-        "The device's zone.",
+        "they are read in the device's, Europe/Berlin.",
         "text such as 'Ausfall'",
     ):
         assert reason in shown
@@ -299,3 +299,20 @@ def test_names_from_the_file_are_text_and_nothing_else(client, device):
     assert "<img" not in page
     assert page.count("&lt;img") > 3
     assert not re.search(r"<script(?![^>]* src=)", page)
+
+
+def test_a_draft_whose_file_is_gone_says_so(client):
+    import_ = draft(client, METER)
+    upload_path(import_.upload).unlink()
+    assert "The file of this draft is not here any more" in text(client.get(f"/imports/{import_.pk}/"))
+
+
+def test_a_file_of_very_many_columns_can_be_mapped(client, device):
+    names = [f"P{number}" for number in range(300)]
+    content = "time," + ",".join(names) + "\n"
+    content += "".join(f"2024-01-13 {hour:02d}:00" + ",1" * 300 + "\n" for hour in range(9))
+    import_ = draft(client, content)
+    rows = [row(number, name, metric=f"power.{number}", unit="W") for number, name in enumerate(names)]
+    assert say(client, import_, "import-queue", device=device.device_id, rows=rows).status_code == 302
+    import_.refresh_from_db()
+    assert import_.profile["values"][299]["metric"] == "power.299"

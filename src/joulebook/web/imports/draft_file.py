@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from joulebook.telemetry.files.guess.encoding import guess_encoding
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.preview import count_head
 from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.imports.reading import UploadedFile, named
 
 _LOOKED_AT = 4096
+_LINES = 15
 _COUNTED = 1024 * 1024
 
 
@@ -34,6 +37,13 @@ class DraftFile(UploadedFile):
             is_whole = len(head) < _COUNTED
             now = int(time.time() * MICROSECONDS)
             return count_head(head, layout.profile, layout.columns, is_whole=is_whole, now=now), is_whole
+
+    def first_lines(self) -> Sequence[str]:
+        """Return what stands at the beginning, as well as it can be told. Raises `UnreadableFile`."""
+        with named(self._path, self.name):
+            head = self._source.head(_LOOKED_AT)
+        encoding, _ = guess_encoding(head, is_whole=False)
+        return [shown(line) for line in head.decode(encoding, "replace").splitlines()[:_LINES]]
 
     def sheets(self) -> Sequence[str]:
         """Return the names of a workbook's sheets; none for any other file. Raises `UnreadableFile`."""

@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from joulebook.telemetry.files.builtin import BUILTIN, BuiltinProfile
-from joulebook.telemetry.files.errors import FileError
+from joulebook.telemetry.files.errors import FileError, UnreadableFile
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.guess.questions import Question
 from joulebook.telemetry.files.profile import Given, ImportProfile
@@ -26,7 +26,7 @@ from joulebook.web.imports.operations import ImportOrder
 from joulebook.web.imports.preview_table import PreviewTable, preview_table
 from joulebook.web.imports.profiles import find_profile
 from joulebook.web.imports.reading import a_place
-from joulebook.web.imports.uploads import Upload
+from joulebook.web.imports.uploads import Upload, upload_path
 from joulebook.web.imports.words import on_page
 
 _OF_THE_PAGE = frozenset({"tz", "mapping"})
@@ -67,6 +67,8 @@ class DraftReading:
     table: PreviewTable | None = None
     head: ImportReport | None = None
     is_whole: bool = False
+    first_lines: Sequence[str] = ()
+    """What stands in the file, where it cannot be read."""
 
     @property
     def hidden_fields(self) -> list[tuple[str, str]]:
@@ -83,7 +85,7 @@ class DraftReading:
     def obstacles(self) -> list[str]:
         """Return what keeps the file from being imported, in people's words."""
         if self.problem:
-            return [self.problem]
+            return ["It cannot be read like this; see above."]
         found = []
         if self.device is None:
             found.append("Choose the device whose readings these are.")
@@ -118,6 +120,7 @@ def read_draft(import_: Import, entry: DraftEntry, *, user: User) -> DraftReadin
             _read(reading, import_, user)
     except (BadEntry, FileError) as exc:
         reading.problem = on_page(str(exc))
+        reading.first_lines = _first_lines(import_)
     return reading
 
 
@@ -125,6 +128,8 @@ def _read(reading: DraftReading, import_: Import, user: User) -> None:
     entry = reading.entry
     if entry.device and reading.device is None:
         raise BadEntry(f"you own no device {entry.device[:80]!r}; create it, or choose another")
+    if not import_.upload or not upload_path(import_.upload).is_file():
+        raise BadEntry("the file of this draft is not here any more; discard the draft, and bring it again")
     file = DraftFile(Upload(import_.upload, import_.file_size, import_.file_sha256), name=import_.file_name)
     reading.sheets = _sheets(import_.upload, import_.file_name)
     profile = find_profile(user, entry.profile) if entry.profile else None
@@ -140,6 +145,13 @@ def _read(reading: DraftReading, import_: Import, user: User) -> None:
         shown = file.first_rows(layout)
         reading.table = preview_table(shown, tz=reading.tz, is_wide=mapped.layout == "wide")
         reading.head, reading.is_whole = file.count_head(layout)
+
+
+def _first_lines(import_: Import) -> Sequence[str]:
+    try:
+        return DraftFile(Upload(import_.upload, 0, ""), name=import_.file_name).first_lines()
+    except (ValueError, UnreadableFile):
+        return ()
 
 
 def _answered(

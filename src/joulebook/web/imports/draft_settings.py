@@ -154,11 +154,15 @@ def _field(plan: _Plan, reading: DraftReading) -> SettingField:
 
 
 def _why(plan: _Plan, reading: DraftReading) -> str:
+    """Return where a setting's value comes from, or what the file leaves open about it."""
     if reading.layout is None:
         return ""
     source = next((each.source for each in reading.layout.settings if each.name == plan.account), "")
     if any(each.question.setting == plan.name and each.answer for each in reading.asked):
         return "as you answered"
+    for question in reading.layout.questions:
+        if question.setting == plan.name and not question.is_required:
+            return question.about
     if source == "given":
         return "as you say" if reading.entry.settings.get(plan.name) else "from the profile"
     return on_page(source.removeprefix("guessed: ")) if source else ""

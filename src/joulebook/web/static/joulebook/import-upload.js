@@ -9,7 +9,9 @@ function part(name) {
   return /** @type {HTMLElement} */ (form.querySelector(`[data-part="${name}"]`));
 }
 
-part("drop-text").textContent = "Drop files of readings here, or choose them";
+if (matchMedia("(pointer: fine)").matches) {
+  part("drop-text").textContent = "Drop files of readings here, or choose them";
+}
 drop.addEventListener("dragover", (event) => {
   event.preventDefault();
   drop.classList.add("over");
