@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from joulebook.cli.output import fail
-from joulebook.telemetry.files.builtin import BUILTIN, find_builtin
-from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.guess.applied import apply_profile
-from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
+from joulebook.telemetry.files.builtin import BUILTIN, BuiltinProfile, find_builtin
+from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.guess.chosen import choose_layout
+from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.profile import Given, ImportProfile
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.source import FileSource
@@ -25,26 +25,16 @@ def layout_of(
 ) -> FileLayout:
     """Return how a file is read: by its guess, by a built-in profile on top of it, or by a saved one.
 
-    Raises what the guess does, and `UnusableProfile`.
+    Raises `UnclearFile` for what has to be asked, what the guess does, and `UnusableProfile`.
     """
-    saved = None
-    if profile is not None and profile not in BUILTIN:
-        saved = load_profile(Path(profile))
-        if saved.sheet and not sheet:
-            source.sheet = saved.sheet
-    head = source.head(HEAD_BYTES)
-    if saved is not None:
-        return apply_profile(head, saved, given)
+    chosen: ImportProfile | BuiltinProfile | None = None
     if profile is not None:
-        given = _merged(find_builtin(profile).given, given)
-    layout = guess_layout(
-        head,
-        is_whole=len(head) < HEAD_BYTES,
-        given=given,
-        device_tz=device_tz,
-        further=source.further(head),
-    )
-    return dataclasses.replace(layout, profile=dataclasses.replace(layout.profile, sheet=sheet))
+        chosen = find_builtin(profile) if profile in BUILTIN else load_profile(Path(profile))
+    layout = choose_layout(source, given, profile=chosen, device_tz=device_tz, sheet=sheet)
+    for question in layout.questions:
+        if question.is_required:
+            raise UnclearFile(question.text)
+    return layout
 
 
 def load_profile(path: Path) -> ImportProfile:
@@ -82,13 +72,3 @@ def rejected_writer(path: Path | None) -> Iterator[RejectedWriter | None]:
         fail(f"the rejected rows cannot be written to {path}: {exc.strerror}")
     with file:
         yield RejectedWriter(file)
-
-
-def _merged(base: Given, given: Given) -> Given:
-    """Return the settings of `base`, overruled by those that were given."""
-    changed = {
-        field.name: getattr(given, field.name)
-        for field in dataclasses.fields(Given)
-        if field.name != "mapping" and getattr(given, field.name) not in (None, ())
-    }
-    return dataclasses.replace(base, mapping={**base.mapping, **given.mapping}, **changed)

@@ -13,18 +13,20 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 
+Show = Callable[[ImportReport], None]
+
 _FIRST_LINE_AFTER = 2.0
 _LINE_EVERY = 10.0
 
 
 @contextmanager
-def show_progress(source: FileSource, report: ImportReport) -> Iterator[Callable[[], None]]:
+def show_progress(source: FileSource) -> Iterator[Show]:
     """Yield what is to be called after each block; it shows the bytes read and the readings a second."""
     if sys.stderr.isatty():
         with _bar() as progress:
-            yield _bar_updater(progress, source, report)
+            yield _bar_updater(progress, source)
     else:
-        yield _line_printer(source, report)
+        yield _line_printer(source)
 
 
 def _bar() -> Progress:
@@ -39,21 +41,21 @@ def _bar() -> Progress:
     )
 
 
-def _bar_updater(progress: Progress, source: FileSource, report: ImportReport) -> Callable[[], None]:
+def _bar_updater(progress: Progress, source: FileSource) -> Show:
     began = time.monotonic()
     task = progress.add_task(source.name[:30], total=source.size, rate="")
 
-    def update() -> None:
+    def update(report: ImportReport) -> None:
         progress.update(task, completed=source.bytes_read, rate=_rate(report, time.monotonic() - began))
 
     return update
 
 
-def _line_printer(source: FileSource, report: ImportReport) -> Callable[[], None]:
+def _line_printer(source: FileSource) -> Show:
     began = time.monotonic()
     due = began + _FIRST_LINE_AFTER
 
-    def update() -> None:
+    def update(report: ImportReport) -> None:
         nonlocal due
         now = time.monotonic()
         if now >= due:

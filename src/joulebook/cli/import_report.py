@@ -31,11 +31,14 @@ class ImportedFile:
     """Whether nothing was stored because of `--strict`."""
 
 
-def report_json(file: ImportedFile, layout: FileLayout, report: ImportReport) -> str:
-    """Return the report as a JSON object."""
+def report_json(
+    file: ImportedFile, layout: FileLayout, report: ImportReport, *, earlier: int | None = None
+) -> str:
+    """Return the report as a JSON object; `earlier` is the import that the file was already, if any."""
     described = {
         "device": file.device_id,
         "import_id": file.import_id,
+        "already_imported": earlier is not None,
         "file": {"name": file.name, "size": file.size, "sha256": file.sha256},
         "problem": file.problem or None,
         "questions": [
@@ -81,11 +84,11 @@ def _aligned(rows: Sequence[Sequence[str]], *, numbers: int = 0) -> list[str]:
 def _totals(report: ImportReport) -> list[str]:
     rejected = report.rows_rejected.total()
     lines = [f"Rows   {report.rows_read:,} read = {report.rows_imported:,} imported + {rejected:,} rejected"]
-    kinds = (
-        [(report.readable, "readable")]
-        if report.is_dry_run
-        else [(report.stored, "stored"), (report.duplicate, "duplicate"), (report.conflict, "in conflict")]
-    )
+    kinds = [(report.readable, "readable")]
+    if not report.is_dry_run:
+        kinds = [(report.stored, "stored"), (report.duplicate, "duplicate"), (report.conflict, "in conflict")]
+    if report.replaced:
+        kinds.insert(1, (report.replaced, "replaced"))
     kinds += [(report.na, "without a value"), (report.malformed, "malformed")]
     lines.append(f"Cells  {report.cells:,} = " + " + ".join(f"{count:,} {kind}" for count, kind in kinds))
     if report.first_time is not None and report.last_time is not None:
@@ -106,12 +109,14 @@ def _totals(report: ImportReport) -> list[str]:
 
 
 def _columns(report: ImportReport) -> list[str]:
-    counts = ["Readable"] if report.is_dry_run else ["Stored", "Duplicate", "Conflict"]
+    counts = {"Stored": "stored", "Replaced": "replaced", "Duplicate": "duplicate", "Conflict": "conflict"}
+    if report.is_dry_run:
+        counts = {"Readable": "readable"}
+    elif not report.replaced:
+        del counts["Replaced"]
     rows = [["Column", "Metric", "Unit", *counts, "No value", "Malformed"]]
     for column in report.columns:
-        numbers = (
-            [column.readable] if report.is_dry_run else [column.stored, column.duplicate, column.conflict]
-        )
+        numbers = [getattr(column, name) for name in counts.values()]
         numbers += [column.na.total(), column.malformed.total()]
         rows.append([column.column, column.metric, column.unit, *(f"{number:,}" for number in numbers)])
     return _aligned(rows, numbers=len(counts) + 2)
@@ -136,6 +141,8 @@ def _verdict(report: ImportReport, *, is_whole: bool, is_refused: bool) -> str:
         return "Nothing was stored: --strict wants every row and cell to be readable."
     if report.is_dry_run:
         return "Nothing was stored: this was a dry run."
+    if report.replaced:
+        return f"{report.stored:,} readings stored, {report.replaced:,} replaced."
     if report.stored:
         return f"{report.stored:,} readings stored."
     if not report.readable:

@@ -125,6 +125,13 @@ def import_file(
         Path | None,
         typer.Option(metavar="FILE", help="write every rejected row and cell as CSV", show_default=False),
     ] = None,
+    on_conflict: Annotated[
+        Literal["keep", "replace"],
+        typer.Option(help="where another value is stored: keep that, or replace it (undone with the import)"),
+    ] = "keep",
+    force: Annotated[
+        bool, typer.Option("--force", help="import a file that was imported before, the same way")
+    ] = False,
     user: Annotated[
         str | None, typer.Option(metavar="NAME", help="the user who brings the file", show_default=False)
     ] = None,
@@ -132,17 +139,20 @@ def import_file(
 ) -> None:
     """Store the readings of a logger's file.
 
-    What is not given is guessed from the file and shown. Storing a file twice is harmless. The exit code
-    is 0 when all was stored or there, 3 when rows or cells were refused, 1 when the file cannot be read.
+    What is not given is guessed from the file and shown. A file that was imported before is told, and not
+    read again; with --force it is, and stores nothing twice. The exit code is 0 when all was stored or
+    there, 3 when rows or cells were refused, 1 when the file cannot be read.
     """
     # The parser's libraries take a while to load, and no other command needs them.
-    from joulebook.cli.import_options import UnusableOption, mapping_from
-    from joulebook.cli.import_run import ImportOrder, run_import
+    from joulebook.cli.import_order import ImportOrder
+    from joulebook.cli.import_run import run_import
+    from joulebook.telemetry.files.errors import UnusableProfile
+    from joulebook.telemetry.files.mapping_words import mapping_from
     from joulebook.telemetry.files.profile import Given
 
     try:
         mapping = mapping_from(map_ or [])
-    except UnusableOption as exc:
+    except UnusableProfile as exc:
         fail(str(exc))
     given = Given(
         delimiter=delimiter,
@@ -164,5 +174,6 @@ def import_file(
     order = ImportOrder(
         file, device, given, user_name=user, is_dry_run=dry_run, as_json=as_json, sheet=sheet,
         profile=profile, save_profile=save_profile, rejected=rejected, is_strict=strict,
+        on_conflict=on_conflict, is_forced=force,
     )  # fmt: skip
     run_import(order)

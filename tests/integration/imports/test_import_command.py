@@ -51,7 +51,7 @@ def readings(tmp_path: Path) -> Callable[[str], str]:
 def stored_columns(url: str, device_id: str) -> dict[str, list[float]]:
     with psycopg.connect(url) as conn:
         rows = conn.execute(
-            "SELECT metric, array_agg(value) FROM readings JOIN series ON series.id = series_id "
+            "SELECT metric, array_agg(value ORDER BY time) FROM readings JOIN series ON series.id = series_id "
             "WHERE device_id = %s GROUP BY metric",
             (device_id,),
         ).fetchall()
@@ -87,14 +87,17 @@ def test_the_household_sample_is_stored_whole_and_a_second_run_stores_nothing(
         values = stored[metric]
         assert (len(values), min(values), max(values)) == (figures["valid"], figures["min"], figures["max"])
         assert math.fsum(values) == figures["sum"]
-    second = joulebook("import", str(UCI), "--device", own_device, "--json")
+    told = joulebook("import", str(UCI), "--device", own_device)
+    assert (told.returncode, told.stdout) == (0, "")
+    assert "already, read the same way; nothing was read again" in told.stderr
+    second = joulebook("import", str(UCI), "--device", own_device, "--force", "--json")
     assert second.returncode == 0
     report = report_of(second)
     assert report["cells"] == {
         "all": 85_799, "stored": 0, "replaced": 0, "duplicate": 85_785, "conflict": 0, "na": 14, "malformed": 0,
     }  # fmt: skip
     assert {c["column"]: c["na"] for c in report["columns"]} == dict.fromkeys(truth["values"], 2)
-    again = joulebook("import", str(UCI), "--device", own_device)
+    again = joulebook("import", str(UCI), "--device", own_device, "--force")
     assert "Nothing was stored: every reading of this file was there already." in again.stdout
     # The device stands in Berlin, one hour ahead of UTC in December.
     assert report["first_time"] == "2006-12-16T16:24:00Z"
@@ -272,10 +275,17 @@ def long_text(rows: int) -> str:
     return "t,P,E\n" + "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, "cancel"])
 def test_an_import_that_is_stopped_keeps_what_was_stored_and_a_second_run_completes_it(
-    joulebook: Command, own_device: str, telemetry: dict[str, str], tmp_path: Path, stop: signal.Signals
+    joulebook: Command,
+    own_device: str,
+    telemetry: dict[str, str],
+    tmp_path: Path,
+    stop: signal.Signals | str,
 ) -> None:
+    from joulebook.web.imports.models import Import
+    from joulebook.web.imports.operations import cancel_import
+
     rows = 300_000
     path = tmp_path / "long.csv"
     path.write_text(long_text(rows))
@@ -297,15 +307,19 @@ def test_an_import_that_is_stopped_keeps_what_was_stored_and_a_second_run_comple
     deadline = time.monotonic() + 60
     while not stored_columns(telemetry["reader"], own_device) and time.monotonic() < deadline:
         time.sleep(0.02)
-    running.send_signal(stop)
+    if isinstance(stop, signal.Signals):
+        running.send_signal(stop)
+    else:
+        cancel_import(Import.objects.get(device__device_id=own_device))
     out, err = running.communicate(timeout=60)
-    assert running.returncode == 130, err
-    assert "stopped; what was stored until then stays, and importing the file again is harmless" in err
+    assert running.returncode == (1 if stop == "cancel" else 130), err
+    assert "cancelled, on its page" in err if stop == "cancel" else "stopped; " in err
+    assert "what was stored until then stays, and importing the file again is harmless" in err
     assert "Traceback" not in err
     report = json.loads(out)
     kept = sum(map(len, stored_columns(telemetry["reader"], own_device).values()))
-    assert 0 < report["cells"]["stored"] <= kept < 2 * rows
-    assert record(report["import_id"]).state == "failed"
+    assert 0 < report["cells"]["stored"] == kept < 2 * rows
+    assert record(report["import_id"]).state == "cancelled"
     again = report_of(joulebook("import", str(path), "--device", own_device, "--tz", "UTC", "--json"))
     assert (again["cells"]["stored"], again["cells"]["duplicate"]) == (2 * rows - kept, kept)
     assert record(again["import_id"]).state == "done"
@@ -344,6 +358,29 @@ def test_a_terminal_gets_a_bar(own_device: str, tmp_path: Path) -> None:
     assert b"readings/s" in shown
 
 
+def refused_record(device_id: str) -> Any:
+    from joulebook.web.imports.models import Import
+
+    return Import.objects.get(device__device_id=device_id, state=Import.State.REFUSED)
+
+
+def test_an_import_that_replaces_says_how_much_and_one_that_does_not_lists_conflicts(
+    joulebook: Command, own_device: str, readings: Callable[[str], str], telemetry: dict[str, str]
+) -> None:
+    assert joulebook("import", readings(TEXT), "--device", own_device).returncode == 0
+    path = readings(TEXT.replace("2.5", "7") + "2024-01-13 00:03,4,40\n")
+    done = joulebook("import", path, "--device", own_device, "--on-conflict", "replace", "--user", "alice")
+    assert done.returncode == 0, done.stderr
+    assert "= 2 stored + 1 replaced + 4 duplicate + 0 in conflict + 1 without a value" in done.stdout
+    assert "2 readings stored, 1 replaced." in done.stdout
+    assert stored_columns(telemetry["writer"], own_device) == {"P": [1, 7, 3, 4], "E": [10, 30, 40]}
+    done = joulebook("import", readings(TEXT), "--device", own_device, "--force", "--json")
+    assert (done.returncode, report_of(done)["cells"]["conflict"]) == (3, 1)
+    kept = record(report_of(done)["import_id"])
+    assert (kept.state, kept.lease, kept.leased_by, kept.on_conflict) == ("done", 1, "", "keep")
+    assert [each.device_id for each in kept.devices.all()] == [own_device]
+
+
 def test_strict_stores_nothing_of_a_file_with_one_bad_cell_and_all_of_a_good_one(
     joulebook: Command, own_device: str, readings: Callable[[str], str], telemetry: dict[str, str]
 ) -> None:
@@ -351,6 +388,7 @@ def test_strict_stores_nothing_of_a_file_with_one_bad_cell_and_all_of_a_good_one
     done = joulebook("import", path, "--device", own_device, "--strict")
     assert done.returncode == 3
     assert "refused by --strict, nothing stored" in done.stdout
+    assert "nothing was stored" in refused_record(own_device).problem
     assert stored_columns(telemetry["writer"], own_device) == {}
     done = joulebook("import", readings(TEXT), "--device", own_device, "--strict")
     assert done.returncode == 0, done.stderr
@@ -416,6 +454,6 @@ def test_a_long_file_in_a_zip_archive_is_stored_by_key(
     hours = [float(hour) for hour in range(12)]
     assert stored_columns(telemetry["writer"], own_device) == {"Import": hours, "out": hours}
     again = joulebook(
-        "import", str(tmp_path / "meter.zip"), "--device", own_device, "--map", "Export=out:kWh"
+        "import", str(tmp_path / "meter.zip"), "--device", own_device, "--map", "Export=out:kWh", "--force"
     )
     assert "Nothing was stored: every reading of this file was there already." in again.stdout

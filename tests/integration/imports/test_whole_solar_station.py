@@ -68,7 +68,7 @@ def test_the_whole_station_is_stored_as_it_is_and_a_second_run_stores_nothing(
         )
     assert set(stored) == {name for name, figures in truth["values"].items() if figures["valid"]}
 
-    second = joulebook("import", str(STATION), "--device", device_id)
+    second = joulebook("import", str(STATION), "--device", device_id, "--force")
     assert second.returncode == 0, second.stderr
     assert "Nothing was stored: every reading of this file was there already." in second.stdout
     assert f"0 stored + {truth['totals']['valid']:,} duplicate + 0 in conflict" in second.stdout

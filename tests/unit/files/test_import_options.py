@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from joulebook.cli.import_options import UnusableOption, mapping_from
+from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.mapping_words import mapping_from
 from joulebook.telemetry.files.profile import Target
 
 
@@ -33,5 +34,5 @@ def test_the_last_equals_sign_and_the_last_colon_part_the_words() -> None:
     ],
 )
 def test_words_that_say_nothing_are_refused(words: list[str], message: str) -> None:
-    with pytest.raises(UnusableOption, match=message):
+    with pytest.raises(UnusableProfile, match=message):
         mapping_from(words)

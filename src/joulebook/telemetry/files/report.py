@@ -97,14 +97,12 @@ class ImportReport:
         duplicate: NDArray[np.bool_],
         conflict: NDArray[np.bool_],
         not_kept: NDArray[np.bool_],
-        replaced: NDArray[np.bool_] | None = None,
+        replaced: NDArray[np.bool_],
     ) -> None:
         """Count what became of the readings of a block; those that are in no mask had no room as metrics.
 
         `not_kept` are those of a time whose readings retention has given up.
         """
-        if replaced is None:
-            replaced = np.zeros(len(stored), np.bool_)
         limited = ~(stored | replaced | duplicate | conflict | not_kept)
         counts = [
             np.bincount(block.column[mask], minlength=len(self.columns)).tolist()
