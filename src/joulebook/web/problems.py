@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 _View = Callable[..., HttpResponseBase]
 
 
-def problem(status: int, title: str, detail: str, **more: str) -> HttpResponse:
+def problem(status: int, title: str, detail: str, **more: object) -> HttpResponse:
     """Return an error as RFC 9457 problem details."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     return HttpResponse(_encode(body), status=status, content_type="application/problem+json")

@@ -40,7 +40,7 @@ _TEXTS = {
     400: "a parameter cannot be used (`parameter` names it), or the file cannot be read",
     401: "not signed in, and no token that is in force",
     403: "no device of yours has this id, or no import of yours this number; or the CSRF token is missing",
-    404: "there is no profile of this name",
+    404: "there is no profile of this name, or what should be a number is none",
     409: "not possible now; or imported already, then `import` says which it was",
     413: "larger than a file may be, or swelling to more than a file of readings does",
     422: "the file leaves something open: `questions`, with answers as parameters",
@@ -119,13 +119,13 @@ LIST: dict[str, Any] = {
     ],
     "responses": _refusals(400, 401, 403),
 }
-GET: dict[str, Any] = {"responses": _refusals(401, 403, 503)}
-DELETE: dict[str, Any] = {"responses": _refusals(401, 403, 409)}
-CANCEL: dict[str, Any] = {"responses": _refusals(401, 403, 409)}
+GET: dict[str, Any] = {"responses": _refusals(401, 403, 404, 503)}
+DELETE: dict[str, Any] = {"responses": _refusals(401, 403, 404, 409)}
+CANCEL: dict[str, Any] = {"responses": _refusals(401, 403, 404, 409)}
 REJECTED: dict[str, Any] = {
     "responses": {
         200: {"description": "the list", "content": {"text/csv": {"schema": {"type": "string"}}}},
-        **_refusals(401, 403, 503),
+        **_refusals(401, 403, 404, 503),
     }
 }
 _PROFILE = {

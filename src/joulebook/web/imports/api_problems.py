@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
 from joulebook.telemetry.files.errors import FileError, FileTooLarge, UnclearFile, UnusableProfile
-from joulebook.web.history.answers import encode
 from joulebook.web.imports.admission import NoRoom
 from joulebook.web.imports.api_answers import link
 from joulebook.web.imports.api_parameters import in_parameters
@@ -18,6 +16,7 @@ from joulebook.web.imports.operations import AlreadyImported, NotYours, UnableTo
 from joulebook.web.imports.profiles import UnableToSaveProfile
 from joulebook.web.imports.reading import TooManyFiles
 from joulebook.web.imports.uploads import UploadTooLarge
+from joulebook.web.problems import problem
 
 
 class Unanswered(Exception):
@@ -41,50 +40,45 @@ def install(api: NinjaAPI) -> None:
     api.exception_handler(NoRoom)(_no_room)
 
 
-def _problem(status: int, title: str, detail: str, **more: Any) -> HttpResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return HttpResponse(encode(body), status=status, content_type="application/problem+json")
-
-
 def _unanswered(request: HttpRequest, exc: Unanswered) -> HttpResponse:  # noqa: ARG001
     questions = [question.model_dump() for question in exc.questions]
-    return _problem(422, "The file leaves something open", str(exc), questions=questions)
+    return problem(422, "The file leaves something open", str(exc), questions=questions)
 
 
 def _file_error(request: HttpRequest, exc: FileError) -> HttpResponse:  # noqa: ARG001
     detail = in_parameters(str(exc))
     if isinstance(exc, FileTooLarge):
-        return _problem(413, "File too large", detail)
+        return problem(413, "File too large", detail)
     if isinstance(exc, UnclearFile):
-        return _problem(422, "The file leaves something open", detail, questions=[])
+        return problem(422, "The file leaves something open", detail, questions=[])
     if isinstance(exc, UnusableProfile):
-        return _problem(400, "Settings do not fit", detail)
-    return _problem(400, "File cannot be read", detail)
+        return problem(400, "Settings do not fit", detail)
+    return problem(400, "File cannot be read", detail)
 
 
 def _too_large(request: HttpRequest, exc: UploadTooLarge) -> HttpResponse:  # noqa: ARG001
-    return _problem(413, "File too large", str(exc))
+    return problem(413, "File too large", str(exc))
 
 
 def _not_yours(request: HttpRequest, exc: NotYours) -> HttpResponse:  # noqa: ARG001
-    return _problem(403, "Forbidden", str(exc))
+    return problem(403, "Forbidden", str(exc))
 
 
 def _already_imported(request: HttpRequest, exc: AlreadyImported) -> HttpResponse:  # noqa: ARG001
     number = exc.earlier.pk
     detail = f"{exc}: send it with force=1"
-    return _problem(409, "Imported already", detail, **{"import": number, "link": link(number)})
+    return problem(409, "Imported already", detail, **{"import": number, "link": link(number)})
 
 
 def _unable(request: HttpRequest, exc: Exception) -> HttpResponse:  # noqa: ARG001
-    return _problem(409, "Not possible now", str(exc))
+    return problem(409, "Not possible now", str(exc))
 
 
 def _too_many_files(request: HttpRequest, exc: TooManyFiles) -> HttpResponse:  # noqa: ARG001
-    response = _problem(503, "Too many files", str(exc))
+    response = problem(503, "Too many files", str(exc))
     response["Retry-After"] = "10"
     return response
 
 
 def _no_room(request: HttpRequest, exc: NoRoom) -> HttpResponse:  # noqa: ARG001
-    return _problem(507, "Insufficient storage", str(exc))
+    return problem(507, "Insufficient storage", str(exc))

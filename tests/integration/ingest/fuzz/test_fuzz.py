@@ -219,6 +219,7 @@ def test_ingest_keeps_to_its_own_document(telemetry, fuzzed, neighbour, device_t
         pytest.param(
             250, ["--include-path-regex", "history|live-ticket"], marks=pytest.mark.slow, id="history"
         ),
+        pytest.param(100, ["--include-path-regex", "import"], marks=pytest.mark.slow, id="imports"),
         pytest.param(100, ["--checks", "not_a_server_error"], marks=pytest.mark.slow, id="everything"),
     ],
 )
