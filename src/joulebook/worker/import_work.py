@@ -29,6 +29,10 @@ UNDOING_ENDED_BY_AN_ERROR = (
     "undoing it was ended by an error in Joulebook itself, which the worker's log tells; undo it again"
 )
 COMMAND_ENDED = f"the command that imported it ended before the file did; {STAYS}"
+NOT_THEIRS = (
+    "who brought the file owns not all of its devices any more, or was disabled; "
+    "what was stored until then stays"
+)
 _MOST_LISTED = 1000
 
 

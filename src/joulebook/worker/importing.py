@@ -20,6 +20,7 @@ from joulebook.web.imports.models import Import
 from joulebook.worker.heart import Heart
 from joulebook.worker.import_work import (
     ENDED_BY_AN_ERROR,
+    NOT_THEIRS,
     UNDOING_ENDED_BY_AN_ERROR,
     Ending,
     Work,
@@ -181,6 +182,9 @@ class ImportKeeper:
                 return
             if standing is Standing.CANCELLING:
                 self._end(opened, Ending(State.CANCELLED))
+                return
+            if standing is Standing.FORBIDDEN:
+                self._end(opened, Ending(State.FAILED, NOT_THEIRS))
                 return
             if not self._step(opened) or time.monotonic() >= until:
                 return

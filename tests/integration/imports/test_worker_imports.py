@@ -260,6 +260,28 @@ def test_an_import_that_a_command_left_behind_fails_with_what_it_had_stored(
     assert import_.problem.startswith("the command that imported it ended before the file did")
 
 
+def test_a_device_that_was_handed_over_gets_nothing_of_a_queued_import(
+    worker_urls: dict[str, str], alice: User, device: Device, of_ben: tuple[User, Device]
+) -> None:
+    import_ = queue_file(alice, device, rows(10))
+    type(device).objects.filter(pk=device.pk).update(owner=of_ben[0])
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "failed")
+    assert import_.problem.startswith("who brought the file owns not all of its devices any more")
+    assert stored(worker_urls["reader"], device.device_id) == {}
+
+
+def test_a_disabled_user_imports_no_more(worker_urls: dict[str, str], alice: User, device: Device) -> None:
+    import_ = queue_file(alice, device, rows(150_000))
+    with keeping(worker_urls["writer"], slice_seconds=0.1):
+        wait_for(lambda: lines_stored(worker_urls["reader"], import_), seconds=30, what="it does not begin")
+        type(alice).objects.filter(pk=alice.pk).update(is_active=False)
+        wait_for_state(import_, "failed")
+    count, times, _ = stored(worker_urls["reader"], device.device_id)["power"]
+    assert 0 < count == times < 150_000
+    assert import_.cells_stored == 2 * count
+
+
 def test_a_missing_upload_is_told(worker_urls: dict[str, str], alice: User, device: Device) -> None:
     import_ = queue_file(alice, device, rows(10))
     upload_of(import_).unlink()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from joulebook.web.devices.models import Device
+    from joulebook.web.imports.uploads import Upload
 
 Start = Callable[[], Worker]
 
@@ -134,29 +135,48 @@ def test_a_worker_that_hung_and_comes_back_stores_nothing_any_more(
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    "megabytes", [pytest.param(50), pytest.param(2048, id="2 GB", marks=pytest.mark.slow)]
+    ("files", "megabytes"), [pytest.param(4, 15), pytest.param(1, 2048, id="2 GB", marks=pytest.mark.slow)]
 )
-def test_a_large_file_does_not_make_the_worker_grow(
-    worker_urls: dict[str, str], start_worker: Start, alice: User, device: Device, megabytes: int
+def test_large_files_do_not_make_the_worker_grow(
+    worker_urls: dict[str, str],
+    start_worker: Start,
+    make_user: Callable[[str], User],
+    files: int,
+    megabytes: int,
 ) -> None:
-    from joulebook.web.imports.uploads import receiving
+    from joulebook.web.devices.operations import create_device
 
-    # Much text for a reading, so that the file is large before the database is.
-    block = 10_000
-    note = "n" * 440
-    count = 0
-    with receiving() as writing:
-        while writing._size < megabytes << 20:
-            text = rows(block, first=count, note=note)
-            writing.write((text if count == 0 else text.partition("\n")[2]).encode())
-            count += block
-        upload = writing.finish()
-    import_ = queue_upload(alice, device, upload, name="large.csv", columns=("t", "P", "E", "note"))
+    imports = []
+    for number in range(files):
+        owner = make_user(f"user{number}")
+        device = create_device(f"device_{uuid.uuid4().hex[:12]}", owner=owner)
+        upload, count = receive_large(megabytes << 20)
+        imports.append(queue_upload(owner, device, upload, name="large.csv", columns=("t", "P", "E", "note")))
     worker = start_worker()
-    wait_for_state(import_, "done", seconds=1500, log=worker.log)
+    for import_ in imports:
+        wait_for_state(import_, "done", seconds=1500, log=worker.log)
     peak = worker.peak_mb()
     print(  # noqa: T201 - a drill reports its figures
-        f"\nan import of {megabytes} MB, {2 * count} readings: the worker's peak was {peak} MB"
+        f"\n{files} import(s) of {megabytes} MB and {2 * count} readings: the worker's peak was {peak} MB"
     )
-    assert stored(worker_urls["reader"], device.device_id) == expected(count)
+    for import_ in imports:
+        assert stored(worker_urls["reader"], import_.device.device_id) == expected(count)
     assert peak < 400
+
+
+def receive_large(size: int) -> tuple[Upload, int]:
+    """Receive a file of this many bytes, and return it with its number of rows.
+
+    It has much text for a reading, so that the file is large before the database is.
+    """
+    from joulebook.web.imports.uploads import receiving
+
+    count = written = 0
+    with receiving() as writing:
+        while written < size:
+            text = rows(10_000, first=count, note="n" * 440)
+            chunk = (text if count == 0 else text.partition("\n")[2]).encode()
+            writing.write(chunk)
+            written += len(chunk)
+            count += 10_000
+        return writing.finish(), count

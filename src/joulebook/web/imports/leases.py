@@ -19,6 +19,7 @@ from django.utils import timezone
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.web.imports.account import counted, say_units
 from joulebook.web.imports.models import Import
+from joulebook.web.imports.queries import may_still_import
 from joulebook.web.imports.uploads import remove_upload
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Standing(enum.Enum):
 
     OURS = "ours"
     CANCELLING = "cancelling"
+    FORBIDDEN = "forbidden"
+    """Who brought it has no say over its devices any more."""
     LOST = "lost"
 
 
@@ -117,11 +120,15 @@ def keep(held: Iterable[Import]) -> int:
 
 
 def standing(import_: Import) -> Standing:
-    """Say whether a claimed import is still ours, and whether somebody wants it to stop."""
-    found = _ours(import_).values_list("state", "is_cancelling").first()
+    """Say whether a claimed import is still ours, and whether it has to stop."""
+    found = _ours(import_).select_related("user").first()
     if found is None:
         return Standing.LOST
-    return Standing.CANCELLING if found == (State.RUNNING, True) else Standing.OURS
+    if found.state == State.UNDOING or not found.upload:
+        return Standing.OURS
+    if found.is_cancelling:
+        return Standing.CANCELLING
+    return Standing.OURS if may_still_import(found) else Standing.FORBIDDEN
 
 
 def got_on(import_: Import) -> None:

@@ -1,4 +1,4 @@
-"""Who may see which import: whoever owns every device that it is for; a draft without one, who brought it."""
+"""Who may see which import: whoever owns every device that it is for; a draft, who brought it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,26 @@ def visible_imports(user: User | AnonymousUser) -> QuerySet[Import]:
     if not user.is_authenticated or not user.is_active:
         return Import.objects.none()
     of_others = Device.objects.filter(all_imports=OuterRef("pk")).exclude(owner=user)
-    own = Q(device__owner=user) | Q(device=None, user=user)
+    is_draft = Q(state=Import.State.DRAFT)
+    own = (is_draft & Q(user=user)) | (~is_draft & (Q(device__owner=user) | Q(device=None, user=user)))
     return Import.objects.filter(own, ~Exists(of_others)).select_related("device", "user")
 
 
 def find_visible_import(user: User | AnonymousUser, number: int) -> Import | None:
     """Return the import if the user may see it; None both for another's and for none at all."""
     return visible_imports(user).filter(pk=number).first() if 0 < number < 2**31 else None
+
+
+def may_still_import(import_: Import) -> bool:
+    """Say whether who brought an import still has a say over every device that it is for.
+
+    A device may have been handed over, or the user disabled, since it was queued.
+    """
+    user = import_.user
+    if user is None or not user.is_active:
+        return False
+    touched = Device.objects.filter(Q(all_imports=import_) | Q(pk=import_.device_id))
+    return touched.exists() and not touched.exclude(owner=user).exists()
 
 
 def find_earlier(import_: Import) -> Import | None:
