@@ -18,7 +18,8 @@ from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.files.parsed import MOST_PROBLEMS
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check import check_file, check_import
+from joulebook.telemetry.imports.check import check_file
+from joulebook.telemetry.imports.check_run import CheckRun
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import LeaseLost, NumberTaken, forget, read_progress
 from joulebook.telemetry.imports.run import ImportRun
@@ -59,7 +60,7 @@ class Place:
             **{"block_readings": BLOCK_READINGS, **options},
         )  # fmt: skip
 
-    def finish(self, run: ImportRun) -> ImportReport:
+    def finish(self, run: ImportRun | CheckRun) -> ImportReport:
         with closing(run):
             while run.step():
                 pass
@@ -234,7 +235,7 @@ def test_a_check_lists_every_problem_and_stores_no_reading(place: Place, writer:
     source = FileSource(place.path(TEXT.replace(",10\n", ",x\0y\n").replace(",20,", ",2 0,")))
     words: dict[str, Any] = {"import_id": number, "lease": 1, "device_id": place.device_id, "now": NOW}
     for _ in range(2):
-        report = check_import(writer, source, PROFILE, COLUMNS, **words)
+        report = place.finish(CheckRun(writer, source, PROFILE, COLUMNS, **words))
         listed = list(read_problems(writer, number))
         assert [(p.line, p.code, p.text) for p in listed] == [
             (p.line, p.code, p.text) for p in report.problems
@@ -265,8 +266,10 @@ def test_an_import_that_was_checked_first_counts_every_cell_once(place: Place, w
     number = next(_numbers)
     good = "t,P,E\n" + "".join(f"2024-03-02 00:{n:02d},{n},1\n" for n in range(30))
     source = FileSource(place.path(good))
-    check_import(
-        writer, source, PROFILE, COLUMNS, import_id=number, lease=1, device_id=place.device_id, now=NOW
+    place.finish(
+        CheckRun(
+            writer, source, PROFILE, COLUMNS, import_id=number, lease=1, device_id=place.device_id, now=NOW
+        )
     )
     assert place.finish(place.begin(number, good)).as_json()["cells"] == {
         "all": 60, "stored": 60, "replaced": 0, "duplicate": 0, "conflict": 0, "na": 0, "malformed": 0,

@@ -1,4 +1,4 @@
-"""Reads a whole file before anything of it is stored, for imports that take all or nothing."""
+"""Reads a whole file without storing anything of it, and without a database."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.imports.problems import drop_problems, store_problems
-from joulebook.telemetry.imports.progress import identity_of, keep, take_lease
-from joulebook.telemetry.retries import retried
 
 
 def check_file(
@@ -43,42 +39,3 @@ def check_file(
             if stopped():
                 break
     return report
-
-
-def check_import(
-    conn: Connection,
-    source: FileSource,
-    profile: ImportProfile,
-    columns: Sequence[str],
-    *,
-    import_id: int,
-    lease: int,
-    device_id: str,
-    now: int,
-    stopped: Callable[[], bool] = lambda: False,
-) -> ImportReport:
-    """Check a file as `check_file` does, and keep problems and account as those of the import.
-
-    No reading is written. An import that is stored afterwards begins with an empty account. Raises
-    `LeaseLost`, `NumberTaken`, `DatabaseAway` and `FileError`.
-    """
-    identity = identity_of(source, profile, columns, device_id=device_id)
-    take_lease(conn, import_id=import_id, lease=lease, identity=identity)
-    is_first = True
-
-    def store(report: ImportReport, problems: list[Problem]) -> None:
-        with conn.transaction():
-            if is_first:
-                drop_problems(conn, import_id)
-            store_problems(conn, import_id, problems)
-            keep(
-                conn, import_id=import_id, lease=lease, device_id=device_id, identity=identity,
-                checkpoint=None, report=report.state(), bytes_read=source.bytes_read,
-            )  # fmt: skip
-
-    def on_block(report: ImportReport, problems: list[Problem]) -> None:
-        nonlocal is_first
-        retried(conn, lambda: store(report, problems))
-        is_first = False
-
-    return check_file(source, profile, columns, now=now, stopped=stopped, on_block=on_block)
