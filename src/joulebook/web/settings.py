@@ -118,8 +118,8 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
-# The draft of an import has six fields for each of a file's columns, 4,096 at most.
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 30_000
+# The draft of an import has six fields for each column that it lists, 1,000 at most.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 8_000
 # A view that takes files brings a handler of its own, once it knows who sends them.
 FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.upload_handler.NoFiles"]
 

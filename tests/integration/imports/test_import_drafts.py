@@ -308,11 +308,56 @@ def test_a_draft_whose_file_is_gone_says_so(client):
 
 
 def test_a_file_of_very_many_columns_can_be_mapped(client, device):
-    names = [f"P{number}" for number in range(300)]
+    names = [f"P{number}" for number in range(1100)]
     content = "time," + ",".join(names) + "\n"
-    content += "".join(f"2024-01-13 {hour:02d}:00" + ",1" * 300 + "\n" for hour in range(9))
-    import_ = draft(client, content)
-    rows = [row(number, name, metric=f"power.{number}", unit="W") for number, name in enumerate(names)]
+    content += "".join(f"2024-01-13 {hour:02d}:00" + ",1" * 1100 + "\n" for hour in range(9))
+    import_ = draft(client, content, device=device.device_id)
+    page = client.get(f"/imports/{import_.pk}/")
+    assert "And 100 more, as they are guessed." in text(page)
+    rows = [row(number, name, metric=f"power.{number}", unit="W") for number, name in enumerate(names[:1000])]
     assert say(client, import_, "import-queue", device=device.device_id, rows=rows).status_code == 302
     import_.refresh_from_db()
-    assert import_.profile["values"][299]["metric"] == "power.299"
+    assert [value["metric"] for value in import_.profile["values"][998:1001]] == [
+        "power.998", "power.999", "P1000",
+    ]  # fmt: skip
+
+
+def test_what_was_entered_is_there_when_the_page_is_loaded_again(client, device):
+    import_ = draft(client, METER)
+    rows = [row(0, "Leistung [kW]", metric="power", unit="W", factor="1000")]
+    say(client, import_, device=device.device_id, s__tz="UTC", strict="on", rows=rows)
+    reading = client.get(f"/imports/{import_.pk}/").context["reading"]
+    assert reading.device == device
+    assert reading.entry.is_strict
+    assert (reading.profile.tz, reading.profile.values[0].metric) == ("UTC", "power")
+    say(client, import_, "import-queue", device=device.device_id, s__tz="UTC", rows=rows)
+    assert f"draft-{import_.pk}" not in client.session
+
+
+def test_a_draft_stays_with_who_brought_it_when_its_device_changes_hands(
+    client, alice, charlie, client_of, device
+):
+    import_ = draft(client, METER, device=device.device_id)
+    device.owner = charlie
+    device.save()
+    assert client_of(charlie).get(f"/imports/{import_.pk}/").status_code == 404
+    page = client.get(f"/imports/{import_.pk}/")
+    assert device.device_id not in page.content.decode()
+    assert "Home battery" not in text(client.get("/imports/"))
+    assert say(client, import_, "import-queue", device=device.device_id).status_code == 400
+
+
+def test_drafts_of_a_kind_are_imported_alike_and_others_go_on_waiting(client, device):
+    first = draft(client, METER)
+    same = draft(client, "A line more\n" + METER.replace("31.10.2024", "30.10.2024"))
+    other_columns = draft(client, METER.replace("Leistung", "Power"))
+    page = text(client.get(f"/imports/{first.pk}/"))
+    assert "Import alike, too: meter.csv, meter.csv." in page
+    rows = [row(0, "Leistung [kW]", metric="power", unit="kW"), row(1, "Zähler [kWh]", metric="z", on=False)]
+    say(client, first, "import-queue", device=device.device_id, rows=rows, alike="on")
+    states = {each.pk: each.state for each in Import.objects.all()}
+    assert (states[first.pk], states[same.pk]) == (State.QUEUED, State.QUEUED)
+    assert states[other_columns.pk] == State.DRAFT
+    same.refresh_from_db()
+    assert [value["metric"] for value in same.profile["values"]] == ["power"]
+    assert same.profile["first_data_line"] == 4

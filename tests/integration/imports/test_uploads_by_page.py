@@ -66,7 +66,7 @@ def test_several_files_become_a_draft_each_and_what_cannot_be_read_is_named(clie
     answer = upload(client, file(METER, "a.csv"), file(PDF, "b.pdf"), file(METER, "c.csv"))
     assert answer["Location"] == "/imports/"
     page = text(client.get("/imports/"))
-    assert "B.pdf is a PDF document" in page
+    assert "b.pdf is a PDF document" in page
     assert "2 files are here" in page
     assert sorted(Import.objects.values_list("file_name", flat=True)) == ["a.csv", "c.csv"]
     assert len(left_behind()) == 2

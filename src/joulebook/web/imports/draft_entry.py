@@ -67,7 +67,9 @@ class DraftEntry:
     @classmethod
     def of_draft(cls, import_: Import) -> DraftEntry:
         """Return what the page of a draft begins with."""
-        return cls(device=import_.device.device_id if import_.device else "")
+        device = import_.device
+        is_own = device is not None and device.owner_id == import_.user_id
+        return cls(device=device.device_id if device is not None and is_own else "")
 
     @classmethod
     def of_form(cls, form: QueryDict) -> DraftEntry:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
@@ -17,12 +18,14 @@ from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.web.accounts.forms import time_zone_choices
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.operations import UnableToCreateDevice, create_device
+from joulebook.web.imports.draft_alike import other_drafts, queue_alike
 from joulebook.web.imports.draft_entry import BadEntry, DraftEntry
 from joulebook.web.imports.draft_reading import DraftReading, read_draft
 from joulebook.web.imports.draft_settings import setting_groups, suggestions
 from joulebook.web.imports.models import Import, SavedProfile
 from joulebook.web.imports.operations import (
     AlreadyImported,
+    ImportOrder,
     UnableToImport,
     discard_draft,
     queue_import,
@@ -30,6 +33,9 @@ from joulebook.web.imports.operations import (
 from joulebook.web.imports.profiles import UnableToSaveProfile, save_profile
 from joulebook.web.imports.queries import find_visible_import
 from joulebook.web.imports.reading import TooManyFiles
+
+_MOST_KEPT = 200_000
+"""Characters of a form that are kept in a session."""
 
 
 def visible_import(request: HttpRequest, number: int) -> Import:
@@ -41,8 +47,10 @@ def visible_import(request: HttpRequest, number: int) -> Import:
 
 
 def draft_page(request: HttpRequest, import_: Import) -> HttpResponse:
-    """Show a draft as its file is guessed to be."""
-    return _shown(request, import_, DraftEntry.of_draft(import_))
+    """Show a draft as its file is guessed to be, or as somebody has corrected it before."""
+    kept = request.session.get(_kept_name(import_))
+    entry = DraftEntry.of_draft(import_) if kept is None else DraftEntry.of_form(QueryDict(kept))
+    return _shown(request, import_, entry)
 
 
 @login_required
@@ -60,6 +68,7 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
         entry = DraftEntry.of_form(request.POST)
     except BadEntry as exc:
         return _shown(request, import_, DraftEntry.of_draft(import_), problem=str(exc), status=400)
+    _keep_form(request, import_)
     match request.POST.get("do"):
         case "create-device":
             return _create_device(request, import_, entry)
@@ -91,6 +100,9 @@ def queue(request: HttpRequest, number: int) -> HttpResponse:
         return _page(request, import_, reading, status=409, earlier=exc.earlier)
     except UnableToImport as exc:
         return _page(request, import_, reading, status=409, problem=str(exc))
+    request.session.pop(_kept_name(import_), None)
+    if "alike" in request.POST:
+        _import_alike(request, import_, entry, order)
     return redirect("import", number)
 
 
@@ -104,8 +116,38 @@ def discard(request: HttpRequest, number: int) -> HttpResponse:
     except UnableToImport as exc:
         messages.error(request, f"{import_.file_name} stays: {exc}.")
         return redirect("import", number)
+    request.session.pop(_kept_name(import_), None)
     messages.success(request, f"{import_.file_name} is discarded; nothing of it was stored.")
     return redirect("imports")
+
+
+def _import_alike(request: HttpRequest, import_: Import, entry: DraftEntry, order: ImportOrder) -> None:
+    """Import the user's other drafts by the same settings, and tell which of them still wait."""
+    done = queue_alike(cast("User", request.user), entry, order)
+    for each in done.queued:
+        request.session.pop(_kept_name(each), None)
+    if done.queued:
+        names = ", ".join(each.file_name for each in done.queued)
+        messages.success(request, f"Imported alike: {names}.")
+    if done.waiting:
+        names = ", ".join(each.file_name for each in done.waiting)
+        messages.warning(request, f"Not quite like {import_.file_name}, and so waiting for you: {names}.")
+
+
+def _keep_form(request: HttpRequest, import_: Import, **changed: str) -> None:
+    """Keep what is entered for when the page is loaded again, as long as the session lasts."""
+    form = request.POST.copy()
+    for name in changed:
+        form[name] = changed[name]
+    for name in ("csrfmiddlewaretoken", "do"):
+        form.pop(name, None)
+    text = form.urlencode()
+    if len(text) <= _MOST_KEPT:
+        request.session[_kept_name(import_)] = text
+
+
+def _kept_name(import_: Import) -> str:
+    return f"draft-{import_.pk}"
 
 
 def _away(request: HttpRequest, import_: Import) -> HttpResponse:
@@ -127,12 +169,9 @@ def _create_device(request: HttpRequest, import_: Import, entry: DraftEntry) -> 
         )
     except UnableToCreateDevice as exc:
         return _shown(request, import_, entry, problem=str(exc), status=400)
-    entry = _with_device(entry, device.device_id)
+    _keep_form(request, import_, device=device.device_id)
+    entry = replace(entry, device=device.device_id)
     return _shown(request, import_, entry, done=f"The device {device} is created, and chosen for this file.")
-
-
-def _with_device(entry: DraftEntry, device_id: str) -> DraftEntry:
-    return DraftEntry(**{**vars(entry), "device": device_id})
 
 
 def _save_profile(request: HttpRequest, import_: Import, entry: DraftEntry) -> HttpResponse:
@@ -172,6 +211,7 @@ def _page(
         "saved": SavedProfile.objects.filter(owner=user).values_list("name", flat=True),
         "zones": time_zone_choices(reading.tz),
         "form": request.POST,
+        "others": other_drafts(user).exclude(pk=import_.pk),
         **more,
     }
     is_part = "HX-Request" in request.headers

@@ -29,6 +29,9 @@ from joulebook.web.imports.reading import a_place
 from joulebook.web.imports.uploads import Upload, upload_path
 from joulebook.web.imports.words import on_page
 
+MOST_LISTED = 1000
+"""Columns or keys that a page lists; those behind are imported as they are guessed."""
+
 _OF_THE_PAGE = frozenset({"tz", "mapping"})
 """Settings that are asked about, but stand on the page anyway: the zone, and the table of columns."""
 
@@ -69,6 +72,16 @@ class DraftReading:
     is_whole: bool = False
     first_lines: Sequence[str] = ()
     """What stands in the file, where it cannot be read."""
+
+    @property
+    def listed_rows(self) -> Sequence[MappingRow]:
+        """Return the columns or keys that the page lists."""
+        return self.rows[:MOST_LISTED]
+
+    @property
+    def more_rows(self) -> int:
+        """Return how many more there are."""
+        return max(0, len(self.rows) - MOST_LISTED)
 
     @property
     def hidden_fields(self) -> list[tuple[str, str]]:
@@ -119,7 +132,7 @@ def read_draft(import_: Import, entry: DraftEntry, *, user: User) -> DraftReadin
         with a_place():
             _read(reading, import_, user)
     except (BadEntry, FileError) as exc:
-        reading.problem = on_page(str(exc))
+        reading.problem = on_page(str(exc), name=import_.file_name)
         reading.first_lines = _first_lines(import_)
     return reading
 

@@ -104,7 +104,7 @@ def _take(files: list[ReceivedFile], user: User, device: Device | None) -> _Take
                 DraftFile(file.upload, name=name).check()
         except (UnreadableFile, TooManyFiles) as exc:
             file.discard()
-            taken.problems.append(on_page(str(exc)))
+            taken.problems.append(on_page(str(exc), name=name))
             if isinstance(exc, FileTooLarge):
                 taken.status = 413
             elif isinstance(exc, TooManyFiles):

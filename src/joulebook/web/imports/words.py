@@ -66,7 +66,10 @@ def problem_words(code: str) -> str:
     return PROBLEMS.get(code, code.replace("_", " "))
 
 
-def on_page(message: str) -> str:
-    """Return a message that names options of the command with the names that they have on a draft's page."""
+def on_page(message: str, *, name: str = "") -> str:
+    """Return a message that names options of the command with the names that they have on a draft's page.
+
+    It begins with a capital letter, unless it begins with the file's `name`.
+    """
     words = _OPTION.sub(lambda match: _OPTIONS.get(match[0], match[0]), message)
-    return words[:1].upper() + words[1:]
+    return words if name and words.startswith(name) else words[:1].upper() + words[1:]

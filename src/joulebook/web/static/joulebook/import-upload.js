@@ -9,6 +9,7 @@ function part(name) {
   return /** @type {HTMLElement} */ (form.querySelector(`[data-part="${name}"]`));
 }
 
+drop.classList.add("whole");
 if (matchMedia("(pointer: fine)").matches) {
   part("drop-text").textContent = "Drop files of readings here, or choose them";
 }
