@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from joulebook.cli.output import fail
-from joulebook.telemetry.files.builtin import BUILTIN, BuiltinProfile, find_builtin
+from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
@@ -17,24 +18,39 @@ from joulebook.telemetry.files.profile import Given, ImportProfile
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.source import FileSource
 
+if TYPE_CHECKING:
+    from joulebook.web.devices.models import Device
+
 _LARGEST_PROFILE = 4 << 20
 
 
 def layout_of(
-    source: FileSource, given: Given, *, profile: str | None, device_tz: str, sheet: str
+    source: FileSource, given: Given, *, profile: str | None, device: Device, sheet: str
 ) -> FileLayout:
     """Return how a file is read: by its guess, by a built-in profile on top of it, or by a saved one.
 
-    Raises `UnclearFile` for what has to be asked, what the guess does, and `UnusableProfile`.
+    `profile` is the name of one, built in or saved by the device's owner, or the path of a file. Raises
+    `UnclearFile` for what has to be asked, what the guess does, and `UnusableProfile`.
     """
     chosen: ImportProfile | BuiltinProfile | None = None
     if profile is not None:
-        chosen = find_builtin(profile) if profile in BUILTIN else load_profile(Path(profile))
-    layout = choose_layout(source, given, profile=chosen, device_tz=device_tz, sheet=sheet)
+        chosen = _named_profile(profile, device)
+    layout = choose_layout(source, given, profile=chosen, device_tz=device.time_zone, sheet=sheet)
     for question in layout.questions:
         if question.is_required:
             raise UnclearFile(question.text)
     return layout
+
+
+def _named_profile(name: str, device: Device) -> ImportProfile | BuiltinProfile:
+    from joulebook.web.imports.profiles import find_profile
+
+    try:
+        return find_profile(device.owner, name)
+    except UnusableProfile as exc:
+        if not Path(name).exists():
+            raise UnusableProfile(f"{exc}, and no file of that name") from exc
+    return load_profile(Path(name))
 
 
 def load_profile(path: Path) -> ImportProfile:
@@ -43,9 +59,6 @@ def load_profile(path: Path) -> ImportProfile:
         if path.stat().st_size > _LARGEST_PROFILE:
             raise UnusableProfile(f"{path} is too large for a profile; is it the file to be imported?")
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        find_builtin(str(path))
-        raise
     except (OSError, ValueError, RecursionError) as exc:
         raise UnusableProfile(f"{path} cannot be read as a profile: {str(exc)[:200]}") from exc
     return ImportProfile.from_json(stored)

@@ -32,7 +32,7 @@ class ImportOrder:
     as_json: bool
     sheet: str = ""
     profile: str | None = None
-    """The name of a built-in profile, or the path of a saved one."""
+    """The name of a profile that is built in or saved by the device's owner, or the path of a file."""
     save_profile: Path | None = None
     rejected: Path | None = None
     is_strict: bool = False

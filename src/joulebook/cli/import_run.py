@@ -60,9 +60,7 @@ def import_one(order: ImportOrder) -> Imported:
     """
     device = find_device(order.device_id)
     source = FileSource(order.path, sheet=order.sheet)
-    layout = layout_of(
-        source, order.given, profile=order.profile, device_tz=device.time_zone, sheet=order.sheet
-    )
+    layout = layout_of(source, order.given, profile=order.profile, device=device, sheet=order.sheet)
     for question in layout.questions:
         if question.setting == "time_marks":
             say(question.text)

@@ -15,7 +15,7 @@ def import_file(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="text as a logger writes it, plain, gzip or zip, or .xlsx",
+            help="text as a logger writes it, plain, gzip or zip, or .xlsx; with --watch a folder",
             show_default=False,
         ),
     ],
@@ -110,7 +110,11 @@ def import_file(
     ] = "",
     profile: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="a built-in profile, or a saved one", show_default=False),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="a built-in profile, one saved by the device's owner, or the file of one",
+            show_default=False,
+        ),
     ] = None,
     save_profile: Annotated[
         Path | None,
@@ -136,6 +140,16 @@ def import_file(
         str | None, typer.Option(metavar="NAME", help="the user who brings the file", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="import what is in a folder, and what comes, until stopped")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="with --watch: end when the folder is empty")] = False,
+    settle: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=3600, help="with --watch: seconds without a change until a file is taken for whole"
+        ),
+    ] = 5,
 ) -> None:
     """Store the readings of a logger's file.
 
@@ -146,6 +160,7 @@ def import_file(
     # The parser's libraries take a while to load, and no other command needs them.
     from joulebook.cli.import_order import ImportOrder
     from joulebook.cli.import_run import run_import
+    from joulebook.cli.import_watch import watch as watch_folder
     from joulebook.telemetry.files.errors import UnusableProfile
     from joulebook.telemetry.files.mapping_words import mapping_from
     from joulebook.telemetry.files.profile import Given
@@ -176,4 +191,9 @@ def import_file(
         profile=profile, save_profile=save_profile, rejected=rejected, is_strict=strict,
         on_conflict=on_conflict, is_forced=force,
     )  # fmt: skip
-    run_import(order)
+    if watch:
+        watch_folder(order, settle=settle, is_once=once)
+    elif once:
+        fail("--once goes with --watch")
+    else:
+        run_import(order)

@@ -50,9 +50,9 @@ class DropFolder:
         ]
 
     @property
-    def is_empty(self) -> bool:
-        """Whether the last look found nothing to be imported, whole or not."""
-        return not self._seen
+    def names(self) -> set[str]:
+        """The names that the last look has found, of files that are whole or will be."""
+        return set(self._seen)
 
     def put_away(self, file: Path, report: str, *, is_imported: bool) -> Path:
         """Move a file where it belongs, its report beside it, over nothing that is there.
@@ -66,9 +66,14 @@ class DropFolder:
             report_place = place.with_name(place.name + _REPORT)
             if report_place.exists() or not _reserve(place):
                 continue
-            report_place.write_text(report + "\n", encoding="utf-8")
-            # It goes onto the empty file of our own: no filesystem moves over nothing only, and at once.
-            file.replace(place)
+            try:
+                report_place.write_text(report + "\n", encoding="utf-8")
+                # It goes onto the empty file of our own: to move it where nothing is, no system promises.
+                file.replace(place)
+            except OSError:
+                report_place.unlink(missing_ok=True)
+                place.unlink(missing_ok=True)
+                raise
             self._seen.pop(file.name, None)
             return place
         raise AssertionError("there is always a further number")

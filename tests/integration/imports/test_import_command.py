@@ -440,7 +440,7 @@ def test_a_saved_profile_reads_the_next_file_and_a_built_in_one_answers_its_ques
     assert report_of(done)["first_time"] == "2024-04-02T22:00:00Z"
     done = joulebook("import", open_order, "--device", own_device, "--profile", "nope")
     assert done.returncode == 1
-    assert "built in are hobo-ymd" in done.stderr
+    assert "there are hobo-ymd" in done.stderr
 
 
 def test_a_long_file_in_a_zip_archive_is_stored_by_key(

@@ -579,6 +579,8 @@ class TestARunningImport:
         assert 0 < cells["stored"] < 1800
         assert 0 < cells["malformed"] < 600
         assert cells["malformed"] + cells["stored"] == cells["all"]
+        assert told["counts"]["rows_read"] == cells["all"]
+        assert told["counts"]["cells_stored"] == cells["stored"]
         assert told["problems"][0] == {"line": 5, "column": "power", "code": "value_type", "text": "=x"}
         assert len(told["problems"]) == 100
         assert "problems" not in told["report"]

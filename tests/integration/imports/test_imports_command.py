@@ -185,6 +185,12 @@ def test_a_profile_is_saved_listed_used_and_removed(
     assert "tmy3" in listed
     shown = json.loads(joulebook("profiles", "show", "My meter", "--owner", "alice").stdout)
     assert shown == {**json.loads(saved.read_text()), "name": "My meter"}
+    words = ("import", str(path), "--device", own_device, "--dry-run", "--json", "--profile")
+    assert json.loads(joulebook(*words, "My meter").stdout)["profile"] == shown
+    unknown = joulebook(*words, "Your meter")
+    assert unknown.exit_code == 1
+    assert "there is no profile 'Your meter'; there are hobo-ymd" in unknown.stderr
+    assert "My meter, and no file of that name" in unknown.stderr
     assert joulebook("profiles", "save", "tmy3", str(saved), "--owner", "alice").exit_code == 1
     assert joulebook("profiles", "remove", "My meter", "--owner", "alice").exit_code == 0
     missing = joulebook("profiles", "show", "My meter", "--owner", "alice")

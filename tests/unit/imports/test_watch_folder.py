@@ -52,7 +52,7 @@ def test_a_name_that_is_taken_by_another_file_begins_anew(folder: DropFolder) ->
     folder.whole_files(100)
     file.unlink()
     folder.whole_files(102)
-    assert folder.is_empty
+    assert folder.names == set()
     file.write_text("1")
     assert folder.whole_files(106) == []
 
@@ -62,7 +62,7 @@ def test_what_is_not_finished_is_passed_over(folder: DropFolder, name: str) -> N
     (folder.path / name).write_text("1")
     folder.whole_files(100)
     assert folder.whole_files(200) == []
-    assert folder.is_empty
+    assert folder.names == set()
 
 
 def test_folders_links_and_pipes_are_passed_over(
@@ -107,3 +107,9 @@ def test_nothing_that_is_there_is_overwritten_not_even_a_report(folder: DropFold
     file.write_text("mine")
     assert folder.put_away(file, "{}", is_imported=False).name == "a-3.csv"
     assert (there / "a.csv.report.json").read_text() == (there / "a-2.csv").read_text() == "somebody's"
+
+
+def test_a_file_that_has_gone_leaves_nothing_of_itself(folder: DropFolder) -> None:
+    with pytest.raises(FileNotFoundError):
+        folder.put_away(folder.path / "gone.csv", "{}", is_imported=True)
+    assert list((folder.path / "imported").iterdir()) == []

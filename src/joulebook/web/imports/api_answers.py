@@ -10,6 +10,7 @@ from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import Progress, read_progress
+from joulebook.web.imports.account import counted
 from joulebook.web.imports.api_shapes import (
     CountsAnswer,
     FileAnswer,
@@ -82,15 +83,18 @@ def is_begun(import_: Import) -> bool:
 
 def whole_import(import_: Import, kept: Kept | None = None) -> WholeImportAnswer:
     """Return all that is known of an import; `kept` is that beside the readings, where it has been begun."""
-    report, progress, problems = import_.report, None, _listed(import_.report)
+    told, progress, problems = import_answer(import_), None, _listed(import_.report)
+    report = import_.report
     if kept is not None and kept.progress is not None:
         problems = [problem_answer(each) for each in kept.problems] or problems
         if import_.state == Import.State.RUNNING:
             progress = _progress(kept.progress, size=import_.file_size)
-        if report is None and kept.progress.report is not None:
-            report = ImportReport.from_state(kept.progress.report).as_json()
+        if kept.progress.report is not None and (progress is not None or report is None):
+            so_far = counted(ImportReport.from_state(kept.progress.report))
+            report = so_far.pop("report")
+            told.counts = CountsAnswer(**so_far)
     return WholeImportAnswer(
-        **dict(import_answer(import_)),
+        **dict(told),
         profile=import_.profile,
         progress=progress,
         report=None if report is None else {k: v for k, v in report.items() if k != "problems"},
