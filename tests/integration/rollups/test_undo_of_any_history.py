@@ -10,10 +10,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Literal
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.batch import Batch
@@ -103,19 +105,24 @@ class History:
         last = dict(written) if on_conflict == "replace" else {}
         self.oracle.write(list(last.items()) or written, 0, on_conflict)
 
-    def import_(self, written: list[Cell], on_conflict: OnConflict, block_readings: int = 4) -> None:
-        number = len(self.files) + 1
-        path = self.folder / "file.csv"
+    def begin(
+        self, written: list[Cell], number: int, on_conflict: OnConflict, block_readings: int
+    ) -> ImportRun:
+        path = self.folder / f"{number}.csv"
         lines = [
             f"{from_microseconds(PLACES[place]):%Y-%m-%dT%H:%M:%S}," + ("," * metric) + f"{value}" + "," * (1 - metric)
             for (metric, place), value in written
         ]  # fmt: skip
         path.write_text("t,power,energy\n" + "\n".join(lines) + "\n")
-        run = ImportRun(
+        return ImportRun(
             self.conn, FileSource(path), PROFILE, ("t", *METRICS), import_id=number, lease=1, device_id=DEVICE,
             most_metrics=10, on_conflict=on_conflict, now=to_microseconds(CLOSED) * 2,
             block_readings=block_readings,
         )  # fmt: skip
+
+    def import_(self, written: list[Cell], on_conflict: OnConflict, block_readings: int = 4) -> None:
+        number = len(self.files) + 1
+        run = self.begin(written, number, on_conflict, block_readings)
         with closing(run):
             while run.step():
                 pass
@@ -149,17 +156,8 @@ class History:
         assert self.database.marks() == 0  # type: ignore[attr-defined]
 
 
-@settings(
-    deadline=None,
-    max_examples=15,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(st.lists(steps, min_size=2, max_size=12), st.randoms(use_true_random=False))
-def test_after_every_undo_readings_are_as_if_that_import_had_never_been(
-    rollup_database, tmp_path, history, random
-):
-    play = History(rollup_database, tmp_path)
+def play_and_undo_all(rollup_database, folder: Path, history: list[tuple], random) -> None:
+    play = History(rollup_database, folder)
     for kind, *what in history:
         standing = [n for n in range(1, len(play.files) + 1) if n not in play.undone]
         if kind == "live":
@@ -182,4 +180,83 @@ def test_after_every_undo_readings_are_as_if_that_import_had_never_been(
         play.undo(number, 100)
         play.check()
     play.check_rollups()
+    assert rollup_database.writer.execute("SELECT count(*) FROM import_replaced").fetchone() == (0,)
+
+
+histories = st.lists(steps, min_size=4, max_size=12)
+randoms = st.randoms(use_true_random=False)
+quick = settings(
+    deadline=None, max_examples=12, phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+
+
+@quick
+@example(
+    # The first file's values lie under the second's, and above live ones, when it is taken out.
+    history=[
+        ("live", [((0, 0), 1.0), ((0, 7), 1.0)], "keep"),
+        ("import", [((0, 0), 2.0), ((0, 7), 2.0), ((1, 3), 2.0)], "replace", 100),
+        ("import", [((0, 0), 3.0), ((0, 7), 3.0), ((1, 3), 3.0)], "replace", 100),
+        ("undo", 0, 1),
+        ("undo", 0, 100),
+    ],
+    random=Random(1),
+)
+@example(
+    # The first file comes again while the second's values lie on its own; then live ones lie on all.
+    history=[
+        ("import", [((0, 2), 1.0)], "keep", 100),
+        ("import", [((0, 2), 2.0), ((0, 2), 3.0), ((1, 8), 1.0)], "replace", 2),
+        ("again", 0, "replace"),
+        ("live", [((1, 8), 2.0)], "replace"),
+        ("roll", 12),
+        ("undo", 1, 3),
+        ("undo", 1, 3),
+    ],
+    random=Random(2),
+)
+@given(history=histories, random=randoms)
+def test_after_every_undo_readings_are_as_if_that_import_had_never_been(
+    rollup_database, tmp_path, history, random
+):
+    play_and_undo_all(rollup_database, tmp_path, history, random)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(quick, max_examples=300, phases=tuple(Phase))
+@given(history=histories, random=randoms)
+def test_after_every_undo_of_many_histories_readings_are_as_if_that_import_had_never_been(
+    rollup_database, tmp_path, history, random
+):
+    play_and_undo_all(rollup_database, tmp_path, history, random)
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_an_import_that_overwrites_what_another_one_has_put_on_it_lies_in_the_pile_once(
+    rollup_database, tmp_path, order
+):
+    play = History(rollup_database, tmp_path)
+    play.live([((0, 1), 1.0)], "keep")
+    files = {
+        1: [((0, 1), 2.0), ((1, 1), 2.0), ((0, 1), 1.0), ((1, 1), 5.0)],
+        2: [((0, 1), 3.0), ((1, 1), 3.0)],
+    }
+    # Blocks of one line; the second file comes between the two halves of the first.
+    first, second = (play.begin(files[number], number, "replace", 2) for number in files)
+    with closing(first), closing(second):
+        assert first.step()
+        assert first.step()
+        while second.step():
+            pass
+        while first.step():
+            pass
+    play.oracle.write(files[1][:2], 1, "replace")
+    play.oracle.write(files[2], 2, "replace")
+    play.oracle.write(files[1][2:], 1, "replace")
+    play.check()
+    for number in order:
+        play.undo(number, 100)
+        play.check()
     assert rollup_database.writer.execute("SELECT count(*) FROM import_replaced").fetchone() == (0,)
