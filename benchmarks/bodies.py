@@ -51,9 +51,10 @@ class Sweep:
     moments: np.ndarray
     per_request: int
     metrics: tuple[str, ...] = METRICS
+    devices: tuple[str, ...] = DEVICES
 
     def __len__(self) -> int:
-        return len(self.moments) * len(DEVICES) * len(self.metrics)
+        return len(self.moments) * len(self.devices) * len(self.metrics)
 
     @property
     def readings_a_request(self) -> int:
@@ -70,7 +71,7 @@ class Sweep:
         values = iter(self.values().tolist())
         for first in range(0, len(self.moments), self.per_request):
             moments = self.moments[first : first + self.per_request].tolist()
-            for device_id in DEVICES:
+            for device_id in self.devices:
                 yield device_id, moments, next(values)
 
     def bodies(self, write: Callable[..., bytes]) -> list[tuple[str, bytes]]:
@@ -81,12 +82,14 @@ class Sweep:
 
     def batch(self, series: dict[tuple[str, str], int]) -> Batch:
         """Return the same readings as one batch, in the order in which the requests carry them."""
-        ids = np.array([[series[device, metric] for metric in self.metrics] for device in DEVICES], np.int32)
+        ids = np.array(
+            [[series[device, metric] for metric in self.metrics] for device in self.devices], np.int32
+        )
         blocks = len(self.moments) // self.per_request
-        shape = (blocks, len(DEVICES), self.per_request, len(self.metrics))
+        shape = (blocks, len(self.devices), self.per_request, len(self.metrics))
         moments = self.moments.reshape(blocks, 1, self.per_request, 1)
         return Batch(
-            series_id=np.broadcast_to(ids[None, :, None, :], shape).ravel(),
+            series_id=np.broadcast_to(np.array(ids, np.int32)[None, :, None, :], shape).ravel(),
             time=np.broadcast_to(moments, shape).ravel(),
             value=self.values().ravel(),
         )

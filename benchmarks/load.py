@@ -58,7 +58,8 @@ class Plan:
 
     Messages are dealt to the connections in turn, and each connection sends as soon as it has its answer.
     With `rate` any free connection sends the next message instead, one is due every 1/rate seconds, and
-    its latency counts from that moment, whether or not a connection was free.
+    its latency counts from that moment, whether or not a connection was free. With `seconds` nothing is
+    sent after that time.
     """
 
     port: int
@@ -66,6 +67,7 @@ class Plan:
     messages: Sequence[bytes]
     connections: int
     rate: float | None = None
+    seconds: float | None = None
 
 
 def send_all(plan: Plan, *, processes: int = 1) -> Load:
@@ -95,13 +97,15 @@ def start_sending(plan: Plan, *, processes: int = 1) -> Callable[[], Load]:
                 raise RuntimeError(outcome)  # noqa: TRY004 - a text is the failure's message
         begin, end = min(one[0] for one in outcomes), max(one[1] for one in outcomes)
         latency = np.concatenate([one[2] for one in outcomes])
-        return Load(messages=len(plan.messages), seconds=end - begin, latency=latency)
+        return Load(messages=len(latency), seconds=end - begin, latency=latency)
 
     return finish
 
 
 def _run(sender: Any, ready: Any, plan: Plan, part: int, processes: int) -> None:
     gc.disable()
+    # As a client on another machine, not one of the session whose processor time the kernel shares out.
+    os.setsid()
     try:
         mine = _Sender(plan, part, processes)
         ready.wait()
@@ -123,6 +127,8 @@ class _Sender:
         self._total = len(plan.messages[part::processes])
         self._waiting: dict[int, Iterator[bytes]] = {}
         self._interval = processes / plan.rate if plan.rate else None
+        self._seconds = plan.seconds
+        self._end = float("inf")
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         for number in range(part, plan.connections, processes):
@@ -153,6 +159,8 @@ class _Sender:
     def run(self) -> tuple[float, float, np.ndarray]:
         """Send everything; return when it began and ended, and the latencies."""
         begin = time.perf_counter()
+        if self._seconds is not None:
+            self._end = begin + self._seconds
         if self._interval is None:
             for number in self._sockets:
                 self._send(number, time.perf_counter())
@@ -182,7 +190,7 @@ class _Sender:
 
     def _send(self, number: int, since: float) -> None:
         message = next(self._waiting[number], None)
-        if message is not None:
+        if message is not None and since < self._end:
             self._since[number] = since
             self._sockets[number].sendall(message)
 

@@ -1,27 +1,24 @@
-"""Devices write at half of what is possible while dashboards read: does either wait for the other?"""
+"""Devices write at half of what is possible while people look: does either wait for the other?"""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from urllib.parse import urlencode
 
-from benchmarks.archive import DEVICE, END
-from benchmarks.bodies import DEVICES, METRICS, Sweep, packets
+from benchmarks.bodies import METRICS, Sweep, packets
 from benchmarks.load import Load, Plan, send_all, start_sending
-from benchmarks.reading import VIEWS
-from benchmarks.stack import Stack
+from benchmarks.pages import PEOPLE, RESTLESS, open_streams, plan_pages, plan_restless
 from benchmarks.table import Promise, Row
-from benchmarks.wires import AnyBody, Http, get, post
+from benchmarks.wires import Http, post
 from benchmarks.writing import CONNECTIONS, Writing, accepted
 
-SECONDS = 8
-SESSIONS = 8
-PAGES_A_SECOND = 2
-"""Each opening of a device's page asks for every view once."""
+SECONDS = 10
+FLEET = tuple(f"fleet_{number}" for number in range(2_560))
+"""So many devices that none has more to say than a device has: at most two or three readings a second."""
 
 _KEEPS_UP = 0.95
+_SOON_ENOUGH = 500.0
+"""Milliseconds that a page, or an acknowledgement, may take at the 95th percentile."""
 
 
 @dataclass(frozen=True)
@@ -40,54 +37,78 @@ class _Kind:
 
 
 def measure_mixed(writing: Writing, *, singles: float, thousands: float) -> tuple[list[Row], list[Promise]]:
-    """Measure reads alone, and each kind of writing alone and beside the reads.
+    """Measure writes alone, beside open pages, and beside sessions that never pause; and these alone.
 
     `singles` and `thousands` are the most requests of 1 and of 1,000 readings a second that were measured.
     The archive must be stored.
     """
-    read_alone = send_all(_reads(writing.stack, SECONDS))
-    rows = [_read_row("dashboards alone", read_alone, read_alone)]
+    _prepare_fleet(writing)
+    pages, restless = _pages_alone(writing)
+    rows = [
+        _pages_row("pages alone", pages, pages),
+        _restless_row("sessions that never pause, alone", restless, restless),
+    ]
     promises = []
     for kind in (
         _Kind("1 reading a request", 1, METRICS[:1], singles),
         _Kind("1,000 readings a request", 100, METRICS, thousands),
     ):
-        write_alone = send_all(_writes(writing, kind))
-        plan = _writes(writing, kind)
-        writes = start_sending(plan)
-        read_beside = send_all(_reads(writing.stack, SECONDS))
-        write_beside = writes()
+        alone = send_all(_writes(writing, kind))
+        with open_streams(writing.stack, FLEET):
+            beside_pages, seen = _both(writing, kind, lambda: plan_pages(writing.stack, FLEET, SECONDS))
+        beside_restless, taken = _both(writing, kind, lambda: plan_restless(writing.stack, SECONDS))
         rows += [
-            _write_row(f"writes alone, {kind.what}", kind, write_alone, write_alone),
-            _write_row("the same beside dashboards", kind, write_beside, write_alone),
-            _read_row("dashboards beside these writes", read_beside, read_alone),
+            _write_row(f"writes alone, {kind.what}", kind, alone, alone),
+            _write_row("the same beside pages", kind, beside_pages, alone),
+            _pages_row("pages beside these writes", seen, pages),
+            _write_row("the same beside sessions that never pause", kind, beside_restless, alone),
+            _restless_row("sessions beside these writes", taken, restless),
         ]
         promises += [
-            _kept(f"writes of {kind.what} beside dashboards", write_beside.rate / kind.rate),
-            _kept("dashboards beside them", read_beside.rate / (PAGES_A_SECOND * len(VIEWS))),
+            _kept(f"writes of {kind.what} beside pages", beside_pages.rate / kind.rate),
+            _soon(f"writes of {kind.what} beside pages", beside_pages),
+            _soon("pages beside them", seen),
+            _kept("the same writes beside sessions that never pause", beside_restless.rate / kind.rate),
         ]
     return rows, promises
 
 
-def _reads(stack: Stack, seconds: int) -> Plan:
-    """Plan the views of the device's page, each with an end of its own, so that no answer is one kept."""
-    messages = []
-    for number, (_, length) in zip(
-        range(seconds * PAGES_A_SECOND * len(VIEWS)), itertools.cycle(VIEWS.items()), strict=False
-    ):
-        end = END - timedelta(seconds=number)
-        query = urlencode({"start": (end - length).isoformat(), "end": end.isoformat()})
-        messages.append(get(f"/api/history/{DEVICE}?{query}", token=stack.user_token))
-    return Plan(stack.web.port, AnyBody(), messages, SESSIONS, rate=PAGES_A_SECOND * len(VIEWS))
+def _prepare_fleet(writing: Writing) -> None:
+    """Let each device of the fleet have a token, and a reading of each metric."""
+    stack = writing.stack
+    if FLEET[0] not in stack.device_tokens:
+        stack.add_devices(FLEET)
+    send_all(_plan(writing, Sweep(writing.moments.take(1), 1, METRICS, FLEET)))
+
+
+def _pages_alone(writing: Writing) -> tuple[Load, Load]:
+    stack = writing.stack
+    send_all(plan_restless(stack, 1))  # connects, and loads what Django loads at first
+    with open_streams(stack, FLEET):
+        pages = send_all(plan_pages(stack, FLEET, SECONDS))
+    return pages, send_all(plan_restless(stack, SECONDS))
+
+
+def _both(writing: Writing, kind: _Kind, reads: Callable[[], Plan]) -> tuple[Load, Load]:
+    """Return what became of the writes and of the reads beside them."""
+    plan = _writes(writing, kind)
+    writes = start_sending(plan)
+    seen = send_all(reads())
+    return writes(), seen
 
 
 def _writes(writing: Writing, kind: _Kind) -> Plan:
-    blocks = round(kind.rate * SECONDS / len(DEVICES))
-    sweep = Sweep(writing.moments.take(blocks * kind.per_request), kind.per_request, kind.metrics)
+    blocks = max(1, round(kind.rate * SECONDS / len(FLEET)))
+    # As much time for the readings as passes meanwhile, so that pages find as many as there would be.
+    step = SECONDS * 1_000_000 // (blocks * kind.per_request)
+    moments = writing.moments.take(blocks * kind.per_request, step=step)
+    return _plan(writing, Sweep(moments, kind.per_request, kind.metrics, FLEET), rate=kind.rate)
+
+
+def _plan(writing: Writing, sweep: Sweep, *, rate: float | None = None) -> Plan:
     tokens = writing.stack.device_tokens
     messages = [post("/api/readings", body, token=tokens[device]) for device, body in sweep.bodies(packets)]
-    wire = Http(200, accepted(sweep))
-    return Plan(writing.stack.ingest.port, wire, messages, CONNECTIONS, rate=kind.rate)
+    return Plan(writing.stack.ingest.port, Http(200, accepted(sweep)), messages, CONNECTIONS, rate=rate)
 
 
 def _write_row(what: str, kind: _Kind, load: Load, alone: Load) -> Row:
@@ -98,11 +119,22 @@ def _write_row(what: str, kind: _Kind, load: Load, alone: Load) -> Row:
     return Row(what, f"{late:,.1f} ms p95", f"{late / alone.percentile(95):.1f}", asked)
 
 
-def _read_row(what: str, load: Load, alone: Load) -> Row:
-    late, pages = load.percentile(95), f"{PAGES_A_SECOND} pages of {len(VIEWS)} views a second"
-    asked = f"p50 {load.percentile(50):.1f} ms; {SESSIONS} sessions, {pages}"
+def _pages_row(what: str, load: Load, alone: Load) -> Row:
+    late = load.percentile(95)
+    asked = f"p50 {load.percentile(50):.1f} ms; {PEOPLE} open pages, {load.rate:,.1f} requests/s of theirs"
+    return Row(what, f"{late:,.1f} ms p95", f"{late / alone.percentile(95):.1f}", asked)
+
+
+def _restless_row(what: str, load: Load, alone: Load) -> Row:
+    late = load.percentile(95)
+    asked = f"p50 {load.percentile(50):.1f} ms; {RESTLESS} sessions, {load.rate:,.1f} views/s"
     return Row(what, f"{late:,.1f} ms p95", f"{late / alone.percentile(95):.1f}", asked)
 
 
 def _kept(what: str, share: float) -> Promise:
     return Promise(f"{what}, of the rate asked", f"{share:.2f}", f"at least {_KEEPS_UP}", share >= _KEEPS_UP)
+
+
+def _soon(what: str, load: Load) -> Promise:
+    late = load.percentile(95)
+    return Promise(f"{what}, p95", f"{late:,.0f} ms", f"at most {_SOON_ENOUGH:.0f} ms", late <= _SOON_ENOUGH)

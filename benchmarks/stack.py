@@ -48,6 +48,7 @@ class Stack:
     device_tokens: dict[str, str] = field(default_factory=dict)
     _services: dict[tuple[str, ...], Service] = field(default_factory=dict)
     _worker: subprocess.Popen[bytes] | None = None
+    _cookie: str = ""
 
     @property
     def ingest(self) -> Service:
@@ -67,7 +68,11 @@ class Stack:
             path = self.home / f"{' '.join(words)}.log"
             with path.open("wb") as log:
                 command = [sys.executable, "-m", "joulebook", *words]
-                process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+                # Each in a session of its own, as the children of `joulebook up`: the kernel shares its
+                # time out among sessions first.
+                process = subprocess.Popen(
+                    command, stdout=log, stderr=log, env=environment, start_new_session=True
+                )
             self._services[words] = Service(port, process)
             _wait(f"http://127.0.0.1:{port}/readyz", process, path)
         return self._services[words]
@@ -82,7 +87,7 @@ class Stack:
         if self._worker is None:
             with (self.home / "worker.log").open("wb") as log:
                 command = [sys.executable, "-m", "joulebook", "worker"]
-                self._worker = subprocess.Popen(command, stdout=log, stderr=log)
+                self._worker = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         return self._worker
 
     def stop_worker(self) -> None:
@@ -103,18 +108,32 @@ class Stack:
                 time.sleep(0.2)
         return time.monotonic() - begin
 
+    def session_cookie(self) -> str:
+        """Return the cookie of a browser in which the benchmark's user is signed in."""
+        if not self._cookie:
+            from django.contrib.auth.models import User
+            from django.test import Client
+
+            browser = Client()
+            browser.force_login(User.objects.get(username=OWNER))
+            (session,) = (one.value for name, one in browser.cookies.items() if "session" in name)
+            self._cookie = f"joulebook_session_{self.web.port}={session}"
+        return self._cookie
+
     def add_devices(self, device_ids: Iterable[str], *, time_zone: str = "UTC") -> None:
         """Give each of these devices of the benchmark's user a token; create it where it is not there."""
         from django.contrib.auth.models import User
+        from django.db import transaction
 
         from joulebook.web.devices.models import Device
         from joulebook.web.devices.operations import create_device, issue_device_token
 
         owner = User.objects.get(username=OWNER)
-        for device_id in device_ids:
-            device = Device.objects.filter(device_id=device_id).first()
-            device = device or create_device(device_id, owner=owner, time_zone=time_zone)
-            self.device_tokens[device_id] = issue_device_token(device)
+        with transaction.atomic():
+            for device_id in device_ids:
+                device = Device.objects.filter(device_id=device_id).first()
+                device = device or create_device(device_id, owner=owner, time_zone=time_zone)
+                self.device_tokens[device_id] = issue_device_token(device)
 
     def stop(self) -> None:
         """Stop all services."""

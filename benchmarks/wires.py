@@ -84,9 +84,10 @@ def post(path: str, body: bytes, *, token: str = "") -> bytes:
     return head.encode() + b"\r\n" + body
 
 
-def get(path: str, *, token: str) -> bytes:
+def get(path: str, *, cookie: str = "") -> bytes:
     """Return one GET as it goes over the wire."""
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    signed_in = f"Cookie: {cookie}\r\n" if cookie else ""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{signed_in}\r\n".encode()
 
 
 def frame(text: bytes) -> bytes:
