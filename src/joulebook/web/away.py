@@ -8,11 +8,13 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from joulebook.telemetry.errors import DatabaseAway
+
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class DatabaseAwayMiddleware:
-    """Turns an `OperationalError` of a page into a page that says so and asks to come back."""
+    """Turns the error of a page whose database is away into a page that says so and asks to come back."""
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
@@ -23,7 +25,7 @@ class DatabaseAwayMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the page for a database that is away; leave other exceptions alone."""
-        if not isinstance(exception, OperationalError):
+        if not isinstance(exception, OperationalError | DatabaseAway):
             return None
         response = render(request, "503.html", status=503)
         response["Retry-After"] = "5"

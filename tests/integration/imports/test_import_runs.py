@@ -8,6 +8,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from joulebook.web.imports.models import Import
@@ -21,6 +22,17 @@ State = Import.State
 @pytest.fixture
 def client(alice, client_of):
     return client_of(alice)
+
+
+@pytest.fixture
+def away(transaction_on_both, tmp_path):
+    """Give Django a telemetry connection to where nobody answers."""
+    reachable = connections["telemetry"]
+    unreachable = reachable.copy()
+    unreachable.settings_dict["HOST"] = str(tmp_path)
+    connections["telemetry"] = unreachable
+    yield
+    connections["telemetry"] = reachable
 
 
 @pytest.fixture
@@ -151,3 +163,14 @@ def test_looking_changes_nothing(client, alice, device, transaction_on_both):
         for part in ("", "preview/", "queue/", "progress/", "cancel/", "undo/", "discard/", "rejected.csv"):
             client.get(f"/imports/{import_.pk}/{part}")
     assert sorted(map(str, Import.objects.values_list())) == before
+
+
+def test_while_the_database_of_readings_is_away_drafts_go_on_and_progress_says_so(
+    away, client, alice, device, queued
+):
+    assert "As it would be stored" in text(client.get(f"/imports/{draft(client, METER).pk}/"))
+    assert "The database of the readings does not answer" in text(client.get(f"/imports/{queued.pk}/"))
+    failed = made(device, alice, state=State.FAILED)
+    for part in ("", "rejected.csv"):
+        answer = client.get(f"/imports/{failed.pk}/{part}")
+        assert (answer.status_code, answer["Retry-After"]) == (503, "5")

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db import OperationalError
 from django.urls import reverse
 
 from joulebook.telemetry.errors import DatabaseAway
@@ -69,7 +70,7 @@ def run_progress(import_: Import, *, now: datetime) -> RunProgress:
     try:
         with telemetry_connection() as conn:
             found = read_progress(conn, import_.pk)
-    except DatabaseAway:
+    except (DatabaseAway, OperationalError):
         return RunProgress(
             0, 0, doubt="The database of the readings does not answer; it goes on when it does."
         )
