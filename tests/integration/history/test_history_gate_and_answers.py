@@ -179,6 +179,20 @@ class TestAnswers:
         answer = client_of(alice).get(f"/api/history/{device.device_id}", window).json()
         assert (answer["resolution"], answer["points"]) == ("raw", 20)
 
+    def test_single_readings_of_a_counter_tell_how_far_it_rose_since_the_one_before(
+        self, device, alice, store, client_of
+    ):
+        # The reading before the range counts; a reset, a dip and a silence are what they are in buckets.
+        store({"energy": {-60: 95, 0: 100, 60: 103, 120: 4, 180: 3.9, 240: 6, 3000: 7}, "power": {30: 1}})
+        answer = client_of(alice).get(f"/api/history/{device.device_id}", HOUR).json()
+        energy, power = answer["series"]
+        assert (answer["resolution"], answer["points"]) == ("raw", 7)
+        assert energy["value"] == [100, None, 103, 4, 3.9, 6, 7]
+        assert energy["increase"] == [5, 0, 3, 4, 0, 2, 0]
+        assert energy["unallocated"] == [0, 0, 0, 0, 0, 0, 1]
+        assert energy["resets"] == [0, 0, 0, 1, 0, 0, 0]
+        assert power.keys() == {"metric", "name", "unit", "kind", "value"}
+
     def test_a_fast_device_is_downsampled_even_in_a_short_range(self, device, alice, store, client_of):
         store({"power": {number / 10: number for number in range(6000)}})
         window = {"start": NOON.isoformat(), "end": (NOON + timedelta(minutes=10)).isoformat()}

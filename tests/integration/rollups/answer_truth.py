@@ -37,8 +37,10 @@ def bucket_of(instant: int, seconds: int, zone: ZoneInfo) -> int:
     """Return the start of the bucket of `seconds` of the local clock that holds an instant.
 
     Days (86,400) begin at local midnight; shorter ones are counted from it by the clock, and both
-    passes of a doubled hour have buckets of their own up to an hour.
+    passes of a doubled hour have buckets of their own up to an hour. With 0 each reading has its own.
     """
+    if not seconds:
+        return instant
     moment = datetime.fromtimestamp(instant // SECOND, UTC)
     if seconds <= 3600:
         offset = moment.astimezone(zone).utcoffset() or timedelta()
@@ -69,7 +71,10 @@ def usual_distance(readings: list[Reading]) -> float:
 def told(
     readings: list[Reading], start: int, end: int, *, seconds: int, zone: ZoneInfo, silence: int
 ) -> dict[int, Bucket]:
-    """Return every bucket of [start, end) that something is told of, from all readings of a series."""
+    """Return every bucket of [start, end) that something is told of, from all readings of a series.
+
+    Where each reading has a bucket of its own, nothing is told of the time that it covers.
+    """
     inside = [(at, value) for at, value in readings if start <= at < end]
     buckets: dict[int, Bucket] = {}
 
@@ -90,7 +95,7 @@ def told(
     heard = before + inside + after
     stood = heard[0][1] if heard else 0.0
     for (earlier, value_before), (at, value) in pairwise(heard):
-        if at - earlier <= silence:
+        if seconds and at - earlier <= silence:
             for since, until in pieces(max(earlier, start), min(at, end), seconds):
                 bucket(since).covered += (until - since) / SECOND
                 bucket(since).on += value_before * (until - since) / SECOND

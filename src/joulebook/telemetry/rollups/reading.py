@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import LiteralString, cast
 
 import numpy as np
@@ -21,7 +20,7 @@ from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.plan import READINGS, Range, plan_range, split
 from joulebook.telemetry.rollups.spans import Spans
-from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks, read_state
+from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks
 from joulebook.telemetry.rollups.summaries import (
     DIP_TOLERANCE,
     SUMMARY,
@@ -56,14 +55,16 @@ SeriesRange = tuple[int, int, int]
 class PieceReader:
     """Reads summaries of series, none of which lies on both sides of one of `edges`.
 
-    Use it inside `one_snapshot`. Of what comes from rollups only `columns` are filled, of which `bucket`
-    must be one. With another `tolerance` than the rollups' all is read from readings, which takes its
-    time. `coarsest` is the longest width that was read so far, `READINGS` at first. Time whose readings
-    are no longer kept is read from rollups alone, whatever else was asked.
+    Use it inside `one_snapshot`, with the `state` as that shows it. Of what comes from rollups only
+    `columns` are filled, of which `bucket` must be one. With another `tolerance` than the rollups' all is
+    read from readings, which takes its time. `coarsest` is the longest width that was read so far,
+    `READINGS` at first. Time whose readings are no longer kept is read from rollups alone, whatever else
+    was asked.
     """
 
     conn: Connection
     edges: NDArray[np.int64]
+    state: RollupState
     columns: tuple[str, ...] = SUMMARY_COLUMNS
     tolerance: float = DIP_TOLERANCE
     _widths: list[int] = field(init=False)
@@ -96,9 +97,9 @@ class PieceReader:
             blocked = [*marked[None], *marked[series], *alone]
             if self.tolerance != DIP_TOLERANCE:
                 blocked = [(begin, end)]
-            kept_from = self._state.kept_from[READINGS_TABLE]
+            kept_from = self.state.kept_from[READINGS_TABLE]
             blocked = [(max(a, kept_from), b) for a, b in blocked if b > kept_from]
-            closed_until = self._state.closed_until
+            closed_until = self.state.closed_until
             plan = plan_range(begin, end, closed_until=closed_until, blocked=blocked, widths=widths)
             for width, parts in plan.items():
                 cut = split(parts, _PART) if width == READINGS else parts
@@ -114,7 +115,7 @@ class PieceReader:
 
     def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
         """Return the summaries with those of `which` that are kept read again, reading by reading."""
-        which = which & (rows["bucket"] >= self._state.kept_from[READINGS_TABLE])
+        which = which & (rows["bucket"] >= self.state.kept_from[READINGS_TABLE])
         if not which.any():
             return rows
         again = rows[which]
@@ -126,7 +127,7 @@ class PieceReader:
 
     def minute_by_minute(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
         """Return the summaries with those of `which` that are kept by minute read again in buckets of one."""
-        which = which & (rows["bucket"] >= self._state.kept_from[WIDTHS[MINUTE]])
+        which = which & (rows["bucket"] >= self.state.kept_from[WIDTHS[MINUTE]])
         if not which.any():
             return rows
         again = rows[which]
@@ -148,10 +149,6 @@ class PieceReader:
         limits = {"series": series, "instant": from_microseconds(instant)}
         row = self.conn.execute(statement, limits).fetchone()
         return to_microseconds(cast("datetime", row[0])) if row else None
-
-    @cached_property
-    def _state(self) -> RollupState:
-        return read_state(self.conn)
 
     def _from_readings(self, spans: Spans, *, width: int, alone: Sequence[Range]) -> list[Summaries]:
         """Return the readings of the spans in pieces of `width`, or of the answer's shorter buckets."""

@@ -196,14 +196,15 @@ def _series(column: Column) -> dict[str, Any]:
         "kind": column.wanted.settings.kind,
     }
     if column.value is not None:
-        return {**answer, "value": column.value.tolist()}
-    answer |= {
-        "mean": column.mean.tolist(),
-        "min": column.min.tolist(),
-        "max": column.max.tolist(),
-        "count": column.count.tolist(),
-        "coverage": column.coverage.round(4).tolist(),
-    }
+        answer["value"] = column.value.tolist()
+    else:
+        answer |= {
+            "mean": column.mean.tolist(),
+            "min": column.min.tolist(),
+            "max": column.max.tolist(),
+            "count": column.count.tolist(),
+            "coverage": column.coverage.round(4).tolist(),
+        }
     if column.increase is not None and column.unallocated is not None and column.resets is not None:
         answer |= {
             "increase": column.increase.tolist(),

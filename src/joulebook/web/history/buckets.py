@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from joulebook.telemetry.rollups.counters import Replacement, Rises, rises_of
 from joulebook.telemetry.rollups.integrals import Integrals, has_silence, integrals_of, usual_distance
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.reading import PieceReader, SeriesRange
+from joulebook.telemetry.rollups.state import RollupState
 from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE, Summaries
 from joulebook.web.devices.guesses import COUNTER, STATE
 from joulebook.web.devices.metric_settings import silence_rule
@@ -58,12 +59,13 @@ class Window:
 
 
 class ColumnReader:
-    """Reads columns of buckets; belongs inside `one_snapshot`."""
+    """Reads columns of buckets; belongs inside `one_snapshot`, with the state as that shows it."""
 
-    def __init__(self, conn: Connection, window: Window) -> None:
+    def __init__(self, conn: Connection, window: Window, state: RollupState) -> None:
         self._conn = conn
         self._window = window
-        self._gauges = PieceReader(conn, window.edges, columns=_GAUGE_COLUMNS)
+        self._rollup_state = state
+        self._gauges = PieceReader(conn, window.edges, state, columns=_GAUGE_COLUMNS)
         self._by_tolerance: dict[float, PieceReader] = {}
 
     @property
@@ -112,6 +114,13 @@ class ColumnReader:
         silence = self._window.silence_of(rows)
         rows = without_silences(reader, rows, silence=silence)
         return integrals_of(rows, self._window.clipped(), silence=silence).covered
+
+    def with_rises(self, column: Column) -> Column:
+        """Return a counter's column with how far it rose in each bucket; any other as it is."""
+        if column.wanted.settings.kind != COUNTER:
+            return column
+        rises, _rows, _silence = self.rises(column.wanted)
+        return replace(column, increase=rises.increase, unallocated=rises.unallocated, resets=rises.resets)
 
     def rises(self, wanted: Wanted) -> tuple[Rises, Summaries, int]:
         """Return how far a counter rose by bucket, what that was read from, and its silence limit."""
@@ -184,9 +193,11 @@ class ColumnReader:
         return ranges
 
     def _reader(self, tolerance: float) -> PieceReader:
-        """Return the reader of whole summaries with this tolerance; each asks once what is kept."""
+        """Return the reader of whole summaries with this tolerance."""
         if tolerance not in self._by_tolerance:
-            self._by_tolerance[tolerance] = PieceReader(self._conn, self._window.edges, tolerance=tolerance)
+            self._by_tolerance[tolerance] = PieceReader(
+                self._conn, self._window.edges, self._rollup_state, tolerance=tolerance
+            )
         return self._by_tolerance[tolerance]
 
 

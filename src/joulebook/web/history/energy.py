@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from joulebook.telemetry.connection import Connection, one_snapshot
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.telemetry.rollups.integrals import integrals_of
+from joulebook.telemetry.rollups.state import read_state
 from joulebook.web.devices.guesses import COUNTER
 from joulebook.web.history.buckets import ColumnReader, Window
 from joulebook.web.history.points import Numbers, Wanted
@@ -104,7 +105,7 @@ def energy_of(
     period_of_day = np.searchsorted(periods, days[:-1], side="right") - 1
     begin = np.flatnonzero(np.append(True, np.diff(period_of_day)))
     with one_snapshot(conn):
-        reader = ColumnReader(conn, window)
+        reader = ColumnReader(conn, window, read_state(conn))
         columns = [_column(reader, each, window, begin, now=now) for each in wanted]
     return EnergyTable(start, end, periods[:-1], columns)
 

@@ -50,7 +50,10 @@ _ANSWER = {
                         **_NUMBERS,
                         "description": "share of the bucket that readings cover, 0 to 1",
                     },
-                    "increase": {**_NUMBERS, "description": "counters: how far it rose in the bucket"},
+                    "increase": {
+                        **_NUMBERS,
+                        "description": "counters: how far it rose in the bucket, or since the reading before",
+                    },
                     "unallocated": {
                         **_NUMBERS,
                         "description": "counters: how far it rose in a silence across the bucket's begin",

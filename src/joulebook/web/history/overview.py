@@ -13,6 +13,7 @@ from joulebook.telemetry.connection import Connection, one_snapshot
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.reading import PieceReader
+from joulebook.telemetry.rollups.state import read_state
 from joulebook.web.devices.metric_settings import settings_by_device
 from joulebook.web.history.queries import telemetry_connection
 
@@ -73,7 +74,7 @@ def _add_sparklines(conn: Connection, overviews: Mapping[int, DeviceOverview], *
     """Fill in the means of the last minutes, the last of them up to `end`."""
     # By the clock's minutes, which are what is rolled up; the last of them may not be over.
     edges = -(-end // MINUTE) * MINUTE + MINUTE * np.arange(-SPARKLINE_POINTS, 1)
-    reader = PieceReader(conn, edges, columns=("bucket", "count", "sum"))
+    reader = PieceReader(conn, edges, read_state(conn), columns=("bucket", "count", "sum"))
     rows = reader.read([(series_id, int(edges[0]), end) for series_id in overviews])
     place = np.searchsorted(edges, rows["bucket"], side="right") - 1
     for series_id, minute, mean in zip(

@@ -47,9 +47,11 @@ class StateShare:
 class Column:
     """One metric's values along the shared time axis.
 
-    Raw: `value` (NaN where this metric has no reading at that instant). Buckets: `mean`, `min` and `max`
+    Raw: `value` (NaN where this metric has no reading at that instant); each instant begins a bucket that
+    ends with the next. Buckets: `mean`, `min` and `max`
     (NaN where a bucket is empty), `count`, and `coverage`, the share of the asked time of the bucket that
-    readings cover. Of a counter also `increase`, `unallocated` and `resets`, of a state `states`.
+    readings cover, and of a state `states`. Of a counter, raw or not, also `increase`, `unallocated` and
+    `resets`.
     """
 
     wanted: Wanted

@@ -18,7 +18,7 @@ from django.db import connections
 from joulebook.telemetry.connection import Connection, one_snapshot
 from joulebook.telemetry.readings import EPOCH, to_microseconds
 from joulebook.telemetry.rollups.spans import Spans
-from joulebook.telemetry.rollups.state import finest_width, read_state
+from joulebook.telemetry.rollups.state import RollupState, finest_width, read_state
 from joulebook.telemetry.rollups.tables import read_readings
 from joulebook.web.history.buckets import ColumnReader, Window
 from joulebook.web.history.points import Column, Points, Wanted
@@ -100,7 +100,8 @@ def points_of(
     """
     series = [each.series_id for each in wanted]
     with one_snapshot(conn):
-        finest = finest_width(read_state(conn), to_microseconds(start))
+        state = read_state(conn)
+        finest = finest_width(state, to_microseconds(start))
         if finest:
             start, end = _whole(start, end, timedelta(seconds=finest))
         limits = {"series": series, "start": start, "end": end}
@@ -110,11 +111,12 @@ def points_of(
             or (len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > max_points)
         ):
             resolution, edges = choose_resolution(start, end, zone, max_points=max_points, finest=finest)
-            reader = ColumnReader(conn, Window(to_microseconds(start), to_microseconds(end), edges, silence))
+            window = Window(to_microseconds(start), to_microseconds(end), edges, silence)
+            reader = ColumnReader(conn, window, state)
             columns = reader.read(wanted)
             points = Points(resolution.name, reader.source, edges[:-1], columns)
         else:
-            points = _read_raw(conn, wanted, window=(to_microseconds(start), to_microseconds(end)))
+            points = _read_raw(conn, wanted, (to_microseconds(start), to_microseconds(end)), silence, state)
     return replace(points, columns=[column.scaled() for column in points.columns])
 
 
@@ -123,19 +125,29 @@ def _whole(start: datetime, end: datetime, step: timedelta) -> tuple[datetime, d
     return start - (start - EPOCH) % step, end + (EPOCH - end) % step
 
 
-def _read_raw(conn: Connection, wanted: list[Wanted], *, window: tuple[int, int]) -> Points:
+def _read_raw(
+    conn: Connection,
+    wanted: list[Wanted],
+    window: tuple[int, int],
+    silence: timedelta | None,
+    state: RollupState,
+) -> Points:
+    """Return the readings themselves, and how far counters rose since the reading before each."""
     spans = Spans.of((each.series_id, *window) for each in wanted)
     found = list(read_readings(conn, spans))
     number = np.concatenate([np.empty(0, np.int32), *(part.series_id for part in found)])
     instant = np.concatenate([np.empty(0, np.int64), *(part.time for part in found)])
     value = np.concatenate([np.empty(0), *(part.value for part in found)])
     time, place = np.unique(instant, return_inverse=True)
+    # From one reading to the next is a bucket of its own.
+    reader = ColumnReader(conn, Window(*window, np.append(time, window[1]), silence), state)
     columns = []
     for each in wanted:
         mine = number == each.series_id
         along = np.full(len(time), np.nan)
         along[place[mine]] = value[mine]
-        columns.append(Column(each, value=along))
+        column = Column(each, value=along)
+        columns.append(reader.with_rises(column) if len(time) else column)
     return Points(resolution=RAW, source="readings", time=time, columns=columns)
 
 
