@@ -13,6 +13,7 @@ import pytest
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
+from joulebook.telemetry.imports.undo import UndoRun
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.retention import Retention
 from joulebook.telemetry.rollups.state import read_chunks, read_state
@@ -238,6 +239,33 @@ def test_the_writer_may_drop_what_is_not_kept_and_nothing_else(rollup_database, 
     with psycopg.connect(rollup_database.urls["reader"]) as reading:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reading.execute("SELECT drop_chunks_not_kept('readings', 'infinity')")
+
+
+def test_an_undo_leaves_what_is_not_kept_and_what_was_overwritten_there_goes_with_it(
+    rollup_database, retention, series
+):
+    writer = rollup_database.writer
+    days = np.arange(60, 140, 1 / 24)
+    replaced = write_batch(writer, batch(series, days, 2.0), import_id=5, replace=True)
+    assert (replaced == Outcome.REPLACED).all()
+    rollup_database.roll_all()
+    limited = retention(keep(readings=100))
+    kept_from = limited.move(NOW)["readings"]
+    too_old = int((MIDNIGHT + np.round(days * DAY).astype(np.int64) < kept_from).sum())
+    undo = UndoRun(writer, import_id=5, lease=1)
+    while undo.step():
+        pass
+    assert (undo.removed, undo.restored, undo.kept) == (0, len(days) - too_old, too_old)
+    assert count(rollup_database, "import_replaced") == too_old > 500
+    limited.drop(patience=AT_ONCE)
+    assert count(rollup_database, "import_replaced") == 0
+    assert count(rollup_database, where="value <> 1 OR import_id <> 0") == 0
+    rollup_database.roll_all()
+    assert verify_all(writer, 0, 1 << 60).differing == 0
+    # Nothing is left of it: an undo that comes again finds the same account, and nothing to do.
+    again = UndoRun(writer, import_id=5, lease=2)
+    assert not again.step()
+    assert (again.restored, again.kept) == (undo.restored, too_old)
 
 
 def test_the_worker_finds_first_and_drops_at_a_later_turn(rollup_database, series):
