@@ -195,7 +195,9 @@ def test_typing_goes_on_while_the_preview_is_drawn(alices_page: Page, draft: Any
     for letter in "kelvins":
         page.keyboard.type(letter)
         page.wait_for_timeout(130)
+    page.keyboard.press("Enter")
     expect(page.locator("#preview-table th").nth(2)).to_contain_text("kelvins")
+    expect(page).to_have_url(re.compile(rf"/imports/{draft.pk}/$"))
     expect(unit).to_have_value("kelvins")
     expect(unit).to_be_focused()
     expect(page.locator("#save-profile")).to_have_attribute("open", "")

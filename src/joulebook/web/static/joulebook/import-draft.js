@@ -32,6 +32,12 @@ form.addEventListener("htmx:afterSwap", () => {
   for (const table of form.querySelectorAll(".scroll[id]")) table.scrollLeft = scrolled.get(table.id) ?? 0;
   guard();
 });
+form.addEventListener("submit", (event) => {
+  // Enter in a field presses the form's first button, which draws the whole page again where there is no script.
+  if (!event.submitter?.classList.contains("hidden")) return;
+  event.preventDefault();
+  form.dispatchEvent(new Event("input", { bubbles: true }));
+});
 for (const name of ["htmx:sendError", "htmx:responseError"]) {
   form.addEventListener(name, () => {
     lost.hidden = false;

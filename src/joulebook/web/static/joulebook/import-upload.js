@@ -45,11 +45,11 @@ function showChosen() {
 function formatBytes(bytes) {
   const steps = ["bytes", "KB", "MB", "GB"];
   let step = 0;
-  while (bytes >= 999.5 && step < steps.length - 1) {
-    bytes /= 1000;
+  while (bytes >= 1024 && step < steps.length - 1) {
+    bytes /= 1024;
     step += 1;
   }
-  return `${step && bytes < 99.5 ? bytes.toFixed(1) : Math.round(bytes)}\u202f${steps[step]}`;
+  return `${step ? bytes.toFixed(1) : bytes}\u202f${steps[step]}`;
 }
 
 /** @param {string} problem */
