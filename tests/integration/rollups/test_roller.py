@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.telemetry.rollups import roller as roller_module
 from joulebook.telemetry.rollups.marks import begin_writing, mark_changed
 from joulebook.telemetry.rollups.roller import Roller
 from joulebook.telemetry.writer import write_batch
@@ -105,6 +106,37 @@ def test_a_bucket_that_lost_its_last_reading_goes(rollup_database):
     rollup_database.roll_all()
     assert rollup_database.differing() == []
     assert rollup_database.owner.execute("SELECT count(*) FROM readings_1m").fetchone() == (1,)
+
+
+def test_marks_of_years_are_rolled_up_a_stretch_of_time_at_a_pass(rollup_database):
+    series = rollup_database.series(3)
+    rollup_database.roller.close(CLOSED + timedelta(hours=1))
+    rollup_database.roll_all()
+    for each in series:
+        days = [(-day * 86400.0 - each, float(day)) for day in range(0, 700, 7)]
+        for part in np.array_split(days, 10):
+            write_batch(rollup_database.writer, batch(each, *part))
+    stretches = []
+    while rolled := rollup_database.roller.roll():
+        stretches.append(rolled.ends_at - rolled.begins_at)
+    assert max(stretches) <= timedelta(days=28)
+    assert rollup_database.differing() == []
+
+
+def test_a_pass_that_finds_too_many_readings_begins_again_with_a_shorter_stretch(
+    rollup_database, monkeypatch
+):
+    (series,) = rollup_database.series()
+    rollup_database.roller.close(CLOSED + timedelta(days=2))
+    rollup_database.roll_all()
+    write_batch(rollup_database.writer, batch(series, *((second, 1.0) for second in range(0, 86400, 20))))
+    monkeypatch.setattr(roller_module, "_TOO_MANY", 300)
+    rollup_database.roller._reach[False] = 86400 * MICROSECONDS
+    rolled = rollup_database.roller.roll()
+    assert rolled is not None
+    assert 0 < rolled.readings <= 300
+    rollup_database.roll_all()
+    assert rollup_database.differing() == []
 
 
 def test_a_long_window_is_rolled_up_in_parts_and_each_part_stands_by_itself(rollup_database):

@@ -42,10 +42,10 @@ WITH mark AS (
 )
 UPDATE rollup_state SET closed_until = %(end)s
 """
-_NEWEST = "SELECT series_id IS NULL FROM rollup_dirty ORDER BY ends_at DESC LIMIT 1"
+_NEWEST = "SELECT series_id IS NULL, ends_at FROM rollup_dirty ORDER BY ends_at DESC LIMIT 1"
 _TAKE = """
 DELETE FROM rollup_dirty WHERE ctid = ANY(ARRAY(
-    SELECT ctid FROM rollup_dirty WHERE (series_id IS NULL) = %(of_all)s
+    SELECT ctid FROM rollup_dirty WHERE (series_id IS NULL) = %(of_all)s AND ends_at > %(begin)s
     ORDER BY ends_at DESC LIMIT %(limit)s
 ))
 RETURNING series_id, begins_at, ends_at
@@ -54,8 +54,9 @@ _PUT_BACK = "INSERT INTO rollup_dirty (series_id, begins_at, ends_at) VALUES (%s
 _ALL_SERIES = "SELECT id FROM series ORDER BY id"
 
 _MARKS_AT_ONCE = 1000
-# How many readings one transaction is meant to read; the time that it covers is fitted to that.
-_FEW, _MANY = 1_000_000, 4_000_000
+# How many readings one transaction is meant to read, and when it is given up as too long; the stretch of
+# time that it covers is fitted to that.
+_FEW, _MANY, _TOO_MANY = 1_000_000, 4_000_000, 16_000_000
 _SHORTEST, _LONGEST = MINUTE, 28 * 24 * 60 * MINUTE
 
 
@@ -69,6 +70,10 @@ class Rolled:
     ends_at: datetime
 
 
+class _TooManyReadings(Exception):
+    """A pass has come upon more readings than one transaction should roll up."""
+
+
 @dataclass
 class Roller:
     """Closes and rolls up on one connection, which is in autocommit.
@@ -78,7 +83,7 @@ class Roller:
 
     conn: Connection
     pause: Callable[[str], None] = lambda _point: None
-    _reach: dict[bool, int] = field(default_factory=lambda: {True: 60 * MINUTE, False: 60 * MINUTE})
+    _reach: dict[bool, int] = field(default_factory=lambda: {True: 60 * MINUTE, False: 24 * 60 * MINUTE})
 
     def close(self, until: datetime) -> bool:
         """Close the time before the minute of `until`; return whether that was anything.
@@ -93,7 +98,18 @@ class Roller:
                 return False
 
     def roll(self) -> Rolled | None:
-        """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseAway`."""
+        """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseAway`.
+
+        A pass keeps to one stretch of time, so that its statements are about few chunks: each of its spans
+        is looked up in all of them.
+        """
+        while True:
+            try:
+                return self._roll()
+            except _TooManyReadings:
+                self._reach = {kind: max(_SHORTEST, reach // 8) for kind, reach in self._reach.items()}
+
+    def _roll(self) -> Rolled | None:
         with translated_errors(), self.conn.transaction():
             take_lock(self.conn, ROLLERS_LOCK)
             self.pause("locked")
@@ -101,13 +117,14 @@ class Roller:
             if newest is None:
                 return None
             of_all = bool(newest[0])
-            taken = self._take(of_all=of_all)
+            taken = self._take(to_microseconds(cast("datetime", newest[1])), of_all=of_all)
             self.pause("marks taken")
             # Nothing is computed anew from readings that retention may have dropped: such marks just go.
             state = read_state(self.conn)
             kept = taken.cut(state.kept_from[READINGS_TABLE])
             spans = kept if not of_all else self._of_all_series(kept)
-            readings = self._put_right(spans, until=state.closed_until)
+            most = _TOO_MANY if self._reach[of_all] > _SHORTEST else None
+            readings = self._put_right(spans, until=state.closed_until, most=most)
             self._fit_reach(readings, of_all=of_all)
             self.pause("put right")
             return Rolled(
@@ -131,14 +148,19 @@ class Roller:
             self.pause("closed")
             return True
 
-    def _take(self, *, of_all: bool) -> Spans:
-        """Take marks away, at most the reach of each; what lies before that is marked anew.
+    def _take(self, newest: int, *, of_all: bool) -> Spans:
+        """Take away marks of the stretch of time that ends with `newest`; what lies before is marked anew.
 
         Series is -1 for a mark of all series.
         """
-        found = self.conn.execute(
-            _TAKE, {"of_all": of_all, "limit": 1 if of_all else _MARKS_AT_ONCE}
-        ).fetchall()
+        reach = self._reach[of_all]
+        stretch = (newest - 1) // reach * reach
+        asked = {
+            "of_all": of_all,
+            "begin": from_microseconds(stretch),
+            "limit": 1 if of_all else _MARKS_AT_ONCE,
+        }
+        found = self.conn.execute(_TAKE, asked).fetchall()
         marks = [
             (
                 cast("int | None", row[0]),
@@ -149,7 +171,7 @@ class Roller:
         ]
         taken, left = [], []
         for series_id, begin, end in marks:
-            cut = max(begin, (end - 1) // self._reach[of_all] * self._reach[of_all])
+            cut = max(begin, stretch)
             taken.append((-1 if series_id is None else series_id, cut, end))
             if begin < cut:
                 left.append((series_id, from_microseconds(begin), from_microseconds(cut)))
@@ -164,8 +186,11 @@ class Roller:
         ids = np.array([cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)], np.int32)
         return Spans.same_for(ids, int(taken.begin[0]), int(taken.end[0]))
 
-    def _put_right(self, spans: Spans, *, until: int) -> int:
-        """Compute the rollups of these spans anew, from the finest to the coarsest; count the readings."""
+    def _put_right(self, spans: Spans, *, until: int, most: int | None) -> int:
+        """Compute the rollups of these spans anew, from the finest to the coarsest; count the readings.
+
+        Raises `_TooManyReadings` where there are more than `most`.
+        """
         readings = 0
         finer = 0
         for width in WIDTHS:
@@ -174,6 +199,8 @@ class Roller:
             if not finer:
                 for found in read_readings(self.conn, whole):
                     readings += len(found.time)
+                    if most is not None and readings > most:
+                        raise _TooManyReadings
                     bucket = found.time // width * width
                     rows = summarise(found.series_id, found.time, found.value, bucket)
                     insert_summaries(self.conn, width, rows)
