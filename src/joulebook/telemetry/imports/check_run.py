@@ -45,7 +45,7 @@ class CheckRun:
         self._import_id, self._lease, self._device_id = import_id, lease, device_id
         self._problems: list[Problem] = []
         self._is_first = True
-        self._identity = identity_of(source, profile, columns, device_id=device_id)
+        self._identity = identity_of(source, columns, device_id=device_id)
         take_lease(conn, import_id=import_id, lease=lease, identity=self._identity)
         self.report = ImportReport(profile.values, is_dry_run=True, on_problems=self._problems.extend)
         self._blocks = read_ahead(parse_file(source, profile, columns, now=now, most_problems=sys.maxsize))

@@ -17,7 +17,6 @@ from typing import Any, cast
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import TelemetryError
 from joulebook.telemetry.files.parsed import Checkpoint
-from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.source import FileSource
 
 # Columns of JSON are read as text: what a driver makes of them depends on who has opened the connection.
@@ -43,6 +42,8 @@ _FORGET = """
 WITH problems AS (DELETE FROM import_problems WHERE import_id = %(import_id)s)
 DELETE FROM import_progress WHERE import_id = %(import_id)s
 """
+_BEGINNING = 64 * 1024
+
 # A process that is stopped, but not dead, must not hold on to what it has locked.
 _NO_IDLING = "SET idle_in_transaction_session_timeout = '60s'"
 
@@ -70,7 +71,7 @@ class Progress:
 
     `checkpoint` is None as long as no block is stored, `report` as long as none is read, and `undo`
     where nobody has begun to take the import back. `device_id` is the device of columns that name none,
-    `identity` tells one file and way of reading it from another.
+    `identity` tells one file from another.
     """
 
     lease: int
@@ -109,10 +110,16 @@ def take_lease(
     return _progress(row)
 
 
-def identity_of(source: FileSource, profile: ImportProfile, columns: Sequence[str], *, device_id: str) -> str:
-    """Return what tells this file, read this way for this device, from others."""
-    described = [source.size, profile.as_json(), list(columns), device_id]
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+def identity_of(source: FileSource, columns: Sequence[str], *, device_id: str) -> str:
+    """Return what tells this file, for this device, from others: its size, its beginning, its columns.
+
+    How it is read is not part of it: another version may describe that in other words, and goes on where
+    this one was.
+    """
+    with source.path.open("rb") as file:
+        digest = hashlib.sha256(file.read(_BEGINNING))
+    digest.update(json.dumps([source.size, list(columns), device_id]).encode())
+    return digest.hexdigest()
 
 
 def keep(

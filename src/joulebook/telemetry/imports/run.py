@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class ImportRun:
         self._looks_first = False
         self._pause = pause
         self._problems: list[Problem] = []
-        self._identity = identity_of(source, profile, columns, device_id=device_id)
+        self._identity = identity_of(source, columns, device_id=device_id)
         before = take_lease(conn, import_id=import_id, lease=lease, identity=self._identity)
         self.report = ImportReport(profile.values, is_dry_run=False, on_problems=self._problems.extend)
         if before.checkpoint is not None and before.report is not None:
@@ -81,6 +81,7 @@ class ImportRun:
             self.report.restore(before.report)
         self._is_first = before.checkpoint is None
         self._committed = self.report.state()
+        self._is_counted = False
         self._series = SeriesOfColumns(conn, device_id, profile.values, most_metrics=most_metrics)
         self._blocks = read_ahead(
             parse_file(
@@ -97,17 +98,17 @@ class ImportRun:
         block = next(self._blocks, None)
         if block is None:
             return False
+        self._is_counted = False
         self._series.add(block.added)
         ids = self._series.ids(block.column)[block.column]
         batch = Batch(series_id=ids, time=block.time, value=block.value)
-        stored = False
+        counted = None
         try:
-            retried(self._conn, lambda: self._store(block, batch))
-            stored = True
+            counted = retried(self._conn, lambda: self._store(block, batch))
         finally:
-            if not stored:
+            if counted is None:
                 self.report.restore(self._committed)
-        self._committed = self.report.state()
+        self._committed = counted
         self._is_first = False
         return True
 
@@ -115,10 +116,8 @@ class ImportRun:
         """End the thread that reads the file."""
         self._blocks.close()
 
-    def _store(self, block: ParsedBlock, batch: Batch) -> None:
-        """Store a block, its problems and the account of it, all or nothing."""
-        self.report.restore(self._committed)
-        self._problems.clear()
+    def _store(self, block: ParsedBlock, batch: Batch) -> dict[str, Any]:
+        """Store a block, its problems and the account of it, all or nothing; return the account's state."""
         outcome = np.full(len(batch), _NO_OUTCOME, np.int8)
         left = np.flatnonzero(batch.series_id != OVER_CAP)
         if self._looks_first:
@@ -132,7 +131,7 @@ class ImportRun:
                     self._conn, rest, import_id=self._import_id, replace=self._replace
                 )
             self._pause("readings written")
-            self._account(block, outcome)
+            account = self._account(block, outcome)
             if self._is_first:
                 drop_problems(self._conn, self._import_id)
             store_problems(self._conn, self._import_id, self._problems)
@@ -143,12 +142,13 @@ class ImportRun:
                 device_id=self._device_id,
                 identity=self._identity,
                 checkpoint=block.checkpoint,
-                report=self.report.state(),
+                report=account,
                 bytes_read=self._source.bytes_read,
             )
             self._pause("account kept")
         # Where most was there, so it is in the next block: looking first is faster by far.
         self._looks_first = int(np.count_nonzero(outcome)) * 2 > len(batch)
+        return account
 
     def _settle(self, batch: Batch, rows: NDArray[np.intp], outcome: NDArray[np.int8]) -> NDArray[np.intp]:
         """Fill in the outcome of rows that are found stored; return those that have to be written."""
@@ -164,7 +164,12 @@ class ImportRun:
         outcome[rows[differs]] = Outcome.CONFLICT
         return rows[~found.is_present]
 
-    def _account(self, block: ParsedBlock, outcome: NDArray[np.int8]) -> None:
+    def _account(self, block: ParsedBlock, outcome: NDArray[np.int8]) -> dict[str, Any]:
+        """Count a block, once, and return the account's state with it."""
+        if self._is_counted:
+            self.report.restore(self._committed)
+        self._is_counted = True
+        self._problems.clear()
         self.report.add_block(block)
         self.report.add_outcomes(
             block,
@@ -174,3 +179,4 @@ class ImportRun:
             conflict=outcome == Outcome.CONFLICT,
             not_kept=outcome == Outcome.TOO_OLD,
         )
+        return self.report.state()
