@@ -148,14 +148,32 @@ class HomeFolder:
         self.until_empty()
 
 
+@pytest.fixture(scope="session")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that was started once: it has a migrated database, and nothing runs in it."""
+    folder = tmp_path_factory.mktemp("homes")
+    folder.chmod(0o755)
+    home = HomeFolder(folder / "home")
+    try:
+        for words in (("db", "start"), ("migrate",)):
+            done = home.run(*words)
+            assert done.returncode == 0, done.stderr
+    finally:
+        home.run("db", "stop")
+        home.close()
+    return home.path
+
+
 @pytest.fixture
-def make_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], HomeFolder]]:
-    """Make a home; what still runs in it at the end is ended."""
+def make_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., HomeFolder]]:
+    """Make a home, as a copy of another one where given; what still runs in it at the end is ended."""
     homes: list[HomeFolder] = []
 
-    def make() -> HomeFolder:
+    def make(copy_of: Path | None = None) -> HomeFolder:
         folder = tmp_path_factory.mktemp("homes")
         folder.chmod(0o755)
+        if copy_of is not None:
+            subprocess.run(["cp", "-a", str(copy_of), str(folder / "home")], check=True)
         homes.append(HomeFolder(folder / "home"))
         return homes[-1]
 
@@ -165,6 +183,12 @@ def make_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[],
 
 
 @pytest.fixture
-def home(make_home: Callable[[], HomeFolder]) -> HomeFolder:
-    """One home."""
+def new_home(make_home: Callable[..., HomeFolder]) -> HomeFolder:
+    """A home in which nothing was started yet."""
     return make_home()
+
+
+@pytest.fixture
+def home(make_home: Callable[..., HomeFolder], used: Path) -> HomeFolder:
+    """A home that was started before, which spares the making of its database."""
+    return make_home(used)

@@ -63,42 +63,42 @@ def sign_in(client: httpx.Client, home: Any) -> None:
 
 def until_live(home: Any) -> None:
     """Wait until the last reading of each device is a few seconds old."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.time() - min(last for _, _, last in powers(home).values()) > 3:
         assert time.monotonic() < deadline, powers(home)
         time.sleep(0.2)
 
 
-def test_the_demo_shows_a_past_and_a_present_that_join_and_goes_on_at_the_next_start(home: Any) -> None:
-    demo = home.start("demo", "--days=2")
+def test_the_demo_shows_a_past_and_a_present_that_join_and_goes_on_at_the_next_start(new_home: Any) -> None:
+    demo = new_home.start("demo", "--days=1")
     demo.until_ready()
-    name, password = credentials(home)
+    name, password = credentials(new_home)
     assert name == "demo"
     assert f"user      {name}\n    password  {password}\n" in demo.text
-    assert {path.name for path in (home.path / "demo").iterdir()} == {"origin", "states.json", "tokens"}
+    assert {path.name for path in (new_home.path / "demo").iterdir()} == {"origin", "states.json", "tokens"}
     for private in ("demo-credentials", "demo/tokens"):
-        assert (home.path / private).stat().st_mode & 0o777 == 0o600
-    until_live(home)
-    assert without_holes(home)
-    count, _, _ = powers(home)["device_001"]
-    assert 2 * DAY <= count < 2 * DAY + 120
-    assert_the_pages_show_it(home)
+        assert (new_home.path / private).stat().st_mode & 0o777 == 0o600
+    until_live(new_home)
+    assert without_holes(new_home)
+    count, _, _ = powers(new_home)["device_001"]
+    assert DAY <= count < DAY + 300
+    assert_the_pages_show_it(new_home)
     assert demo.interrupt() == 0
-    assert not home.processes()
-    stopped_at = powers_after_stop(home)
+    assert not new_home.processes()
+    stopped_at = powers_after_stop(new_home)
 
     time.sleep(3)  # a pause that the next start fills in
-    again = home.start("demo", "--days=2")
-    assert again.until_ready() < 15
-    assert credentials(home) == (name, password)
+    again = new_home.start("demo", "--days=1")
+    assert again.until_ready() < 30
+    assert credentials(new_home) == (name, password)
     assert f"password  {password}" in again.text
-    until_live(home)
-    assert without_holes(home), "the pause was filled"
-    assert powers(home)["device_001"][2] > stopped_at
-    assert_registers_only_grow(home)
+    until_live(new_home)
+    assert without_holes(new_home), "the pause was filled"
+    assert powers(new_home)["device_001"][2] > stopped_at
+    assert_registers_only_grow(new_home)
     assert "refused" not in again.text
     assert again.interrupt() == 0
-    assert not home.processes()
+    assert not new_home.processes()
 
 
 def powers_after_stop(home: Any) -> int:
@@ -132,22 +132,21 @@ def assert_registers_only_grow(home: Any) -> None:
 
 
 def test_an_interrupted_past_is_completed_by_the_next_start(home: Any) -> None:
-    demo = home.start("demo", "--days=6")
+    demo = home.start("demo", "--days=3")
     demo.until(r"history +│ .*0\.\d of \d\.\d million readings")
     assert demo.interrupt() == 0
     assert not home.processes()
     assert "Joulebook is ready" not in demo.text
-    again = home.start("demo", "--days=6")
+    again = home.start("demo", "--days=3")
     again.until_ready()
     until_live(home)
     assert without_holes(home)
-    assert powers(home)["device_002"][0] >= 6 * DAY
+    assert powers(home)["device_002"][0] >= 3 * DAY
     assert again.interrupt() == 0
 
 
 def test_a_password_that_the_user_changed_is_kept_nowhere(home: Any) -> None:
     assert home.run("db", "start").returncode == 0
-    assert home.run("migrate").returncode == 0
     assert prepare(home).returncode == 0
     assert credentials(home)[0] == "demo"
     changed = (

@@ -16,6 +16,8 @@ import httpx
 import psycopg
 import pytest
 
+from .conftest import eventually
+
 SERVICES = ("worker", "web", "ingest")
 
 
@@ -29,19 +31,19 @@ def environ_of(pid: int) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
-def test_up_brings_everything_up_says_where_and_stops_without_a_trace(home: Any) -> None:
-    up = home.start("up")
+def test_up_brings_everything_up_says_where_and_stops_without_a_trace(new_home: Any) -> None:
+    up = new_home.start("up")
     up.until_ready()
-    assert f"Joulebook is ready at {home.web}/ (ingest at {home.ingest}/)." in up.text
-    assert home.answers(home.web)
-    assert home.answers(home.ingest)
-    assert httpx.get(f"{home.web}/sign-in/").status_code == 200
-    assert len(pids_of(home, "worker")) == 1
+    assert f"Joulebook is ready at {new_home.web}/ (ingest at {new_home.ingest}/)." in up.text
+    assert new_home.answers(new_home.web)
+    assert new_home.answers(new_home.ingest)
+    assert httpx.get(f"{new_home.web}/sign-in/").status_code == 200
+    assert len(pids_of(new_home, "worker")) == 1
     for name in ("database", "migrate", *SERVICES):
         assert re.search(rf"^{name} *│ ", up.text, re.MULTILINE), name
     assert up.interrupt() == 0
     assert up.text.endswith("Stopped.\n")
-    assert not home.processes()
+    assert not new_home.processes()
 
 
 def test_while_it_runs_each_process_holds_only_its_credentials_and_a_second_start_is_refused(
@@ -119,8 +121,8 @@ def test_killing_the_supervisor_leaves_no_orphan_and_the_next_start_works(home: 
     home.until_empty(seconds=5)
 
 
-def test_two_homes_run_side_by_side(make_home: Callable[[], Any]) -> None:
-    one, other = make_home(), make_home()
+def test_two_homes_run_side_by_side(make_home: Callable[..., Any], used: Path) -> None:
+    one, other = make_home(used), make_home(used)
     both = [one.start("up"), other.start("up")]
     for up in both:
         up.until_ready()
@@ -133,24 +135,28 @@ def test_two_homes_run_side_by_side(make_home: Callable[[], Any]) -> None:
 
 
 @pytest.mark.parametrize("service", ["web", "ingest"])
-def test_a_taken_port_is_named_before_anything_starts(home: Any, service: str) -> None:
-    port = urlsplit(getattr(home, service)).port
+def test_a_taken_port_is_named_before_anything_starts(new_home: Any, service: str) -> None:
+    port = urlsplit(getattr(new_home, service)).port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        refused = home.run("up")
+        refused = new_home.run("up")
     assert refused.returncode == 1
     assert f"JOULEBOOK_{service.upper()}_PORT={port}" in refused.stderr
-    assert not (home.path / "db").exists()
+    assert not (new_home.path / "db").exists()
 
 
-def test_a_signal_during_the_first_start_leaves_nothing_and_the_next_one_works(home: Any) -> None:
-    up = home.start("up")
-    time.sleep(0.8)  # in the middle of making the database
+def test_a_signal_during_the_first_start_leaves_nothing_and_the_next_one_works(new_home: Any) -> None:
+    up = new_home.start("up")
+    eventually(
+        (new_home.path / "db" / "data").exists,
+        what=lambda: f"a database that is being made:\n{up.text}",
+        seconds=60,
+    )
     up.process.terminate()
     assert up.process.wait(timeout=30) == 0
-    assert not home.processes()
-    again = home.start("up")
+    assert not new_home.processes()
+    again = new_home.start("up")
     again.until_ready()
     assert again.interrupt() == 0
 
@@ -168,26 +174,26 @@ def test_a_database_that_runs_in_the_background_is_used_and_left_running(home: A
 
 
 def test_a_server_of_the_users_own_is_used_and_no_other_is_started(
-    home: Any, telemetry: dict[str, str]
+    new_home: Any, telemetry: dict[str, str]
 ) -> None:
-    home.environment |= {
+    new_home.environment |= {
         "JOULEBOOK_TELEMETRY_URL": telemetry["reader"],
         "JOULEBOOK_TELEMETRY_WRITER_URL": telemetry["writer"],
         "JOULEBOOK_TELEMETRY_OWNER_URL": telemetry["owner"],
     }
-    up = home.start("up")
+    up = new_home.start("up")
     up.until_ready()
-    assert home.answers(home.ingest)
-    assert telemetry["writer"] not in environ_of(pids_of(home, "web")[0]).values()
+    assert new_home.answers(new_home.ingest)
+    assert telemetry["writer"] not in environ_of(pids_of(new_home, "web")[0]).values()
     assert up.interrupt() == 0
-    assert not (home.path / "db").exists()
+    assert not (new_home.path / "db").exists()
     with psycopg.connect(telemetry["reader"]) as conn:
         assert conn.execute("SELECT 1").fetchone() == (1,), "it was not ours to stop"
 
 
-def test_a_database_that_cannot_be_had_is_said_at_once_with_the_remedy(home: Any) -> None:
-    home.environment["JOULEBOOK_POSTGRES_BIN"] = "/nowhere/to/be/found"
-    refused = home.run("up")
+def test_a_database_that_cannot_be_had_is_said_at_once_with_the_remedy(new_home: Any) -> None:
+    new_home.environment["JOULEBOOK_POSTGRES_BIN"] = "/nowhere/to/be/found"
+    refused = new_home.run("up")
     assert refused.returncode == 1
     assert "database cannot start; its last words:\n" in refused.stderr
     assert "/nowhere/to/be/found" in refused.stderr
