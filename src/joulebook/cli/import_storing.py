@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from django.db import DatabaseError
+
 from joulebook.cli.import_order import EXIT_REFUSED, EXIT_STOPPED, EXIT_UNREADABLE, Imported, ImportOrder
 from joulebook.cli.import_progress import show_progress
 from joulebook.cli.import_record import finish, recorded
@@ -131,7 +133,10 @@ class _Storing:
                     asked = time.monotonic()
 
     def _heed_others(self) -> None:
-        standing = leases.standing(self._record)
+        try:
+            standing = leases.standing(self._record)
+        except DatabaseError:
+            return  # The accounts are busy, or away: it is asked again soon.
         if standing is leases.Standing.CANCELLING:
             raise _Cancelled
         if standing is leases.Standing.LOST:
