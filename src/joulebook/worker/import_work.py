@@ -47,8 +47,9 @@ class Ending:
 class Work:
     """The steps of one claimed import over a connection with the writer's rights.
 
-    `steps` yields after each step, with whether the import would go on behind it if it were interrupted,
-    and returns how it ended. `report` is the account so far; None before the first step, and of an undoing.
+    `steps` yields after each step, with whether it has got on: what it has done would not be done again if
+    it were interrupted. It returns how it ended. `report` is the account so far; None before the first
+    step, and of an undoing.
     """
 
     def __init__(self, conn: Connection, import_: Import, *, most_metrics: int) -> None:
@@ -107,8 +108,11 @@ class Work:
         )  # fmt: skip
         with closing(run):
             self.report = run.report
+            lines = _lines(run.report)
             while run.step():
-                yield True
+                # One that was stored whole, but not ended, has an empty block left each time.
+                before, lines = lines, _lines(run.report)
+                yield lines > before
 
     def _undo(self) -> Generator[bool, None, Ending]:
         if self._import.queued_at is not None and self._import.lease == 1:
@@ -139,6 +143,10 @@ def stored_report(conn: Connection, import_: Import) -> ImportReport | None:
         return None
     problems = read_problems(conn, import_.pk, limit=_MOST_LISTED)
     return ImportReport.from_state(progress.report, problems=problems)
+
+
+def _lines(report: ImportReport) -> int:
+    return report.rows_read + report.blank_lines + report.skipped_lines
 
 
 def _now() -> int:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connections
 
@@ -52,9 +52,8 @@ class _Open:
     import_: Import
     work: Work
     steps: Generator[bool, None, Ending]
-    since: float = field(default_factory=time.monotonic)
-    can_go_on: bool = False
-    """Whether it would go on where it is if it were interrupted now."""
+    since: float | None = None
+    """When it first got on after it was claimed; until then it may have read much again to get there."""
     ending: Ending | None = None
     """How it ended, where that is still to be recorded."""
 
@@ -150,10 +149,15 @@ class ImportKeeper:
     def _make_room(self) -> bool:
         """Give back the import that was open longest, if one has had its turn."""
         now = time.monotonic()
-        had_turn = [each for each in self._open if each.can_go_on and now - each.since >= self._turn_seconds]
+        # Each turn brings an import nearer to its end, however long it took to come to where it was.
+        had_turn = {
+            each.since: each
+            for each in self._open
+            if each.since is not None and now - each.since >= self._turn_seconds
+        }
         if not had_turn:
             return False
-        self._give_back(min(had_turn, key=lambda each: each.since))
+        self._give_back(had_turn[min(had_turn)])
         return True
 
     def _begin(self, conn: Connection, import_: Import) -> None:
@@ -192,7 +196,7 @@ class ImportKeeper:
     def _step(self, opened: _Open) -> bool:
         """Do one step; say whether there may be another."""
         try:
-            opened.can_go_on = next(opened.steps)
+            has_got_on = next(opened.steps)
         except StopIteration as exc:
             self._end(opened, exc.value)
             return False
@@ -206,7 +210,9 @@ class ImportKeeper:
             log.exception("import %d: attempt %d failed", opened.import_.pk, opened.import_.attempts)
             self._failed(opened)
             return False
-        if opened.can_go_on:
+        if has_got_on:
+            if opened.since is None:
+                opened.since = time.monotonic()
             leases.got_on(opened.import_)
         return True
 
@@ -225,14 +231,16 @@ class ImportKeeper:
 
     def _give_back(self, opened: _Open, *, is_failure: bool = False) -> None:
         self._let_go(opened)
-        leases.release(opened.import_, is_failure=is_failure, report=opened.work.report)
+        # After a failure without its account, which may be what has failed.
+        report = None if is_failure else opened.work.report
+        leases.release(opened.import_, is_failure=is_failure, report=report)
 
     def _give_back_all(self, *, is_failure: bool = False) -> None:
         for each in tuple(self._open):
             try:
                 self._give_back(each, is_failure=is_failure)
-            except DatabaseError as exc:
-                log.warning("import %d is given back when its lease has run out: %s", each.import_.pk, exc)
+            except Exception as exc:  # noqa: BLE001 - the others are to be given back all the same
+                log.warning("import %d is given back when its lease has run out: %r", each.import_.pk, exc)
 
     def _let_go(self, opened: _Open) -> None:
         self._open.remove(opened)

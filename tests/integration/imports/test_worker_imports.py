@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from .working import (
     expected,
+    held_up,
     keeping,
     lines_stored,
     queue_file,
@@ -144,8 +145,8 @@ def test_cancelling_is_seen_within_a_slice_and_what_is_stored_can_be_undone(
 
     import_ = queue_file(alice, device, rows(150_000))
     with keeping(worker_urls["writer"]):
-        wait_for(lambda: lines_stored(worker_urls["reader"], import_), seconds=30, what="it does not begin")
-        cancel_import(import_)
+        with held_up(worker_urls["superuser"], import_):
+            cancel_import(import_)
         wait_for_state(import_, "cancelled", seconds=20)
         count, times, _ = stored(worker_urls["reader"], device.device_id)["power"]
         assert 0 < count == times < 150_000
@@ -192,13 +193,12 @@ def test_a_small_file_of_bens_does_not_wait_for_a_large_one_of_alices(
     worker_urls: dict[str, str], alice: User, device: Device, of_ben: tuple[User, Device]
 ) -> None:
     large = queue_file(alice, device, rows(150_000))
-    with keeping(worker_urls["writer"], slice_seconds=0.1):
-        wait_for(lambda: lines_stored(worker_urls["reader"], large), seconds=30, what="it does not begin")
-        small = queue_file(*of_ben, rows(10))
+    small = queue_file(*of_ben, rows(10))
+    with keeping(worker_urls["writer"], slice_seconds=0.01):
         wait_for_state(small, "done")
-        large.refresh_from_db()
-        assert large.state == "running"
         wait_for_state(large, "done")
+    assert large.started_at < small.started_at < small.finished_at < large.finished_at
+    assert (large.lease, small.lease) == (1, 1)
     assert stored(worker_urls["reader"], device.device_id) == expected(150_000)
 
 
@@ -206,13 +206,11 @@ def test_an_open_import_makes_room_where_all_places_are_taken(
     worker_urls: dict[str, str], alice: User, device: Device, of_ben: tuple[User, Device]
 ) -> None:
     large = queue_file(alice, device, rows(150_000))
-    with keeping(worker_urls["writer"], most_open=1, slice_seconds=0.1, turn_seconds=0.2):
-        wait_for(lambda: lines_stored(worker_urls["reader"], large), seconds=30, what="it does not begin")
-        small = queue_file(*of_ben, rows(10))
+    small = queue_file(*of_ben, rows(10))
+    with keeping(worker_urls["writer"], most_open=1, slice_seconds=0.01, turn_seconds=0.01):
         wait_for_state(small, "done")
-        large.refresh_from_db()
-        assert large.state in ("queued", "running")
         wait_for_state(large, "done")
+    assert large.started_at < small.started_at < small.finished_at < large.finished_at
     assert large.lease > 1
     assert (large.cells_stored, large.cells_duplicate, large.rows_read) == (300_000, 0, 150_000)
     assert stored(worker_urls["reader"], device.device_id) == expected(150_000)
@@ -274,8 +272,8 @@ def test_a_device_that_was_handed_over_gets_nothing_of_a_queued_import(
 def test_a_disabled_user_imports_no_more(worker_urls: dict[str, str], alice: User, device: Device) -> None:
     import_ = queue_file(alice, device, rows(150_000))
     with keeping(worker_urls["writer"], slice_seconds=0.1):
-        wait_for(lambda: lines_stored(worker_urls["reader"], import_), seconds=30, what="it does not begin")
-        type(alice).objects.filter(pk=alice.pk).update(is_active=False)
+        with held_up(worker_urls["superuser"], import_):
+            type(alice).objects.filter(pk=alice.pk).update(is_active=False)
         wait_for_state(import_, "failed")
     count, times, _ = stored(worker_urls["reader"], device.device_id)["power"]
     assert 0 < count == times < 150_000
@@ -314,6 +312,31 @@ def test_a_poisoned_import_is_given_up_after_five_attempts_and_others_go_on(
     assert poisoned.attempts == leases.MOST_ATTEMPTS
     failures = [record for record in caplog.records if record.exc_info]
     assert len(failures) == leases.MOST_ATTEMPTS
+
+
+def test_an_import_whose_end_cannot_be_recorded_ends_without_its_account(
+    worker_urls: dict[str, str],
+    alice: User,
+    device: Device,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from joulebook.web.imports import leases
+    from joulebook.worker import importing
+
+    def fail(_report: object) -> dict[str, Any]:
+        raise ValueError("a fault in the account")
+
+    monkeypatch.setattr(leases, "RETRY_AFTER", timedelta(seconds=0))
+    monkeypatch.setattr(leases, "counted", fail)
+    monkeypatch.setattr(importing, "_AWAY_SECONDS", 0.05)
+    import_ = queue_file(alice, device, rows(10))
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "failed", seconds=60)
+    assert "ended by an error in Joulebook itself" in import_.problem
+    assert import_.report is None
+    assert stored(worker_urls["reader"], device.device_id) == expected(10)
+    assert sum("imports were ended by an error" in record.getMessage() for record in caplog.records) <= 7
 
 
 def test_an_import_whose_workers_always_died_is_given_up(

@@ -62,7 +62,7 @@ def test_two_workers_run_each_of_ten_imports_once(
 def test_a_worker_that_is_asked_to_end_gives_back_and_another_goes_on_at_once(
     worker_urls: dict[str, str], start_worker: Start, alice: User, device: Device
 ) -> None:
-    import_ = queue_file(alice, device, rows(150_000))
+    import_ = queue_file(alice, device, rows(200_000))
     first = start_worker()
     wait_for(
         lambda: lines_stored(worker_urls["reader"], import_),
@@ -76,8 +76,8 @@ def test_a_worker_that_is_asked_to_end_gives_back_and_another_goes_on_at_once(
     assert f"import {import_.pk}: given back" in first.log.read_text()
     second = start_worker()
     wait_for_state(import_, "done", log=second.log)
-    assert (import_.lease, import_.cells_stored, import_.cells_duplicate) == (2, 300_000, 0)
-    assert stored(worker_urls["reader"], device.device_id) == expected(150_000)
+    assert (import_.lease, import_.cells_stored, import_.cells_duplicate) == (2, 400_000, 0)
+    assert stored(worker_urls["reader"], device.device_id) == expected(200_000)
 
 
 def idle_when_stopped(worker: Worker, urls: dict[str, str]) -> None:

@@ -118,6 +118,19 @@ def lines_stored(url: str, import_: Import) -> int:
 
 
 @contextmanager
+def held_up(url: str, import_: Import) -> Iterator[None]:
+    """Hold an import up once its first block is stored: it commits the next one when the block has ended.
+
+    `url` is an address with the right to lock what the worker writes.
+    """
+    with psycopg.connect(url, autocommit=True) as conn:
+        wait_for(lambda: lines_stored(url, import_), seconds=60, what="it does not begin")
+        with conn.transaction():
+            conn.execute("SELECT 1 FROM import_progress WHERE import_id = %s FOR UPDATE", [import_.pk])
+            yield
+
+
+@contextmanager
 def keeping(url: str, **settings: Any) -> Iterator[None]:
     """Keep imports in a thread of this process, as a worker does, until the block ends."""
     from joulebook.config import Config
