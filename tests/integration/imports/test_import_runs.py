@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connections
+from django.test import Client
 from django.utils import timezone
 
 from joulebook.web.imports.models import Import
@@ -174,3 +175,15 @@ def test_while_the_database_of_readings_is_away_drafts_go_on_and_progress_says_s
     for part in ("", "rejected.csv"):
         answer = client.get(f"/imports/{failed.pk}/{part}")
         assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+
+
+@pytest.mark.parametrize("part", ["preview/", "progress/"])
+def test_a_page_whose_session_has_ended_is_loaded_anew_and_not_filled_with_the_sign_in_page(
+    alice, device, transaction_on_both, part
+):
+    import_ = made(device, alice, state=State.RUNNING)
+    stranger = Client()
+    asked = stranger.get(f"/imports/{import_.pk}/{part}", headers={"HX-Request": "true"})
+    assert (asked.status_code, asked["HX-Refresh"], asked.content) == (200, "true", b"")
+    plain = stranger.get(f"/imports/{import_.pk}/{part}")
+    assert plain["Location"] == f"/sign-in/?next=/imports/{import_.pk}/{part}"

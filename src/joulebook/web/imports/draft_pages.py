@@ -22,6 +22,7 @@ from joulebook.web.imports.draft_alike import other_drafts, queue_alike
 from joulebook.web.imports.draft_entry import BadEntry, DraftEntry
 from joulebook.web.imports.draft_reading import DraftReading, read_draft
 from joulebook.web.imports.draft_settings import setting_groups, suggestions
+from joulebook.web.imports.htmx import HTMX, part_login_required
 from joulebook.web.imports.models import Import, SavedProfile
 from joulebook.web.imports.operations import (
     AlreadyImported,
@@ -53,7 +54,7 @@ def draft_page(request: HttpRequest, import_: Import) -> HttpResponse:
     return _shown(request, import_, entry)
 
 
-@login_required
+@part_login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def preview(request: HttpRequest, number: int) -> HttpResponse:
@@ -153,7 +154,7 @@ def _kept_name(import_: Import) -> str:
 def _away(request: HttpRequest, import_: Import) -> HttpResponse:
     """Send to the page of an import that is a draft no more."""
     response = redirect("import", import_.pk)
-    if "HX-Request" in request.headers:
+    if HTMX in request.headers:
         return HttpResponse(headers={"HX-Redirect": response["Location"]})
     return response
 
@@ -214,5 +215,5 @@ def _page(
         "others": other_drafts(user).exclude(pk=import_.pk),
         **more,
     }
-    is_part = "HX-Request" in request.headers
+    is_part = HTMX in request.headers
     return render(request, "imports/_draft.html" if is_part else "imports/draft.html", context, status=status)

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.imports.api_rejected import rejected_rows
 from joulebook.web.imports.draft_pages import draft_page, visible_import
+from joulebook.web.imports.htmx import part_login_required
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import UnableToImport, cancel_import, undo_import
 from joulebook.web.imports.run_report import run_progress, run_report
@@ -38,7 +39,7 @@ def import_page(request: HttpRequest, number: int) -> HttpResponse:
     return render(request, "imports/report.html", _report_context(request, import_))
 
 
-@login_required
+@part_login_required
 @require_safe
 @never_cache
 def progress(request: HttpRequest, number: int) -> HttpResponse:

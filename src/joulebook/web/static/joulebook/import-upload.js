@@ -71,7 +71,10 @@ function answered(request) {
     return;
   }
   sending(false);
-  if (answer.problems) say(answer.problems.join(" "));
+  const there = new URL(request.responseURL || location.href);
+  // Who is not signed in any more was sent elsewhere.
+  if (there.pathname !== location.pathname) location.assign(there);
+  else if (answer.problems) say(answer.problems.join(" "));
   else if (request.status === 413) say("This is larger than a file may be. Compress it with gzip, or cut it in parts.");
   else if (request.status === 507) say("There is no room for this file on the machine that runs Joulebook.");
   else if (request.status === 403) say("You are not signed in any more, or this page is old. Load it again.");
