@@ -18,10 +18,9 @@ from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.files.parsed import MOST_PROBLEMS
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check import check_file
 from joulebook.telemetry.imports.check_run import CheckRun
 from joulebook.telemetry.imports.problems import read_problems
-from joulebook.telemetry.imports.progress import LeaseLost, NumberTaken, forget, read_progress
+from joulebook.telemetry.imports.progress import LeaseLost, NumberTaken, read_progress
 from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.imports.undo import UndoRun
 
@@ -247,19 +246,6 @@ def test_a_check_lists_every_problem_and_stores_no_reading(place: Place, writer:
     assert kept is not None
     assert kept.report is not None
     assert ImportReport.from_state(kept.report).problem_count == 5
-    forget(writer, number)
-    assert read_progress(writer, number) is None
-    assert list(read_problems(writer, number)) == []
-
-
-def test_a_check_ends_with_the_block_in_which_somebody_wants_it_to(tmp_path: Path) -> None:
-    path = tmp_path / "long.csv"
-    path.write_text("t,P,E\n" + "2024-03-02 00:00,1,2\n" * 60_000)
-    asked = []
-    report = check_file(
-        FileSource(path), PROFILE, COLUMNS, now=NOW, stopped=lambda: bool(asked.append(1)) or len(asked) == 2
-    )
-    assert report.rows_read == 49_999, "two blocks of 25,000 lines, the header's among them"
 
 
 def test_an_import_that_was_checked_first_counts_every_cell_once(place: Place, writer: Connection) -> None:

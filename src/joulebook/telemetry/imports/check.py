@@ -20,10 +20,9 @@ def check_file(
     columns: Sequence[str],
     *,
     now: int,
-    stopped: Callable[[], bool] = lambda: False,
     on_block: Callable[[ImportReport, list[Problem]], None] = lambda _report, _problems: None,
 ) -> ImportReport:
-    """Return the account of a dry run over the file, or of its beginning once `stopped` says so.
+    """Return the account of a dry run over the file.
 
     `on_block` is given the account so far and the problems of each block. Raises what reading the file
     raises (`FileError`), and what `on_block` does.
@@ -36,6 +35,4 @@ def check_file(
             problems.clear()
             report.add_block(block)
             on_block(report, problems)
-            if stopped():
-                break
     return report

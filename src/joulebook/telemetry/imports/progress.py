@@ -38,10 +38,6 @@ _KEEP_UNDO = """
 UPDATE import_progress SET undo = %(undo)s::json, updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
-_FORGET = """
-WITH problems AS (DELETE FROM import_problems WHERE import_id = %(import_id)s)
-DELETE FROM import_progress WHERE import_id = %(import_id)s
-"""
 _BEGINNING = 64 * 1024
 
 # A process that is stopped, but not dead, must not hold on to what it has locked.
@@ -158,12 +154,6 @@ def keep_undo(conn: Connection, *, import_id: int, lease: int, undo: dict[str, A
     kept = conn.execute(_KEEP_UNDO, {"import_id": import_id, "lease": lease, "undo": json.dumps(undo)})
     if kept.rowcount != 1:
         raise LeaseLost(import_id, lease)
-
-
-def forget(conn: Connection, import_id: int) -> None:
-    """Drop progress and problems of an import that has stored nothing. Raises `DatabaseAway`."""
-    with translated_errors():
-        conn.execute(_FORGET, {"import_id": import_id})
 
 
 def _progress(row: tuple[object, ...]) -> Progress:
