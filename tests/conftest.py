@@ -59,6 +59,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # `httpx.get` and the like would read every certificate authority for each request: longer than most tests take.
 ssl.create_default_context = functools.cache(ssl.create_default_context)
 
+# A busy machine's answer may take longer than the five seconds that httpx waits for any.
+httpx.get.__kwdefaults__["timeout"].read = 30
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load Django's apps with the settings of this environment, in each process that runs tests."""
@@ -261,7 +264,7 @@ class Service:
             )
         self.wait(path=path)
 
-    def wait(self, *, path: str = "/livez", seconds: float = 30) -> None:
+    def wait(self, *, path: str = "/livez", seconds: float = 60) -> None:
         """Return when the process answers 200."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

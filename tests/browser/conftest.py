@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Playwright keeps an event loop on the main thread, where Django would refuse to touch its database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 """Longer than the slowest thing that a page does by itself, the list's five seconds."""
 expect.set_options(timeout=PATIENCE_MS)
 

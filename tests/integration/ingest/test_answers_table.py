@@ -27,7 +27,7 @@ from joulebook.web.devices.operations import create_device
 
 from ...conftest import Service, free_port
 from ...docs_pages import REPOSITORY, rows
-from .conftest import T0
+from .conftest import T0, until_stopping, until_waiting
 
 SECOND = int(T0.timestamp())
 PATHS = {
@@ -398,9 +398,9 @@ def test_with_a_full_queue_the_answer_is_503_and_what_waited_is_stored(
     assert send(short_queue, device_token, wire, bodies[0]).status_code in {200, 204}  # now the metric exists
     with nobody_may_write(telemetry):
         waiting = []
-        for body in bodies[1:3]:  # one is being stored, the other fills the queue
+        for number, body in enumerate(bodies[1:3], 1):  # one is being stored, the other fills the queue
             waiting.append(in_background(short_queue, device_token, wire, body))
-            time.sleep(0.4)
+            until_waiting(short_queue, number)
         check_503(send(short_queue, device_token, wire, bodies[3]), "wait for the database")
     for thread, answers in waiting:
         thread.join()
@@ -419,9 +419,9 @@ def test_while_ingest_drains_the_answer_is_503_and_what_was_begun_is_stored(
         assert send(service, device_token, wire, bodies[0]).status_code in {200, 204}
         with nobody_may_write(telemetry):
             thread, answers = in_background(service, device_token, wire, bodies[1])
-            time.sleep(0.4)
+            until_waiting(service, 1)
             service.process.send_signal(signal.SIGTERM)
-            time.sleep(0.1)
+            until_stopping(service)
             check_503(send(service, device_token, wire, bodies[2]), "stopping")
         thread.join()
         assert answers[0].status_code in {200, 204}

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from ...conftest import Service, free_port
+from .conftest import until_stopping, until_waiting
 
 T0 = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
 Open = Callable[..., ClientConnection]
@@ -196,11 +197,11 @@ def test_a_token_in_the_address_is_refused_and_not_logged(ingest, open_socket, d
     assert device_token not in ingest.log.read_text()
 
 
-def test_a_new_connection_takes_over_and_the_old_one_is_told_so(open_socket, stored, telemetry):
+def test_a_new_connection_takes_over_and_the_old_one_is_told_so(ingest, open_socket, stored, telemetry):
     old = open_socket()
     with writes_held(telemetry):
         old.send(json.dumps({"timestamp": at(0), "power": 1}))
-        time.sleep(0.3)
+        until_waiting(ingest, 1)
         new = open_socket()
         time.sleep(0.3)
     code, reason, answers = closing(old)
@@ -280,9 +281,10 @@ def test_at_sigterm_what_was_sent_is_answered_before_the_connection_ends(
     with writes_held(telemetry):
         for second in range(5):
             connection.send(json.dumps({"timestamp": at(second), "power": second}))
-        time.sleep(0.5)
+        until_waiting(own_ingest, 1)
+        time.sleep(0.5)  # so that the other four have come too
         own_ingest.process.terminate()
-        time.sleep(1)
+        until_stopping(own_ingest)
         with pytest.raises(InvalidStatus) as refused:
             open_socket(own_ingest)
         assert refused.value.response.status_code == 503

@@ -242,7 +242,7 @@ def test_a_second_interrupt_ends_everything_at_once(start: Callable[..., Running
     began = time.monotonic()
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert not any(alive(pid) for pid in pids)
 
 
