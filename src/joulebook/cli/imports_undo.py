@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -31,7 +32,11 @@ Show = Callable[[float], None]
 
 def take_back(import_: Import) -> None:
     """Take an import in the state `undoing` back, or watch a worker do it, and tell what became of it."""
+    from joulebook.web.imports import leases
+
     config = Config.from_environ()
+    # What it tells is for a worker's log; people get a bar.
+    logging.getLogger(leases.__name__).setLevel(logging.WARNING)
     try:
         with connect(telemetry_url(config, "writer")) as conn:
             before = signal.signal(signal.SIGTERM, _interrupt)

@@ -32,6 +32,7 @@ from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.operations import create_device
 from joulebook.web.imports.api_rejected import LISTS_AT_ONCE
 from joulebook.web.imports.models import Import, SavedProfile
+from joulebook.web.imports.reading import a_place
 from joulebook.web.imports.uploads import upload_path, uploads_folder
 
 if TYPE_CHECKING:
@@ -226,6 +227,16 @@ class TestWhatIsRefused:
         answer = post(hers, CSV, f"device={device.device_id}&time_column=when")
         assert answer.status_code == 400
         assert "time_column='when'" in answer.json()["detail"]
+
+    def test_a_dry_run_that_finds_no_place_is_told_to_return_and_imports_go_on(
+        self, device: Device, hers: Client
+    ) -> None:
+        query = f"device={device.device_id}"
+        with a_place(is_long=True), a_place(is_long=True):
+            answer = post(hers, CSV, query + "&dry_run=1")
+            assert (answer.status_code, answer["Retry-After"]) == (503, "10")
+            assert post(hers, CSV, query).status_code == 202
+        assert post(hers, CSV, query + "&dry_run=1").status_code == 200
 
     def test_a_file_larger_than_files_may_be_is_413(
         self, device: Device, hers: Client, settings: Any

@@ -39,7 +39,8 @@ def bring(
         layout = file.layout(asked.given, profile=profile, device_tz=device.time_zone, sheet=asked.sheet)
         if any(question.is_required for question in layout.questions):
             raise Unanswered([question_answer(question) for question in layout.questions])
-        if asked.is_dry_run:
+    if asked.is_dry_run:
+        with a_place(is_long=True):
             return _dry_run(file, layout, upload, device=device)
     order = ImportOrder(
         layout.profile, layout.columns, device, on_conflict=asked.on_conflict, is_strict=asked.is_strict

@@ -22,12 +22,13 @@ from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.imports.uploads import Upload, upload_path
 
 READ_AT_ONCE = 2
-"""Files that are looked at, or read through, at one time: each takes a thread and some memory."""
+"""Files that are looked at, and others that are read through, at one time: each takes a thread and memory."""
 
 WAIT_SECONDS = 30
 _INFLATED_AT_ONCE = 16 << 20
 
 _places = threading.BoundedSemaphore(READ_AT_ONCE)
+_long_places = threading.BoundedSemaphore(READ_AT_ONCE)
 
 
 class TooManyFiles(Exception):
@@ -88,14 +89,19 @@ def named(path: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def a_place() -> Iterator[None]:
-    """Wait for one of the places to read files in; raises `TooManyFiles` where none becomes free."""
-    if not _places.acquire(timeout=WAIT_SECONDS):
-        raise TooManyFiles("other files are being looked at; try again soon")
+def a_place(*, is_long: bool = False) -> Iterator[None]:
+    """Wait for one of the places to look at files in; raises `TooManyFiles` where none becomes free.
+
+    Who reads a file through (`is_long`) has places apart, and is told at once that they are taken: that
+    may take minutes, in which others' files are looked at all the same.
+    """
+    places, seconds = (_long_places, 0) if is_long else (_places, WAIT_SECONDS)
+    if not places.acquire(timeout=seconds):
+        raise TooManyFiles("other files are being read; try again soon")
     try:
         yield
     finally:
-        _places.release()
+        places.release()
 
 
 def _now() -> int:
