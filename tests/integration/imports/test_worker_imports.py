@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import logging
 import os
+import subprocess
+import sys
 import time
 import uuid
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -17,6 +20,7 @@ import pytest
 from django.utils import timezone
 
 from .working import (
+    environment,
     expected,
     held_up,
     keeping,
@@ -246,16 +250,30 @@ def test_an_import_goes_on_by_itself_when_the_database_is_back(
     assert "the readings' database is back, importing again" in told
 
 
-def test_an_import_that_a_command_left_behind_fails_with_what_it_had_stored(
-    worker_urls: dict[str, str], alice: User, device: Device
+def test_an_import_whose_command_was_killed_fails_with_what_it_had_stored(
+    worker_urls: dict[str, str], alice: User, device: Device, tmp_path: Path
 ) -> None:
-    import_ = queue_file(alice, device, rows(10))
-    type(import_).objects.filter(pk=import_.pk).update(
-        state="running", upload="", heartbeat_at=timezone.now() - timedelta(seconds=61)
+    from joulebook.web.imports.models import Import
+
+    path = tmp_path / "meter.csv"
+    path.write_text(rows(150_000))
+    words = ["import", str(path), "--device", device.device_id, "--tz", "UTC"]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "joulebook", *words], env=environment(worker_urls), stderr=subprocess.DEVNULL
     )
+    try:
+        wait_for(lambda: Import.objects.filter(device=device).exists(), seconds=60, what="it does not begin")
+        import_ = Import.objects.get(device=device)
+        with held_up(worker_urls["superuser"], import_):
+            command.kill()
+            command.wait()
+    finally:
+        command.kill()
     with keeping(worker_urls["writer"]):
-        wait_for_state(import_, "failed")
+        wait_for_state(import_, "failed", seconds=20)
     assert import_.problem.startswith("the command that imported it ended before the file did")
+    found = stored(worker_urls["reader"], device.device_id)
+    assert 0 < sum(count for count, _, _ in found.values()) == import_.cells_stored < 300_000
 
 
 def test_a_device_that_was_handed_over_gets_nothing_of_a_queued_import(

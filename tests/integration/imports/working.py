@@ -153,11 +153,7 @@ class Worker:
 
     def __init__(self, urls: dict[str, str], log: Path) -> None:
         self.log = log
-        self._environment = {
-            **os.environ,
-            "JOULEBOOK_TELEMETRY_URL": _as_url(urls["reader"]),
-            "JOULEBOOK_TELEMETRY_WRITER_URL": _as_url(urls["writer"]),
-        }
+        self._environment = environment(urls)
         self.start()
 
     def start(self) -> None:
@@ -186,6 +182,15 @@ class Worker:
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
         assert found
         return int(found[1]) // 1024
+
+
+def environment(urls: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a process that works on the telemetry database at these addresses."""
+    return {
+        **os.environ,
+        "JOULEBOOK_TELEMETRY_URL": _as_url(urls["reader"]),
+        "JOULEBOOK_TELEMETRY_WRITER_URL": _as_url(urls["writer"]),
+    }
 
 
 def _as_url(conninfo: str) -> str:
