@@ -255,6 +255,30 @@ def test_a_running_import_of_a_command_is_left_alone_until_its_heartbeat_stops(
     assert leases.claim_next("one") == import_
 
 
+def test_a_long_queue_is_not_read_whole_for_each_claim(
+    queue: Queue, alice: User, make_user: Callable[[str], User], make_device: Callable[[User], Device]
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from joulebook.web.imports import leases
+
+    device = make_device(alice)
+    for minutes in range(60):
+        queue(alice, device=device, queued_at=ago(minutes=100 - minutes))
+    bens = queue(make_user("ben"))
+    first = leases.claim_next("one")
+    assert first is not None
+    assert first.user == alice
+    assert [each.pk for each in leases._in_front()].count(bens.pk) == 1
+    assert len(leases._in_front()) == 1 + leases._IN_FRONT + 1
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert leases.claim_next("one") == bens
+    assert len(queries) <= 10
+
+
 def test_claims_from_many_threads_take_each_import_once(
     transactional_db: None, queue: Queue, make_user: Callable[[str], User]
 ) -> None:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import Case, F, Max, Q, QuerySet, Value, When
+from django.db.models import Case, F, Max, Q, QuerySet, Value, When, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from joulebook.telemetry.files.report import ImportReport
@@ -37,6 +38,9 @@ MOST_ATTEMPTS = 5
 
 NEVER_HEARD = timedelta(days=1)
 """After this a running import of which there has never been a heartbeat is taken for dead."""
+
+_IN_FRONT = 20
+"""How many of those that wait are looked at, of each user's: thousands may wait."""
 
 _WAITING = (State.QUEUED, State.UNDOING)
 _HELD = (State.RUNNING, State.UNDOING)
@@ -89,6 +93,7 @@ def claim_next(
         same = Import.objects.filter(pk=chosen.pk, lease=chosen.lease, state=chosen.state)
         if not same.update(**changed):
             return None
+        claimed = Import.objects.select_related("device", "user").get(pk=chosen.pk)
     log.info(
         "import %d: %s%s (attempt %d)",
         chosen.pk,
@@ -96,7 +101,7 @@ def claim_next(
         " to be undone" if chosen.state == State.UNDOING else "",
         changed["attempts"],
     )
-    return _changed(chosen, changed)
+    return claimed
 
 
 def is_anything_waiting(
@@ -220,9 +225,11 @@ def _find_next(
     only: int | None = None,
 ) -> Import | None:
     """Return what `claim_next` claims, as it stands."""
-    active = list(Import.objects.filter(state__in=_ACTIVE))
-    free = [each for each in active if _is_free(each, now, is_gone)]
-    resting = [each for each in active if each not in free]
+    free: list[Import] = []
+    resting: list[Import] = []
+    active = list(_in_front())
+    for each in active:
+        (free if _is_free(each, now, is_gone) else resting).append(each)
     devices = _devices(active)
     # One that was never heard of is no worker's, and may be dead.
     at_work = set().union(*(devices[each.pk] for each in resting if each.heartbeat_at is not None))
@@ -248,6 +255,18 @@ def _find_next(
         return running[user], served.get(user) or never, asked, import_.pk
 
     return min(candidates, key=turn)
+
+
+def _in_front() -> QuerySet[Import]:
+    """Return what somebody is at work on, and the first of each user's that wait, without large fields."""
+    place = Window(
+        RowNumber(),
+        partition_by=(F("state"), F("user")),
+        order_by=(F("queued_at").asc(nulls_first=True), F("pk").asc()),
+    )
+    held = Q(state=State.RUNNING) | ~Q(leased_by="")
+    found = Import.objects.filter(state__in=_ACTIVE).annotate(place=place).order_by()
+    return found.filter(held | Q(place__lte=_IN_FRONT)).defer("profile", "columns", "report", "problem")
 
 
 def _is_free(import_: Import, now: datetime, is_gone: Callable[[str], bool]) -> bool:
