@@ -127,10 +127,11 @@ class _Watching:
                 self._wait_longer(exc)
                 continue
             self._waits = 0.0
+            if worked:
+                continue
             if self._is_once and self._is_done():
                 return
-            if not worked:
-                self.stopping.wait(self._poll)
+            self.stopping.wait(self._poll)
 
     def _is_done(self) -> bool:
         return self._folder.names <= {file.name for file in self._stays}
@@ -146,6 +147,8 @@ class _Watching:
             if self.stopping.is_set():
                 break
             before = _state(file)
+            if before is None:
+                continue  # somebody has taken it away again
             outcome = self._import(file)
             if outcome is None:
                 break

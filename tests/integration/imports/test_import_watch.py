@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import Result
+from django.db import connections
 from typer.testing import CliRunner
 
 from joulebook.cli.main import app
@@ -196,3 +197,53 @@ def test_it_takes_what_comes_whole_and_ends_politely_in_the_middle_of_a_file(
     told = report(folder / "imported" / "large.csv.report.json")["cells"]
     assert told["stored"] + told["duplicate"] == 400_000
     assert told["duplicate"] == cut_off.cells_stored
+
+
+def test_a_folder_that_is_away_for_a_while_is_waited_for(once: Watch, folder: Path) -> None:
+    (folder / "meter.csv").write_text(GOOD)
+    late, away = folder / "late.csv", folder.with_name("away")
+    late.write_text(GOOD.replace("13", "15"))
+
+    def unplug() -> None:
+        def is_first_imported() -> bool:
+            os.utime(late)  # so that it is not whole yet
+            return (folder / "imported" / "meter.csv").exists()
+
+        wait_for(is_first_imported, seconds=30, what="nothing is imported")
+        folder.rename(away)
+        time.sleep(0.7)
+        away.rename(folder)
+
+    thread = threading.Thread(target=unplug)
+    thread.start()
+    done = once("--settle", "0.6")
+    thread.join()
+    assert done.exit_code == 0, done.stderr
+    assert "waiting, and trying again" in done.stderr
+    assert (folder / "imported" / "late.csv").exists()
+
+
+def test_a_file_that_grows_while_it_is_imported_stays_until_it_is_whole(
+    once: Watch, folder: Path, own_device: str, telemetry: dict[str, str]
+) -> None:
+    from joulebook.web.imports.models import Import
+
+    path = folder / "meter.csv"
+    path.write_text(rows(60_000))
+    tail = rows(3, first=60_000).split("\n", 1)[1]
+
+    def grow() -> None:
+        wait_for(Import.objects.exists, seconds=30, what="nothing is imported")
+        with path.open("a") as file:
+            file.write(tail)
+        connections.close_all()
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    done = once()
+    thread.join()
+    assert done.exit_code == 0, done.stderr
+    assert "meter.csv has changed meanwhile" in done.stderr
+    assert (folder / "imported" / "meter.csv").read_text().endswith(tail)
+    assert not (folder / "imported" / "meter-2.csv").exists()
+    assert stored(telemetry["reader"], own_device)["P"][:2] == (60_003, 60_003)
