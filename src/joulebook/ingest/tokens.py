@@ -1,5 +1,8 @@
 """For which devices may a token write? Asked of the accounts database, remembered for seconds.
 
+A question costs mostly the way to the thread that asks it. So it takes along those tokens whose answers
+will soon be too old, as far as they were used: many devices are asked for together.
+
 Tokens are looked up in the tables that the web's `devices` app keeps (and its migrations define):
 `devices_devicetoken`, `devices_gatewaytoken` with its devices, `devices_device`, `auth_user`. They are
 only read here; when a token was last used is written by `token_use`. A gateway's devices must still
@@ -13,7 +16,7 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,24 +31,27 @@ from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import DatabaseAway, TelemetryError
 
 _FIND = """
-SELECT token.prefix, device.device_id, 0 AS is_gateway
+SELECT token.token_hash, token.prefix, device.device_id, 0 AS is_gateway
 FROM devices_devicetoken AS token
 JOIN devices_device AS device ON device.id = token.device_id
 JOIN auth_user ON auth_user.id = device.owner_id
-WHERE token.token_hash = {0} AND token.revoked_at IS NULL AND auth_user.is_active
+WHERE token.token_hash = {} AND token.revoked_at IS NULL AND auth_user.is_active
 UNION ALL
-SELECT token.prefix, device.device_id, 1
+SELECT token.token_hash, token.prefix, device.device_id, 1
 FROM devices_gatewaytoken AS token
 JOIN auth_user ON auth_user.id = token.owner_id
 LEFT JOIN devices_gatewaytoken_devices AS named ON named.gatewaytoken_id = token.id
 LEFT JOIN devices_device AS device ON device.id = named.device_id AND device.owner_id = token.owner_id
-WHERE token.token_hash = {0} AND token.revoked_at IS NULL AND auth_user.is_active
+WHERE token.token_hash = {} AND token.revoked_at IS NULL AND auth_user.is_active
 """
+_FIND_ONE, _FIND_ALL = _FIND.format("?1", "?1"), _FIND.format(*["ANY(%(hashes)s)"] * 2)
 
 REMEMBERED_SECONDS = 5.0
 """How long an answer is used again: a revoked token is refused after this time at the latest."""
 
 _MOST_REMEMBERED = 200_000
+_AHEAD_SECONDS = 1.0
+_MOST_TOGETHER = 100
 
 
 _Rows = Sequence[tuple[Any, ...]]
@@ -65,7 +71,7 @@ class Grant:
 
 
 class TokenDirectory:
-    """Finds the grant of a token, with one query per token and `REMEMBERED_SECONDS`."""
+    """Finds the grant of a token, with one query for many tokens that are used, each `REMEMBERED_SECONDS`."""
 
     def __init__(
         self,
@@ -83,6 +89,7 @@ class TokenDirectory:
         self._find = _finder(database_url)
         self._patience = patience
         self._remembered: OrderedDict[bytes, tuple[Grant | None, float]] = OrderedDict()
+        self._used_again: set[bytes] = set()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokens")
 
     def remembered(self, token: bytes) -> Grant | None:
@@ -91,6 +98,7 @@ class TokenDirectory:
         found = self._remembered.get(digest)
         if found is None or found[0] is None or found[1] <= time.monotonic():
             return None
+        self._used_again.add(digest)
         self._used(digest)
         return found[0]
 
@@ -109,19 +117,41 @@ class TokenDirectory:
         found = self._remembered.get(digest)
         if found is not None and found[1] > time.monotonic():
             return found[0]
+        asked = [digest, *self._due(besides=digest)]
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._patience):
-                grant = _grant(await loop.run_in_executor(self._thread, self._find, digest.hex()))
+                rows = await loop.run_in_executor(self._thread, self._find, [one.hex() for one in asked])
         except TimeoutError as exc:
             self._find.cut()
             message = f"the accounts database has not answered for {self._patience:g} s"
             raise DatabaseAway(message) from exc
-        self._remembered[digest] = (grant, time.monotonic() + REMEMBERED_SECONDS)
-        self._remembered.move_to_end(digest)
+        until = time.monotonic() + REMEMBERED_SECONDS
+        grants = _grants(rows)
+        for one in asked:
+            self._remembered[one] = (grants.get(one.hex()), until)
+            self._remembered.move_to_end(one)
         while len(self._remembered) > _MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
-        return grant
+            self._used_again.discard(self._remembered.popitem(last=False)[0])
+        return grants.get(digest.hex())
+
+    def _due(self, *, besides: bytes) -> list[bytes]:
+        """Return tokens whose answers will soon be too old, and that were used since; forget the others."""
+        now, due = time.monotonic(), []
+        self._used_again.discard(besides)
+        for _ in range(min(_MOST_TOGETHER, len(self._remembered))):
+            digest, (_, until) = next(iter(self._remembered.items()))
+            if until > now + _AHEAD_SECONDS:
+                break
+            if digest in self._used_again:
+                # Until the answer comes, the one before holds as long as it did.
+                self._used_again.discard(digest)
+                due.append(digest)
+            elif until <= now:
+                del self._remembered[digest]
+                continue
+            self._remembered.move_to_end(digest)
+        return due
 
     def close(self) -> None:
         """Let go of the thread and its connection."""
@@ -134,19 +164,26 @@ def _unnoticed(_: bytes) -> None:
     """Do nothing where nobody wants to know of a token's use."""
 
 
-def _grant(rows: _Rows) -> Grant | None:
-    """Make a grant of the rows (prefix, device id or NULL, is a gateway's)."""
-    if not rows:
-        return None
-    prefix, device_id, is_gateway = rows[0]
-    devices = frozenset(str(row[1]) for row in rows if row[1] is not None)
-    return Grant(token=str(prefix), devices=devices, device_id=None if is_gateway else str(device_id))
+def _grants(rows: _Rows) -> dict[str, Grant]:
+    """Make grants by hash of the rows (hash, prefix, device id or NULL, is a gateway's)."""
+    devices: defaultdict[str, set[str]] = defaultdict(set)
+    for token_hash, _, device_id, _ in rows:
+        if device_id is not None:
+            devices[token_hash].add(str(device_id))
+    return {
+        token_hash: Grant(
+            token=str(prefix),
+            devices=frozenset(devices[token_hash]),
+            device_id=None if is_gateway else str(device_id),
+        )
+        for token_hash, prefix, device_id, is_gateway in rows
+    }
 
 
 class _Finder(Protocol):
-    """Finds the rows of a token's hash, in one thread only; `cut` frees that thread from a silent server."""
+    """Finds the rows of tokens' hashes, in one thread only; `cut` frees that thread from a silent server."""
 
-    def __call__(self, token_hash: str) -> _Rows: ...
+    def __call__(self, token_hashes: Sequence[str]) -> _Rows: ...
 
     def cut(self) -> None: ...
 
@@ -163,11 +200,12 @@ class _SqliteFinder:
         self._uri = f"{file.as_uri()}?mode=ro"
         self._local = threading.local()
 
-    def __call__(self, token_hash: str) -> _Rows:
+    def __call__(self, token_hashes: Sequence[str]) -> _Rows:
         try:
             if getattr(self._local, "conn", None) is None:
                 self._local.conn = sqlite3.connect(self._uri, uri=True, timeout=5)
-            rows: _Rows = self._local.conn.execute(_FIND.format("?1"), (token_hash,)).fetchall()
+            execute = self._local.conn.execute
+            rows = [row for one in token_hashes for row in execute(_FIND_ONE, (one,))]
         except sqlite3.Error as exc:
             self._local.conn = None
             raise DatabaseAway(f"the accounts database cannot be read: {exc}") from exc
@@ -184,10 +222,10 @@ class _PostgresqlFinder:
     def __init__(self, url: str) -> None:
         self._connection = PatientConnection(url)
 
-    def __call__(self, token_hash: str) -> _Rows:
+    def __call__(self, token_hashes: Sequence[str]) -> _Rows:
         def work(conn: Connection) -> _Rows:
             with translated_errors():
-                return conn.execute(_FIND.format("%(hash)s"), {"hash": token_hash}).fetchall()
+                return conn.execute(_FIND_ALL, {"hashes": list(token_hashes)}).fetchall()
 
         try:
             return self._connection.run(work)
