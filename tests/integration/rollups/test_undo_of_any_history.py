@@ -6,6 +6,7 @@ and undoing an import takes that import's values out of all piles.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,18 @@ steps = st.one_of(
 )
 
 
+def together(written: list[Cell], on_conflict: OnConflict) -> list[Cell]:
+    """What counts of cells that are written at once: with "replace" the last of equal keys, and it alone."""
+    return list(dict(written).items()) if on_conflict == "replace" else written
+
+
+def blocks_of(written: list[Cell], block_readings: int) -> Iterator[list[Cell]]:
+    """The cells as they are stored together: a line each, two readings wide; the header is the first."""
+    lines = max(1, block_readings // len(METRICS))
+    for end in range(lines - 1, len(written) + lines, lines):
+        yield written[max(0, end - lines) : end]
+
+
 @dataclass
 class Oracle:
     """The piles by key, from the bottom up: who put a value there, 0 for live ones."""
@@ -101,9 +114,7 @@ class History:
             np.array([value for _, value in written]),
         )
         write_batch(self.conn, batch, replace=on_conflict == "replace")
-        # In one batch the last of equal keys counts with "replace", and it alone.
-        last = dict(written) if on_conflict == "replace" else {}
-        self.oracle.write(list(last.items()) or written, 0, on_conflict)
+        self.oracle.write(together(written, on_conflict), 0, on_conflict)
 
     def begin(
         self, written: list[Cell], number: int, on_conflict: OnConflict, block_readings: int
@@ -130,7 +141,8 @@ class History:
         assert report.readable == report.stored + report.replaced + report.duplicate + report.conflict
         assert report.readable == len(written)
         self.files.append(written)
-        self.oracle.write(written, number, on_conflict)
+        for block in blocks_of(written, block_readings):
+            self.oracle.write(together(block, on_conflict), number, on_conflict)
 
     def undo(self, number: int, slice_readings: int) -> None:
         run = UndoRun(self.conn, import_id=number, lease=2, slice_readings=slice_readings)
