@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.formula_guard import unguarded
-from joulebook.telemetry.readings import metric_name_problem
+from joulebook.telemetry.readings import METRIC_NAME_LENGTH, metric_name_problem
 
 MOST_SERIES = 4096
 """Entries that a file's keys can add to the values; the cells of further ones are refused."""
@@ -23,8 +23,11 @@ KEY_MARK = "\x1f"
 
 
 def metric_of(key: Sequence[str], column: str) -> str:
-    """Return the metric of a key's series; `column` is empty where each key has only one."""
-    return " ".join(unguarded(part) for part in (column, *key) if part)
+    """Return the metric of a key's series; `column` is empty where each key has only one.
+
+    A name that is too long for a metric is cut off: a person sees it before anything is stored.
+    """
+    return " ".join(unguarded(part) for part in (column, *key) if part)[:METRIC_NAME_LENGTH].strip()
 
 
 class SeriesTable:
@@ -82,7 +85,8 @@ class SeriesTable:
         number = 2
         metric = name
         while metric in self._metrics:
-            metric, number = f"{name}_{number}", number + 1
+            mark = f"_{number}"
+            metric, number = name[: METRIC_NAME_LENGTH - len(mark)] + mark, number + 1
         if metric_name_problem(metric) or len(self.values) - self._given >= MOST_SERIES:
             return REFUSED
         return self._add(ValueColumn(column, metric, unit, key))

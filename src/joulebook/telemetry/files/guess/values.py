@@ -17,7 +17,6 @@ from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.profile import ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import metric_of
 from joulebook.telemetry.files.table import BLANKS, shown
-from joulebook.telemetry.formula_guard import unguarded
 from joulebook.telemetry.readings import metric_name_problem
 
 TEXT = "guessed: text"
@@ -58,7 +57,7 @@ def choose_values(
         if column in time_columns:
             continue
         unit = affixes.get(f"c{position}", "") or unit_in_name(column)
-        target = asked.get(column, Target(unguarded(column), unit))
+        target = asked.get(column, Target(metric_of((), column), unit))
         reason = "given" if target is None else None
         if column not in asked:
             reason = _text_reason(cells[f"c{position}"], numbers, is_named=bool(named[position]))
