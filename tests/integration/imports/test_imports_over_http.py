@@ -96,8 +96,8 @@ def test_memory_stays_flat_however_large_the_file_and_whatever_it_inflates_to(
 ) -> None:
     query = {"device": device.device_id, "tz": "UTC"}
     header, lines = rows(1000).encode().split(b"\n", 1)
-    small, large = (header + b"\n" + lines * times for times in (300, 2000))
-    assert len(small) > 8 << 20
+    small, large = (header + b"\n" + lines * times for times in (160, 1500))
+    assert len(small) > 4 << 20
     for _ in range(3):  # until several of its threads have read a file once
         answer = script.post("/api/imports", params=query | {"force": "1"}, content=small)
         assert answer.status_code == 202
