@@ -1,4 +1,4 @@
-"""Lowers the priority of work for people who look: devices must not be slowed down by them.
+"""Lowers the priority of work for people, who look or import: devices must not be slowed down by them.
 
 A process may lower its own priority without any right, and that of others of its user. Two things have to
 be said to Linux: the niceness of each thread, and that of the session, where the kernel first shares its

@@ -12,6 +12,7 @@ from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import plain_errors, say
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.priority import stand_back
 from joulebook.telemetry.compression import switch_compression_on
 from joulebook.telemetry.connection import connect
 
@@ -72,6 +73,7 @@ def ingest(
 def worker() -> None:
     """Import and undo what people have asked for, and keep stored readings in shape, until stopped."""
     with plain_errors():
+        stand_back()  # an import takes all the time that it can get
         setup_django()
         from joulebook.worker.loop import run
         from joulebook.worker.tasks import beside, tasks

@@ -16,6 +16,8 @@ import httpx
 import psycopg
 import pytest
 
+from joulebook.priority import STEPS
+
 from .conftest import eventually
 
 SERVICES = ("worker", "web", "ingest")
@@ -38,7 +40,12 @@ def test_up_brings_everything_up_says_where_and_stops_without_a_trace(new_home: 
     assert new_home.answers(new_home.web)
     assert new_home.answers(new_home.ingest)
     assert httpx.get(f"{new_home.web}/sign-in/").status_code == 200
-    assert len(pids_of(new_home, "worker")) == 1
+    pids = {name: pids_of(new_home, name) for name in SERVICES}
+    assert [len(found) for found in pids.values()] == [1, 1, 1]
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    # Devices go first.
+    priorities = {name: os.getpriority(os.PRIO_PROCESS, found[0]) for name, found in pids.items()}
+    assert priorities == {"worker": usual + STEPS, "web": usual + STEPS, "ingest": usual}
     for name in ("database", "migrate", *SERVICES):
         assert re.search(rf"^{name} *│ ", up.text, re.MULTILINE), name
     assert up.interrupt() == 0
