@@ -25,11 +25,18 @@ WEEKS = 80
 
 @pytest.fixture
 def archive(rollup_database) -> int:
-    """Eighty weeks of a reading every five minutes, and a day with one every second; rolled up."""
-    series, other = rollup_database.series(2)
+    """Eighty weeks of a reading every five minutes, and a day with one every second; rolled up.
+
+    Beside it lie series of which there is no reason to read anything, as in every home.
+    """
+    series, other, *slow = rollup_database.series(6)
     every = np.arange(WEEKS * 7 * 288, dtype=np.int64) * 300
     dense = np.arange(86_400, dtype=np.int64) + WEEKS * 7 * 86_400
-    for number, seconds in ((series, np.concatenate([every, dense])), (other, every)):
+    for number, seconds in (
+        (series, np.concatenate([every, dense])),
+        (other, every),
+        *((number, every[::12]) for number in slow),
+    ):
         time = to_microseconds(START) + seconds * 1_000_000
         for begin in range(0, len(time), 50_000):
             part = time[begin : begin + 50_000]
