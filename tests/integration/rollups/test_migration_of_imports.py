@@ -18,14 +18,14 @@ from .conftest import DATABASE
 TABLES = ("import_progress", "import_problems", "import_replaced")
 
 
-def migrate(target: str) -> None:
+def migrate(*target: str) -> None:
     server = EmbeddedDatabase(Config.from_environ())
     urls = {
         "JOULEBOOK_TELEMETRY_URL": server.url("reader", database=DATABASE),
         "JOULEBOOK_TELEMETRY_WRITER_URL": server.url("writer", database=DATABASE),
         "JOULEBOOK_TELEMETRY_OWNER_URL": server.url("owner", database=DATABASE),
     }
-    words = [sys.executable, "manage.py", "migrate", "readings", target, "--database", "telemetry_owner"]
+    words = [sys.executable, "manage.py", "migrate", "readings", *target, "--database", "telemetry_owner"]
     done = subprocess.run(
         words, cwd=REPOSITORY, env={**os.environ, **urls}, capture_output=True, text=True, check=False
     )
@@ -47,7 +47,7 @@ def test_tables_and_rights_of_imports_come_and_go(rollup_database):
         assert left == (0,)
         refuses(rollup_database.writer, "DELETE FROM readings")
     finally:
-        migrate("0006_imports")
+        migrate()
     with psycopg.connect(rollup_database.urls["reader"]) as reader:
         for table in TABLES:
             assert reader.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
