@@ -56,10 +56,10 @@ class PieceReader:
     """Reads summaries of series, none of which lies on both sides of one of `edges`.
 
     Use it inside `one_snapshot`, with the `state` as that shows it. Of what comes from rollups only
-    `columns` are filled, of which `bucket` must be one. With another `tolerance` than the rollups' all is
-    read from readings, which takes its time. `coarsest` is the longest width that was read so far,
-    `READINGS` at first. Time whose readings are no longer kept is read from rollups alone, whatever else
-    was asked.
+    `columns` and `bucket` are filled; `first_at` or `bucket` must be one of them. With another `tolerance`
+    than the rollups' all is read from readings, which takes its time. `coarsest` is the longest width that
+    was read so far, `READINGS` at first. Time whose readings are no longer kept is read from rollups alone,
+    whatever else was asked.
     """
 
     conn: Connection

@@ -46,7 +46,7 @@ CROSS JOIN LATERAL (
         ORDER BY {time}
     ) AS ordered
 ) AS packed
-WHERE packed.{time} IS NOT NULL
+WHERE packed.{first} IS NOT NULL
 """
 _DELETE: LiteralString = """
 DELETE FROM {table} AS stored
@@ -121,13 +121,14 @@ def read_summaries(
 ) -> Iterator[Summaries]:
     """Yield the stored summaries of this width in the spans, whole spans at a time, in their order.
 
-    Of these `columns`, of which `bucket` must be one; the others are zero. Must run inside a transaction.
+    Of these `columns`, of which `bucket` or `first_at` must be one; the others but `bucket`, which follows
+    from `first_at`, are zero. Must run inside a transaction.
     """
     statement = _read_statement(WIDTHS[width], "bucket", columns)
     parts: list[Summaries] = []
     waiting = 0
     for series_id, _begin, *packed in _rows(conn, statement, spans):
-        parts.append(_unpacked(series_id, packed, columns))
+        parts.append(_unpacked(series_id, packed, columns, width=width))
         waiting += len(parts[-1])
         if waiting >= _READINGS_AT_ONCE:
             yield joined(parts)
@@ -168,6 +169,7 @@ def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[st
     return sql.SQL(_READ).format(
         table=sql.Identifier(table),
         time=sql.Identifier(time),
+        first=sql.Identifier(columns[0]),
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
         packed=sql.SQL(", ").join(packed),
         shown=sql.SQL(", ").join(sql.Identifier("packed", column) for column in columns),
@@ -208,11 +210,13 @@ def _limits(spans: Spans) -> dict[str, object]:
     }
 
 
-def _unpacked(series_id: int, packed: list[bytes], columns: tuple[str, ...]) -> Summaries:
+def _unpacked(series_id: int, packed: list[bytes], columns: tuple[str, ...], *, width: int) -> Summaries:
     rows = np.zeros(len(packed[0]) // _SENT[SUMMARY[columns[0]]][2], SUMMARY)
     rows["series_id"] = series_id
     for name, column in zip(columns, packed, strict=True):
         rows[name] = (
             times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[SUMMARY[name]][1])
         )
+    if "bucket" not in columns:
+        rows["bucket"] = rows["first_at"] // width * width
     return rows

@@ -22,7 +22,7 @@ from joulebook.web.devices.metric_settings import silence_rule
 from joulebook.web.history.points import Column, Numbers, StateShare, Wanted
 
 # What means and coverage are made of; the rest is read where a kind needs it.
-_GAUGE_COLUMNS = ("bucket", "count", "sum", "min", "max", "first_at", "last_at", "longest_gap")
+_GAUGE_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_gap")
 MOST_STATES = 20
 """Of a state with more values than these, the others are not told apart."""
 
