@@ -20,6 +20,7 @@ import psycopg
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.replaced import forget_replaced
+from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.locks import ROLLERS_LOCK, WRITERS_LOCK, be_patient, take_lock
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
@@ -69,12 +70,7 @@ class Retention:
         Nothing moves past a mark or past closed time. Nothing at all while a writer or a roller keeps
         its lock for longer than a moment. Raises `DatabaseAway`.
         """
-        with translated_errors():
-            try:
-                self._refuse(now)
-                return self._move(now)
-            except psycopg.errors.LockNotAvailable:
-                return {}
+        return retried(self.conn, lambda: self._refuse_and_move(now))
 
     def drop(self, *, patience: timedelta = QUERIES_END) -> list[Dropped]:
         """Drop the chunks before what is kept, if that has not moved for `patience`; return what is gone.
@@ -99,6 +95,13 @@ class Retention:
                 # No import is undone there any more.
                 forget_replaced(self.conn, from_microseconds(kept_from[READINGS_TABLE]))
         return dropped
+
+    def _refuse_and_move(self, now: datetime) -> dict[str, int]:
+        try:
+            self._refuse(now)
+            return self._move(now)
+        except psycopg.errors.LockNotAvailable:
+            return {}
 
     def _refuse(self, now: datetime) -> None:
         """Have writers refuse what is too old."""

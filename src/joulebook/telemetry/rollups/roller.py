@@ -18,8 +18,9 @@ from typing import cast
 import numpy as np
 import psycopg
 
-from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.locks import ROLLERS_LOCK, WRITERS_LOCK, take_lock
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.spans import Spans
@@ -91,11 +92,8 @@ class Roller:
         False also where a writer's transaction kept its lock for longer than a moment. Raises
         `DatabaseAway`.
         """
-        with translated_errors():
-            try:
-                return self._close(to_microseconds(until) // MINUTE * MINUTE)
-            except psycopg.errors.LockNotAvailable:
-                return False
+        end = to_microseconds(until) // MINUTE * MINUTE
+        return retried(self.conn, lambda: self._close(end))
 
     def roll(self) -> Rolled | None:
         """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseAway`.
@@ -105,12 +103,12 @@ class Roller:
         """
         while True:
             try:
-                return self._roll()
+                return retried(self.conn, self._roll)
             except _TooManyReadings:
                 self._reach = {kind: max(_SHORTEST, reach // 8) for kind, reach in self._reach.items()}
 
     def _roll(self) -> Rolled | None:
-        with translated_errors(), self.conn.transaction():
+        with self.conn.transaction():
             take_lock(self.conn, ROLLERS_LOCK)
             self.pause("locked")
             newest = self.conn.execute(_NEWEST).fetchone()
@@ -135,18 +133,21 @@ class Roller:
             )
 
     def _close(self, end: int) -> bool:
-        with self.conn.transaction():
-            take_lock(self.conn, WRITERS_LOCK, patience=_PATIENCE)
-            self.pause("writers locked out")
-            begin = read_state(self.conn).closed_until
-            # A worker's clock that runs ahead must not close time in which devices still write.
-            ((minute,),) = self.conn.execute(_PRESENT_MINUTE).fetchall()
-            end = min(end, to_microseconds(cast("datetime", minute)))
-            if end <= begin:
-                return False
-            self.conn.execute(_CLOSE, {"begin": from_microseconds(begin), "end": from_microseconds(end)})
-            self.pause("closed")
-            return True
+        try:
+            with self.conn.transaction():
+                take_lock(self.conn, WRITERS_LOCK, patience=_PATIENCE)
+                self.pause("writers locked out")
+                begin = read_state(self.conn).closed_until
+                # A worker's clock that runs ahead must not close time in which devices still write.
+                ((minute,),) = self.conn.execute(_PRESENT_MINUTE).fetchall()
+                end = min(end, to_microseconds(cast("datetime", minute)))
+                if end <= begin:
+                    return False
+                self.conn.execute(_CLOSE, {"begin": from_microseconds(begin), "end": from_microseconds(end)})
+                self.pause("closed")
+                return True
+        except psycopg.errors.LockNotAvailable:
+            return False
 
     def _take(self, newest: int, *, of_all: bool) -> Spans:
         """Take away marks of the stretch of time that ends with `newest`; what lies before is marked anew.
