@@ -5,7 +5,8 @@ somebody watches. So the write path pays nothing, not even when nobody is told, 
 process, an import or a gateway stored is seen like everything else. A look at a device with ten metrics
 at one reading a second took 0.6 ms, at twenty such devices 6 ms (2 cores, shared with the writers);
 PostgreSQL's NOTIFY makes commits wait for each other: in one short measurement eight writers lost a
-quarter of theirs.
+quarter of theirs. Everything but the passing on is done in a thread, and in pieces: with twenty devices
+of ten metrics at 33 readings a second the event loop stands still for 0.1 s at most, and else for 0.4 s.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ _MOST_ROWS = 1_000
 
 _FIRST_ROWS = 30
 """The same for a series that is new to the feed: about what came within the overlap."""
+
+_PIECE = 200
 
 _QUEUE = 64
 """Looks with something new that may wait for a viewer before it is dropped."""
@@ -158,7 +161,7 @@ class LiveFeed:
             began = loop.time()
             self._remember_only_watched()
             try:
-                rows = await loop.run_in_executor(self._thread, self._look, dict(self._memory))
+                fresh = await loop.run_in_executor(self._thread, self._look, dict(self._memory))
             except DatabaseAway:
                 await asyncio.sleep(2)  # pages ask the history themselves, and say what is wrong
                 continue
@@ -166,7 +169,7 @@ class LiveFeed:
                 log.exception("the live feed could not look for new readings")
                 await asyncio.sleep(5)
                 continue
-            self._pass_on(rows)
+            self._pass_on(fresh)
             await asyncio.sleep(max(POLL_SECONDS, LEAST_REST * (loop.time() - began)))
         self._memory.clear()
 
@@ -176,7 +179,8 @@ class LiveFeed:
         for device_id in self._viewers.keys() - self._memory.keys():
             self._memory[device_id] = _DeviceMemory()
 
-    def _look(self, memory: dict[str, _DeviceMemory]) -> list[Any]:
+    def _look(self, memory: dict[str, _DeviceMemory]) -> dict[str, Fresh]:
+        """Return what is new of each device, in the feed's thread: requests must not wait for it."""
         now = time.time_ns() // 1_000
         since = {number: at for device in memory.values() for number, at in device.since(now).items()}
         asked = {
@@ -187,20 +191,24 @@ class LiveFeed:
         }
 
         def run(conn: Connection) -> list[Any]:
+            rows: list[Any] = []
             with translated_errors():
-                return conn.execute(_LOOK, asked).fetchall()
+                found = conn.execute(_LOOK, asked)
+                # In pieces: the driver lets no other thread run while it makes objects of rows.
+                while part := found.fetchmany(_PIECE):
+                    rows += part
+            return rows
 
-        return self._conn.run(run)
-
-    def _pass_on(self, rows: list[Any]) -> None:
         by_device: defaultdict[str, list[Any]] = defaultdict(list)
-        for row in rows:
+        for row in self._conn.run(run):
             by_device[row[1]].append(row)
-        for device_id, memory in self._memory.items():
-            fresh = memory.new_of(by_device.get(device_id, []))
-            if fresh:
+        return {device_id: device.new_of(by_device[device_id]) for device_id, device in memory.items()}
+
+    def _pass_on(self, fresh: dict[str, Fresh]) -> None:
+        for device_id, new in fresh.items():
+            if new:
                 for viewer in self._viewers.get(device_id, ()):
-                    viewer.offer(fresh)
+                    viewer.offer(new)
 
 
 class _DeviceMemory:
