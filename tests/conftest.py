@@ -103,7 +103,9 @@ def telemetry() -> Iterator[dict[str, str]]:
     from joulebook.embedded import EmbeddedDatabase
 
     server = EmbeddedDatabase(Config.from_environ())
-    server.start(settings={"timescaledb.max_background_workers": "0"})
+    # A client that gave up while a drill had stopped the server holds the next drop of a tablespace up until
+    # its authentication has timed out: a minute, if nothing else is said.
+    server.start(settings={"timescaledb.max_background_workers": "0", "authentication_timeout": "10s"})
     try:
         migrated = run_joulebook("migrate")
         assert migrated.returncode == 0, migrated.stderr
