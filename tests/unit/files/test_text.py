@@ -62,3 +62,9 @@ def test_utf8_passes_unchecked_so_that_its_damage_keeps_its_line() -> None:
 def test_a_name_that_is_no_text_encoding_is_refused(name: str) -> None:
     with pytest.raises(UnusableProfile, match="is not a text encoding; try"):
         codec_name(name)
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-32"])
+def test_an_encoding_that_wants_a_mark_which_is_missing_is_a_setting_that_does_not_fit(name: str) -> None:
+    with pytest.raises(UnusableProfile, match="cannot be read in the encoding"):
+        b"".join(utf8_chunks([b"time,power\n" * 9], encoding=name))

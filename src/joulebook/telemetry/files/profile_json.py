@@ -90,8 +90,9 @@ def _plain(value: Any, hint: Any, where: str) -> Any:
         value = float(value)
     if not isinstance(value, hint) or isinstance(value, bool):
         raise _unfit(value, {str: "text", int: "a whole number", float: "a number"}[hint], where)
-    if hint is str and len(value) > _LONGEST_TEXT:
-        raise _unfit(value, f"text of at most {_LONGEST_TEXT} characters", where)
+    # A database of accounts may not take a NUL, and no line of a file has one.
+    if hint is str and (len(value) > _LONGEST_TEXT or "\0" in value):
+        raise _unfit(value, f"text of at most {_LONGEST_TEXT} characters without NUL", where)
     if hint is int and not 0 <= value < 2**31:
         raise _unfit(value, "a whole number of 0 or more", where)
     return value

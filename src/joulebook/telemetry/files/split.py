@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import polars as pl
 
 from joulebook.telemetry.files.blocks import Block
 from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.pattern import check_pattern, marked
 from joulebook.telemetry.files.profile import BLANK_RUNS, MOST_COLUMNS, WIDE_GAPS, ImportProfile
 
 MARK = "\x1f"
@@ -18,9 +20,9 @@ MARK = "\x1f"
 _NO_QUOTE = "\x1e"
 """Stands for the quote where cells are cut by width: a `"` is then a character like any other."""
 
-_EDGES = re.compile(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)")
+# Tried where blanks begin only: at each blank of a long run, it would take the square of the run.
+_EDGES = re.compile(rb"(?m)(?<![ \t])[ \t]++(?=\r?$)|^[ \t]+")
 _RUNS = re.compile(rb"[ \t]+")
-_LONGEST_PATTERN = 200
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Splitter:
                 )
             return cls(MARK, _NO_QUOTE, widths=tuple(widths))
         if pattern:
-            _check_pattern(pattern)
+            check_pattern(pattern)
             return cls(MARK, quote, pattern=pattern)
         if len(delimiter) != 1 or not delimiter.isascii() or delimiter.isalnum() or delimiter in '"\r\n\0.+-':
             raise UnusableProfile(
@@ -85,34 +87,21 @@ class Splitter:
         texts = [line.decode() if good else "" for line, good in zip(lines, is_text, strict=True)]
         column = pl.Series("line", texts, dtype=pl.String).str.strip_suffix("\r")
         split = self._by_widths(column) if self.widths else self._by_pattern(column)
-        marked = [
+        lines_marked = [
             text.encode() if good else line
             for line, text, good in zip(lines, split.to_list(), is_text, strict=True)
         ]
-        return b"\n".join(marked)
+        return b"\n".join(lines_marked)
 
     def _by_pattern(self, lines: pl.Series) -> pl.Series:
         is_blank = self.pattern in (BLANK_RUNS, WIDE_GAPS)
-        stripped = lines.str.strip_chars(" \t") if is_blank else lines
-        if self.quote not in "".join(lines):
-            return stripped.str.replace_all(self.pattern, MARK)
-        quote = re.escape(self.quote)
+        texts = (lines.str.strip_chars(" \t") if is_blank else lines).to_list()
         # What stands between quotes is taken as it is: those parts have odd places after splitting.
-        return pl.Series(
-            [
-                "".join(
-                    self._between(part) if at % 2 == 0 else f"{self.quote}{part}{self.quote}"
-                    for at, part in enumerate(re.split(quote, text))
-                )
-                if text.count(self.quote) % 2 == 0
-                else self._between(text)
-                for text in stripped.to_list()
-            ],
-            dtype=pl.String,
-        )
-
-    def _between(self, text: str) -> str:
-        return str(pl.Series([text]).str.replace_all(self.pattern, MARK)[0])
+        parts = [text.split(self.quote) if text.count(self.quote) % 2 == 0 else [text] for text in texts]
+        between = iter(marked([part for each in parts for part in each[::2]], self.pattern, MARK))
+        for each in parts:
+            each[::2] = islice(between, len(each[::2]))
+        return pl.Series([self.quote.join(each) for each in parts], dtype=pl.String)
 
     def _by_widths(self, lines: pl.Series) -> pl.Series:
         cells = []
@@ -127,20 +116,6 @@ class Splitter:
         is_blank = lines.str.strip_chars(" \t\r") == ""
         whole = pl.select(pl.concat_str(pl.lit(joined), pl.lit(with_rest))).to_series()
         return pl.select(pl.when(pl.lit(is_blank)).then(pl.lit("")).otherwise(pl.lit(whole))).to_series()
-
-
-def _check_pattern(pattern: str) -> None:
-    try:
-        empty = bool(pl.Series([""]).str.contains(pattern)[0])
-    except pl.exceptions.PolarsError as exc:
-        raise UnusableProfile(
-            f"the delimiter pattern {pattern[:80]!r} is no regular expression: {exc}"
-        ) from exc
-    if empty or len(pattern) > _LONGEST_PATTERN:
-        raise UnusableProfile(
-            f"the delimiter pattern {pattern[:80]!r} matches nothing at all, or is too long; "
-            f"write what stands between two cells, such as {BLANK_RUNS}"
-        )
 
 
 def _without_formula_signs(data: bytes, delimiter: str) -> bytes:

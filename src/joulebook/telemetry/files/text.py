@@ -72,12 +72,22 @@ def _recoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
             yield chunk
             continue
         for begin in range(0, len(chunk), _PIECE):
-            text = decoder.decode(chunk[begin : begin + _PIECE])
+            text = _decoded(decoder, chunk[begin : begin + _PIECE], encoding)
             if at_start and text:
                 text, at_start = text.removeprefix("\ufeff"), False
             yield _encoded(text)
-    if rest := decoder.decode(b"", final=True):
+    if rest := _decoded(decoder, b"", encoding, final=True):
         yield _encoded(rest)
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, encoding: str, *, final: bool = False) -> str:
+    try:
+        return decoder.decode(piece, final)
+    except UnicodeError as exc:
+        # Not of a character, which is marked, but of all: UTF-32 wants to begin with its mark.
+        raise UnusableProfile(
+            f"the file cannot be read in the encoding {encoding!r} ({exc}); try utf-8, cp1252 or utf-16"
+        ) from exc
 
 
 def _encoded(text: str) -> bytes:

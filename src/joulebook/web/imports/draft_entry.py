@@ -78,7 +78,9 @@ class DraftEntry:
         for name in (*_WORDS, *_TEXTS, *_LINES, "header_line"):
             settings[name] = _text(form, f"s-{name}")
         for name in _LISTS:
-            settings[name] = [text[:_LONGEST] for text in form.getlist(f"s-{name}")][:6]
+            settings[name] = [text.replace("\0", "\ufffd")[:_LONGEST] for text in form.getlist(f"s-{name}")][
+                :6
+            ]
         return cls(
             device=_text(form, "device"),
             profile=_text(form, "profile"),
@@ -126,7 +128,8 @@ class DraftEntry:
 
 
 def _text(form: QueryDict, name: str) -> str:
-    return str(form.get(name, "")).replace("\r\n", "\n")[:_LONGEST]
+    # No NUL: a database of accounts may not take one.
+    return str(form.get(name, "")).replace("\r\n", "\n").replace("\0", "\ufffd")[:_LONGEST]
 
 
 def _setting(name: str, text: str) -> Any:
@@ -145,7 +148,7 @@ def _setting(name: str, text: str) -> Any:
 
 def _rows(form: QueryDict) -> dict[RowKey, MappedRow]:
     rows: dict[RowKey, MappedRow] = {}
-    count = form.get("rows", "0")
+    count = form.get("rows", "0")[:_LONGEST]
     for number in range(min(int(count) if count.isascii() and count.isdigit() else 0, _MOST_ROWS)):
         key = _row_key(form.get(f"row-{number}", ""))
         texts = {name: _text(form, f"{name}-{number}").strip() for name in FIELDS_OF_A_ROW}
@@ -163,6 +166,11 @@ def _row_key(text: str) -> RowKey:
         parts = json.loads(text)
     except (ValueError, RecursionError):
         parts = None
-    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
+    if not isinstance(parts, list) or not parts or not all(_is_text(part) for part in parts):
         raise BadEntry("The form is not this page's; load the page again.")
     return parts[0], tuple(parts[1:])
+
+
+def _is_text(part: object) -> bool:
+    """Say whether it is text that can be shown again: JSON may write half of a character."""
+    return isinstance(part, str) and not any("\ud800" <= each <= "\udfff" for each in part)
