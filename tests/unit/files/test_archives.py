@@ -22,6 +22,7 @@ from .workbooks import sheet_xml, write_workbook
 
 NOW = 1_900_000_000_000_000
 CSV = b"time,P\n" + b"".join(b"2024-01-13 00:%02d,%d.5\n" % (i, i) for i in range(60))
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 START = datetime(2024, 1, 13)
 
 
@@ -158,8 +159,53 @@ def test_a_workbook_that_unpacks_to_too_much_or_spans_too_many_cells_is_refused(
         archive.open("xl/big.xml", "w") as member,
     ):
         for _ in range(257):
-            member.write(b" " * (1 << 20))
+            member.write(b"<x/>".ljust(1 << 20))
     with pytest.raises(FileTooLarge, match="unpacks to more than 256 MB"):
+        content(path)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        "<row r='60000'><c r='XFD60000'><v>1</v></c></row>",
+        '<row r="60000"><c r = "XFD60000"><v>1</v></c></row>',
+        '<row r="60000"><c x="' + "y" * 400 + '" r="XFD60000"><v>1</v></c></row>',
+        '<row r="60000"><c x="<" r="XFD60000"><v>1</v></c></row>',
+        f'<row r="60000"><x:c xmlns:x="{MAIN}" r="XFD60000"><v>1</v></x:c></row>',
+        '<row r="1048570"/><row>' + "<c><v>1</v></c>" * 300 + "</row>",
+        '<row r="60000"><c ' + " " * (5 << 20) + 'r="XFD60000"><v>1</v></c></row>',
+    ],
+)
+@pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/s.bin"])
+def test_a_sheet_spans_what_it_spans_however_its_places_are_written(
+    tmp_path: Path, cells: str, part: str
+) -> None:
+    path = write_workbook(
+        tmp_path / "far.xlsx",
+        {"S": sheet_xml([["a"], ["b"]]).replace("</sheetData>", f"{cells}</sheetData>")},
+    )
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members[part] = members.pop("xl/worksheets/sheet1.xml")
+    links = "xl/_rels/workbook.xml.rels"
+    members[links] = members[links].replace(b"worksheets/sheet1.xml", part.removeprefix("xl/").encode())
+    # A reader that is asked for its rows makes room for billions of cells, and the process ends.
+    with pytest.raises(UnreadableFile, match=r"cells are read|holds no tags"):
+        content(zipped(path, members))
+
+
+def test_rows_and_cells_that_name_no_place_follow_on_those_before(tmp_path: Path) -> None:
+    rows = "".join(f"<row><c><v>{n}</v></c><c><v>{n * 2}</v></c></row>" for n in range(5000))
+    sheet = sheet_xml([]).replace("<sheetData></sheetData>", f"<sheetData>{rows}</sheetData>")
+    text = content(write_workbook(tmp_path / "plain.xlsx", {"S": sheet})).decode()
+    assert text.splitlines()[-1] == "4999,9998"
+
+
+def test_a_workbook_that_other_programs_would_take_for_something_else_is_refused(tmp_path: Path) -> None:
+    path = write_workbook(tmp_path / "two.xlsx", {"S": sheet_xml([["a"], ["b"]])})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("content.xml", "<x/>")
+    with pytest.raises(UnreadableFile, match="save the sheet as CSV"):
         content(path)
 
 

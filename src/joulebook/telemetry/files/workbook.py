@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,13 @@ MOST_CELLS = 20_000_000
 
 _ROWS_A_CHUNK = 2000
 _OVERLAP = 200
+_XML_STARTS = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _FORBIDDEN = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
-_PLACE = re.compile(rb'<(?:c|row)\b[^<>]{0,150}?\br="([A-Za-z]{0,3})([0-9]{1,7})"')
+_MARKS = re.compile(rb"<(?:[^\s<>/]*:)?(c|row)(?=[\s/>])|[\s\"']r\s*=\s*[\"']\s*([A-Za-z]{0,8})([0-9]{0,10})")
+"""A row or a cell that begins, or a place that one names, however it is written."""
+
+_LONGEST_TAG = 4 << 20
+_OTHER_FORMATS = frozenset({"content.xml", "mimetype", "xl/workbook.bin"})
 _LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x85\u2028\u2029]+")
 
 
@@ -64,23 +70,29 @@ def _check(path: Path) -> None:
     """Unpack every part once, without keeping it, and refuse what would blow up in a reader."""
     inflated = 0
     with opened(path) as archive:
+        # The reader would try other formats too, which are not checked here.
+        if _OTHER_FORMATS & {member.filename.lower() for member in archive.infolist()}:
+            raise UnreadableFile(
+                f"{path} is not an .xlsx workbook alone; save the sheet as CSV and import that"
+            )
         for member in archive.infolist():
-            is_xml = member.filename.lower().endswith((".xml", ".rels", ".vml"))
+            # Any part may be called a sheet, whatever its name is.
             bounds = _Bounds(path)
+            is_xml = member.filename.lower().endswith((".xml", ".rels", ".vml"))
             rest = b""
-            for chunk in read_member(archive, member):
+            for at, chunk in enumerate(read_member(archive, member)):
                 inflated += len(chunk)
                 if inflated > MOST_INFLATED:
                     raise FileTooLarge(
                         f"{path} unpacks to more than {MOST_INFLATED >> 20} MB; "
                         "save the sheet as CSV and import that"
                     )
+                is_xml = is_xml or (at == 0 and chunk.lstrip().startswith(_XML_STARTS))
                 if is_xml:
-                    text = rest + chunk
-                    _check_text(text, path)
-                    if "worksheets/" in member.filename:
-                        bounds.add(text)
-                    rest = text[-_OVERLAP:]
+                    _check_text(rest + chunk, path)
+                    rest = chunk[-_OVERLAP:]
+                bounds.add(chunk)
+            bounds.end()
 
 
 def _check_text(text: bytes, path: Path) -> None:
@@ -92,25 +104,55 @@ def _check_text(text: bytes, path: Path) -> None:
 
 
 class _Bounds:
-    """The rectangle that a sheet's cells span: a reader makes room for all of it."""
+    """The rectangle that a sheet's cells span at most: a reader makes room for all of it.
+
+    Cells and rows that name no place follow on the one before. Where it is not plain what a place belongs
+    to, it counts.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._columns = self._rows = 1
+        self._row = self._column = 0
+        self._rows = self._columns = 1
+        self._open = b""
 
-    def add(self, text: bytes) -> None:
-        """Take in the cells of a piece of the sheet's XML; raises `FileTooLarge`."""
-        for letters, digits in _PLACE.findall(text):
-            self._rows = max(self._rows, int(digits))
-            number = 0
-            for letter in letters.upper():
-                number = number * 26 + letter - 64
-            self._columns = max(self._columns, number)
+    def add(self, chunk: bytes) -> None:
+        """Take in a piece of a part; raises `FileTooLarge`, and `UnreadableFile` for an endless tag."""
+        text = self._open + chunk
+        cut = max(text.rfind(b"<"), 0)
+        self._open = text[cut:]
+        if len(self._open) > _LONGEST_TAG:
+            raise UnreadableFile(f"{self._path} holds no tags of a workbook; save the sheet as CSV instead")
+        self._take(text[:cut])
+
+    def end(self) -> None:
+        """Take in what is left; raises `FileTooLarge`."""
+        self._take(self._open)
+
+    def _take(self, text: bytes) -> None:
+        for kind, letters, digits in _MARKS.findall(text):
+            if kind == b"row":
+                self._row, self._column = self._row + 1, 0
+            elif kind:
+                self._column += 1
+            else:
+                self._row = max(self._row, int(digits or 0))
+                self._column = max(self._column, _number(letters))
+            self._rows = max(self._rows, self._row)
+            self._columns = max(self._columns, self._column)
         if self._rows * self._columns > MOST_CELLS:
             raise FileTooLarge(
                 f"{self._path} has a sheet of {self._rows:,} rows by {self._columns:,} columns; "
                 f"at most {MOST_CELLS:,} cells are read: save the sheet as CSV and import that"
             )
+
+
+@lru_cache(maxsize=20_000)
+def _number(letters: bytes) -> int:
+    number = 0
+    for letter in letters.upper():
+        number = number * 26 + letter - 64
+    return number
 
 
 def _rows(path: Path, sheet: str) -> Iterator[Sequence[Any]]:
