@@ -305,12 +305,18 @@ def test_an_import_that_is_stopped_keeps_what_was_stored_and_a_second_run_comple
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )
     deadline = time.monotonic() + 60
-    while not stored_columns(telemetry["reader"], own_device) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    begun = "SELECT 1 FROM import_progress WHERE device_id = %s AND checkpoint IS NOT NULL"
+    with psycopg.connect(telemetry["reader"], autocommit=True) as conn:
+        while not conn.execute(begun, [own_device]).fetchone() and time.monotonic() < deadline:
+            time.sleep(0.005)
+    # However fast the machine is, the import is not over before it is asked to stop.
+    running.send_signal(signal.SIGSTOP)
     if isinstance(stop, signal.Signals):
         running.send_signal(stop)
     else:
         cancel_import(Import.objects.get(device__device_id=own_device))
+        time.sleep(1.1)  # once a second the command asks whether somebody wants it to stop
+    running.send_signal(signal.SIGCONT)
     out, err = running.communicate(timeout=60)
     assert running.returncode == (1 if stop == "cancel" else 130), err
     assert "cancelled, on its page" in err if stop == "cancel" else "stopped; " in err

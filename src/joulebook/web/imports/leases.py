@@ -129,11 +129,13 @@ def standing(import_: Import) -> Standing:
     found = _ours(import_).select_related("user").first()
     if found is None:
         return Standing.LOST
-    if found.state == State.UNDOING or not found.upload:
+    if found.state == State.UNDOING:
         return Standing.OURS
     if found.is_cancelling:
         return Standing.CANCELLING
-    return Standing.OURS if may_still_import(found) else Standing.FORBIDDEN
+    # Whoever runs a command on this machine needs nobody's leave, and brings no upload.
+    is_allowed = not found.upload or may_still_import(found)
+    return Standing.OURS if is_allowed else Standing.FORBIDDEN
 
 
 def got_on(import_: Import) -> None:
