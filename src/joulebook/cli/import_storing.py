@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -47,16 +48,18 @@ def store(
     Raises `DatabaseAway` where the database of the readings does not answer.
     """
     config = Config.from_environ()
+    # Where an interrupt comes in the middle of a command, psycopg warns of what the import sees to itself.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     user = find_user(order.user_name) if order.user_name else None
     with (
         _writer_connection(config) as conn,
         recorded(order, device, user=user, source=source, layout=layout, config=config) as record,
     ):
-        run = _Storing(conn, order, source, layout, record, most_metrics=config.device_metrics)
+        run = _Storing(conn, order, source, layout, record, config=config)
         run.carry_out()
         finish(record, run.state, report=run.report, sha256=source.sha256, problem=run.problem)
         if writer is not None:
-            _write_rejected(conn, record, writer)
+            _write_rejected(config, record, writer)
     is_refused = run.state == State.REFUSED
     file = ImportedFile(
         source.name, source.size, source.sha256, order.device_id, record.pk, run.problem, is_refused
@@ -81,11 +84,11 @@ class _Storing:
         layout: FileLayout,
         record: Import,
         *,
-        most_metrics: int,
+        config: Config,
     ) -> None:
         self._conn, self._order, self._source, self._layout = conn, order, source, layout
         self._record = record
-        self._most_metrics = most_metrics
+        self._config = config
         self.report = ImportReport(layout.profile.values, is_dry_run=False)
         self.state, self.exit_code, self.problem = State.DONE, 0, ""
         self.is_away = False
@@ -117,7 +120,7 @@ class _Storing:
         self._steps(
             ImportRun(
                 *place, import_id=number, lease=lease, device_id=device_id, now=now,
-                most_metrics=self._most_metrics, on_conflict=self._order.on_conflict,
+                most_metrics=self._config.device_metrics, on_conflict=self._order.on_conflict,
             )
         )  # fmt: skip
         self.exit_code = EXIT_REFUSED if self.report.problem_count else 0
@@ -144,17 +147,20 @@ class _Storing:
 
     def _stop(self, exit_code: int, problem: str) -> None:
         self.state, self.exit_code, self.problem = State.CANCELLED, exit_code, problem
+        # It may have been interrupted in the middle of a command, or between a commit and taking note of it.
+        self._conn.close()
         try:
-            # It may have been interrupted between a commit and taking note of it.
-            self.report = stored_report(self._conn, self._record) or self.report
+            with _writer_connection(self._config) as conn:
+                self.report = stored_report(conn, self._record) or self.report
         except DatabaseAway as exc:
             say(f"the last block may not be in the counts: {exc}")
 
 
-def _write_rejected(conn: Connection, record: Import, writer: RejectedWriter) -> None:
+def _write_rejected(config: Config, record: Import, writer: RejectedWriter) -> None:
     try:
-        for problem in read_problems(conn, record.pk):
-            writer.add([problem])
+        with _writer_connection(config) as conn:
+            for problem in read_problems(conn, record.pk):
+                writer.add([problem])
     except DatabaseAway as exc:
         say(f"not all rejected rows are written, for the database does not answer: {exc}")
 

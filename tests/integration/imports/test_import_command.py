@@ -322,6 +322,7 @@ def test_an_import_that_is_stopped_keeps_what_was_stored_and_a_second_run_comple
     assert "cancelled, on its page" in err if stop == "cancel" else "stopped; " in err
     assert "what was stored until then stays, and importing the file again is harmless" in err
     assert "Traceback" not in err
+    assert "WARNING" not in err
     report = json.loads(out)
     kept = sum(map(len, stored_columns(telemetry["reader"], own_device).values()))
     assert 0 < report["cells"]["stored"] == kept < 2 * rows
