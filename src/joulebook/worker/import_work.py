@@ -113,6 +113,9 @@ class Work:
                 # One that was stored whole, but not ended, has an empty block left each time.
                 before, lines = lines, _lines(run.report)
                 yield lines > before
+        # Whoever put another file in its place, or cut it short, did that on this machine.
+        if source.sha256 not in {"", self._import.file_sha256}:
+            raise UnreadableFile("the uploaded file was changed on the disk while it waited or was read")
 
     def _undo(self) -> Generator[bool, None, Ending]:
         if self._import.queued_at is not None and self._import.lease == 1:

@@ -113,8 +113,9 @@ def test_a_line_protocol_client_loses_only_what_was_refused(
             left = count - count * number // (outages + 2)
             until(lambda left=left: len(output) <= left)
             if number % 10 == 1:
+                before = output.statuses[503]
                 with stopped_database():
-                    given_up.wait(3)
+                    until(lambda before=before: output.statuses[503] > before)
             else:
                 limited.kill()
                 given_up.wait(0.3)

@@ -308,6 +308,22 @@ def test_a_missing_upload_is_told(worker_urls: dict[str, str], alice: User, devi
     )
 
 
+def test_an_upload_that_was_cut_short_on_the_disk_is_told(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    text = rows(100)
+    import_ = queue_file(alice, device, text)
+    lines = text.splitlines(keepends=True)
+    upload_of(import_).write_text("".join(lines[:51]))
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "failed")
+    assert import_.problem == (
+        "the uploaded file was changed on the disk while it waited or was read; "
+        "what was stored until then stays, and can be undone"
+    )
+    assert stored(worker_urls["reader"], device.device_id)["power"][0] == 50
+
+
 def test_a_poisoned_import_is_given_up_after_five_attempts_and_others_go_on(
     worker_urls: dict[str, str],
     alice: User,

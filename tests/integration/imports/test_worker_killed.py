@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from joulebook.web.devices.models import Device
+    from joulebook.web.imports.models import Import
+
+
+def leases_taken(import_: Import) -> int:
+    """Return how many workers have claimed an import so far."""
+    import_.refresh_from_db()
+    return import_.lease
 
 
 @pytest.mark.timeout(1800)
@@ -45,7 +52,9 @@ def test_killing_the_worker_in_an_import_loses_and_doubles_nothing(
         # At even steps of the file's way, then at a random moment of a block's.
         line = count * number // (kills + 2)
         wait_for(
-            lambda line=line: lines_stored(worker_urls["reader"], import_) >= line,
+            lambda line=line: (
+                lines_stored(worker_urls["reader"], import_) >= line and leases_taken(import_) > len(killed_at)
+            ),
             seconds=300, what=f"it did not come to line {line}", log=worker.log,
         )  # fmt: skip
         time.sleep(chance.uniform(0, 0.2))

@@ -102,12 +102,7 @@ def test_a_worker_that_hung_and_comes_back_stores_nothing_any_more(
 ) -> None:
     import_ = queue_file(alice, device, rows(300_000))
     hung = start_worker()
-    wait_for(
-        lambda: lines_stored(worker_urls["reader"], import_),
-        seconds=60,
-        what="it does not begin",
-        log=hung.log,
-    )
+    wait_for_state(import_, "running", log=hung.log)
     idle_when_stopped(hung, worker_urls)
     try:
         import_.refresh_from_db()

@@ -119,11 +119,12 @@ class _Bounds:
     def add(self, chunk: bytes) -> None:
         """Take in a piece of a part; raises `FileTooLarge`, and `UnreadableFile` for an endless tag."""
         text = self._open + chunk
-        cut = max(text.rfind(b"<"), 0)
-        self._open = text[cut:]
+        cut = text.rfind(b"<")
+        # Pictures are long, and have no tags.
+        self._open = b"" if cut < 0 else text[cut:]
         if len(self._open) > _LONGEST_TAG:
             raise UnreadableFile(f"{self._path} holds no tags of a workbook; save the sheet as CSV instead")
-        self._take(text[:cut])
+        self._take(text[: len(text) - len(self._open)])
 
     def end(self) -> None:
         """Take in what is left; raises `FileTooLarge`."""
