@@ -117,7 +117,12 @@ def test_the_address_is_the_view(chart, open_context, sign_in, device):
     sign_in(other, "alice")
     other.goto(chart.url)
     wait_for_chart(other)
-    assert chart_data(other)["mean"][5:-5] == chart_data(chart)["mean"][5:-5]
+    here, there = (
+        dict(zip(data["time"], data["mean"], strict=True)) for data in map(chart_data, (chart, other))
+    )
+    both = sorted(here.keys() & there.keys())[5:-5]  # the other page was opened a little later
+    assert len(both) > 0.9 * len(here)
+    assert [here[time] for time in both] == [there[time] for time in both]
     expect(panel(other, "grid.voltage")).to_have_count(0)
     chart.go_back()
     chart.go_back()

@@ -133,8 +133,8 @@ def store(writer, device_id):
 @pytest.mark.usefixtures("transaction_on_both")
 class TestDevices:
     def test_each_is_told_with_its_newest_reading(self, device, alice, store, client_of):
-        now = store("power", {400: 1.0, 500: 2.0})
-        store("voltage", {3: 230.0, 4: 230.0})
+        store("power", {400: 1.0, 500: 2.0})
+        now = store("voltage", {3: 230.0, 4: 230.0})
         create_device(f"{device.device_id}-new", owner=alice)
         listed = client_of(alice).get("/api/devices").json()["devices"]
         by_id = {one["device"]: one for one in listed}
