@@ -1,12 +1,14 @@
-"""How fast a logger's file is imported, against a bare binary COPY of the same readings."""
+"""How fast a logger's file is imported, against a bare binary COPY, and against a loop over its lines."""
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -23,6 +25,8 @@ SHARED = Path(__file__).parents[2] / "shared" / "data" / "big" / "dtu_solar_stat
 ROWS = 200_000
 COLUMNS = 12
 BATCH = 50_000
+LOOP_LINES = 8_000
+"""Lines of the file that the loop reads; it would take a quarter of an hour for all of them."""
 
 _COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BINARY)"
 
@@ -50,6 +54,7 @@ def measure_import(stack: Stack) -> list[Row]:
         raise RuntimeError(done.stderr)
     stored = json.loads(done.stdout)["cells"]["stored"]
     bare = _bare_copy(stack, stored)
+    loop = _line_by_line(stack, path)
     rate = stored / imported
     return [
         Row(
@@ -62,7 +67,13 @@ def measure_import(stack: Stack) -> list[Row]:
             f"import of {path.name}",
             f"{rate:,.0f} readings/s",
             f"{rate / bare:.2f}",
-            f"{stored:,} readings in {imported:.1f} s, start of the command included; at least 0.6",
+            f"{stored:,} readings in {imported:.1f} s, start of the command included; at least 0.8",
+        ),
+        Row(
+            "the same, line by line with bulk_create(1000)",
+            f"{loop:,.0f} readings/s",
+            f"{loop / bare:.2f}",
+            f"csv and strptime; the import is {rate / loop:.0f} times as fast, wanted at least 15",
         ),
     ]
 
@@ -93,6 +104,30 @@ def _bare_copy(stack: Stack, stored: int) -> float:
             with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
                 copy.write(part.copy_bytes(import_id=0))
         return stored / (time.perf_counter() - begin)
+
+
+def _line_by_line(stack: Stack, path: Path) -> float:
+    """Store the first lines as a Django developer first would; return readings a second."""
+    from joulebook.web.readings.models import Reading
+
+    with gzip.open(path, "rt", newline="") as file:
+        names = next(csv.reader(file))
+        with connect(stack.writer_url) as conn:
+            series = ensure_series(conn, [("loop_device", name) for name in names[1:]])
+        ids = [series["loop_device", name] for name in names[1:]]
+
+        def readings() -> Iterator[Reading]:
+            for number, (time_text, *cells) in enumerate(csv.reader(file)):
+                if number == LOOP_LINES:
+                    return
+                instant = datetime.strptime(time_text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+                for series_id, cell in zip(ids, cells, strict=True):
+                    if cell:
+                        yield Reading(time=instant, value=float(cell), series_id=series_id, import_id=0)
+
+        begin = time.perf_counter()
+        stored = Reading.objects.using("telemetry_writer").bulk_create(readings(), batch_size=1000)
+        return len(stored) / (time.perf_counter() - begin)
 
 
 def _made_up(home: Path) -> Path:
