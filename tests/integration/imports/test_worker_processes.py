@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -83,24 +84,25 @@ def test_a_worker_that_is_asked_to_end_gives_back_and_another_goes_on_at_once(
 def idle_when_stopped(worker: Worker, urls: dict[str, str]) -> None:
     """Stop a worker by SIGSTOP while it is in no transaction, in which others would wait for it."""
 
-    def is_stopped() -> bool:
-        os.kill(worker.process.pid, signal.SIGSTOP)
-        with psycopg.connect(urls["superuser"]) as conn:
+    deadline = time.monotonic() + 30
+    with psycopg.connect(urls["superuser"], autocommit=True) as conn:
+        while time.monotonic() < deadline:  # without a pause: it is idle for moments only
+            os.kill(worker.process.pid, signal.SIGSTOP)
             busy = conn.execute(
                 "SELECT 1 FROM pg_stat_activity WHERE datname = 'import_tests' AND pid <> pg_backend_pid() "
                 "AND application_name = 'joulebook-writer' AND state <> 'idle'"
             ).fetchone()
-        if busy:
+            if busy is None:
+                return
             os.kill(worker.process.pid, signal.SIGCONT)
-        return busy is None
-
-    wait_for(is_stopped, seconds=30, what="it was always in a transaction", log=worker.log)
+            time.sleep(0.001)
+    raise AssertionError(f"it was always in a transaction\n{worker.log.read_text()[-3000:]}")
 
 
 def test_a_worker_that_hung_and_comes_back_stores_nothing_any_more(
     worker_urls: dict[str, str], start_worker: Start, alice: User, device: Device
 ) -> None:
-    import_ = queue_file(alice, device, rows(300_000))
+    import_ = queue_file(alice, device, rows(600_000))
     hung = start_worker()
     wait_for_state(import_, "running", log=hung.log)
     idle_when_stopped(hung, worker_urls)
@@ -123,9 +125,9 @@ def test_a_worker_that_hung_and_comes_back_stores_nothing_any_more(
         lambda: re.search(rf"import {import_.pk}: (taken over by another|lease 1 of)", hung.log.read_text()),
         seconds=20, what="it does not know that it was taken over", log=hung.log,
     )  # fmt: skip
-    assert (import_.lease, import_.cells_stored, import_.cells_duplicate) == (2, 600_000, 0)
-    assert (import_.rows_read, import_.problem) == (300_000, "")
-    assert stored(worker_urls["reader"], device.device_id) == expected(300_000)
+    assert (import_.lease, import_.cells_stored, import_.cells_duplicate) == (2, 1_200_000, 0)
+    assert (import_.rows_read, import_.problem) == (600_000, "")
+    assert stored(worker_urls["reader"], device.device_id) == expected(600_000)
 
 
 @pytest.mark.timeout(1800)
