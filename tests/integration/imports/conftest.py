@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from joulebook.config import Config
-from joulebook.embedded import EmbeddedDatabase
-
+from ..telemetry_database import telemetry_database
 from .working import Worker
 
 DATABASE = "import_tests"
@@ -19,18 +16,8 @@ DATABASE = "import_tests"
 @pytest.fixture(scope="session")
 def worker_urls(telemetry: dict[str, str], joulebook: Callable[..., object]) -> Iterator[dict[str, str]]:
     """The addresses of the roles in a migrated telemetry database."""
-    server = EmbeddedDatabase(Config.from_environ())
-    server.create_database(DATABASE)
-    urls = {role: make_conninfo(url, dbname=DATABASE) for role, url in telemetry.items()}
-    migrated = joulebook(
-        "migrate",
-        JOULEBOOK_TELEMETRY_URL=server.url("reader", database=DATABASE),
-        JOULEBOOK_TELEMETRY_WRITER_URL=server.url("writer", database=DATABASE),
-        JOULEBOOK_TELEMETRY_OWNER_URL=server.url("owner", database=DATABASE),
-    )
-    assert migrated.returncode == 0, migrated.stderr  # type: ignore[attr-defined]
-    yield urls
-    server.drop_database(DATABASE)
+    with telemetry_database(DATABASE, telemetry, joulebook) as urls:
+        yield urls
 
 
 @pytest.fixture

@@ -8,15 +8,13 @@ from itertools import count
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from joulebook.config import Config
-from joulebook.embedded import EmbeddedDatabase
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.rollups.roller import Roller
 from joulebook.telemetry.series import ensure_series
 
+from ..telemetry_database import telemetry_database
 from .rollup_truth import differing_buckets
 
 DATABASE = "rollup_tests"
@@ -25,18 +23,8 @@ DATABASE = "rollup_tests"
 @pytest.fixture(scope="session")
 def rollup_urls(telemetry: dict[str, str], joulebook: Callable[..., object]) -> Iterator[dict[str, str]]:
     """The addresses of the roles in a migrated, empty telemetry database."""
-    server = EmbeddedDatabase(Config.from_environ())
-    server.create_database(DATABASE)
-    urls = {role: make_conninfo(url, dbname=DATABASE) for role, url in telemetry.items()}
-    migrated = joulebook(
-        "migrate",
-        JOULEBOOK_TELEMETRY_URL=server.url("reader", database=DATABASE),
-        JOULEBOOK_TELEMETRY_WRITER_URL=server.url("writer", database=DATABASE),
-        JOULEBOOK_TELEMETRY_OWNER_URL=server.url("owner", database=DATABASE),
-    )
-    assert migrated.returncode == 0, migrated.stderr  # type: ignore[attr-defined]
-    yield urls
-    server.drop_database(DATABASE)
+    with telemetry_database(DATABASE, telemetry, joulebook) as urls:
+        yield urls
 
 
 @dataclass

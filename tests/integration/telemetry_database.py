@@ -1,0 +1,30 @@
+"""A telemetry database beside the one that tests share, for those that must find their readings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from psycopg.conninfo import make_conninfo
+
+from joulebook.config import Config
+from joulebook.embedded import EmbeddedDatabase
+
+
+@contextmanager
+def telemetry_database(
+    name: str, telemetry: dict[str, str], joulebook: Callable[..., object]
+) -> Iterator[dict[str, str]]:
+    """Give the addresses of the roles in a migrated, empty database, which goes with the block."""
+    server = EmbeddedDatabase(Config.from_environ())
+    server.create_database(name)
+    urls = {role: make_conninfo(url, dbname=name) for role, url in telemetry.items()}
+    migrated = joulebook(
+        "migrate",
+        JOULEBOOK_TELEMETRY_URL=server.url("reader", database=name),
+        JOULEBOOK_TELEMETRY_WRITER_URL=server.url("writer", database=name),
+        JOULEBOOK_TELEMETRY_OWNER_URL=server.url("owner", database=name),
+    )
+    assert migrated.returncode == 0, migrated.stderr  # type: ignore[attr-defined]
+    yield urls
+    server.drop_database(name)
