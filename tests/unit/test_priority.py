@@ -20,7 +20,9 @@ from joulebook.priority import stand_back
 
 def session():
     path = Path("/proc/self/autogroup")
-    return int(re.search(r"nice (-?[0-9]+)", path.read_text())[1]) if path.exists() else "none"
+    # Empty for what the machine's first process started in its own session.
+    found = path.exists() and re.search(r"nice (-?[0-9]+)", path.read_text())
+    return found[1] if found else "none"
 
 before = os.getpriority(os.PRIO_PROCESS, 0), session()
 stand_back()
