@@ -32,16 +32,15 @@ def main() -> None:
     ):
         promises = []
         writing = Writing(stack)
-        if {"writing", "mixed"} & set(asked.parts):
-            rows, kept, measured = measure_writing(writing, influxd, turns=asked.turns)
+        if "writing" in asked.parts:
+            rows, kept = measure_writing(writing, influxd, turns=asked.turns)
             printer.rows(f"Writing ({os.cpu_count()} cores, load beside it)", rows)
             promises += kept
         if "files" in asked.parts:
             printer.rows("Files", measure_import(stack))
         if "mixed" in asked.parts:
             archive.store(stack)
-            singles, thousands = measured.rate("json 1"), measured.rate("json 1000") / 1_000
-            rows, kept = measure_mixed(writing, singles=singles, thousands=thousands)
+            rows, kept = measure_mixed(writing)
             printer.rows("Writing at half of the most, and dashboards", rows)
             promises += kept
         if "rolling" in asked.parts:

@@ -28,18 +28,19 @@ class _Kind:
     what: str
     per_request: int
     metrics: tuple[str, ...]
-    largest: float
-
-    @property
-    def rate(self) -> float:
-        """Requests a second: half of what is possible."""
-        return self.largest / 2
+    blocks: int
+    """How many requests of each device show what is possible."""
 
 
-def measure_mixed(writing: Writing, *, singles: float, thousands: float) -> tuple[list[Row], list[Promise]]:
+_KINDS = (
+    _Kind("1 reading a request", 1, METRICS[:1], 20),
+    _Kind("1,000 readings a request", 100, METRICS, 1),
+)
+
+
+def measure_mixed(writing: Writing) -> tuple[list[Row], list[Promise]]:
     """Measure writes alone, beside open pages, and beside sessions that never pause; and these alone.
 
-    `singles` and `thousands` are the most requests of 1 and of 1,000 readings a second that were measured.
     The archive must be stored.
     """
     _prepare_fleet(writing)
@@ -49,26 +50,25 @@ def measure_mixed(writing: Writing, *, singles: float, thousands: float) -> tupl
         _restless_row("sessions that never pause, alone", restless, restless),
     ]
     promises = []
-    for kind in (
-        _Kind("1 reading a request", 1, METRICS[:1], singles),
-        _Kind("1,000 readings a request", 100, METRICS, thousands),
-    ):
-        alone = send_all(_writes(writing, kind))
+    for kind in _KINDS:
+        # Just before, as the same devices: what a machine can do changes with what else it does.
+        rate = send_all(_writes(writing, kind)).rate / 2
+        alone = send_all(_writes(writing, kind, rate=rate))
         with open_streams(writing.stack, FLEET):
-            beside_pages, seen = _both(writing, kind, lambda: plan_pages(writing.stack, FLEET, SECONDS))
-        beside_restless, taken = _both(writing, kind, lambda: plan_restless(writing.stack, SECONDS))
+            beside_pages, seen = _both(writing, kind, rate, lambda: plan_pages(writing.stack, FLEET, SECONDS))
+        beside_restless, taken = _both(writing, kind, rate, lambda: plan_restless(writing.stack, SECONDS))
         rows += [
-            _write_row(f"writes alone, {kind.what}", kind, alone, alone),
-            _write_row("the same beside pages", kind, beside_pages, alone),
+            _write_row(f"writes alone, {kind.what}", rate, alone, alone),
+            _write_row("the same beside pages", rate, beside_pages, alone),
             _pages_row("pages beside these writes", seen, pages),
-            _write_row("the same beside sessions that never pause", kind, beside_restless, alone),
+            _write_row("the same beside sessions that never pause", rate, beside_restless, alone),
             _restless_row("sessions beside these writes", taken, restless),
         ]
         promises += [
-            _kept(f"writes of {kind.what} beside pages", beside_pages.rate / kind.rate),
+            _kept(f"writes of {kind.what} beside pages", beside_pages.rate / rate),
             _soon(f"writes of {kind.what} beside pages", beside_pages),
             _soon("pages beside them", seen),
-            _kept("the same writes beside sessions that never pause", beside_restless.rate / kind.rate),
+            _kept("the same writes beside sessions that never pause", beside_restless.rate / rate),
         ]
     return rows, promises
 
@@ -89,20 +89,21 @@ def _pages_alone(writing: Writing) -> tuple[Load, Load]:
     return pages, send_all(plan_restless(stack, SECONDS))
 
 
-def _both(writing: Writing, kind: _Kind, reads: Callable[[], Plan]) -> tuple[Load, Load]:
+def _both(writing: Writing, kind: _Kind, rate: float, reads: Callable[[], Plan]) -> tuple[Load, Load]:
     """Return what became of the writes and of the reads beside them."""
-    plan = _writes(writing, kind)
+    plan = _writes(writing, kind, rate=rate)
     writes = start_sending(plan)
     seen = send_all(reads())
     return writes(), seen
 
 
-def _writes(writing: Writing, kind: _Kind) -> Plan:
-    blocks = max(1, round(kind.rate * SECONDS / len(FLEET)))
+def _writes(writing: Writing, kind: _Kind, *, rate: float | None = None) -> Plan:
+    """Plan `SECONDS` of writes at this many requests a second; without `rate`, as many as are possible."""
+    blocks = max(1, round(rate * SECONDS / len(FLEET))) if rate else kind.blocks
     # As much time for the readings as passes meanwhile, so that pages find as many as there would be.
     step = SECONDS * 1_000_000 // (blocks * kind.per_request)
     moments = writing.moments.take(blocks * kind.per_request, step=step)
-    return _plan(writing, Sweep(moments, kind.per_request, kind.metrics, FLEET), rate=kind.rate)
+    return _plan(writing, Sweep(moments, kind.per_request, kind.metrics, FLEET), rate=rate)
 
 
 def _plan(writing: Writing, sweep: Sweep, *, rate: float | None = None) -> Plan:
@@ -111,10 +112,8 @@ def _plan(writing: Writing, sweep: Sweep, *, rate: float | None = None) -> Plan:
     return Plan(writing.stack.ingest.port, Http(200, accepted(sweep)), messages, CONNECTIONS, rate=rate)
 
 
-def _write_row(what: str, kind: _Kind, load: Load, alone: Load) -> Row:
-    asked = (
-        f"p50 {load.percentile(50):.1f} ms; {load.rate:,.0f} of {kind.rate:,.0f} requests/s, half the most"
-    )
+def _write_row(what: str, rate: float, load: Load, alone: Load) -> Row:
+    asked = f"p50 {load.percentile(50):.1f} ms; {load.rate:,.0f} of {rate:,.0f} requests/s, half the most"
     late = load.percentile(95)
     return Row(what, f"{late:,.1f} ms p95", f"{late / alone.percentile(95):.1f}", asked)
 

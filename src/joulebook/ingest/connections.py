@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from joulebook.ingest.joined_writes import JoinedWrites
 from joulebook.ingest.metrics import IngestMetrics
 
 STOPPING = "ingest is stopping"
@@ -51,7 +52,8 @@ class IngestProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count the connection; turn it away where it is one too many."""
-        super().connection_made(transport)
+        self._writes = JoinedWrites(transport)
+        super().connection_made(self._writes)  # type: ignore[arg-type]
         state = self.server_state
         if isinstance(state, Connections) and (reason := state.reason_against_one_more()) is not None:
             self.turn_away(TurnedAway(reason, state.requests))
@@ -59,6 +61,16 @@ class IngestProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 _SILENT_SECONDS, self.timeout_keep_alive_handler
             )
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, behind the whole answer to this one."""
+        self._writes.flush()
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection itself over."""
+        self.transport = self._writes.transport
+        super().handle_websocket_upgrade()
 
     def turn_away(self, answer: TurnedAway) -> None:
         """Answer what is in flight, then 503 to the next request, and close behind either."""
