@@ -38,6 +38,10 @@ _KEEP_UNDO = """
 UPDATE import_progress SET undo = %(undo)s::json, updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
+_TOUCH = """
+UPDATE import_progress SET updated_at = clock_timestamp()
+WHERE import_id = %(import_id)s AND lease = %(lease)s
+"""
 _BEGINNING = 64 * 1024
 
 # A process that is stopped, but not dead, must not hold on to what it has locked.
@@ -147,6 +151,13 @@ def keep(
     )
     if kept.rowcount != 1:
         raise LeaseLost(import_id, lease)
+
+
+def touch(conn: Connection, *, import_id: int, lease: int) -> None:
+    """Note that the import is still run by who holds this lease. Raises `LeaseLost` and `DatabaseAway`."""
+    with translated_errors():
+        if conn.execute(_TOUCH, {"import_id": import_id, "lease": lease}).rowcount != 1:
+            raise LeaseLost(import_id, lease)
 
 
 def keep_undo(conn: Connection, *, import_id: int, lease: int, undo: dict[str, Any]) -> None:

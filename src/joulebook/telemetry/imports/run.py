@@ -2,12 +2,15 @@
 
 Each block is one transaction: its readings, what they have overwritten, the block's problems, and how far
 the import is. So whatever happens, the account that is kept is that of what is stored, to the last cell.
+No block waits for the disk: a database that loses its last blocks in a crash loses the account of them as
+well, and they are stored again. Only the end is told after everything before it is on the disk.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.errors import TelemetryError
 from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import BLOCK_READINGS, parse_file
 from joulebook.telemetry.files.profile import ImportProfile
@@ -24,13 +28,14 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.columns import OVER_CAP, SeriesOfColumns
 from joulebook.telemetry.imports.problems import drop_problems, read_problems, store_problems
-from joulebook.telemetry.imports.progress import identity_of, keep, take_lease
+from joulebook.telemetry.imports.progress import identity_of, keep, take_lease, touch
 from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.locks import UNDO_LOCK, take_lock
 from joulebook.telemetry.stored import find_stored
 from joulebook.telemetry.writer import Outcome, write_batch
 
 _NO_OUTCOME = -1
+_WITHOUT_WAITING = "SET LOCAL synchronous_commit = off"
 
 
 class ImportRun:
@@ -82,6 +87,7 @@ class ImportRun:
         self._is_first = before.checkpoint is None
         self._committed = self.report.state()
         self._is_counted = False
+        self._is_on_disk = True
         self._series = SeriesOfColumns(conn, device_id, profile.values, most_metrics=most_metrics)
         self._blocks = read_ahead(
             parse_file(
@@ -93,10 +99,12 @@ class ImportRun:
     def step(self) -> bool:
         """Store the next block in one transaction; False when the file has ended, and all of it is stored.
 
-        Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseAway`.
+        Until then, or `close`, the last blocks may be lost in a crash of the database, with the account of
+        them. Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseAway`.
         """
         block = next(self._blocks, None)
         if block is None:
+            self._put_on_disk()
             return False
         self._is_counted = False
         self._series.add(block.added)
@@ -113,8 +121,16 @@ class ImportRun:
         return True
 
     def close(self) -> None:
-        """End the thread that reads the file."""
+        """End the thread that reads the file; put what was stored on the disk, where that is possible."""
         self._blocks.close()
+        with suppress(TelemetryError):
+            self._put_on_disk()
+
+    def _put_on_disk(self) -> None:
+        """Return when all blocks are on the disk: a commit that waits takes those before it along."""
+        if not self._is_on_disk:
+            touch(self._conn, import_id=self._import_id, lease=self._lease)
+            self._is_on_disk = True
 
     def _store(self, block: ParsedBlock, batch: Batch) -> dict[str, Any]:
         """Store a block, its problems and the account of it, all or nothing; return the account's state."""
@@ -122,7 +138,9 @@ class ImportRun:
         left = np.flatnonzero(batch.series_id != OVER_CAP)
         if self._looks_first:
             left = self._settle(batch, left, outcome)
+        self._is_on_disk = False
         with self._conn.transaction():
+            self._conn.execute(_WITHOUT_WAITING)
             if len(left):
                 if self._replace:
                     take_lock(self._conn, UNDO_LOCK)
