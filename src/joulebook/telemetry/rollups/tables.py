@@ -159,20 +159,24 @@ def insert_summaries(conn: Connection, width: int, rows: Summaries) -> None:
 
 
 @cache
-def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[str, ...]) -> sql.Composed:
+def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[str, ...]) -> bytes:
     packed = [
         sql.SQL("string_agg({send}({column}), ''::bytea) AS {column}").format(
             send=sql.Identifier(_send_function(column)), column=sql.Identifier(column)
         )
         for column in columns
     ]
-    return sql.SQL(_READ).format(
-        table=sql.Identifier(table),
-        time=sql.Identifier(time),
-        first=sql.Identifier(columns[0]),
-        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-        packed=sql.SQL(", ").join(packed),
-        shown=sql.SQL(", ").join(sql.Identifier("packed", column) for column in columns),
+    return (
+        sql.SQL(_READ)
+        .format(
+            table=sql.Identifier(table),
+            time=sql.Identifier(time),
+            first=sql.Identifier(columns[0]),
+            columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+            packed=sql.SQL(", ").join(packed),
+            shown=sql.SQL(", ").join(sql.Identifier("packed", column) for column in columns),
+        )
+        .as_bytes()
     )
 
 
@@ -182,9 +186,7 @@ def _send_function(column: str) -> str:
     return "float8send" if column == "value" else _SENT[SUMMARY[column]][0]
 
 
-def _rows(
-    conn: Connection, statement: sql.Composed, spans: Spans
-) -> Iterator[tuple[int, int, *tuple[bytes, ...]]]:
+def _rows(conn: Connection, statement: bytes, spans: Spans) -> Iterator[tuple[int, int, *tuple[bytes, ...]]]:
     """Yield the rows of a statement about spans without holding more than a few of them."""
     if not len(spans):
         return

@@ -34,7 +34,9 @@ CROSS JOIN LATERAL (
     (SELECT first_at FROM readings_1h WHERE series_id = asked.id ORDER BY bucket LIMIT 1)
 ) AS first
 """
-# One series with more readings than points settles it, at the cost of reading that many and one.
+# One series with more readings than points settles it, at the cost of reading that many and one. A year's
+# statement is planned for all of its chunks, so the end of a long range is asked about first.
+_END_OF_RANGE = timedelta(days=7)
 _MORE_THAN = """
 SELECT EXISTS (
     SELECT FROM unnest(%(series)s::int[]) AS asked (id)
@@ -104,12 +106,7 @@ def points_of(
         finest = finest_width(state, to_microseconds(start))
         if finest:
             start, end = _whole(start, end, timedelta(seconds=finest))
-        limits = {"series": series, "start": start, "end": end}
-        if (
-            finest
-            or _rows(conn, _MORE_THAN, {**limits, "points": max_points})[0][0]
-            or (len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > max_points)
-        ):
+        if finest or _has_more_readings(conn, series, start, end, points=max_points):
             resolution, edges = choose_resolution(start, end, zone, max_points=max_points, finest=finest)
             window = Window(to_microseconds(start), to_microseconds(end), edges, silence)
             reader = ColumnReader(conn, window, state)
@@ -118,6 +115,19 @@ def points_of(
         else:
             points = _read_raw(conn, wanted, (to_microseconds(start), to_microseconds(end)), silence, state)
     return replace(points, columns=[column.scaled() for column in points.columns])
+
+
+def _has_more_readings(
+    conn: Connection, series: list[int], start: datetime, end: datetime, *, points: int
+) -> bool:
+    """Tell whether the readings of the series have more than so many instants."""
+    limits = {"series": series, "start": start, "end": end, "points": points}
+    at_the_end = {**limits, "start": end - min(_END_OF_RANGE, end - start)}
+    if _rows(conn, _MORE_THAN, at_the_end)[0][0]:
+        return True
+    if end - start > _END_OF_RANGE and _rows(conn, _MORE_THAN, limits)[0][0]:
+        return True
+    return bool(len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > points)
 
 
 def _whole(start: datetime, end: datetime, step: timedelta) -> tuple[datetime, datetime]:
