@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,12 @@ from joulebook.embedded.settings import _settings, machine_memory, write_setting
 GIB = 1024**3
 
 
-def write(layout: Layout, *, memory: int = 8 * GIB, loopback: bool = False) -> dict[str, str]:
-    write_settings(layout, sockets=layout.root / "run", port=5432, loopback=loopback, memory=memory)
+def write(
+    layout: Layout, *, memory: int = 8 * GIB, disk: int | None = None, loopback: bool = False
+) -> dict[str, str]:
+    write_settings(
+        layout, sockets=layout.root / "run", port=5432, loopback=loopback, memory=memory, disk=disk
+    )
     return dict(re.findall(r"^(\S+) = '(.*)'$", layout.settings.read_text(), re.MULTILINE))
 
 
@@ -33,6 +38,15 @@ def write(layout: Layout, *, memory: int = 8 * GIB, loopback: bool = False) -> d
 )
 def test_buffers_are_an_eighth_of_memory_within_bounds(layout: Layout, memory: int, buffers: str) -> None:
     assert write(layout, memory=memory)["shared_buffers"] == buffers
+
+
+@pytest.mark.parametrize(("disk", "log"), [(4, "256MB"), (16, "512MB"), (32, "1024MB"), (4000, "1024MB")])
+def test_the_log_of_changes_takes_a_small_part_of_the_disk(layout: Layout, disk: int, log: str) -> None:
+    assert write(layout, disk=disk * GIB)["max_wal_size"] == log
+
+
+def test_the_disk_is_that_of_the_servers_folder(layout: Layout) -> None:
+    assert write(layout) == write(layout, disk=shutil.disk_usage(layout.root).total)
 
 
 def test_acknowledged_readings_are_on_disk(layout: Layout) -> None:
@@ -73,6 +87,6 @@ def test_a_containers_limit_counts_where_it_is_lower(tmp_path: Path) -> None:
 @given(st.integers(min_value=0, max_value=1 << 45))
 def test_sizes_are_whole_megabytes_for_any_memory(memory: int) -> None:
     layout = Layout(Path("/home/db"))
-    settings = _settings(layout, sockets=Path("/s"), port=1, loopback=False, memory=memory)
-    sizes = [settings[name] for name in ("shared_buffers", "work_mem", "maintenance_work_mem")]
+    settings = _settings(layout, sockets=Path("/s"), port=1, loopback=False, memory=memory, disk=memory)
+    sizes = [settings[name] for name in ("shared_buffers", "work_mem", "max_wal_size")]
     assert all(re.fullmatch(r"[1-9]\d*MB", size) for size in sizes)
