@@ -37,7 +37,9 @@ def main() -> None:
             printer.rows(f"Writing ({os.cpu_count()} cores, load beside it)", rows)
             promises += kept
         if "files" in asked.parts:
-            printer.rows("Files", measure_import(stack))
+            rows, kept = measure_import(stack)
+            printer.rows("Files", rows)
+            promises += kept
         if "mixed" in asked.parts:
             archive.store(stack)
             rows, kept = measure_mixed(writing)

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 
 from benchmarks.stack import Stack
-from benchmarks.table import Row
+from benchmarks.table import Promise, Row
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.series import ensure_series
@@ -31,7 +31,7 @@ LOOP_LINES = 8_000
 _COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BINARY)"
 
 
-def measure_import(stack: Stack) -> list[Row]:
+def measure_import(stack: Stack) -> tuple[list[Row], list[Promise]]:
     """Import a wide file by command, then COPY what it stored, into another device, bare."""
     path = SHARED if SHARED.is_file() else _made_up(stack.home)
     stack.add_devices(["file_device"])
@@ -58,7 +58,7 @@ def measure_import(stack: Stack) -> list[Row]:
     # What a machine can do changes with what else it does: the loop's is the mean of before and after.
     loop = (before + _line_by_line(stack, path, "loop_after")) / 2
     rate = stored / imported
-    return [
+    rows = [
         Row(
             "bare binary COPY of a file's readings",
             f"{bare:,.0f} readings/s",
@@ -69,13 +69,22 @@ def measure_import(stack: Stack) -> list[Row]:
             f"import of {path.name}",
             f"{rate:,.0f} readings/s",
             f"{rate / bare:.2f}",
-            f"{stored:,} readings in {imported:.1f} s, start of the command included; at least 0.8",
+            f"{stored:,} readings in {imported:.1f} s, start of the command included",
         ),
         Row(
             "the same, line by line with bulk_create(1000)",
             f"{loop:,.0f} readings/s",
             f"{loop / bare:.2f}",
-            f"csv and strptime; the import is {rate / loop:.0f} times as fast, wanted at least 15",
+            "csv and strptime",
+        ),
+    ]
+    return rows, [
+        Promise("import of a file, of bare COPY", f"{rate / bare:.2f}", "at least 0.8", rate >= 0.8 * bare),
+        Promise(
+            "import of a file, of a loop over its lines",
+            f"{rate / loop:.1f}",
+            "at least 15",
+            rate >= 15 * loop,
         ),
     ]
 

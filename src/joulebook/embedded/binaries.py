@@ -36,6 +36,11 @@ class Binaries:
         """Return the path of one of the programs, for use in a command."""
         return str(self.folder / name)
 
+    def takes(self, setting: str, value: str, *, data: Path) -> bool:
+        """Tell whether this PostgreSQL was built with a setting's value; `data` is a data folder of it."""
+        asked = ("-C", setting, "-D", str(data), "-c", f"{setting}={value}")
+        return _answer(self.program("postgres"), *asked) is not None
+
 
 def ensure_binaries(config: Config, *, newest: bool = False) -> Binaries:
     """Return a PostgreSQL with TimescaleDB that can serve this JOULEBOOK_HOME; fetch one when there is none.

@@ -37,7 +37,13 @@ def launch(
     ensure_cluster(layout, binaries, account, environment)
     sockets = prepare_socket_folder(layout, account)
     port = config.db_port
-    write_settings(layout, sockets=sockets, port=port or DEFAULT_PORT, loopback=port is not None)
+    write_settings(
+        layout,
+        sockets=sockets,
+        port=port or DEFAULT_PORT,
+        loopback=port is not None,
+        has_lz4=binaries.takes("wal_compression", "lz4", data=layout.data),
+    )
     lock = _claim(layout)
     try:
         clear_remains(layout, sockets)

@@ -18,6 +18,7 @@ import pytest
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, UnableToStart
 from joulebook.embedded.account import command_prefix, database_account
+from joulebook.embedded.binaries import ensure_binaries
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.processes import find_postmaster, server_processes
 
@@ -29,6 +30,16 @@ from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 EmbeddedDatabase(Config.from_environ()).start()
 """
+
+
+def test_the_server_is_asked_what_it_was_built_with(database: EmbeddedDatabase, config: Config) -> None:
+    binaries, data = ensure_binaries(config), Layout.below(config.home).data
+    assert binaries.takes("wal_compression", "off", data=data)
+    assert not binaries.takes("wal_compression", "none such", data=data)
+    database.start()
+    with psycopg.connect(database.url("reader")) as conn:
+        (used,) = conn.execute("SHOW wal_compression").fetchone()
+    assert used == ("lz4" if binaries.takes("wal_compression", "lz4", data=data) else "off")
 
 
 def test_starting_twice_is_harmless(database: EmbeddedDatabase) -> None:

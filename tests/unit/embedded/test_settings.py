@@ -18,10 +18,21 @@ GIB = 1024**3
 
 
 def write(
-    layout: Layout, *, memory: int = 8 * GIB, disk: int | None = None, loopback: bool = False
+    layout: Layout,
+    *,
+    memory: int = 8 * GIB,
+    disk: int | None = None,
+    loopback: bool = False,
+    has_lz4: bool = True,
 ) -> dict[str, str]:
     write_settings(
-        layout, sockets=layout.root / "run", port=5432, loopback=loopback, memory=memory, disk=disk
+        layout,
+        sockets=layout.root / "run",
+        port=5432,
+        loopback=loopback,
+        has_lz4=has_lz4,
+        memory=memory,
+        disk=disk,
     )
     return dict(re.findall(r"^(\S+) = '(.*)'$", layout.settings.read_text(), re.MULTILINE))
 
@@ -47,6 +58,11 @@ def test_the_log_of_changes_takes_a_small_part_of_the_disk(layout: Layout, disk:
 
 def test_the_disk_is_that_of_the_servers_folder(layout: Layout) -> None:
     assert write(layout) == write(layout, disk=shutil.disk_usage(layout.root).total)
+
+
+def test_logged_pages_are_compressed_fast_or_not_at_all(layout: Layout) -> None:
+    assert write(layout)["wal_compression"] == "lz4"
+    assert write(layout, has_lz4=False)["wal_compression"] == "off"
 
 
 def test_acknowledged_readings_are_on_disk(layout: Layout) -> None:
