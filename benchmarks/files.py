@@ -111,7 +111,11 @@ def _bare_copy(stack: Stack, stored: int) -> float:
         parts = [batch.take(slice(first, first + BATCH)) for first in range(0, stored, BATCH)]
         parts = [part.take(np.lexsort((part.time, part.series_id))) for part in parts]
         begin = time.perf_counter()
+        # As an import, it waits for the disk in the end only.
+        conn.execute("SET synchronous_commit = off")
         for part in parts:
+            if part is parts[-1]:
+                conn.execute("SET synchronous_commit = on")
             with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
                 copy.write(part.copy_bytes(import_id=0))
         return stored / (time.perf_counter() - begin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -99,7 +100,7 @@ def _both(writing: Writing, kind: _Kind, rate: float, reads: Callable[[], Plan])
 
 def _writes(writing: Writing, kind: _Kind, *, rate: float | None = None) -> Plan:
     """Plan `SECONDS` of writes at this many requests a second; without `rate`, as many as are possible."""
-    blocks = max(1, round(rate * SECONDS / len(FLEET))) if rate else kind.blocks
+    blocks = math.ceil(rate * SECONDS / len(FLEET)) if rate else kind.blocks
     # As much time for the readings as passes meanwhile, so that pages find as many as there would be.
     step = SECONDS * 1_000_000 // (blocks * kind.per_request)
     moments = writing.moments.take(blocks * kind.per_request, step=step)
@@ -109,6 +110,8 @@ def _writes(writing: Writing, kind: _Kind, *, rate: float | None = None) -> Plan
 def _plan(writing: Writing, sweep: Sweep, *, rate: float | None = None) -> Plan:
     tokens = writing.stack.device_tokens
     messages = [post("/api/readings", body, token=tokens[device]) for device, body in sweep.bodies(packets)]
+    # No longer than people look, who are beside them.
+    messages = messages[: round(rate * SECONDS)] if rate else messages
     return Plan(writing.stack.ingest.port, Http(200, accepted(sweep)), messages, CONNECTIONS, rate=rate)
 
 

@@ -111,7 +111,7 @@ class _Asker:
 
     def ask_sql(self, conn: Connection, statement: LiteralString) -> None:
         """Let the database alone give the hours of 30 days."""
-        conn.execute(statement, (DEVICE, END - timedelta(days=30), END)).fetchall()
+        conn.execute(statement, (DEVICE, END - timedelta(days=30), END), prepare=False).fetchall()
 
     def _begin(self, name: str, *, influx: bool = False) -> str:
         begin = END - self._views[name]

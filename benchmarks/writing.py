@@ -130,7 +130,7 @@ def measure_writing(
     """Measure every way of writing in turns; return the rows, and what was promised of them."""
     with _running_nothing() as port:
         ways = _ways(writing, influxd, port)
-        for name in ("json 1000", "many 1", "many workers 1"):
+        for name in ("json 1000", "json 1", "workers 1", "many 1", "many workers 1"):
             ways[name]()  # connects, learns the tokens, and creates the chunk
         measured = in_turns(ways, turns)
     return _rows(measured, influxd), _promises(measured, influxd)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from ..integration.worker_process import keeping
 from .charts import chart_data
 
 if TYPE_CHECKING:
@@ -48,23 +48,7 @@ def meter_file() -> bytes:
 @pytest.fixture
 def worker(telemetry: dict[str, str]) -> Callable[[], Any]:
     """Give a worker of imports, at work as long as the block lasts that it is used in."""
-    from joulebook.config import Config
-    from joulebook.worker.importing import ImportKeeper
-
-    @contextmanager
-    def work() -> Iterator[None]:
-        stopping = threading.Event()
-        keeper = ImportKeeper(Config.from_environ(), telemetry["writer"])
-        thread = threading.Thread(target=keeper.run, args=(stopping,))
-        thread.start()
-        try:
-            yield
-        finally:
-            stopping.set()
-            thread.join(30)
-        assert not thread.is_alive()
-
-    return work
+    return partial(keeping, telemetry["writer"])
 
 
 def count_stored(writer: Any, device: Device) -> int:

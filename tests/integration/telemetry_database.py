@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
@@ -28,3 +28,20 @@ def telemetry_database(
     assert migrated.returncode == 0, migrated.stderr  # type: ignore[attr-defined]
     yield urls
     server.drop_database(name)
+
+
+def addresses(urls: dict[str, str]) -> dict[str, str]:
+    """Return the variables that name the telemetry database at these addresses to a process."""
+    return {
+        "JOULEBOOK_TELEMETRY_URL": _as_url(urls["reader"]),
+        "JOULEBOOK_TELEMETRY_WRITER_URL": _as_url(urls["writer"]),
+    }
+
+
+def _as_url(conninfo: str) -> str:
+    """Return an address as people write it."""
+    parts = conninfo_to_dict(conninfo)
+    return (
+        f"postgresql://{parts['user']}:{parts['password']}@/{parts['dbname']}"
+        f"?host={parts['host']}&port={parts['port']}"
+    )

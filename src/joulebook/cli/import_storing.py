@@ -89,7 +89,7 @@ class _Storing:
         self._conn, self._order, self._source, self._layout = conn, order, source, layout
         self._record = record
         self._config = config
-        self.report = ImportReport(layout.profile.values, is_dry_run=False)
+        self.report = self._empty_report()
         self.state, self.exit_code, self.problem = State.DONE, 0, ""
         self.is_away = False
 
@@ -106,6 +106,7 @@ class _Storing:
             self.is_away = isinstance(exc, DatabaseAway)
             self.state, self.exit_code = State.FAILED, EXIT_UNREADABLE
             self.problem = f"{exc}\nThe import stopped here: {_STAYS}."
+            self._count_again()
 
     def _read(self) -> None:
         place = (self._conn, self._source, self._layout.profile, self._layout.columns)
@@ -147,13 +148,20 @@ class _Storing:
 
     def _stop(self, exit_code: int, problem: str) -> None:
         self.state, self.exit_code, self.problem = State.CANCELLED, exit_code, problem
-        # It may have been interrupted in the middle of a command, or between a commit and taking note of it.
+        self._count_again()
+
+    def _empty_report(self) -> ImportReport:
+        return ImportReport(self._layout.profile.values, is_dry_run=False)
+
+    def _count_again(self) -> None:
+        """Take the account from the database: an interrupt, or a crash of it, may have come between."""
         self._conn.close()
+        nothing = self.report if self.report.is_dry_run else self._empty_report()
         try:
             with _writer_connection(self._config) as conn:
-                self.report = stored_report(conn, self._record) or self.report
+                self.report = stored_report(conn, self._record) or nothing
         except DatabaseAway as exc:
-            say(f"the last block may not be in the counts: {exc}")
+            say(f"the counts may be wrong by the last blocks: {exc}")
 
 
 def _write_rejected(config: Config, record: Import, writer: RejectedWriter) -> None:

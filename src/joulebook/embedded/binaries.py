@@ -36,9 +36,11 @@ class Binaries:
         """Return the path of one of the programs, for use in a command."""
         return str(self.folder / name)
 
-    def takes(self, setting: str, value: str, *, data: Path) -> bool:
-        """Tell whether this PostgreSQL was built with a setting's value; `data` is a data folder of it."""
-        asked = ("-C", setting, "-D", str(data), "-c", f"{setting}={value}")
+    def takes(self, setting: str, value: str) -> bool:
+        """Tell whether this PostgreSQL was built with a setting's value."""
+        # It asks for a folder and a file of settings, and need find nothing in them.
+        empty = ("-D", str(self.folder), "-c", "config_file=/dev/null")
+        asked = ("-C", setting, *empty, "-c", f"{setting}={value}")
         return _answer(self.program("postgres"), *asked) is not None
 
 

@@ -36,14 +36,14 @@ def write_settings(
 ) -> None:
     """Write the server's `postgresql.conf` and `pg_hba.conf`.
 
-    `has_lz4` tells whether the server was built with it. `memory` is the machine's and `disk` that of the
-    server's folder, in bytes (default: measured). The user's own `postgresql.local.conf` beside them is
-    read last and wins.
+    `has_lz4` tells whether the server was built with it. `memory` is the machine's and `disk` what is free
+    on that of the server's folder, in bytes (default: measured). The user's own `postgresql.local.conf`
+    beside them is read last and wins.
     """
     memory = machine_memory() if memory is None else memory
-    disk = shutil.disk_usage(layout.root).total if disk is None else disk
+    disk = _free_bytes(layout.root) if disk is None else disk
     settings = _settings(layout, sockets=sockets, port=port, loopback=loopback, memory=memory, disk=disk)
-    # PostgreSQL's own way, pglz, took more than half of the processor time of rolling up.
+    # PostgreSQL's own way, pglz, took more than half of the database's part in rolling up.
     settings["wal_compression"] = "lz4" if has_lz4 else "off"
     lines = ["# Written by Joulebook at each start; own settings belong into postgresql.local.conf."]
     lines += [f"{name} = {_quoted(value)}" for name, value in settings.items()]
@@ -76,7 +76,7 @@ def _settings(
         "full_page_writes": "on",
         "min_wal_size": "80MB",
         # After each checkpoint every page that is touched is logged as a whole once more.
-        "max_wal_size": _megabytes(disk // 32, low=256, high=1024),
+        "max_wal_size": _megabytes(disk // 16, low=256, high=1024),
         # A bulk load leaves its segments behind otherwise: half a gigabyte for ever on a small disk.
         "wal_recycle": "off",
         "shared_buffers": _megabytes(memory // 8, low=64, high=4096),
@@ -108,6 +108,13 @@ def machine_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
         with suppress(OSError, ValueError):  # "max" where there is none
             found.append(int(limit.read_text()))
     return min(found)
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
 
 
 def _megabytes(size: int, *, low: int, high: int) -> str:

@@ -38,7 +38,8 @@ class JoinedWrites:
 
     def close(self) -> None:
         """Close the connection behind what was written."""
-        self.flush()
+        if not self.is_closing():
+            self.flush()
         self.transport.close()
 
     def __getattr__(self, name: str) -> Any:

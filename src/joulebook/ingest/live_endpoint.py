@@ -39,6 +39,9 @@ class LiveEndpoint:
         try:
             ticket = self._ticket(request)
             headers["Access-Control-Allow-Origin"] = ticket.origin
+            if request.method == "HEAD":
+                await Response(media_type="text/event-stream", headers=headers)(scope, receive, send)
+                return
             with self._feed.watch(str(request.path_params["device_id"])) as viewer:
                 stream = StreamingResponse(
                     _events(viewer, ticket), media_type="text/event-stream", headers=headers

@@ -229,6 +229,8 @@ def _store_carefully(
     conn: Connection, batch: Batch, *, import_id: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     conn.execute(_CREATE_STAGED)
+    # It is logged, too, so that the commit waits for the disk even where nothing is stored: whoever is told
+    # that a reading is there already may drop it, and an import that stored it may not have waited yet.
     conn.execute("TRUNCATE staged_readings")
     _copy(conn, _COPY_STAGED, batch.staged_copy_bytes(import_id=import_id))
     present = np.zeros(len(batch), np.bool_)

@@ -48,8 +48,8 @@ class Work:
     """The steps of one claimed import over a connection with the writer's rights.
 
     `steps` yields after each step, with whether it has got on: what it has done would not be done again if
-    it were interrupted. It returns how it ended. `report` is the account so far; None before the first
-    step, and of an undoing.
+    it were interrupted, unless the database crashes at that moment. It returns how it ended. `report` is
+    the account so far; None before the first step, and of an undoing.
     """
 
     def __init__(self, conn: Connection, import_: Import, *, most_metrics: int) -> None:
@@ -59,6 +59,13 @@ class Work:
         # Asked for here: later steps have only the database of the readings to wait for.
         self._device_id = import_.device.device_id if import_.device is not None else ""
         self.report: ImportReport | None = None
+
+    def count_again(self) -> None:
+        """Take the account from the database, which may have lost the last blocks in a crash."""
+        found = stored_report(self._conn, self._import)
+        if found is None and self.report is not None and not self.report.is_dry_run:
+            found = ImportReport(ImportProfile.from_json(self._import.profile).values, is_dry_run=False)
+        self.report = found or self.report
 
     def steps(self) -> Generator[bool, None, Ending]:
         """Do everything, step by step. Raises `LeaseLost` and `DatabaseAway`."""

@@ -185,10 +185,10 @@ class ImportKeeper:
                 log.warning("import %d: taken over by another worker", opened.import_.pk)
                 return
             if standing is Standing.CANCELLING:
-                self._end(opened, Ending(State.CANCELLED))
+                self._stop(opened, Ending(State.CANCELLED))
                 return
             if standing is Standing.FORBIDDEN:
-                self._end(opened, Ending(State.FAILED, NOT_THEIRS))
+                self._stop(opened, Ending(State.FAILED, NOT_THEIRS))
                 return
             if not self._step(opened) or time.monotonic() >= until:
                 return
@@ -222,6 +222,12 @@ class ImportKeeper:
             self._end(opened, _given_up(opened.import_))
             return
         self._give_back(opened, is_failure=True)
+
+    def _stop(self, opened: _Open, ending: Ending) -> None:
+        """End an import before its file has ended, with the account of what is stored of it."""
+        opened.steps.close()
+        opened.work.count_again()
+        self._end(opened, ending)
 
     def _end(self, opened: _Open, ending: Ending) -> None:
         """Record how an import ended. If we die before, the next worker finds nothing left to do but that."""

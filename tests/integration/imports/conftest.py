@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..telemetry_database import telemetry_database
-from .working import Worker
+from ..worker_process import Worker
 
 DATABASE = "import_tests"
 

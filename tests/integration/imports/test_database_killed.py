@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from joulebook.cli import import_storing
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.series import ensure_series
@@ -128,6 +133,40 @@ def test_what_an_import_has_told_survives_the_databases_death_at_that_moment(
     assert len(stored(own_writer(), device_id)) == run.report.stored > 200
     if not ends_early:
         assert run.report.stored == 2 * ROWS
+
+
+def test_what_is_told_of_a_damaged_file_survives_the_databases_death_at_that_moment(
+    own_writer, path, device_id, kill
+):
+    damaged = path.with_suffix(".csv.gz")
+    damaged.write_bytes(gzip.compress(TEXT.encode())[:-40])
+    with closing(begin(own_writer(), damaged, next(_numbers), device_id, lease=1)) as run:
+        with pytest.raises(FileError):
+            while run.step():
+                pass
+        kill()
+    assert len(stored(own_writer(), device_id)) == run.report.stored > 200
+
+
+def test_a_command_whose_database_dies_counts_what_is_left(own_writer, path, device_id, kill, monkeypatch):
+    blocks = itertools.count()
+
+    def pause(point: str) -> None:
+        if point == "account kept" and next(blocks) == 5:
+            kill()
+
+    monkeypatch.setattr(import_storing, "ImportRun", partial(ImportRun, block_readings=20, pause=pause))
+    storing = import_storing._Storing(
+        own_writer(),
+        SimpleNamespace(device_id=device_id, is_strict=False, on_conflict="keep"),  # type: ignore[arg-type]
+        FileSource(path),
+        SimpleNamespace(profile=PROFILE, columns=COLUMNS),  # type: ignore[arg-type]
+        SimpleNamespace(pk=next(_numbers), lease=1),  # type: ignore[arg-type]
+        config=Config.from_environ(),
+    )
+    storing.carry_out()
+    assert storing.is_away
+    assert len(stored(own_writer(), device_id)) == storing.report.stored <= 100
 
 
 def test_a_reading_that_a_device_is_told_is_there_already_is_on_the_disk(

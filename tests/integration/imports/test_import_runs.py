@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from joulebook.web.imports.models import Import
 
+from ..worker_process import keeping
 from .pages import METER, draft, say, text
-from .working import keeping, wait_for_state
+from .working import wait_for_state
 
 State = Import.State
 

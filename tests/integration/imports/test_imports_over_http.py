@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from .working import expected, keeping, rows, stored
+from ..worker_process import keeping
+from .working import expected, rows, stored
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -11,6 +11,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,16 @@ import psycopg
 import pytest
 from django.utils import timezone
 
+from joulebook.telemetry.connection import connect
+from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.imports.run import ImportRun
+
+from ..telemetry_database import addresses
+from ..worker_process import keeping
 from .working import (
-    environment,
     expected,
     held_up,
-    keeping,
     lines_stored,
     queue_file,
     rows,
@@ -162,6 +168,30 @@ def test_cancelling_is_seen_within_a_slice_and_what_is_stored_can_be_undone(
     assert import_.undone_by == alice
 
 
+def test_an_import_that_is_stopped_behind_a_crash_tells_what_the_database_has_kept(
+    worker_urls: dict[str, str], alice: User, device: Device
+) -> None:
+    import_ = queue_file(alice, device, rows(10))
+    profile, number = ImportProfile.from_json(import_.profile), import_.pk
+    with (
+        connect(worker_urls["writer"]) as conn,
+        closing(
+            ImportRun(
+                conn, FileSource(upload_of(import_)), profile, import_.columns, import_id=number, lease=1,
+                device_id=device.device_id, most_metrics=9, now=2_000_000_000_000_000, block_readings=8,
+            )
+        ) as run,
+    ):  # fmt: skip
+        assert run.step()
+    # Given back, and told to stop, with more than what the database then turns out to have.
+    changed = {"lease": 1, "is_cancelling": True, "cells_stored": 19, "rows_read": 9}
+    type(import_).objects.filter(pk=number).update(**changed)
+    with keeping(worker_urls["writer"]):
+        wait_for_state(import_, "cancelled", seconds=20)
+    assert (import_.cells_stored, import_.rows_read) == (run.report.stored, run.report.rows_read)
+    assert 0 < import_.cells_stored < 19
+
+
 def test_undoing_brings_back_what_a_replacing_import_overwrote(
     worker_urls: dict[str, str], alice: User, device: Device
 ) -> None:
@@ -259,7 +289,9 @@ def test_an_import_whose_command_was_killed_fails_with_what_it_had_stored(
     path.write_text(rows(150_000))
     words = ["import", str(path), "--device", device.device_id, "--tz", "UTC"]
     command = subprocess.Popen(
-        [sys.executable, "-m", "joulebook", *words], env=environment(worker_urls), stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "joulebook", *words],
+        env={**os.environ, **addresses(worker_urls)},
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_for(lambda: Import.objects.filter(device=device).exists(), seconds=60, what="it does not begin")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from .working import Worker, expected, lines_stored, queue_file, rows, stored, wait_for, wait_for_state
+from ..worker_process import Worker
+from .working import expected, lines_stored, queue_file, rows, stored, wait_for, wait_for_state
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

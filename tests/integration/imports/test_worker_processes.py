@@ -16,10 +16,9 @@ import psycopg
 import pytest
 from django.utils import timezone
 
+from ..worker_process import Worker, keeping
 from .working import (
-    Worker,
     expected,
-    keeping,
     lines_stored,
     queue_file,
     queue_upload,

@@ -1,13 +1,7 @@
-"""What tests of the worker's imports share: files, queued imports, workers, and what was stored."""
+"""What tests of the worker's imports share: files, queued imports, and what was stored."""
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -128,74 +121,3 @@ def held_up(url: str, import_: Import) -> Iterator[None]:
         with conn.transaction():
             conn.execute("SELECT 1 FROM import_progress WHERE import_id = %s FOR UPDATE", [import_.pk])
             yield
-
-
-@contextmanager
-def keeping(url: str, **settings: Any) -> Iterator[None]:
-    """Keep imports in a thread of this process, as a worker does, until the block ends."""
-    from joulebook.config import Config
-    from joulebook.worker.importing import ImportKeeper
-
-    stopping = threading.Event()
-    keeper = ImportKeeper(Config.from_environ(), url, **settings)
-    thread = threading.Thread(target=keeper.run, args=(stopping,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(30)
-    assert not thread.is_alive()
-
-
-class Worker:
-    """A `joulebook worker` process."""
-
-    def __init__(self, urls: dict[str, str], log: Path) -> None:
-        self.log = log
-        self._environment = environment(urls)
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "joulebook", "worker"],
-                env=self._environment,
-                stdout=output,
-                stderr=output,
-            )
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> float:
-        """Ask it to end; return how many seconds that took."""
-        begin = time.monotonic()
-        self.process.terminate()
-        assert self.process.wait(timeout=60) == 0, self.log.read_text()[-3000:]
-        return time.monotonic() - begin
-
-    def peak_mb(self) -> int:
-        """Return the most memory that it has had, in megabytes."""
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
-        assert found
-        return int(found[1]) // 1024
-
-
-def environment(urls: dict[str, str]) -> dict[str, str]:
-    """Return the environment of a process that works on the telemetry database at these addresses."""
-    return {
-        **os.environ,
-        "JOULEBOOK_TELEMETRY_URL": _as_url(urls["reader"]),
-        "JOULEBOOK_TELEMETRY_WRITER_URL": _as_url(urls["writer"]),
-    }
-
-
-def _as_url(conninfo: str) -> str:
-    parts = conninfo_to_dict(conninfo)
-    return (
-        f"postgresql://{parts['user']}:{parts['password']}@/{parts['dbname']}"
-        f"?host={parts['host']}&port={parts['port']}"
-    )

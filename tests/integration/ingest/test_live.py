@@ -173,6 +173,14 @@ def test_a_ticket_opens_no_other_device_is_no_device_token_and_serves_no_other_o
     assert httpx.get(f"{ingest.url}/live/{device.device_id}?ticket={device_token}").status_code == 403
 
 
+def test_who_asks_for_the_head_alone_is_answered_at_once(ingest, ask_ticket, alice, device):
+    url = ask_ticket(alice, device.device_id).json()["url"]
+    answer = httpx.head(url, timeout=5)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    assert httpx.head(url[:-3], timeout=5).status_code == 403
+
+
 def test_the_stream_ends_when_its_ticket_expires_and_says_so(ingest, device_id):
     from django.conf import settings
 

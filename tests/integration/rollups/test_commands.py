@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
@@ -19,28 +18,17 @@ from joulebook.telemetry.rollups.roller import Roller
 from joulebook.telemetry.rollups.status import covered_time
 from joulebook.telemetry.writer import write_batch
 
+from ..telemetry_database import addresses
+
 CLOSED = datetime(2026, 1, 1, tzinfo=UTC)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def as_url(conninfo: str) -> str:
-    """Return an address as people write it."""
-    parts = conninfo_to_dict(conninfo)
-    return (
-        f"postgresql://{parts['user']}:{parts['password']}@/{parts['dbname']}"
-        f"?host={parts['host']}&port={parts['port']}"
-    )
-
-
 @pytest.fixture
 def command(rollup_database, joulebook: Command) -> Command:
     """The command line on the rollup tests' database."""
-    environment = {
-        "JOULEBOOK_TELEMETRY_URL": as_url(rollup_database.urls["reader"]),
-        "JOULEBOOK_TELEMETRY_WRITER_URL": as_url(rollup_database.urls["writer"]),
-    }
-    return lambda *words: joulebook(*words, **environment)
+    return lambda *words: joulebook(*words, **addresses(rollup_database.urls))
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from joulebook.telemetry.writer import Outcome, write_batch, write_whole_batch
 from joulebook.worker.retaining import RetentionKeeper
 
 from ...conftest import Service, free_port
-from .test_commands import Command, as_url
+from ..telemetry_database import addresses
+from .test_commands import Command
 
 CLOSED = datetime(2026, 1, 1, tzinfo=UTC)
 MIDNIGHT = to_microseconds(CLOSED)
@@ -285,10 +286,7 @@ def test_a_keeper_whose_database_is_away_says_so_and_lives(caplog):
 
 @pytest.fixture
 def environment(rollup_database) -> dict[str, str]:
-    return {
-        "JOULEBOOK_TELEMETRY_URL": as_url(rollup_database.urls["reader"]),
-        "JOULEBOOK_TELEMETRY_WRITER_URL": as_url(rollup_database.urls["writer"]),
-    }
+    return addresses(rollup_database.urls)
 
 
 def test_the_plan_shows_what_would_go_and_deletes_nothing(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.errors import TelemetryError
+from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import BLOCK_READINGS, parse_file
 from joulebook.telemetry.files.profile import ImportProfile
@@ -102,7 +103,11 @@ class ImportRun:
         Until then, or `close`, the last blocks may be lost in a crash of the database, with the account of
         them. Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseAway`.
         """
-        block = next(self._blocks, None)
+        try:
+            block = next(self._blocks, None)
+        except FileError:
+            self._put_on_disk()
+            raise
         if block is None:
             self._put_on_disk()
             return False
