@@ -101,7 +101,8 @@ def idle_when_stopped(worker: Worker, urls: dict[str, str]) -> None:
 def test_a_worker_that_hung_and_comes_back_stores_nothing_any_more(
     worker_urls: dict[str, str], start_worker: Start, alice: User, device: Device
 ) -> None:
-    import_ = queue_file(alice, device, rows(600_000))
+    # Long enough to be met between two blocks, of which none waits for the disk.
+    import_ = queue_file(alice, device, rows(1_000_000))
     hung = start_worker()
     wait_for_state(import_, "running", log=hung.log)
     idle_when_stopped(hung, worker_urls)
@@ -124,9 +125,9 @@ def test_a_worker_that_hung_and_comes_back_stores_nothing_any_more(
         lambda: re.search(rf"import {import_.pk}: (taken over by another|lease 1 of)", hung.log.read_text()),
         seconds=20, what="it does not know that it was taken over", log=hung.log,
     )  # fmt: skip
-    assert (import_.lease, import_.cells_stored, import_.cells_duplicate) == (2, 1_200_000, 0)
-    assert (import_.rows_read, import_.problem) == (600_000, "")
-    assert stored(worker_urls["reader"], device.device_id) == expected(600_000)
+    assert (import_.lease, import_.cells_stored, import_.cells_duplicate) == (2, 2_000_000, 0)
+    assert (import_.rows_read, import_.problem) == (1_000_000, "")
+    assert stored(worker_urls["reader"], device.device_id) == expected(1_000_000)
 
 
 @pytest.mark.timeout(1800)
