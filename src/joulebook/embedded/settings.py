@@ -42,9 +42,9 @@ def write_settings(
     """
     memory = machine_memory() if memory is None else memory
     disk = _free_bytes(layout.root) if disk is None else disk
-    settings = _settings(layout, sockets=sockets, port=port, loopback=loopback, memory=memory, disk=disk)
-    # PostgreSQL's own way, pglz, took more than half of the database's part in rolling up.
-    settings["wal_compression"] = "lz4" if has_lz4 else "off"
+    settings = _settings(
+        layout, sockets=sockets, port=port, loopback=loopback, has_lz4=has_lz4, memory=memory, disk=disk
+    )
     lines = ["# Written by Joulebook at each start; own settings belong into postgresql.local.conf."]
     lines += [f"{name} = {_quoted(value)}" for name, value in settings.items()]
     lines.append(f"include_if_exists = {_quoted(str(layout.own_settings))}")
@@ -53,7 +53,7 @@ def write_settings(
 
 
 def _settings(
-    layout: Layout, *, sockets: Path, port: int, loopback: bool, memory: int, disk: int
+    layout: Layout, *, sockets: Path, port: int, loopback: bool, has_lz4: bool, memory: int, disk: int
 ) -> dict[str, str]:
     return {
         "hba_file": str(layout.host_rules),
@@ -74,6 +74,8 @@ def _settings(
         "fsync": "on",
         "synchronous_commit": "on",
         "full_page_writes": "on",
+        # PostgreSQL's own way, pglz, took more than half of the database's part in rolling up.
+        "wal_compression": "lz4" if has_lz4 else "off",
         "min_wal_size": "80MB",
         # After each checkpoint every page that is touched is logged as a whole once more.
         "max_wal_size": _megabytes(disk // 16, low=256, high=1024),

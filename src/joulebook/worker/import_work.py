@@ -72,7 +72,7 @@ class Work:
         if self._import.state == State.UNDOING:
             return (yield from self._undo())
         if not self._import.upload:
-            self.report = stored_report(self._conn, self._import)
+            self.count_again()
             return Ending(State.FAILED, COMMAND_ENDED)
         path = upload_path(self._import.upload)
         try:
@@ -137,7 +137,7 @@ class Work:
         if self.report is not None and self.report.is_dry_run:
             return Ending(State.REFUSED, f"{problem}; nothing was stored")
         if self.report is None:
-            self.report = stored_report(self._conn, self._import)
+            self.count_again()
         has_stored = self.report is not None and self.report.stored + self.report.replaced > 0
         return Ending(State.FAILED, f"{problem}; {STAYS}" if has_stored else f"{problem}; nothing was stored")
 

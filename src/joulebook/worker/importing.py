@@ -24,7 +24,6 @@ from joulebook.worker.import_work import (
     UNDOING_ENDED_BY_AN_ERROR,
     Ending,
     Work,
-    stored_report,
 )
 from joulebook.worker.presence import Presence
 
@@ -169,7 +168,7 @@ class ImportKeeper:
         log.error("import %d: begun %d times without getting on", import_.pk, MOST_ATTEMPTS)
         # Only once: if it is the account that cannot be recorded, the import ends without.
         if import_.state == State.RUNNING and import_.attempts == MOST_ATTEMPTS + 1:
-            work.report = stored_report(conn, import_)
+            work.count_again()
         self._end(opened, _given_up(import_))
 
     def _slice(self, opened: _Open, stopping: threading.Event) -> None:

@@ -41,6 +41,15 @@ def stopped_database() -> Iterator[None]:
             yield
 
 
+def kill_and_start_database() -> None:
+    """End the session's whole database at once, as a power cut does, and start it again."""
+    server = EmbeddedDatabase(Config.from_environ())
+    pid = server.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    server.start(settings={"timescaledb.max_background_workers": "0"})
+
+
 def writing_backends(telemetry: dict[str, str]) -> set[int]:
     """Return the process ids of the backends that ingest's connections have."""
     with psycopg.connect(telemetry["superuser"]) as conn:

@@ -11,10 +11,7 @@ import signal
 
 import pytest
 
-from joulebook.config import Config
-from joulebook.embedded import EmbeddedDatabase
-
-from .faults import copying_backend, wait_for_the_database, writing_backends
+from .faults import copying_backend, kill_and_start_database, wait_for_the_database, writing_backends
 from .ledger import Ledger, assert_exactly_once, struck
 
 
@@ -43,15 +40,7 @@ def test_killing_ingest_loses_and_doubles_nothing(telemetry, ingest, device_id, 
 @pytest.mark.timeout(900)
 def test_killing_the_database_loses_and_doubles_nothing(telemetry, ingest, device_id, device_token, batches):
     ledger = Ledger(ingest.url, device_token, clients=8, batches=batches, readings=1000)
-    server = EmbeddedDatabase(Config.from_environ())
-
-    def kill_and_start() -> None:
-        pid = server.pid()
-        assert pid is not None
-        os.kill(pid, 9)
-        server.start(settings={"timescaledb.max_background_workers": "0"})
-
-    with struck(ledger, kill_and_start, times=3 if batches < 100 else 20) as took:
+    with struck(ledger, kill_and_start_database, times=3 if batches < 100 else 20) as took:
         ledger.run()
     ingest.wait(path="/readyz")
     assert_exactly_once(telemetry, device_id, ledger, "kill -9 of the database", took)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -16,7 +15,6 @@ import pytest
 
 from joulebook.cli import import_storing
 from joulebook.config import Config
-from joulebook.embedded import EmbeddedDatabase
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseAway
@@ -26,26 +24,13 @@ from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome, write_batch
 
+from ..drills.faults import kill_and_start_database
 from .stopping_import import COLUMNS, NOW, PROFILE
 
 _numbers = itertools.count(2_300_001)
 
 ROWS = 300
 TEXT = "t,P,E\n" + "".join(f"2024-03-01 {n // 60:02d}:{n % 60:02d},{n},{n * 10}\n" for n in range(ROWS))
-
-
-@pytest.fixture
-def kill() -> Callable[[], None]:
-    """End the whole database at once, as a power cut does, and start it again."""
-    server = EmbeddedDatabase(Config.from_environ())
-
-    def now() -> None:
-        pid = server.pid()
-        assert pid is not None
-        os.kill(pid, 9)
-        server.start(settings={"timescaledb.max_background_workers": "0"})
-
-    return now
 
 
 @pytest.fixture
@@ -94,7 +79,7 @@ WHOLE = {
 
 
 def test_an_import_whose_database_dies_between_and_within_blocks_ends_with_an_exact_account(
-    own_writer, path, device_id, kill
+    own_writer, path, device_id
 ):
     number = next(_numbers)
 
@@ -103,13 +88,13 @@ def test_an_import_whose_database_dies_between_and_within_blocks_ends_with_an_ex
 
         def pause(point: str) -> None:
             if point == moment and run.report.rows_imported > 30:
-                kill()
+                kill_and_start_database()
 
         with closing(begin(own_writer(), path, number, device_id, lease=lease, pause=pause)) as run:
             with pytest.raises(DatabaseAway):
                 while run.step():
                     if moment == "between" and next(steps) == 3:
-                        kill()
+                        kill_and_start_database()
 
     for lease, moment in enumerate(("between", "readings written", "account kept", "between")):
         until_it_dies(moment, lease=lease)
@@ -122,21 +107,21 @@ def test_an_import_whose_database_dies_between_and_within_blocks_ends_with_an_ex
 
 @pytest.mark.parametrize("ends_early", [False, True])
 def test_what_an_import_has_told_survives_the_databases_death_at_that_moment(
-    own_writer, path, device_id, kill, ends_early
+    own_writer, path, device_id, ends_early
 ):
     number = next(_numbers)
     with closing(begin(own_writer(), path, number, device_id, lease=1)) as run:
         while run.step():
             if ends_early and run.report.rows_imported > 100:
                 break
-    kill()
+    kill_and_start_database()
     assert len(stored(own_writer(), device_id)) == run.report.stored > 200
     if not ends_early:
         assert run.report.stored == 2 * ROWS
 
 
 def test_what_is_told_of_a_damaged_file_survives_the_databases_death_at_that_moment(
-    own_writer, path, device_id, kill
+    own_writer, path, device_id
 ):
     damaged = path.with_suffix(".csv.gz")
     damaged.write_bytes(gzip.compress(TEXT.encode())[:-40])
@@ -144,16 +129,16 @@ def test_what_is_told_of_a_damaged_file_survives_the_databases_death_at_that_mom
         with pytest.raises(FileError):
             while run.step():
                 pass
-        kill()
+        kill_and_start_database()
     assert len(stored(own_writer(), device_id)) == run.report.stored > 200
 
 
-def test_a_command_whose_database_dies_counts_what_is_left(own_writer, path, device_id, kill, monkeypatch):
+def test_a_command_whose_database_dies_counts_what_is_left(own_writer, path, device_id, monkeypatch):
     blocks = itertools.count()
 
     def pause(point: str) -> None:
         if point == "account kept" and next(blocks) == 5:
-            kill()
+            kill_and_start_database()
 
     monkeypatch.setattr(import_storing, "ImportRun", partial(ImportRun, block_readings=20, pause=pause))
     storing = import_storing._Storing(

@@ -107,6 +107,9 @@ def test_a_containers_limit_counts_where_it_is_lower(tmp_path: Path) -> None:
 @given(st.integers(min_value=0, max_value=1 << 45))
 def test_sizes_are_whole_megabytes_for_any_memory(memory: int) -> None:
     layout = Layout(Path("/home/db"))
-    settings = _settings(layout, sockets=Path("/s"), port=1, loopback=False, memory=memory, disk=memory)
-    sizes = [settings[name] for name in ("shared_buffers", "work_mem", "max_wal_size")]
+    settings = _settings(
+        layout, sockets=Path("/s"), port=1, loopback=False, has_lz4=True, memory=memory, disk=memory
+    )
+    names = ("shared_buffers", "work_mem", "maintenance_work_mem", "max_wal_size")
+    sizes = [settings[name] for name in names]
     assert all(re.fullmatch(r"[1-9]\d*MB", size) for size in sizes)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import TelemetryError
@@ -137,33 +137,35 @@ def keep(
 
     Raises `LeaseLost`, which has to roll back that transaction.
     """
-    kept = conn.execute(
+    _update(
+        conn,
         _KEEP,
-        {
-            "import_id": import_id,
-            "lease": lease,
-            "device_id": device_id,
-            "identity": identity,
-            "checkpoint": None if checkpoint is None else json.dumps(checkpoint.as_json()),
-            "report": json.dumps(report),
-            "bytes_read": bytes_read,
-        },
+        import_id=import_id,
+        lease=lease,
+        device_id=device_id,
+        identity=identity,
+        checkpoint=None if checkpoint is None else json.dumps(checkpoint.as_json()),
+        report=json.dumps(report),
+        bytes_read=bytes_read,
     )
-    if kept.rowcount != 1:
-        raise LeaseLost(import_id, lease)
 
 
 def touch(conn: Connection, *, import_id: int, lease: int) -> None:
     """Note that the import is still run by who holds this lease. Raises `LeaseLost` and `DatabaseAway`."""
     with translated_errors():
-        if conn.execute(_TOUCH, {"import_id": import_id, "lease": lease}).rowcount != 1:
-            raise LeaseLost(import_id, lease)
+        _update(conn, _TOUCH, import_id=import_id, lease=lease)
 
 
 def keep_undo(conn: Connection, *, import_id: int, lease: int, undo: dict[str, Any]) -> None:
     """Note how far the import is taken back, in the transaction that does it. Raises `LeaseLost`."""
-    kept = conn.execute(_KEEP_UNDO, {"import_id": import_id, "lease": lease, "undo": json.dumps(undo)})
-    if kept.rowcount != 1:
+    _update(conn, _KEEP_UNDO, import_id=import_id, lease=lease, undo=json.dumps(undo))
+
+
+def _update(
+    conn: Connection, statement: LiteralString, *, import_id: int, lease: int, **more: object
+) -> None:
+    """Change the row of who holds this lease. Raises `LeaseLost`."""
+    if conn.execute(statement, {"import_id": import_id, "lease": lease, **more}).rowcount != 1:
         raise LeaseLost(import_id, lease)
 
 
