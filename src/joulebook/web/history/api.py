@@ -16,6 +16,7 @@ from ninja.security import HttpBearer, SessionAuth
 
 from joulebook import __version__
 from joulebook.live_ticket import issue_ticket
+from joulebook.telemetry.kinds.units import UnitProblem
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.accounts.operations import user_of_token
 from joulebook.web.devices.first_reading import ingest_base
@@ -30,7 +31,6 @@ from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_
 from joulebook.web.history.points import Column, Points, Wanted
 from joulebook.web.history.queries import earliest_time, read_points, series_of
 from joulebook.web.problems import ProblemAPI, problem
-from joulebook.web.units import UnitProblem
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import NinjaAPI, Router
 
+from joulebook.telemetry.kinds.units import UnitProblem, comparable_units, convert_factor_offset
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.metric_settings import SettingsByMetric, metric_settings, own_silence_limit
 from joulebook.web.devices.models import Device
@@ -29,7 +30,6 @@ from joulebook.web.history.parameters import ALL, BadParameter, check_names, rea
 from joulebook.web.history.points import Wanted
 from joulebook.web.history.queries import earliest_time, series_of, telemetry_connection
 from joulebook.web.problems import problem
-from joulebook.web.units import UnitProblem, comparable_units, convert_factor_offset
 
 USUAL_UNIT = "kWh"
 DEFAULT_RANGE = "30d"
