@@ -41,6 +41,7 @@ lint: $(VENV)/ready ## check style, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/tree_report.py
 
 format: $(VENV)/ready ## bring the code into shape
 	$(BIN)/ruff check --fix
