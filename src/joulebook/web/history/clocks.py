@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.time_zones import ZoneInfo
 
 Instants = NDArray[np.int64]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from joulebook.telemetry.kinds.units import convert_factor_offset, energy_unit
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.telemetry.rollups.integrals import integrals_of
 from joulebook.telemetry.rollups.state import read_state
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.devices.guesses import COUNTER
 from joulebook.web.history.buckets import ColumnReader, Window
 from joulebook.web.history.points import Numbers, Wanted
