@@ -14,6 +14,7 @@ from joulebook.supervisor.console import Console
 from joulebook.supervisor.home_lock import AlreadyRuns, only_one
 from joulebook.supervisor.plan import joulebook_plan, listening_ports
 from joulebook.supervisor.ports import NamedPort, PortTrouble, check_ports
+from joulebook.supervisor.privileges import drop_privileges
 from joulebook.supervisor.specs import Address, ProcessSpec
 from joulebook.supervisor.supervisor import UnableToKeep, run_plan
 
@@ -49,6 +50,7 @@ def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Con
     try:
         with only_one(config.home, note=web_url(config)):
             check_ports([*listening_ports(config), *_database_port(config)])
+            plan = drop_privileges(config, plan, console.say)
             run_plan(plan, console, on_ready=lambda: tell(console))
     except (AlreadyRuns, PortTrouble, UnableToKeep) as exc:
         fail(str(exc))
