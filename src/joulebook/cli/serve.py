@@ -12,6 +12,7 @@ from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import plain_errors, say
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.page_assets import require_page_assets
 from joulebook.priority import stand_back
 from joulebook.telemetry.compression import switch_compression_on
 from joulebook.telemetry.connection import connect
@@ -46,6 +47,7 @@ def web() -> None:
     """Serve the pages and the history API until stopped."""
     with plain_errors():
         config = Config.from_environ()
+        require_page_assets("web")
         from joulebook.web.server import serve
 
         serve(config)
@@ -60,6 +62,7 @@ def ingest(
     """Take readings from devices until stopped."""
     with plain_errors():
         config = Config.from_environ()
+        require_page_assets("ingest")
         count = workers or config.ingest_workers
         if count > 1:
             from joulebook.ingest.workers import serve_with_workers

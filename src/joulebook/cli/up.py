@@ -10,6 +10,7 @@ from joulebook.cli.output import fail, plain_errors
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 from joulebook.embedded.urls import uses_own_server
+from joulebook.page_assets import require_page_assets
 from joulebook.supervisor.console import Console
 from joulebook.supervisor.home_lock import AlreadyRuns, only_one
 from joulebook.supervisor.plan import joulebook_plan, listening_ports
@@ -44,8 +45,9 @@ def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Con
     """Run a plan on this home until it is told to stop; `tell` is called when everything is ready.
 
     Ends the command with a message when another one looks after the home, a port is taken, or a process
-    does not come up.
+    does not come up. Raises `AssetsMissing`.
     """
+    require_page_assets("web", "ingest")
     console = Console(sys.stdout, [spec.name for spec in plan])
     try:
         with only_one(config.home, note=web_url(config)):
