@@ -11,11 +11,12 @@ from django.utils import timezone
 from ninja import NinjaAPI, Router
 
 from joulebook.telemetry.kinds.units import UnitProblem, comparable_units, convert_factor_offset
-from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.web.devices.metric_settings import SettingsByMetric, metric_settings, own_silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.answers import json_answer
+from joulebook.web.history.clocks import offsets_over
 from joulebook.web.history.energy import (
     MOST_DAYS,
     PERIODS,
@@ -77,7 +78,10 @@ def energy(request: HttpRequest, device_id: str) -> HttpResponse:
         table = energy_of(
             conn, wanted, first, last, zone, per=per, now=now, silence=own_silence_limit(device)
         )
-    answer = {"device": device.device_id, "tz": zone.key, "per": per, **_table(table)}
+    offsets = offsets_over(zone, to_microseconds(first), to_microseconds(last))
+    answer = {
+        "device": device.device_id, "tz": zone.key, "offsets": offsets, "per": per, **_table(table)
+    }  # fmt: skip
     return json_answer(request, answer)
 
 

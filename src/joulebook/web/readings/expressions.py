@@ -75,11 +75,11 @@ class CalendarBucket(Func):
         begins = Cast(Value([from_microseconds(edge) for edge in edges[:-1].tolist()]), _Instants())
         super().__init__(_expression(expression), begins, **extra)
 
-    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra: Any) -> Any:
         """Return the statement's part: the edge before the instant, found by binary search."""
         edges, parameters = compiler.compile(self.source_expressions[1])
-        sql, others = super().as_sql(compiler, connection, edges=edges, **extra)
-        return sql, [*parameters, *others]
+        sql, others = super().as_sql(compiler, connection, *args, edges=edges, **extra)
+        return sql, (*parameters, *others)
 
 
 def _expression(named: Combinable | str) -> Combinable:
