@@ -4,7 +4,8 @@ A process may lower its own priority without any right, and that of others of it
 user than the database sends a request to the one that looks after it (`embedded.reader_priority`). Two things
 have to be said to Linux: the niceness of each thread, and that of the session, where the kernel first shares
 its time out among sessions (`sched_autogroup_enabled`) and niceness counts only within one. See "The
-autogroup feature" in sched(7). What the system does not allow is left as it is: it is a matter of speed alone.
+autogroup feature" in sched(7). What the system does not allow is left as it is: it is a matter of speed
+alone.
 """
 
 from __future__ import annotations
