@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _manifest(part: str) -> str:
-    """Return the text of a part's manifest. Joulebook reads it at its start to see that all files are there."""
+    """Return the text of a part's manifest, by which Joulebook checks its files when it starts."""
     folder = f"{part}/assets/"
     files = [asset.target.removeprefix(folder) for asset in ASSETS if asset.target.startswith(folder)]
     return json.dumps({"made_from": _fingerprint(), "files": files}, indent=2) + "\n"
@@ -102,7 +102,7 @@ def _install(folder: Path) -> None:
 
 
 def _npm(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Return the command that is npm here and its environment: the machine's own npm, else one put into `folder`."""
+    """Return the machine's npm, else one put into `folder`, as a command and its environment."""
     if (node := shutil.which("node")) and (npm := shutil.which("npm")) and _works([node, "--version"]):
         return [npm], dict(os.environ)
     _install_node(folder)

@@ -28,7 +28,7 @@ def require_page_assets(*parts: str) -> None:
 
 
 def _missing_assets(folder: Path) -> list[Path]:
-    """Return the files that a folder's manifest names and that are not there; the manifest itself if it is not."""
+    """Return the files of a folder's manifest that are not there; the manifest itself where it is missing."""
     manifest = folder / _MANIFEST
     try:
         names = json.loads(manifest.read_text(encoding="utf-8"))["files"]
