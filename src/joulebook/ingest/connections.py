@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -13,8 +12,12 @@ from uvicorn.server import ServerState
 
 from joulebook.ingest.joined_writes import JoinedWrites
 from joulebook.ingest.metrics import IngestMetrics
+from joulebook.serving.metrics import RequestMetrics
 
 STOPPING = "ingest is stopping"
+
+TURNED_AWAY = "turned away"
+"""The route, among metrics, of requests on a connection that was turned away."""
 
 _MOST_DISCARDED = 1 << 26
 _SILENT_SECONDS = 5.0
@@ -83,7 +86,7 @@ class IngestProtocol(HttpToolsProtocol):
 class TurnedAway:
     """The ASGI application that asks the client to come again."""
 
-    def __init__(self, reason: str, requests: Counter[int]) -> None:
+    def __init__(self, reason: str, requests: RequestMetrics) -> None:
         """Tell the client `reason`, and count the answers in `requests`."""
         self._requests = requests
         answer = {"code": "unavailable", "message": f"not stored, send it again: {reason}"}
@@ -92,7 +95,8 @@ class TurnedAway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 503 with `Retry-After` to any request."""
         await _discard_body(scope, receive)
-        self._requests[503] += 1
+        self._requests.begin()
+        self._requests.end(TURNED_AWAY, scope.get("method", "GET"), 503, 0.0)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(self._body)),

@@ -7,6 +7,7 @@ import gc
 import logging
 import resource
 import socket
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,9 +16,11 @@ from joulebook.config import Config
 from joulebook.ingest.app import create_app
 from joulebook.ingest.connections import Connections, IngestProtocol
 from joulebook.ingest.draining import DrainingServer
-from joulebook.ingest.metrics import CountedRequests, IngestMetrics
+from joulebook.ingest.metrics import IngestMetrics
+from joulebook.ingest.observing import ObservedRequests
 from joulebook.ingest.pings import PING_SECONDS, PingedProtocol
 from joulebook.ingest.websocket_connection import MESSAGE_BYTES
+from joulebook.logs import set_up_logging
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than most devices pause between two packets, so that they keep their connection."""
@@ -39,23 +42,35 @@ class _Server(DrainingServer):
         await super().shutdown(sockets)
 
 
-def serve(config: Config, *, process: int = 1, listening: socket.socket | None = None) -> None:
+def serve(
+    config: Config,
+    *,
+    process: int = 1,
+    listening: socket.socket | None = None,
+    siblings_folder: Path | None = None,
+) -> None:
     """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done.
 
-    One of several processes is given its number and a socket that is `listening` already.
+    One of several processes is given its number, a socket that is `listening` already, and the folder in
+    which they meet.
     """
-    app = create_app(config)
+    set_up_logging("ingest", log_format=config.log_format)
+    app = create_app(config, process=process, siblings_folder=siblings_folder)
     metrics: IngestMetrics = app.state.metrics
-    metrics.process = process
     _allow_many_connections()
     _collect_garbage_seldom()
     settings = uvicorn.Config(
-        CountedRequests(app.state.direct, metrics.requests),
+        ObservedRequests(
+            app.state.direct, metrics.requests, routes=app.routes, trusted_proxies=config.trusted_proxies
+        ),
         http=IngestProtocol,
         host=config.ingest_host,
         port=config.ingest_port,
         access_log=False,
+        log_config=None,
         log_level="info",
+        # Who the client is behind a proxy is decided where it matters, by JOULEBOOK_TRUSTED_PROXIES.
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 
+from joulebook.logs import PREFIXED_VARIABLE
 from joulebook.supervisor.console import Console, LineSplitter
 from joulebook.supervisor.readiness import READY_VARIABLE
 from joulebook.supervisor.specs import ProcessSpec, Ready
@@ -96,6 +97,7 @@ class Child:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = dict(self.spec.environment())
         environment.setdefault("PYTHONUNBUFFERED", "1")
+        environment[PREFIXED_VARIABLE] = "1"
         kept: tuple[int, ...] = ()
         if self.spec.ready is Ready.NOTIFIES:
             self._notices, written = os.pipe()

@@ -18,9 +18,12 @@ _URL_VARIABLES: dict[Role, str] = {
     "writer": "JOULEBOOK_TELEMETRY_WRITER_URL",
     "owner": "JOULEBOOK_TELEMETRY_OWNER_URL",
 }
-_SECRETS = (*_URL_VARIABLES.values(), "JOULEBOOK_SECRET_KEY", "JOULEBOOK_DATABASE_URL")
-_ACCOUNTS = ("JOULEBOOK_DATABASE_URL",)
+_SECRETS = (
+    *_URL_VARIABLES.values(), "JOULEBOOK_SECRET_KEY", "JOULEBOOK_DATABASE_URL", "JOULEBOOK_METRICS_TOKEN",
+)  # fmt: skip
 _DJANGO = ("JOULEBOOK_DATABASE_URL", "JOULEBOOK_SECRET_KEY")
+_METRICS = ("JOULEBOOK_METRICS_TOKEN",)
+_INGEST = ("JOULEBOOK_DATABASE_URL", *_METRICS)
 
 
 def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSpec]:
@@ -45,13 +48,13 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
         ProcessSpec(
             name="worker",
             command=joulebook_command("worker"),
-            environment=give.roles("writer", "reader", secrets=_DJANGO),
+            environment=give.roles("writer", "reader", secrets=_DJANGO + _METRICS),
             after=("migrate",),
         ),
         ProcessSpec(
             name="web",
             command=joulebook_command("web"),
-            environment=give.roles("reader", secrets=_DJANGO),
+            environment=give.roles("reader", secrets=_DJANGO + _METRICS),
             ready=Ready.ANSWERS,
             address=Address(config.web_host, config.web_port),
             after=("migrate",),
@@ -59,7 +62,7 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
         ProcessSpec(
             name="ingest",
             command=joulebook_command("ingest"),
-            environment=give.roles("writer", secrets=_ACCOUNTS),
+            environment=give.roles("writer", secrets=_INGEST),
             ready=Ready.ANSWERS,
             address=Address(config.ingest_host, config.ingest_port),
             after=("migrate",),
@@ -88,10 +91,18 @@ def listening_ports(config: Config) -> list[NamedPort]:
     """Return the ports that the services of the plan listen on."""
     return [
         NamedPort(Address(config.web_host, config.web_port), "JOULEBOOK_WEB_PORT", "JOULEBOOK_WEB_HOST"),
+        *_worker_port(config),
         NamedPort(
             Address(config.ingest_host, config.ingest_port), "JOULEBOOK_INGEST_PORT", "JOULEBOOK_INGEST_HOST"
         ),
     ]
+
+
+def _worker_port(config: Config) -> list[NamedPort]:
+    if config.worker_metrics_port is None:
+        return []
+    address = Address(config.worker_metrics_host, config.worker_metrics_port)
+    return [NamedPort(address, "JOULEBOOK_WORKER_METRICS_PORT", "JOULEBOOK_WORKER_METRICS_HOST")]
 
 
 def _database(config: Config, give: _Environments) -> list[ProcessSpec]:
