@@ -99,6 +99,12 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("JOULEBOOK_INGEST_WORKERS", "1", "ingest processes that share the port"),
     Variable("JOULEBOOK_INGEST_CONNECTIONS", "4096", "connections that one ingest process keeps before 503"),
+    Variable("JOULEBOOK_WEB_CONNECTIONS", "1000", "connections that the web keeps before 503"),
+    Variable(
+        "JOULEBOOK_CONNECTIONS_PER_ADDRESS",
+        "0",
+        "most connections of one address that a process keeps; 0: as many as others leave",
+    ),
     Variable(
         "JOULEBOOK_INGEST_OLDEST", "2000-01-01", "readings from the live side before this day are refused"
     ),
@@ -184,6 +190,8 @@ class Config:
     ingest_rate: int
     ingest_workers: int
     ingest_connections: int
+    web_connections: int
+    connections_per_address: int
     ingest_oldest: str
     line_protocol_device_tags: str
     line_protocol_metric: str
@@ -251,6 +259,8 @@ class Config:
             ingest_rate=whole("JOULEBOOK_INGEST_RATE", low=0, high=1_000_000_000),
             ingest_workers=whole("JOULEBOOK_INGEST_WORKERS", low=1, high=64),
             ingest_connections=whole("JOULEBOOK_INGEST_CONNECTIONS", low=1, high=1_000_000),
+            web_connections=whole("JOULEBOOK_WEB_CONNECTIONS", low=1, high=1_000_000),
+            connections_per_address=whole("JOULEBOOK_CONNECTIONS_PER_ADDRESS", low=0, high=1_000_000),
             ingest_oldest=text("JOULEBOOK_INGEST_OLDEST"),
             line_protocol_device_tags=text("JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS"),
             line_protocol_metric=text("JOULEBOOK_LINE_PROTOCOL_METRIC"),

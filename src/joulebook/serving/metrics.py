@@ -71,6 +71,8 @@ class RequestMetrics(Collector):
         self._in_flight = 0
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._seconds: dict[tuple[str, str], Histogram] = {}
+        self.turned_away: Counter[int] = Counter()
+        """Answers by status on connections that the service has no room for: they never reach a route."""
 
     def begin(self) -> None:
         """Count a request that is in flight from now on."""
@@ -98,7 +100,7 @@ class RequestMetrics(Collector):
         """Return the number of requests by status, but for the routes in `without`."""
         with self._lock:
             counts = list(self._requests.items())
-        found: Counter[int] = Counter()
+        found = Counter(self.turned_away)
         for (route, _, status), count in counts:
             if route not in without:
                 found[status] += count
@@ -109,6 +111,7 @@ class RequestMetrics(Collector):
         with self._lock:
             in_flight = self._in_flight
             counts = sorted(self._requests.items())
+            counts += [(("turned away", "other", status), n) for status, n in self.turned_away.items()]
             durations = [
                 (route, method, histogram.buckets(), histogram.sum)
                 for (route, method), histogram in sorted(self._seconds.items())
