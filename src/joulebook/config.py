@@ -56,6 +56,18 @@ VARIABLES: tuple[Variable, ...] = (
         "comma-separated addresses or networks of reverse proxies whose X-Forwarded headers are believed",
     ),
     Variable("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only"),
+    Variable(
+        "JOULEBOOK_LOG_FORMAT", "text", "how services write their logs: text, or json (one object a line)"
+    ),
+    Variable(
+        "JOULEBOOK_METRICS_TOKEN",
+        "",
+        "bearer token with which /metrics may be read from anywhere; empty: from this machine only",
+    ),
+    Variable(
+        "JOULEBOOK_WORKER_METRICS_HOST", "127.0.0.1", "address on which the worker listens with /metrics"
+    ),
+    Variable("JOULEBOOK_WORKER_METRICS_PORT", "", "port of the worker's /metrics; empty: none"),
     Variable("JOULEBOOK_SECRET_KEY", "", "signing key; empty: one is made and kept in JOULEBOOK_HOME"),
     Variable(
         "JOULEBOOK_DATABASE_URL",
@@ -126,6 +138,8 @@ _PUBLIC_URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
 )
 
+_METRICS_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{20,}=*")
+
 _KEPT = {
     "readings": "JOULEBOOK_KEEP_READINGS",
     "readings_1m": "JOULEBOOK_KEEP_1M",
@@ -159,6 +173,10 @@ class Config:
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     secure: bool
+    log_format: str
+    metrics_token: str | None
+    worker_metrics_host: str
+    worker_metrics_port: int | None
     secret_key: str | None
     database_url: str
     telemetry_url: str | None
@@ -204,6 +222,14 @@ class Config:
                 raise ConfigError(f"{name}={raw!r} is not a whole number from {low} to {high}")
             return int(raw)
 
+        def port(name: str) -> int | None:
+            return whole(name, low=1, high=65535) if text(name) else None
+
+        def choice(name: str, *choices: str) -> str:
+            if text(name) not in choices:
+                raise ConfigError(f"{name}={text(name)!r} is not {' or '.join(choices)}")
+            return text(name)
+
         home = Path(text("JOULEBOOK_HOME")).expanduser().absolute()
         return cls(
             home=home,
@@ -216,12 +242,16 @@ class Config:
             allowed_hosts=tuple(h.strip() for h in text("JOULEBOOK_ALLOWED_HOSTS").split(",") if h.strip()),
             trusted_proxies=_networks("JOULEBOOK_TRUSTED_PROXIES", text("JOULEBOOK_TRUSTED_PROXIES")),
             secure=whole("JOULEBOOK_SECURE", low=0, high=1) == 1,
+            log_format=choice("JOULEBOOK_LOG_FORMAT", "text", "json"),
+            metrics_token=_metrics_token(text("JOULEBOOK_METRICS_TOKEN")),
+            worker_metrics_host=text("JOULEBOOK_WORKER_METRICS_HOST"),
+            worker_metrics_port=port("JOULEBOOK_WORKER_METRICS_PORT"),
             secret_key=text("JOULEBOOK_SECRET_KEY") or None,
             database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
             telemetry_url=text("JOULEBOOK_TELEMETRY_URL") or None,
             telemetry_writer_url=text("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
             telemetry_owner_url=text("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
-            db_port=whole("JOULEBOOK_DB_PORT", low=1, high=65535) if text("JOULEBOOK_DB_PORT") else None,
+            db_port=port("JOULEBOOK_DB_PORT"),
             postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,
             ingest_max_bytes=whole("JOULEBOOK_INGEST_MAX_BYTES", low=1024, high=1 << 31),
             ingest_max_readings=whole("JOULEBOOK_INGEST_MAX_READINGS", low=1, high=10_000_000),
@@ -244,6 +274,17 @@ def sqlite_path(database_url: str) -> Path | None:
     """Return the file of `sqlite:///path`, or None where the address is another kind of database."""
     parts = urlsplit(database_url)
     return Path("/" + unquote(parts.path).lstrip("/")) if parts.scheme == "sqlite" else None
+
+
+def _metrics_token(text: str) -> str | None:
+    """Return the token, or None where there is none. Raises `ConfigError` for one that can be guessed."""
+    if text and not _METRICS_TOKEN.fullmatch(text):
+        # The value is a secret, so the message does not repeat it.
+        raise ConfigError(
+            "JOULEBOOK_METRICS_TOKEN is not a token of 20 or more letters, digits and -._~+/=; "
+            "`openssl rand -hex 20` makes one"
+        )
+    return text or None
 
 
 def _public_url(name: str, text: str) -> str | None:

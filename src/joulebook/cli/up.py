@@ -10,6 +10,7 @@ from joulebook.cli.output import fail, plain_errors
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 from joulebook.embedded.urls import uses_own_server
+from joulebook.logs import JSON
 from joulebook.page_assets import require_page_assets
 from joulebook.supervisor.console import Console
 from joulebook.supervisor.home_lock import AlreadyRuns, only_one
@@ -48,7 +49,7 @@ def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Con
     does not come up. Raises `AssetsMissing`.
     """
     require_page_assets("web", "ingest")
-    console = Console(sys.stdout, [spec.name for spec in plan])
+    console = Console(sys.stdout, [spec.name for spec in plan], json_lines=config.log_format == JSON)
     try:
         with only_one(config.home, note=web_url(config)):
             check_ports([*listening_ports(config), *_database_port(config)])

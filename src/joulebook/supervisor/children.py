@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from joulebook.logs import PREFIXED_VARIABLE
 from joulebook.supervisor.console import Console, LineSplitter
 from joulebook.supervisor.readiness import READY_VARIABLE
 from joulebook.supervisor.specs import ProcessSpec, Ready
@@ -102,6 +103,7 @@ class Child:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = dict(self.spec.environment())
         environment.setdefault("PYTHONUNBUFFERED", "1")
+        environment[PREFIXED_VARIABLE] = "1"
         kept: tuple[int, ...] = ()
         if self.spec.ready is Ready.NOTIFIES:
             self._notices, written = os.pipe()
