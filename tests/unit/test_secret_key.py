@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,12 @@ def test_a_key_that_could_be_guessed_is_refused_without_being_shown(key: str, tm
 
 
 @pytest.mark.parametrize(
-    "key", [secrets.token_urlsafe(48), secrets.token_hex(32), str(secrets.randbits(400))]
+    "make",
+    [lambda: secrets.token_urlsafe(48), lambda: secrets.token_hex(32), lambda: str(secrets.randbits(400))],
+    ids=["base64", "hex", "digits"],
 )
-def test_a_random_key_is_taken(key: str, tmp_path: Path) -> None:
+def test_a_random_key_is_taken(make: Callable[[], str], tmp_path: Path) -> None:
+    key = make()
     config = Config.from_environ({"JOULEBOOK_HOME": str(tmp_path), "JOULEBOOK_SECRET_KEY": key})
     assert load_secret_key(config) == key
 
