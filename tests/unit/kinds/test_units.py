@@ -97,7 +97,7 @@ def test_texts_that_are_no_unit_are_refused_at_once(unit):
     for pair in ((unit, "W"), ("W", unit)):
         with pytest.raises(UnknownUnit):
             convert_factor_offset(*pair)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert not is_known_unit(unit)
 
 
