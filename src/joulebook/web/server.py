@@ -1,50 +1,44 @@
 """Runs the web on its address until it is told to stop.
 
-Waitress reads requests and writes answers beside its threads, so that any number of slow or half-sent
-requests costs no thread: only whole requests reach Django. A long answer keeps its thread as long as the
-client takes it; one that has stopped taking is given up. Bodies are small, but for the files that people
-upload once they have signed in; those wait on the disk where uploads lie.
+Requests are read and answers are written beside the threads: only whole requests reach Django, and a
+client that takes its answer slowly holds none. Pages have threads of their own; work on files that people
+send, and the further pieces of exports, have others, so pages answer however much of that there is.
+Bodies are small, but for the files that people upload once they have signed in; those wait on the disk
+where uploads lie.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import logging
-import signal
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
-from copy import copy
-from types import FrameType
-from typing import Any
+from collections import Counter
+from http import HTTPStatus
 
-import waitress
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
-from waitress.server import BaseWSGIServer
-from waitress.utilities import Error
+from starlette.types import Scope
 
 from joulebook.config import Config
+from joulebook.serving.addresses import client_address, share_key
+from joulebook.serving.guard import Guard
+from joulebook.serving.server import Refusal, Server, Service, connections_that_fit, run
+from joulebook.serving.turns import Keys, Turns
+from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.standing_back import stand_back_behind_devices
 
-THREADS = 8
-CONNECTIONS = 1000
-"""More wait for their turn to be accepted."""
-LARGEST_BODY = 16 * 1024 * 1024
+PAGE_THREADS, FILE_THREADS, STREAM_THREADS = 8, 4, 4
+LARGEST_BODY = 4 * 1024 * 1024
 """Of a request that uploads no file."""
-IDLE_SECONDS = 75
-_RECEIVED_AT_ONCE = 65_536
+
+# How many at a time, of which so many of one person, and so many of one address.
+_ANSWERS = (1_000, (16, 128))
+_LARGE_BODIES = (32, (4, 16))
+_PAGE_SHARES, _FILE_SHARES = (4, 6), (2, 3)
+
+_FILE_PATHS = ("/imports/", "/api/imports")
 _M_ARENA_MAX = -8
 
 log = logging.getLogger(__name__)
-
-LargestBody = Callable[[str, str, Mapping[str, str], int], int]
-"""From method, path, headers and size (0: not known) to the most bytes; raises `Refused`."""
-
-
-class Refused(Exception):
-    """The body of a request cannot be taken in; the message says why."""
 
 
 def serve(config: Config) -> None:
@@ -55,133 +49,86 @@ def serve(config: Config) -> None:
     stand_back_behind_devices()
     # The usual folder for what is temporary may be memory, or small.
     tempfile.tempdir = str(uploads_folder())
-    signal.signal(signal.SIGTERM, _leave)
     _share_memory_pools()
-    log.info("web listens on http://%s:%d", config.web_host, config.web_port)
-    server = create_server(
-        application,
-        _largest_body,
+    counted: Counter[int] = Counter()
+    bridge = WsgiBridge(application, rules_of(config))
+    service = Service(
+        app=bridge,
         host=config.web_host,
         port=config.web_port,
-        threads=THREADS,
-        connection_limit=CONNECTIONS,
-        channel_timeout=IDLE_SECONDS,
-        cleanup_interval=5,
-        max_request_body_size=LARGEST_BODY,
-        recv_bytes=_RECEIVED_AT_ONCE,
-        ident=None,
-        trusted_proxy="*" if config.secure else None,
-        trusted_proxy_headers=_proxy_headers(config),
-        clear_untrusted_proxy_headers=True,
+        guard=Guard(
+            connections_that_fit(config.web_connections),
+            per_address=config.connections_per_address,
+            trusted=config.trusted_proxies,
+        ),
+        refusal=Refusal("text/plain; charset=utf-8", _refusal, counted),
     )
-    server.run()
+    log.info("web listens on http://%s:%d", config.web_host, config.web_port)
+    run(Server(service))
 
 
-def _largest_body(method: str, path: str, headers: Mapping[str, str], size: int) -> int:
+def rules_of(config: Config) -> Rules:
+    """Return what is decided about a request before Django sees it."""
+    return Rules(
+        pages=Lane(PAGE_THREADS, _PAGE_SHARES, name="pages"),
+        files=Lane(FILE_THREADS, _FILE_SHARES, name="files"),
+        streams=Lane(STREAM_THREADS, (STREAM_THREADS, STREAM_THREADS), name="streams"),
+        takes_long=_is_about_a_file,
+        keys=lambda scope, head: _keys(config, scope, head),
+        usual_body=LARGEST_BODY,
+        may_be_larger=_may_be_larger,
+        largest_body=_largest_body,
+        answers=Turns(*_ANSWERS),
+        bodies=Turns(*_LARGE_BODIES),
+    )
+
+
+def _is_about_a_file(head: Head) -> bool:
+    """Return whether a request takes in, reads or previews a file."""
+    return head.path.startswith(_FILE_PATHS) and (
+        head.method not in {"GET", "HEAD"} or head.path.endswith("/preview/")
+    )
+
+
+def _keys(config: Config, scope: Scope, head: Head) -> Keys:
+    """Return whose share a request uses: what it is signed in with, not checked yet, and its address."""
+    peer = scope["client"][0] if scope.get("client") else ""
+    address = client_address(peer, head.headers.get("X_FORWARDED_FOR"), config.trusted_proxies)
+    shown = head.headers.get("AUTHORIZATION") or _session(head.headers.get("COOKIE", ""), config.web_port)
+    person = hashlib.blake2b(shown.encode("latin-1"), digest_size=16).hexdigest() if shown else None
+    return person, share_key(address)
+
+
+def _session(cookies: str, port: int) -> str:
+    """Return the session's id; several homes on one host have cookies named by their ports."""
+    name = f"joulebook_session_{port}"
+    return next((value for key, _, value in map(_parted, cookies.split(";")) if key == name), "")
+
+
+def _parted(cookie: str) -> tuple[str, str, str]:
+    return cookie.strip().partition("=")
+
+
+def _may_be_larger(head: Head) -> bool:
+    return head.method == "POST" and head.path in _FILE_PATHS and not 0 < (head.size or 0) < LARGEST_BODY
+
+
+def _largest_body(head: Head) -> int:
     # Possible only once the application has made Django ready.
     from django.db import close_old_connections
 
     from joulebook.web.imports.admission import NoRoom, largest_body
 
     try:
-        return largest_body(method, path, headers, size=size, usual=LARGEST_BODY)
+        return largest_body(head.method, head.path, head.headers, size=head.size or 0, usual=LARGEST_BODY)
     except NoRoom as exc:
-        raise Refused(str(exc)) from exc
+        raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
     finally:
         close_old_connections()  # this is no request of Django's, which would see to that
 
 
-def create_server(application: Any, largest_body: LargestBody | None = None, **adjustments: Any) -> Any:
-    """Return a server of waitress's that gives up on clients which do not take their answers.
-
-    `largest_body` says for each request how large its body may be, where that is not the same for all.
-    """
-    listening: dict[int, Any] = {}
-    server = waitress.create_server(application, map=listening, **adjustments)
-    channel_class = _Channel if largest_body is None else _channel_class(largest_body)
-    for each in listening.values():
-        if isinstance(each, BaseWSGIServer):
-            each.channel_class = channel_class
-    return server
-
-
-def _channel_class(largest: LargestBody) -> type[_Channel]:
-    class Parser(_Parser):
-        largest_body = staticmethod(largest)
-
-    class Channel(_Channel):
-        parser_class = Parser
-
-    return Channel
-
-
-class _InsufficientStorage(Error):  # type: ignore[misc]
-    code = 507
-    reason = "Insufficient Storage"
-
-
-class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """A request whose body may be as large as `largest_body` says once its headers are there."""
-
-    adj: Any
-    error: Any
-    largest_body: LargestBody
-
-    def received(self, data: bytes) -> int:
-        """Take in some bytes; a request that is refused is not told to go on sending."""
-        before = self.headers_finished
-        consumed = int(super().received(data))
-        if self.headers_finished and not before and self.error is not None:
-            self.expect_continue = False
-        return consumed
-
-    def parse_header(self, header_plus: bytes) -> None:
-        """Read the headers, and decide how large the body may be."""
-        super().parse_header(header_plus)
-        if self.body_rcv is None:
-            return
-        self.adj = copy(self.adj)
-        try:
-            self.adj.max_request_body_size = type(self).largest_body(
-                self.command, self.path, self.headers, self.content_length
-            )
-        except Refused as exc:
-            self.error = _InsufficientStorage(str(exc))
-            self.completed = True
-            self.adj.max_request_body_size = sys.maxsize  # or this would become another error
-
-
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection that ends when its client has taken nothing of a waiting answer for `channel_timeout`.
-
-    Waitress itself closes connections without a request only; a client that never reads would keep a
-    thread, and a snapshot of the database, for ever.
-    """
-
-    _waits_since = 0.0
-    _taken_at = 0.0
-
-    def writable(self) -> bool:
-        """Tell the server's loop whether something is to be sent; asked at least once a second."""
-        now = time.monotonic()
-        if not self.total_outbufs_len or self.last_activity != self._taken_at:
-            self._waits_since, self._taken_at = now, self.last_activity
-        if now - self._waits_since > self.adj.channel_timeout:
-            # The socket takes nothing, so waitress's own way to close, by writing to it, would not come.
-            self.handle_close()
-            return False
-        return bool(super().writable())
-
-
-def _proxy_headers(config: Config) -> set[str]:
-    """Return the headers to believe: behind TLS there is a proxy, which says how it was reached.
-
-    It is believed about the client's address, too, where nobody but this machine can reach the web.
-    """
-    if not config.secure:
-        return set()
-    local = config.web_host in {"127.0.0.1", "::1", "localhost"}
-    return {"x-forwarded-proto", "x-forwarded-for"} if local else {"x-forwarded-proto"}
+def _refusal(reason: str) -> bytes:
+    return f"Too much to do at the moment, try again soon: {reason}.\n".encode()
 
 
 def _share_memory_pools() -> None:
@@ -193,8 +140,3 @@ def _share_memory_pools() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have one pool, and no such call
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 2)
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """End the server's loop, which then lets its threads finish."""
-    raise SystemExit(0)

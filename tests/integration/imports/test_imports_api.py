@@ -30,9 +30,9 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.operations import create_device
-from joulebook.web.imports.api_rejected import LISTS_AT_ONCE
+from joulebook.web.imports.api_rejected import LISTS_OF_ONE_PERSON
 from joulebook.web.imports.models import Import, SavedProfile
-from joulebook.web.imports.reading import a_place
+from joulebook.web.imports.reading import long_slot
 from joulebook.web.imports.uploads import upload_path, uploads_folder
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class TestWhatIsRefused:
         self, device: Device, hers: Client
     ) -> None:
         query = f"device={device.device_id}"
-        with a_place(is_long=True), a_place(is_long=True):
+        with long_slot(device.owner_id):
             answer = post(hers, CSV, query + "&dry_run=1")
             assert (answer.status_code, answer["Retry-After"]) == (503, "10")
             assert post(hers, CSV, query).status_code == 202
@@ -617,7 +617,7 @@ class TestARunningImport:
         self, begun: tuple[Import, ImportRun], hers: Client
     ) -> None:
         address = f"/api/imports/{begun[0].pk}/rejected.csv"
-        taken = [hers.get(address) for _ in range(LISTS_AT_ONCE)]
+        taken = [hers.get(address) for _ in range(LISTS_OF_ONE_PERSON)]
         busy = hers.get(address)
         assert (busy.status_code, busy["Retry-After"]) == (503, "10")
         for answer in taken:

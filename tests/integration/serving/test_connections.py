@@ -17,7 +17,7 @@ from joulebook.serving.server import Server, Service
 
 from .servers import REFUSAL, running
 
-SHORT = Deadlines(head=1, body=2, body_bytes=100, idle=2, answer=2, discard=2, refused=1)
+SHORT = Deadlines(head=1, body=2, body_bytes=100, idle=2, answer=4, discard=2, refused=1)
 GET = b"GET /brief HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -198,7 +198,7 @@ class TestDeadlines:
     def test_a_client_that_takes_slowly_is_served_on(self, port, application):
         with connect(port) as slow:
             slow.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
-            for _ in range(20):
+            for _ in range(25):
                 assert slow.recv(1024 * 1024)
                 time.sleep(0.3)
             assert not application.ended.is_set()

@@ -7,10 +7,10 @@ import re
 from joulebook.telemetry.export.formats import FORMATS
 from joulebook.telemetry.export.frames import LAYOUTS
 from joulebook.telemetry.export.reading import BLOCK_READINGS
-from joulebook.web.history.export_api import EXPORTS_AT_ONCE
+from joulebook.serving.guard import Deadlines
+from joulebook.web.history.export_api import EXPORTS_AT_ONCE, EXPORTS_OF_ONE_PERSON
 from joulebook.web.history.export_openapi import EXPORT_OPERATION
 from joulebook.web.history.parameters import ALL, RANGES
-from joulebook.web.server import IDLE_SECONDS
 
 from ...docs_pages import REPOSITORY, rows
 
@@ -44,6 +44,6 @@ def test_the_formats_are_those_of_the_source() -> None:
 
 def test_the_limits_are_those_of_the_source() -> None:
     assert f"some {BLOCK_READINGS:,} readings" in PAGE
-    assert f"nothing for {IDLE_SECONDS} seconds" in PAGE
-    assert EXPORTS_AT_ONCE == 4
-    assert "four exports are running" in PAGE
+    assert f"nothing for {Deadlines().answer} seconds" in PAGE
+    assert (EXPORTS_OF_ONE_PERSON, EXPORTS_AT_ONCE) == (4, 8)
+    assert "four of yours, or eight in all" in PAGE

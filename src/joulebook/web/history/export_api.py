@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
+from typing import cast
 
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -24,14 +25,16 @@ from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.export_openapi import EXPORT_OPERATION
 from joulebook.web.history.export_parameters import ExportRequest, read_export
 from joulebook.web.history.parameters import BadParameter
-from joulebook.web.history.queries import series_of, telemetry_connection
+from joulebook.web.history.queries import own_telemetry_connection, series_of
 from joulebook.web.problems import problem
-from joulebook.web.server import THREADS
+from joulebook.web.slots import NoSlot, Slots
 
 log = logging.getLogger(__name__)
 
-EXPORTS_AT_ONCE = THREADS // 2
-"""An export keeps one of the server's threads as long as its client takes it; pages need the others."""
+EXPORTS_AT_ONCE = 8
+"""Each keeps a connection to the database, and a snapshot of it, as long as its client takes it."""
+
+EXPORTS_OF_ONE_PERSON = 4
 
 _PIECE = 256 * 1024
 # Level 1 packs 100 MB/s to little more than the usual level does at a third of that.
@@ -40,7 +43,7 @@ _GZIP = 31
 _REFUSES_GZIP = re.compile(r"\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)")
 
 router = Router()
-_places = threading.BoundedSemaphore(EXPORTS_AT_ONCE)
+_slots = Slots(EXPORTS_AT_ONCE, per_person=EXPORTS_OF_ONE_PERSON)
 
 
 def install(api: NinjaAPI) -> None:
@@ -62,9 +65,12 @@ def export(request: HttpRequest, device_id: str) -> HttpResponseBase:
         # The same words for another's device as for none, and no statement has reached telemetry.
         return problem(403, "Forbidden", "no device of yours has this id")
     asked = read_export(request.GET, now=timezone.now())
-    if not _places.acquire(blocking=False):
-        return _later("Too many exports", "other exports are running; try again when one is done", 30)
-    pieces = _Pieces(_readings(device, asked))
+    person = cast("User", request.user).pk
+    try:
+        _slots.take(person)
+    except NoSlot as exc:
+        return _later("Too many exports", f"too many exports at a time: {exc}", 30)
+    pieces = _Pieces(_readings(device, asked), person)
     response = StreamingHttpResponse(pieces, content_type=FORMATS[asked.file_format].media_type)
     response["Content-Disposition"] = f'attachment; filename="{asked.file_name(device.device_id)}"'
     response["Cache-Control"] = "no-store"
@@ -72,14 +78,15 @@ def export(request: HttpRequest, device_id: str) -> HttpResponseBase:
 
 
 class _Pieces:
-    """The pieces of an answer, and the place that it takes until it is closed.
+    """The pieces of an answer, and the slot that it has until it is closed.
 
     The first readings are fetched before the answer begins, so that a database that is away is a 503.
     """
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes], person: int) -> None:
         self._chunks = chunks
-        self._has_place = True
+        self._person = person
+        self._has_slot = True
         try:
             self._first = list(islice(chunks, 2))
         except BaseException:
@@ -94,13 +101,13 @@ class _Pieces:
 
     def close(self) -> None:
         """End the query, and make room for another export."""
-        if self._has_place:
-            self._has_place = False
+        if self._has_slot:
+            self._has_slot = False
             try:
                 if isinstance(self._chunks, Generator):
                     self._chunks.close()
             finally:
-                _places.release()
+                _slots.give_back(self._person)
 
     def __del__(self) -> None:
         """Make room also where nobody has closed the answer, as when a middleware fails."""
@@ -114,7 +121,7 @@ def _readings(device: Device, asked: ExportRequest) -> Iterator[bytes]:
             raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
     wanted = {metric: series[metric] for metric in asked.metrics or series}
     with (
-        telemetry_connection() as conn,
+        own_telemetry_connection() as conn,
         closing(read_blocks(conn, wanted, begin=asked.begin, end=asked.end)) as blocks,
     ):
         yield from export_chunks(

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from joulebook.serving.work import stopped_with_client
 from joulebook.telemetry.connection import Connection, one_snapshot
 from joulebook.telemetry.readings import EPOCH, to_microseconds
 from joulebook.telemetry.rollups.spans import Spans
@@ -24,6 +26,7 @@ from joulebook.web.history.buckets import ColumnReader, Window
 from joulebook.web.history.points import Column, Points, Wanted
 from joulebook.web.history.resolutions import RAW, choose_resolution
 
+_CANCEL_SECONDS = 5.0
 _SERIES = "SELECT metric, id FROM series WHERE device_id = %(device_id)s ORDER BY metric"
 # Readings may have been dropped of which rollups are kept.
 _EARLIEST = """
@@ -163,10 +166,35 @@ def _read_raw(
 
 @contextmanager
 def telemetry_connection() -> Iterator[Connection]:
-    """Lend Django's connection to the telemetry database, with the driver's errors as Django's own."""
-    telemetry = connections["telemetry"]
+    """Lend Django's connection to the telemetry database, with the driver's errors as Django's own.
+
+    When the client of the request goes away, the statement that runs then is cancelled.
+    """
+    with _lent(connections["telemetry"]) as conn:
+        yield conn
+
+
+@contextmanager
+def own_telemetry_connection() -> Iterator[Connection]:
+    """Open a connection for one answer, which may be made in turns by several threads.
+
+    Django's own belongs to a thread, which answers others between two pieces of a long answer.
+    """
+    own = connections["telemetry"].copy()
+    own.inc_thread_sharing()
+    try:
+        with _lent(own) as conn:
+            yield conn
+    finally:
+        own.close()
+
+
+@contextmanager
+def _lent(telemetry: BaseDatabaseWrapper) -> Iterator[Connection]:
     with telemetry.cursor() as cursor, telemetry.wrap_database_errors:
-        yield cursor.connection
+        conn: Connection = cursor.connection
+        with stopped_with_client(lambda: conn.cancel_safe(timeout=_CANCEL_SECONDS)):
+            yield conn
 
 
 def _rows(conn: Connection, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:

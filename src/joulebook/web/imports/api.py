@@ -156,7 +156,7 @@ def post_cancel(request: HttpRequest, number: int) -> HttpResponse:
 )
 def get_rejected(request: HttpRequest, number: int) -> HttpResponseBase:
     """Return what was not stored as CSV, in the order of lines: line, column, code, text, row."""
-    return rejected_rows(_visible(request, number))
+    return rejected_rows(_visible(request, number), person=user_of(request).pk)
 
 
 def answered(body: Schema, *, status: int = HTTPStatus.OK) -> HttpResponse:

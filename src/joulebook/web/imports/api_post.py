@@ -20,7 +20,7 @@ from joulebook.web.imports.api_shapes import (
 )
 from joulebook.web.imports.operations import ImportOrder, create_draft, queue_import, shown_name
 from joulebook.web.imports.profiles import find_profile
-from joulebook.web.imports.reading import UploadedFile, a_place
+from joulebook.web.imports.reading import UploadedFile, a_place, long_slot
 from joulebook.web.imports.uploads import Upload, remove_upload
 
 
@@ -40,7 +40,7 @@ def bring(
         if any(question.is_required for question in layout.questions):
             raise Unanswered([question_answer(question) for question in layout.questions])
     if asked.is_dry_run:
-        with a_place(is_long=True):
+        with long_slot(user.pk):
             return _dry_run(file, layout, upload, device=device)
     order = ImportOrder(
         layout.profile, layout.columns, device, on_conflict=asked.on_conflict, is_strict=asked.is_strict

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import islice
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -12,35 +11,41 @@ from django.http.response import HttpResponseBase
 
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.imports.problems import read_problems
-from joulebook.web.history.queries import telemetry_connection
+from joulebook.web.history.queries import own_telemetry_connection
 from joulebook.web.imports.models import Import
 from joulebook.web.problems import problem
-from joulebook.web.server import THREADS
+from joulebook.web.slots import NoSlot, Slots
 
-LISTS_AT_ONCE = THREADS // 4
-"""A list keeps one of the server's threads as long as its client takes it."""
+LISTS_AT_ONCE = 4
+"""Each keeps a connection to the database as long as its client takes it."""
+
+LISTS_OF_ONE_PERSON = 2
 
 _AT_ONCE = 1000
-_places = threading.BoundedSemaphore(LISTS_AT_ONCE)
+_slots = Slots(LISTS_AT_ONCE, per_person=LISTS_OF_ONE_PERSON)
 
 
-def rejected_rows(import_: Import) -> HttpResponseBase:
-    """Return the list as CSV; 503 where others are being fetched, and `DatabaseAway` raised at once."""
-    if not _places.acquire(blocking=False):
-        busy: HttpResponse = problem(503, "Too many lists", "others are being fetched; try again soon")
+def rejected_rows(import_: Import, *, person: int) -> HttpResponseBase:
+    """Return the list as CSV; 503 where too many are being fetched, and `DatabaseAway` raised at once."""
+    try:
+        _slots.take(person)
+    except NoSlot as exc:
+        busy: HttpResponse = problem(503, "Too many lists", f"too many lists at a time: {exc}")
         busy["Retry-After"] = "10"
         return busy
-    response = StreamingHttpResponse(_Pieces(import_.pk), content_type="text/csv; charset=utf-8")
+    pieces = _Pieces(import_.pk, person)
+    response = StreamingHttpResponse(pieces, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="import-{import_.pk}-rejected.csv"'
     response["Cache-Control"] = "no-store"
     return response
 
 
 class _Pieces:
-    """The list in pieces, and the place that it takes until it is closed; the first is read at once."""
+    """The list in pieces, and the slot that it has until it is closed; the first is read at once."""
 
-    def __init__(self, number: int) -> None:
-        self._has_place = True
+    def __init__(self, number: int, person: int) -> None:
+        self._person = person
+        self._has_slot = True
         self._pieces = _csv(number)
         try:
             self._first = next(self._pieces)
@@ -54,19 +59,22 @@ class _Pieces:
 
     def close(self) -> None:
         """Make room for another list."""
-        if self._has_place:
-            self._has_place = False
-            _places.release()
+        if self._has_slot:
+            self._has_slot = False
+            try:
+                self._pieces.close()
+            finally:
+                _slots.give_back(self._person)
 
     def __del__(self) -> None:
         """Make room also where nobody has closed the answer."""
         self.close()
 
 
-def _csv(number: int) -> Iterator[bytes]:
+def _csv(number: int) -> Generator[bytes, None, None]:
     text = io.StringIO(newline="")
     writer = RejectedWriter(text)
-    with telemetry_connection() as conn:
+    with own_telemetry_connection() as conn:
         problems = read_problems(conn, number)
         while some := list(islice(problems, _AT_ONCE)):
             writer.add(some)

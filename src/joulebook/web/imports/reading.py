@@ -20,6 +20,7 @@ from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.imports.uploads import Upload, upload_path
+from joulebook.web.slots import NoSlot, Slots
 
 READ_AT_ONCE = 2
 """Files that are looked at, and others that are read through, at one time: each takes a thread and memory."""
@@ -28,7 +29,7 @@ WAIT_SECONDS = 30
 _INFLATED_AT_ONCE = 16 << 20
 
 _places = threading.BoundedSemaphore(READ_AT_ONCE)
-_long_places = threading.BoundedSemaphore(READ_AT_ONCE)
+_long_slots = Slots(READ_AT_ONCE, per_person=1)
 
 
 class TooManyFiles(Exception):
@@ -89,19 +90,30 @@ def named(path: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def a_place(*, is_long: bool = False) -> Iterator[None]:
-    """Wait for one of the places to look at files in; raises `TooManyFiles` where none becomes free.
-
-    Who reads a file through (`is_long`) has places apart, and is told at once that they are taken: that
-    may take minutes, in which others' files are looked at all the same.
-    """
-    places, seconds = (_long_places, 0) if is_long else (_places, WAIT_SECONDS)
-    if not places.acquire(timeout=seconds):
+def a_place() -> Iterator[None]:
+    """Wait for one of the places to look at files in; raises `TooManyFiles` where none becomes free."""
+    if not _places.acquire(timeout=WAIT_SECONDS):
         raise TooManyFiles("other files are being read; try again soon")
     try:
         yield
     finally:
-        places.release()
+        _places.release()
+
+
+@contextmanager
+def long_slot(person: int) -> Iterator[None]:
+    """Take a slot to read a file through; raises `TooManyFiles` at once where none is free.
+
+    That may take minutes, in which others' files are looked at all the same.
+    """
+    try:
+        _long_slots.take(person)
+    except NoSlot as exc:
+        raise TooManyFiles(f"other files are being read: {exc}") from exc
+    try:
+        yield
+    finally:
+        _long_slots.give_back(person)
 
 
 def _now() -> int:

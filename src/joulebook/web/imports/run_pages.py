@@ -84,7 +84,7 @@ def undo(request: HttpRequest, number: int) -> HttpResponse:
 @never_cache
 def rejected(request: HttpRequest, number: int) -> HttpResponseBase:
     """Send every row and cell that was not stored, as CSV."""
-    return rejected_rows(visible_import(request, number))
+    return rejected_rows(visible_import(request, number), person=cast("User", request.user).pk)
 
 
 def _progress_context(import_: Import) -> dict[str, object]:
