@@ -83,6 +83,19 @@ VARIABLES: tuple[Variable, ...] = (
         "JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"
     ),
     Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
+    Variable("JOULEBOOK_SECRET_KEY_FILE", "", "file that holds the value of JOULEBOOK_SECRET_KEY"),
+    Variable("JOULEBOOK_DATABASE_URL_FILE", "", "file that holds the value of JOULEBOOK_DATABASE_URL"),
+    Variable("JOULEBOOK_TELEMETRY_URL_FILE", "", "file that holds the value of JOULEBOOK_TELEMETRY_URL"),
+    Variable(
+        "JOULEBOOK_TELEMETRY_WRITER_URL_FILE",
+        "",
+        "file that holds the value of JOULEBOOK_TELEMETRY_WRITER_URL",
+    ),
+    Variable(
+        "JOULEBOOK_TELEMETRY_OWNER_URL_FILE",
+        "",
+        "file that holds the value of JOULEBOOK_TELEMETRY_OWNER_URL",
+    ),
     Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
     Variable(
         "JOULEBOOK_POSTGRES_BIN",
@@ -133,6 +146,16 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JOULEBOOK_KEEP_5M", "", "how long their rollups of five minutes are kept; empty: for ever"),
     Variable("JOULEBOOK_KEEP_1H", "", "how long their rollups of an hour are kept; empty: for ever"),
 )
+
+SECRETS = (
+    "JOULEBOOK_SECRET_KEY",
+    "JOULEBOOK_DATABASE_URL",
+    "JOULEBOOK_TELEMETRY_URL",
+    "JOULEBOOK_TELEMETRY_WRITER_URL",
+    "JOULEBOOK_TELEMETRY_OWNER_URL",
+    "JOULEBOOK_METRICS_TOKEN",
+)
+"""The variables that hold a secret; each may name a file instead, by a variable with _FILE at its end."""
 
 _PUBLIC_URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
@@ -216,6 +239,15 @@ class Config:
         def text(name: str) -> str:
             return values.get(name, "").strip() or _DEFAULTS[name]
 
+        def secret(name: str) -> str:
+            file = values.get(f"{name}_FILE", "").strip()
+            if text(name) or not file:
+                return text(name)
+            try:
+                return Path(file).expanduser().read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise ConfigError(f"{name}_FILE={file!r} cannot be read: {exc}") from exc
+
         def whole(name: str, *, low: int, high: int) -> int:
             raw = text(name)
             if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
@@ -243,14 +275,14 @@ class Config:
             trusted_proxies=_networks("JOULEBOOK_TRUSTED_PROXIES", text("JOULEBOOK_TRUSTED_PROXIES")),
             secure=whole("JOULEBOOK_SECURE", low=0, high=1) == 1,
             log_format=choice("JOULEBOOK_LOG_FORMAT", "text", "json"),
-            metrics_token=_metrics_token(text("JOULEBOOK_METRICS_TOKEN")),
+            metrics_token=_metrics_token(secret("JOULEBOOK_METRICS_TOKEN")),
             worker_metrics_host=text("JOULEBOOK_WORKER_METRICS_HOST"),
             worker_metrics_port=port("JOULEBOOK_WORKER_METRICS_PORT"),
-            secret_key=text("JOULEBOOK_SECRET_KEY") or None,
-            database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
-            telemetry_url=text("JOULEBOOK_TELEMETRY_URL") or None,
-            telemetry_writer_url=text("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
-            telemetry_owner_url=text("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
+            secret_key=secret("JOULEBOOK_SECRET_KEY") or None,
+            database_url=secret("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
+            telemetry_url=secret("JOULEBOOK_TELEMETRY_URL") or None,
+            telemetry_writer_url=secret("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
+            telemetry_owner_url=secret("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
             db_port=port("JOULEBOOK_DB_PORT"),
             postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,
             ingest_max_bytes=whole("JOULEBOOK_INGEST_MAX_BYTES", low=1024, high=1 << 31),

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 
-from joulebook.config import Config
+from joulebook.config import SECRETS, Config
 from joulebook.embedded import telemetry_url
 from joulebook.embedded.database import Role
 from joulebook.embedded.urls import uses_own_server
@@ -19,9 +19,7 @@ _URL_VARIABLES: dict[Role, str] = {
     "writer": "JOULEBOOK_TELEMETRY_WRITER_URL",
     "owner": "JOULEBOOK_TELEMETRY_OWNER_URL",
 }
-_ACCOUNTS = ("JOULEBOOK_DATABASE_URL",)
-_METRICS = ("JOULEBOOK_METRICS_TOKEN",)
-_SECRETS = (*_URL_VARIABLES.values(), "JOULEBOOK_SECRET_KEY", *_ACCOUNTS, *_METRICS)
+_SECRETS = {variable for name in SECRETS for variable in (name, f"{name}_FILE")}
 
 
 def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSpec]:
@@ -125,7 +123,6 @@ class _Environments:
 
     def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
         self._config = config
-        self._environ = dict(environ)
         self._common = {name: value for name, value in environ.items() if name not in _SECRETS}
         self._common["JOULEBOOK_HOME"] = str(config.home)
 
@@ -141,13 +138,13 @@ class _Environments:
 
         def make() -> Mapping[str, str]:
             urls = {_URL_VARIABLES[role]: telemetry_url(self._config, role) for role in roles}
-            token = self._kept(_METRICS) if metrics else {}
+            token = {"JOULEBOOK_METRICS_TOKEN": self._config.metrics_token or ""} if metrics else {}
             return {**self._common, **(self._accounts() if accounts else {}), **token, **urls}
 
         return make
 
     def _accounts(self) -> Mapping[str, str]:
-        return {**self._kept(_ACCOUNTS), "JOULEBOOK_SECRET_KEY": load_secret_key(self._config)}
-
-    def _kept(self, names: tuple[str, ...]) -> Mapping[str, str]:
-        return {name: self._environ[name] for name in names if name in self._environ}
+        return {
+            "JOULEBOOK_DATABASE_URL": self._config.database_url,
+            "JOULEBOOK_SECRET_KEY": load_secret_key(self._config),
+        }
