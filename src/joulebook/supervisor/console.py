@@ -99,6 +99,8 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> None:
         """Take more output; whole lines are written."""
+        if not data:
+            return  # what came before is still to be continued
         data = self._rest + data
         if self._returned is not None and data.startswith(b"\n"):
             self._emit(self._returned)  # it was no progress bar but half of a line end
