@@ -18,7 +18,7 @@ from joulebook.supervisor.readiness import READY_VARIABLE
 from joulebook.supervisor.specs import ProcessSpec, Ready
 
 _PR_SET_PDEATHSIG = 1
-_UMASK = 0o027
+CHILDRENS_UMASK = 0o027
 """Of a process with a user of its own: what others may read, its folder's group reads."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -114,7 +114,7 @@ class Child:
                 self._command(),
                 env=environment,
                 cwd=None if self.spec.user is None else "/",
-                umask=-1 if self.spec.user is None else _UMASK,
+                umask=-1 if self.spec.user is None else CHILDRENS_UMASK,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

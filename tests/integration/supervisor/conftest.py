@@ -49,6 +49,16 @@ os.execv(command[0], command)
 """Runs a command as another user, also where this checkout lies in a folder that only root may enter."""
 
 
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder for a home; others than root may enter it, which pytest's own folders forbid."""
+    folder = tmp_path_factory.mktemp("homes")
+    folder.chmod(0o755)
+    for each in folder.parents:
+        if each.name.startswith(("pytest-", "popen-")):
+            each.chmod(0o711)
+    return folder
+
+
 class Joulebook:
     """`joulebook up` or `joulebook demo` in a home, with what it has said so far."""
 
@@ -179,9 +189,7 @@ class HomeFolder:
 @pytest.fixture(scope="session")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that was started once: it has a migrated database, and nothing runs in it."""
-    folder = tmp_path_factory.mktemp("homes")
-    folder.chmod(0o755)
-    home = HomeFolder(folder / "home")
+    home = HomeFolder(new_folder(tmp_path_factory) / "home")
     try:
         for words in (("db", "start"), ("migrate",)):
             done = home.run(*words)
@@ -198,8 +206,7 @@ def make_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     homes: list[HomeFolder] = []
 
     def make(copy_of: Path | None = None) -> HomeFolder:
-        folder = tmp_path_factory.mktemp("homes")
-        folder.chmod(0o755)
+        folder = new_folder(tmp_path_factory)
         if copy_of is not None:
             subprocess.run(["cp", "-a", str(copy_of), str(folder / "home")], check=True)
         homes.append(HomeFolder(folder / "home"))
