@@ -145,6 +145,13 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JOULEBOOK_KEEP_1M", "", "how long their rollups of a minute are kept; empty: for ever"),
     Variable("JOULEBOOK_KEEP_5M", "", "how long their rollups of five minutes are kept; empty: for ever"),
     Variable("JOULEBOOK_KEEP_1H", "", "how long their rollups of an hour are kept; empty: for ever"),
+    Variable(
+        "JOULEBOOK_BACKUP_FOLDER",
+        "",
+        "folder of backups that the worker makes by itself; empty: it makes none",
+    ),
+    Variable("JOULEBOOK_BACKUP_EVERY", "1d", "how often it makes one: hours, days or weeks as 12h, 1d, 1w"),
+    Variable("JOULEBOOK_BACKUP_KEEP", "7", "how many of them it keeps"),
 )
 
 SECRETS = (
@@ -173,6 +180,8 @@ _AGE = re.compile(r"([0-9]{1,5})([dwy])")
 # A year is taken as 366 days, so that nothing goes before its time.
 _AGE_DAYS = {"d": 1, "w": 7, "y": 366}
 _LONGEST_AGE = 36_600
+_INTERVAL = re.compile(r"([0-9]{1,4})([hdw])")
+_INTERVAL_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 _DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
 
@@ -222,6 +231,9 @@ class Config:
     device_metrics: int
     keep: Mapping[str, timedelta | None]
     """By table of readings and rollups, from fine to coarse, how long it is kept; None: for ever."""
+    backup_folder: Path | None
+    backup_every: timedelta
+    backup_keep: int
 
     @property
     def package(self) -> Path:
@@ -299,6 +311,9 @@ class Config:
             upload_max_bytes=whole("JOULEBOOK_UPLOAD_MAX_BYTES", low=1024, high=1 << 45),
             device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
             keep=_kept({table: text(name) for table, name in _KEPT.items()}),
+            backup_folder=_folder(text("JOULEBOOK_BACKUP_FOLDER")),
+            backup_every=_interval("JOULEBOOK_BACKUP_EVERY", text("JOULEBOOK_BACKUP_EVERY")),
+            backup_keep=whole("JOULEBOOK_BACKUP_KEEP", low=1, high=10_000),
         )
 
 
@@ -368,6 +383,18 @@ def _age(name: str, text: str) -> timedelta | None:
     if not 1 <= days <= _LONGEST_AGE:
         raise ConfigError(f"{name}={text!r} is not a time such as 400d, 60w or 10y, from a day to 100 years")
     return timedelta(days=days)
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _interval(name: str, text: str) -> timedelta:
+    match = _INTERVAL.fullmatch(text)
+    hours = int(match[1]) * _INTERVAL_HOURS[match[2]] if match else 0
+    if not 1 <= hours <= 366 * 24:
+        raise ConfigError(f"{name}={text!r} is not a time such as 12h, 1d or 1w, from an hour to a year")
+    return timedelta(hours=hours)
 
 
 def _default_cache() -> str:

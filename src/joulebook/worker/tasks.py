@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.worker.backing_up import BackupKeeper
 from joulebook.worker.metrics import WorkerMetrics
 from joulebook.worker.retaining import EVERY, RetentionKeeper
 from joulebook.worker.rolling import RollupKeeper
@@ -64,4 +65,5 @@ def beside(
     """Return what the worker does all the time, in threads of its own. Django is set up by the caller."""
     from joulebook.worker.importing import ImportKeeper
 
-    return (ImportKeeper(config, telemetry_url(config, "writer"), metrics=metrics).run,)
+    importing = ImportKeeper(config, telemetry_url(config, "writer"), metrics=metrics)
+    return (importing.run, BackupKeeper(config).run)
