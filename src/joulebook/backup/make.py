@@ -39,7 +39,7 @@ from psycopg import Error as PostgresError
 
 from joulebook import __version__
 from joulebook.backup.accounts import SqliteSnapshot, accounts_snapshot, held, read_migrations
-from joulebook.backup.errors import BackupError
+from joulebook.backup.errors import BackupError, Stopped
 from joulebook.backup.manifest import (
     DatabaseCopy,
     FileCopy,
@@ -299,8 +299,7 @@ def origin(config: Config) -> str:
 def _joined(futures: Sequence[Future[dict[str, TablePart]]]) -> dict[str, TablePart]:
     """Return what threads have copied. Raises what has stopped the first of them."""
     failed = [exc for future in futures if (exc := future.exception()) is not None]
-    # One that was stopped because of another tells nothing.
-    failed.sort(key=lambda exc: isinstance(exc, BackupError))
+    failed.sort(key=lambda exc: isinstance(exc, Stopped))
     if failed and isinstance(failed[0], PostgresError):
         raise BackupError(f"the backup was not made: {failed[0]}") from failed[0]
     if failed:

@@ -17,7 +17,7 @@ from typing import LiteralString, cast
 from psycopg import sql
 
 from joulebook.backup.accounts import replace_sqlite, unpack_sqlite
-from joulebook.backup.errors import BackupError, DamagedBackup
+from joulebook.backup.errors import BackupError, DamagedBackup, Stopped
 from joulebook.backup.make import OWN_SETTINGS, SECRET_KEY, UPLOADS, Progress
 from joulebook.backup.manifest import DatabaseCopy, FileCopy, Manifest, SqliteCopy, TableCopy, TablePart
 from joulebook.backup.parts import read_part
@@ -158,8 +158,9 @@ class Restore:
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 self._stopped.set()
-        for future in futures:
-            future.result()
+        failed = [exc for future in futures if (exc := future.exception()) is not None]
+        if failed:
+            raise min(failed, key=lambda exc: isinstance(exc, Stopped))
         self._stopped.clear()
 
     def _load_some(self, url: str, waiting: list[tuple[TableCopy, TablePart]]) -> None:
@@ -190,7 +191,7 @@ class Restore:
     def _content(self, each: TablePart) -> Iterator[bytes]:
         for block in read_part(self._folder, each.part, progress=self._advance):
             if self._stopped.is_set():
-                raise BackupError("stopped")
+                raise Stopped
             yield block
 
     def _restore_file(self, copied: FileCopy, path: Path) -> None:

@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import ExecStatus
 
-from joulebook.backup.errors import BackupError
+from joulebook.backup.errors import BackupError, Stopped
 from joulebook.backup.manifest import Column, SequenceCopy, TableCopy
 from joulebook.priority import let_stand_back
 from joulebook.telemetry.connection import Connection, connect, translated_errors
@@ -262,7 +262,7 @@ def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Genera
         elif count == 0:
             while not select.select([pgconn.socket], [], [], 1.0)[0]:
                 if stopped.is_set():
-                    raise BackupError("stopped")
+                    raise Stopped
             pgconn.consume_input()
         else:
             break

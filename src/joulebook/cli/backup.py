@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -30,10 +31,11 @@ from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import fail, plain_errors, result, say
 from joulebook.cli.progress import show_progress
 from joulebook.config import Config, sqlite_path
-from joulebook.embedded import EmbeddedDatabase, ensure_binaries, telemetry_url
+from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
 from joulebook.embedded.urls import uses_own_server
 from joulebook.priority import stand_back
 from joulebook.supervisor.home_lock import AlreadyRuns, only_one
+from joulebook.telemetry.errors import TelemetryError
 
 app = typer.Typer(no_args_is_help=True, help="The backups that the worker makes by itself.")
 
@@ -162,16 +164,26 @@ def _restore_into(config: Config, source: Path, manifest: Manifest, *, goes_on: 
         run = Restore(config, source, manifest, progress=progress)
         run.check_kind()
         set_mark(config.home, source)
-        try:
-            run.restore_files()
-            with _database(config):
+        with ExitStack() as stack:
+            with _told_how_to_go_on(config, source):
+                run.restore_files()
+                stack.enter_context(_database(config))
                 setup_django(owner=True)
                 run.restore_telemetry(telemetry_url(config, "owner"))
                 run.restore_accounts()
-                remove_mark(config.home)
-                migrate()
-        except OSError as exc:
-            raise BackupError(f"{exc.strerror or exc}\n{how_to_go_on(config.home, str(source))}") from exc
+            remove_mark(config.home)
+            migrate()
+
+
+@contextmanager
+def _told_how_to_go_on(config: Config, source: Path) -> Iterator[None]:
+    """Add to an error what can be done about half a restore."""
+    from django.db import Error as DjangoError
+
+    try:
+        yield
+    except (OSError, TelemetryError, EmbeddedError, psycopg.Error, DjangoError) as exc:
+        raise BackupError(f"{exc}\n{how_to_go_on(config.home, str(source))}") from exc
 
 
 def _check_databases_are_empty(config: Config) -> None:
