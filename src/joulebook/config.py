@@ -138,6 +138,24 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
     Variable(
+        "JOULEBOOK_DRY_RUN_SECONDS",
+        "120",
+        "processor time that the web may spend on the dry run of one file, in seconds",
+    ),
+    Variable(
+        "JOULEBOOK_USER_UPLOAD_BYTES",
+        "17179869184",
+        "bytes that one user's files may have together while they wait to be imported",
+    ),
+    Variable("JOULEBOOK_USER_DRAFTS", "200", "most drafts that one user may have"),
+    Variable("JOULEBOOK_USER_QUEUED", "1000", "most imports of one user that may wait or run"),
+    Variable("JOULEBOOK_USER_DEVICES", "1000", "most devices that one user may create on the pages"),
+    Variable(
+        "JOULEBOOK_DISK_RESERVE",
+        "",
+        "bytes of the disk under JOULEBOOK_HOME that uploads leave free; empty: 5 %, from 1 to 10 GiB",
+    ),
+    Variable(
         "JOULEBOOK_KEEP_READINGS",
         "",
         "how long readings are kept: days, weeks or years as 400d, 60w, 2y; empty: for ever",
@@ -229,6 +247,12 @@ class Config:
     line_protocol_metric: str
     upload_max_bytes: int
     device_metrics: int
+    dry_run_seconds: int
+    user_upload_bytes: int
+    user_drafts: int
+    user_queued: int
+    user_devices: int
+    disk_reserve: int | None
     keep: Mapping[str, timedelta | None]
     """By table of readings and rollups, from fine to coarse, how long it is kept; None: for ever."""
     backup_folder: Path | None
@@ -310,6 +334,16 @@ class Config:
             line_protocol_metric=text("JOULEBOOK_LINE_PROTOCOL_METRIC"),
             upload_max_bytes=whole("JOULEBOOK_UPLOAD_MAX_BYTES", low=1024, high=1 << 45),
             device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
+            dry_run_seconds=whole("JOULEBOOK_DRY_RUN_SECONDS", low=1, high=86_400),
+            user_upload_bytes=whole("JOULEBOOK_USER_UPLOAD_BYTES", low=1024, high=1 << 50),
+            user_drafts=whole("JOULEBOOK_USER_DRAFTS", low=1, high=1_000_000),
+            user_queued=whole("JOULEBOOK_USER_QUEUED", low=1, high=1_000_000),
+            user_devices=whole("JOULEBOOK_USER_DEVICES", low=1, high=1_000_000),
+            disk_reserve=(
+                whole("JOULEBOOK_DISK_RESERVE", low=0, high=1 << 50)
+                if text("JOULEBOOK_DISK_RESERVE")
+                else None
+            ),
             keep=_kept({table: text(name) for table, name in _KEPT.items()}),
             backup_folder=_folder(text("JOULEBOOK_BACKUP_FOLDER")),
             backup_every=_interval("JOULEBOOK_BACKUP_EVERY", text("JOULEBOOK_BACKUP_EVERY")),

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
+from joulebook.web.accounts.operations import lock_user
 from joulebook.web.devices.models import Device, DeviceToken, GatewayToken, Metric
 from joulebook.web.tokens import make_token
 
@@ -21,14 +22,26 @@ class UnableToCreateDevice(Exception):
     """The id is taken or not allowed, or the time zone is none; the message says which."""
 
 
-def create_device(device_id: str, *, owner: User, name: str = "", time_zone: str = "UTC") -> Device:
-    """Create a device that belongs to `owner`. Raises `UnableToCreateDevice`."""
+def create_device(
+    device_id: str, *, owner: User, name: str = "", time_zone: str = "UTC", most: int | None = None
+) -> Device:
+    """Create a device that belongs to `owner`, who may have `most` of them; None for no limit.
+
+    Raises `UnableToCreateDevice`.
+    """
     device = Device(device_id=device_id, owner=owner, name=name, time_zone=time_zone)
     try:
         device.full_clean()
     except ValidationError as exc:
         raise UnableToCreateDevice(f"device {device_id!r} not created: {' '.join(exc.messages)}") from exc
-    device.save()
+    with transaction.atomic():
+        if most is not None:
+            lock_user(owner)
+            if Device.objects.filter(owner=owner).count() >= most:
+                raise UnableToCreateDevice(
+                    f"device {device_id!r} not created: you have {most:,} already, which is the most"
+                )
+        device.save()
     return device
 
 

@@ -16,7 +16,7 @@ from ninja.security import HttpBearer, SessionAuth
 
 from joulebook import __version__
 from joulebook.live_ticket import issue_ticket
-from joulebook.telemetry.kinds.units import UnitProblem
+from joulebook.telemetry.kinds.units import UnitProblem, is_known_unit
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.operations import user_of_token
@@ -29,7 +29,7 @@ from joulebook.web.history.buckets import ChangesTooOften
 from joulebook.web.history.clocks import offsets_over
 from joulebook.web.history.export_points import points_file
 from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
-from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
+from joulebook.web.history.parameters import BadParameter, HistoryRequest, check_names, read_parameters
 from joulebook.web.history.points import Column, Points, Wanted
 from joulebook.web.history.queries import earliest_time, read_points, series_of
 from joulebook.web.problems import ProblemAPI, problem
@@ -132,6 +132,7 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
     device = find_visible_device(request.user, device_id)
     if device is None:
         return problem(403, "Forbidden", "no device of yours has this id")
+    check_names(request.GET)
     origin = f"{request.scheme}://{request.get_host()}"
     ticket, expires_at = issue_ticket(
         settings.SECRET_KEY, device.device_id, origin=origin, now=timezone.now().timestamp()
@@ -154,7 +155,7 @@ def _points(device: Device, asked: HistoryRequest) -> tuple[datetime, Points]:
         Wanted(series[metric], settings[metric], asked.unit or settings[metric].unit)
         for metric in asked.metrics or series
     ]
-    _check_units(wanted)
+    _check_units(wanted, asked.unit)
     start = asked.start or earliest_time([each.series_id for each in wanted]) or asked.end
     points = read_points(
         wanted, start, asked.end, asked.zone, max_points=asked.max_points, silence=own_silence_limit(device)
@@ -177,7 +178,9 @@ def _answer(device: Device, asked: HistoryRequest, start: datetime, points: Poin
     }
 
 
-def _check_units(wanted: list[Wanted]) -> None:
+def _check_units(wanted: list[Wanted], unit: str) -> None:
+    if unit and not wanted and not is_known_unit(unit):
+        raise BadParameter("unit", f"{unit[:40]!r} is not a unit that is known here")
     for each in wanted:
         try:
             each.scale()
