@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from benchmarks.archive import Archive
+from benchmarks.backup import measure_backup
 from benchmarks.files import measure_import
 from benchmarks.influxd import running_influxd
 from benchmarks.mixed import measure_mixed
@@ -16,7 +17,7 @@ from benchmarks.stack import folder, running_stack
 from benchmarks.table import Printer, Promise
 from benchmarks.writing import Writing, measure_writing
 
-PARTS = ("writing", "files", "mixed", "rolling", "reading")
+PARTS = ("writing", "files", "mixed", "rolling", "reading", "backup")
 
 
 def main() -> None:
@@ -56,6 +57,10 @@ def main() -> None:
         if peak := stack.peak_of_ingest():
             shown = f"{peak:.0f} MB"
             promises.append(Promise("peak memory of an ingest process", shown, "under 300 MB", peak < 300))
+        if "backup" in asked.parts:
+            rows, kept = measure_backup(stack, turns=asked.turns)
+            printer.rows("Backup and restore", rows)
+            promises += kept
         printer.promises(promises)
 
 

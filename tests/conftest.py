@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
+
+import joulebook.time_zones  # the zones of the tests, and of Hypothesis, come from its source too
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -60,7 +63,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 # A busy machine's answer may take longer than the five seconds that httpx waits for any.
-httpx.get.__kwdefaults__["timeout"].read = 30
+for part in ("connect", "read", "write", "pool"):
+    setattr(httpx.get.__kwdefaults__["timeout"], part, 60)
+
+# What an example computes is tested, and not how busy the machine is meanwhile.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,6 +82,32 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
+    from django.test import TransactionTestCase
+
+    TransactionTestCase._fixture_teardown = lambda _case: empty_accounts()
+
+
+KEPT_TABLES = {"django_content_type", "auth_permission"}
+"""What `migrate` writes for each model; the same for all tests."""
+
+
+def empty_accounts() -> None:
+    """Empty the accounts database after a test whose transactions were committed.
+
+    Django's own way writes the rows of `KEPT_TABLES` anew each time, which takes longer than most of the tests.
+    """
+    from django.core.management.color import no_style
+    from django.db import connections
+
+    accounts = connections["default"]
+    tables = set(accounts.introspection.django_table_names(only_existing=True, include_views=False))
+    with accounts.cursor() as cursor:
+        filled = [
+            table
+            for table in sorted(tables - KEPT_TABLES)
+            if cursor.execute(f'SELECT EXISTS (SELECT 1 FROM "{table}")').fetchone()[0]
+        ]
+    accounts.ops.execute_sql_flush(accounts.ops.sql_flush(no_style(), filled, reset_sequences=False))
 
 
 def run_joulebook(*words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -83,7 +119,7 @@ def run_joulebook(*words: str, stdin: str = "", **environment: str) -> subproces
         text=True,
         check=False,
         env={**os.environ, **environment},
-        timeout=120,
+        timeout=240,
     )
 
 
@@ -266,7 +302,7 @@ class Service:
             )
         self.wait(path=path)
 
-    def wait(self, *, path: str = "/livez", seconds: float = 60) -> None:
+    def wait(self, *, path: str = "/livez", seconds: float = 120) -> None:
         """Return when the process answers 200."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -294,7 +330,7 @@ class Service:
         """Ask the process to end and wait for it."""
         if self.process is not None and self.is_running():
             self.process.terminate()
-            self.process.wait(timeout=40)
+            self.process.wait(timeout=90)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,18 @@ VARIABLES: tuple[Variable, ...] = (
         "comma-separated addresses or networks of reverse proxies whose X-Forwarded headers are believed",
     ),
     Variable("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only"),
+    Variable(
+        "JOULEBOOK_LOG_FORMAT", "text", "how services write their logs: text, or json (one object a line)"
+    ),
+    Variable(
+        "JOULEBOOK_METRICS_TOKEN",
+        "",
+        "bearer token with which /metrics may be read from anywhere; empty: from this machine only",
+    ),
+    Variable(
+        "JOULEBOOK_WORKER_METRICS_HOST", "127.0.0.1", "address on which the worker listens with /metrics"
+    ),
+    Variable("JOULEBOOK_WORKER_METRICS_PORT", "", "port of the worker's /metrics; empty: none"),
     Variable("JOULEBOOK_SECRET_KEY", "", "signing key; empty: one is made and kept in JOULEBOOK_HOME"),
     Variable(
         "JOULEBOOK_DATABASE_URL",
@@ -71,6 +83,19 @@ VARIABLES: tuple[Variable, ...] = (
         "JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"
     ),
     Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
+    Variable("JOULEBOOK_SECRET_KEY_FILE", "", "file that holds the value of JOULEBOOK_SECRET_KEY"),
+    Variable("JOULEBOOK_DATABASE_URL_FILE", "", "file that holds the value of JOULEBOOK_DATABASE_URL"),
+    Variable("JOULEBOOK_TELEMETRY_URL_FILE", "", "file that holds the value of JOULEBOOK_TELEMETRY_URL"),
+    Variable(
+        "JOULEBOOK_TELEMETRY_WRITER_URL_FILE",
+        "",
+        "file that holds the value of JOULEBOOK_TELEMETRY_WRITER_URL",
+    ),
+    Variable(
+        "JOULEBOOK_TELEMETRY_OWNER_URL_FILE",
+        "",
+        "file that holds the value of JOULEBOOK_TELEMETRY_OWNER_URL",
+    ),
     Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
     Variable(
         "JOULEBOOK_POSTGRES_BIN",
@@ -113,6 +138,24 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
     Variable(
+        "JOULEBOOK_DRY_RUN_SECONDS",
+        "120",
+        "processor time that the web may spend on the dry run of one file, in seconds",
+    ),
+    Variable(
+        "JOULEBOOK_USER_UPLOAD_BYTES",
+        "17179869184",
+        "bytes that one user's files may have together while they wait to be imported",
+    ),
+    Variable("JOULEBOOK_USER_DRAFTS", "200", "most drafts that one user may have"),
+    Variable("JOULEBOOK_USER_QUEUED", "1000", "most imports of one user that may wait or run"),
+    Variable("JOULEBOOK_USER_DEVICES", "1000", "most devices that one user may create on the pages"),
+    Variable(
+        "JOULEBOOK_DISK_RESERVE",
+        "",
+        "bytes of the disk under JOULEBOOK_HOME that uploads leave free; empty: 5 %, from 1 to 10 GiB",
+    ),
+    Variable(
         "JOULEBOOK_KEEP_READINGS",
         "",
         "how long readings are kept: days, weeks or years as 400d, 60w, 2y; empty: for ever",
@@ -120,11 +163,30 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JOULEBOOK_KEEP_1M", "", "how long their rollups of a minute are kept; empty: for ever"),
     Variable("JOULEBOOK_KEEP_5M", "", "how long their rollups of five minutes are kept; empty: for ever"),
     Variable("JOULEBOOK_KEEP_1H", "", "how long their rollups of an hour are kept; empty: for ever"),
+    Variable(
+        "JOULEBOOK_BACKUP_FOLDER",
+        "",
+        "folder of backups that the worker makes by itself; empty: it makes none",
+    ),
+    Variable("JOULEBOOK_BACKUP_EVERY", "1d", "how often it makes one: hours, days or weeks as 12h, 1d, 1w"),
+    Variable("JOULEBOOK_BACKUP_KEEP", "7", "how many of them it keeps"),
 )
+
+SECRETS = (
+    "JOULEBOOK_SECRET_KEY",
+    "JOULEBOOK_DATABASE_URL",
+    "JOULEBOOK_TELEMETRY_URL",
+    "JOULEBOOK_TELEMETRY_WRITER_URL",
+    "JOULEBOOK_TELEMETRY_OWNER_URL",
+    "JOULEBOOK_METRICS_TOKEN",
+)
+"""The variables that hold a secret; each may name a file instead, by a variable with _FILE at its end."""
 
 _PUBLIC_URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
 )
+
+_METRICS_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{20,}=*")
 
 _KEPT = {
     "readings": "JOULEBOOK_KEEP_READINGS",
@@ -136,6 +198,8 @@ _AGE = re.compile(r"([0-9]{1,5})([dwy])")
 # A year is taken as 366 days, so that nothing goes before its time.
 _AGE_DAYS = {"d": 1, "w": 7, "y": 366}
 _LONGEST_AGE = 36_600
+_INTERVAL = re.compile(r"([0-9]{1,4})([hdw])")
+_INTERVAL_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 _DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
 
@@ -159,6 +223,10 @@ class Config:
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     secure: bool
+    log_format: str
+    metrics_token: str | None
+    worker_metrics_host: str
+    worker_metrics_port: int | None
     secret_key: str | None
     database_url: str
     telemetry_url: str | None
@@ -179,8 +247,17 @@ class Config:
     line_protocol_metric: str
     upload_max_bytes: int
     device_metrics: int
+    dry_run_seconds: int
+    user_upload_bytes: int
+    user_drafts: int
+    user_queued: int
+    user_devices: int
+    disk_reserve: int | None
     keep: Mapping[str, timedelta | None]
     """By table of readings and rollups, from fine to coarse, how long it is kept; None: for ever."""
+    backup_folder: Path | None
+    backup_every: timedelta
+    backup_keep: int
 
     @property
     def package(self) -> Path:
@@ -198,11 +275,28 @@ class Config:
         def text(name: str) -> str:
             return values.get(name, "").strip() or _DEFAULTS[name]
 
+        def secret(name: str) -> str:
+            file = values.get(f"{name}_FILE", "").strip()
+            if text(name) or not file:
+                return text(name)
+            try:
+                return Path(file).expanduser().read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise ConfigError(f"{name}_FILE={file!r} cannot be read: {exc}") from exc
+
         def whole(name: str, *, low: int, high: int) -> int:
             raw = text(name)
             if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
                 raise ConfigError(f"{name}={raw!r} is not a whole number from {low} to {high}")
             return int(raw)
+
+        def port(name: str) -> int | None:
+            return whole(name, low=1, high=65535) if text(name) else None
+
+        def choice(name: str, *choices: str) -> str:
+            if text(name) not in choices:
+                raise ConfigError(f"{name}={text(name)!r} is not {' or '.join(choices)}")
+            return text(name)
 
         home = Path(text("JOULEBOOK_HOME")).expanduser().absolute()
         return cls(
@@ -216,12 +310,16 @@ class Config:
             allowed_hosts=tuple(h.strip() for h in text("JOULEBOOK_ALLOWED_HOSTS").split(",") if h.strip()),
             trusted_proxies=_networks("JOULEBOOK_TRUSTED_PROXIES", text("JOULEBOOK_TRUSTED_PROXIES")),
             secure=whole("JOULEBOOK_SECURE", low=0, high=1) == 1,
-            secret_key=text("JOULEBOOK_SECRET_KEY") or None,
-            database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
-            telemetry_url=text("JOULEBOOK_TELEMETRY_URL") or None,
-            telemetry_writer_url=text("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
-            telemetry_owner_url=text("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
-            db_port=whole("JOULEBOOK_DB_PORT", low=1, high=65535) if text("JOULEBOOK_DB_PORT") else None,
+            log_format=choice("JOULEBOOK_LOG_FORMAT", "text", "json"),
+            metrics_token=_metrics_token(secret("JOULEBOOK_METRICS_TOKEN")),
+            worker_metrics_host=text("JOULEBOOK_WORKER_METRICS_HOST"),
+            worker_metrics_port=port("JOULEBOOK_WORKER_METRICS_PORT"),
+            secret_key=secret("JOULEBOOK_SECRET_KEY") or None,
+            database_url=secret("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
+            telemetry_url=secret("JOULEBOOK_TELEMETRY_URL") or None,
+            telemetry_writer_url=secret("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
+            telemetry_owner_url=secret("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
+            db_port=port("JOULEBOOK_DB_PORT"),
             postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,
             ingest_max_bytes=whole("JOULEBOOK_INGEST_MAX_BYTES", low=1024, high=1 << 31),
             ingest_max_readings=whole("JOULEBOOK_INGEST_MAX_READINGS", low=1, high=10_000_000),
@@ -236,7 +334,20 @@ class Config:
             line_protocol_metric=text("JOULEBOOK_LINE_PROTOCOL_METRIC"),
             upload_max_bytes=whole("JOULEBOOK_UPLOAD_MAX_BYTES", low=1024, high=1 << 45),
             device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
+            dry_run_seconds=whole("JOULEBOOK_DRY_RUN_SECONDS", low=1, high=86_400),
+            user_upload_bytes=whole("JOULEBOOK_USER_UPLOAD_BYTES", low=1024, high=1 << 50),
+            user_drafts=whole("JOULEBOOK_USER_DRAFTS", low=1, high=1_000_000),
+            user_queued=whole("JOULEBOOK_USER_QUEUED", low=1, high=1_000_000),
+            user_devices=whole("JOULEBOOK_USER_DEVICES", low=1, high=1_000_000),
+            disk_reserve=(
+                whole("JOULEBOOK_DISK_RESERVE", low=0, high=1 << 50)
+                if text("JOULEBOOK_DISK_RESERVE")
+                else None
+            ),
             keep=_kept({table: text(name) for table, name in _KEPT.items()}),
+            backup_folder=_folder(text("JOULEBOOK_BACKUP_FOLDER")),
+            backup_every=_interval("JOULEBOOK_BACKUP_EVERY", text("JOULEBOOK_BACKUP_EVERY")),
+            backup_keep=whole("JOULEBOOK_BACKUP_KEEP", low=1, high=10_000),
         )
 
 
@@ -244,6 +355,17 @@ def sqlite_path(database_url: str) -> Path | None:
     """Return the file of `sqlite:///path`, or None where the address is another kind of database."""
     parts = urlsplit(database_url)
     return Path("/" + unquote(parts.path).lstrip("/")) if parts.scheme == "sqlite" else None
+
+
+def _metrics_token(text: str) -> str | None:
+    """Return the token, or None where there is none. Raises `ConfigError` for one that can be guessed."""
+    if text and not _METRICS_TOKEN.fullmatch(text):
+        # The value is a secret, so the message does not repeat it.
+        raise ConfigError(
+            "JOULEBOOK_METRICS_TOKEN is not a token of 20 or more letters, digits and -._~+/=; "
+            "`openssl rand -hex 20` makes one"
+        )
+    return text or None
 
 
 def _public_url(name: str, text: str) -> str | None:
@@ -295,6 +417,18 @@ def _age(name: str, text: str) -> timedelta | None:
     if not 1 <= days <= _LONGEST_AGE:
         raise ConfigError(f"{name}={text!r} is not a time such as 400d, 60w or 10y, from a day to 100 years")
     return timedelta(days=days)
+
+
+def _folder(text: str) -> Path | None:
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _interval(name: str, text: str) -> timedelta:
+    match = _INTERVAL.fullmatch(text)
+    hours = int(match[1]) * _INTERVAL_HOURS[match[2]] if match else 0
+    if not 1 <= hours <= 366 * 24:
+        raise ConfigError(f"{name}={text!r} is not a time such as 12h, 1d or 1w, from an hour to a year")
+    return timedelta(hours=hours)
 
 
 def _default_cache() -> str:

@@ -31,7 +31,7 @@ def keeping(url: str, **settings: Any) -> Iterator[None]:
         yield
     finally:
         stopping.set()
-        thread.join(30)
+        thread.join(60)
     assert not thread.is_alive()
 
 

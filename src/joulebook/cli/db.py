@@ -17,6 +17,7 @@ from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
 from joulebook.embedded.status import read_status
 from joulebook.embedded.urls import uses_own_server
+from joulebook.supervisor.privileges import start_as_database_user
 
 app = typer.Typer(no_args_is_help=True, help="Start, stop and reach the database that keeps the readings.")
 
@@ -59,6 +60,8 @@ def start() -> None:
             say("the environment names a server of your own: nothing to start")
             return
         ensure_binaries(config)  # has a progress display of its own
+        if start_as_database_user(config):
+            return
         with _progress("starting the database"):
             EmbeddedDatabase(config).start()
         say(f"the database in {config.home / 'db'} runs")

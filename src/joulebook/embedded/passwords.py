@@ -35,14 +35,18 @@ def ensure_passwords(folder: Path) -> None:
 def read_password(folder: Path, role: str) -> str:
     """Return a role's password. Raises `NotCreated` when there is none."""
     try:
-        return (folder / role).read_text().strip()
+        # Root reads it where another user may write: a link could lead to a file of root's.
+        descriptor = os.open(folder / role, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor) as file:
+            return file.read().strip()
     except FileNotFoundError:
         raise NotCreated(
             f"there is no embedded database in {folder.parent} yet (no {folder / role}): "
             "run `joulebook up`, or `joulebook db start` and `joulebook migrate`, first, "
             "or name a server of your own in JOULEBOOK_TELEMETRY_URL"
         ) from None
-    except PermissionError as exc:
+    except OSError as exc:
         raise EmbeddedError(
-            f"cannot read {folder / role}: run Joulebook as the user to whom {folder.parent} belongs"
+            f"cannot read {folder / role} ({exc.strerror}): "
+            f"run Joulebook as the user to whom {folder.parent} belongs"
         ) from exc

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import gc
 import socket
+from pathlib import Path
 
 import msgspec
 
 from joulebook.config import Config
 from joulebook.ingest.app import create_app
-from joulebook.ingest.metrics import CountedRequests, IngestMetrics
+from joulebook.ingest.metrics import IngestMetrics
+from joulebook.ingest.observing import ObservedRequests
 from joulebook.ingest.websocket_connection import MESSAGE_BYTES
+from joulebook.logs import set_up_logging
 from joulebook.serving.guard import Guard
 from joulebook.serving.server import DRAIN_SECONDS, Refusal, Server, Service, connections_that_fit, run
 
 
-def serve(config: Config, *, process: int = 1, listening: socket.socket | None = None) -> None:
+def serve(
+    config: Config,
+    *,
+    process: int = 1,
+    listening: socket.socket | None = None,
+    siblings_folder: Path | None = None,
+) -> None:
     """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done.
 
-    One of several processes is given its number and a socket that is `listening` already.
+    One of several processes is given its number, a socket that is `listening` already, and the folder in
+    which they meet.
     """
-    app = create_app(config)
+    set_up_logging("ingest", log_format=config.log_format)
+    app = create_app(config, process=process, siblings_folder=siblings_folder)
     metrics: IngestMetrics = app.state.metrics
-    metrics.process = process
     _collect_garbage_seldom()
 
     async def drain() -> None:
@@ -31,7 +41,9 @@ def serve(config: Config, *, process: int = 1, listening: socket.socket | None =
 
     server = Server(
         Service(
-            app=CountedRequests(app.state.direct, metrics.requests),
+            app=ObservedRequests(
+                app.state.direct, metrics.requests, routes=app.routes, trusted_proxies=config.trusted_proxies
+            ),
             host=config.ingest_host,
             port=config.ingest_port,
             guard=Guard(
@@ -39,7 +51,7 @@ def serve(config: Config, *, process: int = 1, listening: socket.socket | None =
                 per_address=config.connections_per_address,
                 trusted=config.trusted_proxies,
             ),
-            refusal=Refusal("application/json", _refusal, metrics.requests),
+            refusal=Refusal("application/json", _refusal, metrics.requests.turned_away),
             drain=drain,
             message_bytes=MESSAGE_BYTES,
         )

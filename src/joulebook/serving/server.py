@@ -95,6 +95,7 @@ class Server(uvicorn.Server):
                 host=service.host,
                 port=service.port,
                 access_log=False,
+                log_config=None,  # see joulebook.logs
                 log_level="info",
                 server_header=False,
                 proxy_headers=False,

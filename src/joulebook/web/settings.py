@@ -10,6 +10,7 @@ from __future__ import annotations
 import django_stubs_ext
 
 from joulebook.config import Config
+from joulebook.logs import log_settings
 from joulebook.secret_key import load_secret_key
 from joulebook.web.databases import database_from_url, telemetry_databases
 
@@ -38,6 +39,8 @@ INSTALLED_APPS = [
     "joulebook.web.readings",
 ]
 MIDDLEWARE = [
+    "joulebook.web.observing.ObservedRequests",
+    "joulebook.web.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
@@ -90,6 +93,7 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "devices"
 LOGOUT_REDIRECT_URL = "sign-in"
 
+SESSION_ENGINE = "joulebook.web.accounts.sessions"
 # Cookies of several homes on one host must not overwrite each other: ports do not separate cookies.
 SESSION_COOKIE_NAME = f"joulebook_session_{CONFIG.web_port}"
 CSRF_COOKIE_NAME = f"joulebook_csrf_{CONFIG.web_port}"
@@ -134,15 +138,4 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        "joulebook": {"level": "INFO"},
-        # A caller's 4xx is the caller's to read, and could fill the log.
-        "django.request": {"level": "ERROR"},
-    },
-}
+LOGGING = log_settings(CONFIG.log_format)

@@ -79,7 +79,7 @@ def stored(telemetry: dict[str, str], device_id: str) -> list[float]:
     return [value for (value,) in found]
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 40) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 100) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what

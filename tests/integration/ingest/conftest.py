@@ -17,7 +17,7 @@ T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 """The instant from which tests count seconds."""
 
 
-def until(condition: Callable[[], bool], *, what: str, seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], *, what: str, seconds: float = 60) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -46,7 +46,7 @@ def port() -> Iterator[int]:
 @contextlib.contextmanager
 def silent(port: int) -> Iterator[socket.socket]:
     """Shake hands by hand and then answer nothing."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as raw:
         raw.sendall(
             b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -73,14 +73,14 @@ def test_a_device_that_answers_nothing_is_closed_after_three_pings(port):
         lasted = time.monotonic() - began
     assert frames(received) == [PING] * MISSED_PINGS + [CLOSE]
     assert b"keepalive" in received
-    assert INTERVAL * (MISSED_PINGS + 1) - 0.1 < lasted < INTERVAL * 20
+    assert INTERVAL * (MISSED_PINGS + 1) - 0.1 < lasted < INTERVAL * 100
 
 
 def test_a_device_that_answers_is_pinged_in_every_interval_and_stays(port):
     with connect(f"ws://127.0.0.1:{port}", ping_interval=None) as connection:
         with pytest.raises(TimeoutError):
             connection.recv(timeout=INTERVAL * 8)
-        assert connection.ping().wait(2)
+        assert connection.ping().wait(60)
 
 
 def test_whatever_comes_from_the_device_is_a_sign_of_life(port):

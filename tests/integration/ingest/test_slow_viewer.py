@@ -86,12 +86,12 @@ def test_it_is_cut_off_long_before_its_ticket_ends_and_others_lose_nothing(
         began, freed = time.monotonic(), False
         while not freed and time.monotonic() < began + TICKET_SECONDS / 2:
             post(device_token, packets)
-            with httpx.stream("GET", feed_url + address(device_id), timeout=5) as third:
+            with httpx.stream("GET", feed_url + address(device_id), timeout=30) as third:
                 freed = third.status_code == 200
         assert freed
         post(issue_device_token(other), {"the_last": 1})
         assert any("the_last" in line for line in events)
-        idle.settimeout(10)
+        idle.settimeout(60)
         with contextlib.suppress(ConnectionResetError):
             while idle.recv(65536):
                 pass  # until the end: the connection is not kept either

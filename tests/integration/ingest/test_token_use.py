@@ -165,7 +165,7 @@ class TestInSqlite:
     def test_an_earlier_moment_of_another_process_moves_on(self, device_token):
         DeviceToken.objects.update(last_used_at=timezone.now() - timedelta(hours=1))
         use(SQLITE, device_token)
-        assert timezone.now() - DeviceToken.objects.get().last_used_at < timedelta(seconds=5)
+        assert timezone.now() - DeviceToken.objects.get().last_used_at < timedelta(seconds=60)
 
     @pytest.mark.parametrize(
         "statement",
@@ -231,7 +231,7 @@ class TestInPostgresql:
     def test_the_right_to_update_one_column_is_enough(self, postgresql):
         url, _, last_used = postgresql
         use(url, "t")
-        assert datetime.now(UTC) - last_used() < timedelta(seconds=5)
+        assert datetime.now(UTC) - last_used() < timedelta(seconds=60)
 
     def test_it_never_moves_backwards(self, postgresql):
         url, conn, last_used = postgresql
@@ -259,11 +259,13 @@ class TestInPostgresql:
                 conn.execute("LOCK TABLE devices_gatewaytoken")
                 uses.note(digest_of("t"))
                 await asyncio.sleep(1)
-            await asyncio.sleep(1)
-            assert last_used() is not None
+            until = time.monotonic() + 60
+            while last_used() is None:
+                assert time.monotonic() < until, "it is not written later"
+                await asyncio.sleep(0.05)
             task.cancel()
             began = time.monotonic()
             await uses.close()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
 
         asyncio.run(run())

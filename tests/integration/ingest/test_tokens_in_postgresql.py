@@ -59,7 +59,7 @@ def test_a_token_is_found_after_an_idle_connection_was_closed_and_after_a_silenc
             with stopped(pid):
                 with pytest.raises(DatabaseAway, match="has not answered for 1 s"):
                     await tokens.grant_of(b"t2")
-                assert 0.9 < time.monotonic() - begin < 8
+                assert 0.9 < time.monotonic() - begin < 30
                 assert (await tokens.grant_of(b"t2")).token == "p2"  # over a fresh connection
         finally:
             tokens.close()

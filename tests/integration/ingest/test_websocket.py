@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from ...conftest import Service, free_port
-from .conftest import until_stopping, until_waiting
+from .conftest import until, until_stopping, until_waiting
 
 T0 = datetime(2026, 4, 1, 12, 0, tzinfo=UTC)
 Open = Callable[..., ClientConnection]
@@ -36,7 +36,7 @@ def ask(connection: ClientConnection, message: object) -> dict:
     return json.loads(connection.recv(timeout=20))
 
 
-def closing(connection: ClientConnection, *, seconds: float = 15) -> tuple[int, str, list[dict]]:
+def closing(connection: ClientConnection, *, seconds: float = 60) -> tuple[int, str, list[dict]]:
     """Wait for the server to close; return its code, its reason, and what it still acknowledged."""
     answers = []
     deadline = time.monotonic() + seconds
@@ -147,7 +147,7 @@ def test_many_messages_without_waiting_are_all_answered_in_their_order(open_sock
         target=lambda: [connection.send(json.dumps({"timestamp": at(n), "power": n})) for n in range(count)]
     )
     sender.start()
-    answers = [json.loads(connection.recv(timeout=30)) for _ in range(count)]
+    answers = [json.loads(connection.recv(timeout=60)) for _ in range(count)]
     sender.join()
     assert [answer["seq"] for answer in answers] == list(range(1, count + 1))
     assert {answer["accepted"] for answer in answers} == {1}
@@ -159,10 +159,7 @@ def test_a_device_that_leaves_without_waiting_has_its_messages_stored(open_socke
     for second in range(10):
         connection.send(json.dumps({"timestamp": at(second), "power": second}))
     connection.close()
-    deadline = time.monotonic() + 10
-    while len(stored()) < 10 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert len(stored()) == 10
+    until(lambda: len(stored()) == 10, what="they are not stored")
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "jbd00000000_" + "x" * 43])
@@ -256,7 +253,7 @@ def test_a_slow_database_slows_the_reader_and_memory_stays_flat(ingest, open_soc
         sender.start()
         time.sleep(3)
         held, grown = sent, memory(ingest.process.pid) - before
-    answers = [json.loads(connection.recv(timeout=30)) for _ in range(count)]
+    answers = [json.loads(connection.recv(timeout=60)) for _ in range(count)]
     sender.join()
     assert held < count / 2, f"the reader took {held} of {count} messages"
     assert grown < 50, f"memory grew by {grown:.0f} MB"
@@ -292,7 +289,7 @@ def test_at_sigterm_what_was_sent_is_answered_before_the_connection_ends(
     code, reason, answers = closing(connection)
     assert (code, reason) == (1012, "ingest is stopping; connect again")
     assert [answer["accepted"] for answer in answers] == [1] * 5
-    assert own_ingest.process.wait(timeout=10) in {0, -15}
+    assert own_ingest.process.wait(timeout=60) in {0, -15}
     assert len(stored()) == 6
 
 

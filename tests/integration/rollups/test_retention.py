@@ -221,7 +221,7 @@ def test_a_writer_that_comes_while_it_moves_waits_and_is_refused(rollup_database
 
     limited.pause = pause
     limited.move(NOW)
-    writing.join(10)
+    writing.join(60)
     assert outcome == [Outcome.TOO_OLD]
 
 

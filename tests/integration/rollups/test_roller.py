@@ -244,7 +244,7 @@ class TestSchedules:
 
         rollup_database.roller.pause = pause
         rollup_database.roller.close(CLOSED + timedelta(minutes=5))
-        writing.join(10)
+        writing.join(60)
         assert rollup_database.marks() == 2
         rollup_database.roll_all()
         assert rollup_database.differing() == []

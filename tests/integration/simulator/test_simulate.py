@@ -19,20 +19,33 @@ import pytest
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-Simulate = Callable[..., subprocess.Popen[str]]
+
+class Simulation(subprocess.Popen[str]):
+    """A running `joulebook simulate`, and what it has printed so far."""
+
+    def __init__(self, words: list[str], log: Path) -> None:
+        self.log = log
+        with log.open("w") as output:
+            super().__init__(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True
+            )
+
+    def printed(self) -> str:
+        return self.log.read_text()
+
+
+Simulate = Callable[..., Simulation]
 
 
 @pytest.fixture
 def simulate(tmp_path: Path) -> Iterator[Simulate]:
     """Start `joulebook simulate` in the session's home, with device ids that no other test uses."""
     prefix = f"sim{uuid.uuid4().hex[:8]}"
-    started: list[subprocess.Popen[str]] = []
+    started: list[Simulation] = []
 
-    def start(*words: str) -> subprocess.Popen[str]:
+    def start(*words: str) -> Simulation:
         command = [sys.executable, "-m", "joulebook", "simulate", f"--prefix={prefix}", *words]
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        process = Simulation(command, tmp_path / f"printed-{len(started)}")
         started.append(process)
         return process
 
@@ -40,7 +53,7 @@ def simulate(tmp_path: Path) -> Iterator[Simulate]:
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
 
 
 @pytest.fixture
@@ -54,9 +67,18 @@ def owner(transactional_db: None, alice: User) -> User:
     return alice
 
 
-def output_of(process: subprocess.Popen[str], *, seconds: float = 60) -> str:
-    out, _ = process.communicate(timeout=seconds)
-    return out
+def output_of(process: Simulation, *, seconds: float = 120) -> str:
+    process.wait(timeout=seconds)
+    return process.printed()
+
+
+def wait_for(condition: Callable[[], bool], process: Simulation, *, seconds: float = 120) -> None:
+    """Return when the condition holds; the bound is for a machine that is busy with other things."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.printed()
+        assert time.monotonic() < deadline, process.printed()
+        time.sleep(0.1)
 
 
 def ago(seconds: int) -> str:
@@ -133,14 +155,16 @@ def test_packets_wait_while_ingest_is_away_and_none_is_lost_or_doubled(
     )  # fmt: skip
     try:
         for _ in range(3):
-            time.sleep(1.5)
+            up = time.time()
+            wait_for(lambda since=up: reached(writer, token_file, since), process)
+            # It tells when trouble begins and when it ends: the next must not begin before that.
+            wait_for(lambda: "trouble" not in process.printed().splitlines()[-1], process)
             ingest.kill()
-            time.sleep(1.0)
+            told = process.printed().count("no answer")
+            wait_for(lambda told=told: process.printed().count("no answer") > told, process)
             ingest.start(path="/readyz")
-        # The longest pause before another attempt is well under this.
-        deadline = time.monotonic() + 30
-        while not caught_up(writer, token_file) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        back = time.time()
+        wait_for(lambda: reached(writer, token_file, back), process)
     finally:
         if ingest.process.poll() is not None:
             ingest.start(path="/readyz")
@@ -158,15 +182,14 @@ def test_packets_wait_while_ingest_is_away_and_none_is_lost_or_doubled(
     assert told["stored"] <= len(readings(writer, token_file)) <= told["stored"] + told["duplicates"]
 
 
-def caught_up(conn: psycopg.Connection, token_file: Path) -> bool:
+def reached(conn: psycopg.Connection, token_file: Path, moment: float) -> bool:
+    """Return whether each of the three devices has readings of the moment, or of a later one."""
     if not token_file.exists():
         return False
-    rows = readings(conn, token_file)
-    return (
-        bool(rows)
-        and min(max(row[2] for row in rows if row[0] == device) for device in {row[0] for row in rows})
-        > time.time() - 1
-    )
+    newest: dict[str, float] = {}
+    for device, _, at, _ in readings(conn, token_file):
+        newest[device] = max(at, newest.get(device, at))
+    return len(newest) == 3 and min(newest.values()) >= moment
 
 
 def test_a_restart_goes_on_with_the_same_registers(

@@ -119,7 +119,7 @@ class Running:
         return status
 
 
-def wait_for(condition: Callable[[], object], *, what: Callable[[], str], seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], *, what: Callable[[], str], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -242,7 +242,7 @@ def test_a_second_interrupt_ends_everything_at_once(start: Callable[..., Running
     began = time.monotonic()
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25, "the pause of 30 s is not waited for"
     assert not any(alive(pid) for pid in pids)
 
 
@@ -258,14 +258,14 @@ def test_no_orphan_is_left_when_the_supervisor_is_killed(start: Callable[..., Ru
     pids = [running.pid_of("web"), running.pid_of("stubborn")]
     running.process.kill()
     running.process.wait()
-    wait_for(lambda: not any(alive(pid) for pid in pids), what=lambda: "the end of the children", seconds=5)
+    wait_for(lambda: not any(alive(pid) for pid in pids), what=lambda: "the end of the children")
 
 
 def test_what_a_process_started_ends_with_it(start: Callable[..., Running]) -> None:
     running = start({"name": "web", "command": python(WITH_GRANDCHILD)})
     helper = int(running.until(r"helper is (\d+)").group(1))
     os.kill(running.pid_of("web"), signal.SIGKILL)
-    wait_for(lambda: not alive(helper), what=lambda: "the end of the helper", seconds=5)
+    wait_for(lambda: not alive(helper), what=lambda: "the end of the helper")
     running.until_said("helper is", times=2)
     second = int(re.findall(r"helper is (\d+)", running.text)[-1])
     assert running.stop() == 0
@@ -404,7 +404,7 @@ def test_the_end_of_the_reader_of_the_logs_does_not_end_the_processes(
     time.sleep(0.5)
     assert running.process.poll() is None
     running.process.terminate()
-    assert running.process.wait(timeout=20) == 0
+    assert running.process.wait(timeout=60) == 0
     assert ends.read_text().split() == ["web"]
     assert not alive(pid)
 

@@ -62,5 +62,5 @@ def test_closing_it_ends_the_thread_and_the_iterator() -> None:
     items = read_ahead(endless())
     next(items)
     items.close()
-    assert is_closed.wait(2)
+    assert is_closed.wait(60)
     assert reading_threads() == 0

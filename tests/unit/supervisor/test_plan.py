@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
+from pathlib import Path
+
 import pytest
 
-from joulebook.config import Config
+from joulebook.config import Config, ConfigError
 from joulebook.embedded import MissingUrl
 from joulebook.supervisor.plan import environment_without_credentials, joulebook_plan
 from joulebook.supervisor.specs import Patience
@@ -14,7 +17,7 @@ OWN_SERVER = {
     "JOULEBOOK_TELEMETRY_URL": "postgresql://joulebook_reader:reads@db/joulebook",
     "JOULEBOOK_TELEMETRY_WRITER_URL": "postgresql://joulebook_writer:writes@db/joulebook",
     "JOULEBOOK_TELEMETRY_OWNER_URL": "postgresql://joulebook_owner:owns@db/joulebook",
-    "JOULEBOOK_SECRET_KEY": "signs",
+    "JOULEBOOK_SECRET_KEY": f"signs {secrets.token_urlsafe(48)}",
     "PATH": "/bin",
 }
 
@@ -25,16 +28,37 @@ def environments(environ: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 def test_each_process_gets_the_credentials_that_it_needs_and_no_others() -> None:
-    secrets = {
+    held = {
         name: {word for word in ("reads", "writes", "owns", "signs") if word in str(environment)}
         for name, environment in environments(OWN_SERVER).items()
     }
-    assert secrets == {
+    assert held == {
         "migrate": {"reads", "writes", "owns", "signs"},
         "worker": {"reads", "writes", "signs"},
         "web": {"reads", "signs"},
-        "ingest": {"writes"},
+        "ingest": {"writes", "signs"},
     }
+
+
+def test_secrets_in_files_are_read_for_those_that_need_them_and_the_files_named_to_none(
+    tmp_path: Path,
+) -> None:
+    environ = {"JOULEBOOK_HOME": "/tmp/somewhere", "PATH": "/bin"}
+    for name, value in OWN_SERVER.items():
+        if name not in environ:
+            (tmp_path / name).write_text(f"{value}\n")
+            environ[f"{name}_FILE"] = str(tmp_path / name)
+    from_files = environments(environ)
+    assert from_files == environments(OWN_SERVER)
+    assert str(tmp_path) not in str(from_files)
+
+
+def test_a_variable_counts_before_its_file_and_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    environ = {**OWN_SERVER, "JOULEBOOK_SECRET_KEY_FILE": str(tmp_path / "missing")}
+    assert Config.from_environ(environ).secret_key == OWN_SERVER["JOULEBOOK_SECRET_KEY"]
+    del environ["JOULEBOOK_SECRET_KEY"]
+    with pytest.raises(ConfigError, match=r"^JOULEBOOK_SECRET_KEY_FILE='.*missing' cannot be read"):
+        Config.from_environ(environ)
 
 
 def test_no_credential_stands_in_a_command_line() -> None:

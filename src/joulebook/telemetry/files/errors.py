@@ -4,7 +4,14 @@ from joulebook.telemetry.errors import TelemetryError
 
 
 class FileError(TelemetryError):
-    """The root of the errors about a file as a whole; the message names the value and the remedy."""
+    """The root of the errors about a file as a whole; the message names the value and the remedy.
+
+    `setting` is the field of `Given` (or `sheet`, `profile`) whose value is the cause, empty for none.
+    """
+
+    def __init__(self, message: str, *, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class UnreadableFile(FileError):
@@ -21,3 +28,11 @@ class UnusableProfile(FileError):
 
 class UnclearFile(FileError):
     """The file can be read in two ways, or in none that is known: a person has to say which."""
+
+
+class TooMuchWork(FileError):
+    """Reading the file takes more processor time than a person who waits is given."""
+
+
+class ReadingAbandoned(FileError):
+    """Nobody waits any more for what the file would give."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import FileTooLarge
 
 FREE_BYTES = 64 << 20
@@ -18,6 +19,7 @@ def guarded(chunks: Iterator[bytes], *, stored: int, name: str) -> Iterator[byte
     limit = max(FREE_BYTES, MOST_TIMES * stored)
     inflated = 0
     for chunk in chunks:
+        check_budget()
         inflated += len(chunk)
         if inflated > limit:
             raise FileTooLarge(

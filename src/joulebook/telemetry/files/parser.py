@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from joulebook.telemetry.files.blocks import Block, cut_blocks, line_ends
+from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.long import LongParser
 from joulebook.telemetry.files.parsed import MOST_PROBLEMS, Checkpoint, ParsedBlock
@@ -19,6 +20,9 @@ from joulebook.telemetry.files.wide import WideParser
 
 BLOCK_READINGS = 50_000
 """Most readings in one block, give or take the lines of a quoted cell; a block is one transaction."""
+
+MOST_CELLS = 4_000_000
+"""Cells of one table of text, empty ones included: 16 bytes each."""
 
 
 def parse_file(
@@ -39,7 +43,7 @@ def parse_file(
     `UnreadableFile` where the bytes end in damage; what was readable before it has been yielded by then.
     """
     chunks = utf8_chunks(source.chunks(), encoding=profile.encoding, line_end=profile.line_end)
-    lines = max(1, block_readings // cells_in_a_row(profile))
+    lines = min(max(1, block_readings // cells_in_a_row(profile)), most_lines(len(columns)))
     start_line = profile.first_data_line if checkpoint is None else checkpoint.line
     blocks = cut_blocks(chunks, max_lines=lines, start_line=start_line)
     return parse_blocks(blocks, profile, columns, now=now, most_problems=most_problems, checkpoint=checkpoint)
@@ -65,12 +69,21 @@ def parse_blocks(
     if checkpoint is not None:
         parser.restore(checkpoint.state)
     for block in blocks:
+        check_budget()
         parsed = parser.parse(records.read(block))
         yield replace(
             parsed,
             problems=_with_rows(parsed.problems, block),
             checkpoint=_next(block, records.held, parser),
         )
+
+
+def most_lines(width: int, *, cells: int = MOST_CELLS) -> int:
+    """Return how many lines of a file with so many columns may be held as a table of so many cells.
+
+    Short lines have as many cells as the header: a small file could fill the memory with empty ones.
+    """
+    return max(1, cells // max(width, 1))
 
 
 def cells_in_a_row(profile: ImportProfile) -> int:

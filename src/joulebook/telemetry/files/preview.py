@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.files.blocks import cut_blocks, line_ends
 from joulebook.telemetry.files.parsed import ParsedBlock
-from joulebook.telemetry.files.parser import parse_blocks
+from joulebook.telemetry.files.parser import most_lines, parse_blocks
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.report import ImportReport, count_blocks
@@ -87,7 +87,7 @@ def count_head(
     if not is_whole:
         text = text[: text.rfind(b"\n") + 1]
     report = ImportReport(profile.values, is_dry_run=True)
-    blocks = cut_blocks([text], max_lines=10**6, start_line=profile.first_data_line)
+    blocks = cut_blocks([text], max_lines=most_lines(len(columns)), start_line=profile.first_data_line)
     count_blocks(parse_blocks(blocks, profile, columns, now=now), report)
     return report
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile_json import profile_from_json, profile_to_json
 
 DEFAULT_NA_VALUES = (
@@ -28,6 +30,9 @@ DEFAULT_NA_VALUES = (
 
 MOST_COLUMNS = 4096
 """A line with more cells than this is taken for damage, not for a header."""
+
+MOST_NAMINGS = 4
+"""So often a wide file's column may be stored, each time as another metric or for another device."""
 
 BLANK_RUNS = r"[ \t]+"
 """The delimiter pattern of columns that are set apart by any number of blanks."""
@@ -135,7 +140,35 @@ class ImportProfile:
         entries = profile_from_json(stored, cls)
         values = tuple(ValueColumn(**entry) for entry in entries.pop("values"))
         hours = tuple(HourColumn(**entry) for entry in entries.pop("hour_columns", ()))
-        return cls(values=values, hour_columns=hours, **entries)
+        profile = cls(values=values, hour_columns=hours, **entries)
+        profile.check_repeats()
+        return profile
+
+    def check_repeats(self) -> None:
+        """Raise `UnusableProfile` where columns are named again and again.
+
+        Each naming costs the reading of a whole column, however small the file is.
+        """
+        counts: Counter[tuple[str, ...]]
+        if self.layout == "wide":
+            counts = Counter((value.column,) for value in self.values)
+            most = MOST_NAMINGS
+            if len(self.values) > MOST_COLUMNS:
+                raise UnusableProfile(
+                    f"the profile has {len(self.values):,} values, and a row at most {MOST_COLUMNS:,} cells"
+                )
+        else:
+            counts = Counter((value.column, *value.key) for value in self.values)
+            counts += Counter((hour.column,) for hour in self.hour_columns)
+            most = 1
+        names, count = max(counts.items(), key=lambda item: item[1], default=((), 0))
+        column = " ".join(filter(None, names))
+        if count > most:
+            raise UnusableProfile(
+                f"the profile names {column[:80]!r} {count:,} times; name it {most} times at most"
+                if most > 1
+                else f"the profile names {column[:80]!r} {count:,} times; name it once"
+            )
 
 
 @dataclass(frozen=True)

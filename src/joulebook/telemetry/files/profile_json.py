@@ -11,7 +11,20 @@ from joulebook.telemetry.files.errors import UnusableProfile
 
 VERSION = 1
 _LONGEST_TEXT = 1000
-_MOST_ENTRIES = 50_000
+_MOST_ENTRIES = {
+    "time_columns": 6,
+    "time_formats": 20,
+    "widths": 4096,
+    "skip_prefixes": 100,
+    "na_values": 1000,
+    "affixes": 200,
+    "key_columns": 16,
+    "key": 16,
+    "hour_columns": 4096,
+    "values": 50_000,
+    "ignored_keys": 50_000,
+}
+"""How long each list of a profile may be: what is done for each row grows with most of them."""
 
 
 def profile_to_json(profile: Any) -> dict[str, Any]:
@@ -68,8 +81,13 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     """Return `value` as the type of a field wants it; raises `UnusableProfile` where it is of another."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is tuple:
-        if not isinstance(value, list) or len(value) > _MOST_ENTRIES:
+        most = _MOST_ENTRIES[where.rpartition(".")[2]]
+        if not isinstance(value, list):
             raise _unfit(value, "a list", where)
+        if len(value) > most:
+            raise UnusableProfile(
+                f"the profile's entry {where} has {len(value):,} items, at most {most:,} are read"
+            )
         items = [_checked(item, args[0], f"{where}[{at}]") for at, item in enumerate(value)]
         return items if dataclasses.is_dataclass(args[0]) else tuple(items)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):

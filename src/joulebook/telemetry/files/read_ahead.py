@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from contextvars import copy_context
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -22,8 +23,8 @@ class _End:
 def read_ahead(items: Iterable[Item], *, depth: int = 2) -> Generator[Item, None, None]:
     """Yield the items of `items`, which runs in another thread at most `depth` items ahead.
 
-    Its exception is raised here, after the items before it. When this generator is closed, the thread
-    ends with its current item.
+    The thread sees its caller's context variables. Its exception is raised here, after the items before
+    it. When this generator is closed, the thread ends with its current item.
     """
     queue: Queue[Item | _End] = Queue(maxsize=depth)
     is_over = Event()
@@ -47,7 +48,7 @@ def read_ahead(items: Iterable[Item], *, depth: int = 2) -> Generator[Item, None
         else:
             put(_End())
 
-    thread = Thread(target=run, name="joulebook-read-ahead", daemon=True)
+    thread = Thread(target=copy_context().run, args=(run,), name="joulebook-read-ahead", daemon=True)
     thread.start()
     try:
         while True:

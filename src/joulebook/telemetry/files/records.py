@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.blocks import MAX_LINE_BYTES, Block, line_ends
+from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.quotes import lines_with_odd_quotes
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import BLANKS, Problem, Table, shown
@@ -142,6 +143,7 @@ class RecordReader:
         for index in np.flatnonzero(odd).tolist():
             if index < behind:
                 continue
+            check_budget()
             record = _Record(
                 lines,
                 index,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from joulebook.telemetry.files.archive import is_workbook, member_chunks
+from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.inflation import guarded
 from joulebook.telemetry.files.table import shown
@@ -77,6 +78,11 @@ class FileSource:
         """Whether the content is gzip, or a zip archive's, and so may be far larger than `size`."""
         return self._kind in ("gzip", "zip")
 
+    @property
+    def is_workbook(self) -> bool:
+        """Whether the file is an .xlsx workbook."""
+        return self._kind == "workbook"
+
     def sheets(self) -> tuple[str, ...]:
         """Return the names of a workbook's sheets, none for any other file; raises `UnreadableFile`."""
         return sheet_names(self.path) if self._kind == "workbook" else ()
@@ -141,6 +147,7 @@ class FileSource:
         self.bytes_read = 0
         with self.path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
+                check_budget()
                 digest.update(chunk)
                 self.bytes_read += len(chunk)
                 yield chunk

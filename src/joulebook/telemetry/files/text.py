@@ -43,7 +43,9 @@ def codec_name(encoding: str) -> str:
     except (LookupError, UnicodeError, ValueError, TypeError):
         is_text = False
     if not is_text:
-        raise UnusableProfile(f"{encoding!r} is not a text encoding; try utf-8, cp1252, latin-1 or utf-16")
+        raise UnusableProfile(
+            f"{encoding!r} is not a text encoding; try utf-8, cp1252, latin-1 or utf-16", setting="encoding"
+        )
     return name
 
 
@@ -86,7 +88,8 @@ def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, encoding: str, *,
     except UnicodeError as exc:
         # Not of a character, which is marked, but of all: UTF-32 wants to begin with its mark.
         raise UnusableProfile(
-            f"the file cannot be read in the encoding {encoding!r} ({exc}); try utf-8, cp1252 or utf-16"
+            f"the file cannot be read in the encoding {encoding!r} ({exc}); try utf-8, cp1252 or utf-16",
+            setting="encoding",
         ) from exc
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from python_calamine import CalamineSheet, CalamineWorkbook
 
 from joulebook.telemetry.files.archive import opened, read_member
+from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
 
 MOST_INFLATED = 256 << 20
@@ -52,6 +53,7 @@ def workbook_chunks(path: Path, sheet: str) -> Iterator[bytes]:
         cells = [_text(cell) for cell in row]
         writer.writerow(cells) if any(cells) else out.write("\n")
         if number % _ROWS_A_CHUNK == 0:
+            check_budget()
             yield out.getvalue().encode("utf-8", "replace")
             out.seek(0)
             out.truncate()
@@ -81,6 +83,7 @@ def _check(path: Path) -> None:
             is_xml = member.filename.lower().endswith((".xml", ".rels", ".vml"))
             rest = b""
             for at, chunk in enumerate(read_member(archive, member)):
+                check_budget()
                 inflated += len(chunk)
                 if inflated > MOST_INFLATED:
                     raise FileTooLarge(
@@ -183,7 +186,8 @@ def _sheet(book: CalamineWorkbook, name: str, path: Path) -> CalamineSheet:
     if name:
         if name not in book.sheet_names:
             raise UnreadableFile(
-                f"{path} has no sheet {name!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}"
+                f"{path} has no sheet {name!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}",
+                setting="sheet",
             )
         return book.get_sheet_by_name(name)
     first = None

@@ -9,9 +9,9 @@ from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 
+from joulebook.time_zones import time_zone_names
 from joulebook.web.accounts import throttle
 from joulebook.web.accounts.models import Profile
-from joulebook.web.time_zones import time_zone_names
 
 _REGIONS = frozenset(
     [

@@ -40,6 +40,14 @@ def profile_of(user: User) -> Profile:
     return Profile.objects.get_or_create(user=user)[0]
 
 
+def lock_user(user: User) -> None:
+    """Let no other transaction that locks the user pass until this one has ended.
+
+    What is counted of the user then stays true. SQLite lets one transaction write at a time anyway.
+    """
+    User.objects.select_for_update().filter(pk=user.pk).first()
+
+
 def issue_user_token(user: User) -> str:
     """Give the user a new token and return its text, which is not kept."""
     token = make_token("jbu")

@@ -37,6 +37,7 @@ from joulebook.web.devices.models import Device, MeterReplacement
 from joulebook.web.devices.presentation import device_status
 from joulebook.web.devices.queries import find_visible_device, visible_devices
 from joulebook.web.history.api import UserTokenAuth
+from joulebook.web.history.parameters import check_names
 from joulebook.web.history.queries import series_of
 from joulebook.web.problems import problem
 
@@ -116,6 +117,7 @@ def _documented(*statuses: int, body: type[BaseModel] | None = None) -> dict[str
 )
 def list_devices(request: HttpRequest) -> HttpResponse:
     """Return the devices that you own or that are shared with you, with their newest readings' times."""
+    check_names(request.GET)
     devices = list(visible_devices(_user(request)))
     return _answer(DevicesAnswer(devices=_devices(devices, user=_user(request))))
 
@@ -244,17 +246,24 @@ def _user(request: HttpRequest) -> User:
     return cast("User", request.user)
 
 
-def _visible(request: HttpRequest, device_id: str) -> Device:
+def _find(request: HttpRequest, device_id: str) -> Device:
     device = find_visible_device(_user(request), device_id)
     if device is None:
         raise HttpError(403, _NO_DEVICE)
     return device
 
 
+def _visible(request: HttpRequest, device_id: str) -> Device:
+    device = _find(request, device_id)
+    check_names(request.GET)
+    return device
+
+
 def _owned(request: HttpRequest, device_id: str) -> Device:
-    device = _visible(request, device_id)
+    device = _find(request, device_id)
     if device.owner_id != _user(request).pk:
         raise HttpError(403, "this device is shared with you: only its owner can change it")
+    check_names(request.GET)
     return device
 
 

@@ -6,11 +6,25 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from ninja import Schema
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 Kind = Literal["gauge", "counter", "state"]
-Number = Annotated[float, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """Neither `true` nor `"1"`: what is meant by them is a guess."""
+
+
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+"""No NUL: a database of accounts may not take one."""
+
+
+def _check_instant(value: object) -> object:
+    """Refuse a count of seconds, which pydantic takes for an instant."""
+    if not isinstance(value, str) or "T" not in value.upper():
+        raise ValueError("must be a time such as 2026-11-21T09:30:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_check_instant)]
 
 
 class DeviceAnswer(Schema):
@@ -60,8 +74,8 @@ class MetricChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    display_name: str | None = None
-    unit: str | None = None
+    display_name: Text | None = None
+    unit: Text | None = None
     kind: Kind | Literal[""] | None = None
     factor: Number | None = Field(None, description="null: 1")
     dip_tolerance: Number | None = Field(None, description="0 to 0.99; null: 0.1")
@@ -100,7 +114,7 @@ class NewReplacement(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    replaced_at: AwareDatetime = Field(strict=True, description="RFC 3339 with an offset")
+    replaced_at: Instant = Field(description="RFC 3339 with an offset")
     final_register: Number | None = None
     start_register: Number | None = None
-    note: str = Field("", max_length=200)
+    note: Text = Field("", max_length=200)

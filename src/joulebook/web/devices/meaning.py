@@ -9,11 +9,15 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from joulebook.web.accounts.operations import lock_user
 from joulebook.web.devices.guesses import COUNTER, guess_kind
 from joulebook.web.devices.models import Device, DeviceShare, MeterReplacement, Metric
 
 CHANGEABLE = ("display_name", "unit", "kind", "factor", "dip_tolerance")
 """What an owner may say of a metric."""
+
+MOST_SHARES = 200
+MOST_REPLACEMENTS = 500
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOCKS_DIFFER = timedelta(minutes=10)
@@ -57,6 +61,10 @@ def add_replacement(
         same = MeterReplacement.objects.filter(metric=replacement.metric, replaced_at=replacement.replaced_at)
         if same.exists():
             raise ValidationError({"replaced_at": "a replacement at this instant is entered already"})
+        if MeterReplacement.objects.filter(metric=replacement.metric).count() >= MOST_REPLACEMENTS:
+            raise ValidationError(
+                {"replaced_at": f"the metric has {MOST_REPLACEMENTS} replacements already; remove one first"}
+            )
         replacement.full_clean()
         replacement.save()
     return replacement
@@ -75,7 +83,14 @@ def share_device(device: Device, user_name: str) -> User:
         raise ValidationError(f"there is no user {user_name[:150]!r} here")
     if user.pk == device.owner_id:
         raise ValidationError("the device is yours: you see it anyway")
-    DeviceShare.objects.get_or_create(device=device, user=user)
+    with transaction.atomic():
+        lock_user(device.owner)
+        others = DeviceShare.objects.filter(device=device).exclude(user=user)
+        if others.count() >= MOST_SHARES:
+            raise ValidationError(
+                f"the device is shared with {MOST_SHARES} users already; withdraw one first"
+            )
+        DeviceShare.objects.get_or_create(device=device, user=user)
     return user
 
 

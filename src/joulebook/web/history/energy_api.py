@@ -10,11 +10,18 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import NinjaAPI, Router
 
-from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.telemetry.kinds.units import (
+    UnitProblem,
+    comparable_units,
+    convert_factor_offset,
+    is_known_unit,
+)
+from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.web.devices.metric_settings import SettingsByMetric, metric_settings, own_silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.answers import json_answer
+from joulebook.web.history.clocks import offsets_over
 from joulebook.web.history.energy import (
     MOST_DAYS,
     PERIODS,
@@ -25,11 +32,17 @@ from joulebook.web.history.energy import (
     whole_periods,
 )
 from joulebook.web.history.openapi import energy_operation
-from joulebook.web.history.parameters import ALL, BadParameter, check_names, read_window, read_zone
+from joulebook.web.history.parameters import (
+    ALL,
+    BadParameter,
+    check_names,
+    read_unit,
+    read_window,
+    read_zone,
+)
 from joulebook.web.history.points import Wanted
 from joulebook.web.history.queries import earliest_time, series_of, telemetry_connection
 from joulebook.web.problems import problem
-from joulebook.web.units import UnitProblem, comparable_units, convert_factor_offset
 
 USUAL_UNIT = "kWh"
 DEFAULT_RANGE = "30d"
@@ -63,9 +76,7 @@ def energy(request: HttpRequest, device_id: str) -> HttpResponse:
     now = timezone.now()
     start, end = read_window(request.GET, now=now, default=DEFAULT_RANGE)
     series = series_of(device.device_id)
-    wanted = wanted_energy(
-        device, series, metrics=request.GET.getlist("metric"), unit=request.GET.get("unit", "")
-    )
+    wanted = wanted_energy(device, series, metrics=request.GET.getlist("metric"), unit=read_unit(request.GET))
     start = start or earliest_time([each.series_id for each in wanted]) or end
     if end - start > timedelta(days=MOST_DAYS):
         name = "range" if request.GET.get("range") == ALL else "start"
@@ -77,7 +88,10 @@ def energy(request: HttpRequest, device_id: str) -> HttpResponse:
         table = energy_of(
             conn, wanted, first, last, zone, per=per, now=now, silence=own_silence_limit(device)
         )
-    answer = {"device": device.device_id, "tz": zone.key, "per": per, **_table(table)}
+    offsets = offsets_over(zone, to_microseconds(first), to_microseconds(last))
+    answer = {
+        "device": device.device_id, "tz": zone.key, "offsets": offsets, "per": per, **_table(table)
+    }  # fmt: skip
     return json_answer(request, answer)
 
 
@@ -93,12 +107,16 @@ def wanted_energy(device: Device, series: dict[str, int], *, metrics: list[str],
             raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
     if metrics:
         return [_wanted(metric, series[metric], settings, unit=unit) for metric in dict.fromkeys(metrics)]
-    found = []
+    found, refused = [], None
     for metric, series_id in series.items():
         try:
             found.append(_wanted(metric, series_id, settings, unit=unit))
-        except BadParameter:
-            continue
+        except BadParameter as exc:
+            refused = exc if exc.parameter == "unit" else refused
+    if not found and refused is not None:
+        raise refused
+    if unit and not found and not is_known_unit(unit):
+        raise BadParameter("unit", f"{unit[:40]!r} is not a unit that is known here")
     return found
 
 

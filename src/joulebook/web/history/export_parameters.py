@@ -13,7 +13,7 @@ from joulebook.telemetry.export.formats import FORMATS, FormatName
 from joulebook.telemetry.export.frames import LAYOUTS, Layout
 from joulebook.telemetry.export.reading import NO_END
 from joulebook.telemetry.readings import OLDEST, to_microseconds
-from joulebook.web.history.parameters import ALL, BadParameter, read_window, read_zone
+from joulebook.web.history.parameters import ALL, BadParameter, check_names, read_window, read_zone
 
 DEFAULT_FORMAT: FormatName = "csv"
 DEFAULT_LAYOUT: Layout = "wide"
@@ -45,11 +45,7 @@ class ExportRequest:
 
 def read_export(query: QueryDict, *, now: datetime) -> ExportRequest:
     """Return what the query asks for. Raises `BadParameter` that names the parameter and the remedy."""
-    for name in query:
-        if name not in _KNOWN:
-            raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; use {', '.join(_KNOWN)}")
-        if name != "metric" and len(query.getlist(name)) > 1:
-            raise BadParameter(name, f"{name} is given {len(query.getlist(name))} times; give it once")
+    check_names(query, _KNOWN)
     file_format = _word(query, "format", tuple(FORMATS), DEFAULT_FORMAT)
     layout = _word(query, "layout", LAYOUTS, DEFAULT_LAYOUT)
     gzip = _word(query, "gzip", ("0", "1"), "0") == "1"

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
 from joulebook.telemetry.export.formats import FORMATS, FormatName
-from joulebook.web.time_zones import time_zone_names
+from joulebook.time_zones import ZoneInfo, time_zone_names
 
 DEFAULT_MAX_POINTS = 750
 MOST_POINTS = 5000
@@ -70,17 +69,20 @@ def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> Hi
         end=end,
         zone=read_zone(query.get("tz", default_zone)),
         max_points=_max_points(query.get("max_points", str(DEFAULT_MAX_POINTS))),
-        unit=query.get("unit", ""),
+        unit=read_unit(query),
         file_format=_file_format(query.get("format", JSON)),
     )
 
 
-def check_names(query: QueryDict, known: Sequence[str]) -> None:
-    """Check that the query has these parameters only, and each but `metric` once."""
+def check_names(
+    query: QueryDict, known: Sequence[str] = (), *, repeatable: Sequence[str] = ("metric",)
+) -> None:
+    """Raise `BadParameter` for a parameter that is not `known`, or given twice and not `repeatable`."""
     for name in query:
         if name not in known:
-            raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; use {', '.join(known)}")
-        if name != "metric" and len(query.getlist(name)) > 1:
+            remedy = f"use {', '.join(known)}" if known else "this address takes none"
+            raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; {remedy}")
+        if name not in repeatable and len(query.getlist(name)) > 1:
             raise BadParameter(name, f"{name} is given {len(query.getlist(name))} times; give it once")
 
 
@@ -129,6 +131,14 @@ def read_zone(name: str) -> ZoneInfo:
     if name not in time_zone_names():
         raise BadParameter("tz", f"tz {name[:40]!r} is not an IANA time zone such as Europe/Berlin")
     return ZoneInfo(name)
+
+
+def read_unit(query: QueryDict) -> str:
+    """Return the parameter `unit`, empty where it is not given."""
+    unit = str(query.get("unit", ""))
+    if "unit" in query and not unit.strip():
+        raise BadParameter("unit", "unit is empty; name one such as kWh, or leave it out")
+    return unit
 
 
 def _file_format(word: str) -> FormatName | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -11,15 +10,12 @@ from django.contrib.auth import get_user
 from django.http import HttpRequest, parse_cookie
 
 from joulebook.web.accounts.operations import user_of_token
-from joulebook.web.imports.uploads import uploads_folder
+from joulebook.web.imports.uploads import NoRoom as NoRoom
+from joulebook.web.imports.uploads import check_disk
 
 UPLOAD_PATHS = ("/imports/", "/api/imports")
 _FORM_BYTES = 1 << 20
 """What a form has beside its file."""
-
-
-class NoRoom(Exception):
-    """The disk has no room for the file; the message says how much there is."""
 
 
 def largest_body(method: str, path: str, headers: Mapping[str, str], *, size: int, usual: int) -> int:
@@ -30,10 +26,8 @@ def largest_body(method: str, path: str, headers: Mapping[str, str], *, size: in
     """
     if method != "POST" or path not in UPLOAD_PATHS or 0 < size < usual or not _is_signed_in(headers):
         return usual
-    free = shutil.disk_usage(uploads_folder()).free
     # On its way a body lies on the disk twice for a moment.
-    if 2 * size > free:
-        raise NoRoom(f"the file has {size:,} bytes, and the disk has room for {free // 2:,}")
+    check_disk(size, copies=2)
     return int(settings.CONFIG.upload_max_bytes) + _FORM_BYTES
 
 

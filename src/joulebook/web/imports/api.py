@@ -19,6 +19,7 @@ from ninja.errors import HttpError
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.api import UserTokenAuth
+from joulebook.web.history.parameters import check_names
 from joulebook.web.history.queries import telemetry_connection
 from joulebook.web.imports import api_openapi as described
 from joulebook.web.imports import api_problems
@@ -183,4 +184,5 @@ def _visible(request: HttpRequest, number: int) -> Import:
     import_ = find_visible_import(request.user, number)
     if import_ is None:
         raise HttpError(403, _NO_IMPORT)
+    check_names(request.GET)
     return import_

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from joulebook.telemetry.files.builtin import BUILTIN
-from joulebook.web.imports.api_parameters import DEFAULT_LIMIT, MOST_LISTED, REPEATABLE, WORDS
+from joulebook.web.imports.api_parameters import (
+    DEFAULT_LIMIT,
+    HIGHEST_NUMBER,
+    MOST_LISTED,
+    REPEATABLE,
+    WORDS,
+)
 from joulebook.web.imports.models import Import
 
 PARAMETERS = {
@@ -107,7 +113,7 @@ LIST: dict[str, Any] = {
             "in": "query",
             "required": False,
             "description": "only imports with smaller numbers",
-            "schema": {"type": "integer", "minimum": 1},
+            "schema": {"type": "integer", "minimum": 1, "maximum": HIGHEST_NUMBER},
         },
         {
             "name": "limit",

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
 from django.http import QueryDict
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import FileError, UnusableProfile
+from joulebook.telemetry.files.guess.delimiter import named_splitter
 from joulebook.telemetry.files.mapping_words import mapping_from, mapping_word
+from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.profile import Given
-from joulebook.web.history.parameters import BadParameter
+from joulebook.telemetry.files.text import codec_name
+from joulebook.telemetry.files.times import TimeFormat
+from joulebook.telemetry.files.zones import find_zone
+from joulebook.web.history.parameters import BadParameter, check_names
 from joulebook.web.imports.models import Import
 
 FIELDS = {
@@ -35,7 +40,9 @@ FIELDS = {
 }
 """The field of `Given` behind each parameter that says how the file is read."""
 
-REPEATABLE = ("time_column", "time_format", "na", "map", "key_column")
+REPEATABLE = {"time_column": 6, "time_format": 20, "na": 1000, "map": 4096, "key_column": 16}
+"""The parameters that may be given again, and how often."""
+
 _MAY_BE_EMPTY = ("thousands", "na", "key_column")
 _OTHERS = ("device", "name", "profile", "sheet", "strict", "on_conflict", "force", "dry_run")
 KNOWN = (*_OTHERS, *FIELDS)
@@ -52,10 +59,20 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 """The parameters that take one of a few words."""
 
+_CHECKS: dict[str, Callable[[str], object]] = {
+    "delimiter": named_splitter,
+    "encoding": codec_name,
+    "tz": find_zone,
+    "time_format": TimeFormat,
+    "decimal": lambda mark: NumberFormat(decimal=mark),
+    "thousands": lambda mark: NumberFormat(decimal="," if mark == "." else ".", thousands=mark),
+}
+"""What raises `FileError` for a value that no file can be read with, by parameter."""
+
 DEFAULT_LIMIT = 50
 MOST_LISTED = 500
+HIGHEST_NUMBER = 2**31
 
-_MOST_TIMES = 4096
 _LONGEST = 1000
 _OPTION = re.compile(r"(?<!\S)--(" + "|".join(name.replace("_", "-") for name in FIELDS) + r")(?:[ =]|\b)")
 _Word = TypeVar("_Word", bound=str)
@@ -113,10 +130,9 @@ class ListParameters:
 
 def read_list(query: QueryDict) -> ListParameters:
     """Return what a query for a list asks for. Raises `BadParameter`."""
-    known = ("device", "state", "before", "limit")
-    for name in query:
-        if name not in known:
-            raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; use {', '.join(known)}")
+    check_names(query, ("device", "state", "before", "limit"), repeatable=("state",))
+    if "device" in query and not query["device"]:
+        raise BadParameter("device", "device is empty; name one of your devices, or leave it out")
     states = tuple(query.getlist("state"))
     for state in states:
         if state not in Import.State.values:
@@ -124,7 +140,7 @@ def read_list(query: QueryDict) -> ListParameters:
     return ListParameters(
         device=query.get("device", ""),
         states=states,
-        before=_number(query, "before", None, most=2**31),
+        before=_number(query, "before", None, most=HIGHEST_NUMBER),
         limit=_number(query, "limit", DEFAULT_LIMIT, most=MOST_LISTED) or DEFAULT_LIMIT,
     )
 
@@ -163,13 +179,22 @@ def given_parameters(given: Given) -> dict[str, list[str]]:
     )
 
 
+def parameter_of(setting: str) -> str:
+    """Return the parameter that says a setting of a `FileError`; empty where none does."""
+    names = {field: name for name, field in FIELDS.items()}
+    return names.get(setting, setting if setting in _OTHERS else "")
+
+
 def in_parameters(message: str) -> str:
     """Return a message about options of the command as one about these parameters."""
     return _OPTION.sub(lambda option: option[1].replace("-", "_") + "=", message)
 
 
 def _values(query: QueryDict, also: QueryDict | None) -> dict[str, list[str]]:
-    """Return the values of each parameter that is given; an empty one says nothing, but for a few."""
+    """Return the values of each parameter that is given; most empty fields of a form say nothing."""
+    for name, values in query.lists():
+        if name in KNOWN and name not in _MAY_BE_EMPTY and not all(values):
+            raise BadParameter(name, f"{name} is empty; give it a value, or leave it out")
     found: dict[str, list[str]] = {}
     for source in (query, also or QueryDict()):
         for name, values in source.lists():
@@ -177,15 +202,28 @@ def _values(query: QueryDict, also: QueryDict | None) -> dict[str, list[str]]:
                 raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; use {', '.join(KNOWN)}")
             found.setdefault(name, []).extend(v for v in values if v or name in _MAY_BE_EMPTY)
     for name, values in found.items():
-        if len(values) > (_MOST_TIMES if name in REPEATABLE else 1):
-            raise BadParameter(name, f"{name} is given {len(values):,} times; give it once")
+        most = REPEATABLE.get(name, 1)
+        if len(values) > most:
+            remedy = "give it once" if most == 1 else f"give it {most:,} times at most"
+            raise BadParameter(name, f"{name} is given {len(values):,} times; {remedy}")
         for value in values:
             if len(value) > _LONGEST or "\0" in value:
                 raise BadParameter(name, f"{name} has at most {_LONGEST:,} characters, and no NUL")
     return found
 
 
+def _check_values(asked: dict[str, list[str]]) -> None:
+    """Raise `BadParameter` for a value that no file can be read with."""
+    for name, check in _CHECKS.items():
+        for value in asked.get(name, ()):
+            try:
+                check(value)
+            except FileError as exc:
+                raise BadParameter(name, in_parameters(str(exc))) from None
+
+
 def _given(asked: dict[str, list[str]]) -> Given:
+    _check_values(asked)
     try:
         mapping = mapping_from(asked.get("map", ()), option="map")
     except UnusableProfile as exc:

@@ -7,6 +7,7 @@ from django.db import transaction
 
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.web.devices.models import Device
+from joulebook.web.history.parameters import BadParameter
 from joulebook.web.imports.api_answers import import_answer
 from joulebook.web.imports.api_parameters import ImportParameters
 from joulebook.web.imports.api_problems import Unanswered
@@ -34,6 +35,8 @@ def bring(
     shown = shown_name(name)
     profile = find_profile(user, asked.profile) if asked.profile else None
     file = UploadedFile(upload, name=shown)
+    if asked.sheet and not file.is_workbook:
+        raise BadParameter("sheet", f"sheet {asked.sheet[:80]!r}: the file is no workbook, and has no sheets")
     with a_place():
         file.check_size_inflated()
         layout = file.layout(asked.given, profile=profile, device_tz=device.time_zone, sheet=asked.sheet)
@@ -47,7 +50,7 @@ def bring(
     )
     # In one transaction, so that nobody meets the draft.
     with transaction.atomic():
-        import_ = create_draft(user, upload, name=shown, device=device)
+        import_ = create_draft(user, upload, name=shown, device=device, is_queued_next=True)
         queue_import(import_, order, force=asked.is_forced)
     return QueuedAnswer(
         **dict(import_answer(import_)),

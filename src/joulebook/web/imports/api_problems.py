@@ -7,15 +7,22 @@ from collections.abc import Sequence
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 
-from joulebook.telemetry.files.errors import FileError, FileTooLarge, UnclearFile, UnusableProfile
-from joulebook.web.imports.admission import NoRoom
+from joulebook.telemetry.files.errors import (
+    FileError,
+    FileTooLarge,
+    ReadingAbandoned,
+    TooMuchWork,
+    UnclearFile,
+    UnusableProfile,
+)
 from joulebook.web.imports.api_answers import link
-from joulebook.web.imports.api_parameters import in_parameters
+from joulebook.web.imports.api_parameters import in_parameters, parameter_of
 from joulebook.web.imports.api_shapes import QuestionAnswer
 from joulebook.web.imports.operations import AlreadyImported, NotYours, UnableToImport
 from joulebook.web.imports.profiles import UnableToSaveProfile
+from joulebook.web.imports.quotas import QuotaReached
 from joulebook.web.imports.reading import TooManyFiles
-from joulebook.web.imports.uploads import UploadTooLarge
+from joulebook.web.imports.uploads import NoRoom, UploadTooLarge
 from joulebook.web.problems import problem
 
 
@@ -38,6 +45,7 @@ def install(api: NinjaAPI) -> None:
     api.exception_handler(UnableToSaveProfile)(_unable)
     api.exception_handler(TooManyFiles)(_too_many_files)
     api.exception_handler(NoRoom)(_no_room)
+    api.exception_handler(QuotaReached)(_quota_reached)
 
 
 def _unanswered(request: HttpRequest, exc: Unanswered) -> HttpResponse:  # noqa: ARG001
@@ -47,6 +55,11 @@ def _unanswered(request: HttpRequest, exc: Unanswered) -> HttpResponse:  # noqa:
 
 def _file_error(request: HttpRequest, exc: FileError) -> HttpResponse:  # noqa: ARG001
     detail = in_parameters(str(exc))
+    named = parameter_of(exc.setting)
+    if named and not isinstance(exc, FileTooLarge | UnclearFile):
+        return problem(400, "Bad parameter", detail, parameter=named)
+    if isinstance(exc, TooMuchWork | ReadingAbandoned):
+        return problem(400, "Too much work", detail)
     if isinstance(exc, FileTooLarge):
         return problem(413, "File too large", detail)
     if isinstance(exc, UnclearFile):
@@ -78,6 +91,10 @@ def _too_many_files(request: HttpRequest, exc: TooManyFiles) -> HttpResponse:  #
     response = problem(503, "Too many files", str(exc))
     response["Retry-After"] = "10"
     return response
+
+
+def _quota_reached(request: HttpRequest, exc: QuotaReached) -> HttpResponse:  # noqa: ARG001
+    return problem(409, "Limit reached", str(exc), code=exc.code)
 
 
 def _no_room(request: HttpRequest, exc: NoRoom) -> HttpResponse:  # noqa: ARG001

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
+from django.contrib.auth.models import User
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, QueryDict
 from django.http.multipartparser import MultiPartParserError
@@ -14,11 +15,12 @@ from django.utils.datastructures import MultiValueDict
 from ninja.errors import HttpError
 from ninja.security import SessionAuth
 
-from joulebook.web.imports.admission import NoRoom
+from joulebook.web.imports.quotas import check_uploads
 from joulebook.web.imports.upload_handler import ReceivedFile, UploadHandler
 from joulebook.web.imports.uploads import (
+    NoRoom,
     Upload,
-    UploadTooLarge,
+    check_disk,
     check_upload_size,
     receiving,
     remove_upload,
@@ -52,8 +54,11 @@ def is_form(request: HttpRequest) -> bool:
 def received(request: HttpRequest) -> Iterator[tuple[Upload, str, QueryDict]]:
     """Give the upload, its sender's name for it, and the fields of the form; remove it if that fails.
 
-    Raises `UploadTooLarge`, `NoRoom`, and `HttpError` 400 for what cannot be taken in.
+    Raises `UploadTooLarge`, `NoRoom`, `QuotaReached`, and `HttpError` 400 for what cannot be taken in.
     """
+    size = int(request.META.get("CONTENT_LENGTH") or 0)
+    check_disk(size)
+    check_uploads(cast("User", request.user), size=size)
     try:
         upload, name, fields = _of_form(request) if is_form(request) else _of_body(request)
     except OSError as exc:
@@ -83,8 +88,8 @@ def _of_form(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
     except BaseException as exc:
         # The parser tells a handler of some faults only.
         handler.upload_interrupted()
-        if handler.too_large:
-            raise UploadTooLarge(handler.too_large) from exc
+        if handler.refusal is not None:
+            raise handler.refusal from exc
         if isinstance(exc, MultiPartParserError | RequestDataTooBig | SuspiciousOperation):
             detail = f"the form cannot be taken in ({exc}); send one part {PART!r} and a few fields"
             raise HttpError(400, detail) from exc

@@ -7,15 +7,20 @@ from dataclasses import dataclass, field, replace
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
+from joulebook.telemetry.files.budget import Stopwatch
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.web.imports.draft_entry import DraftEntry
 from joulebook.web.imports.draft_reading import read_draft
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import ImportOrder, UnableToImport, queue_import
+from joulebook.web.imports.quotas import QuotaReached
 from joulebook.web.imports.reading import TooManyFiles
 
 MOST_ALIKE = 50
 """Drafts that are looked at in one request."""
+
+MOST_SECONDS = 20
+"""Processor time for looking at them; those that are left wait for the user."""
 
 
 @dataclass
@@ -38,7 +43,11 @@ def queue_alike(user: User, entry: DraftEntry, order: ImportOrder) -> Alike:
     is among those that wait.
     """
     done = Alike()
+    stopwatch = Stopwatch()
     for import_ in other_drafts(user)[:MOST_ALIKE]:
+        if stopwatch.seconds > MOST_SECONDS:
+            done.waiting.append(import_)
+            continue
         try:
             found = read_draft(import_, entry, user=user).order()
         except TooManyFiles:
@@ -48,7 +57,7 @@ def queue_alike(user: User, entry: DraftEntry, order: ImportOrder) -> Alike:
             continue
         try:
             queue_import(import_, found)
-        except UnableToImport:
+        except (UnableToImport, QuotaReached):
             done.waiting.append(import_)
         else:
             done.queued.append(import_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -33,6 +34,7 @@ from joulebook.web.imports.operations import (
 )
 from joulebook.web.imports.profiles import UnableToSaveProfile, save_profile
 from joulebook.web.imports.queries import find_visible_import
+from joulebook.web.imports.quotas import QuotaReached
 from joulebook.web.imports.reading import TooManyFiles
 
 _MOST_KEPT = 200_000
@@ -99,7 +101,7 @@ def queue(request: HttpRequest, number: int) -> HttpResponse:
         queue_import(import_, order, force="force" in request.POST)
     except AlreadyImported as exc:
         return _page(request, import_, reading, status=409, earlier=exc.earlier)
-    except UnableToImport as exc:
+    except (UnableToImport, QuotaReached) as exc:
         return _page(request, import_, reading, status=409, problem=str(exc))
     request.session.pop(_kept_name(import_), None)
     if "alike" in request.POST:
@@ -167,6 +169,7 @@ def _create_device(request: HttpRequest, import_: Import, entry: DraftEntry) -> 
             owner=cast("User", request.user),
             name=form.get("new-name", "").strip(),
             time_zone=form.get("new-zone", "UTC"),
+            most=settings.CONFIG.user_devices,
         )
     except UnableToCreateDevice as exc:
         return _shown(request, import_, entry, problem=str(exc), status=400)

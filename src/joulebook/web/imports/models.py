@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
 from joulebook.web.devices.models import Device
+
+DRAFTS_STAY = timedelta(days=7)
+"""How long a draft waits for somebody to queue it."""
 
 
 class Import(models.Model):
@@ -86,6 +91,11 @@ class Import(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file_name} ({self.created_at:%Y-%m-%d %H:%M})"
+
+    @property
+    def discarded_at(self) -> datetime:
+        """When it is discarded if it still is a draft then."""
+        return self.created_at + DRAFTS_STAY
 
 
 class SavedProfile(models.Model):

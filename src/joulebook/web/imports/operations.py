@@ -6,17 +6,21 @@ Nothing here touches readings: the worker does what was asked for.
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.web.accounts.operations import lock_user
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.queries import find_earlier
+from joulebook.web.imports.quotas import check_drafts, check_queued, check_uploads
 from joulebook.web.imports.uploads import Upload, remove_upload
 
 State = Import.State
@@ -58,21 +62,30 @@ class ImportOrder:
     is_strict: bool = False
 
 
-def create_draft(user: User, upload: Upload, *, name: str, device: Device | None = None) -> Import:
+def create_draft(
+    user: User, upload: Upload, *, name: str, device: Device | None = None, is_queued_next: bool = False
+) -> Import:
     """Make an import of an upload, which waits for `queue_import`. `name` is what people call the file.
 
-    Raises `NotYours`.
+    With `is_queued_next` the same transaction queues it, so that it never is one of the user's drafts.
+    Raises `NotYours`, and `QuotaReached` where the user has too much waiting, uploads at the same time
+    included.
     """
     if device is not None and device.owner_id != user.pk:
         raise NotYours(device.device_id)
-    return Import.objects.create(
-        user=user,
-        device=device,
-        file_name=shown_name(name),
-        file_sha256=upload.sha256,
-        file_size=upload.size,
-        upload=upload.name,
-    )
+    with transaction.atomic():
+        lock_user(user)
+        check_uploads(user, size=upload.size)
+        if not is_queued_next:
+            check_drafts(user)
+        return Import.objects.create(
+            user=user,
+            device=device,
+            file_name=shown_name(name),
+            file_sha256=upload.sha256,
+            file_size=upload.size,
+            upload=upload.name,
+        )
 
 
 def shown_name(name: str) -> str:
@@ -86,9 +99,13 @@ def queue_import(import_: Import, order: ImportOrder, *, force: bool = False) ->
     """Have a draft imported as ordered by the next worker that is free.
 
     Raises `NotYours` where a device of the order is not one of the user's, `AlreadyImported` where the
-    same was imported before and `force` is not said, and `UnableToImport` where it is a draft no more.
+    same was imported before and `force` is not said, `QuotaReached` where too many of the user's imports
+    wait, and `UnableToImport` where it is a draft no more.
     """
     with transaction.atomic():
+        if import_.user is not None:
+            lock_user(import_.user)
+            check_queued(import_.user)
         devices = _devices(import_, order)
         import_.device = order.device
         import_.profile = order.profile.as_json()
@@ -126,6 +143,18 @@ def undo_import(import_: Import, *, by: User | None) -> None:
         import_.undone_by = by
         import_.attempts = 0
         import_.save(update_fields=["undone_by", "attempts"])
+
+
+def end_imports_of_former_owner(device: Device, **_: object) -> None:
+    """Cancel uploads that wait to be stored for a device that was handed over, or that are being stored.
+
+    What they have stored stays, and the new owner can undo it. Drafts lose the device that was chosen.
+    """
+    Import.objects.filter(device=device, state=State.DRAFT).update(device=None)
+    into = Import.objects.filter(Q(device=device) | Q(devices=device)).exclude(upload="")
+    for import_ in into.filter(state__in=(State.QUEUED, State.RUNNING)).distinct():
+        with suppress(UnableToImport):  # it has just ended by itself
+            cancel_import(import_)
 
 
 def discard_draft(import_: Import) -> None:

@@ -32,7 +32,9 @@ def find_profile(owner: User, name: str) -> ImportProfile | BuiltinProfile:
     saved = SavedProfile.objects.filter(owner=owner, name=name).first()
     if saved is None:
         own = list(SavedProfile.objects.filter(owner=owner).values_list("name", flat=True)[:20])
-        raise UnusableProfile(f"there is no profile {name[:80]!r}; there are {', '.join([*BUILTIN, *own])}")
+        raise UnusableProfile(
+            f"there is no profile {name[:80]!r}; there are {', '.join([*BUILTIN, *own])}", setting="profile"
+        )
     return ImportProfile.from_json(saved.profile)
 
 

@@ -14,6 +14,7 @@ from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.web.history.answers import encode
+from joulebook.web.history.parameters import check_names
 from joulebook.web.imports import api_openapi as described
 from joulebook.web.imports.api import CHANGING, answered, user_of
 from joulebook.web.imports.api_parameters import given_parameters
@@ -32,6 +33,7 @@ router = Router(tags=["import profiles"])
 )
 def list_profiles(request: HttpRequest) -> HttpResponse:
     """Return the built-in profiles, and those that you have saved."""
+    check_names(request.GET)
     entries = [
         ProfileEntry(name=each.name, built_in=True, about=each.about, created_at=None, link=_link(each.name))
         for each in BUILTIN.values()
@@ -48,6 +50,7 @@ def list_profiles(request: HttpRequest) -> HttpResponse:
 @router.get("/{name}", summary="Look at a profile", openapi_extra=described.GET_PROFILE)
 def get_profile(request: HttpRequest, name: str) -> HttpResponse:
     """Return a saved profile as it was saved, or what a built-in one answers as parameters of an import."""
+    check_names(request.GET)
     if name in BUILTIN:
         built_in = BUILTIN[name]
         parameters = given_parameters(built_in.given)
@@ -61,6 +64,7 @@ def get_profile(request: HttpRequest, name: str) -> HttpResponse:
 @router.put("/{name}", auth=CHANGING, summary="Save a profile", openapi_extra=described.PUT_PROFILE)
 def put_profile(request: HttpRequest, name: str) -> HttpResponse:
     """Save a profile under a name, in place of the one that has it. What was imported by that stays."""
+    check_names(request.GET)
     try:
         stored = msgspec.json.decode(request.body)
     except RequestDataTooBig:
@@ -85,6 +89,7 @@ def put_profile(request: HttpRequest, name: str) -> HttpResponse:
 )
 def delete_profile(request: HttpRequest, name: str) -> HttpResponse:
     """Remove a profile; what was imported by it stays."""
+    check_names(request.GET)
     if name in BUILTIN:
         raise UnableToSaveProfile(f"{name!r} is built in and stays")
     if not remove_profile(user_of(request), name):

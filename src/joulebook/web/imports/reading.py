@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from django.conf import settings
+
+from joulebook.serving.work import is_client_gone
+from joulebook.telemetry.files.budget import limited_work
 from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.guess.chosen import choose_layout
@@ -26,6 +30,9 @@ READ_AT_ONCE = 2
 """Files that are looked at, and others that are read through, at one time: each takes a thread and memory."""
 
 WAIT_SECONDS = 30
+LOOK_SECONDS = 20
+"""Processor time for looking at a file; files of loggers take a second at most."""
+
 _INFLATED_AT_ONCE = 16 << 20
 
 _places = threading.BoundedSemaphore(READ_AT_ONCE)
@@ -45,6 +52,11 @@ class UploadedFile:
         self._path = upload_path(upload.name)
         with named(self._path, name):
             self._source = FileSource(self._path)
+
+    @property
+    def is_workbook(self) -> bool:
+        """Whether the file has sheets."""
+        return self._source.is_workbook
 
     def layout(
         self, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str, sheet: str
@@ -86,16 +98,21 @@ def named(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except FileError as exc:
-        raise type(exc)(str(exc).replace(str(path), name)) from exc
+        raise type(exc)(str(exc).replace(str(path), name), setting=exc.setting) from exc
 
 
 @contextmanager
 def a_place() -> Iterator[None]:
-    """Wait for one of the places to look at files in; raises `TooManyFiles` where none becomes free."""
+    """Wait for one of the places to look at files in; raises `TooManyFiles` where none becomes free.
+
+    In the place, reading raises `TooMuchWork` when it has taken its processor time, and `ReadingAbandoned`
+    when the client has gone.
+    """
     if not _places.acquire(timeout=WAIT_SECONDS):
         raise TooManyFiles("other files are being read; try again soon")
     try:
-        yield
+        with limited_work(LOOK_SECONDS, is_wanted=_client_waits):
+            yield
     finally:
         _places.release()
 
@@ -111,9 +128,14 @@ def long_slot(person: int) -> Iterator[None]:
     except NoSlot as exc:
         raise TooManyFiles(f"other files are being read: {exc}") from exc
     try:
-        yield
+        with limited_work(settings.CONFIG.dry_run_seconds, is_wanted=_client_waits):
+            yield
     finally:
         _long_slots.give_back(person)
+
+
+def _client_waits() -> bool:
+    return not is_client_gone()
 
 
 def _now() -> int:

@@ -8,14 +8,11 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from joulebook.web.imports.models import Import
+from joulebook.web.imports.models import DRAFTS_STAY, Import
 from joulebook.web.imports.operations import UnableToImport, discard_draft
 from joulebook.web.imports.uploads import remove_strays
 
 log = logging.getLogger(__name__)
-
-DRAFTS_STAY = timedelta(days=7)
-"""How long a draft waits for somebody to queue it."""
 
 UPLOADS_STAY = timedelta(days=1)
 """How long a file lies among the uploads that no import knows: it may be on its way to one."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile, StopUpload
 from django.http import HttpRequest
 
-from joulebook.web.imports.uploads import Upload, UploadTooLarge, UploadWriter, remove_upload
+from joulebook.web.imports.uploads import NoRoom, Upload, UploadTooLarge, UploadWriter, remove_upload
 
 
 class NoFiles(FileUploadHandler):
@@ -42,7 +42,7 @@ class ReceivedFile(UploadedFile[bytes]):
 
 
 class UploadHandler(FileUploadHandler):
-    """Writes each file of a form to the uploads; `too_large` says why it stopped, where it did.
+    """Writes each file of a form to the uploads; `refusal` is why it stopped, where it did.
 
     A view sets it before it looks at the form, and after it has looked at who sends it.
     """
@@ -51,24 +51,25 @@ class UploadHandler(FileUploadHandler):
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request)
-        self.too_large = ""
+        self.refusal: UploadTooLarge | NoRoom | None = None
         self._writer: UploadWriter | None = None
         self._received: list[Upload] = []
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         """Begin to write a file."""
         super().new_file(*args, **kwargs)
-        self._writer = UploadWriter()
+        try:
+            self._writer = UploadWriter()
+        except NoRoom as exc:
+            self._stop(exc)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes | None:  # noqa: ARG002
         """Write some bytes; nothing goes on to other handlers."""
         if self._writer is not None:
             try:
                 self._writer.write(raw_data)
-            except UploadTooLarge as exc:
-                self.too_large = str(exc)
-                self.upload_interrupted()
-                raise StopUpload(connection_reset=False) from exc
+            except (UploadTooLarge, NoRoom) as exc:
+                self._stop(exc)
         return None
 
     def file_complete(self, file_size: int) -> ReceivedFile | None:  # noqa: ARG002
@@ -79,6 +80,11 @@ class UploadHandler(FileUploadHandler):
         self._writer = None
         self._received.append(upload)
         return ReceivedFile(str(self.file_name), upload)
+
+    def _stop(self, refusal: UploadTooLarge | NoRoom) -> NoReturn:
+        self.refusal = refusal
+        self.upload_interrupted()
+        raise StopUpload(connection_reset=False) from refusal
 
     def upload_interrupted(self) -> None:
         """Leave nothing of a form that was not received whole."""

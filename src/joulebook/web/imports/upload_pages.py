@@ -19,15 +19,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
-from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
+from joulebook.telemetry.files.errors import FileError, FileTooLarge
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.draft_file import DraftFile
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import create_draft, shown_name
 from joulebook.web.imports.queries import visible_imports
+from joulebook.web.imports.quotas import QuotaReached, check_uploads
 from joulebook.web.imports.reading import TooManyFiles, a_place
 from joulebook.web.imports.upload_handler import ReceivedFile, UploadHandler
+from joulebook.web.imports.uploads import NoRoom, check_disk
 from joulebook.web.imports.words import on_page
 
 ON_A_PAGE = 25
@@ -55,6 +57,14 @@ def imports_page(request: HttpRequest) -> HttpResponse:
     """
     if request.method != "POST":
         return _page(request)
+    size = int(request.META.get("CONTENT_LENGTH") or 0)
+    try:
+        check_disk(size)
+        check_uploads(cast("User", request.user), size=size)
+    except NoRoom as exc:
+        return _refused(request, [on_page(str(exc))], 507)
+    except QuotaReached as exc:
+        return _refused(request, [on_page(str(exc))], 409)
     handler = UploadHandler(request)
     request.upload_handlers = [handler]
     try:
@@ -71,8 +81,9 @@ def imports_page(request: HttpRequest) -> HttpResponse:
 def _upload(request: HttpRequest, handler: UploadHandler) -> HttpResponse:
     user = cast("User", request.user)
     files = cast("list[ReceivedFile]", request.FILES.getlist("file"))
-    if handler.too_large:
-        return _refused(request, [handler.too_large], 413)
+    if handler.refusal is not None:
+        status = 507 if isinstance(handler.refusal, NoRoom) else 413
+        return _refused(request, [on_page(str(handler.refusal), name="the file")], status)
     for name in request.FILES:
         if name != "file":
             _discard(cast("list[ReceivedFile]", request.FILES.getlist(name)))
@@ -81,8 +92,7 @@ def _upload(request: HttpRequest, handler: UploadHandler) -> HttpResponse:
         many = f"Choose at most {MOST_FILES} files at once."
         return _refused(request, [many if files else "Choose a file first."], 400)
     device = _device(request, user)
-    with transaction.atomic():
-        taken = _take(files, user, device)
+    taken = _take(files, user, device)
     if not taken.drafts:
         return _refused(request, taken.problems, taken.status)
     for problem in taken.problems:
@@ -97,20 +107,29 @@ def _upload(request: HttpRequest, handler: UploadHandler) -> HttpResponse:
 
 def _take(files: list[ReceivedFile], user: User, device: Device | None) -> _Taken:
     taken = _Taken([], [])
+    good: list[tuple[ReceivedFile, str]] = []
     for file in files:
         name = shown_name(file.name or "")
         try:
             with a_place():
                 DraftFile(file.upload, name=name).check()
-        except (UnreadableFile, TooManyFiles) as exc:
+        except (FileError, TooManyFiles) as exc:
             file.discard()
             taken.problems.append(on_page(str(exc), name=name))
             if isinstance(exc, FileTooLarge):
                 taken.status = 413
             elif isinstance(exc, TooManyFiles):
                 taken.status = 503
-        else:
-            taken.drafts.append(create_draft(user, file.upload, name=name, device=device))
+            good.append((file, name))
+    # Files are looked at before: that may take long, and other people write to the accounts meanwhile.
+    with transaction.atomic():
+        for file, name in good:
+            try:
+                taken.drafts.append(create_draft(user, file.upload, name=name, device=device))
+            except QuotaReached as exc:
+                file.discard()
+                taken.problems.append(f"{name}: {exc}.")
+                taken.status = 409
     return taken
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +16,18 @@ from typing import BinaryIO
 from django.conf import settings
 
 _WRITING = ".part"
+_LOOKED_EVERY = 16 << 20
+"""Bytes of an upload after which the disk is looked at again."""
+
+_GIB = 1 << 30
 
 
 class UploadTooLarge(Exception):
     """The file has more bytes than one may have; the message says how many."""
+
+
+class NoRoom(Exception):
+    """The disk has no room for the file; the message says how much there is."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,18 @@ def uploads_folder() -> Path:
     folder: Path = settings.CONFIG.home / "uploads"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def check_disk(size: int = 0, *, copies: int = 1) -> None:
+    """Raise `NoRoom` where a file of so many bytes would leave less of the disk than is reserved."""
+    disk = shutil.disk_usage(uploads_folder())
+    reserve = settings.CONFIG.disk_reserve
+    if reserve is None:
+        reserve = min(max(disk.total // 20, _GIB), 10 * _GIB)
+    room = max(disk.free - reserve, 0) // copies
+    if size > room or not room:
+        told = f"the file has {size:,} bytes, and " if size else ""
+        raise NoRoom(f"{told}the disk has room for {room:,}; who runs this server can make some")
 
 
 def upload_path(name: str) -> Path:
@@ -62,18 +84,25 @@ class UploadWriter:
     """Takes in the bytes of one upload. What is not finished leaves nothing behind."""
 
     def __init__(self) -> None:
+        """Begin a file. Raises `NoRoom`."""
+        check_disk()
         self.name = str(uuid.uuid4())
         self._path = upload_path(self.name)
         self._part = self._path.with_name(self.name + _WRITING)
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # The worker, where it is another user, reads by the folder's group.
+        os.fchmod(descriptor, 0o600 | (self._part.parent.stat().st_mode & stat.S_IRGRP))
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
         self._digest = hashlib.sha256()
         self._size = 0
 
     def write(self, chunk: bytes) -> None:
-        """Append some bytes. Raises `UploadTooLarge`."""
+        """Append some bytes. Raises `UploadTooLarge`, and `NoRoom` where the disk has filled up meanwhile."""
+        before = self._size
         self._size += len(chunk)
         check_upload_size(self._size)
+        if before // _LOOKED_EVERY != self._size // _LOOKED_EVERY:
+            check_disk()
         self._digest.update(chunk)
         self._file.write(chunk)
 

@@ -280,7 +280,7 @@ def test_a_batching_client_that_sends_too_much_comes_back_until_all_is_stored(
             with client.write_api(write_options=options, **told.callbacks()) as api:
                 for row in range(2_100):
                     api.write("energy", record=f"m v={row} {SECOND + row}", write_precision=WritePrecision.S)
-                assert told.again.wait(10)
+                assert told.again.wait(60)
     finally:
         service.stop()
     assert told.failed == []
@@ -301,7 +301,7 @@ def test_a_batching_client_keeps_its_data_while_the_database_is_away(telemetry, 
             with client.write_api(write_options=options, **told.callbacks()) as api:
                 for row in range(10):
                     api.write("energy", record=f"m v={row} {SECOND + row}", write_precision=WritePrecision.S)
-                assert told.again.wait(30)
+                assert told.again.wait(60)
                 assert told.failed == []
                 away.kill()
                 back.start(path="/readyz")

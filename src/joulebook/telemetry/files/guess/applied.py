@@ -66,10 +66,13 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
         if getattr(given, name) not in (None, ()):
             raise UnusableProfile(
                 f"--{name.removesuffix('s').replace('_', '-')} cannot be combined with a saved profile: "
-                "change the profile, or leave it out"
+                "change the profile, or leave it out",
+                setting=name,
             )
     if given.time_marks == "end" and not profile.interval:
-        raise UnusableProfile("--time-marks end: the profile does not say how long an interval is")
+        raise UnusableProfile(
+            "--time-marks end: the profile does not say how long an interval is", setting="time_marks"
+        )
     changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) is not None}
     if given.encoding is not None:
         changed["encoding"] = codec_name(given.encoding)
@@ -94,7 +97,9 @@ def _mapped(profile: ImportProfile, given: Given) -> tuple[object, ...]:
                 )
             )
     if left:
-        raise UnusableProfile(f"--map {next(iter(left))!r}: the profile has no such column, key or metric")
+        raise UnusableProfile(
+            f"--map {next(iter(left))!r}: the profile has no such column, key or metric", setting="mapping"
+        )
     return tuple(values)
 
 

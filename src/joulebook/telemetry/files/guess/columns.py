@@ -21,20 +21,26 @@ def column_names(header: Sequence[str]) -> tuple[str, ...]:
         raise UnusableProfile(
             f"the header has {len(header)} columns, at most {MOST_COLUMNS} are read; is the delimiter right?"
         )
-    names: list[str] = []
+    names: dict[str, None] = {}
     taken = {_cleaned(cell) for cell in header}
+    copies: dict[str, int] = {}
     for position, cell in enumerate(header, start=1):
         wanted = _cleaned(cell) or f"column_{position}"
-        name, copy = wanted, 1
+        # Where the last copy left off: a header of equal names takes the square of their number otherwise.
+        name, copy = wanted, copies.get(wanted, 1)
         while name in names or (copy > 1 and name in taken):
             copy += 1
             name = f"{wanted}_{copy}"
-        names.append(name)
+        copies[wanted] = copy
+        names[name] = None
     return tuple(names)
 
 
-def find_column(asked: str, columns: Sequence[str], *, option: str) -> str:
-    """Return the column that a person named; raises `UnusableProfile` that lists those there are."""
+def find_column(asked: str, columns: Sequence[str], *, option: str, setting: str) -> str:
+    """Return the column that a person named by `setting`, a field of `Given`.
+
+    Raises `UnusableProfile` that lists those there are.
+    """
     name = _cleaned(asked)
     if name in columns:
         return name
@@ -42,7 +48,9 @@ def find_column(asked: str, columns: Sequence[str], *, option: str) -> str:
     if len(alike) == 1:
         return alike[0]
     listed = ", ".join(repr(column) for column in columns[:30]) + (", …" if len(columns) > 30 else "")
-    raise UnusableProfile(f"{option} {asked!r}: the file has no such column; it has {listed}")
+    raise UnusableProfile(
+        f"{option} {asked!r}: the file has no such column; it has {listed}", setting=setting
+    )
 
 
 def _cleaned(cell: str) -> str:

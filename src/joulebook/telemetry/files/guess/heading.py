@@ -171,7 +171,8 @@ def _given_header(rows: Sequence[SampleRow], given: Given) -> SampleRow | None:
                 return row
         raise UnusableProfile(
             f"--header-line {given.header_line}: there is no such row among the first lines; "
-            "lines count from 1, and 0 means that there is no header"
+            "lines count from 1, and 0 means that there is no header",
+            setting="header_line",
         )
     if given.time_columns and given.header_line is None:
         wanted = {name.strip().casefold() for name in given.time_columns}
@@ -185,4 +186,7 @@ def _given_positions(header: SampleRow | None, body: Sequence[SampleRow], given:
     width = max((len(row.cells) for row in body), default=0)
     cells = header.cells if header is not None else ()
     names = column_names((*cells, *[""] * (width - len(cells))))
-    return tuple(names.index(find_column(name, names, option="--time-column")) for name in given.time_columns)
+    return tuple(
+        names.index(find_column(name, names, option="--time-column", setting="time_columns"))
+        for name in given.time_columns
+    )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from joulebook.telemetry.files.blocks import Block
+from joulebook.telemetry.files.blocks import Block, line_ends
+from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.cells import guess_numbers
 from joulebook.telemetry.files.guess.columns import column_names, find_column
@@ -23,6 +24,7 @@ from joulebook.telemetry.files.guess.times import guess_time_formats
 from joulebook.telemetry.files.guess.values import Choice, ask_about_text, choose_keyed_values, choose_values
 from joulebook.telemetry.files.guess.zone import settle_clock, settle_zone
 from joulebook.telemetry.files.numbers import NumberFormat
+from joulebook.telemetry.files.parser import most_lines
 from joulebook.telemetry.files.profile import Given, HourColumn, ImportProfile
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.split import Splitter
@@ -32,6 +34,9 @@ from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 HEAD_BYTES = 4 * 1024 * 1024
 """How much of a file, after inflating, is looked at before it is read."""
+
+_MOST_CELLS = 1_000_000
+"""Cells that are looked at; short lines below a wide header have many, though they are empty."""
 
 __all__ = ["HEAD_BYTES", "FileLayout", "Question", "Setting", "guess_layout", "guess_with_questions"]
 
@@ -87,19 +92,25 @@ def guess_with_questions(
     place = place_heading(lines, splitter, given, account)
     columns = column_names(place.heading.names)
     times = tuple(columns[position] for position in place.positions)
+    most = place.heading.first_data_line + most_lines(len(columns), cells=_MOST_CELLS)
+    text = _first_lines(text, most)
     if further:
         more = b"".join(utf8_chunks([further], encoding=encoding))
-        text += more.replace(b"\r", b"\n") if line_end == "\r" else more
+        text += _first_lines(more.replace(b"\r", b"\n") if line_end == "\r" else more, most)
+    check_budget()
     cells = _cells(text, place.heading.first_data_line, splitter, len(columns), place.skip_prefixes)
     time_text = join_time_cells(cells, [f"c{position}" for position in place.positions])
     formats = _time_formats(time_text, times, place.time_format, given, account)
     tz = settle_zone(times, formats, given, account, device_tz=device_tz)
     hours = _hours(columns, formats, given)
     taken = (*place.positions, *(columns.index(hour.column) for hour in hours))
+    check_budget()
     numbers = guess_numbers(cells, place.positions, given, account, delimiter=splitter.delimiter)
+    check_budget()
     keys = _key_positions(cells, time_text, taken, columns, numbers.format, given, is_across=bool(hours))
     if not keys and not hours and given.layout is None and not given.key_columns:
         _ask_for_key(cells, time_text, formats, taken, columns, numbers.format, account)
+    check_budget()
     profile = ImportProfile(
         encoding=encoding, line_end=line_end,
         delimiter="" if splitter.is_prepared else splitter.delimiter, delimiter_pattern=splitter.pattern,
@@ -132,6 +143,12 @@ def _whole_lines(text: bytes, *, is_whole: bool) -> bytes:
             "the file has no lines of text; is it a logger's text file, and in this --encoding?"
         )
     return text
+
+
+def _first_lines(text: bytes, most: int) -> bytes:
+    """Return at most so many lines from the beginning of a text."""
+    ends = line_ends(text)
+    return text if len(ends) <= most else text[: int(ends[most - 1])]
 
 
 def _splitter(lines: Sequence[str], given: Given, account: Account) -> Splitter:
@@ -199,7 +216,7 @@ def _key_positions(
 ) -> tuple[int, ...]:
     if given.key_columns or (given.layout == "wide" and not is_across):
         return tuple(
-            columns.index(find_column(name, columns, option="--key-column"))
+            columns.index(find_column(name, columns, option="--key-column", setting="key_columns"))
             for name in given.key_columns
             if name
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import find_column
 from joulebook.telemetry.files.guess.keys import Keys
@@ -60,6 +61,7 @@ def choose_values(
         target = asked.get(column, Target(metric_of((), column), unit))
         reason = "given" if target is None else None
         if column not in asked:
+            check_budget()
             reason = _text_reason(cells[f"c{position}"], numbers, is_named=bool(named[position]))
         if target is None or reason is not None:
             left_out.append((column, reason or "given"))
@@ -98,6 +100,7 @@ def choose_keyed_values(
         elif column in mapping:
             reason = "given" if mapping[column] is None else None
         else:
+            check_budget()
             reason = _text_reason(cells[f"c{position}"], numbers, is_named=bool(named[position]))
         if reason is None:
             chosen.append(column)
@@ -159,7 +162,9 @@ def _check_mapping(mapping: Mapping[str, Target | None], names: set[str]) -> Non
     for name in mapping:
         if name not in names:
             listed = ", ".join(repr(known) for known in sorted(names - {""})[:30])
-            raise UnusableProfile(f"--map {name!r}: the file has no such key or column; it has {listed}")
+            raise UnusableProfile(
+                f"--map {name!r}: the file has no such key or column; it has {listed}", setting="mapping"
+            )
 
 
 def _resolved(
@@ -167,10 +172,11 @@ def _resolved(
 ) -> dict[str, Target | None]:
     resolved: dict[str, Target | None] = {}
     for name, target in mapping.items():
-        column = find_column(name, columns, option="--map")
+        column = find_column(name, columns, option="--map", setting="mapping")
         if column in time_columns:
             raise UnusableProfile(
-                f"--map {name!r}: this column holds the time; name another with --time-column"
+                f"--map {name!r}: this column holds the time; name another with --time-column",
+                setting="mapping",
             )
         resolved[column] = target
     return resolved

@@ -1,0 +1,387 @@
+"""Makes a backup while everything runs: both databases at one instant, uploads, and what else matters.
+
+**One instant.** An import lies in two databases: its record among the accounts, its readings and what they
+have replaced in telemetry. For the moment in which the snapshots are taken nobody can change an import among
+the accounts, since every change there needs the lock that is held. So the accounts are the same at the
+moment of telemetry's snapshot as at that of their own, and the two together are the state in which a machine
+would be whose processes were all killed at that moment. That is a state from which Joulebook goes on by
+design: each step of an import and of an undo is one transaction of telemetry, an import is ended among the
+accounts only after its last one, and a lease that nobody renews is taken over. Uploads are opened under the
+same lock. They do not change, and one that an import of the accounts still needs is removed only after a
+change of its record; an open file can be read to its end also after it was removed.
+
+**All or nothing.** Everything is written to a hidden folder beside the target, every file and the folder are
+synchronised with the disk, the manifest last, and then the folder gets its name. A backup that is interrupted
+at any moment leaves nothing under that name, and touches no other backup.
+
+Only the reader's rights are needed in telemetry, and its connections cannot write.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import resource
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from psycopg import Error as PostgresError
+
+from joulebook import __version__
+from joulebook.backup.accounts import SqliteSnapshot, accounts_snapshot, held, read_migrations
+from joulebook.backup.errors import BackupError, Stopped
+from joulebook.backup.manifest import (
+    DatabaseCopy,
+    FileCopy,
+    Manifest,
+    SqliteCopy,
+    TableCopy,
+    TablePart,
+    write_manifest,
+)
+from joulebook.backup.parts import BLOCK_BYTES, PartWriter, sync_folder
+from joulebook.backup.tables import Piece, Snapshot, Table, copy_out, cut, find_sequences
+from joulebook.config import VARIABLES, Config
+from joulebook.embedded import telemetry_url
+from joulebook.telemetry.connection import translated_errors
+from joulebook.telemetry.errors import DatabaseAway
+
+UNFINISHED = ".unfinished"
+"""How the name of a folder ends in which a backup is being made; it begins with a dot."""
+
+UPLOADS = "uploads"
+OWN_SETTINGS = "postgresql.local.conf"
+SECRET_KEY = "secret-key"  # noqa: S105 - a file's name
+
+_READERS = 2
+_ATTEMPTS = 6
+_OPEN_FILES = 200  # beside the uploads
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+")
+# What gives access to something is no setting to be copied about; folders are the machine's own.
+_LEFT_OUT = re.compile(r"JOULEBOOK_(SECRET_KEY|DATABASE_URL|TELEMETRY_.*URL|HOME|CACHE|POSTGRES_BIN)")
+_VERSION = """
+SELECT current_setting('server_version') || coalesce(
+    (SELECT ', TimescaleDB ' || extversion FROM pg_extension WHERE extname = 'timescaledb'), '')
+"""
+
+Progress = Callable[[float], None]
+
+
+def make_backup(
+    config: Config,
+    target: Path,
+    *,
+    with_keys: bool = False,
+    is_nice: bool = False,
+    progress: Progress = lambda _share: None,
+    pause: Callable[[str], None] = lambda _point: None,
+) -> Manifest:
+    """Back everything up into the new folder `target`; return its manifest.
+
+    With `is_nice` the database's processes that read get a lower priority, where that is possible. `progress`
+    is called with the share that is done. `pause` is called with the name of each point between
+    two steps: tests stop there. Raises `BackupError`, `DatabaseAway` and `ConfigError`.
+    """
+    if target.exists() or target.is_symlink():
+        raise BackupError(f"{target} is there already: name a folder that is not")
+    try:
+        with unfinished(target) as folder:
+            manifest = _Backup(
+                config, folder, with_keys=with_keys, is_nice=is_nice, progress=progress, pause=pause
+            ).run()
+            write_manifest(folder, manifest)
+            for inner, _, _ in os.walk(folder):
+                sync_folder(Path(inner))
+            pause("written")
+            folder.rename(target)
+            sync_folder(target.parent)
+            pause("named")
+    except OSError as exc:
+        raise BackupError(
+            f"the backup was not made: {exc.strerror or exc} ({exc.filename or target})"
+        ) from exc
+    return manifest
+
+
+@contextmanager
+def unfinished(target: Path) -> Iterator[Path]:
+    """Give a new hidden folder beside `target`, and remove it in the end where it was not renamed.
+
+    What a killed backup has left there is removed. Raises `BackupError` where one is being made.
+    """
+    folder = target.with_name(f".{target.name}{UNFINISHED}")
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not remove_unfinished(folder):
+        raise BackupError(f"another backup to {target} is being made")
+    folder.mkdir(mode=0o700)
+    # The kernel frees the lock when this process dies: so another sees that the folder is nobody's.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> bool:
+    """Remove what a killed backup has left; return False where somebody is at work on it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A piece of a database that waits to be copied."""
+
+    snapshot: Snapshot
+    piece: Piece
+    file: str
+
+
+class _Backup:
+    """One backup that is being made."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        *,
+        with_keys: bool,
+        is_nice: bool,
+        progress: Progress,
+        pause: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._with_keys = with_keys
+        self._is_nice = is_nice
+        self._progress = progress
+        self._pause = pause
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._done = 0.0
+        self._all = 1.0
+
+    def run(self) -> Manifest:
+        """Copy everything."""
+        began = time.monotonic()
+        with ExitStack() as stack:
+            telemetry = Snapshot(telemetry_url(self._config, "reader"))
+            stack.callback(telemetry.close)
+            accounts = accounts_snapshot(self._config)
+            stack.callback(accounts.close)
+            instant, uploads = self._take(telemetry, accounts, stack)
+            self._pause("taken")
+            jobs = _jobs(telemetry, "telemetry")
+            if isinstance(accounts, Snapshot):
+                jobs += _jobs(accounts, "accounts")
+            upload_bytes = sum(_size(file) for file in uploads.values())
+            self._all = 1.0 + sum(job.piece.size for job in jobs) + upload_bytes
+            copied = self._copy_tables(jobs)
+            self._pause("tables copied")
+            if isinstance(accounts, SqliteSnapshot):
+                accounts_copy: SqliteCopy | DatabaseCopy = accounts.copy(self._folder, "accounts.sqlite3.zst")
+            else:
+                accounts_copy = _database(accounts, jobs, copied)
+            return Manifest(
+                joulebook=__version__,
+                instant=instant,
+                origin=origin(self._config),
+                telemetry=_database(telemetry, jobs, copied),
+                accounts=accounts_copy,
+                uploads=tuple(self._copy_file(UPLOADS, name, file) for name, file in uploads.items()),
+                files=tuple(self._copy_further_files()),
+                settings=_settings(),
+                seconds=round(time.monotonic() - began, 3),
+            )
+
+    def _take(
+        self, telemetry: Snapshot, accounts: Snapshot | SqliteSnapshot, stack: ExitStack
+    ) -> tuple[datetime, dict[str, BinaryIO]]:
+        """Take both databases' snapshots and open the uploads, at one instant."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with held(self._config):
+                    instant = telemetry.take()
+                    self._pause("telemetry taken")
+                    uploads = _open_uploads(self._config, stack)
+                    accounts.take()
+                    return instant, uploads
+            except DatabaseAway:
+                # Somebody held a lock for long; nobody waits for both databases meanwhile.
+                if attempt == _ATTEMPTS or telemetry.conn.closed:
+                    raise
+                time.sleep(attempt)
+        raise AssertionError
+
+    def _copy_tables(self, jobs: Sequence[_Job]) -> dict[str, TablePart]:
+        """Copy pieces on a few connections side by side, the largest first."""
+        waiting = sorted(jobs, key=lambda job: job.piece.size)
+        with ThreadPoolExecutor(_READERS, "joulebook-backup") as pool:
+            futures = [pool.submit(self._copy_some, waiting) for _ in range(_READERS)]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stopped.set()
+        return _joined(futures)
+
+    def _copy_some(self, waiting: list[_Job]) -> dict[str, TablePart]:
+        """Take jobs that wait until there is none left."""
+        copied = {}
+        with ExitStack() as stack:
+            readers = {}
+            while not self._stopped.is_set():
+                with self._lock:
+                    if not waiting:
+                        break
+                    job = waiting.pop()
+                if job.snapshot not in readers:
+                    readers[job.snapshot] = stack.enter_context(job.snapshot.reader(is_nice=self._is_nice))
+                with translated_errors(), PartWriter(self._folder, job.file) as writer:
+                    rows = _written(writer, copy_out(readers[job.snapshot], job.piece, self._stopped))
+                    copied[job.file] = TablePart(writer.finish(), rows)
+                self._advance(job.piece.size)
+                self._pause("piece copied")
+        return copied
+
+    def _copy_file(self, folder: str, name: str, content: BinaryIO) -> FileCopy:
+        size = 0
+        with content, PartWriter(self._folder, f"{folder}/{name}.zst") as writer:
+            while block := content.read(BLOCK_BYTES):
+                writer.write(block)
+                size += len(block)
+                self._advance(len(block))
+            return FileCopy(name, size, writer.finish())
+
+    def _copy_further_files(self) -> Iterator[FileCopy]:
+        path = self._config.home / "db" / OWN_SETTINGS
+        if path.is_file():
+            yield self._copy_file("settings", OWN_SETTINGS, path.open("rb"))
+        if not self._with_keys:
+            return
+        path = self._config.home / SECRET_KEY
+        if path.is_file():
+            yield self._copy_file("keys", SECRET_KEY, path.open("rb"))
+
+    def _advance(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            share = self._done / self._all
+        self._progress(min(1.0, share))
+
+
+def origin(config: Config) -> str:
+    """Return which Joulebook this is, so that no backups but its own are removed in a shared folder."""
+    return f"{socket.gethostname()}:{config.home}"
+
+
+def _joined(futures: Sequence[Future[dict[str, TablePart]]]) -> dict[str, TablePart]:
+    """Return what threads have copied. Raises what has stopped the first of them."""
+    failed = [exc for future in futures if (exc := future.exception()) is not None]
+    failed.sort(key=lambda exc: isinstance(exc, Stopped))
+    if failed and isinstance(failed[0], PostgresError):
+        raise BackupError(f"the backup was not made: {failed[0]}") from failed[0]
+    if failed:
+        raise failed[0]
+    return {file: part for future in futures for file, part in future.result().items()}
+
+
+def _written(writer: PartWriter, blocks: Iterator[bytes]) -> int:
+    """Write blocks, and return what their generator returns: how many rows they have."""
+    while True:
+        try:
+            writer.write(next(blocks))
+        except StopIteration as end:
+            return int(end.value)
+
+
+def _jobs(snapshot: Snapshot, folder: str) -> list[_Job]:
+    with translated_errors():
+        pieces = cut(snapshot.conn, snapshot.tables)
+    numbers: dict[Table, int] = {}
+    jobs = []
+    for piece in pieces:
+        number = numbers[piece.table] = numbers.get(piece.table, 0) + 1
+        jobs.append(_Job(snapshot, piece, f"{folder}/{_file_name(snapshot, piece.table)}.{number:05}.zst"))
+    return jobs
+
+
+def _file_name(snapshot: Snapshot, table: Table) -> str:
+    """Return a name for the files of a table: its own where that is a plain one."""
+    plain = _PLAIN_NAME.fullmatch(table.name) and _PLAIN_NAME.fullmatch(table.schema)
+    return f"{table.schema}.{table.name}" if plain else f"table-{snapshot.tables.index(table)}"
+
+
+def _database(snapshot: Snapshot, jobs: Sequence[_Job], copied: dict[str, TablePart]) -> DatabaseCopy:
+    own = [job for job in jobs if job.snapshot is snapshot]
+    tables = tuple(
+        TableCopy(
+            table.schema,
+            table.name,
+            table.columns,
+            table.format,
+            tuple(copied[job.file] for job in own if job.piece.table == table),
+        )
+        for table in snapshot.tables
+    )
+    with translated_errors():
+        ((version,),) = snapshot.conn.execute(_VERSION).fetchall()
+        return DatabaseCopy(
+            str(version), read_migrations(snapshot.conn), tables, tuple(find_sequences(snapshot.conn))
+        )
+
+
+def _open_uploads(config: Config, stack: ExitStack) -> dict[str, BinaryIO]:
+    """Open all uploads that were received whole; they close with the backup."""
+    folder = config.home / UPLOADS
+    names = sorted(path.name for path in folder.iterdir() if "." not in path.name) if folder.is_dir() else []
+    _allow_open_files(len(names) + _OPEN_FILES)
+    opened: dict[str, BinaryIO] = {}
+    for name in names:
+        try:
+            opened[name] = stack.enter_context((folder / name).open("rb"))
+        except FileNotFoundError:
+            continue  # Nobody needed it any more.
+    return opened
+
+
+def _allow_open_files(count: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _settings() -> dict[str, str]:
+    """Return the settings of the environment that are not their default, but for addresses and keys."""
+    return {
+        variable.name: value
+        for variable in VARIABLES
+        if (value := os.environ.get(variable.name, "").strip()) not in {"", variable.default}
+        and not _LEFT_OUT.fullmatch(variable.name)
+    }

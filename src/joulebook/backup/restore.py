@@ -1,0 +1,231 @@
+"""Restores a backup into an empty home, or into empty databases of a server of one's own.
+
+The schema is made by the migrations that the backup's databases had; then every table is filled from its
+parts, as many as side by side, and compared by its count. Migrating to what this version needs comes after
+that and is no part of restoring: `joulebook up` does so at every start.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import LiteralString, cast
+
+from psycopg import sql
+
+from joulebook.backup.accounts import replace_sqlite, unpack_sqlite
+from joulebook.backup.errors import BackupError, DamagedBackup, Stopped
+from joulebook.backup.make import OWN_SETTINGS, SECRET_KEY, UPLOADS, Progress
+from joulebook.backup.manifest import DatabaseCopy, FileCopy, Manifest, SqliteCopy, TableCopy, TablePart
+from joulebook.backup.parts import read_part
+from joulebook.backup.rows import first_row_apart
+from joulebook.backup.schema import migrate_to
+from joulebook.backup.tables import copy_in, find_tables, set_sequences
+from joulebook.config import Config, sqlite_path
+from joulebook.telemetry.connection import Connection, connect, translated_errors
+
+_LOADERS = 2
+_MIGRATIONS_TABLE = ("public", "django_migrations")
+_PLACES = {OWN_SETTINGS: Path("db") / OWN_SETTINGS, SECRET_KEY: Path(SECRET_KEY)}
+_WITHOUT_LIMITS = (
+    "SET statement_timeout = 0",
+    "SET idle_in_transaction_session_timeout = 0",
+    # The last transaction waits for the disk, and for all before it.
+    "SET synchronous_commit = off",
+)
+
+
+class Restore:
+    """One restore of a checked backup; call the steps in their order. The home is marked by the caller."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        progress: Progress = lambda _share: None,
+        pause: Callable[[str], None] = lambda _point: None,
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._manifest = manifest
+        self._progress = progress
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._done = 0
+        self._size = max(1, manifest.size)
+
+    def check_kind(self) -> None:
+        """Raise `BackupError` where the accounts are to lie in another kind of database than they did."""
+        is_file = sqlite_path(self._config.database_url) is not None
+        if is_file != isinstance(self._manifest.accounts, SqliteCopy):
+            was = "PostgreSQL" if is_file else "SQLite"
+            raise BackupError(
+                f"the backup's accounts are {was}'s and go back there only: set JOULEBOOK_DATABASE_URL so"
+            )
+
+    def restore_files(self) -> None:
+        """Write uploads, and the key and settings of the database where they are in the backup."""
+        for copied in self._manifest.files:
+            place = _PLACES.get(copied.name)
+            if place is None:
+                raise DamagedBackup(f"the backup holds a file that has no place: {copied.name}")
+            self._restore_file(copied, self._config.home / place)
+            self._pause("file restored")
+        for copied in self._manifest.uploads:
+            self._restore_file(copied, self._config.home / UPLOADS / Path(copied.part.file).stem)
+            self._pause("file restored")
+
+    def restore_telemetry(self, owner_url: str) -> None:
+        """Make the schema of the readings and fill it. Django is set up, with the owner's alias."""
+        from joulebook.web.databases import OWNER
+
+        migrate_to(OWNER, self._manifest.telemetry.migrations)
+        self._pause("schema made")
+        with translated_errors():
+            self._fill(owner_url, self._manifest.telemetry)
+
+    def restore_accounts(self) -> None:
+        """Put the accounts in their place. Django is set up, and has not used them before."""
+        copied = self._manifest.accounts
+        if isinstance(copied, SqliteCopy):
+            file = cast("Path", sqlite_path(self._config.database_url))
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = file.with_name(f".{file.name}.restored")
+            unpack_sqlite(self._folder, copied, draft)
+            self._advance(copied.part.size)
+            self._pause("accounts unpacked")
+            replace_sqlite(draft, file)
+            return
+        migrate_to("default", copied.migrations)
+        with translated_errors(), connect(self._config.database_url) as conn, conn.transaction():
+            # One transaction: tables refer to each other, and PostgreSQL looks at that in its end.
+            self._prepare(conn, copied, everything=True)
+            for table in copied.tables:
+                for each in table.parts:
+                    self._load(conn, table, each, self._content(each))
+            set_sequences(conn, copied.sequences)
+
+    def _fill(self, url: str, database: DatabaseCopy) -> None:
+        with connect(url) as conn:
+            self._prepare(conn, database, everything=False)
+            jobs = [
+                (table, each)
+                for table in database.tables
+                if (table.schema, table.name) != _MIGRATIONS_TABLE
+                for each in table.parts
+            ]
+            self._load_side_by_side(url, jobs)
+            self._pause("tables filled")
+            for table in database.tables:
+                conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
+            with conn.transaction():
+                set_sequences(conn, database.sequences)
+                # Emptied and filled in one: a restore that is begun again finds what was migrated.
+                for table in database.tables:
+                    if (table.schema, table.name) == _MIGRATIONS_TABLE:
+                        conn.execute("DELETE FROM public.django_migrations")
+                        for each in table.parts:
+                            self._load(conn, table, each, self._content(each))
+
+    def _prepare(self, conn: Connection, database: DatabaseCopy, *, everything: bool) -> None:
+        """Empty all tables, compare their columns, and create those that no migration has made."""
+        tables = {(table.schema, table.name): table for table in find_tables(conn)}
+        for copied in database.tables:
+            found = tables.get((copied.schema, copied.name))
+            if found is None:
+                _create_table(conn, copied)
+            elif found.columns != copied.columns:
+                raise BackupError(
+                    f"the table {copied.schema}.{copied.name} has other columns here than in the backup"
+                )
+        emptied = [
+            table.identifier for key, table in tables.items() if everything or key != _MIGRATIONS_TABLE
+        ]
+        if emptied:
+            conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(emptied)))
+
+    def _load_side_by_side(self, url: str, jobs: Sequence[tuple[TableCopy, TablePart]]) -> None:
+        waiting = sorted(jobs, key=lambda job: job[1].part.size)
+        with ThreadPoolExecutor(_LOADERS, "joulebook-restore") as pool:
+            futures = [pool.submit(self._load_some, url, waiting) for _ in range(_LOADERS)]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stopped.set()
+        failed = [exc for future in futures if (exc := future.exception()) is not None]
+        if failed:
+            raise min(failed, key=lambda exc: isinstance(exc, Stopped))
+        self._stopped.clear()
+
+    def _load_some(self, url: str, waiting: list[tuple[TableCopy, TablePart]]) -> None:
+        with connect(url) as conn:
+            for statement in _WITHOUT_LIMITS:
+                conn.execute(statement)
+            while not self._stopped.is_set():
+                with self._lock:
+                    if not waiting:
+                        return
+                    table, each = waiting.pop()
+                blocks = self._content(each)
+                loaded = 0
+                if table.format == "binary" and len(table.parts) > 1:
+                    # The first row makes the chunk: whoever creates one locks others out until the commit.
+                    first, blocks = first_row_apart(blocks)
+                    loaded = copy_in(conn, table, [first]) if first else 0
+                self._load(conn, table, each, blocks, loaded=loaded)
+                self._pause("piece restored")
+
+    def _load(
+        self, conn: Connection, table: TableCopy, each: TablePart, blocks: Iterator[bytes], *, loaded: int = 0
+    ) -> None:
+        rows = loaded + copy_in(conn, table, blocks)
+        if rows != each.rows:
+            raise DamagedBackup(f"{each.part.file} has {rows:,} rows in place of {each.rows:,}")
+
+    def _content(self, each: TablePart) -> Iterator[bytes]:
+        for block in read_part(self._folder, each.part, progress=self._advance):
+            if self._stopped.is_set():
+                raise Stopped
+            yield block
+
+    def _restore_file(self, copied: FileCopy, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            for block in read_part(self._folder, copied.part, progress=self._advance):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+            if file.tell() != copied.bytes:
+                raise DamagedBackup(
+                    f"{copied.part.file} has {file.tell():,} bytes in place of {copied.bytes:,}"
+                )
+
+    def _advance(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            share = self._done / self._size
+        self._progress(min(1.0, share))
+
+
+def _create_table(conn: Connection, copied: TableCopy) -> None:
+    """Create a table of the user's own from its columns alone, without keys and indexes."""
+    columns = []
+    for column in copied.columns:
+        # The server's own name of the type: text of a file must not become part of a statement.
+        row = conn.execute("SELECT format_type(to_regtype(%s), NULL)", [column.type]).fetchone()
+        if row is None or row[0] is None:
+            raise BackupError(
+                f"{copied.schema}.{copied.name} needs the type {column.type}, unknown to this server"
+            )
+        type_ = sql.SQL(cast("LiteralString", row[0]))
+        columns.append(sql.SQL("{} {}").format(sql.Identifier(column.name), type_))
+    conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(copied.schema)))
+    name = sql.Identifier(copied.schema, copied.name)
+    conn.execute(sql.SQL("CREATE TABLE {} ({})").format(name, sql.SQL(", ").join(columns)))

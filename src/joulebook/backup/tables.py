@@ -1,0 +1,303 @@
+"""Copies the tables of a PostgreSQL database out and in; which there are, its catalogue says.
+
+Rows travel as COPY's binary format where all columns have types whose binary form has never changed, else
+as its text format: both are independent of chunks, editions and versions. A hypertable is cut along its
+chunks, so several connections read and load it side by side; the pieces together cover all of time.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, LiteralString, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import ExecStatus
+
+from joulebook.backup.errors import BackupError, Stopped
+from joulebook.backup.manifest import Column, SequenceCopy, TableCopy
+from joulebook.priority import let_stand_back
+from joulebook.telemetry.connection import Connection, connect, translated_errors
+
+LOCK_PATIENCE = "5s"
+
+_STABLE_TYPES = {
+    "boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "bytea", "uuid", "date",
+    "timestamp with time zone", "timestamp without time zone", "json", "jsonb", "character varying",
+}  # fmt: skip
+_READ_BYTES = 1 << 18
+
+# Neither what belongs to an extension, nor chunks and partitions, which are read through their parents.
+_OURS: LiteralString = """
+    namespace.nspname !~ '^pg_' AND namespace.nspname <> 'information_schema'
+    AND namespace.nspname !~ '^_timescaledb_'
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = class.oid
+                    AND deptype = 'e')
+    AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = class.oid)
+"""
+_TABLES: LiteralString = f"""
+SELECT namespace.nspname::text, class.relname::text, has_table_privilege(class.oid, 'SELECT'),
+       array_agg(attribute.attname::text ORDER BY attnum),
+       array_agg(format_type(atttypid, atttypmod) ORDER BY attnum),
+       pg_relation_size(class.oid)::int8
+FROM pg_class AS class
+JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+JOIN pg_attribute AS attribute
+  ON attrelid = class.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND {_OURS}
+GROUP BY class.oid, namespace.nspname, class.relname
+ORDER BY 1, 2
+"""  # noqa: S608 - fixed text
+_SEQUENCES: LiteralString = f"""
+SELECT namespace.nspname::text, class.relname::text, has_sequence_privilege(class.oid, 'SELECT'),
+       CASE WHEN has_sequence_privilege(class.oid, 'SELECT') THEN pg_sequence_last_value(class.oid) END
+FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+WHERE relkind = 'S' AND relpersistence <> 't' AND {_OURS}
+ORDER BY 1, 2
+"""  # noqa: S608 - fixed text
+_HAS_CHUNKS = "SELECT to_regclass('timescaledb_information.chunks') IS NOT NULL"
+_CHUNKS = """
+SELECT hypertable_schema::text, hypertable_name::text, primary_dimension::text, range_start,
+       coalesce(pg_relation_size(class.oid), 0)::int8
+FROM timescaledb_information.chunks AS chunk
+LEFT JOIN pg_namespace AS namespace ON namespace.nspname = chunk_schema
+LEFT JOIN pg_class AS class ON relnamespace = namespace.oid AND relname = chunk_name
+WHERE primary_dimension_type = 'timestamptz'::regtype
+ORDER BY range_start
+"""
+_WITHOUT_LIMITS = """
+SELECT set_config(name, '0', true) FROM pg_settings
+WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, its columns but for generated ones, and how it is read."""
+
+    schema: str
+    name: str
+    columns: tuple[Column, ...]
+    size: int
+
+    @property
+    def format(self) -> Literal["binary", "text"]:
+        """The format of COPY in which its rows travel."""
+        stable = all(column.type.partition("(")[0] in _STABLE_TYPES for column in self.columns)
+        return "binary" if stable else "text"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its name for a statement."""
+        return sql.Identifier(self.schema, self.name)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of a table's rows: all, or those whose `dimension` lies in [begin, end), None being no limit."""
+
+    table: Table
+    size: int
+    dimension: str = ""
+    begin: datetime | None = None
+    end: datetime | None = None
+
+    def copy_out(self) -> sql.Composed:
+        """Return the statement that reads it."""
+        names = sql.SQL(", ").join(sql.Identifier(column.name) for column in self.table.columns)
+        query = sql.SQL("SELECT {} FROM {}").format(names, self.table.identifier)
+        limits = [
+            sql.SQL(test).format(sql.Identifier(self.dimension), sql.Literal(limit))
+            for test, limit in (("{} >= {}", self.begin), ("{} < {}", self.end))
+            if limit is not None
+        ]
+        if limits:
+            query += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(limits)
+        return sql.SQL("COPY ({}) TO STDOUT (FORMAT {})").format(query, sql.SQL(self.table.format))
+
+
+def find_tables(conn: Connection) -> list[Table]:
+    """Return every table that is not an extension's. Raises `BackupError` where one may not be read."""
+    tables, refused = [], []
+    for schema, name, may_read, columns, types, size in cast(
+        "list[tuple[str, str, bool, list[str], list[str], int]]", conn.execute(_TABLES).fetchall()
+    ):
+        if not may_read:
+            refused.append(f"{schema}.{name}")
+        pairs = zip(columns, types, strict=True)
+        tables.append(Table(schema, name, tuple(Column(*pair) for pair in pairs), size))
+    if refused:
+        raise BackupError(_may_not_read(conn, refused))
+    return tables
+
+
+def find_sequences(conn: Connection) -> list[SequenceCopy]:
+    """Return every sequence that has given out a number. Raises `BackupError` where one may not be read.
+
+    Sequences do not keep to snapshots: asked after one was taken, they tell that number or a later one.
+    """
+    found, refused = [], []
+    for schema, name, may_read, last in cast(
+        "list[tuple[str, str, bool, int | None]]", conn.execute(_SEQUENCES).fetchall()
+    ):
+        if not may_read:
+            refused.append(f"{schema}.{name}")
+        elif last is not None:
+            found.append(SequenceCopy(schema, name, last))
+    if refused:
+        raise BackupError(_may_not_read(conn, refused))
+    return found
+
+
+def cut(conn: Connection, tables: Sequence[Table]) -> list[Piece]:
+    """Return the pieces in which tables are read: hypertables along their chunks, others whole."""
+    chunks: dict[tuple[str, str], list[tuple[str, datetime, int]]] = defaultdict(list)
+    ((has_chunks,),) = conn.execute(_HAS_CHUNKS).fetchall()
+    if has_chunks:
+        for schema, name, dimension, begin, size in cast(
+            "list[tuple[str, str, str, datetime, int]]", conn.execute(_CHUNKS).fetchall()
+        ):
+            chunks[schema, name].append((dimension, begin, size))
+    pieces = []
+    for table in tables:
+        own = chunks[table.schema, table.name]
+        if len(own) < 2:
+            pieces.append(Piece(table, table.size + sum(size for *_, size in own)))
+            continue
+        begins: list[datetime | None] = [None, *(begin for _, begin, _ in own[1:])]
+        ends: list[datetime | None] = [*(begin for _, begin, _ in own[1:]), None]
+        for (dimension, _, size), first, last in zip(own, begins, ends, strict=True):
+            pieces.append(Piece(table, size, dimension, first, last))
+    return pieces
+
+
+class Snapshot:
+    """One moment of a database until `close`: `take` it once, then give `reader`s as many as needed.
+
+    All tables are locked against being dropped or rewritten before the moment is taken, as `pg_dump` does:
+    so retention, which drops chunks, waits for the end of a backup and drops them then.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Connect. Raises `DatabaseAway`."""
+        self._url = url
+        self.conn = connect(url)
+        self.id = ""
+        self.tables: list[Table] = []
+
+    def close(self) -> None:
+        """Let the moment go."""
+        self.conn.close()
+
+    def take(self) -> datetime:
+        """Take the moment; return the server's time. Raises `DatabaseAway` where a lock is not free soon."""
+        with translated_errors():
+            while True:
+                expected = find_tables(self.conn)
+                self.conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                try:
+                    now = self._freeze(expected)
+                except BaseException:
+                    self.conn.rollback()
+                    raise
+                if self.tables == expected:
+                    return now
+                self.conn.rollback()  # A migration passed between looking and locking.
+
+    def _freeze(self, tables: Sequence[Table]) -> datetime:
+        # The snapshot is that of the first SELECT: locks come before it.
+        self.conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_PATIENCE)))
+        if tables:
+            names = sql.SQL(", ").join(table.identifier for table in tables)
+            self.conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+        row = self.conn.execute("SELECT pg_export_snapshot(), clock_timestamp()").fetchone()
+        self.conn.execute(_WITHOUT_LIMITS)
+        self.id, now = cast("tuple[str, datetime]", row)
+        sizes = {(table.schema, table.name): table.size for table in tables}
+        # Sizes are no part of a snapshot.
+        self.tables = [
+            Table(found.schema, found.name, found.columns, sizes.get((found.schema, found.name), 0))
+            for found in find_tables(self.conn)
+        ]
+        return now
+
+    @contextmanager
+    def reader(self, *, is_nice: bool = False) -> Iterator[Connection]:
+        """Give a further connection that sees this moment; with `is_nice` one that others come before."""
+        with translated_errors(), connect(self._url) as conn:
+            if is_nice:
+                let_stand_back(conn.info.backend_pid, conn.fileno())
+            conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self.id)))
+            conn.execute(_WITHOUT_LIMITS)
+            yield conn
+
+
+def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Generator[bytes, None, int]:
+    """Yield the rows of a piece in blocks; return how many they are. Raises psycopg's errors.
+
+    `psycopg.Cursor.copy` takes a turn of Python's machinery for each row; libpq itself a third less.
+    """
+    pgconn = conn.pgconn
+    begun = pgconn.exec_(piece.copy_out().as_bytes(conn))
+    if begun.status != ExecStatus.COPY_OUT:
+        raise psycopg.errors.error_from_result(begun)
+    blocks: list[memoryview] = []
+    size = 0
+    while True:
+        count, data = pgconn.get_copy_data(1)
+        if count > 0:
+            blocks.append(data)
+            size += count
+            if size >= _READ_BYTES:
+                yield b"".join(blocks)
+                blocks.clear()
+                size = 0
+        elif count == 0:
+            while not select.select([pgconn.socket], [], [], 1.0)[0]:
+                if stopped.is_set():
+                    raise Stopped
+            pgconn.consume_input()
+        else:
+            break
+    if blocks:
+        yield b"".join(blocks)
+    rows = 0
+    while (ended := pgconn.get_result()) is not None:
+        if ended.status != ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(ended)
+        rows = ended.command_tuples or 0
+    return rows
+
+
+def copy_in(conn: Connection, table: TableCopy, blocks: Iterable[bytes]) -> int:
+    """Append rows to a table, all or nothing; return how many."""
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(
+        sql.Identifier(table.schema, table.name), names, sql.SQL(table.format)
+    )
+    with conn.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            for block in blocks:
+                copy.write(block)
+        return cursor.rowcount
+
+
+def set_sequences(conn: Connection, sequences: Sequence[SequenceCopy]) -> None:
+    """Let sequences go on after the numbers that they have given out."""
+    for each in sequences:
+        name = sql.Identifier(each.schema, each.name).as_string(conn)
+        conn.execute("SELECT setval(%s::regclass, %s)", [name, each.last_value])
+
+
+def _may_not_read(conn: Connection, names: Sequence[str]) -> str:
+    return (
+        f"the role {conn.info.user} may not read {', '.join(names)}, so a backup would not be whole: "
+        "run `joulebook migrate`, or grant SELECT on it"
+    )
