@@ -22,7 +22,7 @@ STOPPING = "the server is stopping"
 
 _MOST_OVERHEAD = 64 * 1024
 """Bytes of a request's head, and of what may come between two parts of its body."""
-_MOST_DISCARDED = 64 * 1024 * 1024
+_MOST_DISCARDED = 32 * 1024 * 1024
 _HEAD, _END, _CONTINUE = b"HTTP/1.1 ", b"\r\n\r\n", b"HTTP/1.1 100"
 
 
