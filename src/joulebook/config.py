@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -48,6 +49,11 @@ VARIABLES: tuple[Variable, ...] = (
         "JOULEBOOK_ALLOWED_HOSTS",
         "",
         "comma-separated host names under which the web may be reached, beside localhost",
+    ),
+    Variable(
+        "JOULEBOOK_TRUSTED_PROXIES",
+        "",
+        "comma-separated addresses or networks of reverse proxies whose X-Forwarded headers are believed",
     ),
     Variable("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only"),
     Variable("JOULEBOOK_SECRET_KEY", "", "signing key; empty: one is made and kept in JOULEBOOK_HOME"),
@@ -145,6 +151,7 @@ class Config:
     ingest_port: int
     ingest_url: str | None
     allowed_hosts: tuple[str, ...]
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     secure: bool
     secret_key: str | None
     database_url: str
@@ -199,6 +206,7 @@ class Config:
             ingest_port=whole("JOULEBOOK_INGEST_PORT", low=1, high=65535),
             ingest_url=_public_url("JOULEBOOK_INGEST_URL", text("JOULEBOOK_INGEST_URL")),
             allowed_hosts=tuple(h.strip() for h in text("JOULEBOOK_ALLOWED_HOSTS").split(",") if h.strip()),
+            trusted_proxies=_networks("JOULEBOOK_TRUSTED_PROXIES", text("JOULEBOOK_TRUSTED_PROXIES")),
             secure=whole("JOULEBOOK_SECURE", low=0, high=1) == 1,
             secret_key=text("JOULEBOOK_SECRET_KEY") or None,
             database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
@@ -240,6 +248,19 @@ def _public_url(name: str, text: str) -> str | None:
             f"{name}={text!r} is not an address such as https://ingest.example or http://10.0.0.5:8001"
         )
     return text.rstrip("/")
+
+
+def _networks(name: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks of a list such as `10.0.0.0/8, 192.168.1.5`. Raises `ConfigError`."""
+    networks = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            networks.append(ip_network(part))
+        except ValueError as exc:
+            raise ConfigError(
+                f"{name}={text!r}: {part!r} is neither an address nor a network such as 10.0.0.0/8"
+            ) from exc
+    return tuple(networks)
 
 
 def _kept(texts: Mapping[str, str]) -> dict[str, timedelta | None]:
