@@ -90,6 +90,7 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "devices"
 LOGOUT_REDIRECT_URL = "sign-in"
 
+SESSION_ENGINE = "joulebook.web.accounts.sessions"
 # Cookies of several homes on one host must not overwrite each other: ports do not separate cookies.
 SESSION_COOKIE_NAME = f"joulebook_session_{CONFIG.web_port}"
 CSRF_COOKIE_NAME = f"joulebook_csrf_{CONFIG.web_port}"
