@@ -9,18 +9,21 @@ import stat
 from joulebook.config import Config, ConfigError
 
 _SHORTEST = 50
+_FEWEST_CHARACTERS = 8
+_PLACEHOLDER = "django-insecure-"
+"""How keys begin that Django's own templates come with."""
 
 
 def load_secret_key(config: Config) -> str:
     """Return the signing key; the first start makes one of 384 random bits in `JOULEBOOK_HOME`.
 
-    Raises `ConfigError` for a key that is too short to be one, or a key file that others may read.
+    Raises `ConfigError` for a key that could be guessed, or a key file that others may read.
     """
     if config.secret_key is not None:
-        if len(config.secret_key) < _SHORTEST:
+        if problem := _weakness(config.secret_key):
             raise ConfigError(
-                f"JOULEBOOK_SECRET_KEY has {len(config.secret_key)} characters, needs at least {_SHORTEST}; "
-                "unset it to have one made"
+                f"JOULEBOOK_SECRET_KEY {problem}; unset it to have a key made, or take the output of: "
+                "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return config.secret_key
     path = config.home / "secret-key"
@@ -39,4 +42,22 @@ def load_secret_key(config: Config) -> str:
             draft.unlink()
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ConfigError(f"{path} can be read by others; run: chmod 600 {path}")
-    return path.read_text("ascii")
+    key = path.read_text("ascii", errors="replace").strip()
+    if problem := _weakness(key):
+        raise ConfigError(
+            f"the key in {path} {problem}; remove the file to have a key made, everybody signs in again then"
+        )
+    return key
+
+
+def _weakness(key: str) -> str | None:
+    """Return why the key could be guessed, or None for one that looks random. Never shows the key."""
+    if len(key) < _SHORTEST:
+        return f"has {len(key)} characters, needs at least {_SHORTEST}"
+    if key.lower().startswith(_PLACEHOLDER):
+        return f"begins with {_PLACEHOLDER!r}, as published examples do"
+    if (different := len(set(key))) < _FEWEST_CHARACTERS:
+        return f"has only {different} different character{'s' * (different > 1)}"
+    if key in (key + key)[1:-1]:
+        return "repeats a shorter text"
+    return None

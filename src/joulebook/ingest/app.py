@@ -64,6 +64,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     )
     naming = LineNaming(device_tags=settings.line_protocol_device_tags, metric=settings.line_protocol_metric)
     url = telemetry_url(settings, "writer")
+    secret_key = load_secret_key(settings)
     metrics = IngestMetrics()
 
     @asynccontextmanager
@@ -80,7 +81,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         )
         app.state.series = series
         live = LiveFeed(url)
-        live_endpoint = LiveEndpoint(feed=live, secret_key=load_secret_key(settings))
+        live_endpoint = LiveEndpoint(feed=live, secret_key=secret_key)
 
         async def drain(*, seconds: float) -> None:
             """End what would go on for ever: the viewers' streams, and the devices' connections."""

@@ -106,3 +106,18 @@ def test_settings_that_cannot_be_used_are_named(joulebook, home):
         assert failed.returncode == 1
         assert {"x": "'x'", "short": name, "mysql://x": "mysql://…"}[value] in failed.stderr
         assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("command", ["web", "ingest", "worker"])
+def test_no_service_starts_with_a_key_that_could_be_guessed(joulebook, home, command):
+    addresses = {
+        f"JOULEBOOK_TELEMETRY{role}_URL": "postgresql://nobody@127.0.0.1:1/none"
+        for role in ("", "_WRITER", "_OWNER")
+    }
+    failed = joulebook(
+        command, **addresses, JOULEBOOK_HOME=str(home), JOULEBOOK_SECRET_KEY="django-insecure-" + "k9" * 20
+    )
+    assert failed.returncode == 1
+    assert "JOULEBOOK_SECRET_KEY begins with 'django-insecure-'" in failed.stderr
+    assert "unset it to have a key made" in failed.stderr
+    assert "Traceback" not in failed.stderr
