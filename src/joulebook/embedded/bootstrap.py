@@ -20,6 +20,29 @@ OWNER = "joulebook_owner"
 # What each role may be; what it may do in the database is granted by migrations.
 _ROLES = {OWNER: "LOGIN CREATEROLE", "joulebook_writer": "LOGIN", "joulebook_reader": "LOGIN"}
 
+# PostgreSQL lets every role call these, and only a superuser can change that: large objects, notifications,
+# advisory locks, records in the write-ahead log, TimescaleDB's jobs. docs/how-to/use-your-own-timescaledb.md
+# has the same text for servers that are not ours.
+LIMIT_READER = """
+DO $$
+DECLARE
+    routine regprocedure;
+BEGIN
+    FOR routine IN
+        SELECT oid FROM pg_proc
+        WHERE pronamespace IN ('pg_catalog'::regnamespace, 'public'::regnamespace)
+          AND (proname ~ '^(lo_|pg_advisory_|pg_try_advisory_)'
+               OR proname IN ('loread', 'lowrite', 'pg_notify', 'pg_logical_emit_message', 'add_job'))
+          AND (has_function_privilege('public', oid, 'EXECUTE')
+               OR NOT has_function_privilege('joulebook_owner', oid, 'EXECUTE')
+               OR NOT has_function_privilege('joulebook_writer', oid, 'EXECUTE'))
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', routine);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO joulebook_owner, joulebook_writer', routine);
+    END LOOP;
+END $$;
+"""
+
 
 def ensure_cluster(layout: Layout, binaries: Binaries, account: Account, environment: dict[str, str]) -> None:
     """Create the folders, the passwords and, by initdb, the data folder where they do not exist yet."""
@@ -89,6 +112,8 @@ def ensure_roles_and_database(superuser_url: str, database_url: str, passwords: 
         known = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
         if known is None:
             create_database(conn, DATABASE)
+        # Every role could connect to these, and make temporary tables and large objects there.
+        conn.execute("REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC")
     ensure_extension(database_url)
 
 
@@ -104,13 +129,17 @@ def create_database(conn: psycopg.Connection, name: str, *, template: str | None
 
 
 def ensure_extension(url: str) -> None:
-    """Create TimescaleDB in a database, or bring it to the version of the library on this machine."""
+    """Create TimescaleDB in a database, or bring it to the version of the library on this machine.
+
+    Then take from the reader what every role may do by default.
+    """
     # A new library refuses every other statement of a session until the extension was updated.
     with psycopg.connect(url, autocommit=True) as conn:
         try:
             conn.execute("ALTER EXTENSION timescaledb UPDATE")
         except psycopg.errors.UndefinedObject:
             conn.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        conn.execute(LIMIT_READER)
 
 
 def _ensure_role(conn: psycopg.Connection, role: str, may: str, password: str) -> None:

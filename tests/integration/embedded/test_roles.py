@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, Role
+from joulebook.embedded.bootstrap import LIMIT_READER
 from joulebook.embedded.layout import Layout
 
+REPOSITORY = Path(__file__).parents[3]
 ROLES: tuple[Role, ...] = ("owner", "writer", "reader")
 
 
@@ -86,11 +89,13 @@ def test_the_owner_cannot_act_as_the_superuser(running: EmbeddedDatabase) -> Non
 
 
 def test_a_lost_role_is_made_again_with_its_password(running: EmbeddedDatabase) -> None:
-    with psycopg.connect(running.superuser_url(), autocommit=True) as conn:
+    with psycopg.connect(running.superuser_url(database="joulebook"), autocommit=True) as conn:
+        conn.execute("DROP OWNED BY joulebook_writer")
         conn.execute("DROP ROLE joulebook_writer")
         conn.execute("ALTER ROLE joulebook_reader PASSWORD 'other'")
     running.start()
-    assert ask(running.url("writer"), "SELECT current_user") == ("joulebook_writer",)
+    question = "SELECT current_user, pg_try_advisory_xact_lock(1)"
+    assert ask(running.url("writer"), question) == ("joulebook_writer", True)
     assert ask(running.url("reader"), "SELECT current_user") == ("joulebook_reader",)
 
 
@@ -129,3 +134,68 @@ def test_a_scratch_database_is_cloned_from_a_template(database: EmbeddedDatabase
     database.drop_database("scratch")
     with psycopg.connect(database.url("owner", database="template")) as conn:
         assert conn.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+REFUSED_TO_THE_READER = [
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT pg_notify('joulebook_connections', 'x')",
+    "SELECT pg_advisory_lock(7406001)",
+    "SELECT pg_advisory_xact_lock_shared(7406001)",
+    "SELECT pg_try_advisory_lock(1, 2)",
+    "SELECT pg_logical_emit_message(false, 'x', 'y')",
+    "CREATE TEMPORARY TABLE t (n int)",
+    "CREATE TABLE t (n int)",
+    "CREATE SCHEMA t",
+    "CREATE SEQUENCE t",
+    "CREATE VIEW t AS SELECT 1",
+    "CREATE TYPE t AS (n int)",
+    "CREATE FUNCTION t() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE EXTENSION btree_gist",
+    "CREATE ROLE t",
+    "CREATE DATABASE t",
+    "COPY (SELECT 1) TO PROGRAM 'cat'",
+    "COPY (SELECT 1) TO '/tmp/x'",
+    "SELECT pg_read_file('postgresql.conf')",
+    "INSERT INTO series (device_id, metric) VALUES ('x', 'y')",
+    "INSERT INTO readings (series_id, time, value) VALUES (1, now(), 1)",
+    "UPDATE readings SET value = 1",
+    "DELETE FROM readings",
+    "TRUNCATE readings",
+    "SELECT nextval(pg_get_serial_sequence('series', 'id'))",
+    "DROP TABLE readings",
+    "SET ROLE joulebook_writer",
+    "SET SESSION AUTHORIZATION joulebook_writer",
+]
+
+
+@pytest.mark.parametrize("statement", REFUSED_TO_THE_READER)
+def test_the_reader_creates_and_changes_nothing_and_locks_nobody_out(
+    telemetry: dict[str, str], statement: str
+) -> None:
+    with psycopg.connect(telemetry["reader"], autocommit=True) as conn:
+        conn.execute("SET default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute(statement)
+
+
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+@pytest.mark.parametrize("role", ["reader", "writer"])
+def test_no_role_gets_into_a_database_where_it_could_create_something(
+    telemetry: dict[str, str], role: str, database: str
+) -> None:
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(telemetry[role], dbname=database)
+
+
+@pytest.mark.parametrize("role", ["owner", "writer"])
+def test_roles_that_write_lock_and_notify_each_other(telemetry: dict[str, str], role: str) -> None:
+    with psycopg.connect(telemetry[role]) as conn:
+        conn.execute("SELECT pg_advisory_xact_lock_shared(4711), pg_try_advisory_xact_lock(4712)")
+        conn.execute("SELECT pg_notify('nobody_listens', 'x')")
+
+
+def test_what_an_administrator_runs_on_a_server_of_ones_own_is_what_we_run_on_ours() -> None:
+    page = (REPOSITORY / "docs/how-to/use-your-own-timescaledb.md").read_text()
+    assert LIMIT_READER.strip() in page
