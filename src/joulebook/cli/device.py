@@ -82,6 +82,30 @@ def gateway_token(
         say(f"this token writes for {len(found)} device(s) and is not shown again")
 
 
+@app.command("hand-over")
+def hand_over(
+    device_id: _DeviceId,
+    *,
+    to: Annotated[str, typer.Option(metavar="NAME", help="the user that gets it", show_default=False)],
+) -> None:
+    """Give a device to another owner; tokens, shares and waiting imports of the former one end."""
+    with accounts_database():
+        from joulebook.web.devices import operations
+        from joulebook.web.devices.models import Device
+
+        device = Device.objects.select_related("owner").filter(device_id=device_id).first()
+        if device is None:
+            fail(f"there is no device {device_id!r}; see them with: joulebook device list")
+        owner = find_user(to)
+        if owner == device.owner:
+            fail(f"device {device_id} belongs to {to} already")
+        operations.hand_over(device, to=owner)
+        say(
+            f"device {device_id} belongs to {to} now; its tokens and shares are gone, "
+            f"make a token with: joulebook device token {device_id}"
+        )
+
+
 @app.command()
 def tokens(device_id: _DeviceId) -> None:
     """List the tokens that write for a device, and when each was last used."""

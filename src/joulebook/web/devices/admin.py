@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest
 
@@ -13,6 +15,7 @@ from joulebook.web.devices.models import (
     MeterReplacement,
     Metric,
 )
+from joulebook.web.devices.operations import hand_over
 from joulebook.web.tokens import TokenAdmin
 
 
@@ -42,6 +45,12 @@ class DeviceAdmin(admin.ModelAdmin[Device]):
     def get_readonly_fields(self, request: HttpRequest, obj: Device | None = None) -> tuple[str, ...]:  # noqa: ARG002
         """Keep the id of a device that exists: its readings are stored under it."""
         return ("device_id", "created_at") if obj else ("created_at",)
+
+    def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
+        """Store the device; another owner gets it without what the former one's tokens and shares allow."""
+        if change and "owner" in form.changed_data:
+            hand_over(Device.objects.get(pk=obj.pk), to=obj.owner)
+        super().save_model(request, obj, form, change)
 
     def has_delete_permission(self, request: HttpRequest, obj: Device | None = None) -> bool:  # noqa: ARG002
         """Say no: its readings would stay, and belong to whoever takes the id next."""

@@ -1,4 +1,4 @@
-"""What changes devices: creating them, giving them tokens, saying what their metrics mean."""
+"""What changes devices: creating them, handing them over, giving them tokens, naming their metrics' units."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from collections.abc import Sequence
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.dispatch import Signal
+from django.utils import timezone
 
 from joulebook.web.devices.models import Device, DeviceToken, GatewayToken, Metric
 from joulebook.web.tokens import make_token
+
+handed_over = Signal()
+"""Sent with `device` in the transaction that gives it another owner: apps end what the former one began."""
 
 
 class UnableToCreateDevice(Exception):
@@ -47,6 +53,22 @@ def issue_gateway_token(devices: Sequence[Device], *, name: str = "") -> str:
     )
     gateway.devices.set(devices)
     return token.text
+
+
+def hand_over(device: Device, *, to: User) -> None:
+    """Give the device to another owner, and end every right that the former one has or has given to others.
+
+    Its tokens are revoked, gateways no longer write for it, shares end, and imports into it are cancelled.
+    Live streams end with their tickets, within a minute. Its readings and what its metrics mean stay.
+    """
+    with transaction.atomic():
+        Device.objects.select_for_update().get(pk=device.pk)
+        Device.objects.filter(pk=device.pk).update(owner=to)
+        DeviceToken.objects.filter(device=device, revoked_at=None).update(revoked_at=timezone.now())
+        device.gateway_tokens.clear()
+        device.shares.all().delete()
+        device.owner = to
+        handed_over.send(Device, device=device)
 
 
 def set_metric_unit(device: Device, metric: str, unit: str) -> None:

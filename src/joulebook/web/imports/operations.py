@@ -6,11 +6,13 @@ Nothing here touches readings: the worker does what was asked for.
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from joulebook.telemetry.files.profile import ImportProfile
@@ -126,6 +128,18 @@ def undo_import(import_: Import, *, by: User | None) -> None:
         import_.undone_by = by
         import_.attempts = 0
         import_.save(update_fields=["undone_by", "attempts"])
+
+
+def end_imports_of_former_owner(device: Device, **_: object) -> None:
+    """Cancel uploads that wait to be stored for a device that was handed over, or that are being stored.
+
+    What they have stored stays, and the new owner can undo it. Drafts lose the device that was chosen.
+    """
+    Import.objects.filter(device=device, state=State.DRAFT).update(device=None)
+    into = Import.objects.filter(Q(device=device) | Q(devices=device)).exclude(upload="")
+    for import_ in into.filter(state__in=(State.QUEUED, State.RUNNING)).distinct():
+        with suppress(UnableToImport):  # it has just ended by itself
+            cancel_import(import_)
 
 
 def discard_draft(import_: Import) -> None:
