@@ -70,9 +70,8 @@ def serve(config: Config) -> None:
         max_request_body_size=LARGEST_BODY,
         recv_bytes=_RECEIVED_AT_ONCE,
         ident=None,
-        trusted_proxy="*" if config.secure else None,
-        trusted_proxy_headers=_proxy_headers(config),
-        clear_untrusted_proxy_headers=True,
+        # Whom to believe is decided by `web.proxy`.
+        clear_untrusted_proxy_headers=False,
     )
     server.run()
 
@@ -171,17 +170,6 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             self.handle_close()
             return False
         return bool(super().writable())
-
-
-def _proxy_headers(config: Config) -> set[str]:
-    """Return the headers to believe: behind TLS there is a proxy, which says how it was reached.
-
-    It is believed about the client's address, too, where nobody but this machine can reach the web.
-    """
-    if not config.secure:
-        return set()
-    local = config.web_host in {"127.0.0.1", "::1", "localhost"}
-    return {"x-forwarded-proto", "x-forwarded-for"} if local else {"x-forwarded-proto"}
 
 
 def _share_memory_pools() -> None:

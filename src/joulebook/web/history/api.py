@@ -29,6 +29,7 @@ from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATI
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
 from joulebook.web.history.points import Column, Points, Wanted
 from joulebook.web.history.queries import earliest_time, read_points, series_of
+from joulebook.web.origins import page_origin
 from joulebook.web.problems import ProblemAPI, problem
 from joulebook.web.units import UnitProblem
 
@@ -128,9 +129,11 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
     device = find_visible_device(request.user, device_id)
     if device is None:
         return problem(403, "Forbidden", "no device of yours has this id")
-    origin = f"{request.scheme}://{request.get_host()}"
     ticket, expires_at = issue_ticket(
-        settings.SECRET_KEY, device.device_id, origin=origin, now=timezone.now().timestamp()
+        settings.SECRET_KEY,
+        device.device_id,
+        origin=page_origin(request),
+        now=timezone.now().timestamp(),
     )
     address = f"{ingest_base(request)}/live/{quote(device.device_id, safe='')}?ticket={ticket}"
     answer = {"url": address, "expires_at": datetime.fromtimestamp(expires_at, UTC)}
