@@ -32,7 +32,9 @@ def test_a_key_that_could_be_guessed_is_refused_without_being_shown(key: str, tm
     assert key not in message
 
 
-@pytest.mark.parametrize("key", [secrets.token_urlsafe(48), secrets.token_hex(32), str(secrets.randbits(400))])
+@pytest.mark.parametrize(
+    "key", [secrets.token_urlsafe(48), secrets.token_hex(32), str(secrets.randbits(400))]
+)
 def test_a_random_key_is_taken(key: str, tmp_path: Path) -> None:
     config = Config.from_environ({"JOULEBOOK_HOME": str(tmp_path), "JOULEBOOK_SECRET_KEY": key})
     assert load_secret_key(config) == key
