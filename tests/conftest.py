@@ -25,6 +25,8 @@ import httpx
 import psycopg
 import pytest
 
+import joulebook.time_zones  # the zones of the tests, and of Hypothesis, come from its source too
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.test import Client

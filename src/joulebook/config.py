@@ -62,6 +62,18 @@ VARIABLES: tuple[Variable, ...] = (
         "empty: this machine, once JOULEBOOK_SECURE or JOULEBOOK_WEB_URL is set",
     ),
     Variable("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only"),
+    Variable(
+        "JOULEBOOK_LOG_FORMAT", "text", "how services write their logs: text, or json (one object a line)"
+    ),
+    Variable(
+        "JOULEBOOK_METRICS_TOKEN",
+        "",
+        "bearer token with which /metrics may be read from anywhere; empty: from this machine only",
+    ),
+    Variable(
+        "JOULEBOOK_WORKER_METRICS_HOST", "127.0.0.1", "address on which the worker listens with /metrics"
+    ),
+    Variable("JOULEBOOK_WORKER_METRICS_PORT", "", "port of the worker's /metrics; empty: none"),
     Variable("JOULEBOOK_SECRET_KEY", "", "signing key; empty: one is made and kept in JOULEBOOK_HOME"),
     Variable(
         "JOULEBOOK_DATABASE_URL",
@@ -93,6 +105,12 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("JOULEBOOK_INGEST_WORKERS", "1", "ingest processes that share the port"),
     Variable("JOULEBOOK_INGEST_CONNECTIONS", "4096", "connections that one ingest process keeps before 503"),
+    Variable("JOULEBOOK_WEB_CONNECTIONS", "1000", "connections that the web keeps before 503"),
+    Variable(
+        "JOULEBOOK_CONNECTIONS_PER_ADDRESS",
+        "0",
+        "most connections of one address that a process keeps; 0: as many as others leave",
+    ),
     Variable(
         "JOULEBOOK_INGEST_OLDEST", "2000-01-01", "readings from the live side before this day are refused"
     ),
@@ -128,6 +146,7 @@ _PUBLIC_URL = re.compile(
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _THIS_MACHINE = (ip_network("127.0.0.0/8"), ip_network("::1"))
+_METRICS_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{20,}=*")
 
 _KEPT = {
     "readings": "JOULEBOOK_KEEP_READINGS",
@@ -166,6 +185,10 @@ class Config:
     names_proxies: bool
     """Whether the environment names the trusted proxies itself."""
     secure: bool
+    log_format: str
+    metrics_token: str | None
+    worker_metrics_host: str
+    worker_metrics_port: int | None
     secret_key: str | None
     database_url: str
     telemetry_url: str | None
@@ -179,6 +202,8 @@ class Config:
     ingest_rate: int
     ingest_workers: int
     ingest_connections: int
+    web_connections: int
+    connections_per_address: int
     ingest_oldest: str
     line_protocol_device_tags: str
     line_protocol_metric: str
@@ -209,6 +234,14 @@ class Config:
                 raise ConfigError(f"{name}={raw!r} is not a whole number from {low} to {high}")
             return int(raw)
 
+        def port(name: str) -> int | None:
+            return whole(name, low=1, high=65535) if text(name) else None
+
+        def choice(name: str, *choices: str) -> str:
+            if text(name) not in choices:
+                raise ConfigError(f"{name}={text(name)!r} is not {' or '.join(choices)}")
+            return text(name)
+
         home = Path(text("JOULEBOOK_HOME")).expanduser().absolute()
         secure = whole("JOULEBOOK_SECURE", low=0, high=1) == 1
         web_url = _public_origin("JOULEBOOK_WEB_URL", text("JOULEBOOK_WEB_URL"))
@@ -228,12 +261,16 @@ class Config:
             trusted_proxies=proxies or (_THIS_MACHINE if secure or web_url else ()),
             names_proxies=bool(proxies),
             secure=secure,
+            log_format=choice("JOULEBOOK_LOG_FORMAT", "text", "json"),
+            metrics_token=_metrics_token(text("JOULEBOOK_METRICS_TOKEN")),
+            worker_metrics_host=text("JOULEBOOK_WORKER_METRICS_HOST"),
+            worker_metrics_port=port("JOULEBOOK_WORKER_METRICS_PORT"),
             secret_key=text("JOULEBOOK_SECRET_KEY") or None,
             database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
             telemetry_url=text("JOULEBOOK_TELEMETRY_URL") or None,
             telemetry_writer_url=text("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
             telemetry_owner_url=text("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
-            db_port=whole("JOULEBOOK_DB_PORT", low=1, high=65535) if text("JOULEBOOK_DB_PORT") else None,
+            db_port=port("JOULEBOOK_DB_PORT"),
             postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,
             ingest_max_bytes=whole("JOULEBOOK_INGEST_MAX_BYTES", low=1024, high=1 << 31),
             ingest_max_readings=whole("JOULEBOOK_INGEST_MAX_READINGS", low=1, high=10_000_000),
@@ -241,6 +278,8 @@ class Config:
             ingest_rate=whole("JOULEBOOK_INGEST_RATE", low=0, high=1_000_000_000),
             ingest_workers=whole("JOULEBOOK_INGEST_WORKERS", low=1, high=64),
             ingest_connections=whole("JOULEBOOK_INGEST_CONNECTIONS", low=1, high=1_000_000),
+            web_connections=whole("JOULEBOOK_WEB_CONNECTIONS", low=1, high=1_000_000),
+            connections_per_address=whole("JOULEBOOK_CONNECTIONS_PER_ADDRESS", low=0, high=1_000_000),
             ingest_oldest=text("JOULEBOOK_INGEST_OLDEST"),
             line_protocol_device_tags=text("JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS"),
             line_protocol_metric=text("JOULEBOOK_LINE_PROTOCOL_METRIC"),
@@ -254,6 +293,17 @@ def sqlite_path(database_url: str) -> Path | None:
     """Return the file of `sqlite:///path`, or None where the address is another kind of database."""
     parts = urlsplit(database_url)
     return Path("/" + unquote(parts.path).lstrip("/")) if parts.scheme == "sqlite" else None
+
+
+def _metrics_token(text: str) -> str | None:
+    """Return the token, or None where there is none. Raises `ConfigError` for one that can be guessed."""
+    if text and not _METRICS_TOKEN.fullmatch(text):
+        # The value is a secret, so the message does not repeat it.
+        raise ConfigError(
+            "JOULEBOOK_METRICS_TOKEN is not a token of 20 or more letters, digits and -._~+/=; "
+            "`openssl rand -hex 20` makes one"
+        )
+    return text or None
 
 
 def _public_url(name: str, text: str) -> str | None:

@@ -96,7 +96,7 @@ def open_context(
         page.on("pageerror", lambda error: watch.problems.append(f"exception: {error}"))
 
     def make(**options: Any) -> BrowserContext:
-        context = chromium.new_context(base_url=web.url, **{"viewport": DESKTOP, **options})
+        context = chromium.new_context(**{"base_url": web.url, "viewport": DESKTOP, **options})
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(_WATCH_POLICY)
         context.on("page", on_page)

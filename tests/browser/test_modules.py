@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 
+from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.time_zones import ZoneInfo
+from joulebook.web.history.clocks import offsets_over
+from joulebook.web.history.resolutions import LADDER, bucket_edges
 from joulebook.web.instants import format_ago, format_instant
 from joulebook.web.quantities import format_quantity
 
@@ -18,13 +21,29 @@ ZONES = (
     "Asia/Kathmandu",
     "Australia/Lord_Howe",
     "Africa/Casablanca",
+    # Clocks are changed at midnight: a day begins at one o'clock, or twice.
+    "America/Santiago",
+    "Atlantic/Azores",
 )
+_LEARN = """async (zones) => {
+  const { learnOffsets } = await import("/static/joulebook/zone-offsets.js");
+  for (const [tz, offsets] of Object.entries(zones)) learnOffsets(tz, offsets);
+}"""
 
 
 @pytest.fixture
-def module(page):
-    """Call a function that a module exports: `module("instant", "formatAgo", 4)`."""
+def visited(page):
+    """A page whose scripts have been told the zones' offsets, as a device's page is."""
     page.goto("/sign-in/")
+    until = to_microseconds(datetime(2100, 1, 1, tzinfo=UTC))
+    page.evaluate(_LEARN, {tz: offsets_over(ZoneInfo(tz), 0, until) for tz in ZONES})
+    return page
+
+
+@pytest.fixture
+def module(visited):
+    """Call a function that a module exports: `module("instant", "formatAgo", 4)`."""
+    page = visited
 
     def call(name, function, *arguments):
         return page.evaluate(
@@ -36,9 +55,9 @@ def module(page):
 
 
 @pytest.fixture
-def many(page):
+def many(visited):
     """Call an exported function for each of many lists of arguments."""
-    page.goto("/sign-in/")
+    page = visited
 
     def call(name, function, calls):
         return page.evaluate(
@@ -106,6 +125,72 @@ def test_a_wall_clocks_time_is_placed_as_the_zone_says(many):
         calls.append([text, "Europe/Berlin"])
         expected.append(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp())
     assert many("instant", "instantOfWall", calls) == expected
+
+
+def test_an_axis_has_its_ticks_where_the_servers_buckets_begin(many):
+    """At random times, and around each change of the clocks of some years."""
+    chance = random.Random(17)
+    sizes = {each.name: each.seconds + each.days * 86_400 + each.months * 2_592_000 for each in LADDER}
+    sizes |= {"1y": 31_536_000, "10y": 315_360_000, "100y": 3_153_600_000}
+    calls, expected, at_changes = [], [], 0
+    for tz in ZONES:
+        zone = ZoneInfo(tz)
+        changes = [at for at, _ in offsets_over(zone, 1_500_000_000_000_000, 1_800_000_000_000_000)]
+        for rung in LADDER:
+            moments = [chance.randrange(100_000_000, 3_900_000_000), *chance.choices(changes, k=3)]
+            for moment in moments:
+                begin = moment - chance.randrange(8) * sizes[rung.name]
+                start, end = (
+                    datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=each)
+                    for each in (max(0, begin), max(0, begin) + 12 * sizes[rung.name])
+                )
+                if end.year > 2099:
+                    continue
+                edges = [int(edge) // MICROSECONDS for edge in bucket_edges(start, end, rung, zone)]
+                edges = [edge for edge in edges if start.timestamp() <= edge <= end.timestamp()]
+                if 0 < rung.seconds <= 3600:
+                    # A bucket that a change cuts off begins where the clock shows no whole step.
+                    edges = [edge for edge in edges if (edge + _offset(edge, zone)) % rung.seconds == 0]
+                at_changes += any(change in edges for change in changes)
+                calls.append([start.timestamp(), end.timestamp(), sizes[rung.name], tz])
+                expected.append(edges)
+    assert at_changes > 20
+    assert many("instant", "axisTicks", calls) == expected
+
+
+def _offset(seconds, zone):
+    return int(datetime.fromtimestamp(seconds, zone).utcoffset().total_seconds())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "end", "expected"),
+    [
+        pytest.param([[0, 60]], [[50, 120]], 80, [[0, 60], [50, 120]], id="later"),
+        pytest.param([[0, 60], [10, 0], [90, 60]], [[5, 120], [20, 0]], 80, [[0, 60], [5, 120], [20, 0], [90, 60]], id="within"),
+        pytest.param([[0, 60], [10, 0]], [[5, 0]], 80, [[0, 60], [5, 0]], id="a change that is no more"),
+        pytest.param([[0, 60]], [[0, 120]], 80, [[0, 120]], id="the same"),
+        pytest.param([[50, 60]], [[0, 0], [40, 60]], 45, [[0, 0], [40, 60], [50, 60]], id="earlier"),
+    ],
+)  # fmt: skip
+def test_what_an_answer_says_of_a_zone_replaces_what_was_known_of_its_range(
+    page, first, second, end, expected
+):
+    page.goto("/sign-in/")
+    learned = page.evaluate(
+        """async ([first, second, end]) => {
+          const { learnOffsets, offsetAt, knowsZone } = await import("/static/joulebook/zone-offsets.js");
+          const before = knowsZone("Made/Up");
+          learnOffsets("Made/Up", first);
+          learnOffsets("Made/Up", second, end);
+          return [before, Array.from({ length: 100 }, (_, at) => offsetAt(at + 0.5, "Made/Up"))];
+        }""",
+        [first, second, end],
+    )
+    assert learned[0] is False
+    assert learned[1] == [
+        [offset for at, offset in expected if at <= moment + 0.5 or at == expected[0][0]][-1]
+        for moment in range(100)
+    ]
 
 
 def test_times_in_tables_and_files_carry_the_zones_offset(many):

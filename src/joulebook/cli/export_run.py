@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
-from zoneinfo import ZoneInfo
 
 from joulebook.cli.accounts_database import accounts_database
 from joulebook.cli.output import fail, say
@@ -25,6 +24,7 @@ from joulebook.telemetry.export.formats import FORMATS, FormatName, export_chunk
 from joulebook.telemetry.export.frames import Layout
 from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks, series_of
 from joulebook.telemetry.readings import to_microseconds
+from joulebook.time_zones import ZoneInfo, time_zone_names
 
 EXIT_STOPPED = 130
 _PACKED = ".gz"
@@ -130,8 +130,6 @@ def _window(order: ExportOrder) -> tuple[int, int]:
 
 
 def _zone(order: ExportOrder) -> ZoneInfo:
-    from joulebook.web.time_zones import time_zone_names
-
     if order.tz not in time_zone_names():
         fail(f"--tz {order.tz!r} is not an IANA time zone such as Europe/Berlin")
     return ZoneInfo(order.tz)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from joulebook.config import ConfigError
 from joulebook.embedded import EmbeddedError
+from joulebook.page_assets import AssetsMissing
 from joulebook.telemetry.errors import TelemetryError
 
 
@@ -36,5 +37,5 @@ def plain_errors() -> Iterator[None]:
     """Turn what a person can mend into a message and exit code 1, without a traceback."""
     try:
         yield
-    except (ConfigError, EmbeddedError, TelemetryError) as exc:
+    except (AssetsMissing, ConfigError, EmbeddedError, TelemetryError) as exc:
         fail(str(exc))

@@ -12,6 +12,8 @@ from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import plain_errors, say
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.logs import name_process
+from joulebook.page_assets import require_page_assets
 from joulebook.priority import stand_back
 from joulebook.telemetry.compression import switch_compression_on
 from joulebook.telemetry.connection import connect
@@ -46,6 +48,8 @@ def web() -> None:
     """Serve the pages and the history API until stopped."""
     with plain_errors():
         config = Config.from_environ()
+        name_process("web")
+        require_page_assets("web")
         from joulebook.web.server import serve
 
         serve(config)
@@ -60,6 +64,7 @@ def ingest(
     """Take readings from devices until stopped."""
     with plain_errors():
         config = Config.from_environ()
+        require_page_assets("ingest")
         count = workers or config.ingest_workers
         if count > 1:
             from joulebook.ingest.workers import serve_with_workers
@@ -73,10 +78,14 @@ def ingest(
 def worker() -> None:
     """Import and undo what people have asked for, and keep stored readings in shape, until stopped."""
     with plain_errors():
+        name_process("worker")
         stand_back()  # an import takes all the time that it can get
         setup_django()
         from joulebook.worker.loop import run
+        from joulebook.worker.metrics import WorkerMetrics, serve_metrics
         from joulebook.worker.tasks import beside, tasks
 
         config = Config.from_environ()
-        run(tasks(config), beside(config))
+        metrics = WorkerMetrics(config)
+        serve_metrics(config, metrics)
+        run(tasks(config), beside(config, metrics), counted=metrics.count_run)

@@ -10,10 +10,13 @@ from joulebook.cli.output import fail, plain_errors
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 from joulebook.embedded.urls import uses_own_server
+from joulebook.logs import JSON
+from joulebook.page_assets import require_page_assets
 from joulebook.supervisor.console import Console
 from joulebook.supervisor.home_lock import AlreadyRuns, only_one
 from joulebook.supervisor.plan import joulebook_plan, listening_ports
 from joulebook.supervisor.ports import NamedPort, PortTrouble, check_ports
+from joulebook.supervisor.privileges import drop_privileges
 from joulebook.supervisor.specs import Address, ProcessSpec
 from joulebook.supervisor.supervisor import UnableToKeep, run_plan
 
@@ -43,12 +46,14 @@ def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Con
     """Run a plan on this home until it is told to stop; `tell` is called when everything is ready.
 
     Ends the command with a message when another one looks after the home, a port is taken, or a process
-    does not come up.
+    does not come up. Raises `AssetsMissing`.
     """
-    console = Console(sys.stdout, [spec.name for spec in plan])
+    require_page_assets("web", "ingest")
+    console = Console(sys.stdout, [spec.name for spec in plan], json_lines=config.log_format == JSON)
     try:
         with only_one(config.home, note=web_url(config)):
             check_ports([*listening_ports(config), *_database_port(config)])
+            plan = drop_privileges(config, plan, console.say)
             run_plan(plan, console, on_ready=lambda: tell(console))
     except (AlreadyRuns, PortTrouble, UnableToKeep) as exc:
         fail(str(exc))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from joulebook.embedded.errors import EmbeddedError
 
-_PREFERRED_ACCOUNTS = ("joulebook", "postgres", "nobody")
+_PREFERRED_ACCOUNTS = ("joulebook-database", "joulebook", "postgres", "nobody")
 _PASSING_CAPABILITIES = ("dac_read_search", "dac_override")
 _CAN_ENTER = 'for path; do test -d "$path" && test -x "$path" || exit 1; done'
 
@@ -101,19 +101,28 @@ def command_prefix(
     words = [system_tool("setpriv")]
     if account.changes:
         words += _becoming(account)
-        words += _only(_needed_capability(account, folders))
+        words += only_capability(_needed_capability(account, folders))
     if parent_death_signal is None:
         return [*words, "--"]
-    # The signal is asked for after the change of user, which would clear it.
+    return [*words, *end_with_parent(parent_death_signal)]
+
+
+def end_with_parent(parent_death_signal: str) -> list[str]:
+    """Return setpriv's last words: its command gets the signal when the thread that started it ends.
+
+    The command is not run at all when that happened before the request took effect. The signal is requested
+    after a change of user, which would clear it.
+    """
     guard = f'test "$PPID" = {os.getpid()} && exec "$@"'
-    return [*words, "--pdeathsig", parent_death_signal, "--", "/bin/sh", "-c", guard, "joulebook"]
+    return ["--pdeathsig", parent_death_signal, "--", "/bin/sh", "-c", guard, "joulebook"]
 
 
 def _becoming(account: Account) -> list[str]:
     return [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
 
 
-def _only(capability: str | None) -> list[str]:
+def only_capability(capability: str | None) -> list[str]:
+    """Return setpriv's words with which a process that becomes another user keeps one capability or none."""
     if capability is None:
         return []  # the kernel takes all capabilities away when root becomes another user
     keep = f"-all,+{capability}"
@@ -129,7 +138,7 @@ def _only(capability: str | None) -> list[str]:
 def _needed_capability(account: Account, folders: Sequence[Path]) -> str | None:
     """Return the least capability with which `account` can enter all `folders`; None: it can anyway."""
     for capability in (None, *_PASSING_CAPABILITIES):
-        words = [system_tool("setpriv"), *_becoming(account), *_only(capability), "--"]
+        words = [system_tool("setpriv"), *_becoming(account), *only_capability(capability), "--"]
         test = [*words, "/bin/sh", "-c", _CAN_ENTER, "joulebook", *map(str, folders)]
         if subprocess.run(test, check=False, capture_output=True, cwd="/").returncode == 0:
             return capability

@@ -33,6 +33,7 @@ from joulebook.embedded.processes import (
     running_port,
     stop_postmaster,
 )
+from joulebook.embedded.reader_priority import answer_requests
 from joulebook.embedded.sockets import socket_folder
 
 Role = Literal["owner", "writer", "reader"]
@@ -104,6 +105,10 @@ class EmbeddedDatabase:
                 )
             except psycopg.Error as exc:
                 raise UnableToStart(f"the database could not be set up: {exc}\n{self._last_words()}") from exc
+
+    def answer_priority_requests(self) -> None:
+        """From now on, lower the priority of the reader's backends when the web asks for it, in a thread."""
+        answer_requests(self._layout, self.socket)
 
     def stop(self, *, patience: float = 60.0) -> None:
         """Stop the server and return when no process of it is left; harmless when it is down.

@@ -61,7 +61,8 @@ def _settings(
         "listen_addresses": "127.0.0.1" if loopback else "",
         "port": str(port),
         "unix_socket_directories": _listed(sockets),
-        "unix_socket_permissions": "0700",
+        # The socket's folder decides who may connect.
+        "unix_socket_permissions": "0777",
         "max_connections": "100",
         # A range of decades touches thousands of chunks, and each of them is a lock.
         "max_locks_per_transaction": "512",

@@ -60,7 +60,10 @@ def _short_folders(layout: Layout) -> list[Path]:
 
 
 def _make_private(folder: Path, account: Account) -> bool:
-    """Make `folder` ours alone; False when somebody else has it."""
+    """Make `folder` the account's; False when another user has it, or everybody may enter it.
+
+    The group may enter it, as it may one that `joulebook up` prepared for processes of several users.
+    """
     try:
         folder.mkdir(mode=0o700)
         account.take_over(folder)
@@ -69,4 +72,4 @@ def _make_private(folder: Path, account: Account) -> bool:
     except OSError:
         return False
     found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid and not found.st_mode & 0o077
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid and not found.st_mode & 0o067

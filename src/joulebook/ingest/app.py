@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -24,7 +25,7 @@ from joulebook.ingest.line_naming import LineNaming
 from joulebook.ingest.line_protocol_endpoints import WriteEndpoint, line_protocol_routes
 from joulebook.ingest.live_endpoint import LiveEndpoint
 from joulebook.ingest.live_feed import LiveFeed
-from joulebook.ingest.metrics import CONTENT_TYPE, IngestMetrics
+from joulebook.ingest.metrics import IngestMetrics, Siblings
 from joulebook.ingest.openapi import document_readings
 from joulebook.ingest.rates import RateLimits
 from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
@@ -33,7 +34,9 @@ from joulebook.ingest.storing import ReadingStore
 from joulebook.ingest.token_use import TokenUse
 from joulebook.ingest.tokens import TokenDirectory
 from joulebook.ingest.websocket import WebSocketEndpoint
+from joulebook.logs import request_id
 from joulebook.secret_key import load_secret_key
+from joulebook.serving.metrics import MetricsRefused, check_metrics_reader
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import to_microseconds
 
@@ -49,10 +52,13 @@ Sending again is always harmless.
 """
 
 
-def create_app(config: Config | None = None) -> FastAPI:
+def create_app(
+    config: Config | None = None, *, process: int = 1, siblings_folder: Path | None = None
+) -> FastAPI:
     """Return the application for a configuration (default: the environment's).
 
-    Raises `ConfigError` for settings that cannot be used.
+    One of several processes on a port is given its number, and the folder in which they meet. Raises
+    `ConfigError` for settings that cannot be used.
     """
     settings = config or Config.from_environ()
     limits = Limits(
@@ -65,10 +71,12 @@ def create_app(config: Config | None = None) -> FastAPI:
     naming = LineNaming(device_tags=settings.line_protocol_device_tags, metric=settings.line_protocol_metric)
     url = telemetry_url(settings, "writer")
     secret_key = load_secret_key(settings)
-    metrics = IngestMetrics()
+    metrics = IngestMetrics(process=process)
+    siblings = Siblings(metrics, home=settings.home, folder=siblings_folder)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await siblings.open()
         use = TokenUse(settings.database_url)
         writing_use = asyncio.create_task(use.run())
         tokens = TokenDirectory(settings.database_url, used=use.note)
@@ -100,6 +108,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         app.router.routes.insert(0, Route("/live/{device_id}", live_endpoint, methods=["GET"]))
         app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))
         yield
+        await siblings.close()
         await websockets.close()
         await live.close()
         await committer.close()
@@ -118,13 +127,13 @@ def create_app(config: Config | None = None) -> FastAPI:
     )
     app.state.metrics = metrics
     app.state.direct = DirectRoutes(app)
-    _add_probes(app, metrics)
+    _add_probes(app, siblings, metrics_token=settings.metrics_token)
     _add_docs(app, settings)
     document_readings(app)
     return app
 
 
-def _add_probes(app: FastAPI, metrics: IngestMetrics) -> None:
+def _add_probes(app: FastAPI, siblings: Siblings, *, metrics_token: str | None) -> None:
     @app.get("/livez", tags=["probes"], summary="Is the process alive?")
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
@@ -134,17 +143,25 @@ def _add_probes(app: FastAPI, metrics: IngestMetrics) -> None:
         try:
             await request.app.state.series.ping()
         except DatabaseAway as exc:
-            return JSONResponse({"status": "unavailable", "message": str(exc)}, status_code=503)
+            answer = {"status": "unavailable", "message": str(exc), "request_id": request_id.get()}
+            return JSONResponse(answer, status_code=503)
         return JSONResponse({"status": "ok"})
 
     @app.get(
         "/metrics",
         tags=["probes"],
-        summary="Numbers of this process, for Prometheus",
+        summary="Numbers of all processes on this port, for Prometheus",
         response_class=PlainTextResponse,
     )
-    async def numbers() -> Response:
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+    async def numbers(request: Request) -> Response:
+        peer = request.client.host if request.client is not None else ""
+        try:
+            check_metrics_reader(metrics_token, peer=peer, header=request.headers.get)
+        except MetricsRefused as exc:
+            challenge = {"WWW-Authenticate": "Bearer"} if exc.status == 401 else None
+            return PlainTextResponse(f"{exc}\n", status_code=exc.status, headers=challenge)
+        text, content_type = await siblings.text(request.headers.get("accept", ""))
+        return Response(text, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
 def _add_docs(app: FastAPI, config: Config) -> None:

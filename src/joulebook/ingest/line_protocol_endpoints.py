@@ -35,6 +35,7 @@ from joulebook.ingest.readings_endpoint import (
 )
 from joulebook.ingest.storing import ReadingStore
 from joulebook.ingest.tokens import TokenDirectory
+from joulebook.logs import request_id
 from joulebook.telemetry.errors import DatabaseAway
 
 VERSION = f"1.8.10-joulebook-{__version__}"
@@ -135,7 +136,8 @@ class _Endpoint:
     def _problem(self, status: int, message: str) -> tuple[int, dict[str, str]]:
         if status == 429 and not self._dialect.keeps_on_429:
             status = 503
-        return status, self._dialect.problem(status, message)
+        problem = self._dialect.problem(status, message)
+        return status, {**problem, "request_id": request_id.get()} if status >= 500 else problem
 
 
 class WriteEndpoint(_Endpoint):

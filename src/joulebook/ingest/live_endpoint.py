@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from joulebook.ingest.live_feed import LiveFeed, TooManyViewers, Viewer
 from joulebook.ingest.readings_endpoint import Refusal
 from joulebook.live_ticket import Ticket, TicketRefused, open_ticket
+from joulebook.logs import request_id
 
 HEARTBEAT_SECONDS = 10
 """A comment is sent after such a silence, so that everybody on the way knows that the stream lives."""
@@ -85,5 +86,8 @@ async def _events(viewer: Viewer, ticket: Ticket) -> AsyncIterator[bytes]:
 
 
 def _refused(refusal: Refusal, headers: dict[str, str]) -> Response:
-    body = _encode({"code": refusal.code, "message": str(refusal)}) + b"\n"
+    answer = {"code": refusal.code, "message": str(refusal)}
+    if refusal.status >= 500:
+        answer["request_id"] = request_id.get()
+    body = _encode(answer) + b"\n"
     return Response(body, status_code=refusal.status, media_type="application/json", headers=headers)

@@ -1,134 +1,156 @@
-"""What this process counts, in Prometheus's text format (version 0.0.4).
+"""What an ingest process counts, and how one answer of `/metrics` tells of all processes on its port.
 
-Each number has one writer, the event loop or the thread of the group commit, so counting takes no lock.
+Each number here has one writer, the event loop or the thread of the group commit, so counting takes no
+lock. They become Prometheus's metrics when they are asked for.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from joulebook.serving.metrics import (
+    Histogram,
+    RequestMetrics,
+    Snapshot,
+    Snapshots,
+    exposition,
+    new_registry,
+    take_snapshot,
+)
 
 OUTCOMES = ("stored", "duplicate", "conflict", "replaced", "rejected")
 
 MESSAGE_OUTCOMES = ("stored", "partial", "too_large", "unparsable", "rate", "unavailable", "internal")
 """What becomes of a WebSocket's message: all of it is stored, only a part, or none and why."""
 
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+
 _BATCH_READINGS = (1, 10, 100, 1_000, 10_000, 100_000)
 _COMMIT_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
-
-
-class Histogram:
-    """How many observations were at most as large as each bound."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        """Count by `bounds`, which rise."""
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        """Give the suffix, labels and value of each of the histogram's numbers."""
-        total = 0
-        for bound, count in zip((*self._bounds, "+Inf"), self._counts, strict=True):
-            total += count
-            yield "_bucket", {"le": str(bound)}, total
-        yield "_sum", {}, self._sum
-        yield "_count", {}, total
+_SIBLING_SECONDS = 2.0
+"""How long another process may take to tell its numbers; without them the answer is of the others."""
 
 
 def _nothing() -> float:
     return 0.0
 
 
-@dataclass
-class IngestMetrics:
-    """The numbers of one ingest process; the last three are asked when they are wanted."""
+@dataclass(eq=False)
+class IngestMetrics(Collector):
+    """The numbers of one ingest process; the gauges are asked when they are wanted."""
 
     process: int = 1
     readings: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
-    requests: Counter[int] = field(default_factory=Counter)
+    requests: RequestMetrics = field(default_factory=lambda: RequestMetrics("ingest"))
     messages: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MESSAGE_OUTCOMES, 0))
     batch_readings: Histogram = field(default_factory=lambda: Histogram(_BATCH_READINGS))
     commit_seconds: Histogram = field(default_factory=lambda: Histogram(_COMMIT_SECONDS))
     queue_readings: Callable[[], float] = _nothing
     oldest_unflushed: Callable[[], float] = _nothing
     open_connections: Callable[[], float] = _nothing
+    live_streams: Callable[[], float] = _nothing
 
-    def text(self) -> str:
-        """Return everything in Prometheus's text format."""
-        outcomes = [("", {"outcome": outcome}, float(n)) for outcome, n in self.readings.items()]
-        messages = [("", {"outcome": outcome}, float(n)) for outcome, n in self.messages.items()]
-        statuses = [("", {"status": str(status)}, float(n)) for status, n in sorted(self.requests.items())]
-        families = (
-            ("readings_total", "counter", "Readings by what became of them.", outcomes),
-            ("requests_total", "counter", "HTTP requests by status, without probes.", statuses),
-            ("messages_total", "counter", "Messages of WebSockets by what became of them.", messages),
-            ("batch_readings", "histogram", "Readings in one COPY.", self.batch_readings.samples()),
-            (
-                "commit_seconds",
-                "histogram",
-                "Time to copy and commit a batch.",
-                self.commit_seconds.samples(),
-            ),
-            ("queue_readings", "gauge", "Readings that wait for their commit.", _one(self.queue_readings)),
+    def collect(self) -> Iterator[Metric]:
+        """Give the metrics."""
+        statuses = {str(status): n for status, n in self.requests.by_status(without=PROBES).items()}
+        yield _counters("readings", "Readings by what became of them.", "outcome", self.readings)
+        yield _counters("requests", "HTTP requests by status, without probes.", "status", statuses)
+        yield _counters(
+            "messages", "Messages of WebSockets by what became of them.", "outcome", self.messages
+        )
+        yield _histogram("batch_readings", "Readings in one COPY.", self.batch_readings)
+        yield _histogram("commit_seconds", "Time to copy and commit a batch.", self.commit_seconds)
+        for name, meaning, ask in (
+            ("queue_readings", "Readings that wait for their commit.", self.queue_readings),
             (
                 "oldest_unflushed_seconds",
-                "gauge",
                 "How long the longest waiting reading has waited.",
-                _one(self.oldest_unflushed),
+                self.oldest_unflushed,
             ),
-            ("open_connections", "gauge", "Connections that are open.", _one(self.open_connections)),
+            ("open_connections", "Connections that are open.", self.open_connections),
+            ("live_streams", "Streams of readings that are open for pages.", self.live_streams),
+        ):
+            yield GaugeMetricFamily(f"joulebook_ingest_{name}", meaning, value=ask())
+
+
+def _counters(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"joulebook_ingest_{name}", meaning, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(name: str, meaning: str, histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(f"joulebook_ingest_{name}", meaning)
+    family.add_metric([], histogram.buckets(), histogram.sum)
+    return family
+
+
+class Siblings:
+    """The ingest processes on one port: each tells its numbers to the others over a socket in `folder`.
+
+    The kernel chooses which process answers a scrape, so that one asks the others. `folder` is the
+    parent's, readable by its user alone; None where there is one process.
+    """
+
+    def __init__(self, metrics: IngestMetrics, *, home: Path, folder: Path | None) -> None:
+        self._process = str(metrics.process)
+        self._folder = folder
+        self._registry: CollectorRegistry = new_registry(home, metrics.requests, metrics)
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Begin to answer the other processes."""
+        if self._folder is not None:
+            path = self._folder / self._process
+            path.unlink(missing_ok=True)  # of a process with this number that died
+            self._server = await asyncio.start_unix_server(self._tell, path)
+
+    async def close(self) -> None:
+        """Answer no more."""
+        if self._server is not None:
+            self._server.close()
+
+    async def text(self, accept: str) -> tuple[bytes, str]:
+        """Return the numbers of all processes and their content type; in threads, not in the event loop."""
+        found = await asyncio.gather(
+            asyncio.to_thread(self._snapshot), *(self._ask(path) for path in self._other_paths())
         )
-        return "".join(line for family in families for line in self._lines(*family))
+        snapshots = Snapshots([snapshot for snapshot in found if snapshot is not None])
+        return await asyncio.to_thread(exposition, snapshots, accept)
 
-    def _lines(
-        self, name: str, kind: str, meaning: str, samples: Iterator[_Sample] | list[_Sample]
-    ) -> Iterator[str]:
-        name = f"joulebook_ingest_{name}"
-        yield f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n"
-        for suffix, labels, value in samples:
-            named = {"process": str(self.process), **labels}
-            inside = ",".join(f'{label}="{text}"' for label, text in named.items())
-            yield f"{name}{suffix}{{{inside}}} {value:.15g}\n"
+    def _snapshot(self) -> Snapshot:
+        return take_snapshot(self._registry, {"process": self._process})
 
+    def _other_paths(self) -> list[Path]:
+        if self._folder is None:
+            return []
+        return [path for path in sorted(self._folder.iterdir()) if path.name != self._process]
 
-_Sample = tuple[str, dict[str, str], float]
+    async def _ask(self, path: Path) -> Snapshot | None:
+        try:
+            async with asyncio.timeout(_SIBLING_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(path)
+                with contextlib.closing(writer):
+                    return msgspec.json.decode(await reader.read(), type=Snapshot)
+        except (OSError, TimeoutError, msgspec.DecodeError):
+            return None
 
-
-def _one(ask: Callable[[], float]) -> list[_Sample]:
-    return [("", {}, ask())]
-
-
-class CountedRequests:
-    """The ASGI application around another one that counts the statuses of its answers."""
-
-    def __init__(self, app: ASGIApp, requests: Counter[int]) -> None:
-        """Count the answers of `app` in `requests`."""
-        self._app = app
-        self._requests = requests
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and count the status of its answer."""
-        if scope["type"] != "http" or scope["path"] in _PROBES:
-            await self._app(scope, receive, send)
-            return
-        requests = self._requests
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                requests[message["status"]] += 1
-            await send(message)
-
-        await self._app(scope, receive, counted)
+    async def _tell(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(writer):
+            writer.write(msgspec.json.encode(await asyncio.to_thread(self._snapshot)))
+            await writer.drain()

@@ -22,6 +22,7 @@ from joulebook.ingest.packets import PRECISIONS, PacketRules, TooManyReadings, U
 from joulebook.ingest.rates import RateLimits
 from joulebook.ingest.storing import ReadingStore, Stored
 from joulebook.ingest.tokens import Grant, TokenDirectory
+from joulebook.logs import request_id
 from joulebook.telemetry.errors import TelemetryError
 
 log = logging.getLogger(__name__)
@@ -207,6 +208,8 @@ def summary(readings: Readings, stored: Stored, asked: Asked) -> tuple[int, dict
 
 
 async def _send_json(send: Send, status: int, answer: dict[str, Any], *, pause: int | None = None) -> None:
+    if status >= 500:
+        answer["request_id"] = request_id.get()
     body = _encode(answer) + b"\n"
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status == 401:

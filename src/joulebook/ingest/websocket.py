@@ -18,6 +18,7 @@ from joulebook.ingest.readings_endpoint import Asked, Limits, Refusal, authorise
 from joulebook.ingest.storing import ReadingStore
 from joulebook.ingest.tokens import Grant, TokenDirectory
 from joulebook.ingest.websocket_connection import DeviceConnection, Rules
+from joulebook.logs import request_id
 from joulebook.telemetry.errors import TelemetryError
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,8 @@ def _token(scope: Scope) -> bytes:
 async def _refuse(send: Send, refusal: Refusal) -> None:
     """Answer the handshake with an HTTP status."""
     answer: dict[str, Any] = {"code": refusal.code, "message": str(refusal)}
+    if refusal.status >= 500:
+        answer["request_id"] = request_id.get()
     body = _encode(answer) + b"\n"
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if refusal.status == 401:

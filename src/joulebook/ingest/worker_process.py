@@ -1,6 +1,6 @@
 """One of several ingest processes: takes connections from a socket that its parent opened, and dies with it.
 
-Run as `python -m joulebook.ingest.worker_process <descriptor> <number> <parent's process id>`.
+Run as `python -m joulebook.ingest.worker_process <descriptor> <number> <parent's process id> <folder>`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import EmbeddedError
@@ -21,13 +22,18 @@ HOPELESS = 78
 _PR_SET_PDEATHSIG = 1
 
 
-def main(descriptor: int, number: int, parent: int) -> int:
+def main(descriptor: int, number: int, parent: int, folder: Path) -> int:
     """Serve until told to stop; return the exit status."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         return 1  # it died before the kernel knew of the wish
     try:
-        serve(Config.from_environ(), process=number, listening=socket.socket(fileno=descriptor))
+        serve(
+            Config.from_environ(),
+            process=number,
+            listening=socket.socket(fileno=descriptor),
+            siblings_folder=folder,
+        )
     except (ConfigError, EmbeddedError) as exc:
         sys.stderr.write(f"{exc}\n")
         return HOPELESS
@@ -35,4 +41,5 @@ def main(descriptor: int, number: int, parent: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    _descriptor, _number, _parent, _folder = sys.argv[1:]
+    sys.exit(main(int(_descriptor), int(_number), int(_parent), Path(_folder)))

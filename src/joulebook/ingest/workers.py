@@ -17,8 +17,10 @@ import sys
 import time
 from asyncio.subprocess import Process
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 
 from joulebook.config import Config, ConfigError
+from joulebook.logs import set_up_logging
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +39,21 @@ def serve_with_workers(config: Config, workers: int) -> int:
 
     Returns the exit status. Raises `ConfigError` where the address cannot be listened on.
     """
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    set_up_logging("ingest", log_format=config.log_format)
     with ExitStack() as stack:
         listening = [
             stack.enter_context(one) for one in _listen(config.ingest_host, config.ingest_port, workers)
         ]
-        return asyncio.run(_Workers(listening).run())
+        folder = stack.enter_context(TemporaryDirectory(prefix="joulebook-ingest-"))
+        return asyncio.run(_Workers(listening, folder).run())
 
 
 class _Workers:
     """The processes, one for each listening socket."""
 
-    def __init__(self, listening: list[socket.socket]) -> None:
+    def __init__(self, listening: list[socket.socket], folder: str) -> None:
         self._listening = listening
+        self._folder = folder
         self._stop = asyncio.Event()
         self._status = 0
 
@@ -67,7 +71,7 @@ class _Workers:
         pause = _FIRST_PAUSE
         while not self._stop.is_set():
             began = time.monotonic()
-            process = await _start(number, listening)
+            process = await _start(number, listening, self._folder)
             status = await self._end_of(process, listening)
             if self._stop.is_set():
                 return
@@ -100,7 +104,7 @@ class _Workers:
         waiting.cancel()
 
 
-async def _start(number: int, listening: socket.socket) -> Process:
+async def _start(number: int, listening: socket.socket, folder: str) -> Process:
     descriptor = listening.fileno()
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -109,6 +113,7 @@ async def _start(number: int, listening: socket.socket) -> Process:
         str(descriptor),
         str(number),
         str(os.getpid()),
+        folder,
         pass_fds=(descriptor,),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from joulebook.simulator.clock import BLOCK
 from joulebook.simulator.noise import Floats, Ints, grain, pick, smooth, stream
 from joulebook.simulator.sun import DAY, Place, Roof, clear_sky, sun_vector
 from joulebook.simulator.weather import Weather
+from joulebook.time_zones import ZoneInfo
 
 _LAG = 2  # seconds after which the battery's inverter answers a change of the load
 _NIGHT_CHARGE = 2_200.0  # W from the grid in the cheap hours of the night

@@ -46,7 +46,8 @@ def write_tokens(path: Path, tokens: Sequence[DeviceToken]) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step by one that only its owner can read."""
+    """Replace a file, or the one that a link leads to, in one step by one that only its owner can read."""
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
+from joulebook.logs import PREFIXED_VARIABLE
 from joulebook.supervisor.console import Console, LineSplitter
 from joulebook.supervisor.readiness import READY_VARIABLE
 from joulebook.supervisor.specs import ProcessSpec, Ready
 
 _PR_SET_PDEATHSIG = 1
+_UMASK = 0o027
+"""Of a process with a user of its own: what others may read, its folder's group reads."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,6 +33,8 @@ def _die_with(parent: int) -> Callable[[], None]:
 
     def before_exec() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        # A dump of memory would hold passwords.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if os.getppid() != parent:
             os._exit(1)
 
@@ -96,6 +103,7 @@ class Child:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = dict(self.spec.environment())
         environment.setdefault("PYTHONUNBUFFERED", "1")
+        environment[PREFIXED_VARIABLE] = "1"
         kept: tuple[int, ...] = ()
         if self.spec.ready is Ready.NOTIFIES:
             self._notices, written = os.pipe()
@@ -103,8 +111,10 @@ class Child:
             kept = (written,)
         try:
             process = subprocess.Popen(
-                self.spec.command,
+                self._command(),
                 env=environment,
+                cwd=None if self.spec.user is None else "/",
+                umask=-1 if self.spec.user is None else _UMASK,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -121,6 +131,14 @@ class Child:
         if self._notices is not None:
             self._loop.add_reader(self._notices, self._read_notice)
         return process
+
+    def _command(self) -> tuple[str, ...]:
+        spec = self.spec
+        if spec.user is None:
+            return spec.command
+        listens_low = spec.address is not None and spec.address.port < _lowest_free_port()
+        prefix = spec.user.command_prefix(capability="net_bind_service" if listens_low else None)
+        return (*prefix, *spec.command)
 
     def _read_notice(self) -> None:
         assert self._notices is not None  # noqa: S101 - the reader is removed with it
@@ -162,6 +180,14 @@ class Child:
         self._lines.close()
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         self._process.stdout.close()
+
+
+def _lowest_free_port() -> int:
+    """Return the lowest port on which a process may listen without a special right."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 1024
 
 
 async def _first(*events: asyncio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - one wait, one limit

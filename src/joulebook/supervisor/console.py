@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import deque
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
+
+from joulebook.logs import json_line
 
 _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
 _CLEAR_LINE = "\r\x1b[2K"
@@ -21,10 +24,13 @@ class Console:
 
     A line that ends in a carriage return is transient, as progress bars are: on a terminal the next
     line takes its place, elsewhere it is left out. A stream whose reader is gone is given up quietly:
-    the processes matter more than what they say.
+    the processes matter more than what they say. With `json_lines` each line is an object: those of
+    processes that log in JSON pass unchanged, all others are wrapped.
     """
 
-    def __init__(self, stream: TextIO, names: list[str], *, colour: bool | None = None) -> None:
+    def __init__(
+        self, stream: TextIO, names: list[str], *, colour: bool | None = None, json_lines: bool = False
+    ) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may lack what a process says
         self._stream = stream
@@ -34,14 +40,18 @@ class Console:
         self._codes = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
         self._transient = False
         self._lost = False
+        self._json_lines = json_lines
 
     def say(self, text: str) -> None:
         """Write a line of the supervisor's own, without a name before it."""
-        self._write(f"{text}\n", transient=False)
+        self._write(f"{self._as_object('up', text)}\n", transient=False)
 
     def line(self, name: str, text: str, *, transient: bool = False) -> None:
         """Write one line of the process called `name`."""
-        if transient and not self._terminal:
+        if transient and (self._json_lines or not self._terminal):
+            return
+        if self._json_lines:
+            self._write(f"{self._as_object(name, text)}\n", transient=False)
             return
         label = f"{name:<{self._width}} │ "
         if transient:
@@ -49,6 +59,11 @@ class Console:
         if self._colour:
             label = f"\x1b[{self._codes.get(name, 37)}m{label}\x1b[0m"
         self._write(f"{label}{text}" + ("" if transient else "\n"), transient=transient)
+
+    def _as_object(self, name: str, text: str) -> str:
+        if not self._json_lines or (text.startswith('{"time": ') and text.endswith("}")):
+            return text
+        return json_line(text, process=name, now=time.time())
 
     def _columns(self) -> int:
         try:

@@ -47,6 +47,7 @@ def _serve(database: EmbeddedDatabase) -> int:
         if server is None:
             return _accompany(database)
         database.wait_until_ready()
+        database.answer_priority_requests()
         _say(f"ready on {database.socket}")
         tell_ready()
         status = server.wait()
@@ -76,6 +77,7 @@ def _accompany(database: EmbeddedDatabase) -> int:
     """Use a server that is not ours, and leave it running at the end."""
     try:
         database.wait_until_ready()
+        database.answer_priority_requests()
         _say(f"runs already as process {database.pid()}, and will go on running: it is not ours to stop")
         tell_ready()
         while database.is_running():

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Mapping
 
+from joulebook.logs import text_line
 from joulebook.supervisor.children import Child
 from joulebook.supervisor.console import Console
 from joulebook.supervisor.probes import until_it_answers
@@ -65,7 +66,13 @@ class Keeper:
             failures = 1 if time.monotonic() - started > self._patience.stable else failures + 1
             self._give_up_if_hopeless(failures, status, words)
             delay = self._patience.delay(failures)
-            self._console.line(self.spec.name, f"{describe(status)}; starts again in {delay:g} s")
+            self._console.line(
+                self.spec.name,
+                text_line(
+                    f"{describe(status)}; starts again in {delay:g} s",
+                    level="WARNING", logger="joulebook.supervisor", now=time.time(),
+                ),
+            )  # fmt: skip
             await asyncio.sleep(delay)
 
     def _give_up_if_hopeless(self, failures: int, status: int, words: list[str]) -> None:

@@ -10,6 +10,7 @@ from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.embedded.database import Role
 from joulebook.embedded.urls import uses_own_server
+from joulebook.secret_key import load_secret_key
 from joulebook.supervisor.ports import NamedPort
 from joulebook.supervisor.specs import Address, ProcessSpec, Ready
 
@@ -18,9 +19,9 @@ _URL_VARIABLES: dict[Role, str] = {
     "writer": "JOULEBOOK_TELEMETRY_WRITER_URL",
     "owner": "JOULEBOOK_TELEMETRY_OWNER_URL",
 }
-_SECRETS = (*_URL_VARIABLES.values(), "JOULEBOOK_SECRET_KEY", "JOULEBOOK_DATABASE_URL")
 _ACCOUNTS = ("JOULEBOOK_DATABASE_URL",)
-_DJANGO = ("JOULEBOOK_DATABASE_URL", "JOULEBOOK_SECRET_KEY")
+_METRICS = ("JOULEBOOK_METRICS_TOKEN",)
+_SECRETS = (*_URL_VARIABLES.values(), "JOULEBOOK_SECRET_KEY", *_ACCOUNTS, *_METRICS)
 
 
 def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSpec]:
@@ -38,20 +39,20 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
         ProcessSpec(
             name="migrate",
             command=joulebook_command("migrate"),
-            environment=give.roles("owner", "writer", "reader", secrets=_DJANGO),
+            environment=give.roles("owner", "writer", "reader", accounts=True),
             ready=Ready.ENDED,
             after=() if uses_own_server(config) else ("database",),
         ),
         ProcessSpec(
             name="worker",
             command=joulebook_command("worker"),
-            environment=give.roles("writer", "reader", secrets=_DJANGO),
+            environment=give.roles("writer", "reader", accounts=True, metrics=True),
             after=("migrate",),
         ),
         ProcessSpec(
             name="web",
             command=joulebook_command("web"),
-            environment=give.roles("reader", secrets=_DJANGO),
+            environment=give.roles("reader", accounts=True, metrics=True),
             ready=Ready.ANSWERS,
             address=Address(config.web_host, config.web_port),
             after=("migrate",),
@@ -59,7 +60,7 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
         ProcessSpec(
             name="ingest",
             command=joulebook_command("ingest"),
-            environment=give.roles("writer", secrets=_ACCOUNTS),
+            environment=give.roles("writer", accounts=True, metrics=True),
             ready=Ready.ANSWERS,
             address=Address(config.ingest_host, config.ingest_port),
             after=("migrate",),
@@ -75,8 +76,8 @@ def environment_without_credentials(config: Config, environ: Mapping[str, str]) 
 def environment_with(
     config: Config, environ: Mapping[str, str], *roles: Role
 ) -> Callable[[], Mapping[str, str]]:
-    """Return the environment of a further process of Django's that acts in these roles."""
-    return _Environments(config, environ).roles(*roles, secrets=_DJANGO)
+    """Return the environment of a further process that works with accounts, and acts in these roles."""
+    return _Environments(config, environ).roles(*roles, accounts=True)
 
 
 def joulebook_command(*words: str) -> tuple[str, ...]:
@@ -88,10 +89,18 @@ def listening_ports(config: Config) -> list[NamedPort]:
     """Return the ports that the services of the plan listen on."""
     return [
         NamedPort(Address(config.web_host, config.web_port), "JOULEBOOK_WEB_PORT", "JOULEBOOK_WEB_HOST"),
+        *_worker_port(config),
         NamedPort(
             Address(config.ingest_host, config.ingest_port), "JOULEBOOK_INGEST_PORT", "JOULEBOOK_INGEST_HOST"
         ),
     ]
+
+
+def _worker_port(config: Config) -> list[NamedPort]:
+    if config.worker_metrics_port is None:
+        return []
+    address = Address(config.worker_metrics_host, config.worker_metrics_port)
+    return [NamedPort(address, "JOULEBOOK_WORKER_METRICS_PORT", "JOULEBOOK_WORKER_METRICS_HOST")]
 
 
 def _database(config: Config, give: _Environments) -> list[ProcessSpec]:
@@ -120,15 +129,25 @@ class _Environments:
         self._common = {name: value for name, value in environ.items() if name not in _SECRETS}
         self._common["JOULEBOOK_HOME"] = str(config.home)
 
-    def roles(self, *roles: Role, secrets: tuple[str, ...] = ()) -> Callable[[], Mapping[str, str]]:
+    def roles(
+        self, *roles: Role, accounts: bool = False, metrics: bool = False
+    ) -> Callable[[], Mapping[str, str]]:
         """Return what makes the environment of a process that acts in `roles` in the telemetry database.
 
+        With `accounts` it reaches the other database, too, and has the signing key: with that the web issues
+        tickets for live readings, and ingest checks them. With `metrics` it has the token of its /metrics.
         Made at each start: the embedded database has no passwords before its first.
         """
 
         def make() -> Mapping[str, str]:
-            kept = {name: self._environ[name] for name in secrets if name in self._environ}
             urls = {_URL_VARIABLES[role]: telemetry_url(self._config, role) for role in roles}
-            return {**self._common, **kept, **urls}
+            token = self._kept(_METRICS) if metrics else {}
+            return {**self._common, **(self._accounts() if accounts else {}), **token, **urls}
 
         return make
+
+    def _accounts(self) -> Mapping[str, str]:
+        return {**self._kept(_ACCOUNTS), "JOULEBOOK_SECRET_KEY": load_secret_key(self._config)}
+
+    def _kept(self, names: tuple[str, ...]) -> Mapping[str, str]:
+        return {name: self._environ[name] for name in names if name in self._environ}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from joulebook.supervisor.users import User
+
 
 class Ready(Enum):
     """How the supervisor learns that a process does its work."""
@@ -47,7 +49,8 @@ class ProcessSpec:
     `environment` is asked at each start, since some credentials exist only after the database's first
     start; it is the whole environment. `after` names processes that must be ready before. Processes are
     stopped one after the other, in the reverse order of the plan: `stop_signal`, then SIGKILL after
-    `stop_timeout` seconds; `fast_signal` when the user asks a second time.
+    `stop_timeout` seconds; `fast_signal` when the user asks a second time. Without a `user` the process runs
+    as the one of the supervisor.
     """
 
     name: str
@@ -60,6 +63,7 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout: float = 30.0
     fast_signal: signal.Signals = signal.SIGKILL
+    user: User | None = None
 
 
 @dataclass(frozen=True)

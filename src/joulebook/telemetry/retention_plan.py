@@ -18,13 +18,14 @@ YEAR = 365 * DAY
 _ENOUGH_ROWS = 10_000
 
 _EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
-# The last whole day that is rolled up; where there is less, what there is.
+# The last 24 whole hours that are rolled up; where there are fewer, those. The zone is named, since a server
+# of the user's own may have another, with hours and days of its own.
 _RATE_WINDOW = """
-SELECT GREATEST(min(bucket), date_trunc('hour', max(closed_until)) - INTERVAL '1 day'),
-       date_trunc('hour', max(closed_until))
+SELECT GREATEST(min(bucket), date_trunc('hour', max(closed_until), 'UTC') - INTERVAL '24 hours'),
+       date_trunc('hour', max(closed_until), 'UTC')
 FROM readings_1h CROSS JOIN rollup_state
-WHERE bucket >= date_trunc('hour', closed_until) - INTERVAL '1 day'
-  AND bucket < date_trunc('hour', closed_until)
+WHERE bucket >= date_trunc('hour', closed_until, 'UTC') - INTERVAL '24 hours'
+  AND bucket < date_trunc('hour', closed_until, 'UTC')
 """
 _READINGS_IN = "SELECT sum(count)::int8 FROM readings_1h WHERE bucket >= %(begin)s AND bucket < %(end)s"
 _ROWS_IN: dict[str, LiteralString] = {

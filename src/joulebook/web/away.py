@@ -8,6 +8,7 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from joulebook.logs import request_id
 from joulebook.telemetry.errors import DatabaseAway
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -27,6 +28,6 @@ class DatabaseAwayMiddleware:
         """Return the page for a database that is away; leave other exceptions alone."""
         if not isinstance(exception, OperationalError | DatabaseAway):
             return None
-        response = render(request, "503.html", status=503)
+        response = render(request, "503.html", {"request_id": request_id.get()}, status=503)
         response["Retry-After"] = "5"
         return response

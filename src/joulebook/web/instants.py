@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from joulebook.web.time_zones import zone
+from joulebook.time_zones import ZoneInfo
 
 
 def format_ago(time: datetime, *, now: datetime) -> str:
@@ -20,13 +20,13 @@ def format_ago(time: datetime, *, now: datetime) -> str:
 
 def format_instant(time: datetime, *, tz: str) -> str:
     """Return date and time of day in the zone `tz`: Fri 20 Nov 2026, 07:12:30."""
-    local = time.astimezone(zone(tz))
+    local = time.astimezone(ZoneInfo(tz))
     return f"{local:%a} {local.day} {local:%b %Y, %H:%M:%S}"
 
 
 def format_since(time: datetime, *, now: datetime, tz: str) -> str:
     """Return `time` in the zone `tz` as briefly as `now` allows: 07:12, Fri 07:12, 20 Nov, 28 Feb 2023."""
-    local, today = time.astimezone(zone(tz)), now.astimezone(zone(tz))
+    local, today = time.astimezone(ZoneInfo(tz)), now.astimezone(ZoneInfo(tz))
     if local.date() == today.date():
         return f"{local:%H:%M}"
     if today.date() - local.date() < timedelta(days=7):

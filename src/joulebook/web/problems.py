@@ -8,8 +8,11 @@ from functools import wraps
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 from django.urls import URLPattern, URLResolver, re_path
 from ninja import NinjaAPI
+
+from joulebook.logs import request_id
 
 _encode = msgspec.json.Encoder().encode
 
@@ -19,7 +22,16 @@ _View = Callable[..., HttpResponseBase]
 def problem(status: int, title: str, detail: str, **more: object) -> HttpResponse:
     """Return an error as RFC 9457 problem details."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    if status >= 500:
+        body["request_id"] = request_id.get()
     return HttpResponse(_encode(body), status=status, content_type="application/problem+json")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer for a fault of ours: a problem below `/api/`, else a page; the log has the request by its id."""
+    if request.path_info.startswith("/api/"):
+        return problem(500, "Internal Server Error", "the fault is on Joulebook's side and has been logged")
+    return HttpResponse(render_to_string("500.html", {"request_id": request_id.get()}), status=500)
 
 
 class ProblemAPI(NinjaAPI):

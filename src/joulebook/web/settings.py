@@ -13,6 +13,7 @@ import django_stubs_ext
 from django.http.request import split_domain_port
 
 from joulebook.config import Config
+from joulebook.logs import log_settings
 from joulebook.secret_key import load_secret_key
 from joulebook.web.databases import database_from_url, telemetry_databases
 
@@ -45,6 +46,8 @@ INSTALLED_APPS = [
     "joulebook.web.readings",
 ]
 MIDDLEWARE = [
+    "joulebook.web.observing.ObservedRequests",
+    "joulebook.web.metrics.MetricsMiddleware",
     "joulebook.web.caching.PrivateAnswersMiddleware",
     "joulebook.web.proxy.ProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -147,15 +150,4 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {
-        "joulebook": {"level": "INFO"},
-        # A caller's 4xx is the caller's to read, and could fill the log.
-        "django.request": {"level": "ERROR"},
-    },
-}
+LOGGING = log_settings(CONFIG.log_format)

@@ -15,6 +15,8 @@ from joulebook.web.history.api import api
 from joulebook.web.imports import api as imports_api
 from joulebook.web.imports import draft_pages, run_pages, upload_pages
 
+handler500 = "joulebook.web.problems.server_error"
+
 admin.site.site_header = admin.site.site_title = "Joulebook administration"
 
 devices_api.install(api)

@@ -25,6 +25,7 @@ from joulebook.worker.import_work import (
     Ending,
     Work,
 )
+from joulebook.worker.metrics import WorkerMetrics
 from joulebook.worker.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class ImportKeeper:
         most_open: int = MOST_OPEN,
         slice_seconds: float = SLICE_SECONDS,
         turn_seconds: float = TURN_SECONDS,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         """Prepare to connect to `url` as the writer. Django is set up by the caller."""
         self._url = url
@@ -80,6 +82,9 @@ class ImportKeeper:
         self._conn: Connection | None = None
         self._is_away = False
         self._are_accounts_away = False
+        self._metrics = metrics
+        if metrics is not None:
+            metrics.open_imports.set_function(lambda: len(self._open))
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set; then give back what is open: another worker takes it at once."""
@@ -232,6 +237,8 @@ class ImportKeeper:
         """Record how an import ended. If we die before, the next worker finds nothing left to do but that."""
         opened.ending = ending
         leases.finish(opened.import_, ending.state, report=opened.work.report, problem=ending.problem)
+        if self._metrics is not None:
+            self._metrics.ended_imports.labels(ending.state.value).inc()
         self._let_go(opened)
 
     def _give_back(self, opened: _Open, *, is_failure: bool = False) -> None:

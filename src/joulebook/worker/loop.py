@@ -26,7 +26,20 @@ END_SECONDS = 8.0
 """How long what runs beside the tasks has to end; where it hangs, its leases end with the process."""
 
 
-def run(tasks: Sequence[Task], beside: Sequence[Callable[[threading.Event], None]] = ()) -> None:
+Counted = Callable[[str, float, bool], None]
+"""Called with a task's name, how many seconds it took, and whether it succeeded."""
+
+
+def _uncounted(_task: str, _seconds: float, _succeeded: bool) -> None:
+    """Stand for nobody who counts."""
+
+
+def run(
+    tasks: Sequence[Task],
+    beside: Sequence[Callable[[threading.Event], None]] = (),
+    *,
+    counted: Counted = _uncounted,
+) -> None:
     """Run the tasks, each at its own interval, until SIGTERM or SIGINT.
 
     A task that fails is logged and comes round again; it stops neither the others nor the worker. What is
@@ -42,14 +55,20 @@ def run(tasks: Sequence[Task], beside: Sequence[Callable[[threading.Event], None
     ]
     for thread in threads:
         thread.start()
-    run_until(stopping.is_set, stopping.wait, tasks)
+    run_until(stopping.is_set, stopping.wait, tasks, counted=counted)
     until = time.monotonic() + END_SECONDS
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     log.info("worker stopped")
 
 
-def run_until(stopped: Callable[[], bool], wait: Callable[[float], object], tasks: Sequence[Task]) -> None:
+def run_until(
+    stopped: Callable[[], bool],
+    wait: Callable[[float], object],
+    tasks: Sequence[Task],
+    *,
+    counted: Counted = _uncounted,
+) -> None:
     """Run the tasks until `stopped`, passing the time between them with `wait`."""
     schedule = [_Due(task, at=time.monotonic()) for task in tasks]
     while not stopped():
@@ -59,9 +78,12 @@ def run_until(stopped: Callable[[], bool], wait: Callable[[float], object], task
             wait(pause)
             continue
         due.at = time.monotonic() + due.task.interval.total_seconds()
+        began = time.monotonic()
+        succeeded = False
         try:
             # One that broke, or that the server has ended, would otherwise stay broken for every later task.
             close_old_connections()
-            due.task.run()
+            succeeded = due.task.run() is not False
         except Exception:
             log.exception("task %s failed; it runs again in %s", due.task.name, due.task.interval)
+        counted(due.task.name, time.monotonic() - began, succeeded)

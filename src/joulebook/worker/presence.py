@@ -33,6 +33,10 @@ class Presence:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / self.name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.geteuid() == 0:
+            # The worker, where it is another user, has to see the lock of a command that root runs.
+            folder = self._folder.stat()
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:

@@ -25,8 +25,11 @@ class RetentionKeeper:
         self._keep = keep
         self._patience = patience
 
-    def turn(self) -> None:
-        """Drop what was found to be too old some time ago, and find what is too old now."""
+    def turn(self) -> bool:
+        """Drop what was found to be too old some time ago, and find what is too old now.
+
+        Return False where the database is away.
+        """
         try:
             with connect(self._url) as conn:
                 retention = Retention(conn, self._keep)
@@ -36,6 +39,8 @@ class RetentionKeeper:
                     log.info("%s: what is older than %s is no longer kept", table, _day(instant))
         except DatabaseAway as exc:
             log.warning("nothing is dropped while the readings' database is away: %s", exc)
+            return False
+        return True
 
 
 def _day(instant: int) -> str:

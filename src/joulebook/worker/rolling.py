@@ -29,8 +29,11 @@ class RollupKeeper:
         self._roller: Roller | None = None
         self._is_away = False
 
-    def turn(self) -> None:
-        """Close what has passed and roll up for a while. A database that is away is told to the log once."""
+    def turn(self) -> bool:
+        """Close what has passed and roll up for a while; return False where the database is away.
+
+        That is told to the log once.
+        """
         try:
             self._roll(until=time.monotonic() + TURN_SECONDS)
         except DatabaseAway as exc:
@@ -38,10 +41,12 @@ class RollupKeeper:
             if not self._is_away:
                 log.warning("readings are not rolled up while their database is away: %s", exc)
             self._is_away = True
+            return False
         else:
             if self._is_away:
                 log.info("the readings' database is back, rolling up again")
             self._is_away = False
+            return True
 
     def close(self) -> None:
         """Let go of the connection; the next turn opens another."""

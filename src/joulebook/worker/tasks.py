@@ -9,17 +9,18 @@ from datetime import timedelta
 
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.worker.metrics import WorkerMetrics
 from joulebook.worker.retaining import EVERY, RetentionKeeper
 from joulebook.worker.rolling import RollupKeeper
 
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work that comes round."""
+    """One piece of work that comes round; `run` returns False where it could not be done."""
 
     name: str
     interval: timedelta
-    run: Callable[[], None]
+    run: Callable[[], bool | None]
 
 
 def remove_expired_sessions() -> None:
@@ -57,8 +58,10 @@ def tasks(config: Config) -> tuple[Task, ...]:
     )
 
 
-def beside(config: Config) -> tuple[Callable[[threading.Event], None], ...]:
+def beside(
+    config: Config, metrics: WorkerMetrics | None = None
+) -> tuple[Callable[[threading.Event], None], ...]:
     """Return what the worker does all the time, in threads of its own. Django is set up by the caller."""
     from joulebook.worker.importing import ImportKeeper
 
-    return (ImportKeeper(config, telemetry_url(config, "writer")).run,)
+    return (ImportKeeper(config, telemetry_url(config, "writer"), metrics=metrics).run,)

@@ -341,14 +341,39 @@ def test_a_django_developer_can_average_in_buckets(transaction_on_both, device_i
     assert [row["bucket"] for row in rows] == [NOON + timedelta(minutes=5 * number) for number in range(3)]
     assert [row["value__avg"] for row in rows] == [149.5, 449.5, 749.5]
     assert {row["value__count"] for row in rows} == {300}
-    days = Reading.objects.filter(series__device_id=device_id).annotate(
-        day=TimeBucket(timedelta(days=1), "time", time_zone="Europe/Berlin")
-    )
-    assert set(days.values_list("day", flat=True)) == {datetime(2026, 2, 28, 23, tzinfo=UTC)}
     weeks = Reading.objects.filter(series__device_id=device_id).annotate(
         week=TimeBucket("1 week", "time", origin=datetime(2026, 2, 25, tzinfo=UTC))
     )
     assert set(weeks.values_list("week", flat=True)) == {datetime(2026, 2, 25, tzinfo=UTC)}
+
+
+def test_a_django_developer_can_average_in_days_of_a_zone(transaction_on_both, device_id, store):
+    from django.db.models import Count
+
+    from joulebook.web.readings.expressions import CalendarBucket
+    from joulebook.web.readings.models import Reading
+
+    # Three days by quarters of an hour, the second with an hour less: clocks change at 01:00 UTC.
+    first, last = datetime(2026, 3, 27, 23, tzinfo=UTC), datetime(2026, 3, 30, 22, tzinfo=UTC)
+    quarters = int((last - first).total_seconds()) // 900
+    since_noon = int((first - NOON).total_seconds())
+    store({"power": {since_noon + 900 * number: number for number in range(quarters)}})
+    mine = Reading.objects.filter(series__device_id=device_id)
+
+    def counts(step, start, end):
+        bucket = CalendarBucket(step, "time", start=start, end=end, time_zone="Europe/Berlin")
+        counted = mine.annotate(bucket=bucket).values("bucket").annotate(readings=Count("value"))
+        return {row["bucket"]: row["readings"] for row in counted.order_by("bucket")}
+
+    days = [datetime(2026, 3, 27, 23), datetime(2026, 3, 28, 23), datetime(2026, 3, 29, 22)]
+    assert counts("1d", first, last) == dict(
+        zip([day.replace(tzinfo=UTC) for day in days], (96, 92, 96), strict=True)
+    )
+    # What lies before the asked range has no bucket.
+    assert counts("1d", first + timedelta(days=1), last)[None] == 96
+    assert counts("1mo", first, last) == {datetime(2026, 2, 28, 23, tzinfo=UTC): quarters}
+    with pytest.raises(ValueError, match="below a day use TimeBucket"):
+        CalendarBucket("1h", "time", start=first, end=last, time_zone="Europe/Berlin")
 
 
 def test_the_migrations_of_readings_go_back_and_forth(telemetry, joulebook):

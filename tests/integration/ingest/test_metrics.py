@@ -13,14 +13,19 @@ from websockets.sync.client import connect
 from ..drills.faults import stopped_database
 from .conftest import until_waiting
 
-SAMPLE = re.compile(r'^joulebook_ingest_(\w+)\{process="1",?(.*)\} (\S+)$', re.MULTILINE)
+SAMPLE = re.compile(r"^joulebook_(?:ingest_)?(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
 
 
 def numbers(url: str) -> dict[str, float]:
     answer = httpx.get(f"{url}/metrics")
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    return {f"{name} {labels}".strip(): float(value) for name, labels, value in SAMPLE.findall(answer.text)}
+    found = {}
+    for name, labels, value in SAMPLE.findall(answer.text):
+        assert 'process="1"' in labels
+        others = [label for label in labels.split(",") if label != 'process="1"']
+        found[f"{name} {','.join(others)}".strip()] = float(value)
+    return found
 
 
 def moved(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from joulebook.ingest.pings import MISSED_PINGS, PingedProtocol
+from joulebook.serving.guard import Guard
+from joulebook.serving.server import Server, Service
+from joulebook.serving.websockets import MISSED_PINGS
+
+from ..serving.servers import REFUSAL, running
 
 INTERVAL = 0.3
 PING, CLOSE = 0x89, 0x88
@@ -33,16 +35,12 @@ async def listening(scope, receive, send) -> None:
 @pytest.fixture
 def port() -> Iterator[int]:
     """A server in this process whose pings are fast."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(
-            listening, ws=PingedProtocol, ws_ping_interval=INTERVAL, lifespan="off", log_level="error"
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+    server = Server(
+        Service(listening, "127.0.0.1", 0, guard=Guard(10), refusal=REFUSAL, message_bytes=1_000_000)
+    )
+    server.config.ws_ping_interval = INTERVAL
+    with running(server) as port:
+        yield port
 
 
 @contextlib.contextmanager

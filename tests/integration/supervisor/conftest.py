@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import signal
 import socket
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from joulebook.config import Config
 
 
 def free_port() -> int:
@@ -31,6 +34,21 @@ def eventually(condition: Callable[[], object], *, what: Callable[[], str], seco
         time.sleep(0.05)
 
 
+AS_USER = """
+import os, sys
+from joulebook.config import Config
+from joulebook.supervisor.view import folders_in_use, open_way
+
+open_way(folders_in_use(Config.from_environ()))
+uid, gid, *command = sys.argv[1:]
+os.setgroups([])
+os.setresgid(*[int(gid)] * 3)
+os.setresuid(*[int(uid)] * 3)
+os.execv(command[0], command)
+"""
+"""Runs a command as another user, also where this checkout lies in a folder that only root may enter."""
+
+
 class Joulebook:
     """`joulebook up` or `joulebook demo` in a home, with what it has said so far."""
 
@@ -41,7 +59,7 @@ class Joulebook:
         self.began = time.monotonic()
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "joulebook", *words],
+                [*home.prefix, sys.executable, "-m", "joulebook", *words],
                 env=home.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -88,7 +106,17 @@ class HomeFolder:
             "JOULEBOOK_WEB_PORT": str(web),
             "JOULEBOOK_INGEST_PORT": str(ingest),
         }
+        self.prefix: tuple[str, ...] = ()
+        """Words before the commands that are started, of a program that limits what they may do."""
         self._started: list[Joulebook] = []
+
+    def become(self, name: str) -> None:
+        """Give the folder to a user; from now on `start` starts as that user."""
+        user = pwd.getpwnam(name)
+        self.path.mkdir(exist_ok=True)
+        os.chown(self.path, user.pw_uid, user.pw_gid)
+        self.environment |= {"HOME": str(self.path), "JOULEBOOK_CACHE": str(Config.from_environ().cache)}
+        self.prefix = (sys.executable, "-c", AS_USER, str(user.pw_uid), str(user.pw_gid))
 
     def start(self, *words: str) -> Joulebook:
         self._started.append(Joulebook(self, words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 
 import pytest
@@ -100,3 +101,22 @@ def test_a_terminal_that_lacks_a_character_gets_the_rest_of_the_line() -> None:
     console = Console(io.TextIOWrapper(kept, encoding="latin-1", write_through=True), ["web"])
     console.line("web", "1.2 kW → 30 °C")
     assert kept.getvalue().decode("latin-1") == "web ? 1.2 kW ? 30 °C\n"
+
+
+def test_in_json_every_line_is_an_object_and_those_of_services_pass_unchanged() -> None:
+    stream = io.StringIO()
+    console = Console(stream, ["web", "database"], json_lines=True)
+    own = '{"time": "2026-12-01T09:30:00.125Z", "level": "INFO", "process": "web", "message": "listens"}'
+    lines = LineSplitter(console, "web")
+    lines.feed(f"{own}\n50 %\rTraceback: x\n".encode())
+    lines.close()
+    console.line("database", '{"half": ')
+    console.say("Joulebook is ready")
+    first, *others = stream.getvalue().splitlines()
+    assert first == own
+    found = [json.loads(line) for line in others]
+    assert [(line["process"], line["message"]) for line in found] == [
+        ("web", "Traceback: x"),
+        ("database", '{"half": '),
+        ("up", "Joulebook is ready"),
+    ]

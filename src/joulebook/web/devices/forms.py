@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.forms import time_zone_choices
 from joulebook.web.devices.guesses import guess_kind, guess_unit
 from joulebook.web.devices.metric_settings import DEFAULT_DIP_TOLERANCE
@@ -23,7 +24,6 @@ from joulebook.web.devices.models import (
 )
 from joulebook.web.devices.presentation import metric_label
 from joulebook.web.durations import format_duration, read_duration
-from joulebook.web.time_zones import zone
 
 _PERCENT = 100
 
@@ -197,7 +197,7 @@ class ReplacementForm(_PlainForm):
         return instant
 
     def _place(self, local: datetime) -> datetime:
-        tz = zone(self._tz)
+        tz = ZoneInfo(self._tz)
         instant = local.replace(tzinfo=tz).astimezone(UTC)
         if instant.astimezone(tz).replace(tzinfo=None) != local:
             raise ValidationError(f"{local:%d %b %Y, %H:%M} was skipped in {self._tz}: clocks went forward")

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
 from joulebook.web.devices.first_reading import new_token_command
 from joulebook.web.devices.forms import DeviceForm, MetricForm, ReplacementForm, ShareForm
 from joulebook.web.devices.guesses import COUNTER
@@ -36,7 +37,6 @@ from joulebook.web.devices.owners import owned_device
 from joulebook.web.devices.tokens import tokens_of
 from joulebook.web.history.queries import series_of
 from joulebook.web.instants import format_instant
-from joulebook.web.units import comparable_units, is_known_unit
 
 _UNITS = ("W", "kW", "Wh", "kWh", "V", "A", "Hz", "%", "°C", "m³", "l", "l/min", "bar", "VA", "var", "W/m²")
 _FORM_METHODS = ["GET", "HEAD", "POST"]

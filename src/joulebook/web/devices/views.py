@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
@@ -16,6 +16,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from joulebook.telemetry.readings import to_microseconds
+from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.first_reading import (
     first_reading_command,
@@ -29,6 +31,7 @@ from joulebook.web.devices.metric_settings import metric_settings, silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.presentation import Status, device_status, metric_colour
 from joulebook.web.devices.queries import find_visible_device, visible_devices
+from joulebook.web.history.clocks import offsets_over
 from joulebook.web.history.export_page import ExportForm
 from joulebook.web.history.overview import DeviceOverview, device_overviews
 from joulebook.web.history.parameters import ALL, RANGES
@@ -94,7 +97,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
             "presets": [*RANGES, ALL],
             "export_form": ExportForm.of(request.GET, device),
             "skeletons": _skeletons(metrics, request.GET.getlist("metric")),
-            "page_data": _page_data(row, metrics, user=user),
+            "page_data": _page_data(row, metrics, zones=_zones(device, user, request.GET.get("tz")), now=now),
             "token_command": new_token_command(device.device_id),
             "curl_command": first_reading_command(ingest_url(request)),
         },
@@ -151,9 +154,19 @@ def _skeletons(metrics: list[dict[str, Any]], asked: list[str]) -> list[dict[str
     return [each for each in metrics if each["metric"] in asked] or metrics[:_FIRST_METRICS]
 
 
-def _page_data(row: DeviceRow, metrics: list[dict[str, Any]], *, user: User) -> dict[str, Any]:
+def _zones(device: Device, user: User, asked: str | None) -> list[str]:
+    """Return the zones that the page offers, the device's own first."""
+    known = [asked] if asked in time_zone_names() else []
+    return list(dict.fromkeys([device.time_zone, profile_of(user).time_zone, "UTC", *known]))
+
+
+def _page_data(
+    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime
+) -> dict[str, Any]:
     """Return what the page's scripts start from."""
     device = row.device
+    # A range of any time since 1970 may be typed in. A page that stays open learns more with each answer.
+    until = to_microseconds(now + timedelta(days=366))
     last = row.overview.time if row.overview else None
     return {
         "device": device.device_id,
@@ -161,7 +174,8 @@ def _page_data(row: DeviceRow, metrics: list[dict[str, Any]], *, user: User) -> 
         "liveTicket": reverse("api:live-ticket", args=[device.device_id]),
         "signIn": reverse("sign-in"),
         "zone": device.time_zone,
-        "zones": list(dict.fromkeys([device.time_zone, profile_of(user).time_zone, "UTC"])),
+        "zones": zones,
+        "offsets": {name: offsets_over(ZoneInfo(name), 0, until) for name in zones},
         "lastTime": last.timestamp() if last else None,
         "silenceLimit": device.silence_limit,
         "metrics": metrics,

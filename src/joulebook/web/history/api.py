@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,9 @@ from ninja.security import HttpBearer, SessionAuth
 
 from joulebook import __version__
 from joulebook.live_ticket import issue_ticket
-from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.telemetry.kinds.units import UnitProblem
+from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.operations import user_of_token
 from joulebook.web.devices.first_reading import ingest_base
 from joulebook.web.devices.metric_settings import metric_settings, own_silence_limit
@@ -24,6 +26,7 @@ from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.answers import encode, json_answer
 from joulebook.web.history.buckets import ChangesTooOften
+from joulebook.web.history.clocks import offsets_over
 from joulebook.web.history.export_points import points_file
 from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, read_parameters
@@ -31,9 +34,10 @@ from joulebook.web.history.points import Column, Points, Wanted
 from joulebook.web.history.queries import earliest_time, read_points, series_of
 from joulebook.web.origins import page_origin
 from joulebook.web.problems import ProblemAPI, problem
-from joulebook.web.units import UnitProblem
 
 log = logging.getLogger(__name__)
+
+_LONGEST_DAY = timedelta(hours=25)
 
 
 class UserTokenAuth(HttpBearer):
@@ -167,6 +171,7 @@ def _answer(device: Device, asked: HistoryRequest, start: datetime, points: Poin
         "start": start,
         "end": asked.end,
         "tz": asked.zone.key,
+        "offsets": _offsets(asked.zone, start, asked.end, points),
         "resolution": points.resolution,
         "source": points.source,
         "points": len(points.time),
@@ -188,6 +193,14 @@ def _epoch_seconds(points: Points) -> list[float] | list[int]:
     seconds, rest = divmod(points.time, MICROSECONDS)
     whole: list[int] = seconds.tolist()
     return (points.time / MICROSECONDS).tolist() if rest.any() else whole
+
+
+def _offsets(zone: ZoneInfo, start: datetime, end: datetime, points: Points) -> list[tuple[int, int]]:
+    """Return the zone's offsets over the range and the buckets that reach beyond it."""
+    first = to_microseconds(start)
+    if len(points.time):
+        first = min(first, int(points.time[0]))
+    return offsets_over(zone, first, to_microseconds(end + _LONGEST_DAY))
 
 
 def _series(column: Column) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
+from joulebook.time_zones import ZoneInfo
 
 Instants = NDArray[np.int64]
 
@@ -55,6 +55,18 @@ class Clock:
         before, after = self.offsets[:-1], self.offsets[1:]
         shown = self.moves + (np.minimum(before, after) if fold else np.maximum(before, after))
         return local - self.offsets[np.searchsorted(shown, local, side="right")]
+
+
+def offsets_over(zone: ZoneInfo, first: int, last: int) -> list[tuple[int, int]]:
+    """Return from when on the zone's clock shows UTC plus how much, over the years from `first` to `last`.
+
+    Both numbers of each pair are seconds; the first pair is the beginning of the first year of UTC. Pages
+    and programs need no rules of their own to tell local times of the range.
+    """
+    clock = Clock.over(zone, first, last)
+    begin = to_microseconds(datetime(from_microseconds(first).year, 1, 1, tzinfo=UTC))
+    times = np.concatenate([[begin], clock.moves]) // MICROSECONDS
+    return list(zip(times.tolist(), (clock.offsets // MICROSECONDS).tolist(), strict=True))
 
 
 @lru_cache(maxsize=4096)

@@ -10,20 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection, one_snapshot
+from joulebook.telemetry.kinds.units import convert_factor_offset, energy_unit
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.telemetry.rollups.integrals import integrals_of
 from joulebook.telemetry.rollups.state import read_state
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.devices.guesses import COUNTER
 from joulebook.web.history.buckets import ColumnReader, Window
 from joulebook.web.history.points import Numbers, Wanted
 from joulebook.web.history.resolutions import Resolution, bucket_edges
-from joulebook.web.units import convert_factor_offset, energy_unit
 
 DIGITS = 3
 PERIODS = {

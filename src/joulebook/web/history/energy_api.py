@@ -10,11 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import NinjaAPI, Router
 
-from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.telemetry.kinds.units import UnitProblem, comparable_units, convert_factor_offset
+from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.web.devices.metric_settings import SettingsByMetric, metric_settings, own_silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.history.answers import json_answer
+from joulebook.web.history.clocks import offsets_over
 from joulebook.web.history.energy import (
     MOST_DAYS,
     PERIODS,
@@ -29,7 +31,6 @@ from joulebook.web.history.parameters import ALL, BadParameter, check_names, rea
 from joulebook.web.history.points import Wanted
 from joulebook.web.history.queries import earliest_time, series_of, telemetry_connection
 from joulebook.web.problems import problem
-from joulebook.web.units import UnitProblem, comparable_units, convert_factor_offset
 
 USUAL_UNIT = "kWh"
 DEFAULT_RANGE = "30d"
@@ -77,7 +78,10 @@ def energy(request: HttpRequest, device_id: str) -> HttpResponse:
         table = energy_of(
             conn, wanted, first, last, zone, per=per, now=now, silence=own_silence_limit(device)
         )
-    answer = {"device": device.device_id, "tz": zone.key, "per": per, **_table(table)}
+    offsets = offsets_over(zone, to_microseconds(first), to_microseconds(last))
+    answer = {
+        "device": device.device_id, "tz": zone.key, "offsets": offsets, "per": per, **_table(table)
+    }  # fmt: skip
     return json_answer(request, answer)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import calendar
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+
+from joulebook.time_zones import ZoneInfo
 
 MONTHS_AT_ONCE = {"day": 1, "week": 3, "month": 12}
 EARLIEST = date(1970, 1, 5)

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
@@ -19,7 +18,9 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from joulebook.telemetry.kinds.units import UnitProblem, comparable_units
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
+from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.metric_settings import own_silence_limit
 from joulebook.web.devices.models import Device
@@ -32,8 +33,6 @@ from joulebook.web.history.energy_frames import Frame, frame_of, period_label, r
 from joulebook.web.history.points import Wanted
 from joulebook.web.history.queries import earliest_time, series_of, telemetry_connection
 from joulebook.web.quantities import NO_VALUE, format_exact
-from joulebook.web.time_zones import time_zone_names
-from joulebook.web.units import UnitProblem, comparable_units
 
 UNITS = ("Wh", "kWh", "MWh")
 MOST_METRICS = 6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from joulebook.telemetry.export.formats import FORMATS, FormatName, table_chunks
 from joulebook.telemetry.export.frames import column_names, instants
 from joulebook.telemetry.formula_guard import guarded
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.history.points import Column, Numbers, Points
 
 

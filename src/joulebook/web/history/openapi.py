@@ -22,6 +22,14 @@ def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str,
 
 _INSTANT = {"type": "string", "format": "date-time"}
 _NUMBERS = {"type": "array", "items": {"type": ["number", "null"]}}
+_OFFSETS = {
+    "type": "array",
+    "items": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+    "description": (
+        "how the zone's clock goes over the years of the range: from each instant (seconds since 1970 UTC) "
+        "on, how many seconds it is ahead of UTC"
+    ),
+}
 _ANSWER = {
     "type": "object",
     "properties": {
@@ -29,6 +37,7 @@ _ANSWER = {
         "start": _INSTANT,
         "end": _INSTANT,
         "tz": {"type": "string"},
+        "offsets": _OFFSETS,
         "resolution": {"type": "string", "description": "raw, 1s, 5s … 5m … 1h … 1d …"},
         "source": {"type": "string", "description": "the stored table that was read"},
         "points": {"type": "integer"},
@@ -131,6 +140,7 @@ _ENERGY = {
     "properties": {
         "device": {"type": "string"},
         "tz": {"type": "string"},
+        "offsets": _OFFSETS,
         "per": {"type": "string"},
         "start": _INSTANT,
         "end": _INSTANT,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
 from joulebook.telemetry.export.formats import FORMATS, FormatName
-from joulebook.web.time_zones import time_zone_names
+from joulebook.time_zones import ZoneInfo, time_zone_names
 
 DEFAULT_MAX_POINTS = 750
 MOST_POINTS = 5000

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebook.telemetry.kinds.units import convert_factor_offset
 from joulebook.web.devices.metric_settings import MetricSettings
-from joulebook.web.units import convert_factor_offset
 
 Numbers = NDArray[np.float64]
 

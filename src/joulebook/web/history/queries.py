@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from django.db import connections
@@ -20,6 +19,7 @@ from joulebook.telemetry.readings import EPOCH, to_microseconds
 from joulebook.telemetry.rollups.spans import Spans
 from joulebook.telemetry.rollups.state import RollupState, finest_width, read_state
 from joulebook.telemetry.rollups.tables import read_readings
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.history.buckets import ColumnReader, Window
 from joulebook.web.history.points import Column, Points, Wanted
 from joulebook.web.history.resolutions import RAW, choose_resolution

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.history.clocks import Clock
 
 Edges = NDArray[np.int64]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from joulebook.telemetry.files.guess.delimiter import splitter_name
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, ImportProfile
 from joulebook.telemetry.files.split import Splitter
+from joulebook.time_zones import time_zone_names
 from joulebook.web.imports.draft_entry import NO_MARK, NOT_WITH_A_PROFILE
 from joulebook.web.imports.draft_reading import DraftReading
 from joulebook.web.imports.words import on_page
-from joulebook.web.time_zones import time_zone_names
 
 _ENCODINGS = ("utf-8", "cp1252", "latin-1", "utf-16", "cp1250", "cp1251", "cp850", "mac-roman")
 _DELIMITERS = (",", ";", "tab", "|", "blanks")

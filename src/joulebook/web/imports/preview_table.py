@@ -9,8 +9,8 @@ from datetime import tzinfo
 from joulebook.telemetry.files.preview import Preview, PreviewRow
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.readings import from_microseconds
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.imports.words import problem_words
-from joulebook.web.time_zones import zone
 
 _MOST_IN_A_CELL = 4
 
@@ -52,7 +52,7 @@ class PreviewTable:
 def preview_table(shown: Preview, *, tz: str, is_wide: bool) -> PreviewTable:
     """Return a preview as a table whose times are written in the zone `tz`."""
     make = _wide_row if is_wide else _other_row
-    rows = [make(row, shown.values, zone(tz)) for row in shown.rows]
+    rows = [make(row, shown.values, ZoneInfo(tz)) for row in shown.rows]
     return PreviewTable(tz, shown.values if is_wide else (), rows, shown.lines_above)
 
 

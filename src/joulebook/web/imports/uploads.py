@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class UploadWriter:
         self._path = upload_path(self.name)
         self._part = self._path.with_name(self.name + _WRITING)
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # The worker, where it is another user, reads by the folder's group.
+        os.fchmod(descriptor, 0o600 | (self._part.parent.stat().st_mode & stat.S_IRGRP))
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
         self._digest = hashlib.sha256()
         self._size = 0

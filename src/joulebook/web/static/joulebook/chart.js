@@ -1,7 +1,7 @@
 // One metric's curve, steps or bars, drawn by uPlot as its kind says; knows nothing of requests.
 
 import uPlot from "../vendor/uPlot.esm.js";
-import { axisLabels } from "./instant.js";
+import { axisLabels, axisTicks } from "./instant.js";
 import { lowerBound } from "./points.js";
 import { tickWriter } from "./quantity.js";
 
@@ -177,7 +177,6 @@ export class Chart {
       height: Math.max(100, this.host.clientHeight),
       padding: [10, 12, 0, 0],
       legend: { show: false },
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), this.tz),
       scales: {
         x: { time: true, range: () => [this.window.start, this.window.end] },
         y: { range: (_, low, high) => this.#valueRange(low, high) },
@@ -188,6 +187,7 @@ export class Chart {
           size: AXIS_HEIGHT,
           gap: 8,
           space: 70,
+          splits: (_, __, low, high, step) => axisTicks(low, high, step, this.tz),
           values: (_, ticks, __, ___, step) => axisLabels(ticks, step, this.tz),
         },
         {

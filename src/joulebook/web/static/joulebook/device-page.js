@@ -9,6 +9,7 @@ import { canCopy, copy, csvOf, download, pictureOf } from "./save.js";
 import { Sheet } from "./sheet.js";
 import { renderTable } from "./table.js";
 import { DEFAULT_PRESET, parseView, PRESETS, stepped, viewQuery, withWindow } from "./view.js";
+import { knowsZone, learnOffsets } from "./zone-offsets.js";
 
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./panel.js").MetricInfo} MetricInfo */
@@ -17,6 +18,7 @@ import { DEFAULT_PRESET, parseView, PRESETS, stepped, viewQuery, withWindow } fr
 const FIRST_METRICS = 8;
 
 const page = JSON.parse(/** @type {HTMLElement} */ (document.getElementById("page-data")).textContent ?? "");
+for (const [tz, offsets] of Object.entries(page.offsets)) learnOffsets(tz, offsets);
 /** @type {MetricInfo[]} */
 const metrics = page.metrics;
 const part = (/** @type {string} */ name) =>
@@ -214,6 +216,9 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
 }
 part("table").addEventListener("toggle", () => sheet && renderTable(part("table-body"), sheet, labelOf));
 addEventListener("popstate", () => {
+  const tz = new URLSearchParams(location.search).get("tz");
+  // A zone of an address from before this page was loaded: the server knows it.
+  if (tz && !knowsZone(tz)) return location.reload();
   view = readAddress();
   load();
 });

@@ -1,5 +1,7 @@
 // Asks the history API for a range, and knows the server's clock from its answers.
 
+import { learnOffsets } from "./zone-offsets.js";
+
 /**
  * @typedef {object} Series
  * @property {string} metric
@@ -21,6 +23,7 @@
  * @property {number} start seconds since 1970 UTC
  * @property {number} end half-open
  * @property {string} tz
+ * @property {import("./zone-offsets.js").Offsets} offsets of the zone over the range
  * @property {string} resolution
  * @property {string} source
  * @property {number[]} time
@@ -42,7 +45,7 @@ let clockOffset = 0;
 export const serverNow = () => Date.now() / 1000 + clockOffset;
 
 /**
- * Fetch a range.
+ * Fetch a range; what the answer says of its zone is known from then on.
  * @param {string} url the device's history
  * @param {URLSearchParams} query
  * @param {AbortSignal} signal
@@ -64,6 +67,7 @@ export async function fetchHistory(url, query, signal) {
   noteClock(response.headers.get("Date"));
   if (!response.ok) throw await refusal(response);
   const answer = await response.json();
+  learnOffsets(answer.tz, answer.offsets, toSeconds(answer.end));
   return { ...answer, start: toSeconds(answer.start), end: toSeconds(answer.end) };
 }
 

@@ -1,9 +1,13 @@
-// Instants as people read them, in any time zone, by the browser's own calendar.
+// Instants as people read them, in any time zone, by the server's rules: no browser's zones are asked.
+
+import { instantOfLocal, offsetAt, offsetsBetween } from "./zone-offsets.js";
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const HOUR = 3600;
 const DAY = 86_400;
-/** @type {Map<string, Intl.DateTimeFormat>} */
-const calendars = new Map();
+const MONTH = 30 * DAY;
+const YEAR = 365 * DAY;
 
 /** @typedef {{year: number, month: number, day: number, weekday: string, hour: number, minute: number, second: number}} Wall */
 
@@ -14,32 +18,15 @@ const calendars = new Map();
  * @returns {Wall}
  */
 export function wallClock(seconds, tz) {
-  let calendar = calendars.get(tz);
-  if (!calendar) {
-    calendar = new Intl.DateTimeFormat("en-GB", {
-      timeZone: tz,
-      hourCycle: "h23",
-      weekday: "short",
-      year: "numeric",
-      month: "numeric",
-      day: "numeric",
-      hour: "numeric",
-      minute: "numeric",
-      second: "numeric",
-    });
-    calendars.set(tz, calendar);
-  }
-  /** @type {Record<string, string>} */
-  const parts = {};
-  for (const part of calendar.formatToParts(seconds * 1000)) parts[part.type] = part.value;
+  const local = new Date((Math.floor(seconds) + offsetAt(seconds, tz)) * 1000);
   return {
-    year: +parts.year,
-    month: +parts.month,
-    day: +parts.day,
-    weekday: parts.weekday,
-    hour: +parts.hour,
-    minute: +parts.minute,
-    second: +parts.second,
+    year: local.getUTCFullYear(),
+    month: local.getUTCMonth() + 1,
+    day: local.getUTCDate(),
+    weekday: WEEKDAYS[local.getUTCDay()],
+    hour: local.getUTCHours(),
+    minute: local.getUTCMinutes(),
+    second: local.getUTCSeconds(),
   };
 }
 
@@ -51,23 +38,7 @@ export function wallClock(seconds, tz) {
  * @returns {number} seconds since 1970 UTC; NaN if the text is no time
  */
 export function instantOfWall(text, tz) {
-  const asUtc = Date.parse(`${text}Z`) / 1000;
-  if (Number.isNaN(asUtc)) return NaN;
-  const before = asUtc - offsetAt(asUtc - DAY, tz);
-  if (offsetAt(before, tz) === asUtc - before) return before;
-  const after = asUtc - offsetAt(asUtc + DAY, tz);
-  return offsetAt(after, tz) === asUtc - after ? after : before;
-}
-
-/**
- * Seconds by which the zone is ahead of UTC at an instant.
- * @param {number} seconds
- * @param {string} tz
- */
-export function offsetAt(seconds, tz) {
-  const at = Math.floor(seconds);
-  const w = wallClock(at, tz);
-  return Date.UTC(w.year, w.month - 1, w.day, w.hour, w.minute, w.second) / 1000 - at;
+  return instantOfLocal(Date.parse(`${text}Z`) / 1000, tz);
 }
 
 /** @param {number} value */
@@ -152,12 +123,13 @@ export function wallInputValue(seconds, tz) {
 }
 
 /**
- * RFC 3339 with the zone's offset, for tables and files.
+ * RFC 3339 with the zone's offset, or in UTC where that is no whole minutes; for tables and files.
  * @param {number} seconds
  * @param {string} tz
  */
 export function formatRfc3339(seconds, tz) {
-  const offset = offsetAt(seconds, tz);
+  const exact = offsetAt(seconds, tz);
+  const offset = exact % 60 ? 0 : exact;
   const local = new Date((seconds + offset) * 1000).toISOString().replace(/\.000Z$|Z$/, "");
   if (offset === 0) return `${local}Z`;
   const minutes = Math.abs(offset) / 60;
@@ -201,6 +173,63 @@ export function formatAgo(seconds) {
   }
   return `${elapsed} s ago`;
 }
+
+/**
+ * Ticks of a time axis: instants at which the clock of `tz` shows multiples of `step`.
+ * Up to an hour both passes of a doubled hour have theirs; longer steps begin as the server's buckets do.
+ * @param {number} start
+ * @param {number} end
+ * @param {number} step seconds, or days, months of 30 and years of 365
+ * @param {string} tz
+ * @returns {number[]}
+ */
+export function axisTicks(start, end, step, tz) {
+  const offsets = offsetsBetween(start, end, tz);
+  const [from, to] = [start + Math.min(...offsets), end + Math.max(...offsets)];
+  const instants = (step < MONTH ? multiples(from, to, step) : firstOfMonths(from, to, step)).flatMap((local) => {
+    const first = instantOfLocal(local, tz);
+    if (step > HOUR) return [first];
+    const passes = new Set([first, instantOfLocal(local, tz, 1)]);
+    return [...passes].filter((at) => at + offsetAt(at, tz) === local);
+  });
+  return instants.filter((at) => at >= start && at <= end).sort((a, b) => a - b);
+}
+
+/**
+ * Multiples of `step` around a stretch of local time; those of seven days are Mondays.
+ * @param {number} from
+ * @param {number} to
+ * @param {number} step
+ */
+function multiples(from, to, step) {
+  // 1970 began on a Thursday.
+  const monday = step === 7 * DAY ? 4 * DAY : 0;
+  const first = Math.floor((from - monday) / step);
+  return range(first, Math.ceil((to - monday) / step)).map(
+    // Below a second, without the noise of binary fractions.
+    (number) => Math.round((number * step + monday) * 1000) / 1000,
+  );
+}
+
+/**
+ * The first of every so many months around a stretch of local time.
+ * @param {number} from
+ * @param {number} to
+ * @param {number} step
+ */
+function firstOfMonths(from, to, step) {
+  const size = step < YEAR ? Math.round(step / MONTH) : 12 * Math.round(step / YEAR);
+  const [first, last] = [from, to].map((local) => {
+    const date = new Date(local * 1000);
+    return (date.getUTCFullYear() * 12 + date.getUTCMonth()) / size;
+  });
+  return range(Math.floor(first), Math.ceil(last)).map(
+    (number) => Date.UTC(Math.floor((number * size) / 12), (number * size) % 12) / 1000,
+  );
+}
+
+/** The whole numbers from `first` to `last`. @param {number} first @param {number} last */
+const range = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 /**
  * Labels of a time axis whose ticks are `step` seconds apart; a second line names the day or year

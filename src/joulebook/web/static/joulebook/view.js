@@ -1,5 +1,7 @@
 // What a device's page shows: a range, metrics, a zone. The address bar always carries it.
 
+import { knowsZone } from "./zone-offsets.js";
+
 /** @type {Record<string, number>} Ranges that end now, in seconds; "all" begins with the first reading. */
 export const PRESETS = {
   "10m": 600,
@@ -35,7 +37,7 @@ export function parseView(search, tz) {
   const query = new URLSearchParams(search);
   const zone = query.get("tz");
   const metrics = query.getAll("metric").filter(Boolean);
-  const base = { metrics: metrics.length ? metrics : null, tz: zone && isZone(zone) ? zone : tz };
+  const base = { metrics: metrics.length ? metrics : null, tz: zone && knowsZone(zone) ? zone : tz };
   const [start, end] = [query.get("start"), query.get("end")].map((text) =>
     text ? Date.parse(text) / 1000 : NaN,
   );
@@ -101,12 +103,3 @@ function isoInstant(seconds) {
 
 /** @param {number} seconds */
 const floorMillis = (seconds) => Math.floor(seconds * 1000) / 1000;
-
-/** @param {string} name */
-function isZone(name) {
-  try {
-    return Boolean(new Intl.DateTimeFormat("en", { timeZone: name }));
-  } catch {
-    return false;
-  }
-}

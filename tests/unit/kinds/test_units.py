@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.web.units import (
+from joulebook.telemetry.kinds.units import (
     NotComparable,
     UnitProblem,
     UnknownUnit,
@@ -146,15 +144,3 @@ def test_usual_units_of_a_kind_are_offered():
 )
 def test_power_has_a_unit_of_energy(unit, energy):
     assert energy_unit(unit) == energy
-
-
-def test_the_units_library_is_loaded_only_when_something_is_converted():
-    program = (
-        "import sys, django; django.setup()\n"
-        "import joulebook.web.urls, joulebook.web.units\n"
-        "assert 'pint' not in sys.modules, 'pint is imported'\n"
-        "joulebook.web.units.convert_factor_offset('W', 'kW')\n"
-        "assert 'pint' in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

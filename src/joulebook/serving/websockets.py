@@ -7,10 +7,14 @@ counts as an answer: a pong can be stuck behind a large message on a slow line.
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from joulebook.serving.http import Connections
 
 PING_SECONDS = 20
 MISSED_PINGS = 3
@@ -20,13 +24,33 @@ _LAST_SECONDS = 5.0
 """How long the close may take to reach a device that reads nothing."""
 
 
-class PingedProtocol(WebSocketsSansIOProtocol):
+class WebSocketConnection(WebSocketsSansIOProtocol):
     """Uvicorn's WebSocket with pings that are counted; their interval is `ws_ping_interval`."""
 
-    def __init__(self, *args: Any, **named: Any) -> None:
+    def __init__(self, config: uvicorn.Config, server_state: Connections, app_state: dict[str, Any]) -> None:
         """Take what uvicorn gives."""
-        super().__init__(*args, **named)
+        super().__init__(config, server_state, app_state)
+        self._guard = server_state.guard
         self._missed = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the place that the HTTP connection has given back."""
+        super().connection_made(transport)
+        self._guard.admit(self, self.client[0] if self.client else "")
+        self._guard.note_head(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self._guard.forget(self)
+        super().connection_lost(exc)
+
+    def is_answering(self) -> bool:
+        """Return True: it may be sent something at any time."""
+        return True
+
+    def give_up(self) -> None:
+        """Close at once, whatever is in flight."""
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what comes as a sign of life."""

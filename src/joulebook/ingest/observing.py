@@ -1,0 +1,100 @@
+"""The ASGI application around ingest's: gives each request an id, and counts it by route and status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from joulebook.logs import accepted_request_id, new_request_id, request_id
+from joulebook.serving.addresses import Networks, is_trusted
+from joulebook.serving.metrics import RequestMetrics
+
+_UNKNOWN = "unknown"
+"""The route of addresses that are none of ours: a scanner's paths must not become labels."""
+
+
+class ObservedRequests:
+    """Passes requests on; answers carry their id in `X-Request-ID`."""
+
+    def __init__(
+        self, app: ASGIApp, metrics: RequestMetrics, *, routes: Sequence[BaseRoute], trusted_proxies: Networks
+    ) -> None:
+        """Count in `metrics` by those of `routes`; keep the X-Request-ID of a trusted proxy."""
+        self._app = app
+        self._metrics = metrics
+        self._routes = routes
+        self._exact: dict[str, str] = {}
+        self._trusted = tuple(trusted_proxies)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on."""
+        kind = scope["type"]
+        if kind not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        given = self._id_of_proxy(scope) if self._trusted else None
+        own = given or new_request_id()
+        request_id.set(own)  # the server runs each request in a task, and so in a context, of its own
+        header = (b"x-request-id", own.encode())
+        if kind == "websocket":
+            await self._app(scope, receive, _with_header(send, header))
+            return
+        status = 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], header]
+            await send(message)
+
+        began = time.perf_counter()
+        self._metrics.begin()
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            if status:
+                seconds = time.perf_counter() - began
+                self._metrics.end(self._route(scope), scope["method"], status, seconds)
+            else:
+                self._metrics.give_up()
+
+    def _id_of_proxy(self, scope: Scope) -> str | None:
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                if scope["client"] is not None and is_trusted(scope["client"][0], self._trusted):
+                    return accepted_request_id(value.decode("latin-1"))
+                break
+        return None
+
+    def _route(self, scope: Scope) -> str:
+        """Return the template of the request's address."""
+        path = scope["path"]
+        found = self._exact.get(path)
+        if found is None:
+            found = _template(self._routes, scope)
+            if found == path:
+                self._exact[path] = found
+        return found
+
+
+def _template(routes: Iterable[BaseRoute], scope: Scope) -> str:
+    for route in routes:
+        if route.matches(scope)[0] is not Match.NONE:
+            path = str(getattr(route, "path", _UNKNOWN))
+            return f"{path}/{{path}}" if isinstance(route, Mount) else path
+    return _UNKNOWN
+
+
+def _with_header(send: Send, header: tuple[bytes, bytes]) -> Send:
+    """Return a `send` that adds the header to the answer to a WebSocket's handshake."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] in {"websocket.accept", "websocket.http.response.start"}:
+            message["headers"] = [*message.get("headers", []), header]
+        await send(message)
+
+    return sent

@@ -1,0 +1,252 @@
+"""What every service tells Prometheus: its requests, process, build and disk; and who may read that."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import platform
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from joulebook import __version__
+
+_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+
+
+class Histogram:
+    """How many observations were at most as large as each bound."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """Count by `bounds`, which rise."""
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the cumulated counts by upper bound."""
+        total, found = 0, []
+        for bound, count in zip((*self._bounds, "+Inf"), self._counts, strict=True):
+            total += count
+            found.append((str(bound), float(total)))
+        return found
+
+    @property
+    def sum(self) -> float:
+        """The sum of all values."""
+        return self._sum
+
+
+class RequestMetrics(Collector):
+    """Requests of one service by route, method and status, how long they took, and those in flight.
+
+    Plain numbers behind one lock: a request of ingest costs less than what a metric object would add.
+    """
+
+    def __init__(self, service: str) -> None:
+        """Count for `service`, which becomes a label."""
+        self._service = service
+        self._lock = threading.Lock()
+        self._in_flight = 0
+        self._requests: Counter[tuple[str, str, int]] = Counter()
+        self._seconds: dict[tuple[str, str], Histogram] = {}
+        self.turned_away: Counter[int] = Counter()
+        """Answers by status on connections that the service has no room for: they never reach a route."""
+
+    def begin(self) -> None:
+        """Count a request that is in flight from now on."""
+        with self._lock:
+            self._in_flight += 1
+
+    def end(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count the answer to a request that was begun; `route` is a template, never a client's path."""
+        if method not in _METHODS:
+            method = "other"
+        with self._lock:
+            self._in_flight -= 1
+            self._requests[route, method, status] += 1
+            histogram = self._seconds.get((route, method))
+            if histogram is None:
+                histogram = self._seconds[route, method] = Histogram(_REQUEST_SECONDS)
+            histogram.observe(seconds)
+
+    def give_up(self) -> None:
+        """Forget a request that was begun and gets no answer: its client has left."""
+        with self._lock:
+            self._in_flight -= 1
+
+    def by_status(self, *, without: frozenset[str]) -> dict[int, int]:
+        """Return the number of requests by status, but for the routes in `without`."""
+        with self._lock:
+            counts = list(self._requests.items())
+        found = Counter(self.turned_away)
+        for (route, _, status), count in counts:
+            if route not in without:
+                found[status] += count
+        return dict(sorted(found.items()))
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metrics."""
+        with self._lock:
+            in_flight = self._in_flight
+            counts = sorted(self._requests.items())
+            counts += [(("turned away", "other", status), n) for status, n in self.turned_away.items()]
+            durations = [
+                (route, method, histogram.buckets(), histogram.sum)
+                for (route, method), histogram in sorted(self._seconds.items())
+            ]
+        requests = CounterMetricFamily(
+            "joulebook_http_requests",
+            "HTTP requests by route, method and status.",
+            labels=["service", "route", "method", "status"],
+        )
+        for (route, method, status), count in counts:
+            requests.add_metric([self._service, route, method, str(status)], count)
+        seconds = HistogramMetricFamily(
+            "joulebook_http_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            labels=["service", "route", "method"],
+        )
+        for route, method, buckets, total in durations:
+            seconds.add_metric([self._service, route, method], buckets, total)
+        flight = GaugeMetricFamily(
+            "joulebook_http_requests_in_flight", "HTTP requests without a whole answer.", labels=["service"]
+        )
+        flight.add_metric([self._service], in_flight)
+        yield from (requests, seconds, flight)
+
+
+class _Machine(Collector):
+    """The build, and the space where Joulebook keeps its files."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metrics."""
+        build = {"version": __version__, "python": platform.python_version()}
+        yield InfoMetricFamily("joulebook_build", "Versions of Joulebook and Python.", value=build)
+        try:
+            found = os.statvfs(self._home)
+        except OSError:
+            return  # nothing was ever kept there
+        yield GaugeMetricFamily(
+            "joulebook_disk_free_bytes",
+            "Space that is left for files in JOULEBOOK_HOME.",
+            value=found.f_bavail * found.f_frsize,
+        )
+        yield GaugeMetricFamily(
+            "joulebook_disk_size_bytes",
+            "Size of the filesystem with JOULEBOOK_HOME.",
+            value=found.f_blocks * found.f_frsize,
+        )
+
+
+def new_registry(home: Path, *collectors: Collector) -> CollectorRegistry:
+    """Return a registry with what all services tell, and these collectors."""
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    registry.register(_Machine(home))
+    for collector in collectors:
+        registry.register(collector)
+    return registry
+
+
+def exposition(registry: Collector, accept: str) -> tuple[bytes, str]:
+    """Return the text of all metrics and its content type, as the scraper's Accept header asks."""
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+class MetricsRefused(Exception):
+    """The metrics may not be read by this request; `status` is 401 or 403, the message says what to do."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def check_metrics_reader(token: str | None, *, peer: str, header: Callable[[str], str | None]) -> None:
+    """Raise `MetricsRefused` unless a request may read the metrics.
+
+    With a token in the settings, the request must carry it. Without one, it must come from this machine
+    and not through a proxy: it carries no forwarding header, and its Host is a loopback name. `header`
+    returns a header of the request by its lower-case name.
+    """
+    if token is not None:
+        scheme, _, given = (header("authorization") or "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+            raise MetricsRefused(401, "send the token of JOULEBOOK_METRICS_TOKEN: Authorization: Bearer …")
+        return
+    is_forwarded = any(header(name) is not None for name in _FORWARDED)
+    if not _is_loopback(peer) or is_forwarded or not _is_loopback_host(header("host") or ""):
+        raise MetricsRefused(
+            403, "metrics are read from this machine only, or anywhere with JOULEBOOK_METRICS_TOKEN set"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address.removeprefix("::ffff:")).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_loopback_host(host: str) -> bool:
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    return name == "localhost" or _is_loopback(name)
+
+
+Snapshot = list[tuple[str, str, str, list[tuple[str, dict[str, str], float]]]]
+"""Metrics as plain values: (name, documentation, type, [(sample's name, labels, value)])."""
+
+
+def take_snapshot(collector: Collector, labels: Mapping[str, str]) -> Snapshot:
+    """Return the metrics with further labels on every sample."""
+    return [
+        (
+            metric.name,
+            metric.documentation,
+            metric.type,
+            [(sample.name, {**labels, **sample.labels}, sample.value) for sample in metric.samples],
+        )
+        for metric in collector.collect()
+    ]
+
+
+class Snapshots(Collector):
+    """The metrics of several processes as one collector."""
+
+    def __init__(self, snapshots: Sequence[Snapshot]) -> None:
+        self._snapshots = snapshots
+
+    def collect(self) -> Iterator[Metric]:
+        """Give each metric once, with the samples of all processes."""
+        merged: dict[str, Metric] = {}
+        for snapshot in self._snapshots:
+            for name, documentation, kind, samples in snapshot:
+                metric = merged.setdefault(name, Metric(name, documentation, kind))
+                for sample, labels, value in samples:
+                    metric.add_sample(sample, dict(labels), value)
+        yield from merged.values()

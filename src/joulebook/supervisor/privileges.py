@@ -1,0 +1,113 @@
+"""Lets each process of a plan that root starts run as a user of its own.
+
+The supervisor stays root, to start again what ends; it listens on nothing and reads no data. Where processes
+cannot change their user, say in a container without that right, they stay root as well, with a warning.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from joulebook.config import Config
+from joulebook.embedded import EmbeddedError, ensure_binaries
+from joulebook.embedded.account import Account, database_account
+from joulebook.embedded.layout import Layout
+from joulebook.embedded.urls import uses_own_server
+from joulebook.secret_key import load_secret_key
+from joulebook.supervisor.ownership import UnableToShare, prepare_home
+from joulebook.supervisor.specs import ProcessSpec
+from joulebook.supervisor.users import User, Users, find_users
+from joulebook.supervisor.view import folders_in_use, open_way
+
+_TRY = """
+import os, sys
+try:
+    import django, psycopg, joulebook.config
+    for path in sys.argv[1:]:
+        os.stat(path + "/.")
+except (ImportError, OSError) as exc:
+    sys.exit(f"{exc}")
+"""
+
+
+def drop_privileges(
+    config: Config, plan: Sequence[ProcessSpec], say: Callable[[str], None]
+) -> list[ProcessSpec]:
+    """Return the plan with a user for each process; as it is where this process is not root.
+
+    Prepares JOULEBOOK_HOME for them. `say` is told, with the remedy, why processes stay root where they do.
+    """
+    if os.geteuid() != 0:
+        return list(plan)
+    try:
+        load_secret_key(config)
+        users = find_users(config.home, _database_account(config))
+        prepare_home(config, users)
+        _let_them_run(config, users)
+    except (UnableToShare, EmbeddedError, OSError) as exc:
+        say(
+            f"warning: every process runs as root, with all rights of root: {exc}\n"
+            "warning: put Joulebook and JOULEBOOK_HOME into folders that everybody may enter, such as /opt "
+            "and /var/lib, or start Joulebook as an ordinary user"
+        )
+        return list(plan)
+    return [_assign(spec, users, config) for spec in plan]
+
+
+def _database_account(config: Config) -> Account | None:
+    """Return the user of the embedded server. Root fetches its programs: no other user can change them."""
+    if uses_own_server(config):
+        return None
+    if config.postgres_bin is None:
+        ensure_binaries(config)
+    return database_account(Layout.below(config.home).data)
+
+
+def _let_them_run(config: Config, users: Users) -> None:
+    """See that the users can run Joulebook's programs; take a view of the file system where it needs one."""
+    # They could not keep what they compile: each start would compile everything again.
+    compileall.compile_dir(config.package, quiet=2)
+    tried = [users.web, *([users.database] if users.database else [])]
+    if any(_problem(user, config.home) for user in tried):
+        open_way(folders_in_use(config))
+    for user in tried:
+        if problem := _problem(user, config.home):
+            raise UnableToShare(f"the user {user.uid} for the {user.name} cannot run them: {problem}")
+
+
+def _problem(user: User, home: Path) -> str:
+    """Return why this user cannot run Joulebook's programs; empty where it can."""
+    command = [*user.command_prefix(), sys.executable, "-c", _TRY, str(home)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd="/", env={**os.environ, **_own(home)}
+    )
+    words = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return "" if done.returncode == 0 else words[-1]
+
+
+def _assign(spec: ProcessSpec, users: Users, config: Config) -> ProcessSpec:
+    of: Mapping[str, User | None] = {
+        "database": users.database,
+        "migrate": users.migrate,
+        "worker": users.worker,
+        "web": users.web,
+        "ingest": users.ingest,
+        "history": users.demo,
+        "simulator": users.simulator,
+    }
+    # Root's own cache is not theirs by default.
+    own = {**_own(config.home), "JOULEBOOK_CACHE": str(config.cache)}
+    if config.postgres_bin is not None:
+        own["JOULEBOOK_POSTGRES_BIN"] = str(config.postgres_bin.expanduser().absolute())
+    return replace(spec, user=of[spec.name], environment=lambda: {**spec.environment(), **own})
+
+
+def _own(home: Path) -> dict[str, str]:
+    """Return what replaces root's own variables: libpq, for one, looks for certificates in root's home."""
+    return {"HOME": str(home)}

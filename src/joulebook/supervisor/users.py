@@ -1,0 +1,139 @@
+"""The user of this machine that each process runs as, where root starts them.
+
+A user that packaging or the administrator created (`joulebook-web`, …) is used where there is one. A number
+without a name does otherwise: Linux needs no more, and the number comes from a range that distributions leave
+unused. Two groups say what the users share: `joulebook-home` may enter JOULEBOOK_HOME, `joulebook-data` may
+use the file of accounts and the database's socket.
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import os
+import pwd
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from joulebook.embedded.account import Account, end_with_parent, only_capability, system_tool
+
+_NAMES = ("migrate", "worker", "web", "ingest", "demo")
+_GROUPS = ("home", "data")
+_FIRST, _LAST, _STEP = 60_706, 61_183, 8
+"""Numbers that systemd documents as unused, and how many a JOULEBOOK_HOME takes of them."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A user of this machine, by number, with the further groups that its processes belong to."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+    def command_prefix(self, *, capability: str | None = None) -> list[str]:
+        """Return the words to put before a command that runs as this user and ends with this process.
+
+        It keeps `capability` alone, and nothing that it runs can have more.
+        """
+        return [
+            system_tool("setpriv"),
+            f"--reuid={self.uid}",
+            f"--regid={self.gid}",
+            f"--groups={','.join(map(str, self.groups))}",
+            "--no-new-privs",
+            *(only_capability(capability) or ["--inh-caps=-all", "--bounding-set=-all"]),
+            *end_with_parent("KILL"),
+        ]
+
+
+@dataclass(frozen=True)
+class Users:
+    """The users and groups of one JOULEBOOK_HOME; `database` is missing where its server is elsewhere."""
+
+    migrate: User
+    worker: User
+    web: User
+    ingest: User
+    demo: User
+    """Prepares the demo and, when that has ended, sends its readings."""
+    simulator: User
+    """The same, without the group `data`."""
+    database: User | None
+    home: int
+    data: int
+
+
+def find_users(home: Path, database: Account | None) -> Users:
+    """Return the users for a JOULEBOOK_HOME of root's.
+
+    `database` runs the server. The numbers in use are noted in the folder, so that they outlive a move.
+    """
+    first = _first_number(home)
+    numbers = {name: first + index for index, name in enumerate((*_NAMES, *_GROUPS))}
+    home_group, data_group = (_group(name, numbers[name]) for name in _GROUPS)
+    users = {name: User(name, *_numbers_of(name, numbers[name]), (home_group, data_group)) for name in _NAMES}
+    demo = users["demo"]
+    return Users(
+        **users,
+        simulator=User("simulator", demo.uid, demo.gid, (home_group,)),
+        database=User("database", database.uid, database.gid, (home_group,)) if database else None,
+        home=home_group,
+        data=data_group,
+    )
+
+
+def _numbers_of(name: str, otherwise: int) -> tuple[int, int]:
+    try:
+        entry = pwd.getpwnam(f"joulebook-{name}")
+    except KeyError:
+        return otherwise, otherwise
+    return entry.pw_uid, entry.pw_gid
+
+
+def _group(name: str, otherwise: int) -> int:
+    try:
+        return grp.getgrnam(f"joulebook-{name}").gr_gid
+    except KeyError:
+        return otherwise
+
+
+def _first_number(home: Path) -> int:
+    """Return the first number of this home, noted in it at the first start."""
+    note = home / "users"
+    with suppress(OSError):
+        found = re.search(r"^first ([0-9]+)$", note.read_text(encoding="ascii"), re.MULTILINE)
+        if found is not None and _FIRST <= int(found[1]) <= _LAST - _STEP:
+            return int(found[1])
+    first = _choose(str(home), range(_FIRST, _LAST - _STEP, _STEP))
+    unfinished = note.with_name(f"users.{os.getpid()}.new")
+    unfinished.write_text(
+        "# Written by Joulebook: the first of the numbers that its users have on this machine,\n"
+        f"# for those of {', '.join(f'joulebook-{name}' for name in _NAMES)} that have no name.\n"
+        f"first {first}\n",
+        encoding="ascii",
+    )
+    unfinished.chmod(0o644)
+    unfinished.replace(note)
+    return first
+
+
+def _choose(key: str, blocks: Sequence[int]) -> int:
+    """Return a block of numbers that depends on the key, and of which none has a name on this machine."""
+    start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % len(blocks)
+    for first in (*blocks[start:], *blocks[:start]):
+        if not any(_has_name(number) for number in range(first, first + _STEP)):
+            return first
+    return blocks[start]
+
+
+def _has_name(number: int) -> bool:
+    for look in (pwd.getpwuid, grp.getgrgid):
+        with suppress(KeyError):
+            look(number)
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""The meaning of a metric's numbers."""

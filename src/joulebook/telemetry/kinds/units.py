@@ -1,0 +1,287 @@
+"""Units of the field: which can be converted into which, and by what factor and offset.
+
+A unit is a factor of base units and their powers, all exact fractions. Sources: the SI brochure (BIPM, 9th
+edition); NIST SP 811, appendix B, for foot, gallon, psi, calorie, British thermal unit and degree Fahrenheit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+Dimension = frozenset[tuple[str, int]]
+"""Base units with their powers, none of them zero."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One of it is `factor` of the base units in `dimension`; its zero lies at `zero` of them."""
+
+    dimension: Dimension
+    factor: Fraction
+    zero: Fraction = Fraction(0)
+
+    def __mul__(self, other: Unit) -> Unit:
+        powers = Counter(dict(self.dimension))
+        for base, power in other.dimension:
+            powers[base] += power
+        return Unit(_dimension(powers), self.factor * other.factor)
+
+    def __pow__(self, power: int) -> Unit:
+        return Unit(_dimension({base: p * power for base, p in self.dimension}), self.factor**power)
+
+
+def _dimension(powers: Mapping[str, int]) -> Dimension:
+    return frozenset((base, power) for base, power in powers.items() if power)
+
+
+def _unit(factor: Fraction | int | str = 1, *, zero: str = "0", **powers: int) -> Unit:
+    return Unit(_dimension(powers), Fraction(factor), Fraction(zero))
+
+
+_HOUR = 3600
+_FAHRENHEIT = Fraction(5, 9)
+
+# Apparent and reactive power have dimensions of their own: a volt-ampere is no watt that can be billed.
+_WITH_PREFIX: dict[str, Unit] = {
+    "m": _unit(m=1),
+    "s": _unit(s=1),
+    "g": _unit(g=1),
+    "A": _unit(A=1),
+    "K": _unit(K=1),
+    "VA": _unit(VA=1),
+    "var": _unit(var=1),
+    "lm": _unit(lm=1),
+    "lx": _unit(lm=1, m=-2),
+    "l": _unit("1/1000", m=3),
+    "L": _unit("1/1000", m=3),
+    "N": _unit(1000, g=1, m=1, s=-2),
+    "Pa": _unit(1000, g=1, m=-1, s=-2),
+    "bar": _unit(1000 * 100_000, g=1, m=-1, s=-2),
+    "J": _unit(1000, g=1, m=2, s=-2),
+    "W": _unit(1000, g=1, m=2, s=-3),
+    "Wh": _unit(1000 * _HOUR, g=1, m=2, s=-2),
+    "cal": _unit(4184, g=1, m=2, s=-2),
+    "V": _unit(1000, g=1, m=2, s=-3, A=-1),
+    "Ω": _unit(1000, g=1, m=2, s=-3, A=-2),
+    "Ah": _unit(_HOUR, A=1, s=1),
+    "VAh": _unit(_HOUR, VA=1, s=1),
+    "varh": _unit(_HOUR, var=1, s=1),
+    "Hz": _unit(s=-1),
+}
+_WITHOUT_PREFIX: dict[str, Unit] = {
+    "min": _unit(60, s=1),
+    "h": _unit(_HOUR, s=1),
+    "d": _unit(24 * _HOUR, s=1),
+    "cm": _unit("1/100", m=1),
+    "ft": _unit("0.3048", m=1),
+    "gal": _unit("0.003785411784", m=3),
+    "t": _unit(1_000_000, g=1),
+    "hPa": _unit(1000 * 100, g=1, m=-1, s=-2),
+    "psi": _unit(1000 * Fraction("6894.757293168"), g=1, m=-1, s=-2),
+    "BTU": _unit(1000 * Fraction("1055.05585262"), g=1, m=2, s=-2),
+    "kBTU": _unit(1000**2 * Fraction("1055.05585262"), g=1, m=2, s=-2),
+    "kgal": _unit("3.785411784", m=3),
+    "thm": _unit(1000 * Fraction("105505585.262"), g=1, m=2, s=-2),
+    "rpm": _unit("1/60", s=-1),
+    "%": _unit("1/100"),
+    "‰": _unit("1/1000"),
+    "ppm": _unit("1/1000000"),
+    "°C": _unit(1, K=1, zero="273.15"),
+    "°F": Unit(_dimension({"K": 1}), _FAHRENHEIT, Fraction("459.67") * _FAHRENHEIT),
+}
+_PREFIXES: dict[str, Fraction] = {
+    "µ": Fraction(1, 1_000_000),  # the sign of Latin-1
+    "μ": Fraction(1, 1_000_000),  # the Greek letter
+    "m": Fraction(1, 1000),
+    "k": Fraction(1000),
+    "M": Fraction(1000**2),
+    "G": Fraction(1000**3),
+    "T": Fraction(1000**4),
+}
+_ALIASES: dict[str, str] = {
+    **dict.fromkeys(("percent", "Percent"), "%"),
+    **dict.fromkeys(("℃", "C", "degC", "celsius", "Celsius"), "°C"),
+    **dict.fromkeys(("℉", "F", "degF", "fahrenheit", "Fahrenheit"), "°F"),
+    **dict.fromkeys(("VAr", "VAR"), "var"),
+    **dict.fromkeys(("kVAr", "kVAR"), "kvar"),
+    "VArh": "varh",
+    **dict.fromkeys(("kVArh", "kVARh"), "kvarh"),
+    **dict.fromkeys(("ohm", "Ohm"), "Ω"),
+    **dict.fromkeys(("w", "watt", "Watt", "watts", "Watts"), "W"),
+    **dict.fromkeys(("kw", "KW", "kilowatt", "kilowatts"), "kW"),
+    **dict.fromkeys(("wh", "WH"), "Wh"),
+    **dict.fromkeys(("kwh", "KWh", "KWH"), "kWh"),
+    **dict.fromkeys(("joule", "joules"), "J"),
+    **dict.fromkeys(("v", "volt", "Volt", "volts", "Volts"), "V"),
+    **dict.fromkeys(("a", "Amp", "amp", "amps", "Amps", "ampere", "Ampere", "amperes"), "A"),
+    **dict.fromkeys(("hz", "HZ", "hertz", "Hertz"), "Hz"),
+    **dict.fromkeys(("sec", "second", "seconds"), "s"),
+    **dict.fromkeys(("minute", "minutes"), "min"),
+    **dict.fromkeys(("hr", "hour", "hours"), "h"),
+    **dict.fromkeys(("day", "days"), "d"),
+    **dict.fromkeys(("meter", "meters", "metre", "metres"), "m"),
+    **dict.fromkeys(("liter", "liters", "litre", "litres"), "l"),
+    **dict.fromkeys(("gallon", "gallons"), "gal"),
+    **dict.fromkeys(("lux", "Lux"), "lx"),
+    "Btu": "BTU",
+}
+
+_TERM = re.compile(r"(?P<name>[^\W\d_²³]+|[°℃℉%‰][^\W\d_²³]*)(?:\^(?=\d))?(?P<power>[²³23]?)")
+_POWERS = {"": 1, "2": 2, "²": 2, "3": 3, "³": 3}
+_LONGEST = 32
+_TIMES_AN_HOUR = re.compile(r"(?P<unit>[mkMGT]?(?:W|VA|var|A))(?P<rest>/[^/]+)?")
+
+# The units that pages offer, by quantity. Messages use the quantities' names.
+_USUAL: dict[str, tuple[str, ...]] = {
+    "power": ("W", "kW", "MW", "BTU/h"),
+    "energy": ("Wh", "kWh", "MWh", "MJ", "BTU"),
+    "apparent power": ("VA", "kVA"),
+    "apparent energy": ("VAh", "kVAh"),
+    "reactive power": ("var", "kvar"),
+    "reactive energy": ("varh", "kvarh"),
+    "voltage": ("mV", "V", "kV"),
+    "current": ("mA", "A"),
+    "charge": ("mAh", "Ah"),
+    "resistance": ("Ω", "kΩ"),
+    "frequency": ("Hz", "rpm"),
+    "temperature": ("°C", "°F", "K"),
+    "volume": ("l", "m³", "ft³", "gal"),
+    "flow": ("l/min", "l/h", "m³/h"),
+    "pressure": ("Pa", "hPa", "bar", "psi"),
+    "irradiance": ("W/m²", "kW/m²"),
+    "irradiation": ("Wh/m²", "kWh/m²"),
+    "illuminance": ("lx", "klx"),
+    "length": ("mm", "cm", "m", "km"),
+    "speed": ("m/s", "km/h"),
+    "mass": ("g", "kg", "t"),
+    "time": ("s", "min", "h", "d"),
+    "share": ("%", "‰", "ppm"),
+}
+
+
+class UnitProblem(ValueError):
+    """A unit cannot be used. The message names it and the units that can."""
+
+
+class UnknownUnit(UnitProblem):
+    """The text names no known unit, so no value can be converted from or to it."""
+
+
+class NotComparable(UnitProblem):
+    """The two units measure different quantities."""
+
+
+class Conversion(NamedTuple):
+    """Turns a value in one unit into another: `value * factor + offset`."""
+
+    factor: float
+    offset: float
+
+
+def is_known_unit(text: str) -> bool:
+    """Return whether values in this unit can be converted."""
+    try:
+        parse_unit(text)
+    except UnknownUnit:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def convert_factor_offset(from_unit: str, to_unit: str) -> Conversion:
+    """Return the factor and offset from `from_unit` to `to_unit`.
+
+    The offset is zero except between temperatures. Differences of two values take only the factor.
+    Raises `UnknownUnit` or `NotComparable`, both `UnitProblem`.
+    """
+    if from_unit == to_unit:
+        return Conversion(1.0, 0.0)
+    source, target = parse_unit(from_unit), parse_unit(to_unit)
+    if source.dimension != target.dimension:
+        raise NotComparable(
+            f"{from_unit} cannot be shown as {to_unit}: {_describe(from_unit)}, {_describe(to_unit)}; "
+            f"{from_unit} can be shown as {_list_others(from_unit)}"
+        )
+    return Conversion(
+        float(source.factor / target.factor), float((source.zero - target.zero) / target.factor)
+    )
+
+
+def comparable_units(unit: str) -> tuple[str, ...]:
+    """Return the usual units of the same quantity, `unit` itself included if it is usual.
+
+    Raises `UnknownUnit`.
+    """
+    quantity = _quantity(unit)
+    return _USUAL[quantity] if quantity else (unit,)
+
+
+def energy_unit(unit: str) -> str | None:
+    """Return the unit of a value in `unit` times one hour: Wh for W, kvarh for kvar, Wh/m² for W/m².
+
+    None unless `unit` is a usual unit of power, current or irradiance.
+    """
+    match = _TIMES_AN_HOUR.fullmatch(_ALIASES.get(unit, unit))
+    return f"{match['unit']}h{match['rest'] or ''}" if match else None
+
+
+@lru_cache(maxsize=1024)
+def parse_unit(text: str) -> Unit:
+    """Return the unit written as `text`, such as kWh, m³/h or W/m². Raises `UnknownUnit`."""
+    if not text:
+        raise UnknownUnit("no unit is known here: name the metric's unit in the device's settings first")
+    terms = list(_split_terms(text))
+    if len(terms) == 1 and terms[0][1] == 1:
+        return _look_up(terms[0][0], whole=text)
+    product = _unit()
+    for name, power in terms:
+        # In a rate such as kWh/°C, a degree is a difference: products drop the zero.
+        product *= _look_up(name, whole=text) ** power
+    return product
+
+
+def _split_terms(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the names in a unit's text with their powers: m³/h gives (m, 3) and (h, -1)."""
+    written = _ALIASES.get(text, text)
+    above, slash, below = written.partition("/")
+    for part, sign in ((above, 1), (below, -1)):
+        for factor in re.split(r"[·*]", part) if part or sign > 0 or slash else ():
+            match = _TERM.fullmatch(factor) if len(written) <= _LONGEST else None
+            if match is None:
+                raise UnknownUnit(_unknown(text))
+            yield match["name"], sign * _POWERS[match["power"]]
+
+
+def _look_up(name: str, *, whole: str) -> Unit:
+    name = _ALIASES.get(name, name)
+    if (unit := _WITHOUT_PREFIX.get(name) or _WITH_PREFIX.get(name)) is not None:
+        return unit
+    prefix, base = _PREFIXES.get(name[:1]), _WITH_PREFIX.get(name[1:])
+    if prefix is None or base is None:
+        raise UnknownUnit(_unknown(whole))
+    return Unit(base.dimension, prefix * base.factor)
+
+
+def _quantity(unit: str) -> str | None:
+    """Return the quantity measured in `unit`, or None for an unusual one. Raises `UnknownUnit`."""
+    dimension = parse_unit(unit).dimension
+    return next((name for name, units in _USUAL.items() if parse_unit(units[0]).dimension == dimension), None)
+
+
+def _describe(unit: str) -> str:
+    return f"{unit} measures {_quantity(unit) or 'something else'}"
+
+
+def _list_others(unit: str) -> str:
+    return ", ".join(other for other in comparable_units(unit) if other != unit) or "itself only"
+
+
+def _unknown(text: str) -> str:
+    known = "W, kWh, V, A, °C, m³, l/min and their kin"
+    return f"{text[:_LONGEST]!r} is not a unit that is known here; known are {known}"

@@ -1,0 +1,149 @@
+"""One address holds as many connections as a service takes: everybody else is answered throughout."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from ...conftest import Service, free_port
+
+STRANGER = "127.0.0.2"
+HALF = b"POST /api/readings HTTP/1.1\r\nHost: x\r\nX-Name: "
+
+
+class Flood:
+    """Connections of one address: a third is silent, a third half-sent, a third sends a byte now and then.
+
+    Each that the service ends is made anew, so that there are always as many as it takes, and half as many
+    again.
+    """
+
+    def __init__(self, port: int, count: int, *, byte_every: float) -> None:
+        self._port, self._count, self._every = port, count, byte_every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.made = 0
+
+    def __enter__(self) -> Flood:
+        self._thread.start()
+        deadline = time.monotonic() + 60
+        while self.made < self._count:
+            assert time.monotonic() < deadline, self.made
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        held: dict[int, tuple[socket.socket, int]] = {}
+        kinds = itertools.count()
+        sent_at = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                for number in range(self._count):
+                    if number not in held and not self._stop.is_set():
+                        with contextlib.suppress(OSError):
+                            held[number] = (self._connect(), next(kinds) % 3)
+                            self.made += 1
+                is_time = time.monotonic() - sent_at > self._every
+                sent_at = time.monotonic() if is_time else sent_at
+                for number, (one, kind) in list(held.items()):
+                    if _is_closed(one, b"x" if is_time and kind == 2 else b""):
+                        one.close()
+                        del held[number]
+                self._stop.wait(0.2)
+        finally:
+            for one, _ in held.values():
+                one.close()
+
+    def _connect(self) -> socket.socket:
+        one = socket.create_connection(("127.0.0.1", self._port), timeout=5, source_address=(STRANGER, 0))
+        if self.made % 3:
+            one.sendall(HALF)
+        one.setblocking(False)
+        return one
+
+
+def _is_closed(one: socket.socket, byte: bytes) -> bool:
+    try:
+        if byte:
+            one.send(byte)
+        return one.recv(1000) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+@contextlib.contextmanager
+def client_from(address: str, url: str, **named) -> Iterator[httpx.Client]:
+    """A client that calls from an address of this machine's loopback network."""
+    with httpx.Client(
+        transport=httpx.HTTPTransport(local_address=address), base_url=url, timeout=30, **named
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def ingest_of(telemetry):
+    """An ingest of its own that keeps so many connections."""
+    with contextlib.ExitStack() as stack:
+
+        def start(connections: int) -> Service:
+            service = Service("ingest", free_port(), {"JOULEBOOK_INGEST_CONNECTIONS": str(connections)})
+            service.start(path="/readyz")
+            stack.callback(service.stop)
+            return service
+
+        yield start
+
+
+def send_throughout(service: Service, token: str, seconds: float) -> int:
+    """Send from three other addresses, on kept and on new connections; all must be stored. Return how many."""
+    headers = {"Authorization": f"Bearer {token}"}
+    stored = 0
+    with contextlib.ExitStack() as stack:
+        kept = [
+            stack.enter_context(client_from(address, service.url, headers=headers))
+            for address in ("127.0.0.1", "127.0.0.3")
+        ]
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for client in kept:
+                answer = client.post("/api/readings", json={"power": 1})
+                assert answer.status_code == 200, answer.text
+            with client_from("127.0.0.4", service.url, headers=headers) as fresh:
+                answer = fresh.post("/api/readings", json={"power": 1})
+                assert answer.status_code == 200, answer.text
+            stored += 3
+            time.sleep(0.05)
+    return stored
+
+
+def test_devices_are_answered_while_one_address_holds_all_connections(ingest_of, device_token):
+    service = ingest_of(60)
+    with Flood(int(service.url.rpartition(":")[2]), 90, byte_every=1):
+        assert send_throughout(service, device_token, 6) > 10
+
+
+@pytest.mark.slow
+def test_devices_are_answered_for_two_minutes_while_one_address_holds_all_connections(
+    ingest_of, device_token
+):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 20_000), most))
+    service = ingest_of(4096)
+    with Flood(int(service.url.rpartition(":")[2]), 6144, byte_every=20):
+        stored = send_throughout(service, device_token, 120)
+    print(f"\n{stored} readings of others stored beside 6,144 connections of one address")  # noqa: T201
+    assert stored > 300
