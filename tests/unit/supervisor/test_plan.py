@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 
 from joulebook.config import Config
@@ -14,7 +16,7 @@ OWN_SERVER = {
     "JOULEBOOK_TELEMETRY_URL": "postgresql://joulebook_reader:reads@db/joulebook",
     "JOULEBOOK_TELEMETRY_WRITER_URL": "postgresql://joulebook_writer:writes@db/joulebook",
     "JOULEBOOK_TELEMETRY_OWNER_URL": "postgresql://joulebook_owner:owns@db/joulebook",
-    "JOULEBOOK_SECRET_KEY": "signs",
+    "JOULEBOOK_SECRET_KEY": "signs-" + secrets.token_urlsafe(48),
     "PATH": "/bin",
 }
 
@@ -33,7 +35,7 @@ def test_each_process_gets_the_credentials_that_it_needs_and_no_others() -> None
         "migrate": {"reads", "writes", "owns", "signs"},
         "worker": {"reads", "writes", "signs"},
         "web": {"reads", "signs"},
-        "ingest": {"writes"},
+        "ingest": {"writes", "signs"},
     }
 
 
