@@ -41,6 +41,29 @@ def add(
 
 
 @app.command()
+def password(
+    name: _Name,
+    *,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="read the password from standard input")
+    ] = False,
+    keep_tokens: Annotated[
+        bool, typer.Option("--keep-tokens", help="the user's tokens stay in force")
+    ] = False,
+) -> None:
+    """Set a user's password; their sessions end, and their tokens unless you keep these."""
+    with accounts_database():
+        from joulebook.web.accounts.operations import UnableToChangePassword, change_password
+
+        user = find_user(name)
+        try:
+            change_password(user, _read_password(from_stdin=password_stdin), keep_tokens=keep_tokens)
+        except UnableToChangePassword as exc:
+            fail(str(exc))
+        say(f"the password of {name} is changed")
+
+
+@app.command()
 def token(name: _Name) -> None:
     """Make a token with which the user's scripts read; it is printed once and not kept."""
     with accounts_database():

@@ -28,6 +28,7 @@ def json_answer(request: HttpRequest, answer: dict[str, Any]) -> HttpResponse:
     response["ETag"] = f'W/"{blake2b(body, digest_size=16).hexdigest()}"'
     known = get_conditional_response(request, etag=response["ETag"], response=response)
     if known is not None and known.status_code == 304:
-        return HttpResponse(status=304, headers={name: response[name] for name in ("ETag", "Cache-Control")})
+        headers = {name: response[name] for name in ("ETag", "Cache-Control")}
+        return HttpResponse(status=304, headers={**headers, "Vary": "Accept-Encoding"})
     _gzip.process_response(request, response)
     return response

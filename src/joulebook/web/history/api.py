@@ -32,6 +32,7 @@ from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATI
 from joulebook.web.history.parameters import BadParameter, HistoryRequest, check_names, read_parameters
 from joulebook.web.history.points import Column, Points, Wanted
 from joulebook.web.history.queries import earliest_time, read_points, series_of
+from joulebook.web.origins import page_origin
 from joulebook.web.problems import ProblemAPI, problem
 
 log = logging.getLogger(__name__)
@@ -133,9 +134,11 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
     if device is None:
         return problem(403, "Forbidden", "no device of yours has this id")
     check_names(request.GET)
-    origin = f"{request.scheme}://{request.get_host()}"
     ticket, expires_at = issue_ticket(
-        settings.SECRET_KEY, device.device_id, origin=origin, now=timezone.now().timestamp()
+        settings.SECRET_KEY,
+        device.device_id,
+        origin=page_origin(request),
+        now=timezone.now().timestamp(),
     )
     address = f"{ingest_base(request)}/live/{quote(device.device_id, safe='')}?ticket={ticket}"
     answer = {"url": address, "expires_at": datetime.fromtimestamp(expires_at, UTC)}
