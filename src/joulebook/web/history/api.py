@@ -130,7 +130,11 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
         return problem(403, "Forbidden", "no device of yours has this id")
     origin = f"{request.scheme}://{request.get_host()}"
     ticket, expires_at = issue_ticket(
-        settings.SECRET_KEY, device.device_id, origin=origin, now=timezone.now().timestamp()
+        settings.SECRET_KEY,
+        device.device_id,
+        user=request.user.pk or 0,
+        origin=origin,
+        now=timezone.now().timestamp(),
     )
     address = f"{ingest_base(request)}/live/{quote(device.device_id, safe='')}?ticket={ticket}"
     answer = {"url": address, "expires_at": datetime.fromtimestamp(expires_at, UTC)}
