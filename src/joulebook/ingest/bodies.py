@@ -63,7 +63,7 @@ async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int, held: H
             while more:
                 if held is not None:
                     held.grow_to(len(body))
-                    with held.may_stand_back(waiting):
+                    with held.may_give_way(waiting):
                         message = await receive()
                 else:
                     message = await receive()
@@ -74,7 +74,7 @@ async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int, held: H
                     raise BodyTooLarge(f"the body has more than {most_bytes} bytes")
                 more = message.get("more_body", False)
     except TimeoutError as exc:
-        raise NoRoom("others send theirs faster, and there is no room for all") from exc
+        raise NoRoom("others send faster, or less, and there is no room for all") from exc
     return bytes(body)
 
 

@@ -171,13 +171,15 @@ class WriteEndpoint(_Endpoint):
             naming=self._naming,
         )
         try:
-            readings = await receive_readings(scope, receive, parse_lines, rules, self._limits)
+            readings = await receive_readings(
+                scope, receive, parse_lines, rules, self._limits, sender=grant.token
+            )
         except (BodyTooLarge, TooManyReadings) as exc:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except BodyUnreadable as exc:
             raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
         self._limits.rates.charge(grant.token, len(readings.time))
-        stored = await self._store.store(readings, replace=True)
+        stored = await self._store.store(readings, sender=grant.token, replace=True)
         self._limits.rates.refund(grant.token, stored.duplicate)
         if readings.rejected_total:
             return self._problem(400, partial_write(readings))

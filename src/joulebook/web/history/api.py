@@ -137,6 +137,7 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
     ticket, expires_at = issue_ticket(
         settings.SECRET_KEY,
         device.device_id,
+        user=request.user.pk or 0,
         origin=page_origin(request),
         now=timezone.now().timestamp(),
     )
