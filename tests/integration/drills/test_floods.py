@@ -130,6 +130,49 @@ def send_throughout(service: Service, token: str, seconds: float) -> int:
     return stored
 
 
+@contextlib.contextmanager
+def web_of(connections: int) -> Iterator[Service]:
+    """A web of its own that keeps so many connections."""
+    service = Service("web", free_port(), {"JOULEBOOK_WEB_CONNECTIONS": str(connections)})
+    service.start(path="/readyz")
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+def ask_throughout(service: Service, seconds: float) -> tuple[int, float]:
+    """Ask from two other addresses, on kept and on new connections; return how often, and the longest wait."""
+    asked, slowest = 0, 0.0
+    with client_from("127.0.0.1", service.url) as kept:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with client_from("127.0.0.3", service.url) as fresh:
+                for client in (kept, fresh):
+                    begin = time.monotonic()
+                    assert client.get("/livez").status_code == 200
+                    assert client.get("/sign-in/").status_code == 200
+                    slowest = max(slowest, (time.monotonic() - begin) / 2)
+            asked += 4
+            time.sleep(0.05)
+    return asked, slowest
+
+
+def test_people_are_answered_while_one_address_holds_all_connections(telemetry):
+    with web_of(60) as service, Flood(int(service.url.rpartition(":")[2]), 90, byte_every=1):
+        asked, _ = ask_throughout(service, 6)
+        assert asked > 10
+
+
+@pytest.mark.slow
+def test_people_are_answered_for_two_minutes_while_one_address_holds_all_connections(telemetry):
+    with web_of(1000) as service, Flood(int(service.url.rpartition(":")[2]), 1500, byte_every=20):
+        asked, slowest = ask_throughout(service, 120)
+    print(f"\n{asked} answers beside 1,500 connections of one address, the slowest in {slowest:.2f} s")  # noqa: T201
+    assert asked > 100
+    assert slowest < 1
+
+
 def test_devices_are_answered_while_one_address_holds_all_connections(ingest_of, device_token):
     service = ingest_of(60)
     with Flood(int(service.url.rpartition(":")[2]), 90, byte_every=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psycopg
 import pytest
+
+from joulebook.web.history.export_api import EXPORTS_OF_ONE_PERSON
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -85,6 +88,27 @@ def test_a_client_that_goes_away_ends_the_query_and_its_snapshot(
     with httpx.stream("GET", address, headers=token, timeout=60) as answer:
         next(answer.iter_raw())
         assert eventually(lambda: open_snapshots(watching) == 1)
+    assert eventually(lambda: open_snapshots(watching) == 0)
+
+
+def test_a_person_whose_exports_nobody_takes_leaves_pages_and_exports_to_others(
+    address: str, web: Any, token: dict[str, str], bob: User, watching: psycopg.Connection
+) -> None:
+    from joulebook.web.accounts.operations import issue_user_token
+
+    his = {"Authorization": f"Bearer {issue_user_token(bob)}"}
+    with contextlib.ExitStack() as stack:
+        for _ in range(EXPORTS_OF_ONE_PERSON):
+            stalled = stack.enter_context(httpx.stream("GET", address, headers=token, timeout=60))
+            assert stalled.status_code == 200
+        late = httpx.get(address, headers=token, timeout=60)
+        assert (late.status_code, "yours" in late.text) == (503, True)
+        for _ in range(10):
+            assert httpx.get(f"{web.url}/api/devices", headers=his, timeout=60).status_code == 200
+            assert httpx.get(f"{web.url}/api/devices", headers=token, timeout=60).status_code == 200
+        with httpx.stream("GET", address, headers=his, timeout=60) as answer:
+            assert answer.status_code == 200
+            assert sum(chunk.count(b"\n") for chunk in answer.iter_bytes()) == READINGS + 1
     assert eventually(lambda: open_snapshots(watching) == 0)
 
 

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,47 @@ def test_memory_stays_flat_however_large_the_file_and_whatever_it_inflates_to(
     grown = peak_mb(web) - before
     print(f"\n{len(large) >> 20} MB twice, and 1 GB in 1 MB: {grown:.0f} MB of memory more")  # noqa: T201
     assert grown < 40
+
+
+@pytest.mark.slow
+def test_pages_are_answered_and_memory_is_flat_beside_an_upload_of_200_megabytes(
+    script: httpx.Client, device: Device, web: Any
+) -> None:
+    header, lines = rows(1000).encode().split(b"\n", 1)
+    times = 200_000_000 // len(lines) + 1
+    size = len(header) + 1 + times * len(lines)
+
+    def body() -> Iterator[bytes]:
+        yield header + b"\n"
+        for _ in range(times):
+            yield lines
+
+    query = {"device": device.device_id, "tz": "UTC"}
+    script.post("/api/imports", params=query, content=header + b"\n" + lines)
+    before = peak_mb(web)
+    answers: list[httpx.Response] = []
+    headers = {"Content-Length": str(size)}
+    sending = threading.Thread(
+        target=lambda: answers.append(
+            script.post("/api/imports", params=query, content=body(), headers=headers, timeout=600)
+        )
+    )
+    begin = time.monotonic()
+    sending.start()
+    waits = []
+    while sending.is_alive():
+        asked = time.monotonic()
+        assert httpx.get(f"{web.url}/sign-in/").status_code == 200
+        waits.append(time.monotonic() - asked)
+        time.sleep(0.1)
+    (answer,) = answers
+    assert (answer.status_code, answer.json()["file"]["size"]) == (202, size)
+    grown, took = peak_mb(web) - before, time.monotonic() - begin
+    told = (
+        f"{size >> 20} MB in {took:.0f} s, {grown:.0f} MB of memory more, pages in at most {max(waits):.2f} s"
+    )
+    print(f"\n{told}")  # noqa: T201
+    assert grown < 60
 
 
 def test_who_is_not_signed_in_is_refused_before_a_large_body_is_taken_in(web: Any, device: Device) -> None:
