@@ -12,11 +12,10 @@ from django.db import connection
 from django.utils import timezone
 
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
-from joulebook.web.client_gone import CLIENT_GONE
 from joulebook.web.devices.meaning import MOST_SHARES, share_device
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.operations import UnableToCreateDevice, create_device
-from joulebook.web.imports import uploads
+from joulebook.web.imports import reading, uploads
 from joulebook.web.imports.models import DRAFTS_STAY, Import
 from joulebook.web.imports.operations import ImportOrder, create_draft, queue_import
 from joulebook.web.imports.quotas import QuotaReached
@@ -231,20 +230,20 @@ class TestWork:
         assert "import it without looking first" in refused.json()["detail"]
         assert not files()
 
-    def test_it_ends_when_its_client_has_gone(self, files, alice, device, client_of):
+    def test_it_ends_when_its_client_has_gone(self, files, alice, device, client_of, monkeypatch):
         asked: list[None] = []
 
         def is_gone() -> bool:
             asked.append(None)
             return len(asked) > 3
 
+        monkeypatch.setattr(reading, "is_client_gone", is_gone)
         body = CSV + b"2026-03-01 12:00,1\n" * 300_000
         gone = client_of(alice).generic(
             "POST",
             f"/api/imports?device={device.device_id}&dry_run=1",
             body,
             content_type="text/csv",
-            **{CLIENT_GONE: is_gone},
         )
         assert gone.status_code == 400
         assert "the client has gone" in gone.json()["detail"]
