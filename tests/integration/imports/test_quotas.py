@@ -21,6 +21,7 @@ from joulebook.web.imports.operations import ImportOrder, create_draft, queue_im
 from joulebook.web.imports.quotas import QuotaReached
 from joulebook.web.imports.strays import remove_old_drafts
 from joulebook.web.imports.uploads import NoRoom, Upload, UploadWriter, receiving, upload_path, uploads_folder
+from joulebook.web.instants import format_instant
 
 CSV = b"time,power\n2026-03-01 12:00,1200\n2026-03-01 12:01,1201\n"
 HUGE = 1 << 49
@@ -214,7 +215,7 @@ def test_the_page_of_a_draft_shows_until_when_it_waits_and_it_is_discarded_then(
     draft = create_draft(alice, uploaded(), name="hers.csv", device=device)
     end = draft.created_at + DRAFTS_STAY
     page = client_of(alice).get(f"/imports/{draft.pk}/").content.decode()
-    assert f"waits for you until {end:%Y-%m-%d}" in page
+    assert f"waits for you until {format_instant(end, tz=device.time_zone)}" in page
     Import.objects.filter(pk=draft.pk).update(created_at=timezone.now() - DRAFTS_STAY + timedelta(hours=1))
     assert remove_old_drafts() == 0
     Import.objects.filter(pk=draft.pk).update(created_at=timezone.now() - DRAFTS_STAY - timedelta(hours=1))

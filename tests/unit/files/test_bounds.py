@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from joulebook.telemetry.files.budget import check_budget, limited_work
-from joulebook.telemetry.files.errors import ReadingAbandoned, TooMuchWork, UnusableProfile
+from joulebook.telemetry.files.errors import (
+    FileTooLarge,
+    ReadingAbandoned,
+    TooMuchWork,
+    UnreadableFile,
+    UnusableProfile,
+)
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.layout import guess_with_questions
 from joulebook.telemetry.files.parser import MOST_CELLS, parse_file
 from joulebook.telemetry.files.profile import MOST_COLUMNS, MOST_NAMINGS, Given, ImportProfile, ValueColumn
 from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.source import FileSource
+
+from .workbooks import write_workbook
 
 NOW = 2_000_000_000_000_000
 PROFILE: dict[str, Any] = {
@@ -156,3 +165,41 @@ class TestTheBudget:
         with limited_work(0.2), pytest.raises(TooMuchWork):
             for _ in parse_file(FileSource(path), profile(), ["time", "power"], now=NOW):
                 pass
+
+
+def write_shared(path: Path, *, texts: str, cells: int, mark: str = 't="s"') -> Path:
+    """Write a workbook whose cells all show the first of its shared texts."""
+    rows = "".join(f'<row r="{n}"><c r="A{n}" {mark}><v>0</v></c></row>' for n in range(1, cells + 1))
+    write_workbook(path, {"a": f"<worksheet><sheetData>{rows}</sheetData></worksheet>"})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings.xml", f"<sst>{texts}</sst>")
+    return path
+
+
+@pytest.mark.parametrize("mark", ['t="s"', "t='s'", "t  =\n's'"])
+def test_one_long_text_in_many_cells_of_a_workbook_is_refused(tmp_path: Path, mark: str) -> None:
+    texts = f"<si><t>{'x' * 1_100_000}</t></si><si><t>y</t></si>"
+    path = write_shared(tmp_path / "evil.xlsx", texts=texts, cells=600, mark=mark)
+    assert path.stat().st_size < 50_000
+    with pytest.raises(FileTooLarge, match="in 600 cells, which may be more than fits into memory"):
+        FileSource(path).head(100)
+
+
+def test_texts_that_are_no_longer_than_people_write_are_no_reason(tmp_path: Path) -> None:
+    texts = "<si><t>" + "x" * 1000 + "</t></si>" + "<si><t>ok</t></si>" * 50_000
+    path = write_shared(tmp_path / "usual.xlsx", texts=texts, cells=2000)
+    try:
+        FileSource(path).head(100)
+    except FileTooLarge:
+        pytest.fail("a usual workbook was refused for its size")
+    except UnreadableFile:
+        pass  # Its parts are not linked, which only the reader minds.
+
+
+def test_an_archive_that_lists_its_members_in_megabytes_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(11_000):
+            archive.writestr(f"{number:05d}{'n' * 1000}", b"")
+    with pytest.raises(UnreadableFile, match=r"lists its members in [0-9,]+ bytes"):
+        FileSource(path)
