@@ -123,9 +123,9 @@ def sign_in(client: httpx.Client, home: HomeFolder, name: str, password: str) ->
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeFolder]:
+def demo() -> Iterator[HomeFolder]:
     """A home in which root has started `joulebook demo`; Alice has a device in it that has sent a reading."""
-    home = HomeFolder(new_folder(tmp_path_factory) / "home")
+    home = HomeFolder(new_folder() / "home")
     port = free_low_port()
     home.ingest = f"http://127.0.0.1:{port}"
     home.environment["JOULEBOOK_INGEST_PORT"] = str(port)
