@@ -133,6 +133,11 @@ class HomeFolder:
         self._started.append(Joulebook(self, words))
         return self._started[-1]
 
+    @property
+    def said(self) -> str:
+        """What the command that was started last has said."""
+        return self._started[-1].text
+
     def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another command of Joulebook's in this home."""
         return self.python("-m", "joulebook", *words, stdin=stdin)
