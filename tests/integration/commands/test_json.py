@@ -41,6 +41,7 @@ TIMES = {
     "closed_until",
     "rolled_from",
     "from",
+    "instant",
     "to",
 }
 Joulebook = Callable[..., CompletedProcess[str]]
