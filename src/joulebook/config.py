@@ -82,6 +82,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"
     ),
+    Variable(
+        "JOULEBOOK_TELEMETRY_LISTEN_URL",
+        "",
+        "readings, role writer, past a connection pooler: several ingest processes listen there; "
+        "empty: the writer's",
+    ),
     Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
     Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
     Variable(
@@ -181,6 +187,7 @@ class Config:
     database_url: str
     telemetry_url: str | None
     telemetry_writer_url: str | None
+    telemetry_listen_url: str | None
     telemetry_owner_url: str | None
     db_port: int | None
     postgres_bin: Path | None
@@ -250,6 +257,7 @@ class Config:
             database_url=text("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
             telemetry_url=text("JOULEBOOK_TELEMETRY_URL") or None,
             telemetry_writer_url=text("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
+            telemetry_listen_url=text("JOULEBOOK_TELEMETRY_LISTEN_URL") or None,
             telemetry_owner_url=text("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
             db_port=port("JOULEBOOK_DB_PORT"),
             postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,
