@@ -17,7 +17,7 @@ import pytest
 from websockets.sync.client import connect
 
 from ...conftest import Service, free_port, run_joulebook
-from ..imports.working import queue_file, rows, wait_for_state
+from ..imports.working import expected, queue_file, rows, stored, wait_for_state
 from ..ingest.conftest import until
 from ..telemetry_database import addresses, telemetry_database
 from ..worker_process import Worker
