@@ -88,6 +88,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"
     ),
+    Variable(
+        "JOULEBOOK_TELEMETRY_LISTEN_URL",
+        "",
+        "readings, role writer, past a connection pooler: several ingest processes listen there; "
+        "empty: the writer's",
+    ),
     Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
     Variable("JOULEBOOK_SECRET_KEY_FILE", "", "file that holds the value of JOULEBOOK_SECRET_KEY"),
     Variable("JOULEBOOK_DATABASE_URL_FILE", "", "file that holds the value of JOULEBOOK_DATABASE_URL"),
@@ -98,10 +104,16 @@ VARIABLES: tuple[Variable, ...] = (
         "file that holds the value of JOULEBOOK_TELEMETRY_WRITER_URL",
     ),
     Variable(
+        "JOULEBOOK_TELEMETRY_LISTEN_URL_FILE",
+        "",
+        "file that holds the value of JOULEBOOK_TELEMETRY_LISTEN_URL",
+    ),
+    Variable(
         "JOULEBOOK_TELEMETRY_OWNER_URL_FILE",
         "",
         "file that holds the value of JOULEBOOK_TELEMETRY_OWNER_URL",
     ),
+    Variable("JOULEBOOK_METRICS_TOKEN_FILE", "", "file that holds the value of JOULEBOOK_METRICS_TOKEN"),
     Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
     Variable(
         "JOULEBOOK_POSTGRES_BIN",
@@ -183,6 +195,7 @@ SECRETS = (
     "JOULEBOOK_DATABASE_URL",
     "JOULEBOOK_TELEMETRY_URL",
     "JOULEBOOK_TELEMETRY_WRITER_URL",
+    "JOULEBOOK_TELEMETRY_LISTEN_URL",
     "JOULEBOOK_TELEMETRY_OWNER_URL",
     "JOULEBOOK_METRICS_TOKEN",
 )
@@ -243,6 +256,7 @@ class Config:
     database_url: str
     telemetry_url: str | None
     telemetry_writer_url: str | None
+    telemetry_listen_url: str | None
     telemetry_owner_url: str | None
     db_port: int | None
     postgres_bin: Path | None
@@ -337,6 +351,7 @@ class Config:
             database_url=secret("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
             telemetry_url=secret("JOULEBOOK_TELEMETRY_URL") or None,
             telemetry_writer_url=secret("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
+            telemetry_listen_url=secret("JOULEBOOK_TELEMETRY_LISTEN_URL") or None,
             telemetry_owner_url=secret("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
             db_port=port("JOULEBOOK_DB_PORT"),
             postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,

@@ -92,7 +92,7 @@ def create_app(
             store=store,
             limits=limits,
             metrics=metrics,
-            database_url=url,
+            listen_url=settings.telemetry_listen_url or url,
             most_per_token=max(1, settings.ingest_connections // _TOKENS_SHARE),
         )
         app.state.series = series

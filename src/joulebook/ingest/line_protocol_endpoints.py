@@ -125,13 +125,16 @@ class _Endpoint:
         except ClientGone:
             return
         except Exception as exc:  # noqa: BLE001 - every request is answered; see refusal_of
-            refusal = refusal_of(exc)
-            status, answer = self._problem(refusal.status, str(refusal))
-            pause = refusal.retry_after
+            status, answer, pause = self._refuse(exc)
         await _send(send, status, answer, challenge=self._dialect.challenge, pause=pause)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
         raise NotImplementedError
+
+    def _refuse(self, exc: Exception) -> tuple[int, dict[str, str], int | None]:
+        # The exception holds on to the frames with the body: no local variable of theirs may hold on to it.
+        refusal = refusal_of(exc)
+        return *self._problem(refusal.status, str(refusal)), refusal.retry_after
 
     def _problem(self, status: int, message: str) -> tuple[int, dict[str, str]]:
         if status == 429 and not self._dialect.keeps_on_429:

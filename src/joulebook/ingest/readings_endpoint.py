@@ -136,10 +136,13 @@ class ReadingsEndpoint:
         except ClientGone:
             return
         except Exception as exc:  # noqa: BLE001 - every request is answered; see refusal_of
-            refusal = refusal_of(exc)
-            status, answer = refusal.status, {"code": refusal.code, "message": str(refusal)}
-            pause = refusal.retry_after
+            status, answer, pause = self._refuse(exc)
         await _send_json(send, status, answer, pause=pause)
+
+    def _refuse(self, exc: Exception) -> tuple[int, dict[str, Any], int | None]:
+        # The exception holds on to the frames with the body: no local variable of theirs may hold on to it.
+        refusal = refusal_of(exc)
+        return refusal.status, {"code": refusal.code, "message": str(refusal)}, refusal.retry_after
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
         grant = await authorise(scope, self._tokens)

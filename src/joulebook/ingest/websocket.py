@@ -49,7 +49,7 @@ class WebSocketEndpoint:
         store: ReadingStore,
         limits: Limits,
         metrics: IngestMetrics,
-        database_url: str,
+        listen_url: str,
         most_per_token: int,
     ) -> None:
         self._tokens = tokens
@@ -57,7 +57,7 @@ class WebSocketEndpoint:
         self._limits = limits
         self._counts = metrics.messages
         self._process = uuid.uuid4().hex
-        self._news = ConnectionNews(database_url, process=self._process, heard=self._hear)
+        self._news = ConnectionNews(listen_url, process=self._process, heard=self._hear)
         self._connected: dict[str, DeviceConnection] = {}
         self._running: set[DeviceConnection] = set()
         self._most_per_token = most_per_token

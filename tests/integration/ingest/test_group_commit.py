@@ -101,7 +101,7 @@ def test_what_waits_for_a_silent_database_is_bounded_and_stored_by_a_fresh_conne
     telemetry, writer, batch_of, new_backend
 ):
     async def run() -> None:
-        async with committing(telemetry) as committer:
+        async with committing(telemetry, patience=5.0) as committer:
             await committer.submit(batch_of(0, 1))
             with stopped(new_backend()):
                 waiting = [asyncio.ensure_future(committer.submit(batch_of(9, 1)))]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -40,14 +43,14 @@ def gateway(transactional_db, device, alice):
 def test_a_token_has_a_share_of_the_websockets(small, gateway, device_id, device_token):
     devices, token = gateway
 
-    def opened(device: str, token: str) -> ClientConnection:
+    def opened(device: str, token: str) -> AbstractContextManager[ClientConnection]:
         address = f"{small.url.replace('http', 'ws')}/ws/device/{device}"
         return connect(address, additional_headers={"Authorization": f"Bearer {token}"})
 
     with ExitStack() as stack:
         first, _ = (stack.enter_context(opened(device, token)) for device in devices[:2])
-        with pytest.raises(InvalidStatus) as refused:
-            opened(devices[2], token)
+        with pytest.raises(InvalidStatus) as refused, opened(devices[2], token):
+            pass
         assert refused.value.response.status_code == 503
         answer = json.loads(refused.value.response.body or b"")
         assert "its share" in answer["message"]
@@ -59,10 +62,10 @@ def test_a_token_has_a_share_of_the_websockets(small, gateway, device_id, device
 
     def is_free() -> bool:
         try:
-            opened(devices[2], token).close()
+            with opened(devices[2], token):
+                return True
         except InvalidStatus:
             return False
-        return True
 
     until(is_free, what="connections that were closed still count")
 
@@ -108,3 +111,24 @@ def test_while_the_database_is_away_one_device_does_not_fill_the_queue_for_all(
             each.result()
     assert answers.count(503) >= 3
     assert len(stored()) == 50
+
+
+def test_bodies_that_swell_leave_nothing_behind(small, device_token):
+    """Refused bodies stayed in memory until the next garbage collection, 17 MB each."""
+    bomb = gzip.compress(bytes(1 << 30))
+    assert small.process is not None
+    status = Path(f"/proc/{small.process.pid}/status")
+
+    def peak() -> int:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text()).group(1)) // 1024
+
+    def send(encoding: str, body: bytes) -> int:
+        headers = {"Authorization": f"Bearer {device_token}", "Content-Encoding": encoding}
+        return httpx.post(f"{small.url}/api/readings", content=body, headers=headers, timeout=120).status_code
+
+    assert send("gzip", bomb) == 413
+    before = peak()
+    with ThreadPoolExecutor(max_workers=20) as pool:
+        answers = list(pool.map(lambda _: send("gzip", bomb), range(60)))
+    assert set(answers) == {413}
+    assert peak() - before < 150
