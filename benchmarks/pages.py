@@ -67,7 +67,7 @@ def open_streams(stack: Stack, devices: Sequence[str]) -> Iterator[None]:
     key = load_secret_key(Config.from_environ())
     with selectors.DefaultSelector() as selector:
         for device in devices[:PEOPLE]:
-            ticket, _ = issue_ticket(key, device, origin=stack.web.url, now=time.time())
+            ticket, _ = issue_ticket(key, device, user=1, origin=stack.web.url, now=time.time())
             one = socket.create_connection(("127.0.0.1", stack.ingest.port))
             selector.register(one, selectors.EVENT_READ)
             one.sendall(get(f"/live/{device}?{urlencode({'ticket': ticket})}"))

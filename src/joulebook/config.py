@@ -51,9 +51,15 @@ VARIABLES: tuple[Variable, ...] = (
         "comma-separated host names under which the web may be reached, beside localhost",
     ),
     Variable(
+        "JOULEBOOK_WEB_URL",
+        "",
+        "public address of the web, such as https://energy.example:8443; empty: as each request names it",
+    ),
+    Variable(
         "JOULEBOOK_TRUSTED_PROXIES",
         "",
-        "comma-separated addresses or networks of reverse proxies whose X-Forwarded headers are believed",
+        "comma-separated addresses or networks of reverse proxies whose X-Forwarded headers are believed; "
+        "empty: this machine, once JOULEBOOK_SECURE or JOULEBOOK_WEB_URL is set",
     ),
     Variable("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only"),
     Variable(
@@ -82,6 +88,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"
     ),
+    Variable(
+        "JOULEBOOK_TELEMETRY_LISTEN_URL",
+        "",
+        "readings, role writer, past a connection pooler: several ingest processes listen there; "
+        "empty: the writer's",
+    ),
     Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
     Variable("JOULEBOOK_SECRET_KEY_FILE", "", "file that holds the value of JOULEBOOK_SECRET_KEY"),
     Variable("JOULEBOOK_DATABASE_URL_FILE", "", "file that holds the value of JOULEBOOK_DATABASE_URL"),
@@ -92,10 +104,16 @@ VARIABLES: tuple[Variable, ...] = (
         "file that holds the value of JOULEBOOK_TELEMETRY_WRITER_URL",
     ),
     Variable(
+        "JOULEBOOK_TELEMETRY_LISTEN_URL_FILE",
+        "",
+        "file that holds the value of JOULEBOOK_TELEMETRY_LISTEN_URL",
+    ),
+    Variable(
         "JOULEBOOK_TELEMETRY_OWNER_URL_FILE",
         "",
         "file that holds the value of JOULEBOOK_TELEMETRY_OWNER_URL",
     ),
+    Variable("JOULEBOOK_METRICS_TOKEN_FILE", "", "file that holds the value of JOULEBOOK_METRICS_TOKEN"),
     Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
     Variable(
         "JOULEBOOK_POSTGRES_BIN",
@@ -177,6 +195,7 @@ SECRETS = (
     "JOULEBOOK_DATABASE_URL",
     "JOULEBOOK_TELEMETRY_URL",
     "JOULEBOOK_TELEMETRY_WRITER_URL",
+    "JOULEBOOK_TELEMETRY_LISTEN_URL",
     "JOULEBOOK_TELEMETRY_OWNER_URL",
     "JOULEBOOK_METRICS_TOKEN",
 )
@@ -186,6 +205,8 @@ _PUBLIC_URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
 )
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_THIS_MACHINE = (ip_network("127.0.0.0/8"), ip_network("::1"))
 _METRICS_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{20,}=*")
 
 _KEPT = {
@@ -221,7 +242,11 @@ class Config:
     ingest_port: int
     ingest_url: str | None
     allowed_hosts: tuple[str, ...]
+    web_url: str | None
+    """The web's public origin, as browsers write it: no path, no default port."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    names_proxies: bool
+    """Whether the environment names the trusted proxies itself."""
     secure: bool
     log_format: str
     metrics_token: str | None
@@ -231,6 +256,7 @@ class Config:
     database_url: str
     telemetry_url: str | None
     telemetry_writer_url: str | None
+    telemetry_listen_url: str | None
     telemetry_owner_url: str | None
     db_port: int | None
     postgres_bin: Path | None
@@ -299,6 +325,11 @@ class Config:
             return text(name)
 
         home = Path(text("JOULEBOOK_HOME")).expanduser().absolute()
+        secure = whole("JOULEBOOK_SECURE", low=0, high=1) == 1
+        web_url = _public_origin("JOULEBOOK_WEB_URL", text("JOULEBOOK_WEB_URL"))
+        if secure and web_url is not None and not web_url.startswith("https:"):
+            raise ConfigError(f"JOULEBOOK_WEB_URL={web_url!r} is no https:// address, but JOULEBOOK_SECURE=1")
+        proxies = _networks("JOULEBOOK_TRUSTED_PROXIES", text("JOULEBOOK_TRUSTED_PROXIES"))
         return cls(
             home=home,
             cache=Path(text("JOULEBOOK_CACHE") or _default_cache()).expanduser().absolute(),
@@ -308,8 +339,10 @@ class Config:
             ingest_port=whole("JOULEBOOK_INGEST_PORT", low=1, high=65535),
             ingest_url=_public_url("JOULEBOOK_INGEST_URL", text("JOULEBOOK_INGEST_URL")),
             allowed_hosts=tuple(h.strip() for h in text("JOULEBOOK_ALLOWED_HOSTS").split(",") if h.strip()),
-            trusted_proxies=_networks("JOULEBOOK_TRUSTED_PROXIES", text("JOULEBOOK_TRUSTED_PROXIES")),
-            secure=whole("JOULEBOOK_SECURE", low=0, high=1) == 1,
+            web_url=web_url,
+            trusted_proxies=proxies or (_THIS_MACHINE if secure or web_url else ()),
+            names_proxies=bool(proxies),
+            secure=secure,
             log_format=choice("JOULEBOOK_LOG_FORMAT", "text", "json"),
             metrics_token=_metrics_token(secret("JOULEBOOK_METRICS_TOKEN")),
             worker_metrics_host=text("JOULEBOOK_WORKER_METRICS_HOST"),
@@ -318,6 +351,7 @@ class Config:
             database_url=secret("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
             telemetry_url=secret("JOULEBOOK_TELEMETRY_URL") or None,
             telemetry_writer_url=secret("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
+            telemetry_listen_url=secret("JOULEBOOK_TELEMETRY_LISTEN_URL") or None,
             telemetry_owner_url=secret("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
             db_port=port("JOULEBOOK_DB_PORT"),
             postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,
@@ -375,11 +409,31 @@ def _public_url(name: str, text: str) -> str | None:
     """
     if not text:
         return None
-    if not _PUBLIC_URL.fullmatch(text):
+    if not _PUBLIC_URL.fullmatch(text) or not _has_port_in_range(text):
         raise ConfigError(
             f"{name}={text!r} is not an address such as https://ingest.example or http://10.0.0.5:8001"
         )
     return text.rstrip("/")
+
+
+def _has_port_in_range(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _public_origin(name: str, text: str) -> str | None:
+    """Return the origin of a public address as browsers write it, or None. Raises `ConfigError`."""
+    url = _public_url(name, text)
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.path:
+        raise ConfigError(f"{name}={text!r} has a path; pages are served at the root of a host only")
+    host = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc
+    port = "" if parts.port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{parts.port}"
+    return f"{parts.scheme}://{host.lower()}{port}"
 
 
 def _networks(name: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -1,7 +1,8 @@
 """Tickets for the live feed: the web issues one after its look at the owner, ingest opens a stream for it.
 
-A ticket stands for one device, one page's origin and a few seconds, and is signed with a key that both
-processes derive from the signing key that they share. It travels in an address, because a browser's
+A ticket stands for one user, one device, one page's origin and a few seconds, and is signed with a key
+that both processes derive from the signing key that they share. The user is an opaque name, by which
+ingest counts streams. It travels in an address, because a browser's
 `EventSource` can send no headers; so it is worth little by the time that anybody reads a log.
 """
 
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 import base64
 import hmac
+import secrets
 from dataclasses import dataclass
 
 TICKET_SECONDS = 50
 """How long a ticket, and a stream that was opened with it, lasts: a withdrawn share ends within a minute."""
 
-_PURPOSE = b"joulebook live ticket 1"
+_PURPOSE = b"joulebook live ticket 2"
+_USER_BYTES = 12
 _LONGEST = 1000
 
 
@@ -24,16 +27,25 @@ class TicketRefused(Exception):
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a ticket allows: pages of `origin` may watch until `expires_at` (seconds since 1970 UTC)."""
+    """What a ticket allows: pages of `origin` may watch until `expires_at` (seconds since 1970 UTC).
+
+    `user` names who was given it, without telling who that is; no two tickets have the same `number`.
+    """
 
     origin: str
     expires_at: int
+    user: str
+    number: str
 
 
-def issue_ticket(secret_key: str, device_id: str, *, origin: str, now: float) -> tuple[str, int]:
-    """Return a ticket for the device and when it expires; `now` in seconds since 1970 UTC."""
+def issue_ticket(secret_key: str, device_id: str, *, user: int, origin: str, now: float) -> tuple[str, int]:
+    """Return a ticket for the device and when it expires; `now` in seconds since 1970 UTC.
+
+    `user` is the primary key of the account that it is given to.
+    """
     expires_at = int(now) + TICKET_SECONDS
-    claims = f"{expires_at}.{_encode(origin.encode())}"
+    name = hmac.digest(_key(secret_key), b"user %d" % user, "sha256")[:_USER_BYTES]
+    claims = f"{expires_at}.{_encode(origin.encode())}.{_encode(name)}.{secrets.token_urlsafe(9)}"
     return f"{claims}.{_signature(secret_key, device_id, claims)}", expires_at
 
 
@@ -44,16 +56,19 @@ def open_ticket(secret_key: str, device_id: str, ticket: str, *, now: float) -> 
     if len(ticket) > _LONGEST or not hmac.compare_digest(_bytes(signature), expected.encode()):
         raise TicketRefused("the ticket is not valid for this device; ask the web for another")
     # Only what we have signed ourselves is taken apart.
-    expires_at, _, origin = claims.partition(".")
+    expires_at, origin, user, number = claims.split(".")
     if int(expires_at) <= now:
         raise TicketRefused("the ticket has expired; ask the web for another")
-    return Ticket(origin=_decode(origin).decode(), expires_at=int(expires_at))
+    return Ticket(origin=_decode(origin).decode(), expires_at=int(expires_at), user=user, number=number)
 
 
 def _signature(secret_key: str, device_id: str, claims: str) -> str:
-    key = hmac.digest(secret_key.encode(), _PURPOSE, "sha256")
     # The claims hold no line break, so no device's id can be mistaken for a part of them.
-    return _encode(hmac.digest(key, _bytes(f"{claims}\n{device_id}"), "sha256"))
+    return _encode(hmac.digest(_key(secret_key), _bytes(f"{claims}\n{device_id}"), "sha256"))
+
+
+def _key(secret_key: str) -> bytes:
+    return hmac.digest(secret_key.encode(), _PURPOSE, "sha256")
 
 
 def _bytes(text: str) -> bytes:

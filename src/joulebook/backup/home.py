@@ -22,12 +22,13 @@ _NO_CONTENT = {"up.lock", "lost+found", MARK}
 
 def unfinished_restore(home: Path) -> str | None:
     """Return from which backup a restore was begun here that has not ended; None where there is none."""
+    mark = home / MARK
+    if not os.path.lexists(mark):
+        return None  # Nor can anything be started in a home that this user may not enter.
     try:
-        return (home / MARK).read_text("utf-8").strip()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as exc:
-        return f"a folder that cannot be told: {exc.strerror}"
+        return mark.read_text("utf-8").strip()
+    except PermissionError:
+        return "SOURCE"
 
 
 def how_to_go_on(home: Path, source: str) -> str:
@@ -64,7 +65,7 @@ def check_database_is_empty(url: str, what: str) -> None:
 def set_mark(home: Path, source: Path) -> None:
     """Note that a restore has begun, on the disk before anything else is."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(home / MARK, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(home / MARK, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(f"{source}\n")
         file.flush()

@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def make_kept_backup(
     """
     with _only_one(folder):
         _clean(folder)
-        target = folder / f"joulebook-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        target = _new_name(folder)
         manifest = make_backup(config, target, is_nice=True, progress=progress)
         removed = []
         for each in own_backups(config, folder)[config.backup_keep :]:
@@ -75,6 +76,12 @@ def make_kept_backup(
                 _remove(each.path)
                 removed.append(each.path)
         return target, manifest, removed
+
+
+def _new_name(folder: Path) -> Path:
+    while (target := folder / f"joulebook-{datetime.now(UTC):%Y%m%dT%H%M%SZ}").exists():
+        time.sleep(0.1)  # names have whole seconds
+    return target
 
 
 def _age(each: KeptBackup) -> tuple[bool, datetime]:

@@ -25,6 +25,7 @@ import re
 import resource
 import shutil
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -107,9 +108,10 @@ def make_backup(
             sync_folder(target.parent)
             pause("named")
     except OSError as exc:
-        raise BackupError(
-            f"the backup was not made: {exc.strerror or exc} ({exc.filename or target})"
-        ) from exc
+        told = f"{exc.strerror or exc} ({exc.filename or target})"
+        raise BackupError(f"the backup was not made: {told}") from exc
+    except (PostgresError, sqlite3.Error) as exc:
+        raise BackupError(f"the backup was not made: {exc}") from exc
     return manifest
 
 
@@ -300,8 +302,6 @@ def _joined(futures: Sequence[Future[dict[str, TablePart]]]) -> dict[str, TableP
     """Return what threads have copied. Raises what has stopped the first of them."""
     failed = [exc for future in futures if (exc := future.exception()) is not None]
     failed.sort(key=lambda exc: isinstance(exc, Stopped))
-    if failed and isinstance(failed[0], PostgresError):
-        raise BackupError(f"the backup was not made: {failed[0]}") from failed[0]
     if failed:
         raise failed[0]
     return {file: part for future in futures for file, part in future.result().items()}

@@ -42,7 +42,8 @@ _OURS: LiteralString = """
     AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = class.oid)
 """
 _TABLES: LiteralString = f"""
-SELECT namespace.nspname::text, class.relname::text, has_table_privilege(class.oid, 'SELECT'),
+SELECT namespace.nspname::text, class.relname::text,
+       has_schema_privilege(namespace.oid, 'USAGE') AND has_table_privilege(class.oid, 'SELECT'),
        array_agg(attribute.attname::text ORDER BY attnum),
        array_agg(format_type(atttypid, atttypmod) ORDER BY attnum),
        pg_relation_size(class.oid)::int8
@@ -51,11 +52,12 @@ JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
 JOIN pg_attribute AS attribute
   ON attrelid = class.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
 WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND {_OURS}
-GROUP BY class.oid, namespace.nspname, class.relname
+GROUP BY class.oid, class.relname, namespace.oid, namespace.nspname
 ORDER BY 1, 2
 """  # noqa: S608 - fixed text
 _SEQUENCES: LiteralString = f"""
-SELECT namespace.nspname::text, class.relname::text, has_sequence_privilege(class.oid, 'SELECT'),
+SELECT namespace.nspname::text, class.relname::text,
+       has_schema_privilege(namespace.oid, 'USAGE') AND has_sequence_privilege(class.oid, 'SELECT'),
        CASE WHEN has_sequence_privilege(class.oid, 'SELECT') THEN pg_sequence_last_value(class.oid) END
 FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
 WHERE relkind = 'S' AND relpersistence <> 't' AND {_OURS}

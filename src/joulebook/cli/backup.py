@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,7 +27,7 @@ from joulebook.backup.kept import KeptBackup, list_backups, make_kept_backup
 from joulebook.backup.make import make_backup
 from joulebook.backup.manifest import Manifest, SqliteCopy, read_manifest
 from joulebook.cli.django_setup import setup_django
-from joulebook.cli.output import fail, plain_errors, result, say
+from joulebook.cli.output import AsJson, fail, json_result, plain_errors, result, say
 from joulebook.cli.progress import show_progress
 from joulebook.config import Config, sqlite_path
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
@@ -95,7 +94,7 @@ def restore(
 @app.command("list")
 def list_(
     folder: Annotated[Path | None, typer.Option(help="another folder than JOULEBOOK_BACKUP_FOLDER")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List backups, the newest first; exit code 1 where one cannot be read."""
     with plain_errors():
@@ -104,20 +103,13 @@ def list_(
             fail("set JOULEBOOK_BACKUP_FOLDER, or name a folder by --folder")
         found = list_backups(folder.absolute())
         if as_json:
-            result(json.dumps([_as_json(each) for each in found], indent=2))
+            json_result([_as_json(each) for each in found])
         elif found:
             _print_table(found)
         else:
             say(f"there is no backup in {folder}")
     if any(each.manifest is None for each in found):
         raise typer.Exit(1)
-
-
-def refuse_half_restored(home: Path) -> None:
-    """End the command where the home holds half of a restore."""
-    source = unfinished_restore(home)
-    if source is not None:
-        fail(how_to_go_on(home, source))
 
 
 def _check(source: Path, manifest: Manifest) -> None:
@@ -138,7 +130,9 @@ def _restore(config: Config, source: Path, manifest: Manifest, *, again: bool) -
     check_age(manifest, config.package)
     goes_on = again and unfinished_restore(config.home) is not None
     if not goes_on:
-        refuse_half_restored(config.home)
+        unfinished = unfinished_restore(config.home)
+        if unfinished is not None:
+            fail(how_to_go_on(config.home, unfinished))
         check_is_empty(config, source)
     with show_progress("checking") as progress:
         problems = Checker(source, manifest, progress=progress).check_files()
@@ -241,7 +235,7 @@ def _as_json(each: KeptBackup) -> dict[str, Any]:
         return {"path": str(each.path), "problem": each.problem}
     return {
         "path": str(each.path),
-        "instant": found.instant.isoformat(),
+        "instant": found.instant,
         "seconds": found.seconds,
         "joulebook": found.joulebook,
         "readings": found.readings,

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
 from rich.status import Status
 
-from joulebook.cli.output import plain_errors, result, say
+from joulebook.cli.output import AsJson, json_result, plain_errors, result, say
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
 from joulebook.embedded.status import read_status
@@ -81,13 +81,28 @@ def stop() -> None:
 
 
 @app.command()
-def status() -> None:
+def status(*, as_json: AsJson = False) -> None:
     """Tell what runs, which versions, where and how large; exit code 0 when it runs, 3 when it does not."""
     with plain_errors():
         config = Config.from_environ()
         found = read_status(config)
-    for name, value in found.lines():
-        result(f"{name:<12} {value}")
+    if as_json:
+        json_result(
+            {
+                "running": found.running,
+                "embedded": found.embedded,
+                "address": found.where,
+                "process": found.pid,
+                "postgresql": found.postgresql,
+                "timescaledb": found.timescaledb,
+                "edition": found.edition,
+                "database_bytes": found.database_bytes,
+                "folder_bytes": found.folder_bytes,
+            }
+        )
+    else:
+        for name, value in found.lines():
+            result(f"{name:<12} {value}")
     if not found.running:
         raise typer.Exit(_STOPPED)
 

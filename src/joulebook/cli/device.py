@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 
 from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import fail, result, say
-from joulebook.cli.token_table import print_table, print_tokens
+from joulebook.cli.output import AsJson, fail, json_result, result, say
+from joulebook.cli.token_table import print_table, print_tokens, token_json
 from joulebook.cli.user import find_user
 
 app = typer.Typer(no_args_is_help=True, help="Create devices, give them tokens, list them.")
@@ -107,7 +107,7 @@ def hand_over(
 
 
 @app.command()
-def tokens(device_id: _DeviceId) -> None:
+def tokens(device_id: _DeviceId, *, as_json: AsJson = False) -> None:
     """List the tokens that write for a device, and when each was last used."""
     with accounts_database():
         from joulebook.web.devices.models import Device
@@ -117,6 +117,18 @@ def tokens(device_id: _DeviceId) -> None:
         if device is None:
             fail(f"there is no device {device_id!r}; see them with: joulebook device list")
         found = tokens_of(device)
+        if as_json:
+            json_result(
+                [
+                    {
+                        **token_json(one.token),
+                        "gateway": one.gateway,
+                        "devices": [d.device_id for d in one.devices],
+                    }
+                    for one in found
+                ]
+            )
+            return
         if not found:
             say(f"no tokens yet; make one with: joulebook device token {device_id}")
             return
@@ -124,12 +136,26 @@ def tokens(device_id: _DeviceId) -> None:
 
 
 @app.command("list")
-def list_devices() -> None:
+def list_devices(*, as_json: AsJson = False) -> None:
     """List all devices."""
     with accounts_database():
         from joulebook.web.devices.models import Device
 
         devices = Device.objects.select_related("owner").order_by("device_id")
+        if as_json:
+            json_result(
+                [
+                    {
+                        "id": device.device_id,
+                        "name": device.name,
+                        "owner": device.owner.get_username(),
+                        "time_zone": device.time_zone,
+                        "created_at": device.created_at,
+                    }
+                    for device in devices
+                ]
+            )
+            return
         if not devices:
             say("no devices yet; create one with: joulebook device add ID --owner NAME")
             return

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import fail, result, say
+from joulebook.cli.output import AsJson, fail, result, say
 from joulebook.cli.token_table import print_table
 from joulebook.cli.user import find_user
 
@@ -21,7 +21,6 @@ app = typer.Typer(no_args_is_help=True, help="List imports, look at them, undo t
 
 _MOST_LISTED = 20
 _Number = Annotated[int, typer.Argument(metavar="NUMBER", help="the import's number", show_default=False)]
-_AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
 
 @app.command("list")
@@ -35,7 +34,7 @@ def list_imports(
         typer.Option(metavar="STATE", help="only in this state; repeatable", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="at most so many, the newest")] = 50,
-    as_json: _AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """List imports, the newest first."""
     with accounts_database():
@@ -61,7 +60,7 @@ def list_imports(
 
 
 @app.command()
-def show(number: _Number, *, as_json: _AsJson = False) -> None:
+def show(number: _Number, *, as_json: AsJson = False) -> None:
     """Show what became of a file: its account, and the first rows and cells that were not stored."""
     with accounts_database():
         from joulebook.web.imports.api_answers import whole_import

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import fail, result, say
+from joulebook.cli.output import AsJson, fail, json_result, result, say
 from joulebook.cli.token_table import print_table
 from joulebook.cli.user import find_user
 
@@ -28,6 +28,7 @@ def list_profiles(
     owner: Annotated[
         str | None, typer.Option(metavar="USER", help="only this user's", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the built-in profiles, and those that users have saved."""
     with accounts_database():
@@ -37,6 +38,14 @@ def list_profiles(
         saved = SavedProfile.objects.select_related("owner").order_by("owner__username", "name")
         if owner is not None:
             saved = saved.filter(owner=find_user(owner))
+        if as_json:
+            json_result(
+                [
+                    *(_entry(each.name, owner=each.owner.get_username()) for each in saved),
+                    *(_entry(each.name, about=each.about) for each in BUILTIN.values()),
+                ]
+            )
+            return
         table = Table("Profile", "Owner", "For", box=None, pad_edge=False)
         for each in saved:
             table.add_row(each.name, each.owner.get_username(), "")
@@ -45,8 +54,12 @@ def list_profiles(
         print_table(table)
 
 
+def _entry(name: str, *, owner: str | None = None, about: str = "") -> dict[str, str | bool | None]:
+    return {"name": name, "built_in": owner is None, "owner": owner, "about": about}
+
+
 @app.command()
-def show(name: _Name, *, owner: _Owner) -> None:
+def show(name: _Name, *, owner: _Owner, as_json: AsJson = True) -> None:  # noqa: ARG001 - it is JSON anyway
     """Print a saved profile as JSON, as --save-profile writes it."""
     with accounts_database():
         from joulebook.web.imports.models import SavedProfile

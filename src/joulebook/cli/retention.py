@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.filesize import decimal
 
-from joulebook.cli.output import plain_errors, result
+from joulebook.cli.output import AsJson, json_result, plain_errors, result
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.chunks import Chunk
@@ -27,7 +26,8 @@ def _group() -> None:
 
 @app.command()
 def plan(
-    as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Show what the settings would have the worker drop now, and the disk space needed in a year."""
     with plain_errors():
@@ -35,7 +35,7 @@ def plan(
         with connect(telemetry_url(config, "reader")) as conn:
             plans = plan_retention(conn, config.keep, datetime.now(UTC))
     if as_json:
-        result(json.dumps(_as_json(plans), indent=2))
+        json_result(_as_json(plans))
         return
     for each in plans:
         _print(each)
@@ -89,8 +89,8 @@ def _as_json(plans: list[TablePlan]) -> dict[str, Any]:
 def _chunks_json(chunks: list[Chunk]) -> dict[str, Any]:
     return {
         "chunks": len(chunks),
-        "from": _instant(chunks[0].begin) if chunks else None,
-        "to": _instant(chunks[-1].end) if chunks else None,
+        "from": from_microseconds(chunks[0].begin) if chunks else None,
+        "to": from_microseconds(chunks[-1].end) if chunks else None,
         "rows": sum(chunk.rows for chunk in chunks),
         "bytes": sum(chunk.size for chunk in chunks),
     }

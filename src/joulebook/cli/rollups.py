@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.filesize import decimal
 
-from joulebook.cli.output import fail, plain_errors, result, say
+from joulebook.cli.output import AsJson, fail, json_result, plain_errors, result, say
 from joulebook.cli.progress import show_progress
 from joulebook.cli.time_range import ALWAYS, FromOption, ToOption, microseconds
 from joulebook.config import Config
@@ -32,10 +32,13 @@ _WORRY_AFTER = 60.0
 
 
 @app.command()
-def status() -> None:
+def status(*, as_json: AsJson = False) -> None:
     """Tell until when readings are rolled up, what waits, and what the tables hold."""
     with plain_errors(), connect(telemetry_url(Config.from_environ(), "reader")) as conn:
         found = read_status(conn)
+    if as_json:
+        json_result(_as_json(found))
+        return
     for name, value in _lines(found, now=datetime.now(UTC)):
         result(f"{name:<14} {value}")
 
@@ -102,6 +105,29 @@ def _lines(found: RollupsStatus, *, now: datetime) -> list[tuple[str, str]]:
         kept = "" if table.kept_from <= 0 else f", kept from {_instant(table.kept_from)}"
         lines.append((table.table, f"about {table.rows:,} rows, {decimal(table.size)}{kept}"))
     return lines
+
+
+def _as_json(found: RollupsStatus) -> dict[str, Any]:
+    return {
+        "closed_until": from_microseconds(found.closed_until),
+        "rolled_from": from_microseconds(found.rolled_from),
+        "rolled_share": found.rolled_share,
+        "seconds_to_roll": covered_time(found.to_roll) / MICROSECONDS,
+        "marks": found.marks,
+        "marked_series": found.marked_series,
+        "marked_from": None if found.marked is None else from_microseconds(found.marked[0]),
+        "marked_to": None if found.marked is None else from_microseconds(found.marked[1]),
+        "marked_seconds": found.marked_seconds,
+        "tables": [
+            {
+                "table": each.table,
+                "rows": each.rows,
+                "bytes": each.size,
+                "kept_from": None if each.kept_from <= 0 else from_microseconds(each.kept_from),
+            }
+            for each in found.tables
+        ],
+    }
 
 
 def _rolled(found: RollupsStatus) -> str:

@@ -33,8 +33,8 @@ def up() -> None:
 
 
 def web_url(config: Config) -> str:
-    """Return the address of the pages for a browser on this machine."""
-    return Address(config.web_host, config.web_port).url
+    """Return the public address of the pages, or without one that for a browser on this machine."""
+    return config.web_url or Address(config.web_host, config.web_port).url
 
 
 def ingest_url(config: Config) -> str:

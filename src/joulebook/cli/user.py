@@ -6,15 +6,16 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import fail, result, say
-from joulebook.cli.token_table import print_tokens
+from joulebook.cli.output import AsJson, fail, json_result, result, say
+from joulebook.cli.token_table import minute, print_table, print_tokens, token_json
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-app = typer.Typer(no_args_is_help=True, help="Create users and give their scripts tokens.")
+app = typer.Typer(no_args_is_help=True, help="Create users, give their scripts tokens, list them.")
 
 _Name = Annotated[str, typer.Argument(help="the user's name, as at sign-in", show_default=False)]
 
@@ -41,6 +42,29 @@ def add(
 
 
 @app.command()
+def password(
+    name: _Name,
+    *,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="read the password from standard input")
+    ] = False,
+    keep_tokens: Annotated[
+        bool, typer.Option("--keep-tokens", help="the user's tokens stay in force")
+    ] = False,
+) -> None:
+    """Set a user's password; their sessions end, and their tokens unless you keep these."""
+    with accounts_database():
+        from joulebook.web.accounts.operations import UnableToChangePassword, change_password
+
+        user = find_user(name)
+        try:
+            change_password(user, _read_password(from_stdin=password_stdin), keep_tokens=keep_tokens)
+        except UnableToChangePassword as exc:
+            fail(str(exc))
+        say(f"the password of {name} is changed")
+
+
+@app.command()
 def token(name: _Name) -> None:
     """Make a token with which the user's scripts read; it is printed once and not kept."""
     with accounts_database():
@@ -51,16 +75,52 @@ def token(name: _Name) -> None:
 
 
 @app.command()
-def tokens(name: _Name) -> None:
+def tokens(name: _Name, *, as_json: AsJson = False) -> None:
     """List a user's tokens, and when each was last used."""
     with accounts_database():
         from joulebook.web.accounts.models import UserToken
 
         found = list(UserToken.objects.filter(user=find_user(name)).order_by("-created_at", "-pk"))
+        if as_json:
+            json_result([token_json(token) for token in found])
+            return
         if not found:
             say(f"no tokens yet; make one with: joulebook user token {name}")
             return
         print_tokens((token, name) for token in found)
+
+
+@app.command("list")
+def list_users(*, as_json: AsJson = False) -> None:
+    """List all users, and how many devices each owns."""
+    with accounts_database():
+        from django.contrib.auth.models import User
+        from django.db.models import Count
+
+        users = User.objects.annotate(owned=Count("devices")).order_by("username")
+        if as_json:
+            json_result(
+                [
+                    {
+                        "name": user.get_username(),
+                        "superuser": user.is_superuser,
+                        "active": user.is_active,
+                        "devices": user.owned,
+                        "created_at": user.date_joined,
+                        "last_signed_in_at": user.last_login,
+                    }
+                    for user in users
+                ]
+            )
+            return
+        if not users:
+            say("no users yet; create one with: joulebook user add NAME")
+            return
+        table = Table("Name", "Devices", "Last signed in", "May", box=None, pad_edge=False)
+        for user in users:
+            may = "nothing" if not user.is_active else "use the admin" if user.is_superuser else ""
+            table.add_row(user.get_username(), str(user.owned), minute(user.last_login) or "never", may)
+        print_table(table)
 
 
 def find_user(name: str) -> User:

@@ -43,6 +43,9 @@ from joulebook.telemetry.readings import to_microseconds
 _BODIES = 4
 """The bodies that are held at a time take as much memory as so many of the largest."""
 
+_TOKENS_SHARE = 8
+"""Of all connections, one in so many may be a WebSocket of the same token."""
+
 DESCRIPTION = """
 Devices send readings here, and learn what became of each of them after it was committed.
 
@@ -85,11 +88,19 @@ def create_app(
         store = ReadingStore(series=series, committer=committer, metrics=metrics)
         endpoint = ReadingsEndpoint(tokens=tokens, store=store, limits=limits)
         websockets = WebSocketEndpoint(
-            tokens=tokens, store=store, limits=limits, metrics=metrics, database_url=url
+            tokens=tokens,
+            store=store,
+            limits=limits,
+            metrics=metrics,
+            listen_url=settings.telemetry_listen_url or url,
+            most_per_token=max(1, settings.ingest_connections // _TOKENS_SHARE),
         )
         app.state.series = series
         live = LiveFeed(url)
-        live_endpoint = LiveEndpoint(feed=live, secret_key=secret_key)
+        live_endpoint = LiveEndpoint(
+            feed=live, secret_key=secret_key, trusted_proxies=settings.trusted_proxies
+        )
+        metrics.live_streams = lambda: live.streams
 
         async def drain(*, seconds: float) -> None:
             """End what would go on for ever: the viewers' streams, and the devices' connections."""
@@ -122,6 +133,7 @@ def create_app(
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        servers=[{"url": settings.ingest_url}] if settings.ingest_url is not None else None,
         docs_url=None,
         redoc_url=None,
     )
@@ -172,10 +184,11 @@ def _add_docs(app: FastAPI, config: Config) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return get_swagger_ui_html(
-            openapi_url="/openapi.json",
+            # Relative, so that a proxy may serve the page below any path.
+            openapi_url="openapi.json",
             title="Joulebook ingest",
-            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_js_url="docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="docs/assets/swagger-ui.css",
             swagger_favicon_url="data:,",
         )
 

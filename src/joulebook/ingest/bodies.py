@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import zstandard
 from starlette.types import Receive, Scope
@@ -13,6 +14,16 @@ from joulebook.ingest.body_memory import Held, NoRoom
 _ZSTD_WINDOW = 1 << 23
 """The memory that every decoder of zstd grants a sender (RFC 8878): 8 MiB."""
 _ZSTD_SLICE = 512
+_GZIP_SLICE = 64 * 1024
+
+_MOST_PARTS = 1_000
+"""Members of gzip or frames of zstd in one body; who compresses in pieces has some hundred."""
+
+_INFLATED_AT_ONCE = 256 * 1024
+"""Bodies of more bytes are inflated beside the event loop: a small one can become large."""
+
+# One after the other, so that what is inflated and not yet counted is one body.
+_beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inflate")
 
 
 class BodyTooLarge(Exception):
@@ -49,7 +60,7 @@ async def read_body(scope: Scope, receive: Receive, *, most_bytes: int, held: He
         body = await _read_rest(body, receive, most_bytes=most_bytes, held=held)
     if encoding in {b"", b"identity"}:
         return body
-    inflated = inflate(body, encoding.decode("latin-1"), most_bytes=most_bytes)
+    inflated = await _inflate_beside(body, encoding.decode("latin-1"), most_bytes=most_bytes)
     if held is not None:
         held.grow_to(len(inflated))
     return inflated
@@ -63,7 +74,7 @@ async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int, held: H
             while more:
                 if held is not None:
                     held.grow_to(len(body))
-                    with held.may_stand_back(waiting):
+                    with held.may_give_way(waiting):
                         message = await receive()
                 else:
                     message = await receive()
@@ -74,8 +85,19 @@ async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int, held: H
                     raise BodyTooLarge(f"the body has more than {most_bytes} bytes")
                 more = message.get("more_body", False)
     except TimeoutError as exc:
-        raise NoRoom("others send theirs faster, and there is no room for all") from exc
+        raise NoRoom("others send faster, or less, and there is no room for all") from exc
     return bytes(body)
+
+
+async def _inflate_beside(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
+    """Return the body inflated, in a thread where it is large. Raises as `inflate`."""
+    try:
+        return inflate(body, encoding, most_bytes=min(most_bytes, _INFLATED_AT_ONCE))
+    except BodyTooLarge:
+        if most_bytes <= _INFLATED_AT_ONCE:
+            raise
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_beside, lambda: inflate(body, encoding, most_bytes=most_bytes))
 
 
 def inflate(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
@@ -95,32 +117,48 @@ def inflate(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
 
 
 def _gunzip(body: bytes, *, most_bytes: int) -> bytes:
+    """Inflate the members of a gzip body, in slices: what lies behind a member's end is copied."""
     parts: list[bytes] = []
-    size, rest = 0, body
-    while rest:
+    size = position = members = 0
+    view = memoryview(body)
+    while position < len(body):
+        members = _one_more(members, "gzip members")
         member = zlib.decompressobj(wbits=31)
-        parts.append(member.decompress(rest, most_bytes + 1 - size))
-        size += len(parts[-1])
-        if size > most_bytes:
-            break
-        if not member.eof:
-            raise EOFError("it ends too early")
-        rest = member.unused_data
+        while not member.eof:
+            if position >= len(body):
+                raise EOFError("it ends too early")
+            part = view[position : position + _GZIP_SLICE]
+            parts.append(member.decompress(part, most_bytes + 1 - size))
+            size += len(parts[-1])
+            if size > most_bytes:
+                return b"".join(parts)
+            position += len(part) - len(member.unused_data)
     return b"".join(parts)
 
 
 def _unzstd(body: bytes, *, most_bytes: int) -> bytes:
     parts: list[bytes] = []
-    size, rest = 0, body
-    while rest and size <= most_bytes:
-        frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
-        # In small slices: four bytes can say "the same byte 128 KiB long".
-        for start in range(0, len(rest), _ZSTD_SLICE):
-            parts.append(frame.decompress(rest[start : start + _ZSTD_SLICE]))
+    size = position = frames = 0
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    view = memoryview(body)
+    while position < len(body):
+        frames = _one_more(frames, "zstd frames")
+        frame = decompressor.decompressobj()
+        while not frame.eof:
+            if position >= len(body):
+                raise EOFError("it ends too early")
+            # In small slices: four bytes can say "the same byte 128 KiB long".
+            part = view[position : position + _ZSTD_SLICE]
+            parts.append(frame.decompress(part))
             size += len(parts[-1])
-            if frame.eof or size > most_bytes:
-                rest = frame.unused_data + rest[start + _ZSTD_SLICE :]
-                break
-        else:
-            raise EOFError("it ends too early")
+            if size > most_bytes:
+                return b"".join(parts)
+            position += len(part) - len(frame.unused_data)
     return b"".join(parts)
+
+
+def _one_more(parts: int, name: str) -> int:
+    """Count one more part of a body. Raises `BodyUnreadable`: each costs more than its bytes."""
+    if parts == _MOST_PARTS:
+        raise BodyUnreadable(f"the body has more than {_MOST_PARTS} {name}")
+    return parts + 1

@@ -1,14 +1,17 @@
 """How much memory the bodies of all requests may take together, however many and slow they are.
 
-Small ones are left out: each fits into what a connection needs anyway. When there is no room, the body that
-comes most slowly stands back: its sender is told to come again, and others are not held up by it.
+Small ones are left out: each fits into what a connection needs anyway. Where there is no room for a body,
+others give way to it: bodies of a sender that holds more than this one's sender would, and bodies that
+come more slowly. Their senders are told to come again. A sender is a token: one that sends as much as it
+can takes no room from those that send little.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 from joulebook.telemetry.errors import TelemetryError
@@ -23,10 +26,11 @@ class NoRoom(TelemetryError):
 class Held:
     """The bytes of one request's body; given back by the end of `BodyMemory.hold`."""
 
-    def __init__(self, memory: BodyMemory) -> None:
+    def __init__(self, memory: BodyMemory, sender: Hashable | None) -> None:
         self._memory = memory
         self._since = time.monotonic()
         self._waiting: asyncio.Timeout | None = None
+        self.sender = self if sender is None else sender
         self.bytes = 0
 
     def pace(self, size: int | None = None) -> float:
@@ -39,7 +43,7 @@ class Held:
             self._memory.grow(self, size)
 
     @contextmanager
-    def may_stand_back(self, waiting: asyncio.Timeout) -> Iterator[None]:
+    def may_give_way(self, waiting: asyncio.Timeout) -> Iterator[None]:
         """Let `waiting` end early while inside, if another body needs the room more."""
         self._waiting = waiting
         try:
@@ -47,13 +51,16 @@ class Held:
         finally:
             self._waiting = None
 
-    def stand_back(self) -> bool:
-        """Give up waiting for the rest of the body; False where nothing is waited for."""
-        if self._waiting is None:
-            return False
+    @property
+    def can_give_way(self) -> bool:
+        """Whether something is waited for that can end early."""
+        return self._waiting is not None
+
+    def give_way(self) -> None:
+        """Give up what is waited for; `can_give_way` must be true."""
+        assert self._waiting is not None  # noqa: S101 - as the docstring demands
         self._waiting.reschedule(0)
         self._waiting = None
-        return True
 
 
 class BodyMemory:
@@ -63,42 +70,54 @@ class BodyMemory:
         """Allow `most_bytes` of all bodies together."""
         self._most_bytes = most_bytes
         self._all: dict[Held, None] = {}
+        self._by_sender: Counter[Hashable] = Counter()
         self.bytes = 0
 
     @contextmanager
-    def hold(self) -> Iterator[Held]:
-        """Give what counts one request's body."""
-        held = Held(self)
+    def hold(self, sender: Hashable | None = None) -> Iterator[Held]:
+        """Give what counts one request's body; without a `sender`, it is its own."""
+        held = Held(self, sender)
         try:
             yield held
         finally:
             self._give_back(held)
 
     def grow(self, held: Held, size: int) -> None:
-        """Count `size` bytes for one body. Raises `NoRoom` where no slower one stands back for it."""
+        """Count `size` bytes for one body. Raises `NoRoom` where too little gives way to it."""
         more = size - held.bytes
-        if not self._makes_room(more, pace=held.pace(size)):
+        if self.bytes + more > self._most_bytes and not self._makes_room(held, more):
             raise NoRoom(f"{self.bytes} bytes of requests are held already, all that may be")
         self._all[held] = None
         held.bytes += more
+        self._by_sender[held.sender] += more
         self.bytes += more
 
-    def _makes_room(self, more: int, *, pace: float) -> bool:
-        """Send away bodies that are still coming, and more slowly than at this pace, until there is room.
+    def _makes_room(self, held: Held, more: int) -> bool:
+        """Send bodies away until there is room; return whether there is.
 
         Their bytes are counted no longer, and are given back a moment later.
         """
-        if self.bytes + more <= self._most_bytes:
-            return True
-        slowest = sorted((other.pace(), id(other), other) for other in self._all)
-        for slow, _, other in slowest:
-            if slow >= pace or self.bytes + more <= self._most_bytes:
+        own = self._by_sender[held.sender] + more
+        pace = held.pace(held.bytes + more)
+        # One that sends many bodies at once has fast ones among them, and must not live on slow lines' cost.
+        is_modest = own == held.bytes + more or own <= self._most_bytes // 2
+        others = [other for other in self._all if other is not held and other.can_give_way]
+        others.sort(key=lambda other: (-self._by_sender[other.sender], other.pace()))
+        for other in others:
+            if self.bytes + more <= self._most_bytes:
                 break
-            if other.stand_back():
+            holds_more = other.sender != held.sender and self._by_sender[other.sender] > own
+            is_slower = other.pace() < pace and (is_modest or other.sender == held.sender)
+            if holds_more or is_slower:
+                other.give_way()
                 self._give_back(other)
         return self.bytes + more <= self._most_bytes
 
     def _give_back(self, held: Held) -> None:
         self._all.pop(held, None)
         self.bytes -= held.bytes
+        if held.bytes:
+            self._by_sender[held.sender] -= held.bytes
+            if not self._by_sender[held.sender]:
+                del self._by_sender[held.sender]
         held.bytes = 0

@@ -3,7 +3,8 @@
 A thread owns the connection. While it copies and commits one batch, further requests gather; when it
 is done it takes all of them at once. So batches grow with the load by themselves, and a lone request
 waits for nobody. Nothing is acknowledged before its commit. What waits is bounded, and so is how long:
-a database that does not answer frees its callers after `patience`.
+a database that does not answer frees its callers after `patience`. Where the queue is full, it is the
+sender with the most readings in it whose newest are refused: nobody can fill it for all others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from itertools import islice
 
@@ -31,15 +32,20 @@ log = logging.getLogger(__name__)
 Outcomes = NDArray[np.int8]
 
 
+_HEAVIEST_SECONDS = 0.05
+"""How long the sender with the most readings is remembered: finding it means to look at all."""
+
+
 class QueueFull(TelemetryError):
     """As many readings wait for their commit as may; the client must keep its data and try later."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Submission:
     batch: Batch
     done: asyncio.Future[Outcomes]
     since: float
+    sender: str = ""
     connection: int | None = None
     replace: bool = False
     atomic: bool = False
@@ -79,6 +85,8 @@ class GroupCommitter:
         self._patience = patience
         self._waiting: deque[_Submission] = deque()
         self._waiting_readings = 0
+        self._by_sender: defaultdict[str, int] = defaultdict(int)
+        self._heaviest, self._heaviest_at = "", 0.0
         self._storing: list[_Submission] = []
         self._storing_since = 0.0
         self._wake = threading.Condition()
@@ -94,9 +102,15 @@ class GroupCommitter:
         return self._connection.opened
 
     async def submit(
-        self, batch: Batch, *, connection: int | None = None, replace: bool = False, atomic: bool = False
+        self,
+        batch: Batch,
+        *,
+        sender: str = "",
+        connection: int | None = None,
+        replace: bool = False,
+        atomic: bool = False,
     ) -> Outcomes:
-        """Store a batch; return one `Outcome` a row after the commit.
+        """Store a batch of a sender's; return one `Outcome` a row after the commit.
 
         `connection` is what `connection` was before the ids of the series were asked for, or None where
         they are right whatever happens. With `replace` another value for a stored key takes its place. With
@@ -107,17 +121,64 @@ class GroupCommitter:
         """
         done: asyncio.Future[Outcomes] = self._loop.create_future()
         submission = _Submission(
-            batch, done, self._loop.time(), connection=connection, replace=replace, atomic=atomic
+            batch, done, self._loop.time(), sender, connection=connection, replace=replace, atomic=atomic
         )
+        refused: list[_Submission] = []
         with self._wake:
             if self._closing:
                 raise DatabaseAway("ingest is shutting down")
             if self._waiting and self._waiting_readings + len(batch) > self._queue_readings:
-                raise QueueFull(f"{self._waiting_readings} readings wait for the database already")
+                refused = self._make_room(sender, len(batch))
             self._waiting.append(submission)
-            self._waiting_readings += len(batch)
+            self._count(submission, 1)
             self._wake.notify()
+        for each in refused:
+            if not each.done.done():
+                each.done.set_exception(QueueFull("others have fewer readings in the queue, which is full"))
         return await done
+
+    def _count(self, submission: _Submission, sign: int) -> None:
+        """Count the readings of a submission that has come or, with a `sign` of -1, has gone."""
+        readings = sign * len(submission.batch)
+        self._waiting_readings += readings
+        left = self._by_sender[submission.sender] + readings
+        if left:
+            self._by_sender[submission.sender] = left
+        else:
+            del self._by_sender[submission.sender]
+
+    def _make_room(self, sender: str, readings: int) -> list[_Submission]:
+        """Take the newest submissions of the heaviest sender out of the queue; return them.
+
+        Raises `QueueFull` where `sender` would itself be the heaviest, or where that is not enough.
+        """
+        full = QueueFull(f"{self._waiting_readings} readings wait for the database already")
+        own = self._by_sender.get(sender, 0) + readings
+        heaviest = self._heaviest_sender()
+        over = self._waiting_readings + readings - self._queue_readings
+        if heaviest == sender or self._by_sender.get(heaviest, 0) - over < own:
+            raise full
+        found: list[int] = []
+        for index in range(len(self._waiting) - 1, -1, -1):
+            if self._waiting[index].sender == heaviest:
+                found.append(index)
+                over -= len(self._waiting[index].batch)
+                if over <= 0:
+                    break
+        if over > 0:
+            raise full  # the rest is being stored, and cannot be taken back
+        refused = [self._waiting[index] for index in found]
+        for index, each in zip(found, refused, strict=True):  # from the end: the others keep their places
+            del self._waiting[index]
+            self._count(each, -1)
+        return refused
+
+    def _heaviest_sender(self) -> str:
+        now = time.monotonic()
+        if now - self._heaviest_at > _HEAVIEST_SECONDS:
+            self._heaviest = max(self._by_sender, key=self._by_sender.__getitem__, default="")
+            self._heaviest_at = now
+        return self._heaviest
 
     async def close(self) -> None:
         """Refuse new batches, finish those that wait, and close the connection."""
@@ -133,7 +194,8 @@ class GroupCommitter:
             results = self._store(group)
             with self._wake:
                 self._storing = []
-                self._waiting_readings -= sum(len(submission.batch) for submission in group)
+                for submission in group:
+                    self._count(submission, -1)
             self._loop.call_soon_threadsafe(_deliver, group, results)
         self._connection.close()
 
@@ -146,7 +208,7 @@ class GroupCommitter:
             overdue = [submission for submission in self._storing if submission.since < oldest]
             while self._waiting and self._waiting[0].since < oldest:
                 overdue.append(self._waiting.popleft())
-                self._waiting_readings -= len(overdue[-1].batch)
+                self._count(overdue[-1], -1)
             stuck = bool(self._storing) and self._storing_since < oldest
         if stuck:
             self._connection.cut()

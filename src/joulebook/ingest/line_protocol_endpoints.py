@@ -125,13 +125,16 @@ class _Endpoint:
         except ClientGone:
             return
         except Exception as exc:  # noqa: BLE001 - every request is answered; see refusal_of
-            refusal = refusal_of(exc)
-            status, answer = self._problem(refusal.status, str(refusal))
-            pause = refusal.retry_after
+            status, answer, pause = self._refuse(exc)
         await _send(send, status, answer, challenge=self._dialect.challenge, pause=pause)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
         raise NotImplementedError
+
+    def _refuse(self, exc: Exception) -> tuple[int, dict[str, str], int | None]:
+        # The exception holds on to the frames with the body: no local variable of theirs may hold on to it.
+        refusal = refusal_of(exc)
+        return *self._problem(refusal.status, str(refusal)), refusal.retry_after
 
     def _problem(self, status: int, message: str) -> tuple[int, dict[str, str]]:
         if status == 429 and not self._dialect.keeps_on_429:
@@ -171,13 +174,15 @@ class WriteEndpoint(_Endpoint):
             naming=self._naming,
         )
         try:
-            readings = await receive_readings(scope, receive, parse_lines, rules, self._limits)
+            readings = await receive_readings(
+                scope, receive, parse_lines, rules, self._limits, sender=grant.token
+            )
         except (BodyTooLarge, TooManyReadings) as exc:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except BodyUnreadable as exc:
             raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
         self._limits.rates.charge(grant.token, len(readings.time))
-        stored = await self._store.store(readings, replace=True)
+        stored = await self._store.store(readings, sender=grant.token, replace=True)
         self._limits.rates.refund(grant.token, stored.duplicate)
         if readings.rejected_total:
             return self._problem(400, partial_write(readings))

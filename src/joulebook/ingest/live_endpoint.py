@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from joulebook.ingest.live_feed import LiveFeed, TooManyViewers, Viewer
+from joulebook.ingest.live_feed import LiveFeed, TooManyViewers, Viewer, Watcher
 from joulebook.ingest.readings_endpoint import Refusal
 from joulebook.live_ticket import Ticket, TicketRefused, open_ticket
 from joulebook.logs import request_id
+from joulebook.serving.addresses import Networks, client_address, share_key
 
 HEARTBEAT_SECONDS = 10
 """A comment is sent after such a silence, so that everybody on the way knows that the stream lives."""
@@ -28,9 +29,10 @@ _encode = msgspec.json.Encoder().encode
 class LiveEndpoint:
     """Opens a stream of a device's readings for whoever holds a ticket, until the ticket expires."""
 
-    def __init__(self, *, feed: LiveFeed, secret_key: str) -> None:
+    def __init__(self, *, feed: LiveFeed, secret_key: str, trusted_proxies: Networks = ()) -> None:
         self._feed = feed
         self._secret_key = secret_key
+        self._trusted = tuple(trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: the stream, or why not."""
@@ -43,7 +45,8 @@ class LiveEndpoint:
             if request.method == "HEAD":
                 await Response(media_type="text/event-stream", headers=headers)(scope, receive, send)
                 return
-            with self._feed.watch(str(request.path_params["device_id"])) as viewer:
+            watcher = Watcher(ticket.number, ticket.user, share_key(self._address(request)))
+            with self._feed.watch(str(request.path_params["device_id"]), watcher) as viewer:
                 stream = StreamingResponse(
                     _events(viewer, ticket), media_type="text/event-stream", headers=headers
                 )
@@ -60,6 +63,11 @@ class LiveEndpoint:
         except TooManyViewers as exc:
             refusal = Refusal(503, "unavailable", str(exc))
             await _refused(refusal, {**headers, "Retry-After": "30"})(scope, receive, send)
+
+    def _address(self, request: Request) -> str:
+        peer = request.client.host if request.client is not None else ""
+        forwarded = request.headers.getlist("x-forwarded-for")
+        return client_address(peer, ",".join(forwarded) if forwarded else None, self._trusted)
 
     def _ticket(self, request: Request) -> Ticket:
         device_id = str(request.path_params["device_id"])

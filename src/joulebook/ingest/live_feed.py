@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from joulebook.ingest.patient_connection import PatientConnection
@@ -66,7 +67,16 @@ WHERE series.device_id = ANY(%(devices)s)
 
 
 class TooManyViewers(Exception):
-    """As many people watch as may."""
+    """As many people watch as may, or one of them as much as one may."""
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Whose streams are counted together: those of one ticket, of one user, and of one address."""
+
+    ticket: str
+    user: str
+    address: str
 
 
 class Viewer:
@@ -111,21 +121,60 @@ def _nothing() -> None:
 class LiveFeed:
     """Looks for new readings of the devices that somebody watches, and passes them on."""
 
-    def __init__(self, url: str, *, most_viewers: int = 500) -> None:
-        """Prepare to read at `url`; nothing is opened before the first viewer."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        most_viewers: int = 500,
+        of_a_ticket: int = 4,
+        of_a_user: int = 50,
+        of_an_address: int = 125,
+    ) -> None:
+        """Prepare to read at `url`; nothing is opened before the first viewer.
+
+        Up to `most_viewers` watch at a time. A page opens one stream with its ticket, and another where
+        the first seems to be dead.
+        """
         self._conn = PatientConnection(url)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="live")
         self._most_viewers = most_viewers
+        self._most_of = (of_a_ticket, of_a_user, of_an_address)
         self._viewers: defaultdict[str, set[Viewer]] = defaultdict(set)
+        self._shares: Counter[tuple[str, str]] = Counter()
         self._memory: dict[str, _DeviceMemory] = {}
         self._task: asyncio.Task[None] | None = None
         self._draining = False
 
+    @property
+    def streams(self) -> int:
+        """How many viewers there are."""
+        return sum(map(len, self._viewers.values()))
+
     @contextmanager
-    def watch(self, device_id: str) -> Iterator[Viewer]:
+    def watch(self, device_id: str, watcher: Watcher) -> Iterator[Viewer]:
         """Give a viewer of the device. Raises `TooManyViewers`."""
-        if self._draining or sum(map(len, self._viewers.values())) >= self._most_viewers:
+        with self._share(watcher):
+            yield from self._watch(device_id)
+
+    @contextmanager
+    def _share(self, watcher: Watcher) -> Iterator[None]:
+        """Count a stream of the watcher's. Raises `TooManyViewers`."""
+        if self._draining or self.streams >= self._most_viewers:
             raise TooManyViewers("too many people watch at the moment")
+        shares = (("ticket", watcher.ticket), ("user", watcher.user), ("address", watcher.address))
+        for share, most in zip(shares, self._most_of, strict=True):
+            if self._shares[share] >= most:
+                raise TooManyViewers(f"this {share[0]} has {most} streams open already, its share")
+        self._shares.update(shares)
+        try:
+            yield
+        finally:
+            self._shares.subtract(shares)
+            for share in shares:
+                if not self._shares[share]:
+                    del self._shares[share]
+
+    def _watch(self, device_id: str) -> Iterator[Viewer]:
         viewer = Viewer(device_id)
         self._viewers[device_id].add(viewer)
         if self._task is None or self._task.done():

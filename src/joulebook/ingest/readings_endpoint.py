@@ -16,7 +16,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from joulebook.ingest.bodies import BodyTooLarge, BodyUnreadable, ClientGone, read_body
-from joulebook.ingest.body_memory import BodyMemory
+from joulebook.ingest.body_memory import BodyMemory, Held, NoRoom
 from joulebook.ingest.columns import Readings
 from joulebook.ingest.packets import PRECISIONS, PacketRules, TooManyReadings, UnparsableBody, parse_packets
 from joulebook.ingest.rates import RateLimits
@@ -83,17 +83,37 @@ def refusal_of(exc: Exception) -> Refusal:
 
 
 async def receive_readings(
-    scope: Scope, receive: Receive, parse: Callable[[bytes, Rules], Readings], rules: Rules, limits: Limits
+    scope: Scope,
+    receive: Receive,
+    parse: Callable[[bytes, Rules], Readings],
+    rules: Rules,
+    limits: Limits,
+    *,
+    sender: str,
 ) -> Readings:
     """Return what `parse` makes of a request's body; a large one is parsed beside the event loop.
 
-    Raises what `read_body` and `parse` raise.
+    `sender` is the token, among whom the memory for bodies is shared. Raises what `read_body` and `parse`
+    raise.
     """
-    with limits.bodies.hold() as held:
+    with limits.bodies.hold(sender) as held:
         body = await read_body(scope, receive, most_bytes=limits.most_bytes, held=held)
         if len(body) > LARGE_BODY:
-            return await asyncio.get_running_loop().run_in_executor(_beside, parse, body, rules)
+            return await _parse_beside(parse, body, rules, held)
         return parse(body, rules)
+
+
+async def _parse_beside(
+    parse: Callable[[bytes, Rules], Readings], body: bytes, rules: Rules, held: Held
+) -> Readings:
+    """Parse in the thread; while the body waits for it, it may give way. Raises `NoRoom`."""
+    parsing = _beside.submit(parse, body, rules)
+    try:
+        async with asyncio.timeout(None) as waiting:
+            with held.may_give_way(waiting):
+                return await asyncio.wrap_future(parsing)
+    except TimeoutError as exc:
+        raise NoRoom("others send less, and there is no room for all") from exc
 
 
 class ReadingsEndpoint:
@@ -116,10 +136,13 @@ class ReadingsEndpoint:
         except ClientGone:
             return
         except Exception as exc:  # noqa: BLE001 - every request is answered; see refusal_of
-            refusal = refusal_of(exc)
-            status, answer = refusal.status, {"code": refusal.code, "message": str(refusal)}
-            pause = refusal.retry_after
+            status, answer, pause = self._refuse(exc)
         await _send_json(send, status, answer, pause=pause)
+
+    def _refuse(self, exc: Exception) -> tuple[int, dict[str, Any], int | None]:
+        # The exception holds on to the frames with the body: no local variable of theirs may hold on to it.
+        refusal = refusal_of(exc)
+        return refusal.status, {"code": refusal.code, "message": str(refusal)}, refusal.retry_after
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any]]:
         grant = await authorise(scope, self._tokens)
@@ -133,13 +156,17 @@ class ReadingsEndpoint:
             precision=asked.precision,
         )
         try:
-            readings = await receive_readings(scope, receive, parse_packets, rules, self._limits)
+            readings = await receive_readings(
+                scope, receive, parse_packets, rules, self._limits, sender=grant.token
+            )
         except (BodyTooLarge, TooManyReadings) as exc:
             raise Refusal(413, "too_large", f"{exc}; split it") from exc
         except (BodyUnreadable, UnparsableBody) as exc:
             raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
         self._limits.rates.charge(grant.token, len(readings.time))
-        stored = await self._store.store(readings, replace=asked.replace, atomic=asked.atomic)
+        stored = await self._store.store(
+            readings, sender=grant.token, replace=asked.replace, atomic=asked.atomic
+        )
         self._limits.rates.refund(grant.token, stored.duplicate)
         return summary(readings, stored, asked)
 

@@ -12,6 +12,7 @@ from joulebook.config import Config
 from joulebook.ingest.app import create_app
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.ingest.observing import ObservedRequests
+from joulebook.ingest.prefix import without_prefix
 from joulebook.ingest.websocket_connection import MESSAGE_BYTES
 from joulebook.logs import set_up_logging
 from joulebook.serving.guard import Guard
@@ -39,11 +40,12 @@ def serve(
         """End devices' connections in order: uvicorn would cut them off."""
         await app.state.drain(seconds=DRAIN_SECONDS)
 
+    observed = ObservedRequests(
+        app.state.direct, metrics.requests, routes=app.routes, trusted_proxies=config.trusted_proxies
+    )
     server = Server(
         Service(
-            app=ObservedRequests(
-                app.state.direct, metrics.requests, routes=app.routes, trusted_proxies=config.trusted_proxies
-            ),
+            app=without_prefix(observed, config.ingest_url),
             host=config.ingest_host,
             port=config.ingest_port,
             guard=Guard(

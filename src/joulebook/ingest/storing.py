@@ -37,14 +37,16 @@ class ReadingStore:
         self._committer = committer
         self._metrics = metrics
 
-    async def store(self, readings: Readings, *, replace: bool = False, atomic: bool = False) -> Stored:
-        """Store the readings and return after their commit.
+    async def store(
+        self, readings: Readings, *, sender: str = "", replace: bool = False, atomic: bool = False
+    ) -> Stored:
+        """Store the readings of a token, the `sender`, and return after their commit.
 
         With `replace` the newest value wins over a stored one, else the stored one is kept and the new
         one is rejected as a conflict. With `atomic` nothing is stored as soon as anything is rejected.
         Raises `DatabaseAway`, `QueueFull` and `BatchRefused`.
         """
-        stored = await self._store(readings, replace=replace, atomic=atomic)
+        stored = await self._store(readings, sender=sender, replace=replace, atomic=atomic)
         count = self._metrics.readings
         count["stored"] += stored.accepted - stored.replaced
         count["duplicate"] += stored.duplicate
@@ -53,7 +55,7 @@ class ReadingStore:
         count["rejected"] += readings.rejected_total - stored.conflicts
         return stored
 
-    async def _store(self, readings: Readings, *, replace: bool, atomic: bool) -> Stored:
+    async def _store(self, readings: Readings, *, sender: str, replace: bool, atomic: bool) -> Stored:
         for _ in range(_ATTEMPTS):
             # Before the ids are asked for: what is asked of an earlier connection's database may be wrong.
             connection = self._committer.connection
@@ -69,7 +71,7 @@ class ReadingStore:
             )
             try:
                 outcomes = await self._committer.submit(
-                    batch, connection=connection, replace=replace, atomic=atomic
+                    batch, sender=sender, connection=connection, replace=replace, atomic=atomic
                 )
             except SeriesForgotten:
                 continue

@@ -7,6 +7,7 @@ import logging
 import random
 import time
 import uuid
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -48,16 +49,19 @@ class WebSocketEndpoint:
         store: ReadingStore,
         limits: Limits,
         metrics: IngestMetrics,
-        database_url: str,
+        listen_url: str,
+        most_per_token: int,
     ) -> None:
         self._tokens = tokens
         self._store = store
         self._limits = limits
         self._counts = metrics.messages
         self._process = uuid.uuid4().hex
-        self._news = ConnectionNews(database_url, process=self._process, heard=self._hear)
+        self._news = ConnectionNews(listen_url, process=self._process, heard=self._hear)
         self._connected: dict[str, DeviceConnection] = {}
         self._running: set[DeviceConnection] = set()
+        self._most_per_token = most_per_token
+        self._by_token: Counter[str] = Counter()
         self._draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +87,7 @@ class WebSocketEndpoint:
         older = self._connected.get(device_id)
         self._connected[device_id] = connection
         self._running.add(connection)
+        self._by_token[grant.token] += 1
         if older is not None:
             older.stop(REPLACED, _TAKEN_OVER)
         self._news.announce(device_id, connection.begun)
@@ -90,6 +95,9 @@ class WebSocketEndpoint:
             await connection.run()
         finally:
             self._running.discard(connection)
+            self._by_token[grant.token] -= 1
+            if not self._by_token[grant.token]:
+                del self._by_token[grant.token]
             if self._connected.get(device_id) is connection:
                 del self._connected[device_id]
 
@@ -136,6 +144,10 @@ class WebSocketEndpoint:
         if device_id not in grant.devices:
             message = f"this token may not write for device {device_id[:80]!r}"
             raise Refusal(403, "device_not_allowed", message)
+        # A device that connects anew replaces its own connection.
+        if device_id not in self._connected and self._by_token[grant.token] >= self._most_per_token:
+            message = f"this token has {self._most_per_token} connections open, its share; use further tokens"
+            raise Refusal(503, "unavailable", message)
         return grant, asked
 
 

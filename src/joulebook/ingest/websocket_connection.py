@@ -172,7 +172,9 @@ class DeviceConnection:
         try:
             readings = parse_packets(content, rules)
             self._limits.rates.charge(token, len(readings.time))
-            stored = await self._store.store(readings, replace=asked.replace, atomic=asked.atomic)
+            stored = await self._store.store(
+                readings, sender=token, replace=asked.replace, atomic=asked.atomic
+            )
             self._limits.rates.refund(token, stored.duplicate)
         except TooManyReadings as exc:
             return {"seq": sequence, "code": "too_large", "message": f"{exc}; split it"}

@@ -32,6 +32,8 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
         for role in _URL_VARIABLES:
             telemetry_url(config, role)
     give = _Environments(config, environ)
+    metrics = {"JOULEBOOK_METRICS_TOKEN": config.metrics_token}
+    listening = {"JOULEBOOK_TELEMETRY_LISTEN_URL": config.telemetry_listen_url}
     return [
         *_database(config, give),
         ProcessSpec(
@@ -44,13 +46,13 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
         ProcessSpec(
             name="worker",
             command=joulebook_command("worker"),
-            environment=give.roles("writer", "reader", accounts=True, metrics=True),
+            environment=give.roles("writer", "reader", accounts=True, further=metrics),
             after=("migrate",),
         ),
         ProcessSpec(
             name="web",
             command=joulebook_command("web"),
-            environment=give.roles("reader", accounts=True, metrics=True),
+            environment=give.roles("reader", accounts=True, further=metrics),
             ready=Ready.ANSWERS,
             address=Address(config.web_host, config.web_port),
             after=("migrate",),
@@ -58,7 +60,7 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
         ProcessSpec(
             name="ingest",
             command=joulebook_command("ingest"),
-            environment=give.roles("writer", accounts=True, metrics=True),
+            environment=give.roles("writer", accounts=True, further={**metrics, **listening}),
             ready=Ready.ANSWERS,
             address=Address(config.ingest_host, config.ingest_port),
             after=("migrate",),
@@ -127,19 +129,19 @@ class _Environments:
         self._common["JOULEBOOK_HOME"] = str(config.home)
 
     def roles(
-        self, *roles: Role, accounts: bool = False, metrics: bool = False
+        self, *roles: Role, accounts: bool = False, further: Mapping[str, str | None] | None = None
     ) -> Callable[[], Mapping[str, str]]:
         """Return what makes the environment of a process that acts in `roles` in the telemetry database.
 
         With `accounts` it reaches the other database, too, and has the signing key: with that the web issues
-        tickets for live readings, and ingest checks them. With `metrics` it has the token of its /metrics.
-        Made at each start: the embedded database has no passwords before its first.
+        tickets for live readings, and ingest checks them. `further` are other secrets of its own, None
+        where there is none. Made at each start: the embedded database has no passwords before its first.
         """
 
         def make() -> Mapping[str, str]:
             urls = {_URL_VARIABLES[role]: telemetry_url(self._config, role) for role in roles}
-            token = {"JOULEBOOK_METRICS_TOKEN": self._config.metrics_token or ""} if metrics else {}
-            return {**self._common, **(self._accounts() if accounts else {}), **token, **urls}
+            own = {name: value for name, value in (further or {}).items() if value is not None}
+            return {**self._common, **(self._accounts() if accounts else {}), **own, **urls}
 
         return make
 

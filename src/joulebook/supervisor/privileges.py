@@ -13,11 +13,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedError, UnableToStart, ensure_binaries
 from joulebook.embedded.account import Account, database_account
 from joulebook.embedded.layout import Layout
-from joulebook.embedded.urls import uses_own_server
+from joulebook.embedded.urls import named_urls, uses_own_server
 from joulebook.secret_key import load_secret_key
 from joulebook.supervisor.children import CHILDRENS_UMASK
 from joulebook.supervisor.ownership import UnableToShare, prepare_home
@@ -28,13 +31,22 @@ from joulebook.supervisor.view import folders_in_use, open_way
 
 _TRY = """
 import os, sys
+from importlib.util import find_spec
 try:
-    import django, psycopg, joulebook.config
     for path in sys.argv[1:]:
-        os.stat(path + "/.")
-except (ImportError, OSError) as exc:
+        if not os.access(path, os.X_OK if os.path.isdir(path) else os.R_OK):
+            sys.exit(f"it cannot reach {path}")
+    for name in ("joulebook", "django", "psycopg"):
+        found = find_spec(name)
+        if found is None:
+            sys.exit(f"Python finds no package {name}")
+        open(found.origin).close()
+except OSError as exc:
     sys.exit(f"{exc}")
 """
+
+
+_FILES = ("sslcert", "sslkey", "sslrootcert", "passfile")
 
 
 def drop_privileges(
@@ -51,7 +63,7 @@ def drop_privileges(
         users = find_users(config.home, _database_account(config))
         prepare_home(config, users)
         _let_them_run(config, users)
-    except (UnableToShare, EmbeddedError, OSError) as exc:
+    except (UnableToShare, EmbeddedError, OSError, psycopg.Error) as exc:
         say(
             f"warning: every process runs as root, with all rights of root: {exc}\n"
             "warning: put Joulebook and JOULEBOOK_HOME into folders that everybody may enter, such as /opt "
@@ -99,16 +111,26 @@ def _let_them_run(config: Config, users: Users) -> None:
     # They could not keep what they compile: each start would compile everything again.
     compileall.compile_dir(config.package, quiet=2)
     tried = [users.web, *([users.database] if users.database else [])]
-    if any(_problem(user, config) for user in tried):
+    needed = [str(config.home), *_paths_to_servers(config)]
+    if any(_problem(user, config, needed) for user in tried):
         open_way(folders_in_use(config))
     for user in tried:
-        if problem := _problem(user, config):
-            raise UnableToShare(f"the user {user.uid} for the {user.name} cannot run them: {problem}")
+        if problem := _problem(user, config, needed):
+            raise UnableToShare(f"user {user.uid} cannot run the {user.name}: {problem}")
 
 
-def _problem(user: User, config: Config) -> str:
+def _paths_to_servers(config: Config) -> list[str]:
+    """Return the folders of sockets and the files that the addresses of people's own servers name."""
+    named = [*named_urls(config).values(), config.database_url]
+    addresses = [conninfo_to_dict(url) for url in named if url and url.startswith("postgres")]
+    hosts = [str(address.get("host") or "") for address in addresses]
+    files = [str(address[name]) for address in addresses for name in _FILES if address.get(name)]
+    return [path for path in (*hosts, *files) if path.startswith("/")]
+
+
+def _problem(user: User, config: Config, needed: Sequence[str]) -> str:
     """Return why this user cannot run Joulebook's programs; empty where it can."""
-    command = [*user.command_prefix(), sys.executable, "-c", _TRY, str(config.home)]
+    command = [*user.command_prefix(), sys.executable, "-c", _TRY, *needed]
     environment = environment_without_credentials(config, os.environ) | _own(config)
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/", env=environment)
     words = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]

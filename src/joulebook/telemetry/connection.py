@@ -16,12 +16,15 @@ Connection = psycopg.Connection[tuple[object, ...]]
 def connect(url: str) -> Connection:
     """Open a connection for the core's functions: autocommit, and quick to notice a server that is gone.
 
+    It works through a pooler that gives each transaction another session of the server: nothing is prepared
+    on the server, and whoever uses the connection sets nothing beyond a transaction (`SET LOCAL`).
+
     Raises `DatabaseAway` where the server cannot be reached.
     """
     with translated_errors():
         return psycopg.connect(
             url, autocommit=True, connect_timeout=5, keepalives_idle=10, keepalives_interval=5,
-            application_name="joulebook-writer",
+            application_name="joulebook-writer", prepare_threshold=None,
         )  # fmt: skip
 
 

@@ -70,6 +70,8 @@ def _postgresql(url: str) -> DatabaseSettings:
         "PORT": fields.pop("port", ""),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
+        # Before the server may be a pooler that gives each transaction another session.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {"connect_timeout": 5, "application_name": "joulebook-web", **fields},
     }
 

@@ -7,7 +7,10 @@ in commands that migrate, never in the web process.
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import django_stubs_ext
+from django.http.request import split_domain_port
 
 from joulebook.config import Config
 from joulebook.logs import log_settings
@@ -19,9 +22,13 @@ django_stubs_ext.monkeypatch()
 
 CONFIG = Config.from_environ()
 
+IS_PUBLIC_OVER_TLS = CONFIG.web_url is not None and CONFIG.web_url.startswith("https:")
+
 SECRET_KEY = load_secret_key(CONFIG)
 DEBUG = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *CONFIG.allowed_hosts]
+if CONFIG.web_url is not None:
+    ALLOWED_HOSTS.append(split_domain_port(urlsplit(CONFIG.web_url).netloc)[0])
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -41,6 +48,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "joulebook.web.observing.ObservedRequests",
     "joulebook.web.metrics.MetricsMiddleware",
+    "joulebook.web.caching.PrivateAnswersMiddleware",
+    "joulebook.web.proxy.ProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
@@ -98,11 +107,14 @@ SESSION_ENGINE = "joulebook.web.accounts.sessions"
 SESSION_COOKIE_NAME = f"joulebook_session_{CONFIG.web_port}"
 CSRF_COOKIE_NAME = f"joulebook_csrf_{CONFIG.web_port}"
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = CONFIG.secure
-CSRF_COOKIE_SECURE = CONFIG.secure
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONFIG.secure or IS_PUBLIC_OVER_TLS
 CSRF_COOKIE_HTTPONLY = True
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CONFIG.secure else None
+CSRF_TRUSTED_ORIGINS = [CONFIG.web_url] if CONFIG.web_url is not None else []
+CSRF_FAILURE_VIEW = "joulebook.web.origins.csrf_failure"
+# `ProxyMiddleware` removes the header where it is not believed.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = CONFIG.secure
+SECURE_SSL_HOST = urlsplit(CONFIG.web_url).netloc if CONFIG.web_url is not None else None
 SECURE_HSTS_SECONDS = 31_536_000 if CONFIG.secure else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = CONFIG.secure
 SECURE_HSTS_PRELOAD = CONFIG.secure

@@ -66,6 +66,7 @@ urlpatterns = [
     path("profile/password/", accounts.PasswordView.as_view(), name="password"),
     path("api/", api.urls),
     path("admin/login/", accounts.admin_sign_in),
+    path("admin/password_change/", accounts.admin_password),
     path("admin/", admin.site.urls),
     path("livez", probes.livez, name="livez"),
     path("readyz", probes.readyz, name="readyz"),

@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from joulebook.web.accounts import throttle
 
@@ -256,7 +256,7 @@ def test_failures_at_the_same_moment_are_all_counted():
     from joulebook.web.accounts.models import SignInFailures
 
     def fail(_: int) -> None:
-        throttle.count_failure("alice", "127.0.0.1")
+        throttle.count_failure(throttle.sign_in_limits(RequestFactory().get("/"), "alice"))
         connections.close_all()
 
     with ThreadPoolExecutor(8) as pool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from joulebook.web.devices.models import DeviceShare, MeterReplacement, Metric
@@ -134,6 +135,47 @@ def test_looking_changes_nothing(route, everything, alice, client_of, transactio
     assert [sorted(map(str, table.objects.values_list())) for table in tables] == before
 
 
+KEPT_BY_NOBODY = [
+    "/no-such-page",
+    "/api/no-such-address",
+    "/admin/",
+    "/admin/devices/device/",
+    "/devices/x",
+    "/%ff",
+]
+
+
+@pytest.mark.parametrize("who", ["alice", "charlie", None])
+def test_no_answer_may_be_kept_by_a_shared_cache(
+    who, everything, her_import, request, client_of, transaction_on_both
+):
+    """Walks every address by every method: answers, refusals, redirects and errors alike."""
+    client = client_of(request.getfixturevalue(who)) if who else Client()
+    addresses = {address(route, everything.device_id) for route in routes()} - {"/sign-out/"}
+    for path in [*sorted(addresses), *KEPT_BY_NOBODY, "/sign-out/"]:
+        for method in ("get", "head", "options", *METHODS[1:]):
+            answer = getattr(client, method)(path + "?name=energy&range=1h")
+            what = f"{method} {path}: {answer.status_code} {dict(answer.headers)}"
+            rule = {part.strip() for part in answer.headers.get("Cache-Control", "").split(",")}
+            assert "no-store" in rule or {"private", "no-cache"} <= rule, what
+            assert "public" not in rule, what
+            assert {"Cookie", "Authorization"} <= {
+                part.strip() for part in answer.headers.get("Vary", "").split(",")
+            }, what
+
+
+def test_an_answer_that_has_not_changed_says_the_same_of_caches(
+    everything, alice, client_of, transaction_on_both
+):
+    path = f"/api/history/{everything.device_id}?start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z"
+    client = client_of(alice)
+    first = client.get(path, headers={"Accept-Encoding": "gzip"})
+    second = client.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, second.status_code) == (200, 304)
+    assert second.headers["Cache-Control"] == first.headers["Cache-Control"] == "private, no-cache"
+    assert set(second.headers["Vary"].split(", ")) == {"Accept-Encoding", "Cookie", "Authorization"}
+
+
 @pytest.fixture
 def her_import(device, alice, bob):
     """Something that Alice has imported for her device, which Bob is shared with."""
@@ -148,8 +190,6 @@ def test_an_import_is_shown_and_changed_by_nobody_but_the_owner_of_its_devices(
     route, who, her_import, request, client_of
 ):
     """Only `default` is allowed here: a statement to telemetry is an error."""
-    from django.test import Client
-
     client = client_of(request.getfixturevalue(who)) if who else Client()
     for method in METHODS:
         hers, nobodys = (

@@ -101,7 +101,7 @@ def test_what_waits_for_a_silent_database_is_bounded_and_stored_by_a_fresh_conne
     telemetry, writer, batch_of, new_backend
 ):
     async def run() -> None:
-        async with committing(telemetry) as committer:
+        async with committing(telemetry, patience=5.0) as committer:
             await committer.submit(batch_of(0, 1))
             with stopped(new_backend()):
                 waiting = [asyncio.ensure_future(committer.submit(batch_of(9, 1)))]
@@ -132,3 +132,34 @@ def test_closing_does_not_wait_for_ever_for_a_silent_database(telemetry, writer,
                 return time.monotonic() - begin
 
     assert asyncio.run(run()) < 3
+
+
+def test_a_full_queue_refuses_the_sender_with_the_most_in_it_and_takes_all_others(
+    telemetry, writer, batch_of, new_backend
+):
+    async def run() -> None:
+        async with committing(telemetry, patience=30) as committer:
+            await committer.submit(batch_of(0, 1))
+
+            def submit(sender: str, start: int, rows: int) -> asyncio.Future[object]:
+                return asyncio.ensure_future(committer.submit(batch_of(start, rows), sender=sender))
+
+            with stopped(new_backend()):
+                first = submit("other", 9, 1)  # is being stored, and cannot be taken back
+                await asyncio.sleep(0.2)
+                greedy = [submit("greedy", start, 100) for start in range(100, 1300, 100)]
+                await asyncio.sleep(0.1)
+                modest = [submit(f"modest {start}", start, 10) for start in range(2000, 2200, 10)]
+                await asyncio.sleep(0.1)
+                # Nobody gives way to one that would have the most itself.
+                with pytest.raises(QueueFull):
+                    await committer.submit(batch_of(3000, 900), sender="as greedy")
+                with pytest.raises(QueueFull):
+                    await committer.submit(batch_of(4000, 300), sender="greedy")
+            assert type(await first) is np.ndarray
+            assert {type(one) for one in await asyncio.gather(*modest)} == {np.ndarray}
+            results = await asyncio.gather(*greedy, return_exceptions=True)
+        # Nine fitted beside the first one; two of them, the newest, gave way to the others' 200.
+        assert [type(result) for result in results] == [np.ndarray] * 7 + [QueueFull] * 5
+
+    asyncio.run(run())

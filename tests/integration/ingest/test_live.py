@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -187,7 +187,7 @@ def test_the_stream_ends_when_its_ticket_expires_and_says_so(ingest, device_id):
     from joulebook.live_ticket import TICKET_SECONDS
 
     ticket, expires_at = issue_ticket(
-        settings.SECRET_KEY, device_id, origin=ORIGIN, now=time.time() - TICKET_SECONDS + 3
+        settings.SECRET_KEY, device_id, user=1, origin=ORIGIN, now=time.time() - TICKET_SECONDS + 3
     )
     url = f"{ingest.url}/live/{device_id}?ticket={ticket}"
     answer = httpx.get(url, timeout=20)
@@ -217,23 +217,83 @@ def test_an_ingest_that_stops_ends_its_streams_and_does_not_wait_for_viewers(wat
 
 
 def test_a_viewer_that_does_not_keep_up_is_dropped_and_more_than_may_watch_are_refused(telemetry):
-    from joulebook.ingest.live_feed import LiveFeed, TooManyViewers
+    from joulebook.ingest.live_feed import LiveFeed, TooManyViewers, Watcher
 
     async def run() -> list[object]:
         feed = LiveFeed(telemetry["writer"], most_viewers=2)
-        with feed.watch("slow") as slow, feed.watch("other"):
+        alice, bob, charlie = (Watcher(name, name, name) for name in ("alice", "bob", "charlie"))
+        with feed.watch("slow", alice) as slow, feed.watch("other", bob):
             with pytest.raises(TooManyViewers):
-                with feed.watch("one_more"):
+                with feed.watch("one_more", charlie):
                     pass
             for number in range(1_000):
                 slow.offer({"power": [(number, number)]})
             got = []
             while (fresh := await slow.next(seconds=5)) is not None:
                 got.append(fresh)
-        with feed.watch("one_more"):
+        with feed.watch("one_more", charlie):
             pass
         await feed.close()
         return got
 
     got = asyncio.run(run())
     assert got == [{"power": [(number, number)]} for number in range(64)]
+
+
+def test_a_ticket_a_user_and_an_address_have_their_shares_and_others_keep_theirs(
+    ingest, device, alice, bob, client_of, transactional_db
+):
+    """Five hundred streams with one ticket, as a script opens them that was handed it."""
+    hoarded: list[httpx.Response] = []
+    with httpx.Client(timeout=60, limits=httpx.Limits(max_connections=None)) as http:
+
+        def opened(url: str) -> int:
+            answer = http.send(http.build_request("GET", url), stream=True)
+            hoarded.append(answer)
+            if answer.status_code != 200:
+                assert answer.status_code == 503
+                assert "its share" in answer.read().decode()
+                assert int(answer.headers["Retry-After"]) > 0
+            return answer.status_code
+
+        def ticket(user: object) -> str:
+            path = f"/api/live-ticket/{device.device_id}"
+            return str(client_of(user).post(path).json()["url"])
+
+        one = ticket(alice)
+        statuses = [opened(one) for _ in range(500)]
+        assert statuses.count(200) == 4
+        assert statuses[:4] == [200] * 4
+        # Further tickets of hers end at her own share, those of another user do not.
+        while opened(ticket(alice)) == 200:
+            assert len([each for each in hoarded if each.status_code == 200]) <= 50
+        assert len([each for each in hoarded if each.status_code == 200]) == 50
+        assert opened(ticket(bob)) == 200
+        for each in hoarded:
+            each.close()
+        deadline = time.monotonic() + 60
+        while opened(ticket(alice)) != 200:
+            assert time.monotonic() < deadline, "streams that were closed still count"
+
+
+def test_an_address_has_a_share_of_the_streams_and_ipv6_by_its_64_bits(telemetry):
+    from joulebook.ingest.live_feed import LiveFeed, TooManyViewers, Viewer, Watcher
+    from joulebook.serving.addresses import share_key
+
+    async def run() -> None:
+        feed = LiveFeed(telemetry["writer"], of_an_address=2)
+
+        def watching(number: int, address: str) -> AbstractContextManager[Viewer]:
+            return feed.watch("a", Watcher(f"ticket {number}", f"user {number}", share_key(address)))
+
+        with watching(1, "2001:db8::1"), watching(2, "2001:db8::2"):
+            with pytest.raises(TooManyViewers, match="this address has 2"):
+                with watching(3, "2001:db8::3"):
+                    pass
+            with watching(4, "2001:db8:0:1::1"), watching(5, "10.0.0.1"), watching(6, "10.0.0.2"):
+                pass
+        with watching(7, "2001:db8::3"):
+            pass
+        await feed.close()
+
+    asyncio.run(run())

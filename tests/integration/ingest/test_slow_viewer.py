@@ -50,7 +50,7 @@ def feed_url(telemetry, monkeypatch) -> Iterator[str]:
 
 
 def address(device_id: str) -> str:
-    ticket, _ = issue_ticket(KEY, device_id, origin="http://web", now=time.time())
+    ticket, _ = issue_ticket(KEY, device_id, user=1, origin="http://web", now=time.time())
     return f"/live/{device_id}?ticket={ticket}"
 
 

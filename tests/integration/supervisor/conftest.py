@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -49,13 +52,11 @@ os.execv(command[0], command)
 """Runs a command as another user, also where this checkout lies in a folder that only root may enter."""
 
 
-def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new_folder() -> Path:
     """Make a folder for a home; others than root may enter it, which pytest's own folders forbid."""
-    folder = tmp_path_factory.mktemp("homes")
+    folder = Path(tempfile.mkdtemp(prefix="joulebook-home-"))
     folder.chmod(0o755)
-    for each in folder.parents:
-        if each.name.startswith(("pytest-", "popen-")):
-            each.chmod(0o711)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
@@ -132,6 +133,11 @@ class HomeFolder:
         self._started.append(Joulebook(self, words))
         return self._started[-1]
 
+    @property
+    def said(self) -> str:
+        """What the command that was started last has said."""
+        return self._started[-1].text
+
     def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another command of Joulebook's in this home."""
         return self.python("-m", "joulebook", *words, stdin=stdin)
@@ -187,9 +193,9 @@ class HomeFolder:
 
 
 @pytest.fixture(scope="session")
-def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def used() -> Path:
     """A home that was started once: it has a migrated database, and nothing runs in it."""
-    home = HomeFolder(new_folder(tmp_path_factory) / "home")
+    home = HomeFolder(new_folder() / "home")
     try:
         for words in (("db", "start"), ("migrate",)):
             done = home.run(*words)
@@ -201,12 +207,12 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., HomeFolder]]:
+def make_home() -> Iterator[Callable[..., HomeFolder]]:
     """Make a home, as a copy of another one where given; what still runs in it at the end is ended."""
     homes: list[HomeFolder] = []
 
     def make(copy_of: Path | None = None) -> HomeFolder:
-        folder = new_folder(tmp_path_factory)
+        folder = new_folder()
         if copy_of is not None:
             subprocess.run(["cp", "-a", str(copy_of), str(folder / "home")], check=True)
         homes.append(HomeFolder(folder / "home"))

@@ -191,6 +191,8 @@ def test_a_server_of_the_users_own_is_used_and_no_other_is_started(
     up = new_home.start("up")
     up.until_ready()
     assert new_home.answers(new_home.ingest)
+    # Its socket lets no other user in, and so the processes keep root's rights.
+    assert ("it cannot reach " in up.text) == (os.geteuid() == 0)
     assert telemetry["writer"] not in environ_of(pids_of(new_home, "web")[0]).values()
     assert up.interrupt() == 0
     assert not (new_home.path / "db").exists()

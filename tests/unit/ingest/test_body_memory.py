@@ -101,3 +101,52 @@ def test_a_body_that_is_refused_gives_its_room_back():
         assert memory.bytes == 0
 
     asyncio.run(run())
+
+
+def test_a_sender_of_many_bodies_gives_way_to_one_that_sends_little_also_when_its_own_have_arrived():
+    """Its bodies came faster, and only wait to be taken apart."""
+
+    async def run() -> None:
+        memory = BodyMemory(8 * PART)
+
+        async def arrived(sender: str) -> None:
+            with memory.hold(sender) as held:
+                held.grow_to(2 * PART)
+                async with asyncio.timeout(None) as waiting:
+                    with held.may_give_way(waiting):
+                        await asyncio.Event().wait()
+
+        greedy = [asyncio.ensure_future(arrived("greedy")) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        assert memory.bytes == 8 * PART
+        with memory.hold("modest") as held:
+            await asyncio.sleep(0.05)
+            held.grow_to(3 * PART)
+            with pytest.raises(NoRoom):
+                with memory.hold("greedy") as one_more:
+                    one_more.grow_to(2 * PART)
+            await asyncio.sleep(0.01)
+            assert sum(one.done() for one in greedy) == 2
+            assert memory.bytes == 7 * PART
+        for one in greedy:
+            one.cancel()
+        await asyncio.gather(*greedy, return_exceptions=True)
+        assert memory.bytes == 0
+
+    asyncio.run(run())
+
+
+def test_slow_bodies_do_not_give_way_to_the_many_of_one_sender():
+    async def run() -> None:
+        memory = BodyMemory(8 * PART)
+        slow = asyncio.ensure_future(read(memory, Sender(bytes(2 * PART))))
+        await asyncio.sleep(0.2)
+        with memory.hold("greedy") as first, memory.hold("greedy") as second:
+            first.grow_to(4 * PART)
+            with pytest.raises(NoRoom):
+                second.grow_to(4 * PART)
+            assert not slow.done()
+        slow.cancel()
+        await asyncio.gather(slow, return_exceptions=True)
+
+    asyncio.run(run())

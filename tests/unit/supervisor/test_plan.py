@@ -17,7 +17,9 @@ OWN_SERVER = {
     "JOULEBOOK_TELEMETRY_URL": "postgresql://joulebook_reader:reads@db/joulebook",
     "JOULEBOOK_TELEMETRY_WRITER_URL": "postgresql://joulebook_writer:writes@db/joulebook",
     "JOULEBOOK_TELEMETRY_OWNER_URL": "postgresql://joulebook_owner:owns@db/joulebook",
+    "JOULEBOOK_TELEMETRY_LISTEN_URL": "postgresql://joulebook_writer:listens@db/joulebook",
     "JOULEBOOK_SECRET_KEY": f"signs {secrets.token_urlsafe(48)}",
+    "JOULEBOOK_METRICS_TOKEN": "a-token-that-measures",
     "PATH": "/bin",
 }
 
@@ -28,15 +30,16 @@ def environments(environ: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 def test_each_process_gets_the_credentials_that_it_needs_and_no_others() -> None:
+    words = ("reads", "writes", "listens", "owns", "signs", "measures")
     held = {
-        name: {word for word in ("reads", "writes", "owns", "signs") if word in str(environment)}
+        name: {word for word in words if word in str(environment)}
         for name, environment in environments(OWN_SERVER).items()
     }
     assert held == {
         "migrate": {"reads", "writes", "owns", "signs"},
-        "worker": {"reads", "writes", "signs"},
-        "web": {"reads", "signs"},
-        "ingest": {"writes", "signs"},
+        "worker": {"reads", "writes", "signs", "measures"},
+        "web": {"reads", "signs", "measures"},
+        "ingest": {"writes", "listens", "signs", "measures"},
     }
 
 
@@ -63,7 +66,7 @@ def test_a_variable_counts_before_its_file_and_a_file_that_cannot_be_read_is_nam
 
 def test_no_credential_stands_in_a_command_line() -> None:
     for spec in joulebook_plan(Config.from_environ(OWN_SERVER), OWN_SERVER):
-        for word in ("reads", "writes", "owns", "signs"):
+        for word in ("reads", "writes", "listens", "owns", "signs", "measures"):
             assert word not in " ".join(spec.command)
 
 

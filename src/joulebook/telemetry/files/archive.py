@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ from joulebook.telemetry.files.table import shown
 CHUNK_BYTES = 1 << 20
 MOST_MEMBERS = 10_000
 
+_END, _LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
+_LOCATOR_BYTES, _LARGE_END_BYTES = 20, 56
+_END_BYTES = (1 << 16) + 22 + _LOCATOR_BYTES + _LARGE_END_BYTES
+_MEMBER_BYTES = 1024
+"""More than an entry of the list of members usually has: 46 bytes, its name, and some extra."""
+
 _WORKBOOK = "xl/workbook.xml"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
@@ -23,6 +30,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedErro
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open an archive; raises `UnreadableFile` where it cannot be read, on the way too."""
     try:
+        _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             if len(archive.infolist()) > MOST_MEMBERS:
                 raise UnreadableFile(
@@ -33,6 +41,27 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise UnreadableFile(
             f"{path} cannot be unpacked ({exc}); fetch it again, or unpack it yourself"
         ) from exc
+
+
+def _check_directory(path: Path) -> None:
+    """Raise `UnreadableFile` where the list of members is far longer than it may be.
+
+    zipfile holds all of it in memory before it can be counted. Source: APPNOTE.TXT, 4.3.14 to 4.3.16.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _END_BYTES))
+        tail = file.read()
+    declared = 0
+    at = tail.find(_END)
+    while at >= 0:
+        declared = max(declared, int.from_bytes(tail[at + 12 : at + 16], "little") % 0xFFFFFFFF)
+        record = at - _LOCATOR_BYTES - _LARGE_END_BYTES
+        if record >= 0 and tail.startswith(_LOCATOR, at - _LOCATOR_BYTES):
+            declared = max(declared, int.from_bytes(tail[record + 40 : record + 48], "little"))
+        at = tail.find(_END, at + 1)
+    if declared > MOST_MEMBERS * _MEMBER_BYTES:
+        raise UnreadableFile(f"{path} lists its members in {declared:,} bytes; pack the one file that counts")
 
 
 def is_workbook(path: Path) -> bool:

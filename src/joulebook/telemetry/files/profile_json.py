@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from joulebook.telemetry.files.errors import UnusableProfile
@@ -61,7 +62,7 @@ def _short(item: Any) -> dict[str, Any]:
 
 
 def _entries(stored: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     fields = {field.name.removesuffix("_"): field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(stored) - set(fields)):
         raise UnusableProfile(
@@ -75,6 +76,12 @@ def _entries(stored: Mapping[str, Any], kind: type, where: str) -> dict[str, Any
         fields[name].name: _checked(value, hints[fields[name].name], f"{where}{name}")
         for name, value in stored.items()
     }
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """Return the types of a data class's fields: to find them takes longer than to read an entry."""
+    return get_type_hints(kind)
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:

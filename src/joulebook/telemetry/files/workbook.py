@@ -27,12 +27,22 @@ MOST_INFLATED = 256 << 20
 MOST_CELLS = 20_000_000
 """Cells in the rectangle that a sheet's cells span, filled or not."""
 
+MOST_TEXT = 512 << 20
+"""Characters that the cells may show together if each shows the longest text that several may share.
+
+A text is stored once, however many cells show it, and a reader holds a copy for each.
+"""
+
 _ROWS_A_CHUNK = 2000
+_CHUNK_CHARACTERS = 1 << 20
 _OVERLAP = 200
 _XML_STARTS = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _FORBIDDEN = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _MARKS = re.compile(rb"<(?:[^\s<>/]*:)?(c|row)(?=[\s/>])|[\s\"']r\s*=\s*[\"']\s*([A-Za-z]{0,8})([0-9]{0,10})")
 """A row or a cell that begins, or a place that one names, however it is written."""
+
+_SHARED = re.compile(rb"<(?:[^\s<>/]{1,40}:)?(?P<text>si)(?=[\s/>])|[\s\"']t\s*=\s*[\"']\s*s\s*[\"']")
+"""A text that cells share begins, or a cell that shows one, however they are written."""
 
 _LONGEST_TAG = 4 << 20
 _OTHER_FORMATS = frozenset({"content.xml", "mimetype", "xl/workbook.bin"})
@@ -52,7 +62,7 @@ def workbook_chunks(path: Path, sheet: str) -> Iterator[bytes]:
     for number, row in enumerate(rows, 1):
         cells = [_text(cell) for cell in row]
         writer.writerow(cells) if any(cells) else out.write("\n")
-        if number % _ROWS_A_CHUNK == 0:
+        if number % _ROWS_A_CHUNK == 0 or out.tell() > _CHUNK_CHARACTERS:
             check_budget()
             yield out.getvalue().encode("utf-8", "replace")
             out.seek(0)
@@ -71,6 +81,7 @@ def sheet_names(path: Path) -> tuple[str, ...]:
 def _check(path: Path) -> None:
     """Unpack every part once, without keeping it, and refuse what would blow up in a reader."""
     inflated = 0
+    shared = _SharedTexts(path)
     with opened(path) as archive:
         # The reader would try other formats too, which are not checked here.
         if _OTHER_FORMATS & {member.filename.lower() for member in archive.infolist()}:
@@ -80,6 +91,7 @@ def _check(path: Path) -> None:
         for member in archive.infolist():
             # Any part may be called a sheet, whatever its name is.
             bounds = _Bounds(path)
+            shared.begin_part()
             is_xml = member.filename.lower().endswith((".xml", ".rels", ".vml"))
             rest = b""
             for at, chunk in enumerate(read_member(archive, member)):
@@ -95,7 +107,9 @@ def _check(path: Path) -> None:
                     _check_text(rest + chunk, path)
                     rest = chunk[-_OVERLAP:]
                 bounds.add(chunk)
+                shared.add(chunk)
             bounds.end()
+            shared.end_part()
 
 
 def _check_text(text: bytes, path: Path) -> None:
@@ -148,6 +162,57 @@ class _Bounds:
             raise FileTooLarge(
                 f"{self._path} has a sheet of {self._rows:,} rows by {self._columns:,} columns; "
                 f"at most {MOST_CELLS:,} cells are read: save the sheet as CSV and import that"
+            )
+
+
+class _SharedTexts:
+    """How much text the cells show together at most: the longest shared text in each that shows one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._longest = self._cells = 0
+        self.begin_part()
+
+    def begin_part(self) -> None:
+        """Begin another part of the workbook."""
+        self._tail = b""
+        self._offset = 0
+        self._begin: int | None = None
+
+    def add(self, chunk: bytes) -> None:
+        """Take in a piece of a part; raises `FileTooLarge`."""
+        text = self._tail + chunk
+        # A mark at the very end may go on in the next piece, and is found there.
+        self._take(text, until=max(0, len(text) - _OVERLAP))
+
+    def end_part(self) -> None:
+        """Take in the end of a part; raises `FileTooLarge`."""
+        self._take(self._tail, until=len(self._tail))
+        self._end_text(self._offset)
+
+    def _take(self, text: bytes, *, until: int) -> None:
+        for match in _SHARED.finditer(text):
+            if match.start() >= until:
+                break
+            if match["text"]:
+                self._end_text(self._offset + match.start())
+                self._begin = self._offset + match.start()
+            else:
+                self._cells += 1
+        self._tail = text[until:]
+        self._offset += until
+        self._check()
+
+    def _end_text(self, end: int) -> None:
+        if self._begin is not None:
+            self._longest = max(self._longest, end - self._begin)
+            self._check()
+
+    def _check(self) -> None:
+        if self._longest * self._cells > MOST_TEXT:
+            raise FileTooLarge(
+                f"{self._path} shows texts of up to {self._longest:,} characters in {self._cells:,} cells, "
+                "which may be more than fits into memory; save the sheet as CSV and import that"
             )
 
 

@@ -13,7 +13,7 @@ from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import drop_problems, store_problems
-from joulebook.telemetry.imports.progress import identity_of, keep, take_lease
+from joulebook.telemetry.imports.progress import end_where_idle, identity_of, keep, take_lease
 from joulebook.telemetry.retries import retried
 
 
@@ -70,6 +70,7 @@ class CheckRun:
 
     def _keep(self) -> None:
         with self._conn.transaction():
+            end_where_idle(self._conn)
             if self._is_first:
                 drop_problems(self._conn, self._import_id)
             store_problems(self._conn, self._import_id, self._problems)

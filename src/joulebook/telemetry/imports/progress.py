@@ -44,8 +44,7 @@ WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
 _BEGINNING = 64 * 1024
 
-# A process that is stopped, but not dead, must not hold on to what it has locked.
-_NO_IDLING = "SET idle_in_transaction_session_timeout = '60s'"
+_NO_IDLING = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
 
 class LeaseLost(TelemetryError):
@@ -103,11 +102,18 @@ def take_lease(
     if before is not None and before.identity not in {"", identity}:
         raise NumberTaken(import_id)
     with translated_errors():
-        conn.execute(_NO_IDLING)
         row = conn.execute(_TAKE, {"import_id": import_id, "lease": lease, "is_undo": is_undo}).fetchone()
     if row is None:
         raise LeaseLost(import_id, lease)
     return _progress(row)
+
+
+def end_where_idle(conn: Connection) -> None:
+    """Let the server end the transaction where it stands still for a minute.
+
+    A process that is stopped, but not dead, must not hold on to what it has locked.
+    """
+    conn.execute(_NO_IDLING)
 
 
 def identity_of(source: FileSource, columns: Sequence[str], *, device_id: str) -> str:

@@ -29,7 +29,7 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.columns import OVER_CAP, SeriesOfColumns
 from joulebook.telemetry.imports.problems import drop_problems, read_problems, store_problems
-from joulebook.telemetry.imports.progress import identity_of, keep, take_lease, touch
+from joulebook.telemetry.imports.progress import end_where_idle, identity_of, keep, take_lease, touch
 from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.locks import UNDO_LOCK, take_lock
 from joulebook.telemetry.stored import find_stored
@@ -146,6 +146,7 @@ class ImportRun:
         self._is_on_disk = False
         with self._conn.transaction():
             self._conn.execute(_WITHOUT_WAITING)
+            end_where_idle(self._conn)
             if len(left):
                 if self._replace:
                     take_lock(self._conn, UNDO_LOCK)

@@ -16,7 +16,7 @@ import numpy as np
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.copy_format import times_from
 from joulebook.telemetry.files.report import ImportReport
-from joulebook.telemetry.imports.progress import Progress, keep_undo, take_lease
+from joulebook.telemetry.imports.progress import Progress, end_where_idle, keep_undo, take_lease
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds
 from joulebook.telemetry.replaced import uncover
 from joulebook.telemetry.retries import retried
@@ -152,6 +152,7 @@ class UndoRun:
         """Take back what lies in [begin, end); return all removed and restored so far, and the new end."""
         removed, restored, end = self.removed, self.restored, begin
         with self._conn.transaction():
+            end_where_idle(self._conn)
             take_lock(self._conn, UNDO_LOCK)
             closed_until = begin_writing(self._conn)
             writable_from = read_state(self._conn).writable_from

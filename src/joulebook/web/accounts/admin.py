@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 
+from joulebook.web.accounts.forms import ForeignPasswordForm
 from joulebook.web.accounts.models import Profile, UserToken
 from joulebook.web.tokens import TokenAdmin
 
@@ -21,6 +22,7 @@ class UserWithProfileAdmin(UserAdmin[User]):
     """Django's own page of a user, with the profile below."""
 
     inlines = (ProfileInline,)
+    change_password_form = ForeignPasswordForm
 
 
 admin.site.unregister(User)

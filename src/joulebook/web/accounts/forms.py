@@ -1,4 +1,4 @@
-"""The forms of an account: signing in, and one's profile."""
+"""The forms of an account: signing in, a new password, and one's profile."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from itertools import groupby
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db import transaction
 
 from joulebook.time_zones import time_zone_names
 from joulebook.web.accounts import throttle
 from joulebook.web.accounts.models import Profile
+from joulebook.web.accounts.operations import revoke_user_tokens
 
 _REGIONS = frozenset(
     [
@@ -28,6 +31,8 @@ _REGIONS = frozenset(
     ]
 )
 
+_TOO_MANY = "Too many wrong passwords. Wait 15 minutes, then try again."
+
 
 class SignInForm(AuthenticationForm):
     """User name and password; refuses after too many wrong ones, for any name alike."""
@@ -35,7 +40,6 @@ class SignInForm(AuthenticationForm):
     error_messages = {
         "invalid_login": "The user name or the password is not right. Both are case-sensitive.",
         "inactive": "The user name or the password is not right. Both are case-sensitive.",
-        "throttled": "Too many wrong passwords. Wait 15 minutes, then try again.",
     }
     is_throttled = False
 
@@ -47,19 +51,68 @@ class SignInForm(AuthenticationForm):
 
     def clean(self) -> dict[str, Any]:
         """Check the password, unless there were too many wrong ones before."""
-        name = self.cleaned_data.get("username") or self.data.get("username", "")
-        address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
-        if throttle.is_throttled(name, address):
+        limits = throttle.sign_in_limits(
+            self.request, self.cleaned_data.get("username") or self.data.get("username", "")
+        )
+        if throttle.is_throttled(limits):
             self.is_throttled = True
-            raise ValidationError(self.error_messages["throttled"], code="throttled")
+            raise ValidationError(_TOO_MANY, code="throttled")
         try:
             cleaned = super().clean()
         except ValidationError:
-            throttle.count_failure(name, address)
+            throttle.count_failure(limits)
             raise
         if self.user_cache is not None:
-            throttle.forget_failures(name, address)
+            throttle.forget_failures(limits)
         return cleaned
+
+
+class PasswordForm(PasswordChangeForm):
+    """A new password after the old one; refuses after too many wrong old ones."""
+
+    keep_tokens = forms.BooleanField(
+        required=False,
+        label="Keep my tokens",
+        help_text="Scripts that read with your tokens go on. Leave it off if your password may be known.",
+    )
+    is_throttled = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.label_suffix = ""
+
+    def clean_old_password(self) -> str:
+        """Check the old password, unless there were too many wrong ones before."""
+        limits = throttle.old_password_limits(self.user)
+        if throttle.is_throttled(limits):
+            self.is_throttled = True
+            raise ValidationError(_TOO_MANY, code="throttled")
+        try:
+            password: str = super().clean_old_password()
+        except ValidationError:
+            throttle.count_failure(limits)
+            raise
+        throttle.forget_failures(limits)
+        return password
+
+    def save(self, commit: bool = True) -> User:
+        """Store the password and end the user's tokens, unless they are to be kept."""
+        with transaction.atomic():
+            user = super().save(commit)
+            if not self.cleaned_data["keep_tokens"]:
+                revoke_user_tokens(user)
+        return user
+
+
+class ForeignPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  # generic in its stubs only
+    """Another user's password, in the admin: their tokens end with the old one."""
+
+    def save(self, commit: bool = True) -> User:
+        """Store the password and end the user's tokens."""
+        with transaction.atomic():
+            user: User = super().save(commit)
+            revoke_user_tokens(user)
+        return user
 
 
 class ProfileForm(forms.ModelForm[Profile]):

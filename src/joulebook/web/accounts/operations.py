@@ -20,6 +20,10 @@ class UnableToCreateUser(Exception):
     """The name is taken or not allowed, or the password is too weak; the message says which."""
 
 
+class UnableToChangePassword(Exception):
+    """The password is too weak; the message says why."""
+
+
 def create_user(name: str, password: str, *, superuser: bool = False) -> User:
     """Create a user with a profile. Raises `UnableToCreateUser`."""
     user = User(username=name, is_staff=superuser, is_superuser=superuser)
@@ -53,6 +57,27 @@ def issue_user_token(user: User) -> str:
     token = make_token("jbu")
     UserToken.objects.create(user=user, prefix=token.prefix, token_hash=token.token_hash)
     return token.text
+
+
+def change_password(user: User, password: str, *, keep_tokens: bool = False) -> None:
+    """Set a password; the user's sessions end, and their tokens unless these are to be kept.
+
+    Raises `UnableToChangePassword`.
+    """
+    try:
+        validate_password(password, user)
+    except ValidationError as exc:
+        raise UnableToChangePassword(f"password not changed: {' '.join(exc.messages)}") from exc
+    user.set_password(password)
+    with transaction.atomic():
+        user.save(update_fields=["password"])
+        if not keep_tokens:
+            revoke_user_tokens(user)
+
+
+def revoke_user_tokens(user: User) -> int:
+    """Refuse all tokens of the user's scripts from now on; return how many were in force."""
+    return UserToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
 
 
 def user_of_token(text: str) -> User | None:

@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 
 from joulebook.web.accounts import throttle
-from joulebook.web.accounts.forms import ProfileForm, SignInForm
+from joulebook.web.accounts.forms import PasswordForm, ProfileForm, SignInForm
 from joulebook.web.accounts.models import Profile
 from joulebook.web.accounts.operations import profile_of
 
@@ -28,13 +28,15 @@ class SignInView(LoginView):
     authentication_form = SignInForm
     redirect_authenticated_user = True
 
-    def form_invalid(self, form: SignInForm) -> HttpResponse:  # type: ignore[override]
-        """Show the form again: 429 after too many wrong passwords, so that scripts notice too."""
-        response = super().form_invalid(form)
-        if form.is_throttled:
-            response.status_code = 429
-            response["Retry-After"] = str(throttle.WINDOW_SECONDS)
+    def form_valid(self, form: SignInForm) -> HttpResponse:  # type: ignore[override]
+        """Sign the user in, and know the browser again."""
+        response = super().form_valid(form)
+        throttle.remember_browser(self.request, response, form.get_user())
         return response
+
+    def form_invalid(self, form: SignInForm) -> HttpResponse:  # type: ignore[override]
+        """Show the form again."""
+        return _answer_throttled(super().form_invalid(form), form)
 
 
 @require_safe
@@ -52,15 +54,34 @@ class SignOutView(LogoutView):
 
 
 class PasswordView(PasswordChangeView):
-    """Set a new password; every other session of the user ends."""
+    """Set a new password; every other session of the user ends, and tokens unless they are to be kept."""
 
+    form_class = PasswordForm
     template_name = "accounts/password.html"
     success_url = reverse_lazy("profile")
 
-    def form_valid(self, form: object) -> HttpResponse:
+    def form_valid(self, form: PasswordForm) -> HttpResponse:  # type: ignore[override]
         """Store the password and say so."""
         messages.success(self.request, "Your password is changed.")
-        return super().form_valid(form)  # type: ignore[arg-type]
+        return super().form_valid(form)
+
+    def form_invalid(self, form: PasswordForm) -> HttpResponse:  # type: ignore[override]
+        """Show the form again."""
+        return _answer_throttled(super().form_invalid(form), form)
+
+
+def _answer_throttled(response: HttpResponse, form: SignInForm | PasswordForm) -> HttpResponse:
+    """Return the answer, with 429 after too many wrong passwords so that scripts notice too."""
+    if form.is_throttled:
+        response.status_code = 429
+        response["Retry-After"] = str(throttle.WINDOW_SECONDS)
+    return response
+
+
+@require_safe
+def admin_password(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+    """Send to the one page where one's own password is changed."""
+    return redirect("password")
 
 
 @login_required

@@ -39,6 +39,7 @@ from joulebook.web.devices.queries import find_visible_device, visible_devices
 from joulebook.web.history.api import UserTokenAuth
 from joulebook.web.history.parameters import check_names
 from joulebook.web.history.queries import series_of
+from joulebook.web.origins import csrf_problem
 from joulebook.web.problems import problem
 
 router = Router(tags=["devices"])
@@ -71,10 +72,12 @@ def install(api: NinjaAPI) -> None:
     api.exception_handler(BadBody)(_bad_body)
 
 
-def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:  # noqa: ARG001
+def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:
     detail = str(exc)
     if exc.status_code == 403 and "CSRF" in detail:
-        detail = "the CSRF token is missing or wrong: send it as X-CSRFToken, or use a user's token"
+        detail = csrf_problem(request) or (
+            "the CSRF token is missing or wrong: send it as X-CSRFToken, or use a user's token"
+        )
     return problem(exc.status_code, HTTPStatus(exc.status_code).phrase, detail)
 
 

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 
+from joulebook.web.origins import page_origin
+
 _EVERY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - compared with, not listened on
 _EXAMPLE_DEVICE = "device_001"
 
@@ -18,13 +20,14 @@ def ingest_base(request: HttpRequest) -> str:
     config = settings.CONFIG
     if config.ingest_url is not None:
         return str(config.ingest_url)
+    page = urlsplit(page_origin(request))
     host = config.ingest_host
     if host in _EVERY_ADDRESS:
-        host = split_domain_port(request.get_host())[0]
+        host = split_domain_port(page.netloc)[0]
     elif ":" in host:
         host = f"[{host}]"
     # A page that came over TLS may speak to nothing that does not.
-    return f"{request.scheme}://{host}:{config.ingest_port}"
+    return f"{page.scheme}://{host}:{config.ingest_port}"
 
 
 def ingest_origin(request: HttpRequest) -> str:

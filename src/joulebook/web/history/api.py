@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from django.conf import settings
 from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja.errors import AuthenticationError
 from ninja.security import HttpBearer, SessionAuth
+from numpy.typing import NDArray
 
 from joulebook import __version__
 from joulebook.live_ticket import issue_ticket
@@ -24,14 +26,22 @@ from joulebook.web.devices.first_reading import ingest_base
 from joulebook.web.devices.metric_settings import metric_settings, own_silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.history.answers import encode, json_answer
+from joulebook.web.history.answers import encode, encoded, json_answer
 from joulebook.web.history.buckets import ChangesTooOften
 from joulebook.web.history.clocks import offsets_over
 from joulebook.web.history.export_points import points_file
 from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
-from joulebook.web.history.parameters import BadParameter, HistoryRequest, check_names, read_parameters
-from joulebook.web.history.points import Column, Points, Wanted
+from joulebook.web.history.parameters import (
+    DEFAULT_MAX_POINTS,
+    FEWEST_POINTS,
+    BadParameter,
+    HistoryRequest,
+    check_names,
+    read_parameters,
+)
+from joulebook.web.history.points import MOST_NUMBERS, Column, Numbers, Points, TooManyNumbers, Wanted
 from joulebook.web.history.queries import earliest_time, read_points, series_of
+from joulebook.web.origins import page_origin
 from joulebook.web.problems import ProblemAPI, problem
 
 log = logging.getLogger(__name__)
@@ -99,6 +109,11 @@ def _changes_too_often(request: HttpRequest, exc: ChangesTooOften) -> HttpRespon
     return problem(400, "Range too long", detail, parameter="range")
 
 
+@api.exception_handler(TooManyNumbers)
+def _too_many_numbers(request: HttpRequest, exc: TooManyNumbers) -> HttpResponse:  # noqa: ARG001
+    return problem(400, "Too many numbers", str(exc), parameter=exc.parameter)
+
+
 @api.get(
     "/history/{device_id}",
     url_name="history",
@@ -133,9 +148,12 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
     if device is None:
         return problem(403, "Forbidden", "no device of yours has this id")
     check_names(request.GET)
-    origin = f"{request.scheme}://{request.get_host()}"
     ticket, expires_at = issue_ticket(
-        settings.SECRET_KEY, device.device_id, origin=origin, now=timezone.now().timestamp()
+        settings.SECRET_KEY,
+        device.device_id,
+        user=request.user.pk or 0,
+        origin=page_origin(request),
+        now=timezone.now().timestamp(),
     )
     address = f"{ingest_base(request)}/live/{quote(device.device_id, safe='')}?ticket={ticket}"
     answer = {"url": address, "expires_at": datetime.fromtimestamp(expires_at, UTC)}
@@ -157,10 +175,17 @@ def _points(device: Device, asked: HistoryRequest) -> tuple[datetime, Points]:
     ]
     _check_units(wanted, asked.unit)
     start = asked.start or earliest_time([each.series_id for each in wanted]) or asked.end
+    max_points = _usual_points(wanted) if asked.max_points is None else asked.max_points
     points = read_points(
-        wanted, start, asked.end, asked.zone, max_points=asked.max_points, silence=own_silence_limit(device)
+        wanted, start, asked.end, asked.zone, max_points=max_points, silence=own_silence_limit(device)
     )
     return start, points
+
+
+def _usual_points(wanted: list[Wanted]) -> int:
+    """Return the usual number of points, or fewer where many metrics would make too many numbers of them."""
+    most = MOST_NUMBERS // max(sum(each.most_numbers for each in wanted), 1)
+    return max(FEWEST_POINTS, min(DEFAULT_MAX_POINTS, most))
 
 
 def _answer(device: Device, asked: HistoryRequest, start: datetime, points: Points) -> dict[str, Any]:
@@ -173,7 +198,7 @@ def _answer(device: Device, asked: HistoryRequest, start: datetime, points: Poin
         "resolution": points.resolution,
         "source": points.source,
         "points": len(points.time),
-        "time": _epoch_seconds(points),
+        "time": encoded(_epoch_seconds(points)),
         "series": [_series(column) for column in points.columns],
     }
 
@@ -188,11 +213,10 @@ def _check_units(wanted: list[Wanted], unit: str) -> None:
             raise BadParameter("unit", f"metric {each.metric[:80]}: {exc}") from None
 
 
-def _epoch_seconds(points: Points) -> list[float] | list[int]:
+def _epoch_seconds(points: Points) -> Numbers | NDArray[np.int64]:
     """Return the time axis in seconds since 1970: whole numbers where all of them are."""
     seconds, rest = divmod(points.time, MICROSECONDS)
-    whole: list[int] = seconds.tolist()
-    return (points.time / MICROSECONDS).tolist() if rest.any() else whole
+    return points.time / MICROSECONDS if rest.any() else seconds
 
 
 def _offsets(zone: ZoneInfo, start: datetime, end: datetime, points: Points) -> list[tuple[int, int]]:
@@ -212,23 +236,23 @@ def _series(column: Column) -> dict[str, Any]:
         "kind": column.wanted.settings.kind,
     }
     if column.value is not None:
-        answer["value"] = column.value.tolist()
+        answer["value"] = encoded(column.value)
     else:
         answer |= {
-            "mean": column.mean.tolist(),
-            "min": column.min.tolist(),
-            "max": column.max.tolist(),
-            "count": column.count.tolist(),
-            "coverage": column.coverage.round(4).tolist(),
+            "mean": encoded(column.mean),
+            "min": encoded(column.min),
+            "max": encoded(column.max),
+            "count": encoded(column.count),
+            "coverage": encoded(column.coverage.round(4)),
         }
     if column.increase is not None and column.unallocated is not None and column.resets is not None:
         answer |= {
-            "increase": column.increase.tolist(),
-            "unallocated": column.unallocated.tolist(),
-            "resets": column.resets.tolist(),
+            "increase": encoded(column.increase),
+            "unallocated": encoded(column.unallocated),
+            "resets": encoded(column.resets),
         }
     if column.states is not None:
         answer["states"] = [
-            {"value": state.value, "share": state.share.round(6).tolist()} for state in column.states
+            {"value": state.value, "share": encoded(state.share.round(6))} for state in column.states
         ]
     return answer

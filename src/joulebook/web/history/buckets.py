@@ -19,13 +19,10 @@ from joulebook.telemetry.rollups.state import RollupState
 from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE, Summaries
 from joulebook.web.devices.guesses import COUNTER, STATE
 from joulebook.web.devices.metric_settings import silence_rule
-from joulebook.web.history.points import Column, Numbers, StateShare, Wanted
+from joulebook.web.history.points import MOST_STATES, Column, Numbers, StateShare, Wanted, check_numbers
 
 # What means and coverage are made of; the rest is read where a kind needs it.
 _GAUGE_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_gap")
-MOST_STATES = 20
-"""Of a state with more values than these, the others are not told apart."""
-
 # Summaries in which a state changes are read reading by reading: a year of flicker would not fit.
 _MOST_CHANGING = 3_000_000
 
@@ -74,11 +71,13 @@ class ColumnReader:
         return max((self._gauges, *self._by_tolerance.values()), key=lambda reader: reader.coarsest).source
 
     def read(self, wanted: list[Wanted]) -> list[Column]:
-        """Return a column for each of the wanted series, unscaled."""
+        """Return a column for each of the wanted series, unscaled. Raises `TooManyNumbers`."""
         plain = [each for each in wanted if each.settings.kind not in {COUNTER, STATE}]
         window = self._window
         rows = self._gauges.read([(each.series_id, window.start, window.end) for each in plain])
-        columns = []
+        columns: list[Column] = []
+        numbers = 0
+        points = len(window.edges) - 1
         for each in wanted:
             if each.settings.kind == COUNTER:
                 columns.append(self._counter(each))
@@ -88,6 +87,9 @@ class ColumnReader:
                 begin, end = np.searchsorted(rows["series_id"], [each.series_id, each.series_id + 1])
                 mine = rows[begin:end]
                 columns.append(self._column(each, mine, self._covered(self._gauges, mine)))
+            # A state has as many numbers as values, which only reading it tells.
+            numbers += columns[-1].numbers
+            check_numbers(numbers, metrics=len(wanted), points=points)
         return columns
 
     def _column(self, wanted: Wanted, rows: Summaries, covered: Numbers, **more: Any) -> Column:

@@ -22,7 +22,7 @@ from joulebook.telemetry.rollups.state import read_state
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.devices.guesses import COUNTER
 from joulebook.web.history.buckets import ColumnReader, Window
-from joulebook.web.history.points import Numbers, Wanted
+from joulebook.web.history.points import Numbers, TooManyNumbers, Wanted
 from joulebook.web.history.resolutions import Resolution, bucket_edges
 
 DIGITS = 3
@@ -32,6 +32,9 @@ PERIODS = {
     "month": Resolution("1mo", months=1),
 }
 MOST_DAYS = 3700
+MOST_DAYS_OF_ALL = 100_000
+"""Days of all metrics of one table together: 27 metrics in ten years, or 274 in one."""
+
 _SECONDS_AN_HOUR = 3600
 
 
@@ -75,6 +78,18 @@ class EnergyTable:
 def unit_of_energy(kind: str, unit: str) -> str | None:
     """Return the unit of a metric's energy, None where there is none: W gives Wh, a counter its own."""
     return unit or None if kind == COUNTER else energy_unit(unit)
+
+
+def check_size(metrics: int, length: timedelta) -> None:
+    """Raise `TooManyNumbers` for a table that would take too long to make, or too much memory."""
+    days = length // timedelta(days=1) + 1
+    if metrics * days > MOST_DAYS_OF_ALL:
+        most = MOST_DAYS_OF_ALL // metrics
+        raise TooManyNumbers(
+            f"{metrics:,} metrics in {days:,} days are too much for one table; "
+            f"ask for fewer metrics, or for {most:,} days at most",
+            parameter="metric",
+        )
 
 
 def whole_periods(start: datetime, end: datetime, zone: ZoneInfo, *, per: str) -> tuple[datetime, datetime]:

@@ -27,6 +27,7 @@ from joulebook.web.history.energy import (
     PERIODS,
     EnergyColumn,
     EnergyTable,
+    check_size,
     energy_of,
     unit_of_energy,
     whole_periods,
@@ -83,6 +84,7 @@ def energy(request: HttpRequest, device_id: str) -> HttpResponse:
         raise BadParameter(name, f"the range is longer than {MOST_DAYS} days; ask for a part of it")
     if start >= end:
         end = start + timedelta(microseconds=1)
+    check_size(len(wanted), end - start)
     first, last = whole_periods(start, end, zone, per=per)
     with telemetry_connection() as conn:
         table = energy_of(

@@ -38,6 +38,9 @@ UNITS = ("Wh", "kWh", "MWh")
 MOST_METRICS = 6
 """So many stand on the page where nobody has chosen; all others can be chosen."""
 
+MOST_CHOSEN = 100
+"""So many are shown at once; a panel and a table for each is more than anybody reads."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -130,7 +133,7 @@ def _asked(request: HttpRequest, device: Device, everything: list[Wanted]) -> As
         unit=unit if unit in UNITS else USUAL_UNIT,
         zone=zone,
         frame=frame_of(per, read_date(given.get("on", ""), today=today), today=today),
-        metrics=chosen or known[:MOST_METRICS],
+        metrics=chosen[:MOST_CHOSEN] or known[:MOST_METRICS],
         now=now,
     )
 

@@ -47,14 +47,15 @@ class BadParameter(Exception):
 class HistoryRequest:
     """A checked request. `start` is None where it is to be the first reading's instant.
 
-    `unit` is what values are to come in, empty for each metric's own; `file_format` is None for JSON.
+    `max_points` is None where it is left to us. `unit` is what values are to come in, empty for each
+    metric's own; `file_format` is None for JSON.
     """
 
     metrics: Sequence[str]
     start: datetime | None
     end: datetime
     zone: ZoneInfo
-    max_points: int
+    max_points: int | None
     unit: str = ""
     file_format: FormatName | None = None
 
@@ -68,7 +69,7 @@ def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> Hi
         start=start,
         end=end,
         zone=read_zone(query.get("tz", default_zone)),
-        max_points=_max_points(query.get("max_points", str(DEFAULT_MAX_POINTS))),
+        max_points=_max_points(str(query["max_points"])) if "max_points" in query else None,
         unit=read_unit(query),
         file_format=_file_format(query.get("format", JSON)),
     )

@@ -8,9 +8,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.kinds.units import convert_factor_offset
+from joulebook.web.devices.guesses import COUNTER, STATE
 from joulebook.web.devices.metric_settings import MetricSettings
 
 Numbers = NDArray[np.float64]
+
+MOST_STATES = 20
+"""Of a state with more values than these, the others are not told apart."""
+
+MOST_NUMBERS = 2_000_000
+"""Numbers in one answer: as text they are some 30 MB."""
+
+_USUAL_NUMBERS = 5
+_NUMBERS_OF_A_COUNTER = 8
+
+
+class TooManyNumbers(Exception):
+    """An answer would hold more than `MOST_NUMBERS`; the message says what to ask for instead.
+
+    `parameter` is the one that makes them so many.
+    """
+
+    def __init__(self, message: str, *, parameter: str = "max_points") -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+def check_numbers(numbers: int, *, metrics: int, points: int) -> None:
+    """Raise `TooManyNumbers` where an answer about so many metrics and points has more than it may."""
+    if numbers > MOST_NUMBERS:
+        raise TooManyNumbers(
+            f"{metrics:,} metrics in {points:,} points are {numbers:,} numbers or more, at most "
+            f"{MOST_NUMBERS:,} are answered; ask for fewer metrics, or for max_points="
+            f"{max(points * MOST_NUMBERS // numbers, 1)} or fewer"
+        )
 
 
 @dataclass(frozen=True)
@@ -25,6 +56,16 @@ class Wanted:
     def metric(self) -> str:
         """The metric's name."""
         return self.settings.name
+
+    @property
+    def least_numbers(self) -> int:
+        """How many numbers a bucket of it has in an answer, beside the shares of a state's values."""
+        return _NUMBERS_OF_A_COUNTER if self.settings.kind == COUNTER else _USUAL_NUMBERS
+
+    @property
+    def most_numbers(self) -> int:
+        """How many numbers a bucket of it may have in an answer."""
+        return self.least_numbers + (MOST_STATES if self.settings.kind == STATE else 0)
 
     def scale(self) -> tuple[float, float]:
         """Return what turns a stored value into one in `unit`: a factor, then an offset.
@@ -65,6 +106,14 @@ class Column:
     unallocated: Numbers | None = None
     resets: NDArray[np.int64] | None = None
     states: list[StateShare] | None = None
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it holds."""
+        plain = (self.mean, self.min, self.max, self.count, self.coverage)
+        others = (self.value, self.increase, self.unallocated, self.resets)
+        found = [*plain, *(each for each in others if each is not None)]
+        return sum(map(len, found)) + sum(len(each.share) for each in self.states or ())
 
     def scaled(self) -> Column:
         """Return the column with stored values turned into the wanted unit."""

@@ -23,7 +23,7 @@ from joulebook.telemetry.rollups.state import RollupState, finest_width, read_st
 from joulebook.telemetry.rollups.tables import read_readings
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.history.buckets import ColumnReader, Window
-from joulebook.web.history.points import Column, Points, Wanted
+from joulebook.web.history.points import Column, Points, Wanted, check_numbers
 from joulebook.web.history.resolutions import RAW, choose_resolution
 
 _CANCEL_SECONDS = 5.0
@@ -101,7 +101,8 @@ def points_of(
 
     Raw readings where they are few enough, else the finest rung of the ladder that fits. Where readings
     are no longer kept, none is finer than the rollups that are, and buckets at the range's ends are
-    whole. `silence` is the device's silence limit. All is read in one snapshot. Raises `ChangesTooOften`.
+    whole. `silence` is the device's silence limit. All is read in one snapshot. Raises `ChangesTooOften` and
+    `TooManyNumbers`.
     """
     series = [each.series_id for each in wanted]
     with one_snapshot(conn):
@@ -111,6 +112,8 @@ def points_of(
             start, end = _whole(start, end, timedelta(seconds=finest))
         if finest or _has_more_readings(conn, series, start, end, points=max_points):
             resolution, edges = choose_resolution(start, end, zone, max_points=max_points, finest=finest)
+            numbers = sum(each.least_numbers for each in wanted) * (len(edges) - 1)
+            check_numbers(numbers, metrics=len(wanted), points=len(edges) - 1)
             window = Window(to_microseconds(start), to_microseconds(end), edges, silence)
             reader = ColumnReader(conn, window, state)
             columns = reader.read(wanted)
@@ -152,6 +155,7 @@ def _read_raw(
     instant = np.concatenate([np.empty(0, np.int64), *(part.time for part in found)])
     value = np.concatenate([np.empty(0), *(part.value for part in found)])
     time, place = np.unique(instant, return_inverse=True)
+    check_numbers(len(wanted) * len(time), metrics=len(wanted), points=len(time))
     # From one reading to the next is a bucket of its own.
     reader = ColumnReader(conn, Window(*window, np.append(time, window[1]), silence), state)
     columns = []

@@ -120,6 +120,7 @@ def _take(files: list[ReceivedFile], user: User, device: Device | None) -> _Take
                 taken.status = 413
             elif isinstance(exc, TooManyFiles):
                 taken.status = 503
+        else:
             good.append((file, name))
     # Files are looked at before: that may take long, and other people write to the accounts meanwhile.
     with transaction.atomic():

@@ -1,0 +1,63 @@
+"""The origin under which a browser reaches the pages, and what a form from another one is answered."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
+from django.middleware import csrf
+from django.shortcuts import render
+
+_LONGEST_ORIGIN = 200
+
+
+def page_origin(request: HttpRequest) -> str:
+    """Return scheme, host and port under which the request's browser reaches the pages.
+
+    Without `JOULEBOOK_WEB_URL` that is what the request says. A proxy may pass on a host without its port, or
+    none, so with it the public origin counts for its host, and for pages that say that they are of it.
+    """
+    own = f"{request.scheme}://{request.get_host()}"
+    public: str | None = settings.CONFIG.web_url
+    if public is None:
+        return own
+    asked = request.headers.get("Origin")
+    if asked in {own, public}:
+        return asked
+    host = split_domain_port(request.get_host())[0].strip("[]")
+    return public if host == urlsplit(public).hostname else own
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form that is refused with the cause, and the remedy where there is one."""
+    return render(request, "403_csrf.html", {"problem": csrf_problem(request, reason)}, status=403)
+
+
+def csrf_problem(request: HttpRequest, reason: str = "") -> str:
+    """Return what is wrong with a request that changes something; `reason` is Django's."""
+    origin = request.headers.get("Origin")
+    if origin is not None and not _is_allowed(request, origin):
+        return _wrong_origin(request, origin)
+    if reason == csrf.REASON_NO_REFERER:
+        return "Your browser does not say which page sent it. Over HTTPS a Referer or an Origin is needed."
+    if origin is None and reason.startswith(csrf.REASON_BAD_REFERER.partition("%")[0]):
+        parts = urlsplit(request.headers.get("Referer", ""))
+        return _wrong_origin(request, f"{parts.scheme}://{parts.netloc}")
+    if reason == csrf.REASON_NO_CSRF_COOKIE and settings.CSRF_COOKIE_SECURE and not request.is_secure():
+        return "The page was opened over http://, and cookies are sent over https:// only. Open it over https://."
+    return ""
+
+
+def _is_allowed(request: HttpRequest, origin: str) -> bool:
+    return origin in {f"{request.scheme}://{request.get_host()}", settings.CONFIG.web_url}
+
+
+def _wrong_origin(request: HttpRequest, origin: str) -> str:
+    return (
+        f"It was sent by a page of {origin[:_LONGEST_ORIGIN]}, "
+        f"and Joulebook is reached as {page_origin(request)}. "
+        "If your browser shows the first as the address of Joulebook, its administrator has to set "
+        "JOULEBOOK_WEB_URL to that. Otherwise another site has sent the form, and it is refused on purpose."
+    )

@@ -1,0 +1,116 @@
+"""The client of each request, as trusted proxies name it; and which hosts are answered.
+
+`ProxyMiddleware` comes before every other that looks at the client's address, scheme or host, and does not
+depend on the server: that passes on headers and the connection's own address unchanged.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+from django.urls import resolve
+
+from joulebook.config import Config
+from joulebook.serving.addresses import client_address, is_trusted
+
+log = logging.getLogger(__name__)
+
+FOR_ANY_HOST = ("/livez", "/readyz")
+"""Orchestrators ask these by plain HTTP and by an address of their own."""
+
+_FOR, _PROTO, _HOST = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST"
+_SECONDS_BETWEEN_LINES = 60.0
+_LONGEST_NAME = 80
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+
+class ProxyMiddleware:
+    """Puts a trusted proxy's client in place of the proxy, and refuses hosts that are not ours."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self._get_response = get_response
+        self._foreign_hosts = _Line()
+        self._unknown_proxies = _Line()
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass the request on, or answer it here."""
+        self._name_client(request.META, settings.CONFIG)
+        if request.path_info in FOR_ANY_HOST:
+            probe: Handler = resolve(request.path_info).func
+            return probe(request)
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return self._refuse_host(request)
+        return self._get_response(request)
+
+    def _name_client(self, meta: dict[str, Any], config: Config) -> None:
+        """Set the request's address and host to the client's, and drop headers that are not believed."""
+        peer = meta.get("REMOTE_ADDR", "")
+        forwarded_for, host = meta.pop(_FOR, None), meta.pop(_HOST, None)
+        if is_trusted(peer, config.trusted_proxies):
+            meta["REMOTE_ADDR"] = client_address(peer, forwarded_for, config.trusted_proxies)
+            if host:
+                meta["HTTP_HOST"] = host.rpartition(",")[2].strip()
+            return
+        if config.secure and not config.names_proxies:
+            # A client that claims to have come over TLS gets cookies that it cannot send: that harms nobody.
+            self._warn_of_unknown_proxy(peer, forwarded_for)
+        else:
+            meta.pop(_PROTO, None)
+
+    def _warn_of_unknown_proxy(self, peer: str, forwarded_for: str | None) -> None:
+        if forwarded_for is not None and self._unknown_proxies.is_due():
+            log.warning(
+                "%s sends X-Forwarded-For, which is not believed: all its clients share the limits of one. "
+                "If it is your proxy, name it in JOULEBOOK_TRUSTED_PROXIES",
+                peer,
+            )
+
+    def _refuse_host(self, request: HttpRequest) -> HttpResponse:
+        if self._foreign_hosts.is_due():
+            log.warning(
+                "%d request(s) for hosts that are not ours refused, the last for %r; "
+                "JOULEBOOK_WEB_URL and JOULEBOOK_ALLOWED_HOSTS name ours",
+                self._foreign_hosts.take_count(),
+                request.META.get("HTTP_HOST", "")[:_LONGEST_NAME],
+            )
+        return HttpResponse(
+            "Joulebook does not answer to this name. Its administrator can set JOULEBOOK_WEB_URL to the "
+            "address that browsers use, or add the name to JOULEBOOK_ALLOWED_HOSTS.\n",
+            status=400,
+            content_type="text/plain; charset=utf-8",
+        )
+
+
+class _Line:
+    """Lets one line a minute into the log, with the number of events since the one before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._next = 0.0
+
+    def is_due(self) -> bool:
+        """Count an event, and return whether a line is to be written."""
+        with self._lock:
+            self._count += 1
+            now = time.monotonic()
+            if now < self._next:
+                return False
+            self._next = now + _SECONDS_BETWEEN_LINES
+            return True
+
+    def take_count(self) -> int:
+        """Return the number of events since the last line, and begin anew."""
+        with self._lock:
+            count, self._count = self._count, 0
+            return count
