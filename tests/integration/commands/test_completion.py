@@ -42,7 +42,7 @@ def run_shell(shell: str, script: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("re", {"retention"}),
+        ("ro", {"rollups"}),
         ("db st", {"start", "stop", "status"}),
         ("imports list --st", {"--state"}),
         ("db url --role r", {"reader"}),

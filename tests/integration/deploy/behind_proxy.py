@@ -37,6 +37,8 @@ error_log stderr;
 events {{ worker_connections 768; }}
 http {{ access_log off; include {sample}; }}
 """
+FOUND_BY = {"JOULEBOOK_CACHE", "JOULEBOOK_POSTGRES_BIN"}
+"""Where the database's programs are found; the rest of the environment is the samples'."""
 SETTINGS = {
     "JOULEBOOK_SECURE": "1",
     "JOULEBOOK_ALLOWED_HOSTS": NAME,
@@ -49,7 +51,9 @@ def main(proxy: str, folder: Path) -> None:
     """Start everything, make every check, and stop everything."""
     make_certificate(folder / "tls")
     resolve_name()
-    environment = {**os.environ, **SETTINGS, "JOULEBOOK_HOME": str(folder / "home")}
+    # The ports are the usual ones, as in the samples, and not those of the tests that start this program.
+    kept = {n: v for n, v in os.environ.items() if not n.startswith("JOULEBOOK_") or n in FOUND_BY}
+    environment = {**kept, **SETTINGS, "JOULEBOOK_HOME": str(folder / "home")}
     with running([sys.executable, "-m", "joulebook", "up"], environment, folder / "joulebook.log") as wait:
         wait("Joulebook is ready")
         place = Place(environment, folder)

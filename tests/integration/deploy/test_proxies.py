@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -36,18 +37,31 @@ def test_the_proxy_accepts_its_sample(proxy: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def run_in_namespace(proxy: str, program: str, folder: Path, *, seconds: float) -> CompletedProcess[str]:
+    """Run one of this folder's programs where all ports are free, as the samples name theirs."""
+    need(proxy, PACKAGES[proxy])
+    need("openssl", "openssl")
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a network namespace, in which all ports are free")
+    return run(
+        "unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh",
+        sys.executable, "-m", f"tests.integration.deploy.{program}", proxy, folder,
+        seconds=seconds, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+
+
+@every_proxy
+def test_the_sample_passes_on_addresses_and_headers_as_joulebook_needs_them(proxy: str, folder: Path) -> None:
+    done = run_in_namespace(proxy, "echo_behind_proxy", folder, seconds=250)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("all as it should be\n")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @every_proxy
 def test_joulebook_works_behind_the_sample_on_another_port_than_443(proxy: str, folder: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a network namespace, in which all ports are free")
-    need(proxy, PACKAGES[proxy])
-    in_namespace = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    done = run(
-        *in_namespace, sys.executable, "-m", "tests.integration.deploy.behind_proxy", proxy, folder,
-        seconds=1400, cwd=Path(__file__).parents[3],
-    )  # fmt: skip
+    done = run_in_namespace(proxy, "behind_proxy", folder, seconds=1400)
     sys.stdout.write(done.stdout)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count(f"{proxy}: ") == len(CHECKS)

@@ -50,14 +50,3 @@ def built(clone: Path, pattern: str) -> Path:
     """Return the one file in `dist` that fits a pattern."""
     (found,) = (clone / "dist").glob(pattern)
     return found
-
-
-def path_without_npm(folder: Path) -> str:
-    """Make a folder with links to all the programs of PATH but Node's; return it as a PATH."""
-    folder.mkdir()
-    for directory in os.environ["PATH"].split(os.pathsep):
-        for program in Path(directory).glob("*"):
-            link = folder / program.name
-            if program.name not in {"node", "nodejs", "npm", "npx", "corepack"} and not link.is_symlink():
-                link.symlink_to(program)
-    return str(folder)

@@ -17,9 +17,11 @@ import httpx
 import pytest
 
 from ...conftest import Service, free_port
-from .clone import build, built, copy_clone, path_without_npm, tracked_files
+from .clone import build, built, copy_clone, tracked_files
 
 PACKAGE = "src/joulebook/"
+NO_PROGRAMS = "/nonexistent"
+"""A PATH on which there is no npm, nor anything else."""
 ASSETS = {
     "web/assets/assets.json",
     "web/assets/vendor/uPlot.esm.js",
@@ -157,7 +159,7 @@ def test_an_npm_that_is_not_the_locked_one_is_refused(tmp_path: Path) -> None:
     registry.mkdir()
     fake_wheel(registry, *locked.split("=="))
     done = build(
-        clone, "wheel", path=path_without_npm(tmp_path / "bin"),
+        clone, "wheel", path=NO_PROGRAMS,
         PIP_NO_INDEX="1", PIP_FIND_LINKS=str(registry), PIP_CACHE_DIR=str(tmp_path / "pip"),
         UV_OFFLINE="1", UV_FIND_LINKS=str(registry), UV_CACHE_DIR=str(tmp_path / "uv"),
     )  # fmt: skip
@@ -186,7 +188,7 @@ def fake_wheel(folder: Path, name: str, version: str) -> None:
 @pytest.mark.slow
 def test_a_clean_clone_without_npm_builds_the_same_wheel_as_one_with_npm(clone: Path, tmp_path: Path) -> None:
     without = copy_clone(tmp_path / "without", with_assets=False)
-    done = build(without, "wheel", path=path_without_npm(tmp_path / "bin"))
+    done = build(without, "wheel", path=NO_PROGRAMS)
     assert done.returncode == 0, done.stderr
     assert "fetching the one of requirements-node.lock" in done.stderr
     assert built(without, "*.whl").read_bytes() == built(clone, "*.whl").read_bytes()
