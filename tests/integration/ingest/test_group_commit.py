@@ -105,7 +105,7 @@ def test_what_waits_for_a_silent_database_is_bounded_and_stored_by_a_fresh_conne
             await committer.submit(batch_of(0, 1))
             with stopped(new_backend()):
                 waiting = [asyncio.ensure_future(committer.submit(batch_of(9, 1)))]
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(3)  # as long as a fresh connection may take, before they are overdue, too
                 waiting += [
                     asyncio.ensure_future(committer.submit(batch_of(start, 100)))
                     for start in range(100, 1300, 100)

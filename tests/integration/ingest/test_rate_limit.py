@@ -109,4 +109,4 @@ def test_a_websocket_is_told_for_each_message_and_stores_all_of_it_after_the_wai
         again = ask(130, 20)
         assert (again["seq"], again["accepted"]) == (4, 20)
     text = httpx.get(f"{limited.url}/metrics").text
-    assert 'joulebook_ingest_messages_total{process="1",outcome="rate"} 2' in text
+    assert 'joulebook_ingest_messages_total{outcome="rate",process="1"} 2' in text

@@ -191,7 +191,10 @@ def test_a_process_that_dies_is_started_again(start: Callable[..., Running], end
     running.until("ALL READY")
     os.kill(first, signal.SIGKILL)
     running.until_said("runs as", times=2)
-    assert "web │ was ended by SIGKILL; starts again in 0.05 s" in running.text
+    told = (
+        r"^web │ \S+Z WARNING \[\d+\] joulebook\.supervisor: was ended by SIGKILL; starts again in 0\.05 s$"
+    )
+    assert re.search(told, running.text, re.MULTILINE)
     assert int(re.findall(r"runs as (\d+)", running.text)[1]) != first
     assert running.text.count("ALL READY") == 1
     assert running.stop() == 0

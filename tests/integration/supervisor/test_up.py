@@ -85,7 +85,7 @@ def test_what_is_killed_comes_back(home: Any) -> None:
     token = sign_up(home)
     (ingest,) = pids_of(home, "ingest")
     os.kill(ingest, signal.SIGKILL)
-    up.until(r"ingest +│ was ended by SIGKILL; starts again")
+    up.until(r"ingest +│ .*: was ended by SIGKILL; starts again")
     eventually_answers(home, home.ingest)
     postmaster = int((home.path / "db" / "data" / "postmaster.pid").read_text().split()[0])
     os.kill(postmaster, signal.SIGKILL)
