@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from joulebook.web.devices.models import Device
 
 REPOSITORY = Path(__file__).parent.parent
+WARM_START = str(Path(__file__).with_name("warm_start.py"))
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
@@ -110,10 +111,23 @@ def empty_accounts() -> None:
     accounts.ops.execute_sql_flush(accounts.ops.sql_flush(no_style(), filled, reset_sequences=False))
 
 
+@functools.cache
+def command_server() -> str:
+    """Start the process from which commands are forked, and return its address; it ends with this process."""
+    address = str(HOME / "commands.sock")
+    server = subprocess.Popen(
+        [sys.executable, WARM_START, "serve", address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    atexit.register(server.communicate)
+    return address
+
+
 def run_joulebook(*words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a `joulebook` command in the session's home and return what it printed."""
     return subprocess.run(
-        [sys.executable, "-m", "joulebook", *words],
+        [sys.executable, "-I", "-S", WARM_START, "launch", command_server(), *words],
         input=stdin,
         capture_output=True,
         text=True,
@@ -359,7 +373,9 @@ def device_token(transactional_db: None, device: Device) -> str:
     return issue_device_token(device)
 
 
-LONG_IN_BROWSER = ("test_chart.py", "test_kinds.py", "test_devices.py", "test_solar_station.py")
+LONG_IN_BROWSER = (
+    "test_chart.py", "test_kinds.py", "test_devices.py", "test_solar_station.py", "test_zone_rules.py",
+)  # fmt: skip
 """Browser tests of which each file takes long: they begin first, so that both processes end at the same time."""
 
 

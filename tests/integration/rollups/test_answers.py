@@ -165,7 +165,7 @@ def reader(rollup_urls):
 
 @pytest.mark.timeout(900)
 @given(histories(), st.lists(QUESTIONS, min_size=1, max_size=3))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_answer_at_every_moment_equals_the_readings(
     rollup_database, beginnings, reader, history, questions
 ):

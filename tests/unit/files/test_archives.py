@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from joulebook.telemetry.files import workbook
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
 from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.parser import parse_file
@@ -147,21 +148,33 @@ def test_a_workbook_that_declares_entities_is_refused(tmp_path: Path, declared: 
         content(write_workbook(tmp_path / "b.xlsx", {"S": wide}))
 
 
-def test_a_workbook_that_unpacks_to_too_much_or_spans_too_many_cells_is_refused(tmp_path: Path) -> None:
+def test_a_workbook_that_spans_too_many_cells_is_refused(tmp_path: Path) -> None:
     far = sheet_xml([["a"], ["b"]]).replace(
         "</sheetData>", '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
     )
     with pytest.raises(FileTooLarge, match=r"1,048,576 rows by 16,384 columns"):
         content(write_workbook(tmp_path / "far.xlsx", {"S": far}))
-    path = write_workbook(tmp_path / "big.xlsx", {"S": sheet_xml([["a"], ["b"]])})
-    with (
-        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("xl/big.xml", "w") as member,
-    ):
-        for _ in range(257):
-            member.write(b"<x/>".ljust(1 << 20))
-    with pytest.raises(FileTooLarge, match="unpacks to more than 256 MB"):
-        content(path)
+
+
+@pytest.mark.parametrize("megabytes", [8, pytest.param(256, marks=pytest.mark.slow)])
+def test_a_workbook_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, megabytes: int
+) -> None:
+    assert workbook.MOST_INFLATED == 256 << 20
+    monkeypatch.setattr(workbook, "MOST_INFLATED", megabytes << 20)
+    for surplus in (-1, 1):
+        path = write_workbook(tmp_path / f"{surplus}.xlsx", {"S": sheet_xml([["a"], ["b"]])})
+        with (
+            zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("xl/big.xml", "w") as member,
+        ):
+            for _ in range(megabytes + surplus):
+                member.write(b"<x/>".ljust(1 << 20))
+        if surplus < 0:
+            assert content(path) == b"a\nb\n"
+            continue
+        with pytest.raises(FileTooLarge, match=f"unpacks to more than {megabytes} MB"):
+            content(path)
 
 
 @pytest.mark.parametrize(

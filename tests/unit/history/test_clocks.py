@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from zoneinfo import ZoneInfo, available_timezones
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
-from joulebook.web.history.clocks import Clock
+from joulebook.time_zones import ZoneInfo, time_zone_names
+from joulebook.web.history.clocks import Clock, offsets_over
 from joulebook.web.history.resolutions import LADDER, bucket_edges
 
 from .edge_truth import edges_one_by_one
 
-ZONES = st.sampled_from(sorted(available_timezones())).map(ZoneInfo)
+ZONES = st.sampled_from(sorted(time_zone_names())).map(ZoneInfo)
 EARLIEST, LATEST = datetime(1970, 1, 3, tzinfo=UTC), datetime(2199, 12, 1, tzinfo=UTC)
 INSTANTS = st.datetimes(EARLIEST.replace(tzinfo=None), datetime(2060, 1, 1), timezones=st.just(UTC))
 
@@ -65,3 +68,28 @@ def test_a_day_that_was_left_out_at_the_turn_of_a_year_has_no_bucket():
     days = bucket_edges(datetime(1994, 12, 30, 12, tzinfo=UTC), datetime(1995, 1, 2, tzinfo=UTC), daily, zone)
     shown = [from_microseconds(day).astimezone(zone).date().isoformat() for day in days.tolist()]
     assert shown == ["1994-12-30", "1995-01-01", "1995-01-02", "1995-01-03"]
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_offsets_tell_the_local_time_of_every_instant_of_their_years(data):
+    zone = data.draw(ZONES)
+    moments = st.one_of(INSTANTS, instants_near_moves(zone))
+    start, end = sorted([data.draw(moments), data.draw(moments)])
+    offsets = offsets_over(zone, to_microseconds(start), to_microseconds(end))
+    begins = [begin for begin, _ in offsets]
+    assert begins[0] == datetime(start.year, 1, 1, tzinfo=UTC).timestamp()
+    assert begins == sorted(set(begins))
+    assert all(before != after for (_, before), (_, after) in pairwise(offsets)), "each pair is a change"
+    changes = [datetime.fromtimestamp(begin, UTC) for begin in begins[1:]]
+    last_of_years = datetime(end.year + 1, 1, 1, tzinfo=UTC) - timedelta(seconds=1)
+    for instant in [start, end, last_of_years, *changes, *(each - timedelta(seconds=1) for each in changes)]:
+        _, ahead = offsets[bisect_right(begins, int(instant.timestamp())) - 1]
+        assert instant.astimezone(zone).utcoffset() == timedelta(seconds=ahead)
+
+
+def test_all_offsets_since_1970_weigh_little_on_a_page():
+    until = to_microseconds(datetime(2028, 1, 1, tzinfo=UTC))
+    zones = ("Africa/Casablanca", "America/New_York", "UTC")
+    text = json.dumps({name: offsets_over(ZoneInfo(name), 0, until) for name in zones})
+    assert len(gzip.compress(text.encode())) < 1_500
