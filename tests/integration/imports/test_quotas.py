@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -198,7 +199,7 @@ class TestTheDisk:
     )
     def test_the_usual_reserve_is_5_per_cent_from_1_to_10_gib(self, monkeypatch, total, reserve):
         def free(left: int):
-            return lambda _: type(uploads.shutil.disk_usage("/"))(total, total - left, left)
+            return lambda _: SimpleNamespace(total=total, free=left)
 
         monkeypatch.setattr(uploads.shutil, "disk_usage", free(reserve + 1000))
         uploads.check_disk(1000)
@@ -274,3 +275,15 @@ class TestWork:
         page = client.post(f"/imports/{draft.pk}/preview/", {"device": device.device_id, "profile": "old"})
         assert page.status_code == 200
         assert "4,000 times" in page.content.decode()
+
+
+def test_forms_of_many_drafts_do_not_make_a_session_grow_without_end(files, alice, device, client_of):
+    client = client_of(alice)
+    drafts = [create_draft(alice, uploaded(), name="hers.csv") for _ in range(8)]
+    form = {f"note-{number}": "x" * 150 for number in range(1000)}
+    for draft in drafts:
+        assert client.post(f"/imports/{draft.pk}/preview/", form).status_code == 200
+    kept = {name: text for name, text in client.session.items() if name.startswith("draft-")}
+    assert sum(map(len, kept.values())) <= 1_000_000
+    assert f"draft-{drafts[-1].pk}" in kept
+    assert f"draft-{drafts[0].pk}" not in kept

@@ -16,6 +16,7 @@ from joulebook.web.imports.models import Import
 FIELDS_OF_A_ROW = ("metric", "unit", "factor", "device")
 _MOST_ROWS = 10_000
 _LONGEST = 1000
+_MOST_FORMATS = 20
 _LINES = ("time_formats", "na_values")
 _LISTS = ("time_columns", "key_columns")
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -134,7 +135,10 @@ def _text(form: QueryDict, name: str) -> str:
 
 def _setting(name: str, text: str) -> Any:
     if name in _LINES:
-        return tuple(line.strip() for line in text.split("\n") if line.strip())
+        lines = tuple(line.strip() for line in text.split("\n") if line.strip())
+        if name == "time_formats" and len(lines) > _MOST_FORMATS:
+            raise BadEntry(f"Time formats: there are {len(lines)}; enter {_MOST_FORMATS} at most")
+        return lines
     if name == "header_line":
         if not text.strip().isascii() or not text.strip().isdigit() or len(text.strip()) > 9:
             raise BadEntry(f"Header line: {text[:40]!r} is no line number; 0 says that there is no header")

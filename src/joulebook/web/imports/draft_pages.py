@@ -37,8 +37,12 @@ from joulebook.web.imports.queries import find_visible_import
 from joulebook.web.imports.quotas import QuotaReached
 from joulebook.web.imports.reading import TooManyFiles
 
+_KEPT = "draft-"
 _MOST_KEPT = 200_000
 """Characters of a form that are kept in a session."""
+
+_MOST_KEPT_TOGETHER = 1_000_000
+"""The same of all drafts' forms: a session is read with every request."""
 
 
 def visible_import(request: HttpRequest, number: int) -> Import:
@@ -145,12 +149,21 @@ def _keep_form(request: HttpRequest, import_: Import, **changed: str) -> None:
     for name in ("csrfmiddlewaretoken", "do"):
         form.pop(name, None)
     text = form.urlencode()
-    if len(text) <= _MOST_KEPT:
-        request.session[_kept_name(import_)] = text
+    session, name = request.session, _kept_name(import_)
+    if len(text) > _MOST_KEPT:
+        return
+    session.pop(name, None)
+    session[name] = text
+    kept = [each for each in session.keys() if each.startswith(_KEPT)]  # noqa: SIM118 - a session has no iterator
+    size = sum(len(session[each]) for each in kept)
+    for oldest in kept:
+        if size <= _MOST_KEPT_TOGETHER:
+            break
+        size -= len(session.pop(oldest))
 
 
 def _kept_name(import_: Import) -> str:
-    return f"draft-{import_.pk}"
+    return f"{_KEPT}{import_.pk}"
 
 
 def _away(request: HttpRequest, import_: Import) -> HttpResponse:
