@@ -215,3 +215,8 @@ def test_nonsense_in_an_address_is_4xx_of_the_api(send, method, path, device):
             # PUT makes a profile of this name, and a short printable name is one.
             assert 400 <= answer.status_code < 500, told
             assert answer["Content-Type"] == "application/problem+json", told
+
+
+def test_more_parameters_than_a_request_may_have_are_400_of_the_api(send):
+    answer = send("get", "/api/history/{device_id}", [("metric", "m")] * 9000)
+    assert (answer.status_code, answer.json()["title"]) == (400, "Too many parameters")

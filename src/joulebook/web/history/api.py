@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -107,6 +108,12 @@ def _telemetry_away(request: HttpRequest, exc: OperationalError) -> HttpResponse
 def _changes_too_often(request: HttpRequest, exc: ChangesTooOften) -> HttpResponse:  # noqa: ARG001
     detail = f"the state {str(exc)[:80]} changes too often to be told over this range; ask for a shorter one"
     return problem(400, "Range too long", detail, parameter="range")
+
+
+@api.exception_handler(TooManyFieldsSent)
+def _too_many_parameters(request: HttpRequest, exc: TooManyFieldsSent) -> HttpResponse:  # noqa: ARG001
+    most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    return problem(400, "Too many parameters", f"a request has at most {most:,} parameters")
 
 
 @api.exception_handler(TooManyNumbers)
