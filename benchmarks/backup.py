@@ -1,7 +1,8 @@
 """Backup and restore beside `pg_dump` and `pg_restore` of the same readings, in turns.
 
-`pg_dump` runs as the server's superuser with its custom format, compressed as it does by default;
-`pg_restore` fills an empty database between TimescaleDB's two functions for that, as its manual says.
+Joulebook's command lowers its own priority, so that devices come first; here it does not, since the others
+do not either. `pg_dump` runs as the server's superuser with its custom format, compressed as it does by
+default; `pg_restore` fills an empty database between the two functions that TimescaleDB has for it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ _STEP_SECONDS = 10
 _BLOCK = 1000
 _BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 _LARGEST_RATIO = 1.3
+_BACK_UP = """
+import sys
+from pathlib import Path
+from joulebook.backup.make import make_backup
+from joulebook.config import Config
+make_backup(Config.from_environ(), Path(sys.argv[1]))
+"""
 _COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BINARY)"
 
 
@@ -102,7 +110,7 @@ class _Ways:
 
     def _joulebook_backup(self) -> float:
         shutil.rmtree(self._backup, ignore_errors=True)
-        return _timed([sys.executable, "-m", "joulebook", "backup", str(self._backup)])
+        return _timed([sys.executable, "-c", _BACK_UP, str(self._backup)])
 
     def _joulebook_restore(self) -> float:
         """Restore into databases of the same server, which runs: as `pg_restore` does."""

@@ -234,6 +234,7 @@ class _Backup:
                 # Somebody held a lock for long; nobody waits for both databases meanwhile.
                 if attempt == _ATTEMPTS or telemetry.conn.closed:
                     raise
+                telemetry.conn.rollback()
                 time.sleep(attempt)
         raise AssertionError
 

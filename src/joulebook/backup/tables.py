@@ -258,6 +258,8 @@ def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Genera
             blocks.append(data)
             size += count
             if size >= _READ_BYTES:
+                if stopped.is_set():
+                    raise Stopped
                 yield b"".join(blocks)
                 blocks.clear()
                 size = 0

@@ -22,7 +22,7 @@ from ...conftest import Service, free_port
 from .fingerprints import Fingerprint, of_accounts, of_telemetry
 
 WATCHED = Path(__file__).with_name("watched.py")
-PATIENCE = 240
+PATIENCE = 400
 
 
 class Home:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from ..imports.working import held_up, rows
+from ..imports.working import rows
 from .conftest import ROWS, changed, store
 from .fingerprints import of_folder
 from .homes import Home, Sender, until
@@ -37,6 +37,17 @@ def upload(home: Home, url: str, content: str, device: str) -> None:
     assert answer.status_code == 202, answer.text
 
 
+@contextmanager
+def held_up(home: Home, number: int, log: Path) -> Iterator[None]:
+    """Hold an import up once its first block is stored: it commits the next one when the block has ended."""
+    begun = "SELECT checkpoint IS NOT NULL FROM import_progress WHERE import_id = %s"
+    with home.connect("owner") as conn:
+        until(lambda: conn.execute(begun, [number]).fetchone() == (True,), what=log.read_text)
+        with conn.transaction():
+            conn.execute("SELECT FROM import_progress WHERE import_id = %s FOR UPDATE", [number])
+            yield
+
+
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
     "size", [pytest.param(30_000, id="short"), pytest.param(1_500_000, id="long", marks=pytest.mark.slow)]
@@ -52,7 +63,7 @@ def test_everything_equals_the_instant_of_the_backup(
         with Sender(ingest.url, token) as sender:
             upload(source, web.url, changed(rows(size)), "device_002")
             with source.worker() as log:
-                with held_up(source.database.url("owner"), SimpleNamespace(pk=RUNNING)):
+                with held_up(source, RUNNING, log):
                     until(lambda: sender.acknowledged >= 5, what=lambda: "nothing is sent")
                     at_least = sender.acknowledged
                     made = source.watched("backup", str(target), look=str(look))
