@@ -152,7 +152,7 @@ class HomeFolder:
         """Run this Python in the home."""
         return subprocess.run(
             [sys.executable, *words],
-            env=self.environment, input=stdin, capture_output=True, text=True, check=False, timeout=60,
+            env=self.environment, input=stdin, capture_output=True, text=True, check=False, timeout=180,
         )  # fmt: skip
 
     def processes(self) -> dict[int, str]:
