@@ -36,6 +36,7 @@ _WRITTEN_AT_ONCE = 128 * 1024
 _PIECE = 256 * 1024
 _DISK_THREADS = 2
 _NOT_FROM_HEADERS = frozenset({"TRANSFER_ENCODING", "PROXY", "CONTENT_LENGTH", "CONTENT_TYPE"})
+_WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 T = TypeVar("T")
@@ -130,6 +131,11 @@ class _Answer:
         """Take in the head, as WSGI's `start_response`."""
         self.status = int(status[:3])
         self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+    def say_length(self) -> None:
+        """Add the length of an answer that is whole, where the application has not said it."""
+        if self.status not in _WITHOUT_BODY and all(name != b"content-length" for name, _ in self.headers):
+            self.headers.append((b"content-length", b"%d" % len(self.begun)))
 
     def close(self) -> None:
         """Let the application end the answer; a second call does nothing."""
@@ -272,6 +278,8 @@ class WsgiBridge:
             try:
                 lane = self._rules.files if self._rules.takes_long(head) else self._rules.pages
                 await lane.run(keys, work, begin)
+                if answer.rest is None and head.method != "HEAD":
+                    answer.say_length()
                 start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
                 await send(start)
                 piece = answer.begun

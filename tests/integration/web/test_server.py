@@ -176,6 +176,13 @@ class TestAnswers:
             httpx.get(f"http://127.0.0.1:{port}/half", timeout=20)
         assert brief(port) == "brief"
 
+    def test_an_answer_that_is_whole_has_a_length_and_a_long_one_comes_in_chunks(self, port: int) -> None:
+        assert httpx.get(f"http://127.0.0.1:{port}/brief", timeout=20).headers["Content-Length"] == "5"
+        with ask(port, "/endless") as client:
+            head = client.recv(4096).lower()
+        assert b"transfer-encoding: chunked" in head
+        assert b"content-length" not in head
+
     def test_an_application_that_fails_is_a_500(self, port: int) -> None:
         assert httpx.get(f"http://127.0.0.1:{port}/broken", timeout=20).status_code == 500
         assert brief(port) == "brief"
