@@ -58,7 +58,8 @@ class ObservedRequests:
         finally:
             if status:
                 seconds = time.perf_counter() - began
-                self._metrics.end(self._route(scope), scope["method"], status, seconds)
+                route = self._exact.get(scope["path"]) or self._route(scope)
+                self._metrics.end(route, scope["method"], status, seconds)
             else:
                 self._metrics.give_up()
 
@@ -72,12 +73,9 @@ class ObservedRequests:
 
     def _route(self, scope: Scope) -> str:
         """Return the template of the request's address."""
-        path = scope["path"]
-        found = self._exact.get(path)
-        if found is None:
-            found = _template(self._routes, scope)
-            if found == path:
-                self._exact[path] = found
+        found = _template(self._routes, scope)
+        if found == scope["path"]:
+            self._exact[found] = found
         return found
 
 

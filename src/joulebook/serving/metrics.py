@@ -44,6 +44,22 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    def add(self, other: Histogram) -> None:
+        """Count what another one with the same bounds has counted."""
+        self._counts = [own + more for own, more in zip(self._counts, other._counts, strict=True)]
+        self._sum += other._sum
+
+    def copy(self) -> Histogram:
+        """Return one that has counted the same."""
+        copied = Histogram(self._bounds)
+        copied.add(self)
+        return copied
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self._counts)
+
     def buckets(self) -> list[tuple[str, float]]:
         """Return the cumulated counts by upper bound."""
         total, found = 0, []
@@ -69,8 +85,8 @@ class RequestMetrics(Collector):
         self._service = service
         self._lock = threading.Lock()
         self._in_flight = 0
-        self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._seconds: dict[tuple[str, str], Histogram] = {}
+        # One look-up a request: how many there were is what the histogram has counted.
+        self._seconds: dict[tuple[str, str, int], Histogram] = {}
         self.turned_away: Counter[int] = Counter()
         """Answers by status on connections that the service has no room for: they never reach a route."""
 
@@ -81,14 +97,14 @@ class RequestMetrics(Collector):
 
     def end(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count the answer to a request that was begun; `route` is a template, never a client's path."""
-        if method not in _METHODS:
-            method = "other"
         with self._lock:
             self._in_flight -= 1
-            self._requests[route, method, status] += 1
-            histogram = self._seconds.get((route, method))
-            if histogram is None:
-                histogram = self._seconds[route, method] = Histogram(_REQUEST_SECONDS)
+            try:
+                histogram = self._seconds[route, method, status]
+            except KeyError:
+                method = method if method in _METHODS else "other"
+                key = route, method, status
+                histogram = self._seconds.setdefault(key, Histogram(_REQUEST_SECONDS))
             histogram.observe(seconds)
 
     def give_up(self) -> None:
@@ -98,24 +114,23 @@ class RequestMetrics(Collector):
 
     def by_status(self, *, without: frozenset[str]) -> dict[int, int]:
         """Return the number of requests by status, but for the routes in `without`."""
-        with self._lock:
-            counts = list(self._requests.items())
         found = Counter(self.turned_away)
-        for (route, _, status), count in counts:
-            if route not in without:
-                found[status] += count
+        with self._lock:
+            for (route, _, status), histogram in self._seconds.items():
+                if route not in without:
+                    found[status] += histogram.count
         return dict(sorted(found.items()))
 
     def collect(self) -> Iterator[Metric]:
         """Give the metrics."""
         with self._lock:
             in_flight = self._in_flight
-            counts = sorted(self._requests.items())
-            counts += [(("turned away", "other", status), n) for status, n in self.turned_away.items()]
-            durations = [
-                (route, method, histogram.buckets(), histogram.sum)
-                for (route, method), histogram in sorted(self._seconds.items())
-            ]
+            told = {key: histogram.copy() for key, histogram in sorted(self._seconds.items())}
+        counts = [(key, histogram.count) for key, histogram in told.items()]
+        counts += [(("turned away", "other", status), n) for status, n in self.turned_away.items()]
+        durations: dict[tuple[str, str], Histogram] = {}
+        for (route, method, _), histogram in told.items():
+            durations.setdefault((route, method), Histogram(_REQUEST_SECONDS)).add(histogram)
         requests = CounterMetricFamily(
             "joulebook_http_requests",
             "HTTP requests by route, method and status.",
@@ -128,8 +143,8 @@ class RequestMetrics(Collector):
             "Time from a request's head to the end of its answer.",
             labels=["service", "route", "method"],
         )
-        for route, method, buckets, total in durations:
-            seconds.add_metric([self._service, route, method], buckets, total)
+        for (route, method), histogram in durations.items():
+            seconds.add_metric([self._service, route, method], histogram.buckets(), histogram.sum)
         flight = GaugeMetricFamily(
             "joulebook_http_requests_in_flight", "HTTP requests without a whole answer.", labels=["service"]
         )

@@ -136,7 +136,7 @@ def test_everything_works_behind_the_pooler(pooled, worker, direct, pooler, alic
             for asked in ("range=1h", "range=24h", "range=30d", "range=all&max_points=50"):
                 answer = http.get(f"/api/history/{device_id}?{asked}")
                 assert answer.status_code == 200, answer.text
-        export = http.get(f"/api/export/{device_id}?start=2024-03-01&end=2024-03-02&format=csv")
+        export = http.get(f"/api/export/{device_id}?start=2024-03-01T00:00:00Z&end=2024-03-02T00:00:00Z")
         assert export.status_code == 200
         assert len(export.text.splitlines()) > 5_000
         ticket = http.post(f"/api/live-ticket/{device_id}").json()["url"]
