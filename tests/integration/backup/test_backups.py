@@ -69,7 +69,8 @@ def test_a_backup_of_an_earlier_version_is_restored_with_every_table_and_migrate
     migrate_readings(source, "0007")
     try:
         with source.connect("owner") as conn:
-            conn.execute("GRANT SELECT ON django_migrations, series_id_seq TO joulebook_reader")
+            conn.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO joulebook_reader")
+            conn.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO joulebook_reader")
         target = tmp_path / "backup"
         source.run("backup", str(target), "--with-keys", JOULEBOOK_KEEP_1H="9y")
         with source.connect() as conn:
