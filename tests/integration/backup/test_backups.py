@@ -72,7 +72,7 @@ def test_a_backup_of_an_earlier_version_is_restored_with_every_table_and_migrate
             conn.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO joulebook_reader")
             conn.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO joulebook_reader")
         target = tmp_path / "backup"
-        source.run("backup", str(target), "--with-keys", JOULEBOOK_KEEP_1H="9y")
+        source.run("backup", str(target), "--with-keys", JOULEBOOK_UPLOAD_MAX_BYTES="5000000")
         with source.connect() as conn:
             tables = {name for (name,) in conn.execute(ALL_TABLES)}
             notes = conn.execute(NOTES).fetchall()
@@ -94,7 +94,7 @@ def test_a_backup_of_an_earlier_version_is_restored_with_every_table_and_migrate
     home = homes("earlier")
     told = home.try_("restore", str(target))
     assert told.returncode == 0, told.stderr
-    assert "JOULEBOOK_KEEP_1H=9y" in told.stderr
+    assert "JOULEBOOK_UPLOAD_MAX_BYTES=5000000" in told.stderr
     assert "signs in again" not in told.stderr
     home.run("db", "start")
     now = home.fingerprints()
