@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from joulebook.logs import accepted_request_id, new_request_id, request_id
 from joulebook.serving.addresses import Networks, is_trusted
-from joulebook.serving.metrics import RequestMetrics
+from joulebook.serving.metrics import METHODS, Histogram, RequestMetrics
 
 _UNKNOWN = "unknown"
 """The route of addresses that are none of ours: a scanner's paths must not become labels."""
@@ -26,7 +26,7 @@ class ObservedRequests:
         self._app = app
         self._metrics = metrics
         self._routes = routes
-        self._exact: dict[str, str] = {}
+        self._exact: dict[tuple[str, str, int], Histogram] = {}
         self._trusted = tuple(trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,24 +44,23 @@ class ObservedRequests:
             return
         status = 0
 
-        async def counted(message: Message) -> None:
+        def counted(message: Message) -> Awaitable[None]:
+            # Not a coroutine of its own: every answer passes here twice.
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], header]
-            await send(message)
+            return send(message)
 
-        began = time.perf_counter()
-        self._metrics.begin()
+        metrics, began = self._metrics, time.perf_counter()
+        metrics.in_flight += 1
         try:
             await self._app(scope, receive, counted)
         finally:
+            metrics.in_flight -= 1
             if status:
-                seconds = time.perf_counter() - began
-                route = self._exact.get(scope["path"]) or self._route(scope)
-                self._metrics.end(route, scope["method"], status, seconds)
-            else:
-                self._metrics.give_up()
+                key = scope["path"], scope["method"], status
+                (self._exact.get(key) or self._histogram(scope, *key)).observe(time.perf_counter() - began)
 
     def _id_of_proxy(self, scope: Scope) -> str | None:
         for name, value in scope["headers"]:
@@ -71,12 +70,13 @@ class ObservedRequests:
                 break
         return None
 
-    def _route(self, scope: Scope) -> str:
-        """Return the template of the request's address."""
-        found = _template(self._routes, scope)
-        if found == scope["path"]:
-            self._exact[found] = found
-        return found
+    def _histogram(self, scope: Scope, path: str, method: str, status: int) -> Histogram:
+        """Return the durations of requests like this one; kept for routes without parameters."""
+        template = _template(self._routes, scope)
+        histogram = self._metrics.durations(template, method, status)
+        if template == path and method in METHODS:
+            self._exact[path, method, status] = histogram
+        return histogram
 
 
 def _template(routes: Iterable[BaseRoute], scope: Scope) -> str:

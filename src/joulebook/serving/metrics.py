@@ -26,7 +26,9 @@ from prometheus_client.registry import Collector
 from joulebook import __version__
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Others count as one: a client's text must not become a label."""
+
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
 
 
@@ -77,40 +79,40 @@ class Histogram:
 class RequestMetrics(Collector):
     """Requests of one service by route, method and status, how long they took, and those in flight.
 
-    Plain numbers behind one lock: a request of ingest costs less than what a metric object would add.
+    Threads count by `begin`, `end` and `give_up`. A service with one thread, such as ingest, changes
+    `in_flight` itself and observes in `durations`, which costs a request less.
     """
 
     def __init__(self, service: str) -> None:
         """Count for `service`, which becomes a label."""
         self._service = service
         self._lock = threading.Lock()
-        self._in_flight = 0
+        self.in_flight = 0
         # One look-up a request: how many there were is what the histogram has counted.
         self._seconds: dict[tuple[str, str, int], Histogram] = {}
         self.turned_away: Counter[int] = Counter()
         """Answers by status on connections that the service has no room for: they never reach a route."""
 
+    def durations(self, route: str, method: str, status: int) -> Histogram:
+        """Return where such requests' seconds are counted; `route` is a template, never a client's path."""
+        key = route, method if method in METHODS else "other", status
+        return self._seconds.get(key) or self._seconds.setdefault(key, Histogram(_REQUEST_SECONDS))
+
     def begin(self) -> None:
         """Count a request that is in flight from now on."""
         with self._lock:
-            self._in_flight += 1
+            self.in_flight += 1
 
     def end(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count the answer to a request that was begun; `route` is a template, never a client's path."""
+        """Count the answer to a request that was begun."""
         with self._lock:
-            self._in_flight -= 1
-            try:
-                histogram = self._seconds[route, method, status]
-            except KeyError:
-                method = method if method in _METHODS else "other"
-                key = route, method, status
-                histogram = self._seconds.setdefault(key, Histogram(_REQUEST_SECONDS))
-            histogram.observe(seconds)
+            self.in_flight -= 1
+            self.durations(route, method, status).observe(seconds)
 
     def give_up(self) -> None:
         """Forget a request that was begun and gets no answer: its client has left."""
         with self._lock:
-            self._in_flight -= 1
+            self.in_flight -= 1
 
     def by_status(self, *, without: frozenset[str]) -> dict[int, int]:
         """Return the number of requests by status, but for the routes in `without`."""
@@ -124,7 +126,7 @@ class RequestMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give the metrics."""
         with self._lock:
-            in_flight = self._in_flight
+            in_flight = self.in_flight
             told = {key: histogram.copy() for key, histogram in sorted(self._seconds.items())}
         counts = [(key, histogram.count) for key, histogram in told.items()]
         counts += [(("turned away", "other", status), n) for status, n in self.turned_away.items()]

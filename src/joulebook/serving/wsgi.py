@@ -33,6 +33,8 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _IN_MEMORY = 64 * 1024
 _WRITTEN_AT_ONCE = 128 * 1024
+_LOOKED_EVERY = 16 * 1024 * 1024
+"""Bytes of a body on disk after which `check_room` is called again."""
 _PIECE = 256 * 1024
 _DISK_THREADS = 2
 _NOT_FROM_HEADERS = frozenset({"TRANSFER_ENCODING", "PROXY", "CONTENT_LENGTH", "CONTENT_TYPE"})
@@ -110,6 +112,8 @@ class Rules:
     """Return whether to ask `largest_body`, which may take a while."""
     largest_body: Callable[[Head], int]
     """Raises `Refused`."""
+    check_room: Callable[[], None]
+    """Called while a large body is written. Raises `Refused` when the disk has no room for more."""
     answers: Turns
     """Requests that are being answered, which also means: answers that wait to be taken."""
     bodies: Turns
@@ -209,7 +213,7 @@ class WsgiBridge:
             await stack.enter_async_context(rules.bodies.turn(keys))
         if head.size == 0:
             return BytesIO()
-        body = _Body(self._disk)
+        body = _Body(self._disk, rules.check_room)
         stack.push_async_callback(body.close)
         more = True
         while more:
@@ -297,9 +301,11 @@ class WsgiBridge:
 class _Body:
     """A body on its way: in memory, and from some size on in a file."""
 
-    def __init__(self, disk: ThreadPoolExecutor) -> None:
+    def __init__(self, disk: ThreadPoolExecutor, check_room: Callable[[], None]) -> None:
         self.size = 0
         self._disk = disk
+        self._check_room = check_room
+        self._checked_at = 0
         self._pending = bytearray()
         self._file: IO[bytes] | None = None
 
@@ -334,6 +340,10 @@ class _Body:
     def _write_to_file(self, pending: bytearray) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` removes it
+        if self.size - self._checked_at >= _LOOKED_EVERY:
+            # Many bodies may be on their way, each of which had room when it began.
+            self._checked_at = self.size
+            self._check_room()
         view = memoryview(pending)
         while view:
             view = view[self._file.write(view) :]

@@ -78,6 +78,7 @@ def rules_of(config: Config) -> Rules:
         usual_body=LARGEST_BODY,
         may_be_larger=_may_be_larger,
         largest_body=_largest_body,
+        check_room=_check_room,
         answers=Turns(*_ANSWERS),
         bodies=Turns(*_LARGE_BODIES),
     )
@@ -125,6 +126,15 @@ def _largest_body(head: Head) -> int:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
     finally:
         close_old_connections()  # this is no request of Django's, which would see to that
+
+
+def _check_room() -> None:
+    from joulebook.web.imports.uploads import NoRoom, check_disk
+
+    try:
+        check_disk()
+    except NoRoom as exc:
+        raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
 
 
 def _refusal(reason: str) -> bytes:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from joulebook.config import Config
+from joulebook.serving import wsgi
 from joulebook.serving.guard import Deadlines, Guard
 from joulebook.serving.server import Server, Service
 from joulebook.serving.turns import Turns
@@ -99,6 +100,7 @@ def rules(threads: int = 1) -> Rules:
         usual_body=1000,
         may_be_larger=lambda head: head.path == "/size" and not 0 < (head.size or 0) < 1000,
         largest_body=largest,
+        check_room=lambda: None,
         answers=Turns(100, (50, 50)),
     )
 
@@ -281,6 +283,24 @@ class TestBodies:
             headers=f"{headers}\r\n{expect}Content-Length: {size + 1 if status == 413 else size}\r\n",
         ) as client:
             assert client.recv(1000).startswith(f"HTTP/1.1 {status} ".encode())
+
+    def test_a_body_ends_where_the_disk_has_filled_up_since_it_began(
+        self, serving: Callable[[Rules], int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        def check_room() -> None:
+            asked.append(None)
+            if len(asked) > 1:
+                raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, "others have filled the disk")
+
+        monkeypatch.setattr(wsgi, "_LOOKED_EVERY", 1_000_000)
+        address = f"http://127.0.0.1:{serving(replace(rules(), check_room=check_room))}/size"
+        first = httpx.post(address, content=bytes(900_000), headers={"Authorization": "pass"}, timeout=60)
+        assert (first.status_code, asked) == (200, [])
+        answer = httpx.post(address, content=bytes(2_900_000), headers={"Authorization": "pass"}, timeout=60)
+        assert answer.status_code == 507
+        assert "others have filled the disk" in answer.text
 
     def test_a_chunked_body_without_end_is_cut_off(self, address: str) -> None:
         sent = 0

@@ -97,6 +97,8 @@ def figures(blocks: list[ParsedBlock], positions: list[int]) -> dict[str, Any]:
 
 def test_no_file_is_left_out() -> None:
     there = {str(path.relative_to(DATA)) for path in DATA.rglob("*") if path.is_file()}
+    # Small made-up inputs come without a truth file, for what only a question can settle.
+    there = {name for name in there if not name.startswith("minimal/")}
     assert {name for name in there if not name.endswith((".json", ".md"))} == set(ANSWERS)
 
 
