@@ -294,9 +294,13 @@ def copy_in(conn: Connection, table: TableCopy, blocks: Iterable[bytes]) -> int:
 
 
 def set_sequences(conn: Connection, sequences: Sequence[SequenceCopy]) -> None:
-    """Let sequences go on after the numbers that they have given out."""
+    """Let sequences go on after the numbers that they have given out; create those of the user's own."""
     for each in sequences:
-        name = sql.Identifier(each.schema, each.name).as_string(conn)
+        identifier = sql.Identifier(each.schema, each.name)
+        name = identifier.as_string(conn)
+        if conn.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,):
+            conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(each.schema)))
+            conn.execute(sql.SQL("CREATE SEQUENCE {}").format(identifier))
         conn.execute("SELECT setval(%s::regclass, %s)", [name, each.last_value])
 
 
