@@ -28,8 +28,9 @@ from joulebook.telemetry.connection import connect
 from joulebook.telemetry.series import ensure_series
 
 READINGS = 10_000_000
-_SERIES = 200
-_STEP_SECONDS = 10
+_SERIES = 50
+_STEP_SECONDS = 60
+"""With these a home of fifty metrics sends for four and a half months: twenty chunks."""
 _BLOCK = 1000
 _BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 _LARGEST_RATIO = 1.3
