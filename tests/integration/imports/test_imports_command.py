@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from click.testing import Result
 from django.db import connections
 from typer.testing import CliRunner
 
+from joulebook.cli import output
 from joulebook.cli.main import app
 
 if TYPE_CHECKING:
@@ -130,14 +130,26 @@ def held_by_another(number: int) -> None:
 
 
 def test_a_worker_that_is_at_it_is_left_alone_and_its_work_gone_on_with_once_it_gives_it_back(
-    joulebook: Command, imported: int, own_device: str, telemetry: dict[str, str]
+    joulebook: Command,
+    imported: int,
+    own_device: str,
+    telemetry: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from joulebook.cli import imports_undo
     from joulebook.web.imports.models import Import
 
     held_by_another(imported)
+    waits = threading.Event()
+
+    def say(message: str) -> None:
+        output.say(message)
+        waits.set()
+
+    monkeypatch.setattr(imports_undo, "say", say)
 
     def give_back() -> None:
-        time.sleep(0.5)
+        waits.wait(60)
         Import.objects.filter(pk=imported).update(leased_by="", attempts=0)
         connections.close_all()
 
