@@ -26,14 +26,14 @@ from joulebook.serving.turns import Keys, Turns
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.standing_back import stand_back_behind_devices
 
-PAGE_THREADS, FILE_THREADS, STREAM_THREADS = 8, 4, 4
+PAGE_THREADS, FILE_THREADS, STREAM_THREADS = 12, 4, 4
 LARGEST_BODY = 4 * 1024 * 1024
 """Of a request that uploads no file."""
 
 # How many at a time, of which so many of one person, and so many of one address.
 _ANSWERS = (1_000, (16, 128))
 _LARGE_BODIES = (32, (4, 16))
-_PAGE_SHARES, _FILE_SHARES = (4, 6), (2, 3)
+_PAGE_SHARES, _FILE_SHARES = (8, 10), (2, 3)
 
 _FILE_PATHS = ("/imports/", "/api/imports")
 _M_ARENA_MAX = -8
