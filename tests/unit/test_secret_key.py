@@ -22,7 +22,7 @@ WEAK = {
 }
 
 
-@pytest.mark.parametrize("key", WEAK)
+@pytest.mark.parametrize("key", WEAK, ids=range(len(WEAK)))
 def test_a_key_that_could_be_guessed_is_refused_without_being_shown(key: str, tmp_path: Path) -> None:
     config = Config.from_environ({"JOULEBOOK_HOME": str(tmp_path), "JOULEBOOK_SECRET_KEY": key})
     with pytest.raises(ConfigError, match="JOULEBOOK_SECRET_KEY") as refused:

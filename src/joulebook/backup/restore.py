@@ -21,9 +21,8 @@ from joulebook.backup.errors import BackupError, DamagedBackup, Stopped
 from joulebook.backup.make import OWN_SETTINGS, SECRET_KEY, UPLOADS, Progress
 from joulebook.backup.manifest import DatabaseCopy, FileCopy, Manifest, SqliteCopy, TableCopy, TablePart
 from joulebook.backup.parts import read_part
-from joulebook.backup.rows import first_row_apart
 from joulebook.backup.schema import migrate_to
-from joulebook.backup.tables import copy_in, find_tables, set_sequences
+from joulebook.backup.tables import copy_in, find_tables, set_sequences, without_keys
 from joulebook.config import Config, sqlite_path
 from joulebook.telemetry.connection import Connection, connect, translated_errors
 
@@ -108,19 +107,14 @@ class Restore:
             self._prepare(conn, copied, everything=True)
             for table in copied.tables:
                 for each in table.parts:
-                    self._load(conn, table, each, self._content(each))
+                    self._load(conn, table, each)
             set_sequences(conn, copied.sequences)
 
     def _fill(self, url: str, database: DatabaseCopy) -> None:
         with connect(url) as conn:
             self._prepare(conn, database, everything=False)
-            jobs = [
-                (table, each)
-                for table in database.tables
-                if (table.schema, table.name) != _MIGRATIONS_TABLE
-                for each in table.parts
-            ]
-            self._load_side_by_side(url, jobs)
+            copied = [table for table in database.tables if (table.schema, table.name) != _MIGRATIONS_TABLE]
+            self._load_side_by_side(url, copied)
             self._pause("tables filled")
             for table in database.tables:
                 conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
@@ -131,7 +125,7 @@ class Restore:
                     if (table.schema, table.name) == _MIGRATIONS_TABLE:
                         conn.execute("DELETE FROM public.django_migrations")
                         for each in table.parts:
-                            self._load(conn, table, each, self._content(each))
+                            self._load(conn, table, each)
 
     def _prepare(self, conn: Connection, database: DatabaseCopy, *, everything: bool) -> None:
         """Empty all tables, compare their columns, and create those that no migration has made."""
@@ -150,8 +144,8 @@ class Restore:
         if emptied:
             conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(emptied)))
 
-    def _load_side_by_side(self, url: str, jobs: Sequence[tuple[TableCopy, TablePart]]) -> None:
-        waiting = sorted(jobs, key=lambda job: job[1].part.size)
+    def _load_side_by_side(self, url: str, tables: Sequence[TableCopy]) -> None:
+        waiting = sorted(tables, key=_size)
         with ThreadPoolExecutor(_LOADERS, "joulebook-restore") as pool:
             futures = [pool.submit(self._load_some, url, waiting) for _ in range(_LOADERS)]
             try:
@@ -163,7 +157,7 @@ class Restore:
             raise min(failed, key=lambda exc: isinstance(exc, Stopped))
         self._stopped.clear()
 
-    def _load_some(self, url: str, waiting: list[tuple[TableCopy, TablePart]]) -> None:
+    def _load_some(self, url: str, waiting: list[TableCopy]) -> None:
         with connect(url) as conn:
             for statement in _WITHOUT_LIMITS:
                 conn.execute(statement)
@@ -171,20 +165,15 @@ class Restore:
                 with self._lock:
                     if not waiting:
                         return
-                    table, each = waiting.pop()
-                blocks = self._content(each)
-                loaded = 0
-                if table.format == "binary" and len(table.parts) > 1:
-                    # The first row makes the chunk: whoever creates one locks others out until the commit.
-                    first, blocks = first_row_apart(blocks)
-                    loaded = copy_in(conn, table, [first]) if first else 0
-                self._load(conn, table, each, blocks, loaded=loaded)
-                self._pause("piece restored")
+                    table = waiting.pop()
+                # One transaction a table: if it is killed, the keys are there again.
+                with conn.transaction(), without_keys(conn, table):
+                    for each in table.parts:
+                        self._load(conn, table, each)
+                        self._pause("piece restored")
 
-    def _load(
-        self, conn: Connection, table: TableCopy, each: TablePart, blocks: Iterator[bytes], *, loaded: int = 0
-    ) -> None:
-        rows = loaded + copy_in(conn, table, blocks)
+    def _load(self, conn: Connection, table: TableCopy, each: TablePart) -> None:
+        rows = copy_in(conn, table, self._content(each))
         if rows != each.rows:
             raise DamagedBackup(f"{each.part.file} has {rows:,} rows in place of {each.rows:,}")
 
@@ -212,6 +201,10 @@ class Restore:
             self._done += size
             share = self._done / self._size
         self._progress(min(1.0, share))
+
+
+def _size(table: TableCopy) -> int:
+    return sum(each.part.size for each in table.parts)
 
 
 def _create_table(conn: Connection, copied: TableCopy) -> None:

@@ -1,4 +1,4 @@
-"""Finds rows in the streams that COPY gives, without a database: to count them, and to cut the first one off.
+"""Counts the rows in the streams that COPY gives, without a database.
 
 See "Binary Format" in PostgreSQL's documentation of COPY. Rows of one layout in a row, as those of readings
 are, are counted by NumPy; only what differs is walked through.
@@ -7,7 +7,7 @@ are, are counted by NumPy; only what differs is walked through.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -38,27 +38,6 @@ def count_rows(blocks: Iterable[bytes], *, is_binary: bool) -> int:
     if not has_begun or rest != _TRAILER:
         raise DamagedBackup("a part does not end as rows do")
     return rows
-
-
-def first_row_apart(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Cut the first row off a binary stream: return a stream of it alone, and one of the others.
-
-    The first is empty where there is no row.
-    """
-    head = b""
-    for block in blocks:
-        head += block
-        row = _layout(head, len(_HEADER))
-        if row is not None:
-            return head[: row[0]] + _TRAILER, _chain(_HEADER + head[row[0] :], blocks)
-        if head[len(_HEADER) :] == _TRAILER:
-            break
-    return b"", _chain(head, blocks)
-
-
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
 
 
 def _whole_rows(data: bytes) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 Rows travel as COPY's binary format where all columns have types whose binary form has never changed, else
 as its text format: both are independent of chunks, editions and versions. A hypertable is cut along its
-chunks, so several connections read and load it side by side; the pieces together cover all of time.
+chunks, so several connections read it side by side; the pieces together cover all of time.
 """
 
 from __future__ import annotations
@@ -72,6 +72,16 @@ LEFT JOIN pg_namespace AS namespace ON namespace.nspname = chunk_schema
 LEFT JOIN pg_class AS class ON relnamespace = namespace.oid AND relname = chunk_name
 WHERE primary_dimension_type = 'timestamptz'::regtype
 ORDER BY range_start
+"""
+# Of a hypertable to whose keys no other table refers.
+_KEYS = """
+SELECT conname::text, pg_get_constraintdef(pg_constraint.oid)
+FROM pg_constraint
+JOIN pg_class AS class ON class.oid = conrelid
+JOIN pg_namespace AS namespace ON namespace.oid = relnamespace
+JOIN timescaledb_information.hypertables ON hypertable_schema = nspname AND hypertable_name = relname
+WHERE nspname = %s AND relname = %s AND contype IN ('p', 'u')
+  AND NOT EXISTS (SELECT FROM pg_constraint AS other WHERE other.confrelid = class.oid)
 """
 _WITHOUT_LIMITS = """
 SELECT set_config(name, '0', true) FROM pg_settings
@@ -278,6 +288,26 @@ def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Genera
             raise psycopg.errors.error_from_result(ended)
         rows = ended.command_tuples or 0
     return rows
+
+
+@contextmanager
+def without_keys(conn: Connection, table: TableCopy) -> Iterator[None]:
+    """Fill a hypertable without its keys, in a transaction of the caller's, and build them afterwards.
+
+    To build an index from all rows costs about half of what it costs to insert each row into it.
+    """
+    keys = cast("list[tuple[str, str]]", conn.execute(_KEYS, [table.schema, table.name]).fetchall())
+    name = sql.Identifier(table.schema, table.name)
+    for key, _ in keys:
+        conn.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(name, sql.Identifier(key)))
+    yield
+    for key, definition in keys:
+        # The definition is the server's own text.
+        conn.execute(
+            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
+                name, sql.Identifier(key), sql.SQL(definition)
+            )
+        )
 
 
 def copy_in(conn: Connection, table: TableCopy, blocks: Iterable[bytes]) -> int:

@@ -1,4 +1,4 @@
-"""Rows are counted in COPY's formats wherever the stream is cut, and the first is cut off without loss."""
+"""Rows are counted in COPY's formats wherever the stream is cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.backup.errors import DamagedBackup
-from joulebook.backup.rows import count_rows, first_row_apart
+from joulebook.backup.rows import count_rows
 
 HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
@@ -36,13 +36,6 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
 @given(st.one_of(streams, steady), st.integers(1, 300))
 def test_rows_are_counted_however_the_stream_is_cut(rows: list[list[bytes | None]], size: int) -> None:
     assert count_rows(cut(stream(rows), size), is_binary=True) == len(rows)
-
-
-@given(st.one_of(streams, steady), st.integers(1, 300))
-def test_the_first_row_and_the_others_are_the_whole(rows: list[list[bytes | None]], size: int) -> None:
-    first, others = first_row_apart(cut(stream(rows), size))
-    assert first == (stream(rows[:1]) if rows else b"")
-    assert b"".join(others) == stream(rows[1:])
 
 
 @pytest.mark.parametrize(
