@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 NOON = 1_772_366_400_000_000
 READINGS = 1_000_000
-"""Some 45 MB of CSV: more than the server and the sockets hold before a client takes it."""
+"""Some 40 MB of CSV: far more than the server and the sockets hold before a client takes it."""
+_RECEIVED_AT_MOST = 256 * 1024
+"""By the client's socket: the kernel would let it grow to 32 MB, as much as nearly the whole export."""
 
 _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND usename = 'joulebook_reader'"
 _END = (
@@ -58,6 +61,17 @@ def watching(telemetry: dict[str, str]) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+@contextlib.contextmanager
+def taking_little(address: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    """Ask for an export, of which little is on its way while the client does not read."""
+    options = [(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_AT_MOST)]
+    with (
+        httpx.Client(transport=httpx.HTTPTransport(socket_options=options), timeout=60) as client,
+        client.stream("GET", address, headers=headers) as answer,
+    ):
+        yield answer
+
+
 def open_snapshots(watching: psycopg.Connection) -> int:
     return int(watching.execute(_OPEN).fetchone()[0])  # type: ignore[index]
 
@@ -85,8 +99,9 @@ def test_a_long_export_is_whole_and_came_in_pieces_without_a_length(
 def test_a_client_that_goes_away_ends_the_query_and_its_snapshot(
     address: str, token: dict[str, str], watching: psycopg.Connection
 ) -> None:
-    with httpx.stream("GET", address, headers=token, timeout=60) as answer:
-        next(answer.iter_raw())
+    with taking_little(address, token) as answer:
+        pieces = answer.iter_raw()  # once nothing refers to it, the connection is closed
+        next(pieces)
         assert eventually(lambda: open_snapshots(watching) == 1)
     assert eventually(lambda: open_snapshots(watching) == 0)
 
@@ -99,7 +114,7 @@ def test_a_person_whose_exports_nobody_takes_leaves_pages_and_exports_to_others(
     his = {"Authorization": f"Bearer {issue_user_token(bob)}"}
     with contextlib.ExitStack() as stack:
         for _ in range(EXPORTS_OF_ONE_PERSON):
-            stalled = stack.enter_context(httpx.stream("GET", address, headers=token, timeout=60))
+            stalled = stack.enter_context(taking_little(address, token))
             assert stalled.status_code == 200
         late = httpx.get(address, headers=token, timeout=60)
         assert (late.status_code, "yours" in late.text) == (503, True)
@@ -116,7 +131,7 @@ def test_an_export_that_breaks_on_its_way_does_not_look_whole(
     address: str, token: dict[str, str], watching: psycopg.Connection
 ) -> None:
     with (
-        httpx.stream("GET", address, headers=token, timeout=60) as answer,
+        taking_little(address, token) as answer,
         pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"),
     ):
         pieces = answer.iter_raw()
