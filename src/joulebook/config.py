@@ -31,6 +31,17 @@ class Variable:
     meaning: str
 
 
+SECRETS = (
+    "JOULEBOOK_SECRET_KEY",
+    "JOULEBOOK_DATABASE_URL",
+    "JOULEBOOK_TELEMETRY_URL",
+    "JOULEBOOK_TELEMETRY_WRITER_URL",
+    "JOULEBOOK_TELEMETRY_LISTEN_URL",
+    "JOULEBOOK_TELEMETRY_OWNER_URL",
+    "JOULEBOOK_METRICS_TOKEN",
+)
+"""The variables that hold a secret; each may name a file instead, by a variable with _FILE at its end."""
+
 VARIABLES: tuple[Variable, ...] = (
     Variable("JOULEBOOK_HOME", "./var", "folder for everything that Joulebook keeps on this machine"),
     Variable(
@@ -95,25 +106,7 @@ VARIABLES: tuple[Variable, ...] = (
         "empty: the writer's",
     ),
     Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
-    Variable("JOULEBOOK_SECRET_KEY_FILE", "", "file that holds the value of JOULEBOOK_SECRET_KEY"),
-    Variable("JOULEBOOK_DATABASE_URL_FILE", "", "file that holds the value of JOULEBOOK_DATABASE_URL"),
-    Variable("JOULEBOOK_TELEMETRY_URL_FILE", "", "file that holds the value of JOULEBOOK_TELEMETRY_URL"),
-    Variable(
-        "JOULEBOOK_TELEMETRY_WRITER_URL_FILE",
-        "",
-        "file that holds the value of JOULEBOOK_TELEMETRY_WRITER_URL",
-    ),
-    Variable(
-        "JOULEBOOK_TELEMETRY_LISTEN_URL_FILE",
-        "",
-        "file that holds the value of JOULEBOOK_TELEMETRY_LISTEN_URL",
-    ),
-    Variable(
-        "JOULEBOOK_TELEMETRY_OWNER_URL_FILE",
-        "",
-        "file that holds the value of JOULEBOOK_TELEMETRY_OWNER_URL",
-    ),
-    Variable("JOULEBOOK_METRICS_TOKEN_FILE", "", "file that holds the value of JOULEBOOK_METRICS_TOKEN"),
+    *(Variable(f"{name}_FILE", "", f"file that holds the value of {name}") for name in SECRETS),
     Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
     Variable(
         "JOULEBOOK_POSTGRES_BIN",
@@ -189,17 +182,6 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JOULEBOOK_BACKUP_EVERY", "1d", "how often it makes one: hours, days or weeks as 12h, 1d, 1w"),
     Variable("JOULEBOOK_BACKUP_KEEP", "7", "how many of them it keeps"),
 )
-
-SECRETS = (
-    "JOULEBOOK_SECRET_KEY",
-    "JOULEBOOK_DATABASE_URL",
-    "JOULEBOOK_TELEMETRY_URL",
-    "JOULEBOOK_TELEMETRY_WRITER_URL",
-    "JOULEBOOK_TELEMETRY_LISTEN_URL",
-    "JOULEBOOK_TELEMETRY_OWNER_URL",
-    "JOULEBOOK_METRICS_TOKEN",
-)
-"""The variables that hold a secret; each may name a file instead, by a variable with _FILE at its end."""
 
 _PUBLIC_URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
