@@ -19,7 +19,7 @@ from joulebook.telemetry.retention import Retention
 from joulebook.telemetry.rollups.state import read_chunks, read_state
 from joulebook.telemetry.rollups.verify import verify_all
 from joulebook.telemetry.writer import Outcome, write_batch, write_whole_batch
-from joulebook.worker.retaining import RetentionKeeper
+from joulebook.worker.tasks import RetentionKeeper
 
 from ...conftest import Service, free_port
 from ..telemetry_database import addresses

@@ -20,9 +20,8 @@ from joulebook.telemetry.imports.progress import Progress, end_where_idle, keep_
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds
 from joulebook.telemetry.replaced import uncover
 from joulebook.telemetry.retries import retried
-from joulebook.telemetry.rollups.locks import UNDO_LOCK, take_lock
 from joulebook.telemetry.rollups.marks import begin_writing, mark_changed
-from joulebook.telemetry.rollups.state import READINGS_TABLE, read_chunks, read_state
+from joulebook.telemetry.rollups.state import READINGS_TABLE, UNDO_LOCK, read_chunks, read_state, take_lock
 from joulebook.telemetry.series import find_series
 
 SLICE_READINGS = 20_000

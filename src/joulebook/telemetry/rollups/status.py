@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from joulebook.telemetry.chunks import read_chunk_sizes
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import begin_writing
 from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
+from joulebook.telemetry.timescale import read_chunk_sizes
 
 HOUR = 3600 * MICROSECONDS
 
