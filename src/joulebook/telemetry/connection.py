@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from joulebook.telemetry.errors import BatchRefused, DatabaseAway
+from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -19,7 +19,7 @@ def connect(url: str) -> Connection:
     It works through a pooler that gives each transaction another session of the server: nothing is prepared
     on the server, and whoever uses the connection sets nothing beyond a transaction (`SET LOCAL`).
 
-    Raises `DatabaseAway` where the server cannot be reached.
+    Raises `DatabaseUnavailable` where the server cannot be reached.
     """
     with translated_errors():
         return psycopg.connect(
@@ -60,7 +60,7 @@ def translated_errors() -> Iterator[None]:
         state = exc.sqlstate
         message = str(exc).strip() or type(exc).__name__
         if state is None or state[:2] in {"08", "25", "53", "55", "57", "58", "XX"}:
-            raise DatabaseAway(message) from exc
+            raise DatabaseUnavailable(message) from exc
         if state[:2] in {"22", "23"}:
             raise BatchRefused(message) from exc
         raise

@@ -70,14 +70,14 @@ class Retention:
         """Note from when on each table is kept at the instant `now`; return those that have moved.
 
         Nothing moves past a mark or past closed time. Nothing at all while a writer or a roller keeps
-        its lock for longer than a moment. Raises `DatabaseAway`.
+        its lock for longer than a moment. Raises `DatabaseUnavailable`.
         """
         return retried(self.conn, lambda: self._refuse_and_move(now))
 
     def drop(self, *, patience: timedelta = QUERIES_END) -> list[Dropped]:
         """Drop the chunks before what is kept, if that has not moved for `patience`; return what is gone.
 
-        A chunk that a query or writer holds on to is left for the next time. Raises `DatabaseAway`.
+        A chunk that a query or writer holds on to is left for the next time. Raises `DatabaseUnavailable`.
         """
         dropped = []
         with translated_errors():
@@ -221,7 +221,7 @@ class TablePlan:
 
 
 def plan_retention(conn: Connection, keep: Keep, now: datetime) -> list[TablePlan]:
-    """Return what retention would do at `now`, from fine to coarse. Changes nothing. Raises `DatabaseAway`.
+    """Return what retention would do at `now`, from fine to coarse. Changes nothing. Raises `DatabaseUnavailable`.
 
     `conn` is in autocommit and may read.
     """

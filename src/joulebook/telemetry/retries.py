@@ -11,7 +11,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from joulebook.telemetry.connection import Connection, is_rolled_back, translated_errors
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 Result = TypeVar("Result")
 
@@ -22,7 +22,7 @@ def retried(conn: Connection, work: Callable[[], Result]) -> Result:
     """Return what `work` returns, and do it again where a deadlock or the like has rolled it back.
 
     Inside a transaction of the caller's another attempt is its caller's too, and the error passes. Raises
-    `DatabaseAway` when all attempts were in vain, and the driver's errors in the core's words.
+    `DatabaseUnavailable` when all attempts were in vain, and the driver's errors in the core's words.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -32,6 +32,6 @@ def retried(conn: Connection, work: Callable[[], Result]) -> Result:
             if not is_rolled_back(exc) or conn.info.transaction_status != TransactionStatus.IDLE:
                 raise
             if attempt == _ATTEMPTS:
-                raise DatabaseAway(f"transactions kept failing each other: {exc}") from exc
+                raise DatabaseUnavailable(f"transactions kept failing each other: {exc}") from exc
             time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads retries, guards nothing
     raise AssertionError("the last attempt has returned or raised")

@@ -117,7 +117,7 @@ class DatabaseFigures:
 
 
 def read_figures(conn: Connection) -> DatabaseFigures:
-    """Return the figures; the size is found by looking at every file. Raises `DatabaseAway`."""
+    """Return the figures; the size is found by looking at every file. Raises `DatabaseUnavailable`."""
     with translated_errors():
         ((postgresql, timescaledb, edition, size),) = conn.execute(_FIGURES).fetchall()
         chunks = {table: len(found) for table, found in read_chunks(conn, TABLES).items()}

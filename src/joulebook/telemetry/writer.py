@@ -81,7 +81,7 @@ def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> Stored | N
 
     Reads what the batch's series hold between its first and its last time; if that is `most_rows` or
     more, it gives up. Suits a batch that covers its range, such as a file that was imported before.
-    Raises `DatabaseAway`.
+    Raises `DatabaseUnavailable`.
     """
     present = np.zeros(len(batch), np.bool_)
     value = np.full(len(batch), np.nan)
@@ -176,7 +176,7 @@ def write_batch(
     `Outcome`, one a row.
 
     On a connection without an open transaction the rows are committed when this returns; inside one,
-    they become part of it. Conflicts with other transactions are retried. Raises `DatabaseAway` when
+    they become part of it. Conflicts with other transactions are retried. Raises `DatabaseUnavailable` when
     the database cannot be used now (what became of the batch is then unknown, and sending it again
     is harmless) and `BatchRefused` when it refuses the values.
     """

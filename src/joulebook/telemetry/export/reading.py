@@ -87,7 +87,7 @@ class _Packed:
 def extent(conn: Connection, series: Sequence[int], begin: int, end: int) -> tuple[int, int]:
     """Return the half-open time from the first to behind the last reading of [begin, end).
 
-    (begin, begin) where there is none. Raises `DatabaseAway`.
+    (begin, begin) where there is none. Raises `DatabaseUnavailable`.
     """
     limits = {"series": list(series), "begin": from_microseconds(begin), "end": from_microseconds(end)}
     with translated_errors():
@@ -108,7 +108,7 @@ def read_blocks(
     """Yield the readings of the series in [begin, end), as they are in one snapshot of the database.
 
     Each block is one statement, so that a timeout of statements bounds a block, not the whole. The
-    snapshot lasts until the iterator is exhausted or closed. Raises `DatabaseAway`.
+    snapshot lasts until the iterator is exhausted or closed. Raises `DatabaseUnavailable`.
     """
     if not series:
         return

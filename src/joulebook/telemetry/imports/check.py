@@ -63,7 +63,7 @@ class CheckRun:
     ) -> None:
         """Take the import over. `now` is in microseconds since 1970 UTC.
 
-        Raises `LeaseLost`, `NumberTaken` and `DatabaseAway`.
+        Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._source = source
@@ -78,7 +78,7 @@ class CheckRun:
     def step(self) -> bool:
         """Check the next block; False when the file has ended.
 
-        Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseAway`.
+        Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseUnavailable`.
         """
         block = next(self._blocks, None)
         if block is None:

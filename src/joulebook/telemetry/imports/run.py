@@ -63,7 +63,7 @@ class SeriesOfColumns:
     def ids(self, columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the series ids by column; those of `columns` are known, or `OVER_CAP`.
 
-        Creating one commits on its own, so not inside a transaction. Raises `DatabaseAway`.
+        Creating one commits on its own, so not inside a transaction. Raises `DatabaseUnavailable`.
         """
         new = [column for column in np.unique(columns).tolist() if self._ids[column] == _UNKNOWN]
         if new:
@@ -109,7 +109,7 @@ class ImportRun:
         another value is stored, it is kept, or with `on_conflict` "replace" overwritten, and recorded.
         `now` is in microseconds since 1970 UTC. `pause` is called with the name of each point between two
         statements: tests stop there. Raises `LeaseLost`, `NumberTaken`
-        and `DatabaseAway`.
+        and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._source = source
@@ -141,7 +141,7 @@ class ImportRun:
         """Store the next block in one transaction; False when the file has ended, and all of it is stored.
 
         Until then, or `close`, the last blocks may be lost in a crash of the database, with the account of
-        them. Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseAway`.
+        them. Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseUnavailable`.
         """
         try:
             block = next(self._blocks, None)

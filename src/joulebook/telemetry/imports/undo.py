@@ -101,7 +101,7 @@ class UndoRun:
         """Take the import over; everything that has an earlier `lease` can store nothing from here on.
 
         `conn` is the writer's, in autocommit. `pause` is called with the name of each point between two
-        statements: tests stop there. Raises `LeaseLost` and `DatabaseAway`.
+        statements: tests stop there. Raises `LeaseLost` and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._pause = pause
@@ -121,7 +121,7 @@ class UndoRun:
     def step(self) -> bool:
         """Take the next slice back in one transaction; False when there is none left.
 
-        Raises `LeaseLost` and `DatabaseAway`.
+        Raises `LeaseLost` and `DatabaseUnavailable`.
         """
         if self._is_over:
             return False

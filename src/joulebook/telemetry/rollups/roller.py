@@ -95,13 +95,13 @@ class Roller:
         """Close the time before the minute of `until`; return whether that was anything.
 
         False also where a writer's transaction kept its lock for longer than a moment. Raises
-        `DatabaseAway`.
+        `DatabaseUnavailable`.
         """
         end = to_microseconds(until) // MINUTE * MINUTE
         return retried(self.conn, lambda: self._close(end))
 
     def roll(self) -> Rolled | None:
-        """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseAway`.
+        """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseUnavailable`.
 
         A pass keeps to one stretch of time, so that its statements are about few chunks: each of its spans
         is looked up in all of them.

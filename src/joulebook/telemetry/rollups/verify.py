@@ -81,7 +81,7 @@ def verify_all(
     """Compare every bucket in [start, end), given in microseconds since 1970 UTC.
 
     `conn` is in autocommit and may read. Memory is bounded by a month of a few series. Raises
-    `DatabaseAway`.
+    `DatabaseUnavailable`.
     """
     with translated_errors():
         series = _all_series(conn)

@@ -172,7 +172,7 @@ _PROBLEMS: dict[int, str] = {
     403: _NO_DEVICE,
     404: "the device has no such metric, or it no such replacement",
     409: "it contradicts what is stored",
-    503: "the readings' database is away",
+    503: "the readings' database is unavailable",
 }
 
 

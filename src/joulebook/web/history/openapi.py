@@ -96,7 +96,7 @@ _REFUSALS: dict[int, Any] = {
     400: _problem("a parameter cannot be used; `parameter` names it"),
     401: {"description": "not signed in, and no token that is in force"},
     403: _problem("no device of yours has this id"),
-    503: _problem("the readings' database is away"),
+    503: _problem("the readings' database is unavailable"),
 }
 
 HISTORY_OPERATION: dict[str, Any] = {
