@@ -51,7 +51,7 @@ class PatientConnection:
         return self._attempt(work)
 
     def cut(self) -> None:
-        """Break the connection, so that a thread that waits for its server gets `DatabaseUnavailable` at once."""
+        """Break the connection: a thread waiting for its server gets `DatabaseUnavailable` at once."""
         self._was_cut = True
         handle = self._handle
         if handle is not None:

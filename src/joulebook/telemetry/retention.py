@@ -221,9 +221,9 @@ class TablePlan:
 
 
 def plan_retention(conn: Connection, keep: Keep, now: datetime) -> list[TablePlan]:
-    """Return what retention would do at `now`, from fine to coarse. Changes nothing. Raises `DatabaseUnavailable`.
+    """Return what retention would do at `now`, from fine to coarse. Changes nothing.
 
-    `conn` is in autocommit and may read.
+    `conn` is in autocommit and may read. Raises `DatabaseUnavailable`.
     """
     with translated_errors(), one_snapshot(conn):
         state = read_state(conn)

@@ -45,8 +45,8 @@ class ImportOrder:
 class Imported:
     """What came of an order: the exit code, and what kept the import from the file's end, if anything.
 
-    `earlier` is the import of the same file that there was already; then nothing was read again. `is_unavailable`
-    means that the database of the readings became unavailable.
+    `earlier` is the import of the same file that there was already; then nothing was read again.
+    `is_unavailable`: the database of the readings became unavailable.
     """
 
     exit_code: int

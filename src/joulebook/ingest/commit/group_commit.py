@@ -116,8 +116,8 @@ class GroupCommitter:
         they are right whatever happens. With `replace` another value for a stored key takes its place. With
         `atomic` nothing is stored when the outcomes hold a conflict.
 
-        Raises `QueueFull`, `DatabaseUnavailable` (its fate is unknown, sending again is harmless), `BatchRefused`,
-        and `SeriesForgotten` where the connection is another one by now.
+        Raises `QueueFull`, `DatabaseUnavailable` (its fate is unknown, sending again is harmless),
+        `BatchRefused`, and `SeriesForgotten` where the connection is another one by now.
         """
         done: asyncio.Future[Outcomes] = self._loop.create_future()
         submission = _Submission(

@@ -101,10 +101,10 @@ class Roller:
         return retried(self.conn, lambda: self._close(end))
 
     def roll(self) -> Rolled | None:
-        """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseUnavailable`.
+        """Roll up some of what is marked, the newest first; None if nothing is marked.
 
         A pass keeps to one stretch of time, so that its statements are about few chunks: each of its spans
-        is looked up in all of them.
+        is looked up in all of them. Raises `DatabaseUnavailable`.
         """
         while True:
             try:

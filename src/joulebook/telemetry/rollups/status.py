@@ -121,7 +121,8 @@ def mark_for_rebuild(conn: Connection, start: int, end: int) -> Range | None:
     """Leave a mark of all series for the hours of [start, end); return them, or None where there are none.
 
     Only closed time of which readings are kept is marked. Whoever rolls up does the rest; until then
-    the readings themselves are read there. `conn` is the writer's, in autocommit. Raises `DatabaseUnavailable`.
+    the readings themselves are read there. `conn` is the writer's, in autocommit.
+    Raises `DatabaseUnavailable`.
     """
     with translated_errors(), conn.transaction():
         closed_until = begin_writing(conn)
