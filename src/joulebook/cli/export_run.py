@@ -23,7 +23,7 @@ from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.export.formats import FORMATS, FormatName, export_chunks
 from joulebook.telemetry.export.frames import Layout
 from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names

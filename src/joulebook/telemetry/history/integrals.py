@@ -29,7 +29,7 @@ def integrals_of(rows: Summaries, edges: NDArray[np.int64], *, silence: int) -> 
     """Return what one level comes to in each bucket [edges[i], edges[i + 1]).
 
     `rows` are summaries in the order of time, none of them on both sides of an edge, and none with a
-    `longest_gap` above `silence` (microseconds): see `has_silence`. Rows before the first and after the
+    `longest_gap` above `silence` (microseconds). Rows before the first and after the
     last edge say what held at the borders.
     """
     length = len(edges) - 1
@@ -48,11 +48,6 @@ def integrals_of(rows: Summaries, edges: NDArray[np.int64], *, silence: int) -> 
     known_at = np.where(is_before_all, 0, known[row] + more)
     total_at = np.where(is_before_all, 0.0, total[row] + rows["last"][row] * (more / MICROSECONDS))
     return Integrals(np.diff(total_at), np.diff(known_at) / MICROSECONDS)
-
-
-def has_silence(rows: Summaries, *, silence: int) -> NDArray[np.bool_]:
-    """Tell which summaries hold a silence and so have to be read reading by reading."""
-    return rows["longest_gap"] > silence
 
 
 def usual_distance(rows: Summaries) -> int:

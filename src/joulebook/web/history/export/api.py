@@ -21,7 +21,7 @@ from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.export.formats import FORMATS, export_chunks
 from joulebook.telemetry.export.frames import LAYOUTS
 from joulebook.telemetry.export.reading import read_blocks
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.web.api.parameters import BadParameter
 from joulebook.web.api.problems import problem
 from joulebook.web.devices.models import Device
