@@ -9,11 +9,9 @@ from typing import LiteralString, cast
 
 import psycopg
 
-from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
-from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.connection import Connection, one_snapshot, retried, translated_errors
+from joulebook.telemetry.readings import DAY, HOUR, from_microseconds, to_microseconds
 from joulebook.telemetry.replaced import forget_replaced
-from joulebook.telemetry.retries import retried
-from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.state import (
     READINGS_TABLE,
     ROLLERS_LOCK,
@@ -31,7 +29,6 @@ Keep = Mapping[str, timedelta | None]
 QUERIES_END = timedelta(minutes=15)
 """What began to read before the instants moved has ended after this time, or sees less than there was."""
 
-HOUR = 60 * MINUTE
 
 _EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
 _REFUSE = "UPDATE rollup_state SET writable_from = %(writable_from)s"
@@ -182,7 +179,6 @@ def kept_from(chunks: list[Range], limit: int | None, *, bound: int) -> int | No
     return max(ends) // HOUR * HOUR if ends else None
 
 
-DAY = 24 * HOUR
 YEAR = 365 * DAY
 
 _ENOUGH_ROWS = 10_000

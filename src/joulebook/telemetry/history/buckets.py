@@ -11,16 +11,69 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.history.columns import Column, KindFigures, Numbers, Wanted
-from joulebook.telemetry.history.integrals import Integrals, integrals_of, usual_distance
 from joulebook.telemetry.kinds.settings import DIP_TOLERANCE, silence_rule
-from joulebook.telemetry.readings import MICROSECONDS
-from joulebook.telemetry.rollups.marks import MINUTE
-from joulebook.telemetry.rollups.reading import PieceReader, SeriesRange
+from joulebook.telemetry.readings import MICROSECONDS, MINUTE
+from joulebook.telemetry.rollups.reader import SeriesRange, SummaryReader
 from joulebook.telemetry.rollups.state import RollupState
 from joulebook.telemetry.rollups.summaries import Summaries
 
 # The columns for means and coverage; the others are read only for a kind that needs them.
 _LEVEL_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_gap")
+
+
+@dataclass(frozen=True)
+class Integrals:
+    """By bucket: value times seconds over the covered time, and the covered time in seconds."""
+
+    integral: Numbers
+    covered: Numbers
+
+
+def integrals_of(rows: Summaries, edges: NDArray[np.int64], *, silence: int) -> Integrals:
+    """Return what one level comes to in each bucket [edges[i], edges[i + 1]).
+
+    `rows` are summaries in the order of time, none of them on both sides of an edge, and none with a
+    `longest_gap` above `silence` (microseconds). Rows before the first and after the
+    last edge say what held at the borders.
+    """
+    length = len(edges) - 1
+    if not len(rows):
+        return Integrals(np.zeros(length), np.zeros(length))
+    gap = np.append(rows["first_at"][1:] - rows["last_at"][:-1], 0)
+    held = np.where(gap <= silence, gap, 0)
+    # Both as they stand when the last reading of each row begins to hold.
+    known = np.cumsum(rows["last_at"] - rows["first_at"]) + np.append(0, np.cumsum(held[:-1]))
+    total = np.cumsum(rows["integral"]) + np.append(0, np.cumsum((rows["last"] * (held / MICROSECONDS))[:-1]))
+    # Until each edge, the last row that begins before it has held for some time more.
+    row = np.searchsorted(rows["first_at"], edges, side="left") - 1
+    is_before_all = row < 0
+    row = np.maximum(row, 0)
+    more = np.clip(edges - rows["last_at"][row], 0, held[row])
+    known_at = np.where(is_before_all, 0, known[row] + more)
+    total_at = np.where(is_before_all, 0.0, total[row] + rows["last"][row] * (more / MICROSECONDS))
+    return Integrals(np.diff(total_at), np.diff(known_at) / MICROSECONDS)
+
+
+def usual_distance(rows: Summaries) -> int:
+    """Return the usual distance between neighbouring readings of one series in microseconds, 0 if unknown.
+
+    The median over all distances; those inside a summary count as their mean.
+    """
+    inner = rows["count"] - 1
+    mean = np.divide(rows["last_at"] - rows["first_at"], inner, where=inner > 0, out=np.zeros(len(rows)))
+    distance = np.concatenate([mean, rows["first_at"][1:] - rows["last_at"][:-1]])
+    weight = np.concatenate([inner, np.ones(max(len(rows) - 1, 0), np.int64)])
+    half = weight.sum() / 2
+    if not half:
+        return 0
+    # Most often nearly all are alike, and nothing needs to be sorted.
+    likely = distance[np.argmax(weight)]
+    shorter = weight[distance < likely].sum()
+    if shorter < half <= shorter + weight[distance == likely].sum():
+        return int(likely)
+    order = np.argsort(distance)
+    middle = np.searchsorted(np.cumsum(weight[order]), half)
+    return int(distance[order][middle])
 
 
 @dataclass(frozen=True)
@@ -48,7 +101,7 @@ class SeriesSummaries:
 
     rows: Summaries
     silence: int
-    reader: PieceReader
+    reader: SummaryReader
 
     def read_apart(self, which: NDArray[np.bool_]) -> SeriesSummaries:
         """Return them with the summaries of `which` read again, reading by reading."""
@@ -69,8 +122,8 @@ class BucketReader:
         self.window = window
         self._conn = conn
         self._rollup_state = state
-        self._levels = PieceReader(conn, window.edges, state, columns=_LEVEL_COLUMNS)
-        self._by_tolerance: dict[float, PieceReader] = {}
+        self._levels = SummaryReader(conn, window.edges, state, columns=_LEVEL_COLUMNS)
+        self._by_tolerance: dict[float, SummaryReader] = {}
 
     @property
     def source(self) -> str:
@@ -98,7 +151,7 @@ class BucketReader:
         The minutes of the instants `apart` are read reading by reading.
         """
         if tolerance not in self._by_tolerance:
-            self._by_tolerance[tolerance] = PieceReader(
+            self._by_tolerance[tolerance] = SummaryReader(
                 self._conn, self.window.edges, self._rollup_state, tolerance=tolerance
             )
         reader, start, end = self._by_tolerance[tolerance], self.window.start, self.window.end
@@ -139,7 +192,7 @@ class BucketReader:
         coverage = np.minimum(covered / requested, 1.0)
         return Column(wanted, mean=mean, min=low, max=high, count=count, coverage=coverage, more=more)
 
-    def _series_summaries(self, rows: Summaries, reader: PieceReader) -> SeriesSummaries:
+    def _series_summaries(self, rows: Summaries, reader: SummaryReader) -> SeriesSummaries:
         own = self.window.silence
         usual = timedelta(microseconds=usual_distance(rows) if own is None else 0)
         return SeriesSummaries(rows, silence_rule(own, usual=usual) // timedelta(microseconds=1), reader)

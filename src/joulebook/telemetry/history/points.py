@@ -19,9 +19,8 @@ from joulebook.telemetry.history.by_kind import figures_of, least_numbers, read_
 from joulebook.telemetry.history.columns import Column, Wanted, check_numbers
 from joulebook.telemetry.history.resolutions import RAW, choose_resolution
 from joulebook.telemetry.readings import EPOCH, to_microseconds
-from joulebook.telemetry.rollups.spans import Spans
 from joulebook.telemetry.rollups.state import RollupState, finest_width, read_state
-from joulebook.telemetry.rollups.tables import read_readings
+from joulebook.telemetry.rollups.tables import Spans, read_readings
 from joulebook.time_zones import ZoneInfo
 
 ALL = "all"

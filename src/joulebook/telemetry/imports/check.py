@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.connection import Connection, retried
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.read_ahead import read_ahead
@@ -15,7 +15,6 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import drop_problems, store_problems
 from joulebook.telemetry.imports.progress import end_where_idle, identity_of, keep, take_lease
-from joulebook.telemetry.retries import retried
 
 
 def check_file(

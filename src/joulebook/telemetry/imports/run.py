@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
-from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.connection import Connection, retried
 from joulebook.telemetry.errors import TelemetryError
 from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.parsed import ParsedBlock
@@ -29,7 +29,6 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import drop_problems, read_problems, store_problems
 from joulebook.telemetry.imports.progress import end_where_idle, identity_of, keep, take_lease, touch
-from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.state import UNDO_LOCK, take_lock
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome, find_stored, write_batch

@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import cast
 
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
-from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
+from joulebook.telemetry.readings import HOUR, MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import begin_writing
 from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, read_state
 from joulebook.telemetry.timescale import Range, read_chunk_sizes, read_chunks
-
-HOUR = 3600 * MICROSECONDS
 
 _MARKS = """
 SELECT count(*), count(DISTINCT series_id), min(begins_at), max(ends_at),
