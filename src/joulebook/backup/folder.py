@@ -1,8 +1,9 @@
-"""The folder of daily backups: which there are, when the next is due, and which go."""
+"""The folder of scheduled backups: lists them, adds one, and removes the oldest."""
 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
 import shutil
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from joulebook.backup.create import UNFINISHED, Progress, create_backup, origin, remove_unfinished
 from joulebook.backup.errors import BackupError
-from joulebook.backup.make import UNFINISHED, Progress, make_backup, origin, remove_unfinished
 from joulebook.backup.manifest import Manifest, read_manifest
 from joulebook.config import Config
 
@@ -23,70 +24,62 @@ _REMOVED = ".removed"
 
 
 @dataclass(frozen=True)
-class KeptBackup:
-    """A backup in the folder: its manifest, or why it cannot be read."""
+class ListedBackup:
+    """A backup in the folder: its manifest, or the problem with reading it."""
 
     path: Path
     manifest: Manifest | None
     problem: str = ""
 
 
-def list_backups(folder: Path) -> list[KeptBackup]:
-    """Return the backups of a folder, the newest first, those that cannot be read last."""
+def list_backups(folder: Path) -> list[ListedBackup]:
+    """Return the backups of a folder, the newest first, the unreadable ones last."""
     found = []
     if folder.is_dir():
         for path in sorted(folder.iterdir(), reverse=True):
             if not path.is_dir() or path.name.startswith("."):
                 continue
             try:
-                found.append(KeptBackup(path, read_manifest(path)))
+                found.append(ListedBackup(path, read_manifest(path)))
             except BackupError as exc:
                 if _NAME.fullmatch(path.name):
-                    found.append(KeptBackup(path, None, str(exc)))
-    return sorted(found, key=_age, reverse=True)
+                    found.append(ListedBackup(path, None, str(exc)))
+    return sorted(
+        found,
+        key=lambda each: each.manifest.instant.timestamp() if each.manifest else -math.inf,
+        reverse=True,
+    )
 
 
 def next_due(config: Config, folder: Path) -> datetime | None:
-    """Return when this Joulebook's next backup is due; None where it has none yet."""
+    """Return when this Joulebook's next backup is due; None if it has none yet."""
     instants = [each.manifest.instant for each in own_backups(config, folder) if each.manifest]
     return max(instants) + config.backup_every if instants else None
 
 
-def own_backups(config: Config, folder: Path) -> list[KeptBackup]:
-    """Return those of a folder's backups that this Joulebook has made, and can be read, the newest first."""
+def own_backups(config: Config, folder: Path) -> list[ListedBackup]:
+    """Return the readable backups of this Joulebook in a folder, the newest first."""
     mine = origin(config)
     return [each for each in list_backups(folder) if each.manifest and each.manifest.origin == mine]
 
 
-def make_kept_backup(
-    config: Config, folder: Path, *, progress: Progress
-) -> tuple[Path, Manifest, list[Path]]:
-    """Make a backup in the folder, then remove the oldest beyond those to be kept; return both.
+def add_backup(config: Config, folder: Path, *, progress: Progress) -> tuple[Path, Manifest, list[Path]]:
+    """Create a backup in the folder, then remove the oldest beyond the number to retain; return both.
 
-    Nothing is removed where the new one was not made. Raises what `make_backup` raises, and `BackupError`
-    where another process makes one.
+    If the new one fails, nothing is removed. Raises the errors of `create_backup`, and `BackupError` if
+    another process is making a backup there.
     """
     with _only_one(folder):
-        _clean(folder)
-        target = _new_name(folder)
-        manifest = make_backup(config, target, is_nice=True, progress=progress)
+        _remove_orphans(folder)
+        while (target := folder / f"joulebook-{datetime.now(UTC):%Y%m%dT%H%M%SZ}").exists():
+            time.sleep(0.1)  # names have whole seconds
+        manifest = create_backup(config, target, is_nice=True, progress=progress)
         removed = []
         for each in own_backups(config, folder)[config.backup_keep :]:
             if _NAME.fullmatch(each.path.name):
                 _remove(each.path)
                 removed.append(each.path)
         return target, manifest, removed
-
-
-def _new_name(folder: Path) -> Path:
-    while (target := folder / f"joulebook-{datetime.now(UTC):%Y%m%dT%H%M%SZ}").exists():
-        time.sleep(0.1)  # names have whole seconds
-    return target
-
-
-def _age(each: KeptBackup) -> tuple[bool, datetime]:
-    instant = datetime.fromtimestamp(0, UTC) if each.manifest is None else each.manifest.instant
-    return each.manifest is not None, instant
 
 
 @contextmanager
@@ -105,8 +98,8 @@ def _only_one(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clean(folder: Path) -> None:
-    """Remove what processes have left that were killed."""
+def _remove_orphans(folder: Path) -> None:
+    """Remove the remains of killed processes."""
     for path in folder.glob(f".joulebook-*{UNFINISHED}"):
         remove_unfinished(path)
     for path in folder.glob(f".joulebook-*{_REMOVED}"):
@@ -114,7 +107,7 @@ def _clean(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a backup; it loses its name first, so that half of one is never taken for a whole."""
+    """Remove a backup. It is renamed first, so that half of it is never taken for a backup."""
     hidden = path.with_name(f".{path.name}{_REMOVED}")
     path.rename(hidden)
     shutil.rmtree(hidden, ignore_errors=True)
