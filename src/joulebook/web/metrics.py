@@ -37,7 +37,7 @@ from joulebook.serving.metrics import (
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.rollups.state import TABLES
-from joulebook.telemetry.rollups.status import RollupProgress, read_progress
+from joulebook.telemetry.rollups.status import RollupProgress, read_rollup_progress
 from joulebook.telemetry.rollups.tables import WIDTHS
 from joulebook.telemetry.timescale import DatabaseFigures, read_figures
 from joulebook.web.imports.models import Import
@@ -174,7 +174,7 @@ def _read_queue() -> _Queue:
 
 def _read_progress() -> RollupProgress:
     with telemetry_connection() as conn:
-        return read_progress(conn)
+        return read_rollup_progress(conn)
 
 
 def _read_figures() -> DatabaseFigures:

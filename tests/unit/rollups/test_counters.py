@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.telemetry.history.buckets import integrals_of, usual_distance
-from joulebook.telemetry.history.counters import Replacement, rises_of
+from joulebook.telemetry.history.counters import RegisterChange, rises_of
 from joulebook.telemetry.rollups.summaries import of_readings, summarise
 
 SECOND = 1_000_000
@@ -90,11 +90,11 @@ def test_a_silence_inside_a_bucket_is_that_buckets_and_across_a_border_nobodys()
 @pytest.mark.parametrize(
     ("replacement", "increase"),
     [
-        (Replacement(3 * SECOND, final=125.0, start=2.0), [10.0, 15.0 + 5.0 + 6.0]),
-        (Replacement(3 * SECOND, final=125.0), [10.0, 15.0 + 6.0]),
-        (Replacement(3 * SECOND, start=2.0), [10.0, 5.0 + 6.0]),
-        (Replacement(3 * SECOND), [10.0, 6.0]),
-        (Replacement(3 * SECOND, final=90.0, start=7.0), [10.0, 0.0 + 6.0]),
+        (RegisterChange(3 * SECOND, final=125.0, start=2.0), [10.0, 15.0 + 5.0 + 6.0]),
+        (RegisterChange(3 * SECOND, final=125.0), [10.0, 15.0 + 6.0]),
+        (RegisterChange(3 * SECOND, start=2.0), [10.0, 5.0 + 6.0]),
+        (RegisterChange(3 * SECOND), [10.0, 6.0]),
+        (RegisterChange(3 * SECOND, final=90.0, start=7.0), [10.0, 0.0 + 6.0]),
     ],
 )
 def test_a_replaced_meter_is_no_reset(replacement, increase):
@@ -110,7 +110,7 @@ def test_a_new_meter_may_begin_higher_than_the_old_ended():
         pieces(readings),
         edges(0, 6),
         silence=10 * SECOND,
-        replacements=[Replacement(2 * SECOND, final=101.0)],
+        replacements=[RegisterChange(2 * SECOND, final=101.0)],
     )
     assert rises.increase.tolist() == [2.0]
 

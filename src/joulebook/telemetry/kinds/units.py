@@ -1,4 +1,4 @@
-"""Units of the field: which can be converted into which, and by what factor and offset.
+"""Units of the field, and their conversion by factor and offset.
 
 A unit is a factor of base units and their powers, all exact fractions. Sources: the SI brochure (BIPM, 9th
 edition); NIST SP 811, appendix B, for foot, gallon, psi, calorie, British thermal unit and degree Fahrenheit.
@@ -47,7 +47,7 @@ def _unit(factor: Fraction | int | str = 1, *, zero: str = "0", **powers: int) -
 _HOUR = 3600
 _FAHRENHEIT = Fraction(5, 9)
 
-# Apparent and reactive power have dimensions of their own: a volt-ampere is no watt that can be billed.
+# Apparent and reactive power have dimensions of their own: a volt-ampere cannot be billed as a watt.
 _WITH_PREFIX: dict[str, Unit] = {
     "m": _unit(m=1),
     "s": _unit(s=1),
@@ -137,7 +137,7 @@ _POWERS = {"": 1, "2": 2, "²": 2, "3": 3, "³": 3}
 _LONGEST = 32
 _TIMES_AN_HOUR = re.compile(r"(?P<unit>[mkMGT]?(?:W|VA|var|A))(?P<rest>/[^/]+)?")
 
-# The units that pages offer, by quantity. Messages use the quantities' names.
+# The units offered by pages, by quantity. Messages use the quantities' names.
 _USUAL: dict[str, tuple[str, ...]] = {
     "power": ("W", "kW", "MW", "BTU/h"),
     "energy": ("Wh", "kWh", "MWh", "MJ", "BTU"),
@@ -166,7 +166,7 @@ _USUAL: dict[str, tuple[str, ...]] = {
 
 
 class UnitProblem(ValueError):
-    """A unit cannot be used. The message names it and the units that can."""
+    """A unit cannot be used. The message names it and the possible units."""
 
 
 class UnknownUnit(UnitProblem):
