@@ -86,7 +86,7 @@ const word = (value, binary) => (binary ? (value ? "on" : "off") : writePlain(va
 /** @param {number[]} values */
 const isBinary = (values) => values.every((value) => value === 0 || value === 1);
 
-/** @param {Shown} shown @returns {number[]} */
+/** @param {Pick<Shown, "points" | "track">} shown @returns {number[]} */
 function valuesOf({ points, track }) {
   return track ? (track.states ?? []).map(({ value }) => value) : [...new Set(points.mean)];
 }
