@@ -1,6 +1,6 @@
 // The panels of a device: one window, one cursor and the same keys for all of them.
 
-import { serverNow } from "./history-client.js";
+import { getServerTime } from "./history-client.js";
 import { watchGestures } from "./gestures.js";
 import { Panel } from "./panel.js";
 
@@ -66,7 +66,7 @@ export class Board {
 
   /** Draw a sheet in all panels. @param {Sheet} sheet */
   show(sheet) {
-    const now = serverNow();
+    const now = getServerTime();
     this.each((panel) => panel.show(sheet, now));
     this.pointAt(this.cursor);
   }
@@ -155,7 +155,7 @@ export class Board {
     const here = this.cursor == null ? (by > 0 ? -1 : stops.length) : at < 0 ? stops.length - 1 : at;
     const index = stops[Math.max(0, Math.min(stops.length - 1, here + by))];
     this.pointAt(times[index]);
-    this.announcer.textContent = `${panel.info.label}, ${panel.describe(index, times[index])}`;
+    this.announcer.textContent = `${panel.info.label}, ${panel.describePoint(index, times[index])}`;
   }
 
   /** Zoom about the cursor, or about the middle. @param {Panel} panel @param {number} factor */

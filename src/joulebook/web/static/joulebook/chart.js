@@ -1,9 +1,9 @@
 // One metric's curve, steps or bars, drawn by uPlot as its kind says; knows nothing of requests.
 
 import uPlot from "../vendor/uPlot.esm.js";
-import { axisLabels, axisTicks } from "./instant.js";
-import { lowerBound } from "./points.js";
-import { tickWriter } from "./quantity.js";
+import { labelTicks, placeTicks } from "./instant.js";
+import { findLowerBound } from "./points.js";
+import { makeTickFormatter } from "./quantity.js";
 
 /** Wide enough for most labels, so that the charts of a page stand exactly below each other. */
 const AXIS_WIDTH = 68;
@@ -37,7 +37,7 @@ export class Chart {
     /** @type {number | null} */
     this.index = null;
     this.colours = this.#readColours();
-    this.plot = new uPlot(this.#options(), [[], [], [], []], host);
+    this.plot = new uPlot(this.#makeOptions(), [[], [], [], []], host);
     this.resizer = new ResizeObserver(() => this.#fit());
     this.resizer.observe(host);
   }
@@ -52,7 +52,7 @@ export class Chart {
   }
 
   /**
-   * Show these columns (from `chartColumns`) in a window.
+   * Show these columns (from `makeCurveColumns`) in a window.
    * @param {[number[], (number | null)[], (number | null)[], (number | null)[]]} columns
    * @param {number} bucket
    * @param {{start: number, end: number}} window
@@ -93,7 +93,7 @@ export class Chart {
    * @returns {number | null} the index of that point in the columns
    */
   setCursor(time) {
-    this.index = time == null ? null : this.#nearest(time);
+    this.index = time == null ? null : this.#findNearest(time);
     const left = time == null ? -10 : this.plot.valToPos(time, "x");
     this.plot.setCursor({ left, top: time == null ? -10 : 0 }, false);
     return this.index;
@@ -136,9 +136,9 @@ export class Chart {
   }
 
   /** @param {number} time */
-  #nearest(time) {
+  #findNearest(time) {
     const times = this.plot.data[0];
-    const after = lowerBound(/** @type {number[]} */ (times), time);
+    const after = findLowerBound(/** @type {number[]} */ (times), time);
     const inBucket = after > 0 && times[after] !== time && time - times[after - 1] < this.bucket;
     const index =
       inBucket || after === times.length || (after > 0 && time - times[after - 1] < times[after] - time)
@@ -157,7 +157,7 @@ export class Chart {
   }
 
   /** @returns {uPlot.Options} */
-  #options() {
+  #makeOptions() {
     const colour = (/** @type {"line" | "band" | "edge" | "ink" | "grid" | "ground"} */ name) => () =>
       this.colours[name];
     const axis = {
@@ -179,7 +179,7 @@ export class Chart {
       legend: { show: false },
       scales: {
         x: { time: true, range: () => [this.window.start, this.window.end] },
-        y: { range: (_, low, high) => this.#valueRange(low, high) },
+        y: { range: (_, low, high) => this.#chooseValueRange(low, high) },
       },
       axes: [
         {
@@ -187,14 +187,14 @@ export class Chart {
           size: AXIS_HEIGHT,
           gap: 8,
           space: 70,
-          splits: (_, __, low, high, step) => axisTicks(low, high, step, this.tz),
-          values: (_, ticks, __, ___, step) => axisLabels(ticks, step, this.tz),
+          splits: (_, __, low, high, step) => placeTicks(low, high, step, this.tz),
+          values: (_, ticks, __, ___, step) => labelTicks(ticks, step, this.tz),
         },
         {
           ...axis,
-          size: (_, labels) => axisWidth(labels),
+          size: (_, labels) => measureLabels(labels),
           space: 36,
-          values: (plot, ticks) => this.#valueLabels(plot, ticks),
+          values: (plot, ticks) => this.#labelValues(plot, ticks),
         },
       ],
       series: [
@@ -210,7 +210,7 @@ export class Chart {
             size: 5,
             width: 0,
             fill: colour("line"),
-            filter: (plot) => (this.drawing.shape === "blocks" ? null : lonePoints(plot)),
+            filter: (plot) => (this.drawing.shape === "blocks" ? null : findLonePoints(plot)),
           },
         },
       ],
@@ -237,13 +237,13 @@ export class Chart {
   }
 
   /** An empty chart has no scale worth reading. @param {uPlot} plot @param {number[]} ticks */
-  #valueLabels(plot, ticks) {
+  #labelValues(plot, ticks) {
     if (!plot.data[0].length) return ticks.map(() => "");
-    return ticks.map(this.drawing.label ?? tickWriter(this.unit, ticks));
+    return ticks.map(this.drawing.label ?? makeTickFormatter(this.unit, ticks));
   }
 
   /** @param {number | null} low @param {number | null} high @returns {uPlot.Range.MinMax} */
-  #valueRange(low, high) {
+  #chooseValueRange(low, high) {
     if (this.drawing.range) return [...this.drawing.range];
     if (low == null || high == null) return [0, 1];
     const [from, to] = this.drawing.zero || ZERO_BASED.test(this.unit) ? [Math.min(0, low), Math.max(0, high)] : [low, high];
@@ -253,7 +253,7 @@ export class Chart {
   /** A band has no width at a point between two gaps: draw its height. @param {uPlot} plot */
   #drawLoneBands(plot) {
     const [times, max, min] = plot.data;
-    const lone = lonePoints(plot) ?? [];
+    const lone = findLonePoints(plot) ?? [];
     plot.ctx.save();
     plot.ctx.fillStyle = this.colours.edge;
     for (const i of lone) {
@@ -271,13 +271,13 @@ export class Chart {
 }
 
 /** @param {string[] | null} labels */
-function axisWidth(labels) {
+function measureLabels(labels) {
   const longest = Math.max(0, ...(labels ?? []).map((label) => label.length));
   return Math.max(AXIS_WIDTH, Math.ceil(longest * LABEL_CHARACTER) + 12);
 }
 
 /** Indices of points that no line reaches, within what is shown. @param {uPlot} plot */
-function lonePoints(plot) {
+function findLonePoints(plot) {
   const mean = plot.data[MEAN];
   const [first, last] = plot.series[0]?.idxs ?? [0, -1];
   const found = [];

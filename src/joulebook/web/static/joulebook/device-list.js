@@ -20,7 +20,7 @@ async function fetchRows(url, signal) {
 }
 
 /** @param {HTMLElement} list */
-function keepFresh(list) {
+function refreshList(list) {
   const stale = /** @type {HTMLElement} */ (document.querySelector("[data-stale]"));
   poll({
     every: () => EVERY,
@@ -59,7 +59,7 @@ function updateRows(list, rows) {
  * @param {string} url
  * @param {(rows: HTMLLIElement[]) => boolean} arrived
  */
-function waitFor(url, arrived) {
+function reloadWhen(url, arrived) {
   poll({
     every: () => 3,
     async task(signal) {
@@ -72,7 +72,7 @@ function waitFor(url, arrived) {
  * Keep the latest reading in a device's heading as the list shows it.
  * @param {HTMLElement} latest
  */
-function keepLatest(latest) {
+function refreshLatest(latest) {
   poll({
     every: () => EVERY,
     async task(signal) {
@@ -86,10 +86,10 @@ const list = /** @type {HTMLElement | null} */ (document.querySelector("[data-ro
 const noDevice = /** @type {HTMLElement | null} */ (document.querySelector("[data-first-device]"));
 const noReading = /** @type {HTMLElement | null} */ (document.querySelector("[data-first-reading]"));
 const latest = /** @type {HTMLElement | null} */ (document.querySelector("[data-latest]"));
-if (list) keepFresh(list);
-if (latest) keepLatest(latest);
-if (noDevice) waitFor(/** @type {string} */ (noDevice.dataset.firstDevice), (rows) => rows.length > 0);
+if (list) refreshList(list);
+if (latest) refreshLatest(latest);
+if (noDevice) reloadWhen(/** @type {string} */ (noDevice.dataset.firstDevice), (rows) => rows.length > 0);
 if (noReading)
-  waitFor(/** @type {string} */ (noReading.dataset.firstReading), (rows) =>
+  reloadWhen(/** @type {string} */ (noReading.dataset.firstReading), (rows) =>
     rows.some((row) => row.querySelector(".value") !== null),
   );

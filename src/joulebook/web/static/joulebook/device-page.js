@@ -2,13 +2,13 @@
 
 import { Board } from "./board.js";
 import { Controls } from "./controls.js";
-import { fetchHistory, HistoryError, serverNow } from "./history-client.js";
+import { fetchHistory, HistoryError, getServerTime } from "./history-client.js";
 import { formatInstant } from "./instant.js";
 import { followLive } from "./live.js";
-import { canCopy, copy, csvOf, download, pictureOf } from "./save.js";
+import { canCopy, copy, formatCsv, download, drawPicture } from "./save.js";
 import { Sheet } from "./sheet.js";
 import { renderTable } from "./table.js";
-import { DEFAULT_PRESET, parseView, PRESETS, stepped, viewQuery, withWindow } from "./view.js";
+import { DEFAULT_PRESET, parseView, PRESETS, stepView, makeQuery, replaceWindow } from "./view.js";
 import { knowsZone, learnOffsets } from "./zone-offsets.js";
 
 /** @typedef {import("./view.js").View} View */
@@ -21,7 +21,7 @@ const page = JSON.parse(/** @type {HTMLElement} */ (document.getElementById("pag
 for (const [tz, offsets] of Object.entries(page.offsets)) learnOffsets(tz, offsets);
 /** @type {MetricInfo[]} */
 const metrics = page.metrics;
-const part = (/** @type {string} */ name) =>
+const getPart = (/** @type {string} */ name) =>
   /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
 
 /** @type {Map<string, number[]>} */
@@ -36,18 +36,18 @@ let stopLive = () => {};
 
 const board = new Board(
   {
-    host: part("panels"),
-    template: /** @type {HTMLTemplateElement} */ (part("panel-template")),
-    announcer: part("announce"),
+    host: getPart("panels"),
+    template: /** @type {HTMLTemplateElement} */ (getPart("panel-template")),
+    announcer: getPart("announce"),
   },
   { commit: showWindow, back: goBack, released: () => sheet && refresh() },
 );
-const controls = new Controls(part("controls"), page.zones, {
-  preset: (preset) => go({ ...view, preset, start: null, end: null }),
-  step: (direction) => go(stepped(view, shownWindow(), direction, serverNow())),
+const controls = new Controls(getPart("controls"), page.zones, {
+  preset: (preset) => showView({ ...view, preset, start: null, end: null }),
+  step: (direction) => showView(stepView(view, getShownWindow(), direction, getServerTime())),
   range: showWindow,
-  zone: (tz) => go({ ...view, tz }),
-  metrics: (chosen) => go({ ...view, metrics: chosen }),
+  zone: (tz) => showView({ ...view, tz }),
+  metrics: (chosen) => showView({ ...view, metrics: chosen }),
   live: toggleLive,
 });
 
@@ -59,16 +59,16 @@ function readAddress() {
 }
 
 /** Show a view and remember the one before: the browser's back button returns to it. @param {View} next */
-function go(next) {
+function showView(next) {
   const depth = (history.state?.depth ?? 0) + 1;
   view = next;
-  history.pushState({ depth }, "", `?${viewQuery(view)}`);
+  history.pushState({ depth }, "", `?${makeQuery(view)}`);
   load();
 }
 
 /** @param {number} start @param {number} end */
 function showWindow(start, end) {
-  go(withWindow(view, start, end, serverNow()));
+  showView(replaceWindow(view, start, end, getServerTime()));
 }
 
 function goBack() {
@@ -76,16 +76,16 @@ function goBack() {
 }
 
 function toggleLive() {
-  if (view.preset) return showWindow(shownWindow().start, shownWindow().end);
-  const span = shownWindow().end - shownWindow().start;
+  if (view.preset) return showWindow(getShownWindow().start, getShownWindow().end);
+  const span = getShownWindow().end - getShownWindow().start;
   const fitting = Object.keys(PRESETS).find((name) => PRESETS[name] >= span - 1.5) ?? DEFAULT_PRESET;
-  return go({ ...view, preset: fitting, start: null, end: null });
+  return showView({ ...view, preset: fitting, start: null, end: null });
 }
 
 /** @returns {{start: number, end: number}} what the charts show, or will */
-function shownWindow() {
+function getShownWindow() {
   if (view.start != null && view.end != null) return { start: view.start, end: view.end };
-  const now = serverNow();
+  const now = getServerTime();
   const span = PRESETS[view.preset ?? DEFAULT_PRESET];
   if (span) return { start: now - span, end: now };
   return sheet ? sheet.window : { start: now - PRESETS["1y"], end: now };
@@ -100,26 +100,26 @@ async function load({ quietly = false } = {}) {
   request.abort();
   const mine = new AbortController();
   request = mine;
-  const asked = { ...view, metrics: view.metrics ?? firstMetrics() };
+  const asked = { ...view, metrics: view.metrics ?? chooseFirstMetrics() };
   board.setBusy(!quietly);
-  part("error").hidden = true;
-  part("panels").classList.remove("failed");
-  controls.show(view, view.preset === "all" ? null : shownWindow());
+  getPart("error").hidden = true;
+  getPart("panels").classList.remove("failed");
+  controls.show(view, view.preset === "all" ? null : getShownWindow());
   if (!view.preset) controls.showLive("paused");
   else if (!quietly) controls.showLive("loading");
-  if (sheet && view.preset !== "all") board.stretch(shownWindow());
+  if (sheet && view.preset !== "all") board.stretch(getShownWindow());
   try {
-    const answer = await fetchHistory(page.history, viewQuery(asked), mine.signal);
+    const answer = await fetchHistory(page.history, makeQuery(asked), mine.signal);
     if (request === mine) accept(new Sheet(asked, answer, { silence: page.silenceLimit, replacements }));
   } catch (error) {
-    if (request === mine && !mine.signal.aborted) refuse(error);
+    if (request === mine && !mine.signal.aborted) showRefusal(error);
   } finally {
     if (request === mine) board.setBusy(false);
   }
 }
 
 /** @returns {string[] | null} null: ask for all that the device has */
-function firstMetrics() {
+function chooseFirstMetrics() {
   return metrics.length ? metrics.slice(0, FIRST_METRICS).map((info) => info.metric) : null;
 }
 
@@ -132,7 +132,7 @@ function accept(fresh) {
   }
   const shown = fresh.view.metrics ?? fresh.metrics.slice(0, FIRST_METRICS);
   view = { ...view, metrics: shown };
-  history.replaceState({ depth: history.state?.depth ?? 0 }, "", `?${viewQuery(view)}`);
+  history.replaceState({ depth: history.state?.depth ?? 0 }, "", `?${makeQuery(view)}`);
   controls.showMetrics(metrics, shown);
   board.arrange(metrics.filter((info) => shown.includes(info.metric)));
   refresh();
@@ -145,7 +145,7 @@ function accept(fresh) {
     silenceLimit: page.silenceLimit,
     onChange: () => sheet === fresh && refresh(),
     onState: (state) => controls.showLive(state),
-    onRefused: refuse,
+    onRefused: showRefusal,
     reload: () => load({ quietly: true }),
   });
 }
@@ -156,24 +156,24 @@ function refresh() {
   if (board.held) return;
   board.show(current);
   controls.show(view, current.window);
-  if (/** @type {HTMLDetailsElement} */ (part("table")).open)
-    renderTable(part("table-body"), current, labelOf);
+  if (/** @type {HTMLDetailsElement} */ (getPart("table")).open)
+    renderTable(getPart("table-body"), current, getLabel);
   if (current.newest != null && current.newest > (page.lastTime ?? 0)) {
     page.lastTime = current.newest;
-    part("jump").hidden = true;
+    getPart("jump").hidden = true;
   }
 }
 
 /** @param {unknown} error */
-function refuse(error) {
+function showRefusal(error) {
   if (!(error instanceof HistoryError)) throw error;
   stopLive();
   controls.showLive("paused");
-  part("error").hidden = false;
-  part("panels").classList.add("failed");
-  part("error-text").textContent = error.message;
-  part("retry").textContent = error.status === 401 ? "Sign in" : "Try again";
-  part("retry").onclick =
+  getPart("error").hidden = false;
+  getPart("panels").classList.add("failed");
+  getPart("error-text").textContent = error.message;
+  getPart("retry").textContent = error.status === 401 ? "Sign in" : "Try again";
+  getPart("retry").onclick =
     error.status === 401
       ? () =>
           location.assign(`${page.signIn}?next=${encodeURIComponent(location.pathname + location.search)}`)
@@ -185,18 +185,18 @@ function offerLatest() {
   const { start, end } = /** @type {Sheet} */ (sheet).window;
   const newest = page.lastTime;
   const offered = newest != null && newest < (start + end) / 2;
-  part("jump").hidden = !offered;
+  getPart("jump").hidden = !offered;
   if (!offered) return;
   const empty = newest < start;
   const when = formatInstant(newest, view.tz);
-  part("jump-text").textContent = empty
+  getPart("jump-text").textContent = empty
     ? `No readings in this range. The latest is of ${when}.`
     : `The readings end on ${when}.`;
-  part("jump-button").onclick = () => showWindow(empty ? newest - (end - start) : start, newest + 1);
+  getPart("jump-button").onclick = () => showWindow(empty ? newest - (end - start) : start, newest + 1);
 }
 
 /** @param {string} metric */
-const labelOf = (metric) => metrics.find((info) => info.metric === metric)?.label ?? metric;
+const getLabel = (metric) => metrics.find((info) => info.metric === metric)?.label ?? metric;
 
 for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
   document.querySelectorAll("[data-save]")
@@ -207,14 +207,14 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
     if (!sheet) return;
     const picture = wish.endsWith("png");
     const blob = picture
-      ? await pictureOf(document.title, sheet, [...board.panels.values()])
-      : new Blob([csvOf(sheet)], { type: "text/plain" });
+      ? await drawPicture(document.title, sheet, [...board.panels.values()])
+      : new Blob([formatCsv(sheet)], { type: "text/plain" });
     if (wish.startsWith("copy")) await copy(blob);
     else download(blob, `${page.device}.${wish}`);
-    part("copy-menu").removeAttribute("open");
+    getPart("copy-menu").removeAttribute("open");
   });
 }
-part("table").addEventListener("toggle", () => sheet && renderTable(part("table-body"), sheet, labelOf));
+getPart("table").addEventListener("toggle", () => sheet && renderTable(getPart("table-body"), sheet, getLabel));
 addEventListener("popstate", () => {
   const tz = new URLSearchParams(location.search).get("tz");
   // A zone of an address from before this page was loaded: the server knows it.
@@ -222,5 +222,5 @@ addEventListener("popstate", () => {
   view = readAddress();
   load();
 });
-history.replaceState({ depth: history.state?.depth ?? 0 }, "", location.search || `?${viewQuery(view)}`);
+history.replaceState({ depth: history.state?.depth ?? 0 }, "", location.search || `?${makeQuery(view)}`);
 load();

@@ -30,7 +30,7 @@ form.addEventListener("htmx:afterSwap", () => {
     details.toggleAttribute("open", open.get(details.id) ?? details.hasAttribute("open"));
   }
   for (const table of form.querySelectorAll(".scroll[id]")) table.scrollLeft = scrolled.get(table.id) ?? 0;
-  guard();
+  updateImportButton();
 });
 form.addEventListener("submit", (event) => {
   // Enter in a field presses the form's first button, which draws the whole page again where there is no script.
@@ -45,9 +45,9 @@ for (const name of ["htmx:sendError", "htmx:responseError"]) {
 }
 
 /** Let nobody confirm what cannot be imported yet; what is missing stands beside the button. */
-function guard() {
+function updateImportButton() {
   const button = /** @type {HTMLButtonElement} */ (form.querySelector('[data-part="import"]'));
   button.disabled = button.hasAttribute("data-blocked");
   /** @type {HTMLElement} */ (form.querySelector('[data-part="again"]')).hidden = true;
 }
-guard();
+updateImportButton();

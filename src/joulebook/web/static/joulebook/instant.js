@@ -1,6 +1,6 @@
 // Instants as people read them, in any time zone, by the server's rules: no browser's zones are asked.
 
-import { instantOfLocal, offsetAt, offsetsBetween } from "./zone-offsets.js";
+import { findInstant, findOffset, findOffsets } from "./zone-offsets.js";
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -9,16 +9,16 @@ const DAY = 86_400;
 const MONTH = 30 * DAY;
 const YEAR = 365 * DAY;
 
-/** @typedef {{year: number, month: number, day: number, weekday: string, hour: number, minute: number, second: number}} Wall */
+/** @typedef {{year: number, month: number, day: number, weekday: string, hour: number, minute: number, second: number}} LocalTime */
 
 /**
  * The clock on the wall of the zone `tz`.
  * @param {number} seconds since 1970 UTC
  * @param {string} tz IANA name
- * @returns {Wall}
+ * @returns {LocalTime}
  */
-export function wallClock(seconds, tz) {
-  const local = new Date((Math.floor(seconds) + offsetAt(seconds, tz)) * 1000);
+export function readClock(seconds, tz) {
+  const local = new Date((Math.floor(seconds) + findOffset(seconds, tz)) * 1000);
   return {
     year: local.getUTCFullYear(),
     month: local.getUTCMonth() + 1,
@@ -37,19 +37,19 @@ export function wallClock(seconds, tz) {
  * @param {string} tz
  * @returns {number} seconds since 1970 UTC; NaN if the text is no time
  */
-export function instantOfWall(text, tz) {
-  return instantOfLocal(Date.parse(`${text}Z`) / 1000, tz);
+export function parseLocalTime(text, tz) {
+  return findInstant(Date.parse(`${text}Z`) / 1000, tz);
 }
 
 /** @param {number} value */
-const two = (value) => String(value).padStart(2, "0");
+const pad = (value) => String(value).padStart(2, "0");
 
-/** 14:35 or 14:35:07 @param {Wall} w @param {boolean} [withSeconds] */
-const clock = (w, withSeconds = false) =>
-  `${two(w.hour)}:${two(w.minute)}${withSeconds ? `:${two(w.second)}` : ""}`;
+/** 14:35 or 14:35:07 @param {LocalTime} w @param {boolean} [withSeconds] */
+const formatClock = (w, withSeconds = false) =>
+  `${pad(w.hour)}:${pad(w.minute)}${withSeconds ? `:${pad(w.second)}` : ""}`;
 
-/** 20 Nov or 20 Nov 2026 @param {Wall} w @param {boolean} [withYear] */
-const date = (w, withYear = false) => `${w.day} ${MONTHS[w.month - 1]}${withYear ? ` ${w.year}` : ""}`;
+/** 20 Nov or 20 Nov 2026 @param {LocalTime} w @param {boolean} [withYear] */
+const formatDate = (w, withYear = false) => `${w.day} ${MONTHS[w.month - 1]}${withYear ? ` ${w.year}` : ""}`;
 
 /**
  * A full instant: Fri 20 Nov 2026, 07:12:30.
@@ -57,8 +57,8 @@ const date = (w, withYear = false) => `${w.day} ${MONTHS[w.month - 1]}${withYear
  * @param {string} tz
  */
 export function formatInstant(seconds, tz) {
-  const w = wallClock(seconds, tz);
-  return `${w.weekday} ${date(w, true)}, ${clock(w, true)}`;
+  const w = readClock(seconds, tz);
+  return `${w.weekday} ${formatDate(w, true)}, ${formatClock(w, true)}`;
 }
 
 /**
@@ -68,12 +68,12 @@ export function formatInstant(seconds, tz) {
  * @param {string} tz
  */
 export function formatBucket(start, length, tz) {
-  const w = wallClock(start, tz);
-  const day = `${w.weekday} ${date(w, true)}`;
-  if (length === 0) return `${day}, ${clock(w, true)}`;
-  const end = wallClock(start + length, tz);
-  if (length < 60) return `${day}, ${clock(w, true)}`;
-  if (length < 23 * 3600) return `${day}, ${clock(w)}–${clock(end)}`;
+  const w = readClock(start, tz);
+  const day = `${w.weekday} ${formatDate(w, true)}`;
+  if (length === 0) return `${day}, ${formatClock(w, true)}`;
+  const end = readClock(start + length, tz);
+  if (length < 60) return `${day}, ${formatClock(w, true)}`;
+  if (length < 23 * 3600) return `${day}, ${formatClock(w)}–${formatClock(end)}`;
   if (length <= 25 * 3600) return day;
   return `from ${day}`;
 }
@@ -86,10 +86,10 @@ export function formatBucket(start, length, tz) {
  * @param {string} tz
  */
 export function formatWithin(seconds, span, tz) {
-  const w = wallClock(seconds, tz);
-  if (span <= 3600) return clock(w, true);
-  if (span <= DAY + 3600) return clock(w);
-  return span <= 100 * DAY ? `${date(w)} ${clock(w)}` : date(w, true);
+  const w = readClock(seconds, tz);
+  if (span <= 3600) return formatClock(w, true);
+  if (span <= DAY + 3600) return formatClock(w);
+  return span <= 100 * DAY ? `${formatDate(w)} ${formatClock(w)}` : formatDate(w, true);
 }
 
 /**
@@ -99,17 +99,17 @@ export function formatWithin(seconds, span, tz) {
  * @param {string} tz
  */
 export function formatWindow(start, end, tz) {
-  const [a, b] = [wallClock(start, tz), wallClock(end, tz)];
+  const [a, b] = [readClock(start, tz), readClock(end, tz)];
   const withSeconds = end - start < 600;
-  const thisYear = b.year === wallClock(Date.now() / 1000, tz).year;
+  const thisYear = b.year === readClock(Date.now() / 1000, tz).year;
   if (a.year === b.year && a.month === b.month && a.day === b.day) {
-    return `${a.weekday} ${date(a, !thisYear)}, ${clock(a, withSeconds)}–${clock(b, withSeconds)}`;
+    return `${a.weekday} ${formatDate(a, !thisYear)}, ${formatClock(a, withSeconds)}–${formatClock(b, withSeconds)}`;
   }
   const sameYear = a.year === b.year;
   if (end - start < 15 * DAY) {
-    return `${date(a, !sameYear)} ${clock(a)} – ${date(b, !sameYear || !thisYear)} ${clock(b)}`;
+    return `${formatDate(a, !sameYear)} ${formatClock(a)} – ${formatDate(b, !sameYear || !thisYear)} ${formatClock(b)}`;
   }
-  return `${date(a, !sameYear)} – ${date(b, true)}`;
+  return `${formatDate(a, !sameYear)} – ${formatDate(b, true)}`;
 }
 
 /**
@@ -117,9 +117,9 @@ export function formatWindow(start, end, tz) {
  * @param {number} seconds
  * @param {string} tz
  */
-export function wallInputValue(seconds, tz) {
-  const w = wallClock(Math.floor(seconds), tz);
-  return `${String(w.year).padStart(4, "0")}-${two(w.month)}-${two(w.day)}T${clock(w, true)}`;
+export function formatInputValue(seconds, tz) {
+  const w = readClock(Math.floor(seconds), tz);
+  return `${String(w.year).padStart(4, "0")}-${pad(w.month)}-${pad(w.day)}T${formatClock(w, true)}`;
 }
 
 /**
@@ -128,12 +128,12 @@ export function wallInputValue(seconds, tz) {
  * @param {string} tz
  */
 export function formatRfc3339(seconds, tz) {
-  const exact = offsetAt(seconds, tz);
+  const exact = findOffset(seconds, tz);
   const offset = exact % 60 ? 0 : exact;
   const local = new Date((seconds + offset) * 1000).toISOString().replace(/\.000Z$|Z$/, "");
   if (offset === 0) return `${local}Z`;
   const minutes = Math.abs(offset) / 60;
-  return `${local}${offset < 0 ? "-" : "+"}${two(Math.floor(minutes / 60))}:${two(Math.round(minutes % 60))}`;
+  return `${local}${offset < 0 ? "-" : "+"}${pad(Math.floor(minutes / 60))}:${pad(Math.round(minutes % 60))}`;
 }
 
 /**
@@ -183,14 +183,14 @@ export function formatAgo(seconds) {
  * @param {string} tz
  * @returns {number[]}
  */
-export function axisTicks(start, end, step, tz) {
-  const offsets = offsetsBetween(start, end, tz);
+export function placeTicks(start, end, step, tz) {
+  const offsets = findOffsets(start, end, tz);
   const [from, to] = [start + Math.min(...offsets), end + Math.max(...offsets)];
-  const instants = (step < MONTH ? multiples(from, to, step) : firstOfMonths(from, to, step)).flatMap((local) => {
-    const first = instantOfLocal(local, tz);
+  const instants = (step < MONTH ? listMultiples(from, to, step) : listMonths(from, to, step)).flatMap((local) => {
+    const first = findInstant(local, tz);
     if (step > HOUR) return [first];
-    const passes = new Set([first, instantOfLocal(local, tz, 1)]);
-    return [...passes].filter((at) => at + offsetAt(at, tz) === local);
+    const passes = new Set([first, findInstant(local, tz, 1)]);
+    return [...passes].filter((at) => at + findOffset(at, tz) === local);
   });
   return instants.filter((at) => at >= start && at <= end).sort((a, b) => a - b);
 }
@@ -201,11 +201,11 @@ export function axisTicks(start, end, step, tz) {
  * @param {number} to
  * @param {number} step
  */
-function multiples(from, to, step) {
+function listMultiples(from, to, step) {
   // 1970 began on a Thursday.
   const monday = step === 7 * DAY ? 4 * DAY : 0;
   const first = Math.floor((from - monday) / step);
-  return range(first, Math.ceil((to - monday) / step)).map(
+  return listIntegers(first, Math.ceil((to - monday) / step)).map(
     // Below a second, without the noise of binary fractions.
     (number) => Math.round((number * step + monday) * 1000) / 1000,
   );
@@ -217,19 +217,19 @@ function multiples(from, to, step) {
  * @param {number} to
  * @param {number} step
  */
-function firstOfMonths(from, to, step) {
+function listMonths(from, to, step) {
   const size = step < YEAR ? Math.round(step / MONTH) : 12 * Math.round(step / YEAR);
   const [first, last] = [from, to].map((local) => {
     const date = new Date(local * 1000);
     return (date.getUTCFullYear() * 12 + date.getUTCMonth()) / size;
   });
-  return range(Math.floor(first), Math.ceil(last)).map(
+  return listIntegers(Math.floor(first), Math.ceil(last)).map(
     (number) => Date.UTC(Math.floor((number * size) / 12), (number * size) % 12) / 1000,
   );
 }
 
 /** The whole numbers from `first` to `last`. @param {number} first @param {number} last */
-const range = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
+const listIntegers = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 /**
  * Labels of a time axis whose ticks are `step` seconds apart; a second line names the day or year
@@ -239,21 +239,21 @@ const range = (first, last) => Array.from({ length: last - first + 1 }, (_, inde
  * @param {string} tz
  * @returns {string[]}
  */
-export function axisLabels(ticks, step, tz) {
+export function labelTicks(ticks, step, tz) {
   let before = "";
   return ticks.map((tick) => {
-    const w = wallClock(tick, tz);
+    const w = readClock(tick, tz);
     const first =
       step < 60
-        ? clock(w, true)
+        ? formatClock(w, true)
         : step < DAY
-          ? clock(w)
+          ? formatClock(w)
           : step < 27 * DAY
-            ? date(w)
+            ? formatDate(w)
             : step < 360 * DAY
               ? MONTHS[w.month - 1]
               : String(w.year);
-    const second = step < DAY ? date(w) : step < 360 * DAY ? String(w.year) : "";
+    const second = step < DAY ? formatDate(w) : step < 360 * DAY ? String(w.year) : "";
     const label = second && second !== before ? `${first}\n${second}` : first;
     before = second;
     return label;

@@ -1,12 +1,12 @@
 // Keeps a sheet that ends now up to date, and tells how the device is doing.
 
-import { HistoryError, serverNow } from "./history-client.js";
-import { usualDistance } from "./points.js";
+import { HistoryError, getServerTime } from "./history-client.js";
+import { estimateDistance } from "./points.js";
 import { poll } from "./poll.js";
-import { isFixed } from "./resolution.js";
+import { hasFixedLength } from "./resolution.js";
 import { LEAST_SILENCE } from "./sheet.js";
 import { listen } from "./stream.js";
-import { tailOf } from "./tail.js";
+import { makeTail } from "./tail.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
 /** @typedef {"live" | "silent" | "reconnecting" | "paused"} LiveState */
@@ -34,8 +34,8 @@ const FETCH_AFTER = 8;
 export function followLive(sheet, hooks) {
   const { url, ticketUrl, factorOf, silenceLimit, onChange, onState, onRefused, reload } = hooks;
   const made = performance.now();
-  const tail = tailOf(sheet, url);
-  const refreshAfter = isFixed(sheet.resolution)
+  const tail = makeTail(sheet, url);
+  const refreshAfter = hasFixedLength(sheet.resolution)
     ? Math.max(REFRESH_AFTER, sheet.bucket)
     : REFRESH_CALENDAR_AFTER;
 
@@ -58,15 +58,15 @@ export function followLive(sheet, hooks) {
         stop();
         onRefused(error);
       } else if (state === "failing") onState("reconnecting");
-      else onState(state === "paused" ? "paused" : stateOf(sheet, silenceLimit));
+      else onState(state === "paused" ? "paused" : decideState(sheet, silenceLimit));
     },
   });
   const stopListening = listen({
     ticketUrl,
     onReadings(readings) {
-      tail.add(shown(readings, factorOf));
+      tail.add(scaleReadings(readings, factorOf));
       onChange();
-      onState(stateOf(sheet, silenceLimit));
+      onState(decideState(sheet, silenceLimit));
     },
     onState(open) {
       listening = open;
@@ -78,7 +78,7 @@ export function followLive(sheet, hooks) {
     stopPolling();
     stopListening();
   }
-  if (!document.hidden) onState(stateOf(sheet, silenceLimit));
+  if (!document.hidden) onState(decideState(sheet, silenceLimit));
   return stop;
 }
 
@@ -88,7 +88,7 @@ export function followLive(sheet, hooks) {
  * @param {(metric: string) => number} factorOf
  * @returns {import("./stream.js").Readings}
  */
-function shown(readings, factorOf) {
+function scaleReadings(readings, factorOf) {
   return Object.fromEntries(
     Object.entries(readings).map(([metric, pairs]) => [
       metric,
@@ -98,12 +98,12 @@ function shown(readings, factorOf) {
 }
 
 /** @param {Sheet} sheet @param {number | null} silenceLimit @returns {LiveState} */
-function stateOf(sheet, silenceLimit) {
+function decideState(sheet, silenceLimit) {
   if (sheet.newest == null) return "silent";
-  const distances = [...sheet.points.values()].map((points) => usualDistance(points, sheet.bucket));
+  const distances = [...sheet.points.values()].map((points) => estimateDistance(points, sheet.bucket));
   const usual = Math.min(...distances.filter((distance) => distance > 0), Infinity);
   // Before the newest reading itself is known, its bucket's start has to do.
   const slack = sheet.latest.size ? 0 : 2 * sheet.bucket;
   const allowed = silenceLimit ?? Math.max(LEAST_SILENCE, Number.isFinite(usual) ? 3 * usual : 0);
-  return serverNow() - sheet.newest > allowed + slack ? "silent" : "live";
+  return getServerTime() - sheet.newest > allowed + slack ? "silent" : "live";
 }

@@ -1,10 +1,10 @@
 // How a sheet that ends now is extended: new rows for single readings, the last buckets for means.
 
-import { fetchHistory, serverNow } from "./history-client.js";
-import { extended, pointsOf, withReadings } from "./points.js";
-import { isFixed } from "./resolution.js";
-import { extendedTrack, trackOf } from "./tracks.js";
-import { viewQuery } from "./view.js";
+import { fetchHistory, getServerTime } from "./history-client.js";
+import { extendPoints, extractPoints, insertReadings } from "./points.js";
+import { hasFixedLength } from "./resolution.js";
+import { extendTrack, extractTrack } from "./tracks.js";
+import { makeQuery } from "./view.js";
 
 /** @typedef {import("./sheet.js").Sheet} Sheet */
 /**
@@ -33,17 +33,17 @@ const MOST_POINTS = 5000;
  * @param {string} url the device's history
  * @returns {Tail}
  */
-export function tailOf(sheet, url) {
-  return sheet.bucket === 0 ? rawTail(sheet, url) : bucketTail(sheet, url);
+export function makeTail(sheet, url) {
+  return sheet.bucket === 0 ? makeRawTail(sheet, url) : makeBucketTail(sheet, url);
 }
 
 /** @param {Sheet} sheet @param {string} url @returns {Tail} */
-function rawTail(sheet, url) {
+function makeRawTail(sheet, url) {
   return {
     every: RAW_EVERY,
     async fetch(signal) {
       const from = Math.max(sheet.window.start, (sheet.newest ?? -Infinity) - OVERLAP);
-      const query = tailQuery(sheet, from, serverNow() + 1, MOST_POINTS);
+      const query = makeTailQuery(sheet, from, getServerTime() + 1, MOST_POINTS);
       const answer = await fetchHistory(url, query, signal);
       // After a long pause of the page the tail may hold more than can be fetched one by one.
       if (answer.resolution !== "raw") return false;
@@ -55,7 +55,7 @@ function rawTail(sheet, url) {
       slide(sheet);
       for (const metric of sheet.metrics) {
         if (!readings[metric]) continue;
-        const points = withReadings(sheet.pointsOf(metric), readings[metric], sheet.window.start);
+        const points = insertReadings(sheet.getPoints(metric), readings[metric], sheet.window.start);
         sheet.points.set(metric, points);
       }
     },
@@ -67,7 +67,7 @@ function rawTail(sheet, url) {
 }
 
 /** @param {Sheet} sheet @param {string} url @returns {Tail} */
-function bucketTail(sheet, url) {
+function makeBucketTail(sheet, url) {
   const pause = Math.min(SLOWEST_BUCKET, Math.max(RAW_EVERY, sheet.bucket / 10));
   const made = performance.now();
   let mergedAt = made;
@@ -76,7 +76,7 @@ function bucketTail(sheet, url) {
     every: Math.min(LATEST_EVERY, Math.max(RAW_EVERY, sheet.bucket)),
     async fetch(signal) {
       await fetchLatest(sheet, url, signal);
-      if (!isFixed(sheet.resolution) || performance.now() - mergedAt < pause * 1000) return true;
+      if (!hasFixedLength(sheet.resolution) || performance.now() - mergedAt < pause * 1000) return true;
       mergedAt = performance.now();
       slide(sheet);
       if (sheet.newest === merged) return true;
@@ -105,12 +105,12 @@ function bucketTail(sheet, url) {
 async function fetchBuckets(sheet, url, signal) {
   const last = Math.max(...[...sheet.points.values()].map((points) => points.time.at(-1) ?? -Infinity));
   if (!Number.isFinite(last)) return false;
-  const open = Math.max(1, Math.ceil((serverNow() - last) / sheet.bucket));
+  const open = Math.max(1, Math.ceil((getServerTime() - last) / sheet.bucket));
   const count = Math.max(FEWEST_POINTS, open + 1);
   if (count > MOST_BUCKETS) return false;
   const end = last + open * sheet.bucket;
   // Coverage is a share of the asked time: none of it may lie in the future.
-  const query = tailQuery(sheet, end - count * sheet.bucket, Math.min(end, serverNow()), count);
+  const query = makeTailQuery(sheet, end - count * sheet.bucket, Math.min(end, getServerTime()), count);
   const answer = await fetchHistory(url, query, signal);
   if (answer.resolution !== sheet.resolution) return false;
   merge(sheet, answer, answer.start);
@@ -122,26 +122,26 @@ async function fetchBuckets(sheet, url, signal) {
  * @param {Sheet} sheet @param {string} url @param {AbortSignal} signal
  */
 async function fetchLatest(sheet, url, signal) {
-  const now = serverNow();
+  const now = getServerTime();
   const from = Math.max(now - LATEST_REACH, (sheet.newest ?? now) - OVERLAP);
-  const answer = await fetchHistory(url, tailQuery(sheet, from, now + 1), signal);
+  const answer = await fetchHistory(url, makeTailQuery(sheet, from, now + 1), signal);
   for (const { metric } of answer.series) {
-    const points = pointsOf(answer, metric);
+    const points = extractPoints(answer, metric);
     const [time, value] = [points.time.at(-1), points.mean.at(-1)];
     if (time != null && value != null) sheet.latest.set(metric, { time, value });
   }
 }
 
 /** @param {Sheet} sheet @param {number} from @param {number} to @param {number} [maxPoints] */
-function tailQuery(sheet, from, to, maxPoints = 750) {
-  const query = viewQuery({ ...sheet.view, preset: null, start: from, end: to, metrics: sheet.metrics });
+function makeTailQuery(sheet, from, to, maxPoints = 750) {
+  const query = makeQuery({ ...sheet.view, preset: null, start: from, end: to, metrics: sheet.metrics });
   query.set("max_points", String(maxPoints));
   return query;
 }
 
 /** Move the window to the present. @param {Sheet} sheet */
 function slide(sheet) {
-  const now = serverNow();
+  const now = getServerTime();
   const whole = sheet.view.preset === "all";
   sheet.window = { start: sheet.window.start + (whole ? 0 : now - sheet.window.end), end: now };
 }
@@ -150,8 +150,8 @@ function slide(sheet) {
 function merge(sheet, answer, from) {
   const oldest = sheet.window.start - sheet.bucket;
   for (const metric of sheet.metrics) {
-    sheet.points.set(metric, extended(sheet.pointsOf(metric), pointsOf(answer, metric), from, oldest));
-    const [track, newer] = [sheet.tracks.get(metric), trackOf(answer, metric)];
-    if (track && newer) sheet.tracks.set(metric, extendedTrack(track, newer, from, oldest));
+    sheet.points.set(metric, extendPoints(sheet.getPoints(metric), extractPoints(answer, metric), from, oldest));
+    const [track, newer] = [sheet.tracks.get(metric), extractTrack(answer, metric)];
+    if (track && newer) sheet.tracks.set(metric, extendTrack(track, newer, from, oldest));
   }
 }
