@@ -1,9 +1,11 @@
-// The bar above the charts: ranges, steps, a range of one's own, zone, metrics, live.
+// The bar above the charts: ranges, steps, any range, zone, metrics, live.
 
 import { formatWindow, parseLocalTime, formatInputValue } from "./instant.js";
 
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./panel.js").MetricInfo} MetricInfo */
+/**
+ * @import { MetricInfo } from "./panel.js"
+ * @import { TimeWindow, View } from "./view.js"
+ */
 
 const LIVE_WORDS = {
   loading: "Loading",
@@ -14,16 +16,16 @@ const LIVE_WORDS = {
 };
 
 /**
- * @typedef {object} ControlHandlers what people ask for with the bar
+ * @typedef {object} ControlHandlers
  * @property {(preset: string) => void} preset
  * @property {(direction: -1 | 1) => void} step
  * @property {(start: number, end: number) => void} range
  * @property {(tz: string) => void} zone
  * @property {(metrics: string[]) => void} metrics
- * @property {() => void} live pause, or go back to the present
+ * @property {() => void} live pause, or return to the present
  */
 
-/** The bar's elements, told what is shown. */
+/** The bar; it shows the page's view and reports requests for others. */
 export class Controls {
   /**
    * @param {HTMLElement} root
@@ -55,9 +57,9 @@ export class Controls {
   }
 
   /**
-   * Show which view the page has, and the window that it covers once that is known.
+   * Show the page's view, and its window once that is known.
    * @param {View} view
-   * @param {{start: number, end: number} | null} window
+   * @param {TimeWindow | null} window
    */
   show(view, window) {
     this.tz = view.tz;
@@ -94,7 +96,7 @@ export class Controls {
     for (const { metric, label } of infos) {
       const input = known.get(metric) ?? this.#addCheckbox(box, metric, label);
       input.checked = shown.includes(metric);
-      // One metric at least: an empty page would say nothing.
+      // The last metric stays checked: a page without metrics would be empty.
       input.disabled = input.checked && shown.length === 1;
     }
   }

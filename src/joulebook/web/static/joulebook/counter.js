@@ -61,7 +61,10 @@ function findKnownBuckets(track) {
     .filter((i) => track.coverage[i] > 0 || track.increase?.[i] || track.unallocated?.[i]);
 }
 
-/** Make columns of time, upper and lower end of the bar, and increase; null in unknown buckets. @param {Track} track */
+/**
+ * Make columns of time, upper and lower end of the bar, and increase; null in unknown buckets.
+ * @param {Track} track
+ */
 function makeBarColumns(track) {
   const rise = track.time.map(() => /** @type {number | null} */ (null));
   const [top, bottom] = [[...rise], [...rise]];

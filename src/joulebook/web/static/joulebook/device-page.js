@@ -1,4 +1,4 @@
-// A device's page: turns what people ask for into views, fetches them, and shows the newest answer.
+// A device's page: fetches the view in the address bar and shows the newest answer.
 
 import { Board } from "./board.js";
 import { Controls } from "./controls.js";
@@ -11,16 +11,34 @@ import { renderTable } from "./table.js";
 import { DEFAULT_PRESET, parseView, PRESETS, stepView, makeQuery, replaceWindow } from "./view.js";
 import { knowsZone, learnOffsets } from "./zone-offsets.js";
 
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./panel.js").MetricInfo} MetricInfo */
+/**
+ * @import { MetricInfo } from "./panel.js"
+ * @import { TimeWindow, View } from "./view.js"
+ * @import { Offsets } from "./zone-offsets.js"
+ */
 
-/** Panels that a device with many metrics begins with. */
+/**
+ * The page's data from the server.
+ * @typedef {object} PageData
+ * @property {string} device its id
+ * @property {string} history address of its history
+ * @property {string} liveTicket address for tickets of its live feed
+ * @property {string} signIn address of the sign-in page
+ * @property {string} zone the device's own
+ * @property {string[]} zones offered by the page
+ * @property {Record<string, Offsets>} offsets by zone
+ * @property {number | null} lastTime time of the newest reading
+ * @property {number | null} silenceLimit the owner's limit in seconds; after it the device is silent
+ * @property {MetricInfo[]} metrics
+ */
+
+/** Panels of a device with many metrics at first. */
 const FIRST_METRICS = 8;
 
+/** @type {PageData} */
 const page = JSON.parse(/** @type {HTMLElement} */ (document.getElementById("page-data")).textContent ?? "");
+const { metrics } = page;
 for (const [tz, offsets] of Object.entries(page.offsets)) learnOffsets(tz, offsets);
-/** @type {MetricInfo[]} */
-const metrics = page.metrics;
 const getPart = (/** @type {string} */ name) =>
   /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
 
@@ -51,14 +69,14 @@ const controls = new Controls(getPart("controls"), page.zones, {
   live: toggleLive,
 });
 
-/** The view in the address bar; metrics that the device does not have are left out. */
+/** Read the view in the address bar, without metrics unknown to the device. */
 function readAddress() {
   const asked = parseView(location.search, page.zone);
   const known = asked.metrics?.filter((metric) => metrics.some((info) => info.metric === metric)) ?? [];
   return { ...asked, metrics: known.length ? known : null };
 }
 
-/** Show a view and remember the one before: the browser's back button returns to it. @param {View} next */
+/** Show a view; the browser's back button returns to the one before. @param {View} next */
 function showView(next) {
   const depth = (history.state?.depth ?? 0) + 1;
   view = next;
@@ -82,7 +100,7 @@ function toggleLive() {
   return showView({ ...view, preset: fitting, start: null, end: null });
 }
 
-/** @returns {{start: number, end: number}} what the charts show, or will */
+/** @returns {TimeWindow} the charts' window, or the window of the view on its way */
 function getShownWindow() {
   if (view.start != null && view.end != null) return { start: view.start, end: view.end };
   const now = getServerTime();
@@ -92,8 +110,8 @@ function getShownWindow() {
 }
 
 /**
- * Fetch the view; an answer that a newer request has overtaken is dropped.
- * @param {{quietly?: boolean}} [options] quietly: the same view again, nobody asked for it
+ * Fetch the view. A newer request aborts the present one, and its answer is dropped.
+ * @param {{quietly?: boolean}} [options] quietly: the page itself fetches the same view again
  */
 async function load({ quietly = false } = {}) {
   stopLive();
@@ -118,12 +136,12 @@ async function load({ quietly = false } = {}) {
   }
 }
 
-/** @returns {string[] | null} null: ask for all that the device has */
+/** @returns {string[] | null} null: request all metrics of the device */
 function chooseFirstMetrics() {
   return metrics.length ? metrics.slice(0, FIRST_METRICS).map((info) => info.metric) : null;
 }
 
-/** @param {Sheet} fresh */
+/** Show a sheet just fetched. @param {Sheet} fresh */
 function accept(fresh) {
   sheet = fresh;
   for (const metric of fresh.metrics) {
@@ -141,7 +159,7 @@ function accept(fresh) {
   stopLive = followLive(fresh, {
     url: page.history,
     ticketUrl: page.liveTicket,
-    factorOf: (metric) => metrics.find((info) => info.metric === metric)?.factor ?? 1,
+    getFactor: (metric) => metrics.find((info) => info.metric === metric)?.factor ?? 1,
     silenceLimit: page.silenceLimit,
     onChange: () => sheet === fresh && refresh(),
     onState: (state) => controls.showLive(state),
@@ -150,7 +168,7 @@ function accept(fresh) {
   });
 }
 
-/** Draw the sheet again: it is new, or the live tail has extended it. */
+/** Draw the sheet again after a fetch or after the live tail extended it. */
 function refresh() {
   const current = /** @type {Sheet} */ (sheet);
   if (board.held) return;
@@ -164,7 +182,7 @@ function refresh() {
   }
 }
 
-/** @param {unknown} error */
+/** Show the server's refusal; rethrow other errors. @param {unknown} error */
 function showRefusal(error) {
   if (!(error instanceof HistoryError)) throw error;
   stopLive();
@@ -180,7 +198,7 @@ function showRefusal(error) {
       : () => load();
 }
 
-/** A window whose greater part lies after the last reading says where the readings are. */
+/** Offer the latest readings where the greater part of the window lies after them. */
 function offerLatest() {
   const { start, end } = /** @type {Sheet} */ (sheet).window;
   const newest = page.lastTime;
@@ -217,7 +235,7 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
 getPart("table").addEventListener("toggle", () => sheet && renderTable(getPart("table-body"), sheet, getLabel));
 addEventListener("popstate", () => {
   const tz = new URLSearchParams(location.search).get("tz");
-  // A zone of an address from before this page was loaded: the server knows it.
+  // The address is older than this page and its zone is not loaded: the server sends it.
   if (tz && !knowsZone(tz)) return location.reload();
   view = readAddress();
   load();

@@ -1,4 +1,4 @@
-// The form that exports readings: "as shown" follows the address bar, which always carries what is shown.
+// The form to export readings: "as shown" takes the range in the address bar.
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-export]"));
 const menu = /** @type {HTMLDetailsElement} */ (form.closest("details"));
@@ -20,9 +20,9 @@ function followAddress() {
   write("zone", getField("tz").value);
 }
 
-/** @param {string} place @param {string} text */
-function write(place, text) {
-  const element = form.querySelector(`[data-export-${place}]`);
+/** @param {string} name @param {string} text */
+function write(name, text) {
+  const element = form.querySelector(`[data-export-${name}]`);
   if (element) element.textContent = text;
 }
 
@@ -40,7 +40,7 @@ for (const input of times) {
 }
 form.addEventListener("submit", () => {
   followAddress();
-  // The answer is a file: the page stays, and the browser shows how far the download is.
+  // The answer is a file: the page stays, and the browser shows the download's progress.
   menu.removeAttribute("open");
 });
 requireTimes();

@@ -32,7 +32,7 @@ import { learnOffsets } from "./zone-offsets.js";
  * @property {number[]} time
  * @property {Series[]} series
  */
-/** @typedef {Omit<Answer, "start" | "end"> & {start: string, end: string}} AnswerText the answer as sent: RFC 3339 instants */
+/** @typedef {Omit<Answer, "start" | "end"> & {start: string, end: string}} SentAnswer start and end as RFC 3339 */
 /** @typedef {{title?: string, detail?: string}} Problem RFC 9457 */
 
 /** The server refused, or did not answer (status 0); the message is for people. */
@@ -71,7 +71,7 @@ export async function fetchHistory(url, query, signal) {
   }
   noteClock(response.headers.get("Date"));
   if (!response.ok) throw await readRefusal(response);
-  const answer = /** @type {AnswerText} */ (await response.json());
+  const answer = /** @type {SentAnswer} */ (await response.json());
   const [start, end] = [answer.start, answer.end].map((instant) => Date.parse(instant) / 1000);
   learnOffsets(answer.tz, answer.offsets, end);
   return { ...answer, start, end };

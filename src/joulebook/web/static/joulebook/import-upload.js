@@ -1,4 +1,4 @@
-// The form that uploads files: they can be dropped on it, and it tells how much of them has been sent.
+// The form to upload files: files can be dropped on it, and it shows the progress.
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-upload]"));
 const input = /** @type {HTMLInputElement} */ (form.querySelector('input[type="file"]'));
@@ -25,7 +25,7 @@ drop.addEventListener("drop", (event) => {
   showChosen();
 });
 input.addEventListener("change", showChosen);
-// A file that misses the form would replace the page.
+// Without this the browser would open a file dropped beside the form in place of the page.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 
 function showChosen() {
@@ -64,7 +64,7 @@ function handleAnswer(request) {
   try {
     answer = JSON.parse(request.responseText);
   } catch {
-    // Refused before the form was looked at: the server's own words are not for people.
+    // A refusal before the form's own checks; its text is not written for people.
   }
   if (answer.location) {
     location.assign(answer.location);
@@ -72,7 +72,7 @@ function handleAnswer(request) {
   }
   setSending(false);
   const there = new URL(request.responseURL || location.href);
-  // Who is not signed in any more was sent elsewhere.
+  // The session has ended: the answer comes from the sign-in page.
   if (there.pathname !== location.pathname) location.assign(there);
   else if (answer.problems) showProblem(answer.problems.join(" "));
   else if (request.status === 413) showProblem("This is larger than a file may be. Compress it with gzip, or cut it in parts.");

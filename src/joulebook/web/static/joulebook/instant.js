@@ -1,4 +1,4 @@
-// Instants as people read them, in any time zone, by the server's rules: no browser's zones are asked.
+// Instants as people read them, in any time zone by the server's offsets; the browser's own zones are not used.
 
 import { findInstant, findOffset, findOffsets } from "./zone-offsets.js";
 
@@ -9,15 +9,24 @@ const DAY = 86_400;
 const MONTH = 30 * DAY;
 const YEAR = 365 * DAY;
 
-/** @typedef {{year: number, month: number, day: number, weekday: string, hour: number, minute: number, second: number}} LocalTime */
+/**
+ * @typedef {object} LocalTime
+ * @property {number} year
+ * @property {number} month 1 to 12
+ * @property {number} day
+ * @property {string} weekday
+ * @property {number} hour
+ * @property {number} minute
+ * @property {number} second
+ */
 
 /**
- * The clock on the wall of the zone `tz`.
+ * Read the clock of a zone at an instant.
  * @param {number} seconds since 1970 UTC
  * @param {string} tz IANA name
  * @returns {LocalTime}
  */
-export function readClock(seconds, tz) {
+function readClock(seconds, tz) {
   const local = new Date((Math.floor(seconds) + findOffset(seconds, tz)) * 1000);
   return {
     year: local.getUTCFullYear(),
@@ -31,8 +40,8 @@ export function readClock(seconds, tz) {
 }
 
 /**
- * The instant at which the clock of `tz` shows `text` (2026-11-20T14:35[:07]).
- * In the doubled hour of autumn the first; in the missing hour of spring as if the clock had not moved.
+ * Return the instant of a local time such as 2026-11-20T14:35[:07] in a zone.
+ * In the doubled hour of autumn it is the first; in the missing hour of spring the old offset continues.
  * @param {string} text
  * @param {string} tz
  * @returns {number} seconds since 1970 UTC; NaN if the text is no time
@@ -52,7 +61,7 @@ const formatClock = (w, withSeconds = false) =>
 const formatDate = (w, withYear = false) => `${w.day} ${MONTHS[w.month - 1]}${withYear ? ` ${w.year}` : ""}`;
 
 /**
- * A full instant: Fri 20 Nov 2026, 07:12:30.
+ * Write a full instant: Fri 20 Nov 2026, 07:12:30.
  * @param {number} seconds
  * @param {string} tz
  */
@@ -62,7 +71,7 @@ export function formatInstant(seconds, tz) {
 }
 
 /**
- * A bucket, from `start` on and `length` seconds long, as briefly as its length allows.
+ * Write a bucket's time as briefly as its length allows.
  * @param {number} start
  * @param {number} length seconds; 0 for one reading
  * @param {string} tz
@@ -70,30 +79,29 @@ export function formatInstant(seconds, tz) {
 export function formatBucket(start, length, tz) {
   const w = readClock(start, tz);
   const day = `${w.weekday} ${formatDate(w, true)}`;
-  if (length === 0) return `${day}, ${formatClock(w, true)}`;
-  const end = readClock(start + length, tz);
   if (length < 60) return `${day}, ${formatClock(w, true)}`;
-  if (length < 23 * 3600) return `${day}, ${formatClock(w)}–${formatClock(end)}`;
-  if (length <= 25 * 3600) return day;
+  const end = readClock(start + length, tz);
+  if (length < 23 * HOUR) return `${day}, ${formatClock(w)}–${formatClock(end)}`;
+  if (length <= 25 * HOUR) return day;
   return `from ${day}`;
 }
 
 /**
- * When, as briefly as the window that it lies in allows: 14:35 within a day, 20 Nov 14:35 within a
- * year, 20 Nov 2026 beyond.
+ * Write an instant as briefly as its window allows: 14:35 in a window of a day, 20 Nov 14:35 up to
+ * 100 days, 20 Nov 2026 beyond.
  * @param {number} seconds
  * @param {number} span the window's length in seconds
  * @param {string} tz
  */
 export function formatWithin(seconds, span, tz) {
   const w = readClock(seconds, tz);
-  if (span <= 3600) return formatClock(w, true);
-  if (span <= DAY + 3600) return formatClock(w);
+  if (span <= HOUR) return formatClock(w, true);
+  if (span <= DAY + HOUR) return formatClock(w);
   return span <= 100 * DAY ? `${formatDate(w)} ${formatClock(w)}` : formatDate(w, true);
 }
 
 /**
- * A window: Fri 20 Nov, 14:00–15:00 · 19 Nov 14:00 – 20 Nov 14:00 · 20 Oct – 20 Nov 2026.
+ * Write a window: Fri 20 Nov, 14:00–15:00 · 19 Nov 14:00 – 20 Nov 14:00 · 20 Oct – 20 Nov 2026.
  * @param {number} start
  * @param {number} end
  * @param {string} tz
@@ -113,7 +121,7 @@ export function formatWindow(start, end, tz) {
 }
 
 /**
- * Value for an <input type="datetime-local"> in the zone `tz`.
+ * Write the value of an <input type="datetime-local"> in a zone.
  * @param {number} seconds
  * @param {string} tz
  */
@@ -123,7 +131,7 @@ export function formatInputValue(seconds, tz) {
 }
 
 /**
- * RFC 3339 with the zone's offset, or in UTC where that is no whole minutes; for tables and files.
+ * Write RFC 3339 with the zone's offset, or in UTC if the offset is not in whole minutes; for tables and files.
  * @param {number} seconds
  * @param {string} tz
  */
@@ -137,17 +145,17 @@ export function formatRfc3339(seconds, tz) {
 }
 
 /**
- * A length of time in its two coarsest units: 12 s, 5 min 3 s, 6 h 12 min, 3 d 4 h.
+ * Write a length of time in its two coarsest units: 12 s, 5 min 3 s, 6 h 12 min, 3 d 4 h.
  * @param {number} seconds
  */
 export function formatLength(seconds) {
   let rest = Math.round(seconds);
-  if (rest >= 3600) rest = Math.round(rest / 60) * 60;
-  if (rest >= DAY) rest = Math.round(rest / 3600) * 3600;
+  if (rest >= HOUR) rest = Math.round(rest / 60) * 60;
+  if (rest >= DAY) rest = Math.round(rest / HOUR) * HOUR;
   const words = [];
   for (const [size, unit] of /** @type {[number, string][]} */ ([
     [DAY, "d"],
-    [3600, "h"],
+    [HOUR, "h"],
     [60, "min"],
     [1, "s"],
   ])) {
@@ -158,7 +166,7 @@ export function formatLength(seconds) {
 }
 
 /**
- * How long ago: now, 4 s ago, 3 min ago, 5 d ago.
+ * Write an age: now, 4 s ago, 3 min ago, 5 d ago.
  * @param {number} seconds elapsed
  */
 export function formatAgo(seconds) {
@@ -166,7 +174,7 @@ export function formatAgo(seconds) {
   if (elapsed < 2) return "now";
   for (const [size, unit] of /** @type {[number, string][]} */ ([
     [DAY, "d"],
-    [3600, "h"],
+    [HOUR, "h"],
     [60, "min"],
   ])) {
     if (elapsed >= size) return `${Math.floor(elapsed / size)} ${unit} ago`;
@@ -175,8 +183,8 @@ export function formatAgo(seconds) {
 }
 
 /**
- * Ticks of a time axis: instants at which the clock of `tz` shows multiples of `step`.
- * Up to an hour both passes of a doubled hour have theirs; longer steps begin as the server's buckets do.
+ * Place the ticks of a time axis: instants with multiples of `step` on the zone's clock.
+ * Steps up to an hour have ticks in both passes of a doubled hour; longer steps begin as the server's buckets do.
  * @param {number} start
  * @param {number} end
  * @param {number} step seconds, or days, months of 30 and years of 365
@@ -186,7 +194,8 @@ export function formatAgo(seconds) {
 export function placeTicks(start, end, step, tz) {
   const offsets = findOffsets(start, end, tz);
   const [from, to] = [start + Math.min(...offsets), end + Math.max(...offsets)];
-  const instants = (step < MONTH ? listMultiples(from, to, step) : listMonths(from, to, step)).flatMap((local) => {
+  const locals = step < MONTH ? listMultiples(from, to, step) : listMonths(from, to, step);
+  const instants = locals.flatMap((local) => {
     const first = findInstant(local, tz);
     if (step > HOUR) return [first];
     const passes = new Set([first, findInstant(local, tz, 1)]);
@@ -196,7 +205,7 @@ export function placeTicks(start, end, step, tz) {
 }
 
 /**
- * Multiples of `step` around a stretch of local time; those of seven days are Mondays.
+ * List the multiples of `step` around a stretch of local time; multiples of seven days are Mondays.
  * @param {number} from
  * @param {number} to
  * @param {number} step
@@ -212,7 +221,7 @@ function listMultiples(from, to, step) {
 }
 
 /**
- * The first of every so many months around a stretch of local time.
+ * List the first days of every N months around a stretch of local time, N by the step.
  * @param {number} from
  * @param {number} to
  * @param {number} step
@@ -228,12 +237,11 @@ function listMonths(from, to, step) {
   );
 }
 
-/** The whole numbers from `first` to `last`. @param {number} first @param {number} last */
+/** List the whole numbers from `first` to `last`. @param {number} first @param {number} last */
 const listIntegers = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 /**
- * Labels of a time axis whose ticks are `step` seconds apart; a second line names the day or year
- * where it changes.
+ * Label the ticks of a time axis `step` seconds apart; a second line names a new day or year.
  * @param {number[]} ticks
  * @param {number} step
  * @param {string} tz

@@ -1,4 +1,4 @@
-// How each kind of metric is shown: its curve or bars, its figures, its points in words, its columns in the table.
+// How each kind of metric is shown: its curve or bars, its figures, its points in words, its table.
 
 import { counter } from "./counter.js";
 import { gauge } from "./gauge.js";
@@ -12,10 +12,16 @@ import { state } from "./state.js";
  * @import { TimeWindow } from "./view.js"
  */
 
-/** @typedef {[number[], (number | null)[], (number | null)[], (number | null)[]]} Columns time, greatest, least, main figure */
+/**
+ * Columns of the chart: time, greatest, least, main figure.
+ * @typedef {[number[], (number | null)[], (number | null)[], (number | null)[]]} Columns
+ */
 /** @typedef {{name: string, label: string, text: string, aside?: string}} Figure one of the figures below the chart */
 /** @typedef {{text: string, style: StateStyle}} LegendEntry */
-/** @typedef {{name: string, column: (number | null)[] | null, plain?: boolean}} TableColumn plain: without the metric's unit */
+/**
+ * A column of the table; a plain one is without the metric's unit.
+ * @typedef {{name: string, column: (number | null)[] | null, plain?: boolean}} TableColumn
+ */
 /**
  * @typedef {object} Drawing
  * @property {"line" | "step" | "blocks"} shape blocks are painted by `paint`

@@ -1,9 +1,12 @@
-// Bars and shares on a chart's canvas: each bucket from its start to its end, patterns beside colours.
+// Paints bars and shares on a chart's canvas: each bucket from its start to its end, patterns beside colours.
 
 import { countAskedSeconds } from "./tracks.js";
 
-/** @typedef {import("../vendor/uPlot.esm.js").default} Plot */
-/** @typedef {import("./tracks.js").Track} Track */
+/**
+ * @import Plot from "../vendor/uPlot.esm.js"
+ * @import { Track } from "./tracks.js"
+ */
+
 /** @typedef {{line: string, ink: string, grid: string, ground: string, states: string[]}} Colours */
 /** @typedef {{colour: number, pattern: number}} StateStyle */
 
@@ -14,8 +17,8 @@ const CELL = 6;
 const patterns = new Map();
 
 /**
- * Paint how far a counter rose; above it, hatched, what no bucket can claim. Resets and replaced meters
- * are marked from top to bottom.
+ * Paint a counter's increase; above it, hatched, the increase not allocated to one bucket. Lines from top to
+ * bottom mark resets and replaced meters.
  * @param {Plot} plot
  * @param {Track} track
  * @param {{bucket: number, colours: Colours, replacements: number[]}} options
@@ -42,7 +45,7 @@ export function paintBars(plot, track, { bucket, colours, replacements }) {
 }
 
 /**
- * Paint each bucket's shares upon each other; the ground of what is covered stays visible where nothing is.
+ * Stack each covered bucket's shares on a ground; the ground shows the rest, such as the time off.
  * @param {Plot} plot
  * @param {Track} track
  * @param {{bucket: number, colours: Colours, binary: boolean}} options
@@ -70,7 +73,7 @@ export function paintShares(plot, track, { bucket, colours, binary }) {
 }
 
 /**
- * A small square as a state is painted, for the legend.
+ * Paint a small square in a state's style, for the legend.
  * @param {HTMLCanvasElement} canvas
  * @param {StateStyle} style
  * @param {Colours} colours
@@ -82,7 +85,7 @@ export function paintSwatch(canvas, style, colours) {
 }
 
 /**
- * The look of a state: small codes have theirs in every range, others by their place among those shown.
+ * Choose a state's style: small codes have the same in every range, others by their index among the values.
  * @param {number} value
  * @param {number[]} values
  * @returns {StateStyle}
@@ -123,12 +126,19 @@ function forEachBucket(plot, track, bucket, paint) {
   });
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {number} left @param {number} from @param {number} width @param {number} to */
+/**
+ * @param {CanvasRenderingContext2D} ctx
+ * @param {number} left @param {number} from @param {number} width @param {number} to
+ */
 function fillSpan(ctx, left, from, width, to) {
   ctx.fillRect(left, Math.min(from, to), width, Math.abs(to - from));
 }
 
-/** A dashed line with a sign on top. @param {Plot} plot @param {number} x @param {Colours} colours @param {"triangle" | "diamond"} sign */
+/**
+ * Paint a dashed line with a sign on top.
+ * @param {Plot} plot @param {number} x @param {Colours} colours
+ * @param {"triangle" | "diamond"} sign
+ */
 function paintMark({ ctx, bbox }, x, colours, sign) {
   const size = 5 * (devicePixelRatio || 1);
   const top = bbox.top + 1;
@@ -154,7 +164,7 @@ function paintMark({ ctx, bbox }, x, colours, sign) {
 }
 
 /**
- * 0 full, 1 hatched, 2 dotted, 3 striped: shapes tell apart what colours may not.
+ * Return a pattern: 0 full, 1 hatched, 2 dotted, 3 striped; patterns distinguish states of similar colours.
  * @param {CanvasRenderingContext2D} ctx @param {number} number @param {string} colour
  */
 function getPattern(ctx, number, colour) {

@@ -1,4 +1,4 @@
-// One metric's panel: heading, chart, readout under the cursor, summary; filled in place of its skeleton.
+// One metric's panel: heading, chart, readout at the cursor, summary; it fills its skeleton on the page.
 
 import { Chart } from "./chart.js";
 import { formatBucket, formatWithin } from "./instant.js";
@@ -8,14 +8,25 @@ import { estimateDistance } from "./points.js";
 import { formatShare, NO_VALUE } from "./quantity.js";
 import { summarise } from "./summary.js";
 
-/** @typedef {import("./kinds.js").PanelData} PanelData */
-/** @typedef {import("./sheet.js").Sheet} Sheet */
-/** @typedef {{metric: string, label: string, unit: string, colour: string, factor?: number, replacements?: number[]}} MetricInfo */
+/**
+ * @import { Columns, Figure, LegendEntry, PanelData } from "./kinds.js"
+ * @import { Sheet } from "./sheet.js"
+ */
+
+/**
+ * @typedef {object} MetricInfo
+ * @property {string} metric
+ * @property {string} label
+ * @property {string} unit
+ * @property {string} colour a name of the style sheet's
+ * @property {number} [factor] from stored values to shown ones
+ * @property {number[]} [replacements] times of replaced meters, in seconds since 1970 UTC
+ */
 
 const LEAST_FRESH = 60;
 const SWATCH = 12;
 
-/** A panel on the page and the points that it shows. */
+/** A panel on the page with the points of one metric. */
 export class Panel {
   /**
    * @param {HTMLElement} root made from devices/_panel.html
@@ -32,10 +43,10 @@ export class Panel {
     this.unit = info.unit;
     this.pointsText = "";
     this.kind = getKind("gauge");
-    /** @type {import("./kinds.js").Columns} */
+    /** @type {Columns} */
     this.columns = [[], [], [], []];
     this.chart = new Chart(this.plotBox, { unit: info.unit, tz: "UTC" });
-    // For tests, and for whoever opens the browser's console.
+    // For tests and the browser's console.
     Object.assign(this.plotBox, { chart: this.chart });
   }
 
@@ -71,7 +82,7 @@ export class Panel {
   }
 
   /**
-   * Show what lies at an instant, in the chart and in words.
+   * Show the point at an instant, in the chart and in words.
    * @param {number | null} time
    */
   pointAt(time) {
@@ -80,9 +91,9 @@ export class Panel {
   }
 
   /**
-   * The point in words: its time, and what its kind tells of it.
+   * Describe a point in words: its time, and the words of its kind.
    * @param {number | null} index in the columns
-   * @param {number} time of the cursor, where there is no point
+   * @param {number} time of the cursor, used where it is at no point
    */
   describePoint(index, time) {
     const sheet = /** @type {Sheet} */ (this.sheet);
@@ -123,7 +134,7 @@ export class Panel {
     ]);
   }
 
-  /** Keep the elements that stay, so that a reader's place is not lost. @param {import("./kinds.js").Figure[]} figures */
+  /** Fill in the figures. Existing elements stay: a screen reader keeps its place. @param {Figure[]} figures */
   #fill(figures) {
     const list = /** @type {HTMLElement} */ (this.root.querySelector(".summary"));
     const items = figures.map(({ name, label, text, aside }) => {
@@ -140,7 +151,7 @@ export class Panel {
     list.replaceChildren(...items);
   }
 
-  /** @param {{text: string, style: import("./paint.js").StateStyle}[]} entries */
+  /** @param {LegendEntry[]} entries */
   #showLegend(entries) {
     const list = this.getPart("legend");
     list.hidden = !entries.length;

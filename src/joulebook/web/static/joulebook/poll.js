@@ -1,4 +1,4 @@
-// Asks again and again while the page is seen: pauses when it is hidden, backs off when it fails.
+// Repeats a task while the page is visible: pauses while it is hidden, waits longer after each failure.
 
 const LONGEST_WAIT = 30;
 
@@ -9,7 +9,7 @@ const LONGEST_WAIT = 30;
  * @param {() => number} options.every seconds
  * @param {(state: "ok" | "failing" | "paused", error?: unknown) => void} [options.onState]
  * @param {boolean} [options.atOnce]
- * @returns {() => void} stops it
+ * @returns {() => void} a function to stop it
  */
 export function poll({ task, every, onState = () => {}, atOnce = false }) {
   const life = new AbortController();

@@ -93,7 +93,10 @@ function listValues({ points, track }) {
   return track ? (track.states ?? []).map(({ value }) => value) : [...new Set(points.mean)];
 }
 
-/** Make columns of time, 1, 0 and the share of on (1 for several codes); null in buckets without readings. @param {Track} track */
+/**
+ * Make columns of time, 1, 0 and the share of on (1 for several codes); null in buckets without readings.
+ * @param {Track} track
+ */
 function makeShareColumns(track) {
   const states = track.states ?? [];
   const on = states.find(({ value }) => value === 1);

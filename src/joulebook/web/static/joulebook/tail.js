@@ -1,4 +1,4 @@
-// How a sheet that ends now is extended: new rows for single readings, the last buckets for means.
+// Extends a sheet up to now: by new rows of single readings, or by its last buckets.
 
 import { fetchHistory, getServerTime } from "./history-client.js";
 import { extendPoints, extractPoints, insertReadings } from "./points.js";
@@ -6,29 +6,33 @@ import { hasFixedLength } from "./resolution.js";
 import { extendTrack, extractTrack } from "./tracks.js";
 import { makeQuery } from "./view.js";
 
-/** @typedef {import("./sheet.js").Sheet} Sheet */
+/**
+ * @import { Answer } from "./history-client.js"
+ * @import { Sheet } from "./sheet.js"
+ * @import { Readings } from "./stream.js"
+ */
 /**
  * @typedef {object} Tail
  * @property {number} every seconds between two fetches
- * @property {(signal: AbortSignal) => Promise<boolean>} fetch extends the sheet; false where only fetching
- *   all of it again can do so
- * @property {(readings: import("./stream.js").Readings) => void} add takes in what the live feed tells
- * @property {() => boolean} rest moves on without a fetch; false where a fetch is due all the same
+ * @property {(signal: AbortSignal) => Promise<boolean>} fetch extends the sheet; false if the whole sheet has
+ *   to be fetched again
+ * @property {(readings: Readings) => void} add adds readings of the live feed
+ * @property {() => boolean} advance moves the window without a fetch; false if the tail needs a fetch
  */
 
-/** Readings may arrive a little out of order: this much of the tail is fetched again each time. */
+/** Readings may arrive out of order: each fetch begins so many seconds before the newest. */
 const OVERLAP = 15;
 const RAW_EVERY = 2;
 const LATEST_EVERY = 5;
 const LATEST_REACH = 86_400;
 const SLOWEST_BUCKET = 30;
 const MOST_BUCKETS = 60;
-/** The API gives no fewer and no more points. */
+/** The API's bounds of max_points. */
 const FEWEST_POINTS = 10;
 const MOST_POINTS = 5000;
 
 /**
- * The tail that fits what a sheet holds.
+ * Make the tail for a sheet of single readings or of buckets.
  * @param {Sheet} sheet
  * @param {string} url the device's history
  * @returns {Tail}
@@ -45,7 +49,7 @@ function makeRawTail(sheet, url) {
       const from = Math.max(sheet.window.start, (sheet.newest ?? -Infinity) - OVERLAP);
       const query = makeTailQuery(sheet, from, getServerTime() + 1, MOST_POINTS);
       const answer = await fetchHistory(url, query, signal);
-      // After a long pause of the page the tail may hold more than can be fetched one by one.
+      // After a long pause of the page the tail may have too many readings to be fetched one by one.
       if (answer.resolution !== "raw") return false;
       slide(sheet);
       merge(sheet, answer, from);
@@ -59,7 +63,7 @@ function makeRawTail(sheet, url) {
         sheet.points.set(metric, points);
       }
     },
-    rest() {
+    advance() {
       slide(sheet);
       return true;
     },
@@ -84,7 +88,7 @@ function makeBucketTail(sheet, url) {
         merged = sheet.newest;
         return true;
       }
-      // The ladder gives the sheet's resolution for all of it only: not more often than buckets fill.
+      // The API gives the sheet's resolution for the whole range only: fetch it no more often than buckets fill.
       return performance.now() - made < Math.max(SLOWEST_BUCKET, sheet.bucket / 2) * 1000;
     },
     add(readings) {
@@ -93,13 +97,13 @@ function makeBucketTail(sheet, url) {
         if (time >= (sheet.latest.get(metric)?.time ?? -Infinity)) sheet.latest.set(metric, { time, value });
       }
     },
-    // Means are the server's to compute.
-    rest: () => false,
+    // Only the server can compute means.
+    advance: () => false,
   };
 }
 
 /**
- * Fetch the last buckets at the sheet's own resolution: the ladder gives it for as many points.
+ * Fetch the last buckets, as many as the API gives at the sheet's own resolution.
  * @param {Sheet} sheet @param {string} url @param {AbortSignal} signal
  */
 async function fetchBuckets(sheet, url, signal) {
@@ -109,7 +113,7 @@ async function fetchBuckets(sheet, url, signal) {
   const count = Math.max(FEWEST_POINTS, open + 1);
   if (count > MOST_BUCKETS) return false;
   const end = last + open * sheet.bucket;
-  // Coverage is a share of the asked time: none of it may lie in the future.
+  // Coverage is a share of the asked time, so the asked time must not reach into the future.
   const query = makeTailQuery(sheet, end - count * sheet.bucket, Math.min(end, getServerTime()), count);
   const answer = await fetchHistory(url, query, signal);
   if (answer.resolution !== sheet.resolution) return false;
@@ -118,7 +122,7 @@ async function fetchBuckets(sheet, url, signal) {
 }
 
 /**
- * Fetch the newest reading of each metric, which no mean can tell.
+ * Fetch the newest reading of each metric; means do not have it.
  * @param {Sheet} sheet @param {string} url @param {AbortSignal} signal
  */
 async function fetchLatest(sheet, url, signal) {
@@ -146,7 +150,10 @@ function slide(sheet) {
   sheet.window = { start: sheet.window.start + (whole ? 0 : now - sheet.window.end), end: now };
 }
 
-/** @param {Sheet} sheet @param {import("./history-client.js").Answer} answer @param {number} from */
+/**
+ * Merge an answer into the sheet from an instant on.
+ * @param {Sheet} sheet @param {Answer} answer @param {number} from
+ */
 function merge(sheet, answer, from) {
   const oldest = sheet.window.start - sheet.bucket;
   for (const metric of sheet.metrics) {

@@ -1,6 +1,10 @@
 // Zones' offsets from UTC. The server sends them with each page and answer; pages use no other rules.
 
-/** @typedef {[number, number][]} Offsets pairs of an instant (seconds since 1970 UTC) and the seconds ahead of UTC from then on; the first also holds before its instant */
+/**
+ * Pairs of an instant (seconds since 1970 UTC) and the seconds ahead of UTC from then on; the first offset also
+ * holds before its instant.
+ * @typedef {[number, number][]} Offsets
+ */
 
 /** @type {Map<string, Offsets>} */
 const known = new Map([["UTC", [[0, 0]]]]);
