@@ -1,6 +1,6 @@
 // The bar above the charts: ranges, steps, any range, zone, metrics, live.
 
-import { formatWindow, parseLocalTime, formatInputValue } from "./instant.js";
+import { formatInputValue, formatWindow, parseLocalTime } from "./instant.js";
 
 /**
  * @import { MetricInfo } from "./panel.js"
@@ -47,7 +47,7 @@ export class Controls {
     }
     this.getPart("live").addEventListener("click", () => handlers.live());
     this.getPart("range-form").addEventListener("submit", (event) => this.#submitRange(event));
-    this.getPart("metric-choices").addEventListener("change", () => handlers.metrics(this.#chosen()));
+    this.getPart("metric-choices").addEventListener("change", () => handlers.metrics(this.#listChosen()));
     root.hidden = false;
   }
 
@@ -120,7 +120,7 @@ export class Controls {
     return [...this.getPart("metric-choices").querySelectorAll("input")];
   }
 
-  #chosen() {
+  #listChosen() {
     return this.#checkboxes()
       .filter((input) => input.checked)
       .map((input) => input.value);

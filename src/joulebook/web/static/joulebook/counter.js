@@ -40,10 +40,10 @@ export const counter = {
   makeFigures: (data) => (data.track ? makeBucketFigures(data, data.track) : makeReadingFigures(data)),
   makeTableColumns({ points, track }) {
     if (!track) return { time: points.time, figures: [{ name: "", column: points.mean }] };
-    const kept = findKnownBuckets(track);
-    const pick = (/** @type {number[] | null} */ column) => kept.map((index) => column?.[index] ?? null);
+    const known = findKnownBuckets(track);
+    const pick = (/** @type {number[] | null} */ column) => known.map((index) => column?.[index] ?? null);
     return {
-      time: kept.map((index) => track.time[index]),
+      time: known.map((index) => track.time[index]),
       figures: [
         { name: "increase", column: pick(track.increase) },
         { name: "unallocated", column: pick(track.unallocated) },
@@ -81,14 +81,14 @@ function makeBarColumns(track) {
 /** @param {MetricData} data @param {Track} track */
 function makeBucketFigures({ unit, window, tz, replacements }, track) {
   const add = (/** @type {number[] | null} */ column) => (column ?? []).reduce((sum, value) => sum + value, 0);
-  const kept = findKnownBuckets(track);
+  const known = findKnownBuckets(track);
   const [sum, lost, resets] = [add(track.increase), add(track.unallocated), add(track.resets)];
   const size = (/** @type {number} */ index) => Math.abs(track.increase?.[index] ?? 0);
-  const top = kept.reduce((best, index) => (size(index) > size(best) ? index : best), kept[0]);
-  const when = kept.length ? formatWithin(track.time[top], window.end - window.start, tz) : "";
+  const top = known.reduce((best, index) => (size(index) > size(best) ? index : best), known[0]);
+  const when = known.length ? formatWithin(track.time[top], window.end - window.start, tz) : "";
   const replaced = replacements.filter((time) => time >= window.start && time < window.end).length;
   const figures = [
-    { name: "sum", label: "Sum", text: kept.length ? formatQuantity(sum, unit) : NO_VALUE, aside: "" },
+    { name: "sum", label: "Sum", text: known.length ? formatQuantity(sum, unit) : NO_VALUE, aside: "" },
     { name: "peak", label: "Most", text: formatQuantity(track.increase?.[top], unit), aside: when },
   ];
   if (lost)

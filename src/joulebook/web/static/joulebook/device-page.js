@@ -2,13 +2,13 @@
 
 import { Board } from "./board.js";
 import { Controls } from "./controls.js";
-import { fetchHistory, HistoryError, getServerTime } from "./history-client.js";
+import { fetchHistory, getServerTime, HistoryError } from "./history-client.js";
 import { formatInstant } from "./instant.js";
 import { followLive } from "./live.js";
-import { canCopy, copy, formatCsv, download, drawPicture } from "./save.js";
+import { canCopy, copy, download, drawPicture, formatCsv } from "./save.js";
 import { Sheet } from "./sheet.js";
 import { renderTable } from "./table.js";
-import { DEFAULT_PRESET, parseView, PRESETS, stepView, makeQuery, replaceWindow } from "./view.js";
+import { DEFAULT_PRESET, makeQuery, parseView, PRESETS, replaceWindow, stepView } from "./view.js";
 import { knowsZone, learnOffsets } from "./zone-offsets.js";
 
 /**
@@ -71,9 +71,9 @@ const controls = new Controls(getPart("controls"), page.zones, {
 
 /** Read the view in the address bar, without metrics unknown to the device. */
 function readAddress() {
-  const asked = parseView(location.search, page.zone);
-  const known = asked.metrics?.filter((metric) => metrics.some((info) => info.metric === metric)) ?? [];
-  return { ...asked, metrics: known.length ? known : null };
+  const requested = parseView(location.search, page.zone);
+  const known = requested.metrics?.filter((metric) => metrics.some((info) => info.metric === metric)) ?? [];
+  return { ...requested, metrics: known.length ? known : null };
 }
 
 /** Show a view; the browser's back button returns to the one before. @param {View} next */
@@ -118,7 +118,7 @@ async function load({ quietly = false } = {}) {
   request.abort();
   const mine = new AbortController();
   request = mine;
-  const asked = { ...view, metrics: view.metrics ?? chooseFirstMetrics() };
+  const requested = { ...view, metrics: view.metrics ?? chooseFirstMetrics() };
   board.setBusy(!quietly);
   getPart("error").hidden = true;
   getPart("panels").classList.remove("failed");
@@ -127,8 +127,8 @@ async function load({ quietly = false } = {}) {
   else if (!quietly) controls.showLive("loading");
   if (sheet && view.preset !== "all") board.stretch(getShownWindow());
   try {
-    const answer = await fetchHistory(page.history, makeQuery(asked), mine.signal);
-    if (request === mine) accept(new Sheet(asked, answer, { silence: page.silenceLimit, replacements }));
+    const answer = await fetchHistory(page.history, makeQuery(requested), mine.signal);
+    if (request === mine) accept(new Sheet(requested, answer, { silence: page.silenceLimit, replacements }));
   } catch (error) {
     if (request === mine && !mine.signal.aborted) showRefusal(error);
   } finally {

@@ -15,7 +15,7 @@ import { learnOffsets } from "./zone-offsets.js";
  * @property {(number | null)[]} [min]
  * @property {(number | null)[]} [max]
  * @property {(number | null)[]} [count]
- * @property {number[]} [coverage] share of the asked time of each bucket
+ * @property {number[]} [coverage] share of the requested time of each bucket
  * @property {number[]} [increase] of a counter
  * @property {number[]} [unallocated]
  * @property {number[]} [resets]

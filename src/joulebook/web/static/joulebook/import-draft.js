@@ -3,24 +3,24 @@
 const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-draft]"));
 const lost = /** @type {HTMLElement} */ (document.querySelector('[data-part="lost"]'));
 
-let entered = 0;
-let asked = 0;
+let inputs = 0;
+let inputsAtRequest = 0;
 /** @type {Map<string, boolean>} */
 let open = new Map();
 /** @type {Map<string, number>} */
 let scrolled = new Map();
 
 form.addEventListener("input", () => {
-  entered += 1;
+  inputs += 1;
 });
 form.addEventListener("htmx:beforeRequest", () => {
-  asked = entered;
+  inputsAtRequest = inputs;
   form.setAttribute("aria-busy", "true");
 });
 form.addEventListener("htmx:afterRequest", () => form.removeAttribute("aria-busy"));
 form.addEventListener("htmx:beforeSwap", (event) => {
   // The answer is older than the last input and would take it back: the next answer is on its way.
-  if (asked !== entered) /** @type {CustomEvent} */ (event).detail.shouldSwap = false;
+  if (inputsAtRequest !== inputs) /** @type {CustomEvent<{shouldSwap: boolean}>} */ (event).detail.shouldSwap = false;
   open = new Map(Array.from(form.querySelectorAll("details[id]"), (each) => [each.id, each.hasAttribute("open")]));
   scrolled = new Map(Array.from(form.querySelectorAll(".scroll[id]"), (each) => [each.id, each.scrollLeft]));
 });

@@ -58,9 +58,12 @@ function showProblem(problem) {
   getPart("problem").hidden = !problem;
 }
 
+/** @typedef {{location?: string, problems?: string[]}} UploadAnswer the next page, or the form's problems */
+
 /** @param {XMLHttpRequest} request */
 function handleAnswer(request) {
-  let answer = /** @type {{location?: string, problems?: string[]}} */ ({});
+  /** @type {UploadAnswer} */
+  let answer = {};
   try {
     answer = JSON.parse(request.responseText);
   } catch {
@@ -75,7 +78,8 @@ function handleAnswer(request) {
   // The session has ended: the answer comes from the sign-in page.
   if (there.pathname !== location.pathname) location.assign(there);
   else if (answer.problems) showProblem(answer.problems.join(" "));
-  else if (request.status === 413) showProblem("This is larger than a file may be. Compress it with gzip, or cut it in parts.");
+  else if (request.status === 413)
+    showProblem("This is larger than a file may be. Compress it with gzip, or cut it in parts.");
   else if (request.status === 507) showProblem("There is no room for this file on the machine that runs Joulebook.");
   else if (request.status === 403) showProblem("You are not signed in any more, or this page is old. Load it again.");
   else showProblem(`The file could not be taken in (${request.status}). Try again.`);

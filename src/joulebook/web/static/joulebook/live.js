@@ -1,6 +1,6 @@
 // Keeps a sheet up to date while its range ends now, and reports whether the device is live or silent.
 
-import { HistoryError, getServerTime } from "./history-client.js";
+import { getServerTime, HistoryError } from "./history-client.js";
 import { estimateDistance } from "./points.js";
 import { poll } from "./poll.js";
 import { hasFixedLength } from "./resolution.js";

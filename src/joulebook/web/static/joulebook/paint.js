@@ -1,6 +1,6 @@
 // Paints bars and shares on a chart's canvas: each bucket from its start to its end, patterns beside colours.
 
-import { countAskedSeconds } from "./tracks.js";
+import { countRequestedSeconds } from "./tracks.js";
 
 /**
  * @import Plot from "../vendor/uPlot.esm.js"
@@ -117,7 +117,7 @@ function forEachBucket(plot, track, bucket, paint) {
   if (min == null || max == null) return;
   const gap = devicePixelRatio || 1;
   track.time.forEach((time, index) => {
-    const length = countAskedSeconds(track, index, bucket, { start: -Infinity, end: Infinity });
+    const length = countRequestedSeconds(track, index, bucket, { start: -Infinity, end: Infinity });
     if (time + length <= min || time >= max) return;
     const left = Math.round(plot.valToPos(time, "x", true));
     const right = Math.round(plot.valToPos(time + length, "x", true));

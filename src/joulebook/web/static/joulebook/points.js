@@ -26,13 +26,13 @@ const GAP_FACTOR = 3;
 export function extractPoints(answer, metric) {
   const series = answer.series.find((candidate) => candidate.metric === metric);
   const values = series?.value ?? series?.mean ?? [];
-  const kept = answer.time.map((_, index) => index).filter((index) => values[index] != null);
+  const indices = answer.time.map((_, index) => index).filter((index) => values[index] != null);
   /** @param {(number | null)[] | undefined} column */
   const pick = (column) =>
-    kept.map((index) => /** @type {number} */ (/** @type {(number | null)[]} */ (column)[index]));
+    indices.map((index) => /** @type {number} */ (/** @type {(number | null)[]} */ (column)[index]));
   const raw = answer.resolution === "raw" || !series?.mean;
   return {
-    time: kept.map((index) => answer.time[index]),
+    time: indices.map((index) => answer.time[index]),
     mean: pick(values),
     min: raw ? null : pick(series?.min),
     max: raw ? null : pick(series?.max),

@@ -5,7 +5,7 @@ import { chooseStateStyle, paintShares } from "./paint.js";
 import { estimateDistance, isGap, makeCurveColumns } from "./points.js";
 import { formatPlain, formatShare, NO_VALUE } from "./quantity.js";
 import { describePerBucket } from "./resolution.js";
-import { countAskedSeconds } from "./tracks.js";
+import { countRequestedSeconds } from "./tracks.js";
 
 /**
  * @import { Columns, Kind, MetricData } from "./kinds.js"
@@ -69,16 +69,16 @@ export const state = {
     const { points, track } = data;
     if (!track) return { time: points.time, figures: [{ name: "", column: points.mean }] };
     const binary = isBinary(listValues(data));
-    const kept = track.time.map((_, index) => index).filter((index) => track.coverage[index] > 0);
+    const indices = track.time.map((_, index) => index).filter((index) => track.coverage[index] > 0);
     const figures = (track.states ?? [])
       .filter(({ value }) => !binary || value === 1)
       .map(({ value, share }) => ({
         name: `share of ${formatState(value, binary)}`,
-        column: kept.map((index) => share[index]),
+        column: indices.map((index) => share[index]),
         plain: true,
       }));
-    const coverage = { name: "coverage", column: kept.map((index) => track.coverage[index]), plain: true };
-    return { time: kept.map((index) => track.time[index]), figures: [...figures, coverage] };
+    const coverage = { name: "coverage", column: indices.map((index) => track.coverage[index]), plain: true };
+    return { time: indices.map((index) => track.time[index]), figures: [...figures, coverage] };
   },
 };
 
@@ -118,7 +118,7 @@ function sumSecondsByState({ points, track, window, bucket, silence }) {
   if (track) {
     for (const { value, share } of track.states ?? [])
       share.forEach((each, index) =>
-        add(value, (each ?? 0) * track.coverage[index] * countAskedSeconds(track, index, bucket, window)),
+        add(value, (each ?? 0) * track.coverage[index] * countRequestedSeconds(track, index, bucket, window)),
       );
   } else {
     const distance = estimateDistance(points, 0);

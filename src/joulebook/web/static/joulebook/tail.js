@@ -113,7 +113,7 @@ async function fetchBuckets(sheet, url, signal) {
   const count = Math.max(FEWEST_POINTS, open + 1);
   if (count > MOST_BUCKETS) return false;
   const end = last + open * sheet.bucket;
-  // Coverage is a share of the asked time, so the asked time must not reach into the future.
+  // Coverage is a share of the requested time, so the requested time must not reach into the future.
   const query = makeTailQuery(sheet, end - count * sheet.bucket, Math.min(end, getServerTime()), count);
   const answer = await fetchHistory(url, query, signal);
   if (answer.resolution !== sheet.resolution) return false;

@@ -11,7 +11,7 @@ import { findLowerBound } from "./points.js";
  * All buckets of one metric; every array has the same length.
  * @typedef {object} Track
  * @property {number[]} time seconds since 1970 UTC, a bucket's start
- * @property {number[]} coverage share of the bucket's asked time covered by readings
+ * @property {number[]} coverage share of the bucket's requested time covered by readings
  * @property {number[] | null} increase of a counter
  * @property {number[] | null} unallocated a counter's increase in a time without readings across a bucket's border
  * @property {number[] | null} resets
@@ -85,7 +85,7 @@ function joinStates(track, newer, join) {
  * @param {number} bucket the greatest length of a bucket
  * @param {TimeWindow} window
  */
-export function countAskedSeconds({ time }, index, bucket, { start, end }) {
+export function countRequestedSeconds({ time }, index, bucket, { start, end }) {
   const until = Math.min(end, time[index + 1] ?? Infinity, time[index] + bucket);
   return Math.max(0, until - Math.max(start, time[index]));
 }
@@ -99,11 +99,11 @@ export function countAskedSeconds({ time }, index, bucket, { start, end }) {
  */
 export function computeCoverage(track, window, bucket, now) {
   const elapsed = { start: window.start, end: Math.min(window.end, now) };
-  let [covered, asked] = [0, 0];
+  let [covered, requested] = [0, 0];
   track.coverage.forEach((share, index) => {
-    const seconds = countAskedSeconds(track, index, bucket, elapsed);
+    const seconds = countRequestedSeconds(track, index, bucket, elapsed);
     covered += share * seconds;
-    asked += seconds;
+    requested += seconds;
   });
-  return asked > 0 ? covered / asked : null;
+  return requested > 0 ? covered / requested : null;
 }
