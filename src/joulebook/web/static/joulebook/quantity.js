@@ -1,4 +1,4 @@
-// Numbers with their units as people read them; the server's web/quantities.py writes the same.
+// Numbers with their units as people read them; the server's web/display.py writes the same.
 
 export const NO_VALUE = "–";
 const NARROW_SPACE = "\u202f";
