@@ -344,7 +344,9 @@ def test_cover_is_the_servers_coverage_weighed_by_the_asked_time_that_has_passed
     given = track([0, 300, 600, 900], [1, 0.5, 0, 1])
     window = {"start": 150, "end": 1100}
     # 150 s of the first bucket, half of the second, nothing of the third, 100 s of the last by now.
-    assert module("tracks", "computeCoverage", given, window, 300, 1000) == pytest.approx((150 + 150 + 100) / 850)
+    assert module("tracks", "computeCoverage", given, window, 300, 1000) == pytest.approx(
+        (150 + 150 + 100) / 850
+    )
     assert module("tracks", "computeCoverage", given, window, 300, 100) is None
 
 
