@@ -36,7 +36,7 @@ def test_every_address_is_on_the_page_and_no_other(operations: dict[tuple[str, s
 
 
 def test_every_parameter_is_on_the_page_and_no_other() -> None:
-    assert [row[0] for row in rows(PAGE, "Bringing a file")] == list(PARAMETERS)
+    assert [row[0] for row in rows(PAGE, "Uploading a file")] == list(PARAMETERS)
 
 
 def test_every_refusal_is_on_the_page(

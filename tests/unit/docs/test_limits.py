@@ -18,8 +18,8 @@ def test_deadlines_and_shares_of_connections() -> None:
     deadlines = Deadlines()
     assert f"| {deadlines.head} seconds, {http._MOST_OVERHEAD // 1024} KB |" in SECTION
     assert f"| {deadlines.body} seconds for every {deadlines.body_bytes:,} bytes |" in SECTION
-    assert f"| a connection that is kept without a request | {deadlines.idle} seconds |" in SECTION
-    assert f"| an answer of which the client takes nothing | {deadlines.answer} seconds |" in SECTION
+    assert f"| a connection without a request | {deadlines.idle} seconds |" in SECTION
+    assert f"| an answer not read by the client | {deadlines.answer} seconds |" in SECTION
     assert guard._WAITING_SHARE == 4
     assert "| a quarter of these |" in SECTION
 
