@@ -73,6 +73,11 @@ def prose(text: str) -> str:
     return _FENCE.sub("", text)
 
 
+def unwrapped(text: str) -> str:
+    """Return a text in one line: a sentence of a page can be found wherever its lines end."""
+    return " ".join(text.split())
+
+
 def links(text: str) -> list[str]:
     """Return the targets of a page's links."""
     return _LINK.findall(prose(text))

@@ -13,7 +13,7 @@ from joulebook.web.imports.api_parameters import DEFAULT_LIMIT, MOST_LISTED
 from joulebook.web.imports.api_shapes import WholeImportAnswer
 from joulebook.web.imports.models import Import
 
-from ...docs_pages import REPOSITORY, rows
+from ...docs_pages import REPOSITORY, rows, unwrapped
 
 PAGE = (REPOSITORY / "docs" / "reference" / "imports.md").read_text()
 
@@ -60,4 +60,4 @@ def test_every_field_of_an_import_is_on_the_page() -> None:
 
 
 def test_the_limits_of_the_list_are_those_of_the_source() -> None:
-    assert f"`limit` (1 to {MOST_LISTED}, {DEFAULT_LIMIT} by default)" in PAGE
+    assert f"`limit` (1 to {MOST_LISTED}, {DEFAULT_LIMIT} by default)" in unwrapped(PAGE)

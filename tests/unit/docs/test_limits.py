@@ -10,8 +10,12 @@ from joulebook.web import server
 from joulebook.web.history import export_api
 from joulebook.web.imports import api_rejected, reading
 
+from ...docs_pages import unwrapped
+
 DOCS = Path(__file__).parents[3] / "docs"
-SECTION = (DOCS / "operations.md").read_text().split("## Limits and deadlines")[1].split("\n## ")[0]
+SECTION = unwrapped(
+    (DOCS / "operations.md").read_text().split("## Limits and deadlines")[1].split("\n## ")[0]
+)
 
 
 def test_deadlines_and_shares_of_connections() -> None:
@@ -30,9 +34,7 @@ def test_threads_and_shares_of_the_web() -> None:
     assert f"dry runs | {server.FILE_THREADS} | {files[0]} | {files[1]} |" in SECTION
     assert f"exports and lists | {server.STREAM_THREADS} | | |" in SECTION
     _, (person, address) = server._ANSWERS
-    assert (
-        f"Of one person {person} requests are answered at a time, and of one\naddress {address}." in SECTION
-    )
+    assert f"Of one person {person} requests are answered at a time, and of one address {address}." in SECTION
     most, (person, address) = server._LARGE_BODIES
     assert f"uploads {person} for a person, {address} for an address and {most} in all" in SECTION
     assert f"exports {export_api.EXPORTS_OF_ONE_PERSON} and {export_api.EXPORTS_AT_ONCE};" in SECTION
