@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from joulebook.web.quantities import format_quantity
+from joulebook.web.display import format_quantity
 
 from .charts import (
     chart_data,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from joulebook.web.quantities import format_quantity
+from joulebook.web.display import format_quantity
 
 HOSTILE = '</script><img src="x" onerror="document.title=\'taken\'">'
 

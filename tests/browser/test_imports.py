@@ -150,7 +150,7 @@ def test_everything_goes_without_a_script(
 def draft(alice: User, device: Device, transactional_db: None) -> Any:
     """A draft with long names, as loggers have them."""
     from joulebook.web.imports.operations import create_draft
-    from joulebook.web.imports.uploads import receiving
+    from joulebook.web.imports.uploads.files import receiving
 
     header = "time," + ",".join(f'"Temp, °C (LGR S/N: {"2" * 40}, SEN: {n})"' for n in range(3))
     with receiving() as writing:

@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from joulebook.telemetry.history.clocks import offsets_over
+from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.time_zones import ZoneInfo
-from joulebook.web.history.clocks import offsets_over
-from joulebook.web.history.resolutions import LADDER, bucket_edges
-from joulebook.web.instants import format_ago, format_instant
-from joulebook.web.quantities import format_quantity
+from joulebook.web.display import format_ago, format_instant, format_quantity
 
 ZONES = (
     "UTC",

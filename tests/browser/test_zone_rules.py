@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import expect
 
-from joulebook.web.history.energy_frames import midnight
+from joulebook.web.history.energy.page import midnight
 
 from ..conftest import Service, free_port
 from ..made_up_rules import made_up_tzdata, made_up_zone

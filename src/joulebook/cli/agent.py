@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from joulebook.cli.output import fail
-from joulebook.cli.status_line import StatusLine
+from joulebook.cli.progress import StatusLine
 
 if TYPE_CHECKING:
     from joulebook.cli.packet_lines import Lines

@@ -14,7 +14,7 @@ import typer
 from joulebook.cli.accounts_database import accounts_database
 from joulebook.cli.demo_files import DemoFiles
 from joulebook.cli.output import fail, say
-from joulebook.cli.status_line import StatusLine
+from joulebook.cli.progress import StatusLine
 from joulebook.config import Config
 from joulebook.simulator.tokens import DeviceToken, UnableToReadTokens, read_tokens, write_tokens
 

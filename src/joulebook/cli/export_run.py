@@ -22,8 +22,10 @@ from joulebook.telemetry.connection import Connection, connect, one_snapshot
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.export.formats import FORMATS, FormatName, export_chunks
 from joulebook.telemetry.export.frames import Layout
-from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks, series_of
+from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks
+from joulebook.telemetry.history.reading import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names
 
 EXIT_STOPPED = 130
@@ -114,9 +116,7 @@ def _check_output(order: ExportOrder, file_format: FormatName) -> None:
 
 
 def _window(order: ExportOrder) -> tuple[int, int]:
-    """Return the half-open range; importing the ranges' names needs Django."""
-    from joulebook.web.history.parameters import ALL, RANGES
-
+    """Return the half-open range."""
     begin, end = order.window
     if order.range_name is not None:
         if not order.is_open:
@@ -153,7 +153,7 @@ def _reader_connection() -> Iterator[Connection]:
 
 
 def _series(conn: Connection, order: ExportOrder) -> dict[str, int]:
-    series = series_of(conn, order.device_id)
+    series = series_by_metric(conn, order.device_id)
     for metric in order.metrics:
         if metric not in series:
             known = ", ".join(list(series)[:30]) or "none yet"

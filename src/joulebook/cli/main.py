@@ -15,7 +15,7 @@ from joulebook import __version__
 COMMANDS = {
     "up": "up:up",
     "demo": "demo:demo",
-    "import": "importing:import_file",
+    "import": "imports.command:import_file",
     "export": "export:export",
     "agent": "agent:agent",
     "simulate": "simulate:simulate",
@@ -26,7 +26,7 @@ COMMANDS = {
     "web": "serve:web",
     "ingest": "serve:ingest",
     "worker": "serve:worker",
-    "imports": "imports:app",
+    "imports": "imports.listing:app",
     "profiles": "profiles:app",
     "backups": "backup:app",
     "db": "db:app",

@@ -81,7 +81,7 @@ def save(
 ) -> None:
     """Save a profile under a name, in place of the one that has it."""
     with accounts_database():
-        from joulebook.cli.import_files import load_profile
+        from joulebook.cli.imports.files import load_profile
         from joulebook.web.imports.profiles import UnableToSaveProfile, save_profile
 
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,51 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from joulebook.cli.status_line import StatusLine
+_REWRITE = 0.2
+_LOG_STEP = 60.0
+
+
+class StatusLine:
+    """Writes to standard error.
+
+    With `transient` each text replaces the one before, ended by a carriage return, as a terminal shows
+    it and as the supervisor passes it on; otherwise one is written a minute, and when it is `urgent`.
+    """
+
+    def __init__(self, *, transient: bool | None = None, log_step: float = _LOG_STEP) -> None:
+        self._transient = sys.stderr.isatty() if transient is None else transient
+        self._clear = "\x1b[2K" if sys.stderr.isatty() else ""
+        self._step = _REWRITE if self._transient else log_step
+        self._next = 0.0
+        self._open = False
+
+    def due(self) -> bool:
+        """Say whether it is time for a new text."""
+        return time.monotonic() >= self._next
+
+    def show(self, text: str, *, urgent: bool = False) -> None:
+        """Show how far it is, if that is due."""
+        if not urgent and not self.due():
+            return
+        self._next = time.monotonic() + self._step
+        self._open = self._transient
+        if self._clear:
+            text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be replaced
+        self._write(f"{self._clear}{text}\r" if self._transient else f"{text}\n")
+
+    def end(self, text: str) -> None:
+        """Write a last line that stays."""
+        self._write(f"{self._clear if self._open else ''}{text}\n")
+        self._open = False
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
 
 _FIRST_LINE_AFTER = 5.0
-_LOG_STEP = 30.0
+_PROGRESS_LOG_STEP = 30.0
 
 
 @contextmanager
@@ -31,7 +73,7 @@ def show_progress(what: str) -> Iterator[Callable[[float], None]]:
             task = bar.add_task(what, total=1.0)
             yield lambda share: bar.update(task, completed=share)
         return
-    line = StatusLine(transient=False, log_step=_LOG_STEP)
+    line = StatusLine(transient=False, log_step=_PROGRESS_LOG_STEP)
     began = time.monotonic()
 
     def show(share: float) -> None:

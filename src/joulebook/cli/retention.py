@@ -11,10 +11,10 @@ from rich.filesize import decimal
 from joulebook.cli.output import AsJson, json_result, plain_errors, result
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
-from joulebook.telemetry.chunks import Chunk
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.readings import from_microseconds
-from joulebook.telemetry.retention_plan import TablePlan, plan_retention
+from joulebook.telemetry.retention import TablePlan, plan_retention
+from joulebook.telemetry.timescale import Chunk
 
 app = typer.Typer(no_args_is_help=True, help="Show what is dropped because it is too old, and when.")
 

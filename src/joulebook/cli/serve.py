@@ -15,8 +15,8 @@ from joulebook.embedded import telemetry_url
 from joulebook.logs import name_process
 from joulebook.page_assets import require_page_assets
 from joulebook.priority import stand_back
-from joulebook.telemetry.compression import switch_compression_on
 from joulebook.telemetry.connection import connect
+from joulebook.telemetry.timescale import switch_compression_on
 
 
 def migrate() -> None:

@@ -14,7 +14,7 @@ import typer
 
 from joulebook.cli.accounts_database import accounts_database
 from joulebook.cli.output import fail, plain_errors, say
-from joulebook.cli.status_line import StatusLine
+from joulebook.cli.progress import StatusLine
 from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.simulator.clock import BLOCK

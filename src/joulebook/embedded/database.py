@@ -27,13 +27,13 @@ from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import held
 from joulebook.embedded.passwords import read_password
 from joulebook.embedded.processes import (
+    answer_requests,
     find_postmaster,
     is_alive,
     is_ready,
     running_port,
     stop_postmaster,
 )
-from joulebook.embedded.reader_priority import answer_requests
 from joulebook.embedded.sockets import socket_folder
 
 Role = Literal["owner", "writer", "reader"]

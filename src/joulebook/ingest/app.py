@@ -14,31 +14,52 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
-from joulebook.ingest.body_memory import BodyMemory
-from joulebook.ingest.direct_routes import DirectRoutes
-from joulebook.ingest.group_commit import GroupCommitter
-from joulebook.ingest.line_naming import LineNaming
-from joulebook.ingest.line_protocol_endpoints import WriteEndpoint, line_protocol_routes
-from joulebook.ingest.live_endpoint import LiveEndpoint
-from joulebook.ingest.live_feed import LiveFeed
+from joulebook.ingest.access.rates import RateLimits
+from joulebook.ingest.access.token_use import TokenUse
+from joulebook.ingest.access.tokens import TokenDirectory
+from joulebook.ingest.commit.group_commit import GroupCommitter
+from joulebook.ingest.commit.series_directory import SeriesDirectory
+from joulebook.ingest.commit.storing import ReadingStore
+from joulebook.ingest.live.endpoint import LiveEndpoint
+from joulebook.ingest.live.feed import LiveFeed
 from joulebook.ingest.metrics import IngestMetrics, Siblings
 from joulebook.ingest.openapi import document_readings
-from joulebook.ingest.rates import RateLimits
-from joulebook.ingest.readings_endpoint import Limits, ReadingsEndpoint
-from joulebook.ingest.series_directory import SeriesDirectory
-from joulebook.ingest.storing import ReadingStore
-from joulebook.ingest.token_use import TokenUse
-from joulebook.ingest.tokens import TokenDirectory
-from joulebook.ingest.websocket import WebSocketEndpoint
+from joulebook.ingest.wires.bodies import BodyMemory
+from joulebook.ingest.wires.json.endpoint import Limits, ReadingsEndpoint
+from joulebook.ingest.wires.line_protocol.endpoints import WriteEndpoint, line_protocol_routes
+from joulebook.ingest.wires.line_protocol.naming import LineNaming
+from joulebook.ingest.wires.websocket.endpoint import WebSocketEndpoint
 from joulebook.logs import request_id
 from joulebook.secret_key import load_secret_key
 from joulebook.serving.metrics import MetricsRefused, check_metrics_reader
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import to_microseconds
+
+
+class DirectRoutes:
+    """The ASGI application that calls an endpoint for its exact address, and another one for all else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Pass on to `app` what has no endpoint; it knows them too, and so their other methods."""
+        self._app = app
+        self._endpoints: dict[str, ASGIApp] = {}
+
+    def add(self, path: str, endpoint: ASGIApp) -> None:
+        """Let `endpoint` answer a POST to exactly this path."""
+        self._endpoints[path] = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on one request."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            await self._endpoints.get(scope["path"], self._app)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
 
 _BODIES = 4
 """The bodies that are held at a time take as much memory as so many of the largest."""

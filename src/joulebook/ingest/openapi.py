@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from joulebook.ingest import line_protocol_openapi
+from joulebook.ingest.wires.line_protocol import openapi as line_protocol_openapi
 
 _PACKET: dict[str, Any] = {
     "type": "object",

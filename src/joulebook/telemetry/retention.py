@@ -1,29 +1,29 @@
-"""Drops what is older than it is to be kept, chunk by chunk, and never what is not rolled up yet.
-
-Three steps, each in transactions of its own. First writers are told to refuse what is too old, so that
-no more marks appear there. Once it is rolled up, the instants move from which on tables are kept: from
-then on nothing is recomputed from older readings, and answers before that come from rollups. Both take
-the writers' lock, and the second the rollers', so that nobody who saw the former instants is at work.
-Last, the chunks before them are dropped, when the queries that had begun earlier are over. If a process
-dies anywhere, the next turn goes on.
-"""
+"""Shows what retention would drop, and what disk space today's rate will need in a year."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import LiteralString, cast
 
 import psycopg
 
-from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.replaced import forget_replaced
 from joulebook.telemetry.retries import retried
-from joulebook.telemetry.rollups.locks import ROLLERS_LOCK, WRITERS_LOCK, be_patient, take_lock
 from joulebook.telemetry.rollups.marks import MINUTE
-from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
+from joulebook.telemetry.rollups.state import (
+    READINGS_TABLE,
+    ROLLERS_LOCK,
+    TABLES,
+    WRITERS_LOCK,
+    be_patient,
+    read_state,
+    take_lock,
+)
+from joulebook.telemetry.timescale import Chunk, Range, read_chunk_sizes, read_chunks, typical_bytes
 
 Keep = Mapping[str, timedelta | None]
 """By table of `TABLES` for how long it is kept; None stands for ever. Coarser ones at least as long."""
@@ -83,7 +83,7 @@ class Retention:
             if not is_time:
                 return []
             kept_from = read_state(self.conn).kept_from
-            for table, chunks in read_chunks(self.conn).items():
+            for table, chunks in read_chunks(self.conn, TABLES).items():
                 gone = [end for _, end in chunks if end <= kept_from[table]]
                 try:
                     for end in gone:
@@ -143,7 +143,7 @@ class Retention:
         if mark is not None:
             bound = min(bound, to_microseconds(cast("datetime", mark)))
         moved = {}
-        for table, chunks in read_chunks(self.conn).items():
+        for table, chunks in read_chunks(self.conn, TABLES).items():
             new = kept_from(chunks, limit_of(self.keep, table, now), bound=bound)
             if new is not None and new > state.kept_from[table]:
                 moved[table] = new
@@ -180,3 +180,107 @@ def kept_from(chunks: list[Range], limit: int | None, *, bound: int) -> int | No
         return None
     ends = [end for _, end in chunks if end <= min(limit, bound)]
     return max(ends) // HOUR * HOUR if ends else None
+
+
+DAY = 24 * HOUR
+YEAR = 365 * DAY
+
+_ENOUGH_ROWS = 10_000
+
+# The last 24 whole hours that are rolled up; where there are fewer, those. The zone is named, since a server
+# of the user's own may have another, with hours and days of its own.
+_RATE_WINDOW = """
+SELECT GREATEST(min(bucket), date_trunc('hour', max(closed_until), 'UTC') - INTERVAL '24 hours'),
+       date_trunc('hour', max(closed_until), 'UTC')
+FROM readings_1h CROSS JOIN rollup_state
+WHERE bucket >= date_trunc('hour', closed_until, 'UTC') - INTERVAL '24 hours'
+  AND bucket < date_trunc('hour', closed_until, 'UTC')
+"""
+_READINGS_IN = "SELECT sum(count)::int8 FROM readings_1h WHERE bucket >= %(begin)s AND bucket < %(end)s"
+_ROWS_IN: dict[str, LiteralString] = {
+    "readings_1m": "SELECT count(*) FROM readings_1m WHERE bucket >= %(begin)s AND bucket < %(end)s",
+    "readings_5m": "SELECT count(*) FROM readings_5m WHERE bucket >= %(begin)s AND bucket < %(end)s",
+    "readings_1h": "SELECT count(*) FROM readings_1h WHERE bucket >= %(begin)s AND bucket < %(end)s",
+}
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What becomes of a table: `goes` now, `waits` until it is rolled up; sizes in bytes, rows about."""
+
+    table: str
+    keep: timedelta | None
+    goes: list[Chunk]
+    waits: list[Chunk]
+    size: int
+    rows_per_day: float
+    bytes_per_row: float
+    size_in_a_year: int
+
+
+def plan_retention(conn: Connection, keep: Keep, now: datetime) -> list[TablePlan]:
+    """Return what retention would do at `now`, from fine to coarse. Changes nothing. Raises `DatabaseAway`.
+
+    `conn` is in autocommit and may read.
+    """
+    with translated_errors(), one_snapshot(conn):
+        state = read_state(conn)
+        ((mark,),) = conn.execute(_EARLIEST_MARK).fetchall()
+        bound = state.closed_until
+        if mark is not None:
+            bound = min(bound, to_microseconds(cast("datetime", mark)))
+        rates = _rates(conn)
+        plans = []
+        for table in TABLES:
+            chunks = read_chunk_sizes(conn, table)
+            limit = max(limit_of(keep, table, now) or 0, state.kept_from[table])
+            old = [chunk for chunk in chunks if chunk.end <= limit]
+            goes = [chunk for chunk in old if chunk.end <= max(bound, state.kept_from[table])]
+            bound = max([state.kept_from[table], *(chunk.end for chunk in goes)])
+            plans.append(
+                _plan(table, keep[table], chunks, goes, old[len(goes) :], rate=rates[table], now=now)
+            )
+    return plans
+
+
+def _plan(
+    table: str,
+    keep: timedelta | None,
+    chunks: list[Chunk],
+    goes: list[Chunk],
+    waits: list[Chunk],
+    *,
+    rate: float,
+    now: datetime,
+) -> TablePlan:
+    size, rows = sum(chunk.size for chunk in chunks), sum(chunk.rows for chunk in chunks)
+    bytes_per_row = size / rows if rows >= _ENOUGH_ROWS else typical_bytes(table)
+    age = YEAR if keep is None else min(YEAR, keep // timedelta(microseconds=1))
+    next_year = to_microseconds(now) + YEAR
+    still_there = [
+        chunk for chunk in chunks if keep is None or chunk.end > next_year - keep // timedelta(microseconds=1)
+    ]
+    return TablePlan(
+        table=table,
+        keep=keep,
+        goes=goes,
+        waits=waits,
+        size=size,
+        rows_per_day=rate,
+        bytes_per_row=bytes_per_row,
+        size_in_a_year=sum(chunk.size for chunk in still_there) + round(rate * bytes_per_row * age / DAY),
+    )
+
+
+def _rates(conn: Connection) -> dict[str, float]:
+    """Return by table how many rows a day come in, by what the last day brought."""
+    ((begin, end),) = conn.execute(_RATE_WINDOW).fetchall()
+    if begin is None:
+        return dict.fromkeys(TABLES, 0.0)
+    window = {"begin": begin, "end": end}
+    days = (cast("datetime", end) - cast("datetime", begin)) / timedelta(days=1)
+    rates = {}
+    for table, statement in {READINGS_TABLE: _READINGS_IN, **_ROWS_IN}.items():
+        ((rows,),) = conn.execute(statement, window).fetchall()
+        rates[table] = cast("int", rows or 0) / days
+    return rates

@@ -15,6 +15,7 @@ SELECT series.device_id, series.metric, series.id
 FROM unnest(%(devices)s::text[], %(metrics)s::text[]) AS asked (device_id, metric)
 JOIN series USING (device_id, metric)
 """
+_OF_DEVICE = 'SELECT metric, id FROM series WHERE device_id = %(device_id)s ORDER BY metric COLLATE "C"'
 _COUNT = "SELECT device_id, count(*) FROM series WHERE device_id = ANY(%(devices)s) GROUP BY device_id"
 _CREATE = """
 INSERT INTO series (device_id, metric)
@@ -32,6 +33,13 @@ def find_series(conn: Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, 
     with translated_errors():
         rows = conn.execute(_FIND, {"devices": devices, "metrics": metrics}).fetchall()
     return {(str(device_id), str(metric)): int(str(number)) for device_id, metric, number in rows}
+
+
+def series_by_metric(conn: Connection, device_id: str) -> dict[str, int]:
+    """Return the ids of a device's series by metric, in the metrics' order. Raises `DatabaseAway`."""
+    with translated_errors():
+        rows = conn.execute(_OF_DEVICE, {"device_id": device_id}).fetchall()
+    return {str(metric): int(str(number)) for metric, number in rows}
 
 
 def ensure_series(

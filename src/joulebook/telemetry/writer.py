@@ -9,24 +9,105 @@ inside a transaction of the caller's, after everything but its commit).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg import sql
-from psycopg.pq import TransactionStatus
+from psycopg import errors, generators, sql
+from psycopg.abc import PQGen
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn
 
 from joulebook.telemetry.batch import READING_COLUMNS, Batch
-from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.one_trip import copy_in_one_trip
+from joulebook.telemetry.connection import Connection, translated_errors
+from joulebook.telemetry.copy_format import times_from
 from joulebook.telemetry.readings import OLDEST, from_microseconds
 from joulebook.telemetry.replaced import record_replaced
 from joulebook.telemetry.retries import retried
-from joulebook.telemetry.rollups.locks import UNDO_LOCK, take_lock
 from joulebook.telemetry.rollups.marks import LATE, begin_writing, mark_changed
-from joulebook.telemetry.rollups.state import read_state
+from joulebook.telemetry.rollups.state import UNDO_LOCK, read_state, take_lock
+
+_PIECE = 128 * 1024
+
+
+def copy_in_one_trip(conn: Connection, statements: bytes, rows: bytes) -> None:
+    """Run `statements`, the last of which is a COPY … FROM STDIN that takes `rows`, and commit.
+
+    The connection must be in autocommit and outside a transaction. When this raises (as psycopg does),
+    nothing is stored, and the connection is outside a transaction again.
+    """
+    with conn.lock:
+        conn.wait(_conversation(conn.pgconn, statements, rows))
+
+
+def _conversation(pgconn: PGconn, statements: bytes, rows: bytes) -> PQGen[None]:
+    pgconn.send_query(statements)
+    results = yield from generators.execute(pgconn)
+    if results[-1].status != ExecStatus.COPY_IN:
+        raise errors.error_from_result(results[-1])
+    for begin in range(0, len(rows), _PIECE):
+        yield from generators.copy_to(pgconn, rows[begin : begin + _PIECE])
+    yield from generators.copy_end(pgconn, None)
+
+
+# One row a series with its times and values as packed big-endian numbers: no object is made per reading.
+_FIND = """
+SELECT series_id,
+       string_agg(timestamptz_send(time), ''::bytea),
+       string_agg(float8send(value), ''::bytea)
+FROM (
+    SELECT series_id, time, value FROM readings
+    WHERE series_id = ANY(%(series)s) AND time >= %(oldest)s AND time <= %(newest)s
+    LIMIT %(limit)s
+) AS stored
+GROUP BY series_id
+"""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """For each row of a batch whether its key is stored, and the value stored there (NaN where not)."""
+
+    is_present: NDArray[np.bool_]
+    value: NDArray[np.float64]
+
+
+def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> Stored | None:
+    """Return what is stored under the keys of a batch, or None where looking is not worth it.
+
+    Reads what the batch's series hold between its first and its last time; if that is `most_rows` or
+    more, it gives up. Suits a batch that covers its range, such as a file that was imported before.
+    Raises `DatabaseAway`.
+    """
+    present = np.zeros(len(batch), np.bool_)
+    value = np.full(len(batch), np.nan)
+    if not len(batch):
+        return Stored(present, value)
+    limits = {
+        "series": np.unique(batch.series_id).tolist(),
+        "oldest": from_microseconds(int(batch.time.min())),
+        "newest": from_microseconds(int(batch.time.max())),
+        "limit": most_rows,
+    }
+    with translated_errors(), conn.cursor(binary=True) as cursor:
+        # Never a generic plan: the range's constants are what excludes chunks.
+        found = cursor.execute(_FIND, limits, prepare=False).fetchall()
+    if sum(len(cast("bytes", times)) for _, times, _ in found) >= most_rows * 8:
+        return None
+    for series_id, times, values in found:
+        rows = np.flatnonzero(batch.series_id == series_id)
+        time = times_from(cast("bytes", times))
+        order = np.argsort(time)
+        at = np.minimum(np.searchsorted(time, batch.time[rows], sorter=order), len(time) - 1)
+        hit = order[at]
+        is_there = time[hit] == batch.time[rows]
+        present[rows] = is_there
+        value[rows[is_there]] = np.frombuffer(cast("bytes", values), ">f8")[hit[is_there]]
+    return Stored(present, value)
 
 
 class Outcome(IntEnum):

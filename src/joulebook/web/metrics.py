@@ -25,15 +25,78 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from joulebook.config import sqlite_path
-from joulebook.serving.metrics import MetricsRefused, check_metrics_reader, exposition, new_registry
-from joulebook.telemetry.database_figures import DatabaseFigures, read_figures
+from joulebook.logs import REQUEST_ID_HEADER, accepted_request_id, new_request_id, request_id
+from joulebook.serving.addresses import is_trusted
+from joulebook.serving.metrics import (
+    MetricsRefused,
+    RequestMetrics,
+    check_metrics_reader,
+    exposition,
+    new_registry,
+)
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.rollups.state import TABLES
 from joulebook.telemetry.rollups.status import RollupProgress, read_progress
 from joulebook.telemetry.rollups.tables import WIDTHS
-from joulebook.web.history.queries import telemetry_connection
+from joulebook.telemetry.timescale import DatabaseFigures, read_figures
 from joulebook.web.imports.models import Import
-from joulebook.web.observing import METRICS, Handler
+from joulebook.web.telemetry import telemetry_connection
+
+Handler = Callable[[HttpRequest], HttpResponseBase]
+
+METRICS = RequestMetrics("web")
+"""The requests of this process."""
+
+_UNKNOWN = "unknown"
+"""The route of addresses that are none of ours: a scanner's paths must not become labels."""
+
+
+class ObservedRequests:
+    """The outermost middleware: an answer counts when it has been sent, also one that is streamed."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on; the answer carries its id in `X-Request-ID`."""
+        given = request.headers.get(REQUEST_ID_HEADER)
+        is_proxy = given and is_trusted(request.META.get("REMOTE_ADDR", ""), settings.CONFIG.trusted_proxies)
+        own = (accepted_request_id(given) if is_proxy else None) or new_request_id()
+        token = request_id.set(own)
+        METRICS.begin()
+        began = time.perf_counter()
+        try:
+            response = self._get_response(request)
+        except BaseException:
+            # Django answers every error itself, so this is the end of the process, or of the test.
+            METRICS.give_up()
+            request_id.reset(token)
+            raise
+        response[REQUEST_ID_HEADER] = own
+
+        def count() -> None:
+            METRICS.end(
+                _route(request), request.method or "", response.status_code, time.perf_counter() - began
+            )
+            if request_id.get() == own:  # else the thread is at work on another request already
+                request_id.set("")
+
+        response._resource_closers.append(count)  # type: ignore[attr-defined]
+        return response
+
+
+def _route(request: HttpRequest) -> str:
+    """Return the template of the request's address."""
+    if request.resolver_match is not None:
+        return f"/{request.resolver_match.route}"
+    if request.path_info.startswith(settings.STATIC_URL):
+        return f"{settings.STATIC_URL}{{path}}"
+    return request.path_info if request.path_info in _ANSWERED_BY_MIDDLEWARE else _UNKNOWN
+
+
+_ANSWERED_BY_MIDDLEWARE = frozenset({"/livez", "/readyz", "/metrics"})
+
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +179,7 @@ def _read_progress() -> RollupProgress:
 
 def _read_figures() -> DatabaseFigures:
     with telemetry_connection() as conn:
-        return read_figures(conn)
+        return read_figures(conn, TABLES)
 
 
 def _read_accounts_size() -> int:

@@ -15,16 +15,36 @@ import logging
 import tempfile
 from collections import Counter
 from http import HTTPStatus
+from typing import Any
 
+from django.db.backends.signals import connection_created
 from starlette.types import Scope
 
 from joulebook.config import Config
+from joulebook.priority import let_stand_back, stand_back
 from joulebook.serving.addresses import client_address, share_key
 from joulebook.serving.guard import Guard
 from joulebook.serving.server import Refusal, Server, Service, connections_that_fit, run
 from joulebook.serving.turns import Keys, Turns
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
-from joulebook.web.standing_back import stand_back_behind_devices
+from joulebook.web.databases import READER
+
+
+def stand_back_behind_devices() -> None:
+    """Lower the priority of this process and of all that its connections to the readings will cost.
+
+    Call it before threads are started. Where the database is on another machine, or another user's, its
+    own processes stay as they are.
+    """
+    stand_back()
+    connection_created.connect(_on_connection, dispatch_uid="joulebook.standing-back")
+
+
+def _on_connection(connection: Any, **_: Any) -> None:
+    if connection.alias == READER:
+        opened = connection.connection
+        let_stand_back(opened.info.backend_pid, opened.fileno())
+
 
 PAGE_THREADS, FILE_THREADS, STREAM_THREADS = 12, 4, 4
 LARGEST_BODY = 4 * 1024 * 1024
@@ -43,7 +63,7 @@ log = logging.getLogger(__name__)
 
 def serve(config: Config) -> None:
     """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done."""
-    from joulebook.web.imports.uploads import uploads_folder
+    from joulebook.web.imports.uploads.files import uploads_folder
     from joulebook.web.wsgi import application
 
     stand_back_behind_devices()
@@ -118,7 +138,7 @@ def _largest_body(head: Head) -> int:
     # Possible only once the application has made Django ready.
     from django.db import close_old_connections
 
-    from joulebook.web.imports.admission import NoRoom, largest_body
+    from joulebook.web.imports.uploads.admission import NoRoom, largest_body
 
     try:
         return largest_body(head.method, head.path, head.headers, size=head.size or 0, usual=LARGEST_BODY)
@@ -129,7 +149,7 @@ def _largest_body(head: Head) -> int:
 
 
 def _check_room() -> None:
-    from joulebook.web.imports.uploads import NoRoom, check_disk
+    from joulebook.web.imports.uploads.files import NoRoom, check_disk
 
     try:
         check_disk()

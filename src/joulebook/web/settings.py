@@ -46,9 +46,9 @@ INSTALLED_APPS = [
     "joulebook.web.readings",
 ]
 MIDDLEWARE = [
-    "joulebook.web.observing.ObservedRequests",
+    "joulebook.web.metrics.ObservedRequests",
     "joulebook.web.metrics.MetricsMiddleware",
-    "joulebook.web.caching.PrivateAnswersMiddleware",
+    "joulebook.web.middleware.PrivateAnswersMiddleware",
     "joulebook.web.proxy.ProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -60,7 +60,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "joulebook.web.away.DatabaseAwayMiddleware",
+    "joulebook.web.middleware.DatabaseAwayMiddleware",
 ]
 ROOT_URLCONF = "joulebook.web.urls"
 WSGI_APPLICATION = "joulebook.web.wsgi.application"
@@ -137,7 +137,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 # The draft of an import has six fields for each column that it lists, 1,000 at most.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 8_000
 # A view that takes files brings a handler of its own, once it knows who sends them.
-FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.upload_handler.NoFiles"]
+FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.uploads.handler.NoFiles"]
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [CONFIG.package / "web" / "static", CONFIG.package / "web" / "assets"]

@@ -6,19 +6,29 @@ from django.contrib import admin
 from django.urls import path
 
 from joulebook.web import probes
-from joulebook.web.accounts import views as accounts
+from joulebook.web.accounts import pages as accounts
+from joulebook.web.accounts.authentication import SignedInAuth, UserTokenAuth
+from joulebook.web.api.root import create_api
 from joulebook.web.devices import api as devices_api
-from joulebook.web.devices import settings_pages, token_pages
-from joulebook.web.devices import views as devices
-from joulebook.web.history import energy_api, energy_page, export_api, export_page
-from joulebook.web.history.api import api
-from joulebook.web.imports import api as imports_api
-from joulebook.web.imports import draft_pages, run_pages, upload_pages
+from joulebook.web.devices import pages as devices
+from joulebook.web.devices import settings_pages
+from joulebook.web.history import api as history_api
+from joulebook.web.history import pages as history
+from joulebook.web.history.energy import api as energy_api
+from joulebook.web.history.energy import page as energy_page
+from joulebook.web.history.export import api as export_api
+from joulebook.web.history.export import page as export_page
+from joulebook.web.imports.api import routes as imports_api
+from joulebook.web.imports.pages import draft as draft_pages
+from joulebook.web.imports.pages import run as run_pages
+from joulebook.web.imports.pages import upload as upload_pages
 
-handler500 = "joulebook.web.problems.server_error"
+handler500 = "joulebook.web.api.problems.server_error"
 
 admin.site.site_header = admin.site.site_title = "Joulebook administration"
 
+api = create_api([UserTokenAuth(), SignedInAuth()])
+history_api.install(api)
 devices_api.install(api)
 export_api.install(api)
 energy_api.install(api)
@@ -26,7 +36,7 @@ imports_api.install(api)
 
 urlpatterns = [
     path("", devices.device_list, name="devices"),
-    path("devices/<str:device_id>/", devices.device_page, name="device"),
+    path("devices/<str:device_id>/", history.device_page, name="device"),
     path("devices/<str:device_id>/export/", export_page.export_page, name="device-export"),
     path("devices/<str:device_id>/energy/", energy_page.energy_page, name="device-energy"),
     path("devices/<str:device_id>/settings/", settings_pages.device_settings, name="device-settings"),
@@ -47,9 +57,11 @@ urlpatterns = [
         settings_pages.remove_share,
         name="share-remove",
     ),
-    path("devices/<str:device_id>/tokens/<str:prefix>/", token_pages.token_page, name="token"),
+    path("devices/<str:device_id>/tokens/<str:prefix>/", settings_pages.token_page, name="token"),
     path(
-        "devices/<str:device_id>/tokens/<str:prefix>/revoke/", token_pages.revoke_token, name="token-revoke"
+        "devices/<str:device_id>/tokens/<str:prefix>/revoke/",
+        settings_pages.revoke_token,
+        name="token-revoke",
     ),
     path("imports/", upload_pages.imports_page, name="imports"),
     path("imports/<int:number>/", run_pages.import_page, name="import"),

@@ -13,7 +13,7 @@ from joulebook.web.devices.tokens import tokens_of
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import create_draft
 from joulebook.web.imports.queries import may_still_import, visible_imports
-from joulebook.web.imports.uploads import Upload, uploads_folder
+from joulebook.web.imports.uploads.files import Upload, uploads_folder
 
 from ..ingest.conftest import until
 

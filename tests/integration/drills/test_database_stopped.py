@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from joulebook.ingest.patient_connection import PATIENCE_SECONDS
+from joulebook.ingest.connection import PATIENCE_SECONDS
 
 from .faults import stopped_database
 from .ledger import START

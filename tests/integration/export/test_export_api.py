@@ -13,8 +13,8 @@ import pytest
 from django.core.signals import request_finished
 from django.db import close_old_connections
 
-from joulebook.web.history import export_api
-from joulebook.web.history.export_api import EXPORTS_OF_ONE_PERSON
+from joulebook.web.history.export import api as export_api
+from joulebook.web.history.export.api import EXPORTS_OF_ONE_PERSON
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

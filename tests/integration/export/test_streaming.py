@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 
-from joulebook.web.history.export_api import EXPORTS_OF_ONE_PERSON
+from joulebook.web.history.export.api import EXPORTS_OF_ONE_PERSON
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.history.points import MOST_NUMBERS
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch
 from joulebook.web.devices.models import Metric
-from joulebook.web.history.points import MOST_NUMBERS
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOURS = {"start": NOON.isoformat(), "end": (NOON + timedelta(hours=2)).isoformat()}

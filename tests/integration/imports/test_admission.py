@@ -7,7 +7,7 @@ from django.conf import settings
 from django.test import Client
 
 from joulebook.web.accounts.operations import create_user, issue_user_token
-from joulebook.web.imports.admission import NoRoom, largest_body
+from joulebook.web.imports.uploads.admission import NoRoom, largest_body
 
 USUAL = 1 << 24
 FILE = 100_000_000

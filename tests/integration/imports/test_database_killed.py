@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from joulebook.cli import import_storing
+from joulebook.cli.imports import storing as import_storing
 from joulebook.config import Config
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection, connect

@@ -10,7 +10,7 @@ from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.operations import create_device
 from joulebook.web.imports.models import Import, SavedProfile
-from joulebook.web.imports.uploads import upload_path
+from joulebook.web.imports.uploads.files import upload_path
 
 from .pages import LONG, METER, OPEN, draft, row, say, text
 

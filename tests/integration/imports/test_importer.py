@@ -23,8 +23,7 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.series import ensure_series
-from joulebook.telemetry.stored import find_stored
-from joulebook.telemetry.writer import write_batch
+from joulebook.telemetry.writer import find_stored, write_batch
 
 NOW = 1_900_000_000_000_000
 START = 1_700_000_000_000_000

@@ -30,10 +30,10 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.operations import create_device
-from joulebook.web.imports.api_rejected import LISTS_OF_ONE_PERSON
+from joulebook.web.imports.api.rejected import LISTS_OF_ONE_PERSON
 from joulebook.web.imports.models import Import, SavedProfile
 from joulebook.web.imports.reading import long_slot
-from joulebook.web.imports.uploads import upload_path, uploads_folder
+from joulebook.web.imports.uploads.files import upload_path, uploads_folder
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -705,8 +705,8 @@ class TestProfiles:
 
 
 def test_the_description_tells_of_every_address_and_refusal(client: Client, db: None) -> None:
-    from joulebook.web.imports.api_openapi import PARAMETERS
-    from joulebook.web.imports.api_parameters import KNOWN
+    from joulebook.web.imports.api.openapi import PARAMETERS
+    from joulebook.web.imports.api.parameters import KNOWN
 
     paths = client.get("/api/openapi.json").json()["paths"]
     found = {

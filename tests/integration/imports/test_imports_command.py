@@ -136,7 +136,7 @@ def test_a_worker_that_is_at_it_is_left_alone_and_its_work_gone_on_with_once_it_
     telemetry: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from joulebook.cli import imports_undo
+    from joulebook.cli.imports import undo as imports_undo
     from joulebook.web.imports.models import Import
 
     held_by_another(imported)

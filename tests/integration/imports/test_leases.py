@@ -224,7 +224,7 @@ def test_an_undoing_import_is_claimed_at_once_and_stays_undoing(queue: Queue, al
 
 def test_the_end_removes_the_upload_and_cancelling_is_seen(queue: Queue, alice: User) -> None:
     from joulebook.web.imports import leases, operations
-    from joulebook.web.imports.uploads import receiving, upload_path
+    from joulebook.web.imports.uploads.files import receiving, upload_path
 
     with receiving() as writing:
         writing.write(b"t,P\n")

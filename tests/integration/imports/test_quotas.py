@@ -16,13 +16,21 @@ from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.web.devices.meaning import MOST_SHARES, share_device
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.operations import UnableToCreateDevice, create_device
-from joulebook.web.imports import reading, uploads
+from joulebook.web.display import format_instant
+from joulebook.web.imports import reading
 from joulebook.web.imports.models import DRAFTS_STAY, Import
 from joulebook.web.imports.operations import ImportOrder, create_draft, queue_import
-from joulebook.web.imports.quotas import QuotaReached
-from joulebook.web.imports.strays import remove_old_drafts
-from joulebook.web.imports.uploads import NoRoom, Upload, UploadWriter, receiving, upload_path, uploads_folder
-from joulebook.web.instants import format_instant
+from joulebook.web.imports.uploads import files as uploads
+from joulebook.web.imports.uploads.files import (
+    NoRoom,
+    Upload,
+    UploadWriter,
+    receiving,
+    upload_path,
+    uploads_folder,
+)
+from joulebook.web.imports.uploads.orphans import remove_old_drafts
+from joulebook.web.imports.uploads.quotas import QuotaReached
 
 CSV = b"time,power\n2026-03-01 12:00,1200\n2026-03-01 12:01,1201\n"
 HUGE = 1 << 49

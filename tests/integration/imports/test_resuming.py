@@ -18,7 +18,7 @@ from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.files.parsed import MOST_PROBLEMS
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check_run import CheckRun
+from joulebook.telemetry.imports.check import CheckRun
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import LeaseLost, NumberTaken, read_progress
 from joulebook.telemetry.imports.run import ImportRun

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.test import Client
 
 from joulebook.web.imports.models import Import
-from joulebook.web.imports.uploads import upload_path, uploads_folder
+from joulebook.web.imports.uploads.files import upload_path, uploads_folder
 
 from ...unit.files.workbooks import sheet_xml, write_workbook
 from .pages import METER, draft, file, say, text, upload

@@ -56,7 +56,7 @@ def of_ben(make_user: Callable[[str], User]) -> tuple[User, Device]:
 
 
 def upload_of(import_: Any) -> Any:
-    from joulebook.web.imports.uploads import upload_path
+    from joulebook.web.imports.uploads.files import upload_path
 
     return upload_path(import_.upload)
 
@@ -421,8 +421,8 @@ def test_an_import_whose_workers_always_died_is_given_up(
 def test_old_drafts_and_files_that_nobody_needs_are_removed(alice: User, device: Device) -> None:
     from joulebook.web.imports.models import Import
     from joulebook.web.imports.operations import create_draft
-    from joulebook.web.imports.strays import remove_old_drafts, remove_unneeded_uploads
-    from joulebook.web.imports.uploads import receiving, upload_path
+    from joulebook.web.imports.uploads.files import receiving, upload_path
+    from joulebook.web.imports.uploads.orphans import remove_old_drafts, remove_unneeded_uploads
 
     def received() -> Any:
         with receiving() as writing:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from joulebook.web.devices.models import Device
-    from joulebook.web.imports.uploads import Upload
+    from joulebook.web.imports.uploads.files import Upload
 
 Start = Callable[[], Worker]
 
@@ -166,7 +166,7 @@ def receive_large(size: int) -> tuple[Upload, int]:
 
     It has much text for a reading, so that the file is large before the database is.
     """
-    from joulebook.web.imports.uploads import receiving
+    from joulebook.web.imports.uploads.files import receiving
 
     count = written = 0
     with receiving() as writing:

@@ -36,7 +36,7 @@ def queue_file(
     user: User, device: Device, content: str | bytes, *, name: str = "meter.csv", **order: Any
 ) -> Import:
     """Upload a file and queue it, as the pages do; `order` are further fields of the `ImportOrder`."""
-    from joulebook.web.imports.uploads import receiving
+    from joulebook.web.imports.uploads.files import receiving
 
     with receiving() as writing:
         writing.write(content.encode() if isinstance(content, str) else content)

@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from joulebook.ingest.group_commit import GroupCommitter, QueueFull
+from joulebook.ingest.commit.group_commit import GroupCommitter, QueueFull
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.series import ensure_series

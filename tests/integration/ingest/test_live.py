@@ -217,7 +217,7 @@ def test_an_ingest_that_stops_ends_its_streams_and_does_not_wait_for_viewers(wat
 
 
 def test_a_viewer_that_does_not_keep_up_is_dropped_and_more_than_may_watch_are_refused(telemetry):
-    from joulebook.ingest.live_feed import LiveFeed, TooManyViewers, Watcher
+    from joulebook.ingest.live.feed import LiveFeed, TooManyViewers, Watcher
 
     async def run() -> list[object]:
         feed = LiveFeed(telemetry["writer"], most_viewers=2)
@@ -277,7 +277,7 @@ def test_a_ticket_a_user_and_an_address_have_their_shares_and_others_keep_theirs
 
 
 def test_an_address_has_a_share_of_the_streams_and_ipv6_by_its_64_bits(telemetry):
-    from joulebook.ingest.live_feed import LiveFeed, TooManyViewers, Viewer, Watcher
+    from joulebook.ingest.live.feed import LiveFeed, TooManyViewers, Viewer, Watcher
     from joulebook.serving.addresses import share_key
 
     async def run() -> None:

@@ -11,8 +11,8 @@ from django.db import connection
 from django.utils import timezone
 
 from joulebook.config import Config
-from joulebook.ingest import tokens as tokens_module
-from joulebook.ingest.tokens import TokenDirectory
+from joulebook.ingest.access import tokens as tokens_module
+from joulebook.ingest.access.tokens import TokenDirectory
 from joulebook.web.devices.models import DeviceToken
 from joulebook.web.devices.operations import issue_device_token
 

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from joulebook.ingest.connection_news import Begun, ConnectionNews
+from joulebook.ingest.wires.websocket.siblings import Begun, ConnectionNews
 
 from ...conftest import Service, free_port
 from ..drills.faults import stopped

@@ -10,12 +10,12 @@ import numpy as np
 import psycopg
 import pytest
 
-from joulebook.ingest.columns import Readings
-from joulebook.ingest.group_commit import GroupCommitter
+from joulebook.ingest.commit.columns import Readings
+from joulebook.ingest.commit.group_commit import GroupCommitter
+from joulebook.ingest.commit.series_directory import SeriesDirectory
+from joulebook.ingest.commit.storing import ReadingStore, Stored
+from joulebook.ingest.connection import SeriesForgotten
 from joulebook.ingest.metrics import IngestMetrics
-from joulebook.ingest.patient_connection import SeriesForgotten
-from joulebook.ingest.series_directory import SeriesDirectory
-from joulebook.ingest.storing import ReadingStore, Stored
 from joulebook.telemetry.batch import Batch
 
 from ..drills.faults import writing_backends

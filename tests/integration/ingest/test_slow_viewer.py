@@ -14,9 +14,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from joulebook.ingest import live_feed
-from joulebook.ingest.live_endpoint import LiveEndpoint
-from joulebook.ingest.live_feed import LiveFeed
+from joulebook.ingest.live import feed as live_feed
+from joulebook.ingest.live.endpoint import LiveEndpoint
+from joulebook.ingest.live.feed import LiveFeed
 from joulebook.live_ticket import TICKET_SECONDS, issue_ticket
 from joulebook.web.devices.operations import create_device, issue_device_token
 

@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from websockets.sync.client import connect
 
-from joulebook.ingest.token_use import TokenUse
+from joulebook.ingest.access.token_use import TokenUse
 from joulebook.web.devices.models import DeviceToken, GatewayToken
 from joulebook.web.devices.operations import issue_gateway_token
 
@@ -182,7 +182,7 @@ class TestInSqlite:
         ],
     )
     def test_its_connection_may_do_nothing_else(self, device_token, statement):
-        from joulebook.ingest.token_use import _SqliteWriter
+        from joulebook.ingest.access.token_use import _SqliteWriter
 
         conn = _SqliteWriter(HOME / "joulebook.sqlite3")._open()
         with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|prohibited"):

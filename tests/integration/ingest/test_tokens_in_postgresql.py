@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from joulebook.ingest.tokens import TokenDirectory
+from joulebook.ingest.access.tokens import TokenDirectory
 from joulebook.telemetry.errors import DatabaseAway
 
 from ..drills.faults import stopped, writing_backends

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from joulebook.telemetry.history.points import Column, Wanted
+from joulebook.telemetry.history.reading import read_points
+from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
-from joulebook.web.devices.metric_settings import MetricSettings
-from joulebook.web.history.points import Column, Wanted
-from joulebook.web.history.queries import points_of
 
 from .answer_truth import DEFAULT_SILENCE, Bucket, told, usual_distance
 from .test_roller import CLOSED, act, histories
@@ -49,7 +49,7 @@ def check(database, reader, series: int, question: dict[str, object]) -> None:
     end = start + timedelta(seconds=question["length"])
     silence = None if question["silence"] is None else timedelta(seconds=question["silence"])
     wanted = Wanted(series, MetricSettings("power", question["kind"], "W", "Power"), "W")
-    points = points_of(
+    points = read_points(
         reader, [wanted], start, end, ZoneInfo(question["zone"]),
         max_points=question["max_points"], silence=silence,
     )  # fmt: skip

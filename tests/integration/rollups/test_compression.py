@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from joulebook.telemetry.compression import switch_compression_on
 from joulebook.telemetry.connection import connect
+from joulebook.telemetry.timescale import switch_compression_on
 
 
 def test_the_apache_edition_is_left_alone(rollup_urls):

@@ -13,12 +13,12 @@ import psycopg
 import pytest
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.history.energy import energy_of
+from joulebook.telemetry.history.points import Wanted
+from joulebook.telemetry.history.reading import read_points
+from joulebook.telemetry.kinds.settings import MetricSettings, Replacement
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.writer import write_batch
-from joulebook.web.devices.metric_settings import MetricSettings, Replacement
-from joulebook.web.history.energy import energy_of
-from joulebook.web.history.points import Wanted
-from joulebook.web.history.queries import points_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = (
@@ -156,7 +156,7 @@ def test_local_days_around_every_clock_change_equal_the_readings(rollup_database
             if start <= at < end:
                 truth[at.astimezone(zone).date()].append(value)
         gauge = Wanted(series, MetricSettings("power", "gauge", "W", "Power"), "W")
-        points = points_of(reader, [gauge], start, end, zone, max_points=5)
+        points = read_points(reader, [gauge], start, end, zone, max_points=5)
         [column] = points.columns
         assert (points.resolution, points.source != "readings") == ("1d", True)
         days = [datetime.fromtimestamp(at / 1e6, zone).date() for at in points.time.tolist()]

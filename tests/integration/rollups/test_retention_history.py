@@ -10,12 +10,12 @@ import pytest
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
+from joulebook.telemetry.history.points import Points, Wanted
+from joulebook.telemetry.history.reading import read_points
+from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.retention import Retention
 from joulebook.telemetry.writer import write_batch
-from joulebook.web.devices.metric_settings import MetricSettings
-from joulebook.web.history.points import Points, Wanted
-from joulebook.web.history.queries import points_of
 
 CLOSED = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = CLOSED + timedelta(days=60)
@@ -47,7 +47,7 @@ def ask(rollup_database, series):
     def points(start: datetime, end: datetime, *, max_points: int = 750, kind: str = "gauge") -> Points:
         with connect(rollup_database.urls["reader"]) as conn:
             wanted = [Wanted(series, MetricSettings("power", kind, "W", "Power"), "W")]
-            return points_of(conn, wanted, start, end, ZoneInfo("UTC"), max_points=max_points)
+            return read_points(conn, wanted, start, end, ZoneInfo("UTC"), max_points=max_points)
 
     return points
 

@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.history.points import Wanted
+from joulebook.telemetry.history.reading import read_points
+from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.writer import write_batch
-from joulebook.web.devices.metric_settings import MetricSettings
-from joulebook.web.history.points import Wanted
-from joulebook.web.history.queries import points_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 WEEKS = 80
@@ -99,7 +99,7 @@ def test_an_answer_reads_the_chunks_of_its_range_and_the_rows_it_is_made_of(arch
         (timedelta(days=365), "readings_1h", 8760, 2),
     ):
         messages.clear()
-        points = points_of(conn, wanted, end - length, end, ZoneInfo("UTC"), max_points=750)
+        points = read_points(conn, wanted, end - length, end, ZoneInfo("UTC"), max_points=750)
         assert points.source == source
         read = {name: rows for name, rows in read_rows(messages).items() if name in owner}
         of_source = {name: rows for name, rows in read.items() if owner[name] == source}

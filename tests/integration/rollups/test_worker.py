@@ -14,7 +14,7 @@ import pytest
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
-from joulebook.telemetry.rollups.locks import ROLLERS_LOCK
+from joulebook.telemetry.rollups.state import ROLLERS_LOCK
 from joulebook.telemetry.rollups.verify import verify_all
 from joulebook.telemetry.writer import Outcome, write_batch
 

@@ -88,7 +88,7 @@ def test_a_streamed_answer_counts_when_it_has_ended(web, device, alice, client_o
     from django.http import StreamingHttpResponse
     from django.test import RequestFactory
 
-    from joulebook.web.observing import METRICS, ObservedRequests
+    from joulebook.web.metrics import METRICS, ObservedRequests
 
     def in_flight() -> float:
         return next(m for m in METRICS.collect() if m.name.endswith("in_flight")).samples[0].value

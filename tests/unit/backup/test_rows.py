@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulebook.backup.check import count_rows
 from joulebook.backup.errors import DamagedBackup
-from joulebook.backup.rows import count_rows
 
 HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from joulebook.web.imports.draft_settings import GROUPS
+from joulebook.web.imports.pages.settings import GROUPS
 
 from ...docs_pages import REPOSITORY
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from joulebook.web.history.api import api
-from joulebook.web.imports.api_openapi import PARAMETERS
-from joulebook.web.imports.api_parameters import DEFAULT_LIMIT, MOST_LISTED
-from joulebook.web.imports.api_shapes import WholeImportAnswer
+from joulebook.web.imports.api.answers import WholeImportAnswer
+from joulebook.web.imports.api.openapi import PARAMETERS
+from joulebook.web.imports.api.parameters import DEFAULT_LIMIT, MOST_LISTED
 from joulebook.web.imports.models import Import
+from joulebook.web.urls import api
 
 from ...docs_pages import REPOSITORY, rows, unwrapped
 

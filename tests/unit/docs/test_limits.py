@@ -7,8 +7,9 @@ from pathlib import Path
 from joulebook.serving import guard, http
 from joulebook.serving.guard import Deadlines
 from joulebook.web import server
-from joulebook.web.history import export_api
-from joulebook.web.imports import api_rejected, reading
+from joulebook.web.history.export import api as export_api
+from joulebook.web.imports import reading
+from joulebook.web.imports.api import rejected as api_rejected
 
 from ...docs_pages import unwrapped
 

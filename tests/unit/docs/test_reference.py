@@ -10,16 +10,10 @@ import pytest
 
 import joulebook.ingest
 from joulebook.config import VARIABLES
-from joulebook.embedded.help import remedies
-from joulebook.web.history.parameters import (
-    ALL,
-    DEFAULT_MAX_POINTS,
-    DEFAULT_RANGE,
-    FEWEST_POINTS,
-    MOST_POINTS,
-    RANGES,
-)
-from joulebook.web.history.resolutions import LADDER
+from joulebook.embedded.provision import remedies
+from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.resolutions import LADDER
+from joulebook.web.history.parameters import DEFAULT_MAX_POINTS, DEFAULT_RANGE, FEWEST_POINTS, MOST_POINTS
 
 from ...docs_pages import REPOSITORY, blocks, rows
 from .test_pages import commands, options
@@ -72,7 +66,7 @@ def source_codes() -> tuple[set[str], set[str]]:
     """Return the codes that ingest's source gives to rejected readings, and to requests as a whole."""
     rejected: set[str] = set()
     refused: set[str] = set()
-    for file in Path(joulebook.ingest.__file__).parent.glob("*.py"):
+    for file in Path(joulebook.ingest.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
                 function = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")

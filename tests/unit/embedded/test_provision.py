@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from joulebook.embedded import UnableToFindBinaries
-from joulebook.embedded import apt as apt_module
-from joulebook.embedded.apt import PrivateApt
-from joulebook.embedded.provision import provision
+from joulebook.embedded import provision as apt_module
+from joulebook.embedded.provision import PrivateApt, provision
 
 WAYS_OUT = (
     "apt-get install postgresql-17 postgresql-17-timescaledb",

@@ -6,13 +6,12 @@ import time
 
 import pytest
 
-from joulebook.telemetry.files import pattern
+from joulebook.telemetry.files import split as pattern
 from joulebook.telemetry.files.blocks import Block
 from joulebook.telemetry.files.budget import limited_work
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.pattern import LONGEST_LINE
 from joulebook.telemetry.files.profile import BLANK_RUNS
-from joulebook.telemetry.files.split import Splitter
+from joulebook.telemetry.files.split import LONGEST_LINE, Splitter
 
 
 def split(data: bytes, text: str) -> bytes:

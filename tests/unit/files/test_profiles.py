@@ -12,7 +12,7 @@ import pytest
 
 from joulebook.telemetry.files.builtin import BUILTIN, find_builtin
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.guess.applied import apply_profile
+from joulebook.telemetry.files.guess.chosen import apply_profile
 from joulebook.telemetry.files.guess.layout import guess_layout, guess_with_questions
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given, ImportProfile, Target

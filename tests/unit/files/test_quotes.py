@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.blocks import line_ends
-from joulebook.telemetry.files.quotes import lines_with_odd_quotes
+from joulebook.telemetry.files.records import lines_with_odd_quotes
 
 CELL = r'(?:"(?:[^"\n]|"")*"|[^",\n]*)'
 SIMPLE = re.compile(rf"{CELL}(?:,{CELL})*\r?")

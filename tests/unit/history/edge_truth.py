@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from joulebook.telemetry.history.resolutions import Resolution
 from joulebook.telemetry.readings import to_microseconds
-from joulebook.web.history.resolutions import Resolution
 
 
 def edges_one_by_one(start: datetime, end: datetime, resolution: Resolution, zone: ZoneInfo) -> list[int]:

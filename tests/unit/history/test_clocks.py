@@ -11,10 +11,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulebook.telemetry.history.clocks import Clock, offsets_over
+from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
-from joulebook.web.history.clocks import Clock, offsets_over
-from joulebook.web.history.resolutions import LADDER, bucket_edges
 
 from .edge_truth import edges_one_by_one
 

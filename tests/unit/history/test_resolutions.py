@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulebook.telemetry.history.resolutions import LADDER, bucket_edges, choose_resolution
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.tables import WIDTHS, fitting_widths
-from joulebook.web.history.resolutions import LADDER, bucket_edges, choose_resolution
 
 ZONES = (
     "UTC",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.cli.watch_folder import DropFolder
+from joulebook.cli.imports.watch import DropFolder
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from joulebook.ingest.bodies import BodyTooLarge, read_body
-from joulebook.ingest.body_memory import SMALL_BODY, BodyMemory, NoRoom
+from joulebook.ingest.wires.bodies import SMALL_BODY, BodyMemory, BodyTooLarge, NoRoom, read_body
 
 PART = SMALL_BODY
 SCOPE = {"type": "http", "headers": []}

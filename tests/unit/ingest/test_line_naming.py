@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.config import VARIABLES, Config, ConfigError
-from joulebook.ingest.columns import Readings
-from joulebook.ingest.line_naming import DEVICE_TAGS, METRIC, LineNaming
-from joulebook.ingest.line_protocol import LineRules, parse_lines
-from joulebook.ingest.tokens import Grant
+from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.commit.columns import Readings
+from joulebook.ingest.wires.line_protocol.lines import LineRules, parse_lines
+from joulebook.ingest.wires.line_protocol.naming import DEVICE_TAGS, METRIC, LineNaming
 from joulebook.telemetry.readings import to_microseconds
 
 NOW = to_microseconds(datetime(2026, 11, 21, 12, tzinfo=UTC))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.ingest.line_protocol import PRECISIONS_V1, LineRules, parse_lines
-from joulebook.ingest.packets import TooManyReadings
-from joulebook.ingest.tokens import Grant
+from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.wires.json.packets import TooManyReadings
+from joulebook.ingest.wires.line_protocol.lines import PRECISIONS_V1, LineRules, parse_lines
 from joulebook.telemetry.readings import to_microseconds
 
 NOW = to_microseconds(datetime(2026, 11, 21, 12, tzinfo=UTC))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.ingest.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
-from joulebook.ingest.tokens import Grant
+from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.wires.json.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
 from joulebook.telemetry.readings import to_microseconds
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

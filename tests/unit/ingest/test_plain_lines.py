@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.ingest.line_protocol import LineRules, parse_lines
-from joulebook.ingest.plain_lines import read_plain_lines
-from joulebook.ingest.tokens import Grant
+from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.wires.line_protocol.lines import LineRules, parse_lines, read_plain_lines
 
 T = 1_760_000_000_000_000_000
 

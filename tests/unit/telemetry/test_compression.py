@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from joulebook.telemetry.compression import compression_statements
+from joulebook.telemetry.timescale import compression_statements
 
 
 def test_the_community_edition_compresses_by_series_after_a_week():

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from django.http import QueryDict
 
-from joulebook.web.imports.draft_entry import BadEntry, DraftEntry
+from joulebook.web.imports.pages.entry import BadEntry, DraftEntry
 
 
 def entry(**fields: str) -> DraftEntry:

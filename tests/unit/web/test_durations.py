@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.web.durations import format_duration, read_duration
+from joulebook.web.display import format_duration, read_duration
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.web.devices.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.web.devices.models import Metric
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulebook.telemetry.kinds.settings import metric_label
 from joulebook.web.devices import metric_settings
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.presentation import Status, device_status, metric_colour, metric_label
-from joulebook.web.instants import format_ago, format_instant, format_since
-from joulebook.web.quantities import format_quantity
+from joulebook.web.devices.presentation import Status, device_status, metric_colour
+from joulebook.web.display import format_ago, format_instant, format_quantity, format_since
 
 NOW = datetime(2026, 11, 21, 6, 30, tzinfo=UTC)
 

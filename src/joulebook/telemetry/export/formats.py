@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from io import BytesIO
 from typing import Literal
 
 import polars as pl
 
-from joulebook.telemetry.export.arrow import arrow_chunks
 from joulebook.telemetry.export.csv_text import csv_chunks
 from joulebook.telemetry.export.frames import TIME, Layout, tables
 from joulebook.telemetry.export.parquet import parquet_chunks
 from joulebook.telemetry.export.reading import Block
 from joulebook.telemetry.formula_guard import guarded
+
+_CONTINUES = b"\xff\xff\xff\xff"
+_END = _CONTINUES + bytes(4)
+
+
+def arrow_chunks(tables: Iterable[pl.DataFrame]) -> Iterator[bytes]:
+    """Yield the tables, of one schema, as an Arrow IPC stream."""
+    is_first = True
+    for table in tables:
+        schema, batches = _messages(table)
+        if is_first:
+            yield schema
+            is_first = False
+        if batches:
+            yield batches
+    yield _END
+
+
+def _messages(table: pl.DataFrame) -> tuple[bytes, bytes]:
+    """Return the message of the schema, and those of the table's batches."""
+    file = BytesIO()
+    # Strings as every reader of Arrow knows them; the newer views do not reach older ones.
+    table.rechunk().write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
+    stream = file.getvalue()
+    if not (stream.startswith(_CONTINUES) and stream.endswith(_END)):
+        raise ValueError("polars wrote an Arrow stream without marks of continuation or end")
+    (size,) = struct.unpack_from("<i", stream, 4)
+    schema = stream[: 8 + size]
+    return schema, stream[len(schema) : -len(_END)] if len(table) else b""
+
 
 FormatName = Literal["csv", "parquet", "arrow"]
 

@@ -24,7 +24,6 @@ BLOCK_READINGS = 200_000
 NO_END = 7_258_118_400 * MICROSECONDS
 """2200-01-01T00:00:00Z, behind every reading."""
 
-_SERIES = 'SELECT metric, id FROM series WHERE device_id = %(device_id)s ORDER BY metric COLLATE "C"'
 _EXTENT = """
 SELECT min(oldest.time), max(newest.time)
 FROM unnest(%(series)s::int4[]) AS asked (id)
@@ -83,13 +82,6 @@ class _Packed:
     time: NDArray[np.int64]
     value: NDArray[np.float64]
     is_cut: bool
-
-
-def series_of(conn: Connection, device_id: str) -> dict[str, int]:
-    """Return the ids of a device's series by metric, in the metrics' order. Raises `DatabaseAway`."""
-    with translated_errors():
-        rows = conn.execute(_SERIES, {"device_id": device_id}).fetchall()
-    return {str(metric): cast("int", number) for metric, number in rows}
 
 
 def extent(conn: Connection, series: Sequence[int], begin: int, end: int) -> tuple[int, int]:

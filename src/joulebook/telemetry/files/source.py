@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from joulebook.telemetry.files.archive import is_workbook, member_chunks
+from joulebook.telemetry.files.archive import guarded, is_workbook, member_chunks
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
-from joulebook.telemetry.files.inflation import guarded
 from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.files.workbook import sheet_names, workbook_chunks
 

@@ -21,10 +21,15 @@ import psycopg
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.telemetry.retries import retried
-from joulebook.telemetry.rollups.locks import ROLLERS_LOCK, WRITERS_LOCK, take_lock
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.spans import Spans
-from joulebook.telemetry.rollups.state import READINGS_TABLE, read_state
+from joulebook.telemetry.rollups.state import (
+    READINGS_TABLE,
+    ROLLERS_LOCK,
+    WRITERS_LOCK,
+    read_state,
+    take_lock,
+)
 from joulebook.telemetry.rollups.summaries import merge, summarise
 from joulebook.telemetry.rollups.tables import (
     WIDTHS,

@@ -6,10 +6,41 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import LiteralString, cast
+
+from psycopg import sql
 
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.timescale import Range
+
+WRITERS_LOCK = 7_406_001
+"""Shared by writers through `begin_writing` in the database; who takes it alone waits for those in flight."""
+
+ROLLERS_LOCK = 7_406_002
+
+UNDO_LOCK = 7_406_003
+"""For who undoes an import, or overwrites what others stored: one at a time, before the writers' lock."""
+
+_LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
+_PATIENCE: LiteralString = "SET LOCAL lock_timeout = {}"
+
+
+def take_lock(conn: Connection, key: int, *, patience: str | None = None) -> None:
+    """Take a lock until the transaction ends.
+
+    `patience`, such as `1s`, is how long this and every further lock of the transaction is waited for;
+    beyond it psycopg raises `LockNotAvailable`. Writers queue behind one that waits, so not for long.
+    """
+    if patience is not None:
+        be_patient(conn, patience)
+    conn.execute(_LOCK, {"key": key})
+
+
+def be_patient(conn: Connection, patience: str) -> None:
+    """Let the transaction wait so long for any lock, and no longer."""
+    conn.execute(sql.SQL(_PATIENCE).format(sql.Literal(patience)))
+
 
 READINGS_TABLE = "readings"
 TABLES = (READINGS_TABLE, "readings_1m", "readings_5m", "readings_1h")
@@ -24,13 +55,6 @@ _MARKED = """
 SELECT series_id, begins_at, ends_at FROM rollup_dirty
 WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
 """
-_CHUNKS = """
-SELECT hypertable_name, range_start, range_end FROM timescaledb_information.chunks
-WHERE hypertable_schema = 'public' AND hypertable_name = ANY(%(tables)s)
-ORDER BY range_start
-"""
-
-Range = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -80,13 +104,3 @@ def read_marks(
     ):
         marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
     return marked
-
-
-def read_chunks(conn: Connection, tables: Sequence[str] = TABLES) -> dict[str, list[Range]]:
-    """Return by table the ranges of its chunks, in order."""
-    chunks: dict[str, list[Range]] = {table: [] for table in tables}
-    for table, start, end in cast(
-        "list[tuple[str, datetime, datetime]]", conn.execute(_CHUNKS, {"tables": list(tables)}).fetchall()
-    ):
-        chunks[table].append((to_microseconds(start), to_microseconds(end)))
-    return chunks

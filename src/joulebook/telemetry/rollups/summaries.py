@@ -19,10 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
 from joulebook.telemetry.readings import MICROSECONDS
-
-DIP_TOLERANCE = 0.1
-"""A counter that falls by less than this share of its reading has dipped, not been reset."""
 
 SUMMARY = np.dtype(
     [

@@ -9,10 +9,10 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.settings import DIP_TOLERANCE, metric_label
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.forms import time_zone_choices
-from joulebook.web.devices.guesses import guess_kind, guess_unit
-from joulebook.web.devices.metric_settings import DEFAULT_DIP_TOLERANCE
 from joulebook.web.devices.models import (
     LARGEST_DIP,
     LONGEST_SILENCE,
@@ -22,8 +22,7 @@ from joulebook.web.devices.models import (
     Metric,
     validate_factor,
 )
-from joulebook.web.devices.presentation import metric_label
-from joulebook.web.durations import format_duration, read_duration
+from joulebook.web.display import format_duration, read_duration
 
 _PERCENT = 100
 
@@ -121,7 +120,7 @@ class MetricForm(_PlainForm):
         min_value=0,
         max_value=LARGEST_DIP * _PERCENT,
         help_text="For counters: a register that goes back by less than this has only been read wrongly; "
-        f"by more, it began anew. By default {DEFAULT_DIP_TOLERANCE * _PERCENT:.0f} %.",
+        f"by more, it began anew. By default {DIP_TOLERANCE * _PERCENT:.0f} %.",
     )
 
     def __init__(self, *args: Any, metric: Metric, **kwargs: Any) -> None:
@@ -138,7 +137,7 @@ class MetricForm(_PlainForm):
 
     def _offer_guesses(self, name: str) -> None:
         self.fields["display_name"].widget.attrs["placeholder"] = metric_label(name)
-        self.fields["dip_tolerance"].widget.attrs["placeholder"] = f"{DEFAULT_DIP_TOLERANCE * _PERCENT:.0f}"
+        self.fields["dip_tolerance"].widget.attrs["placeholder"] = f"{DIP_TOLERANCE * _PERCENT:.0f}"
         unit, kind = guess_unit(name), guess_kind(name)
         self.fields["unit"].widget.attrs["placeholder"] = unit
         said = (

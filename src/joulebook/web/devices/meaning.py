@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from joulebook.telemetry.kinds.guesses import COUNTER, guess_kind
 from joulebook.web.accounts.operations import lock_user
-from joulebook.web.devices.guesses import COUNTER, guess_kind
 from joulebook.web.devices.models import Device, DeviceShare, MeterReplacement, Metric
 
 CHANGEABLE = ("display_name", "unit", "kind", "factor", "dip_tolerance")

@@ -6,69 +6,18 @@ Nothing here asks telemetry: a metric that nobody said anything of is known by i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from joulebook.telemetry.rollups.summaries import DIP_TOLERANCE
-from joulebook.web.devices.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.settings import (
+    DIP_TOLERANCE,
+    MetricSettings,
+    Replacement,
+    SettingsByMetric,
+    metric_label,
+    silence_rule,
+)
 from joulebook.web.devices.models import Device, MeterReplacement, Metric
-from joulebook.web.devices.presentation import metric_label
-
-# The rollups' own: of a metric with another, answers are made from readings.
-DEFAULT_DIP_TOLERANCE = DIP_TOLERANCE
-
-DEFAULT_SILENCE = timedelta(minutes=5)
-USUAL_DISTANCES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """Another meter took over at `replaced_at`.
-
-    Registers are as shown (stored value x factor), or None: the last reading before, the first after.
-    """
-
-    replaced_at: datetime
-    final_register: float | None
-    start_register: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSettings:
-    """What one metric means, as it is in force: said by the owner, or guessed where `…_guessed`.
-
-    A stored value times `factor` is the value in `unit`. Equal settings have equal hashes, so they can
-    stand for what an answer depends on.
-    """
-
-    name: str
-    kind: str
-    unit: str
-    display_name: str
-    factor: float = 1.0
-    dip_tolerance: float = DEFAULT_DIP_TOLERANCE
-    replacements: tuple[Replacement, ...] = ()
-    kind_guessed: bool = True
-    unit_guessed: bool = True
-    display_name_guessed: bool = True
-    dip_tolerance_guessed: bool = True
-
-
-class SettingsByMetric(dict[str, MetricSettings]):
-    """Settings by metric. Indexing by a metric that nobody configured gives what is guessed of it.
-
-    Iterating gives the configured ones only: which others there are, telemetry alone knows.
-    """
-
-    def __missing__(self, name: str) -> MetricSettings:
-        return guessed_settings(name)
-
-
-def guessed_settings(name: str) -> MetricSettings:
-    """Return the settings of a metric whose owner has said nothing of it."""
-    return MetricSettings(
-        name=name, kind=guess_kind(name).value, unit=guess_unit(name), display_name=metric_label(name)
-    )
 
 
 def metric_settings(device: Device) -> SettingsByMetric:
@@ -101,7 +50,7 @@ def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> M
         unit=metric.unit or guess_unit(metric.name),
         display_name=metric_label(metric.name, metric.display_name),
         factor=metric.factor,
-        dip_tolerance=DEFAULT_DIP_TOLERANCE if given_dip is None else given_dip,
+        dip_tolerance=DIP_TOLERANCE if given_dip is None else given_dip,
         replacements=replacements,
         kind_guessed=not metric.kind,
         unit_guessed=not metric.unit,
@@ -118,13 +67,6 @@ def silence_limit(device: Device, *, usual: timedelta | None = None) -> timedelt
 def own_silence_limit(device: Device) -> timedelta | None:
     """Return the silence limit that the device's owner has set, None where that is left to us."""
     return None if device.silence_limit is None else timedelta(seconds=device.silence_limit)
-
-
-def silence_rule(own: timedelta | None, *, usual: timedelta) -> timedelta:
-    """Return the silence limit in force: the owner's `own`, else five minutes, or three times `usual`, the
-    readings' usual distance, where that is longer.
-    """
-    return max(DEFAULT_SILENCE, USUAL_DISTANCES * usual) if own is None else own
 
 
 def _replacement(row: MeterReplacement) -> Replacement:

@@ -10,13 +10,13 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
+from joulebook.telemetry.kinds.guesses import COUNTER, guess_kind
 from joulebook.telemetry.readings import (
     LARGEST_VALUE,
     METRIC_NAME_LENGTH,
     device_id_problem,
     metric_name_problem,
 )
-from joulebook.web.devices.guesses import COUNTER, guess_kind
 from joulebook.web.time_zones import validate_time_zone
 from joulebook.web.tokens import Token
 

@@ -17,7 +17,6 @@ _COLOURS = (
     ("warm", re.compile(r"temp|heat")),
 )
 _OTHER_COLOURS = ("sky", "warm", "volt", "current")
-_LONG_WORDS = {"soc": "state of charge", "soh": "state of health", "temp": "temperature"}
 
 
 class Status(Enum):
@@ -33,15 +32,6 @@ def device_status(time: datetime | None, *, limit: timedelta, now: datetime) -> 
     if time is None:
         return Status.WAITING
     return Status.LIVE if now - time <= limit else Status.SILENT
-
-
-def metric_label(metric: str, display_name: str = "") -> str:
-    """Return the metric's name for people: the owner's, else made from its own ("Battery voltage")."""
-    if display_name:
-        return display_name
-    words = [_LONG_WORDS.get(word, word) for word in re.split(r"[._\s]+", metric) if word]
-    label = " ".join(words)
-    return label[:1].upper() + label[1:] if label else metric
 
 
 def metric_colour(metric: str, position: int = 0) -> str:

@@ -1,9 +1,13 @@
-"""Who may see which device. Every read of readings passes through here first."""
+"""Whose device is it? What every page begins with that only a device's owner may use."""
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import Http404, HttpRequest
 
 from joulebook.telemetry.readings import device_id_problem
 from joulebook.web.devices.models import Device, DeviceShare
@@ -25,3 +29,18 @@ def find_visible_device(user: User | AnonymousUser, device_id: str) -> Device | 
     if device_id_problem(device_id):
         return None  # PostgreSQL, where it keeps the accounts, would refuse some of these as text
     return visible_devices(user).filter(device_id=device_id).first()
+
+
+def owned_device(request: HttpRequest, device_id: str) -> Device:
+    """Return the user's own device.
+
+    Raises `Http404` for one that they may not see and for none at all alike, and `PermissionDenied` for
+    one that is shared with them.
+    """
+    user = cast("User", request.user)
+    device = find_visible_device(user, device_id)
+    if device is None:
+        raise Http404("There is no such device, or it is not yours to see.")
+    if device.owner_id != user.pk:
+        raise PermissionDenied("Only a device's owner sees its settings.")
+    return device

@@ -16,12 +16,13 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from joulebook.telemetry.kinds.guesses import COUNTER
+from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
 from joulebook.web.devices.first_reading import new_token_command
 from joulebook.web.devices.forms import DeviceForm, MetricForm, ReplacementForm, ShareForm
-from joulebook.web.devices.guesses import COUNTER
 from joulebook.web.devices.last_seen import newest_value
 from joulebook.web.devices.meaning import (
     NotACounter,
@@ -31,12 +32,40 @@ from joulebook.web.devices.meaning import (
     share_device,
     withdraw_share,
 )
-from joulebook.web.devices.metric_settings import MetricSettings, metric_settings
+from joulebook.web.devices.metric_settings import metric_settings
 from joulebook.web.devices.models import Device, MeterReplacement, Metric
-from joulebook.web.devices.owners import owned_device
-from joulebook.web.devices.tokens import tokens_of
-from joulebook.web.history.queries import series_of
-from joulebook.web.instants import format_instant
+from joulebook.web.devices.queries import owned_device
+from joulebook.web.devices.tokens import WritingToken, find_token, tokens_of
+from joulebook.web.display import format_instant
+from joulebook.web.telemetry import device_series
+
+
+@login_required
+@require_safe
+@never_cache
+def token_page(request: HttpRequest, device_id: str, prefix: str) -> HttpResponse:
+    """Show a token, and ask before it is revoked."""
+    device = owned_device(request, device_id)
+    context = {"device": device, "writing": _token(device, prefix), "now": timezone.now()}
+    return render(request, "devices/token.html", context)
+
+
+@login_required
+@require_POST
+def revoke_token(request: HttpRequest, device_id: str, prefix: str) -> HttpResponse:
+    """Refuse a token from now on."""
+    device = owned_device(request, device_id)
+    _token(device, prefix).token.revoke(now=timezone.now())
+    messages.success(request, f"The token {prefix}_… is revoked; ingest refuses it within 10 seconds.")
+    return redirect(reverse("device-settings", args=[device_id]) + "#tokens")
+
+
+def _token(device: Device, prefix: str) -> WritingToken:
+    found = find_token(device, prefix)
+    if found is None:
+        raise Http404("The device has no such token.")
+    return found
+
 
 _UNITS = ("W", "kW", "Wh", "kWh", "V", "A", "Hz", "%", "°C", "m³", "l", "l/min", "bar", "VA", "var", "W/m²")
 _FORM_METHODS = ["GET", "HEAD", "POST"]
@@ -154,7 +183,7 @@ def _metric_place(request: HttpRequest, device_id: str) -> MetricPlace:
     device = owned_device(request, device_id)
     name = request.GET.get("name", "")
     settings = metric_settings(device)
-    if name not in settings and name not in series_of(device.device_id):
+    if name not in settings and name not in device_series(device.device_id):
         raise Http404("The device has no such metric.")
     return MetricPlace(device, settings[name])
 
@@ -175,7 +204,7 @@ def _settings_page(
     share_form: ShareForm | None = None,
 ) -> HttpResponse:
     settings = metric_settings(device)
-    names = sorted({*series_of(device.device_id), *settings})
+    names = sorted({*device_series(device.device_id), *settings})
     context = {
         "device": device,
         "form": form or DeviceForm(instance=device),

@@ -9,119 +9,70 @@ from urllib.parse import quote
 
 import numpy as np
 from django.conf import settings
-from django.core.exceptions import TooManyFieldsSent
-from django.db import DataError, OperationalError
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from ninja.errors import AuthenticationError
-from ninja.security import HttpBearer, SessionAuth
+from ninja import NinjaAPI, Router
 from numpy.typing import NDArray
 
-from joulebook import __version__
 from joulebook.live_ticket import issue_ticket
+from joulebook.telemetry.history.buckets import ChangesTooOften
+from joulebook.telemetry.history.clocks import offsets_over
+from joulebook.telemetry.history.points import MOST_NUMBERS, Column, Numbers, Points, TooManyNumbers, Wanted
+from joulebook.telemetry.history.reading import earliest_time, read_points
 from joulebook.telemetry.kinds.units import UnitProblem, is_known_unit
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo
-from joulebook.web.accounts.operations import user_of_token
+from joulebook.web.api.answers import encode, encoded, json_answer
+from joulebook.web.api.parameters import BadParameter, check_names
+from joulebook.web.api.problems import problem
 from joulebook.web.devices.first_reading import ingest_base
 from joulebook.web.devices.metric_settings import metric_settings, own_silence_limit
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.history.answers import encode, encoded, json_answer
-from joulebook.web.history.buckets import ChangesTooOften
-from joulebook.web.history.clocks import offsets_over
-from joulebook.web.history.export_points import points_file
+from joulebook.web.history.export.points import points_file
 from joulebook.web.history.openapi import HISTORY_OPERATION, LIVE_TICKET_OPERATION
 from joulebook.web.history.parameters import (
     DEFAULT_MAX_POINTS,
     FEWEST_POINTS,
-    BadParameter,
     HistoryRequest,
-    check_names,
     read_parameters,
 )
-from joulebook.web.history.points import MOST_NUMBERS, Column, Numbers, Points, TooManyNumbers, Wanted
-from joulebook.web.history.queries import earliest_time, read_points, series_of
 from joulebook.web.origins import page_origin
-from joulebook.web.problems import ProblemAPI, problem
+from joulebook.web.telemetry import telemetry_connection
 
 log = logging.getLogger(__name__)
 
 _LONGEST_DAY = timedelta(hours=25)
 
 
-class UserTokenAuth(HttpBearer):
-    """`Authorization: Bearer <user token>`, for scripts."""
-
-    def authenticate(self, request: HttpRequest, token: str) -> Any:
-        """Return the token's user, who is then the request's, or None."""
-        user = user_of_token(token)
-        if user is not None:
-            request.user = user
-        return user
+router = Router()
 
 
-class SignedInAuth(SessionAuth):
-    """The session's cookie, for pages. Reading changes nothing, so it needs no CSRF token."""
-
-    def __init__(self) -> None:
-        super().__init__(csrf=False)
-
-
-api = ProblemAPI(
-    title="Joulebook",
-    version=__version__,
-    description="Devices and what their metrics mean, and any range of their readings.",
-    auth=[UserTokenAuth(), SignedInAuth()],
-    urls_namespace="api",
-)
+def install(api: NinjaAPI) -> None:
+    """Add these addresses and their errors to the API."""
+    api.add_router("", router)
+    api.exception_handler(DataError)(_not_computable)
+    api.exception_handler(ChangesTooOften)(_changes_too_often)
+    api.exception_handler(TooManyNumbers)(_too_many_numbers)
 
 
-@api.exception_handler(AuthenticationError)
-def _not_signed_in(request: HttpRequest, exc: AuthenticationError) -> HttpResponse:  # noqa: ARG001
-    response = problem(
-        401, "Unauthorized", "sign in, or send a token that is in force: Authorization: Bearer …"
-    )
-    response["WWW-Authenticate"] = "Bearer"
-    return response
-
-
-@api.exception_handler(BadParameter)
-def _bad_parameter(request: HttpRequest, exc: BadParameter) -> HttpResponse:  # noqa: ARG001
-    return problem(400, "Bad parameter", str(exc), parameter=exc.parameter)
-
-
-@api.exception_handler(DataError)
 def _not_computable(request: HttpRequest, exc: DataError) -> HttpResponse:  # noqa: ARG001
     log.error("history could not be computed: %s", exc)
     return problem(500, "Not computable", "the readings of this range cannot be summed; try a shorter one")
 
 
-@api.exception_handler(OperationalError)
-def _telemetry_away(request: HttpRequest, exc: OperationalError) -> HttpResponse:  # noqa: ARG001
-    response = problem(503, "Readings cannot be read now", "the database is away or too busy; try again soon")
-    response["Retry-After"] = "5"
-    return response
-
-
-@api.exception_handler(ChangesTooOften)
 def _changes_too_often(request: HttpRequest, exc: ChangesTooOften) -> HttpResponse:  # noqa: ARG001
     detail = f"the state {str(exc)[:80]} changes too often to be told over this range; ask for a shorter one"
     return problem(400, "Range too long", detail, parameter="range")
 
 
-@api.exception_handler(TooManyFieldsSent)
-def _too_many_parameters(request: HttpRequest, exc: TooManyFieldsSent) -> HttpResponse:  # noqa: ARG001
-    most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
-    return problem(400, "Too many parameters", f"a request has at most {most:,} parameters")
-
-
-@api.exception_handler(TooManyNumbers)
 def _too_many_numbers(request: HttpRequest, exc: TooManyNumbers) -> HttpResponse:  # noqa: ARG001
     return problem(400, "Too many numbers", str(exc), parameter=exc.parameter)
 
 
-@api.get(
+@router.get(
     "/history/{device_id}",
     url_name="history",
     summary="Read a device's history",
@@ -140,7 +91,7 @@ def history(request: HttpRequest, device_id: str) -> HttpResponse:
     return json_answer(request, _answer(device, asked, start, points))
 
 
-@api.post(
+@router.post(
     "/live-ticket/{device_id}",
     url_name="live-ticket",
     summary="Ask for a stream of a device's readings",
@@ -171,21 +122,23 @@ def live_ticket(request: HttpRequest, device_id: str) -> HttpResponse:
 
 def _points(device: Device, asked: HistoryRequest) -> tuple[datetime, Points]:
     """Return the range's start, and its points."""
-    series = series_of(device.device_id)
-    for metric in asked.metrics:
-        if metric not in series:
-            raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
-    settings = metric_settings(device)
-    wanted = [
-        Wanted(series[metric], settings[metric], asked.unit or settings[metric].unit)
-        for metric in asked.metrics or series
-    ]
-    _check_units(wanted, asked.unit)
-    start = asked.start or earliest_time([each.series_id for each in wanted]) or asked.end
-    max_points = _usual_points(wanted) if asked.max_points is None else asked.max_points
-    points = read_points(
-        wanted, start, asked.end, asked.zone, max_points=max_points, silence=own_silence_limit(device)
-    )
+    with telemetry_connection() as conn:
+        series = series_by_metric(conn, device.device_id)
+        for metric in asked.metrics:
+            if metric not in series:
+                raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
+        settings = metric_settings(device)
+        wanted = [
+            Wanted(series[metric], settings[metric], asked.unit or settings[metric].unit)
+            for metric in asked.metrics or series
+        ]
+        _check_units(wanted, asked.unit)
+        start = asked.start or earliest_time(conn, [each.series_id for each in wanted]) or asked.end
+        max_points = _usual_points(wanted) if asked.max_points is None else asked.max_points
+        points = read_points(
+            conn, wanted, start, asked.end, asked.zone,
+            max_points=max_points, silence=own_silence_limit(device),
+        )  # fmt: skip
     return start, points
 
 

@@ -6,14 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from joulebook.telemetry.export.formats import FORMATS
-from joulebook.web.history.parameters import (
-    ALL,
-    DEFAULT_MAX_POINTS,
-    DEFAULT_RANGE,
-    JSON,
-    MOST_POINTS,
-    RANGES,
-)
+from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.web.history.parameters import DEFAULT_MAX_POINTS, DEFAULT_RANGE, JSON, MOST_POINTS
 
 
 def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:

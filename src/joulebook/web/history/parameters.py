@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.http import QueryDict
 
 from joulebook.telemetry.export.formats import FORMATS, FormatName
+from joulebook.telemetry.history.reading import ALL, RANGES
 from joulebook.time_zones import ZoneInfo, time_zone_names
+from joulebook.web.api.parameters import BadParameter, check_names
 
 DEFAULT_MAX_POINTS = 750
 MOST_POINTS = 5000
 FEWEST_POINTS = 10
 DEFAULT_RANGE = "24h"
-ALL = "all"
 JSON = "json"
-
-RANGES: Mapping[str, timedelta] = {
-    "10m": timedelta(minutes=10),
-    "1h": timedelta(hours=1),
-    "6h": timedelta(hours=6),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-    "90d": timedelta(days=90),
-    "1y": timedelta(days=365),
-}
-"""Ranges by name, each ending now; `all` begins with the first reading."""
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _KNOWN = ("metric", "start", "end", "range", "max_points", "tz", "unit", "format")
-
-
-class BadParameter(Exception):
-    """A parameter has a value that cannot be used; `parameter` is its name."""
-
-    def __init__(self, parameter: str, message: str) -> None:
-        super().__init__(message)
-        self.parameter = parameter
 
 
 @dataclass(frozen=True)
@@ -73,18 +54,6 @@ def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> Hi
         unit=read_unit(query),
         file_format=_file_format(query.get("format", JSON)),
     )
-
-
-def check_names(
-    query: QueryDict, known: Sequence[str] = (), *, repeatable: Sequence[str] = ("metric",)
-) -> None:
-    """Raise `BadParameter` for a parameter that is not `known`, or given twice and not `repeatable`."""
-    for name in query:
-        if name not in known:
-            remedy = f"use {', '.join(known)}" if known else "this address takes none"
-            raise BadParameter(name[:40], f"parameter {name[:40]!r} is not known; {remedy}")
-        if name not in repeatable and len(query.getlist(name)) > 1:
-            raise BadParameter(name, f"{name} is given {len(query.getlist(name))} times; give it once")
 
 
 def read_window(

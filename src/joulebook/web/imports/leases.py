@@ -18,10 +18,10 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from joulebook.telemetry.files.report import ImportReport
-from joulebook.web.imports.account import counted, say_units
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.queries import may_still_import
-from joulebook.web.imports.uploads import remove_upload
+from joulebook.web.imports.report import counted, say_units
+from joulebook.web.imports.uploads.files import remove_upload
 
 log = logging.getLogger(__name__)
 

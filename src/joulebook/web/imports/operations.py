@@ -20,8 +20,8 @@ from joulebook.web.accounts.operations import lock_user
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.queries import find_earlier
-from joulebook.web.imports.quotas import check_drafts, check_queued, check_uploads
-from joulebook.web.imports.uploads import Upload, remove_upload
+from joulebook.web.imports.uploads.files import Upload, remove_upload
+from joulebook.web.imports.uploads.quotas import check_drafts, check_queued, check_uploads
 
 State = Import.State
 

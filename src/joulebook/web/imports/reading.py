@@ -23,7 +23,7 @@ from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.readings import MICROSECONDS
-from joulebook.web.imports.uploads import Upload, upload_path
+from joulebook.web.imports.uploads.files import Upload, upload_path
 from joulebook.web.slots import NoSlot, Slots
 
 READ_AT_ONCE = 2

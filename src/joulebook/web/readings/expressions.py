@@ -13,9 +13,9 @@ from django.db.models import DateTimeField, DurationField, F, Field, Func, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
 
+from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
 from joulebook.telemetry.readings import from_microseconds
 from joulebook.time_zones import ZoneInfo
-from joulebook.web.history.resolutions import LADDER, bucket_edges
 
 _CALENDAR = {each.name: each for each in LADDER if each.days or each.months}
 

@@ -3,12 +3,135 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 from joulebook.telemetry.files.builtin import BuiltinProfile
-from joulebook.telemetry.files.guess.applied import apply_profile
+from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_with_questions
+from joulebook.telemetry.files.guess.questions import Setting
+from joulebook.telemetry.files.guess.sample import SampleRow, sample_lines, sample_rows
+from joulebook.telemetry.files.numbers import NumberFormat
+from joulebook.telemetry.files.parser import check_columns
 from joulebook.telemetry.files.profile import Given, ImportProfile
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.split import Splitter
+from joulebook.telemetry.files.text import codec_name, utf8_chunks
+from joulebook.telemetry.files.times import TimeFormat
+from joulebook.telemetry.files.zones import find_zone
+
+_OVERRIDES = (
+    "tz",
+    "decimal",
+    "thousands",
+    "na_values",
+    "encoding",
+    "time_marks",
+    "doubled_hour",
+    "missing_hour",
+)
+
+
+def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayout:
+    """Return how the file that begins with `head` is read by a profile, and by what was given besides.
+
+    The header is looked for where the profile has it, and else where its names stand. Raises
+    `UnusableProfile` where the file lacks one of its columns, or where something given cannot be combined.
+    """
+    profile = _with_given(profile, given)
+    text = b"".join(utf8_chunks([head], encoding=profile.encoding))
+    text = text.replace(b"\r", b"\n") if profile.line_end == "\r" else text
+    lines = sample_lines(text)
+    rows = sample_rows(lines, Splitter.of(profile), skip_prefixes=profile.skip_prefixes)
+    if not rows:
+        raise UnusableProfile("the file has no rows of text that the profile could be applied to")
+    columns, profile = _placed(rows, profile)
+    check_columns(profile, columns)
+    for text_format in profile.time_formats:
+        TimeFormat(text_format)
+    find_zone(profile.tz)
+    NumberFormat.of(profile)
+    account = (
+        Setting("profile", profile.name or "(without a name)", "given"),
+        Setting("header", f"line {profile.header_line}" if profile.header_line else "none", "profile"),
+        Setting("time", " + ".join(profile.time_columns), "profile"),
+        Setting("time format", " or ".join(profile.time_formats), "profile"),
+        Setting("time zone", profile.tz, "profile" if given.tz is None else "given"),
+        Setting("decimal mark", profile.decimal, "profile" if given.decimal is None else "given"),
+    )
+    return FileLayout(profile, columns, account)
+
+
+def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
+    for name in ("layout", "delimiter", "header_line", "time_columns", "key_columns"):
+        if getattr(given, name) not in (None, ()):
+            raise UnusableProfile(
+                f"--{name.removesuffix('s').replace('_', '-')} cannot be combined with a saved profile: "
+                "change the profile, or leave it out",
+                setting=name,
+            )
+    if given.time_marks == "end" and not profile.interval:
+        raise UnusableProfile(
+            "--time-marks end: the profile does not say how long an interval is", setting="time_marks"
+        )
+    changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) is not None}
+    if given.encoding is not None:
+        changed["encoding"] = codec_name(given.encoding)
+    if given.time_formats:
+        changed["time_formats"] = given.time_formats
+    if given.mapping:
+        changed["values"] = _mapped(profile, given)
+    return replace(profile, **changed)
+
+
+def _mapped(profile: ImportProfile, given: Given) -> tuple[object, ...]:
+    left = dict(given.mapping)
+    values = []
+    for value in profile.values:
+        names = [name for name in (value.metric, value.column, " ".join(value.key)) if name in left]
+        if not names:
+            values.append(value)
+        elif (target := left.pop(names[0])) is not None:
+            values.append(
+                replace(
+                    value, metric=target.metric, unit=target.unit, factor=target.factor, device=target.device
+                )
+            )
+    if left:
+        raise UnusableProfile(
+            f"--map {next(iter(left))!r}: the profile has no such column, key or metric", setting="mapping"
+        )
+    return tuple(values)
+
+
+def _placed(rows: Sequence[SampleRow], profile: ImportProfile) -> tuple[tuple[str, ...], ImportProfile]:
+    """Return the file's columns, and the profile with the lines at which its header and data begin here."""
+    lengths = Counter(len(row.cells) for row in rows)
+    width = max(lengths, key=lambda length: (lengths[length], length))
+    if profile.header_line is None:
+        return column_names([""] * width), profile
+    needed = {*profile.time_columns, *profile.key_columns, *(hour.column for hour in profile.hour_columns)}
+    needed |= {value.column for value in profile.values if value.column} | set(
+        filter(None, [profile.unit_column])
+    )
+    nearest = sorted(rows, key=lambda row: (row.line != profile.header_line, row.line))
+    for row in nearest:
+        columns = column_names((*row.cells, *[""] * (width - len(row.cells))))
+        bare = column_names((row.cells[0].lstrip("#%/*!; "), *columns[1:]))
+        for names in (columns, bare):
+            if needed <= set(names):
+                moved = row.line - profile.header_line
+                return names, replace(
+                    profile, header_line=row.line, first_data_line=profile.first_data_line + moved
+                )
+    here = next((row for row in rows if row.line == profile.header_line), rows[0])
+    lacking = sorted(needed - set(column_names(here.cells)))
+    raise UnusableProfile(
+        f"the file has no column {lacking[0]!r}, which the profile names; line {here.line} has "
+        f"{', '.join(map(repr, here.cells[:20]))}"
+    )
 
 
 def choose_layout(

@@ -10,13 +10,13 @@ import polars as pl
 from joulebook.telemetry.files.blocks import Block, line_ends
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnclearFile
-from joulebook.telemetry.files.guess.cells import guess_numbers
 from joulebook.telemetry.files.guess.columns import column_names, find_column
 from joulebook.telemetry.files.guess.delimiter import guess_splitter, named_splitter, splitter_name
 from joulebook.telemetry.files.guess.encoding import guess_encoding
 from joulebook.telemetry.files.guess.heading import place_heading
 from joulebook.telemetry.files.guess.hours import find_hours
 from joulebook.telemetry.files.guess.keys import guess_key_positions, possible_key, read_keys
+from joulebook.telemetry.files.guess.numbers import guess_numbers
 from joulebook.telemetry.files.guess.own_export import own_export
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question, Setting
 from joulebook.telemetry.files.guess.sample import sample_lines

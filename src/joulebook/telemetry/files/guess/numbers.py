@@ -1,13 +1,19 @@
-"""Guesses the decimal and thousands marks from how the numbers of a file are written."""
+"""Settles how the numbers of a file are written: marks, units beside them, and what stands for none."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
+from joulebook.telemetry.files.guess.units import is_unit
+from joulebook.telemetry.files.numbers import NumberFormat
+from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given
 from joulebook.telemetry.files.table import BLANKS
 
 _BLANK_MARKS = ("'", "’", "\u00a0", "\u202f", " ")
@@ -105,3 +111,153 @@ def _thousands(cells: _Cells, decimal: str) -> str:
     if len(cells.groups(other, decimal)) and not cells.decimals(other, decimal):
         return other
     return next((mark for mark in _BLANK_MARKS if len(cells.groups(mark, decimal))), "")
+
+
+# What loggers write for "no value": nines, perhaps zeros behind them, Campbell's 6999, ends of integers.
+_SENTINEL = re.compile(r"-?(?:9{2,8}0{0,3}|[67]9{3}|32767|32768|65535)(?:[.,](?:0+|9+|25))?")
+_AFFIXED = re.compile(
+    r"(?P<before>[^\d\s+\-.,'\"]{1,4})? ?[+-]?[\d.,'\u00a0]*\d[\d.,]*(?:[eE][+-]?\d+)?[ \u00a0]?"
+    r"(?P<behind>[^\d\s+\-.,'\"].{0,9})?"
+)
+_MOSTLY = 0.8
+_SOME = 0.1
+_FEWEST = 4
+
+
+def guess_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[str, int]:
+    """Return numbers that look like marks for a missing value, as they are written, with their count.
+
+    They come again and again in one column, and lie far from all its other values.
+    """
+    found: Counter[str] = Counter()
+    lone: Counter[str] = Counter()
+    for column, parsed in zip(columns, numbers.parse(columns), strict=True):
+        has = np.flatnonzero(~np.isnan(parsed.value))
+        if not len(has):
+            continue
+        value = parsed.value[has]
+        for edge in {float(value.min()), float(value.max())}:
+            same = has[value == edge]
+            text = str(column[int(same[0])]).strip(BLANKS)
+            if (len(same) < 2 and edge > -900) or not _SENTINEL.fullmatch(text):
+                continue
+            rest = value[value != edge]
+            if not len(rest):
+                lone[text] += len(same)
+            elif _is_far(edge, rest):
+                found[text] += len(same)
+    for text, count in lone.items():
+        # A column of nothing else: the same mark in another column, or so many nines below zero.
+        if text in found or re.fullmatch(r"-9{3,}.*", text):
+            found[text] += count
+    return dict(found)
+
+
+def guess_affixes(columns: Iterable[pl.Series], numbers: NumberFormat) -> dict[str, str]:
+    """Return the units and currencies beside numbers, by the name of the column: `$`, `kWh`."""
+    affixes: dict[str, str] = {}
+    for column in columns:
+        (parsed,) = numbers.parse([column])
+        text = parsed.malformed_text
+        if not len(text) or len(text) < _SOME * (len(column) - len(parsed.na_rows)):
+            continue
+        words = Counter(_affix(cell) for cell in text.head(2000).to_list())
+        word, count = words.most_common(1)[0]
+        filled = len(column) - len(parsed.na_rows)
+        if word and count >= _MOSTLY * words.total() and (count >= _FEWEST or count >= _MOSTLY * filled):
+            affixes[column.name] = word
+    return affixes
+
+
+def _is_far(edge: float, rest: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:
+    low, high = float(rest.min()), float(rest.max())
+    spread = max(high - low, 1.0)
+    if edge < 0:
+        return low - edge > (spread if edge <= -900 else 3 * spread)
+    return edge - high > 10 * spread and abs(edge) >= 900
+
+
+def _affix(cell: str) -> str:
+    match = _AFFIXED.fullmatch(cell)
+    if not match or bool(match["before"]) == bool(match["behind"]):
+        return ""
+    if before := match["before"]:
+        return before if (is_unit(before) and not before.isalpha()) or before in _CURRENCIES else ""
+    behind = str(match["behind"]).strip()
+    return behind if is_unit(behind) else ""
+
+
+_CURRENCIES = {"EUR", "USD", "GBP", "CHF", "SEK", "NOK", "DKK"}
+
+
+@dataclass(frozen=True)
+class FoundNumbers:
+    """How numbers are written; `affixes` are the units beside them, by the name of the column of cells."""
+
+    format: NumberFormat
+    decimal: str
+    thousands: str
+    na_values: tuple[str, ...]
+    affixes: dict[str, str]
+
+
+def guess_numbers(
+    cells: pl.DataFrame, time_positions: Sequence[int], given: Given, account: Account, *, delimiter: str
+) -> FoundNumbers:
+    """Return how the numbers of a file are written; what is open goes to the account as a question."""
+    times = {f"c{position}" for position in time_positions}
+    columns = [column for column in cells.get_columns() if column.name not in times]
+    decimal, thousands, reason = guess_marks(
+        columns, decimal=given.decimal, thousands=given.thousands, delimiter=delimiter, account=account
+    )
+    account.note("decimal mark", decimal, reason, is_given=given.decimal is not None)
+    account.note(
+        "thousands mark", thousands or "none", "as the numbers stand", is_given=given.thousands is not None
+    )
+    na_values = DEFAULT_NA_VALUES if given.na_values is None else given.na_values
+    plain = NumberFormat(decimal=decimal, thousands=thousands, na_values=na_values)
+    affixes = guess_affixes(columns, plain)
+    found = NumberFormat(
+        decimal=decimal, thousands=thousands, na_values=na_values, affixes=sorted(set(affixes.values()))
+    )
+    if affixes:
+        account.note("units beside numbers", " ".join(sorted(set(affixes.values()))), "most cells have them")
+    if given.na_values is None:
+        na_values = _with_sentinels(columns, found, na_values, account)
+    account.note(
+        "missing values",
+        " ".join(("(empty)", *na_values)),
+        "the usual ones",
+        is_given=given.na_values is not None,
+    )
+    found = NumberFormat(
+        decimal=decimal, thousands=thousands, na_values=na_values, affixes=sorted(set(affixes.values()))
+    )
+    return FoundNumbers(found, decimal, thousands, na_values, affixes)
+
+
+def _with_sentinels(
+    columns: Sequence[pl.Series], numbers: NumberFormat, na_values: tuple[str, ...], account: Account
+) -> tuple[str, ...]:
+    """Ask about numbers that look like marks for a missing value; return the NA values with them."""
+    sentinels = guess_sentinels(columns, numbers)
+    if not sentinels:
+        return na_values
+    extended = (*na_values, *sorted(sentinels))
+    used = [mark for parsed in numbers.parse(columns) for mark in parsed.na if mark]
+    marks = [*sorted(sentinels), *dict.fromkeys(used)]
+    options = " ".join(f"--na {mark!r}" if mark in "?" else f"--na {mark}" for mark in marks)
+    kept = " ".join(f"--na {mark!r}" for mark in dict.fromkeys(used)) or "--na '?'"
+    shown = ", ".join(f"{text} ({count:,} cells)" for text, count in sorted(sentinels.items()))
+    account.ask(
+        Question(
+            "na_values",
+            f"the file holds {shown}, far from all other values: does it stand for a missing value?",
+            f" say so with {options}, or keep it as a reading with {kept}",
+            (
+                Answer(f"missing: {', '.join(sorted(sentinels))}", {"na_values": extended}),
+                Answer("a reading like any other", {"na_values": na_values}),
+            ),
+        )
+    )
+    return extended

@@ -13,8 +13,7 @@ import polars as pl
 
 from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
-from joulebook.telemetry.files.names import ZONES
-from joulebook.telemetry.files.times import TimeFormat, parse_times
+from joulebook.telemetry.files.times import ZONES, TimeFormat, parse_times
 
 MOST_FORMATS = 4
 _WORTH_A_FORMAT = 0.005

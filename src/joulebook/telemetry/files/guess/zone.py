@@ -11,9 +11,8 @@ import polars as pl
 
 from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
-from joulebook.telemetry.files.names import ZONES
 from joulebook.telemetry.files.profile import Given, HourColumn
-from joulebook.telemetry.files.times import DAY, TimeFormat, parse_times
+from joulebook.telemetry.files.times import DAY, ZONES, TimeFormat, parse_times
 from joulebook.telemetry.files.zones import find_zone
 from joulebook.telemetry.readings import MICROSECONDS
 

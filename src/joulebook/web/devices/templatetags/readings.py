@@ -9,8 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from joulebook.web.devices import sparkline as drawing
-from joulebook.web.instants import format_ago, format_instant, format_since
-from joulebook.web.quantities import format_quantity
+from joulebook.web.display import format_ago, format_instant, format_quantity, format_since
 
 register = template.Library()
 

@@ -6,7 +6,7 @@ from django import template
 from django.http import QueryDict
 
 from joulebook.web.imports.models import Import
-from joulebook.web.imports.words import STATES, problem_words
+from joulebook.web.imports.pages.words import STATES, problem_words
 
 register = template.Library()
 

@@ -1,0 +1,1 @@
+"""The commands of imports: `joulebook import`, `import --watch` and `imports`."""

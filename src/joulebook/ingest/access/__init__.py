@@ -1,0 +1,1 @@
+"""Which devices a token writes for, and how much it may send."""

@@ -1,0 +1,1 @@
+"""From columns to committed rows: series ids and group commit."""

@@ -1,0 +1,1 @@
+"""Committed readings as server-sent events."""

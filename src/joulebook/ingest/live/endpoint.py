@@ -1,0 +1,101 @@
+"""`GET /live/{device_id}`: committed readings as server-sent events, for a ticket that the web issued."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from joulebook.ingest.live.feed import LiveFeed, TooManyViewers, Viewer, Watcher
+from joulebook.ingest.wires.json.endpoint import Refusal
+from joulebook.live_ticket import Ticket, TicketRefused, open_ticket
+from joulebook.logs import request_id
+from joulebook.serving.addresses import Networks, client_address, share_key
+
+HEARTBEAT_SECONDS = 10
+"""A comment is sent after such a silence, so that everybody on the way knows that the stream lives."""
+
+GRACE_SECONDS = 5
+"""How long a stream that has ended may take to be read."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class LiveEndpoint:
+    """Opens a stream of a device's readings for whoever holds a ticket, until the ticket expires."""
+
+    def __init__(self, *, feed: LiveFeed, secret_key: str, trusted_proxies: Networks = ()) -> None:
+        self._feed = feed
+        self._secret_key = secret_key
+        self._trusted = tuple(trusted_proxies)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request: the stream, or why not."""
+        request = Request(scope, receive)
+        # Proxies that gather a response before they pass it on are told not to.
+        headers = {"Vary": "Origin", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        try:
+            ticket = self._ticket(request)
+            headers["Access-Control-Allow-Origin"] = ticket.origin
+            if request.method == "HEAD":
+                await Response(media_type="text/event-stream", headers=headers)(scope, receive, send)
+                return
+            watcher = Watcher(ticket.number, ticket.user, share_key(self._address(request)))
+            with self._feed.watch(str(request.path_params["device_id"]), watcher) as viewer:
+                stream = StreamingResponse(
+                    _events(viewer, ticket), media_type="text/event-stream", headers=headers
+                )
+                # A viewer that reads nothing keeps its place no longer than one that does, and no longer
+                # than there is room for what it does not read.
+                loop = asyncio.get_running_loop()
+                async with asyncio.timeout(ticket.expires_at - time.time() + GRACE_SECONDS) as limit:
+                    viewer.cut = lambda: limit.reschedule(loop.time())
+                    await stream(scope, receive, send)
+        except TimeoutError:
+            pass
+        except Refusal as exc:
+            await _refused(exc, headers)(scope, receive, send)
+        except TooManyViewers as exc:
+            refusal = Refusal(503, "unavailable", str(exc))
+            await _refused(refusal, {**headers, "Retry-After": "30"})(scope, receive, send)
+
+    def _address(self, request: Request) -> str:
+        peer = request.client.host if request.client is not None else ""
+        forwarded = request.headers.getlist("x-forwarded-for")
+        return client_address(peer, ",".join(forwarded) if forwarded else None, self._trusted)
+
+    def _ticket(self, request: Request) -> Ticket:
+        device_id = str(request.path_params["device_id"])
+        try:
+            ticket = open_ticket(
+                self._secret_key, device_id, request.query_params.get("ticket", ""), now=time.time()
+            )
+        except TicketRefused as exc:
+            raise Refusal(403, "ticket", str(exc)) from exc
+        if request.headers.get("Origin", ticket.origin) != ticket.origin:
+            raise Refusal(403, "ticket", "the ticket was issued to a page of another origin")
+        return ticket
+
+
+async def _events(viewer: Viewer, ticket: Ticket) -> AsyncIterator[bytes]:
+    """Give the events of a stream until the ticket expires or the viewer is ended."""
+    yield b": open\n\n"
+    while (left := ticket.expires_at - time.time()) > 0:
+        fresh = await viewer.next(seconds=min(left, HEARTBEAT_SECONDS))
+        if fresh is None:
+            break
+        yield b"data: " + _encode({"readings": fresh}) + b"\n\n" if fresh else b": still here\n\n"
+    yield b"event: end\ndata: {}\n\n"
+
+
+def _refused(refusal: Refusal, headers: dict[str, str]) -> Response:
+    answer = {"code": refusal.code, "message": str(refusal)}
+    if refusal.status >= 500:
+        answer["request_id"] = request_id.get()
+    body = _encode(answer) + b"\n"
+    return Response(body, status_code=refusal.status, media_type="application/json", headers=headers)

@@ -1,0 +1,256 @@
+"""Packets: what devices send as JSON, taken apart into columns of readings.
+
+Nothing here touches a database or reads a clock: bytes and the time of arrival go in, columns and
+what is wrong with which packet come out. The format is described in docs/reference/ingest.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.commit.columns import Readings
+from joulebook.telemetry.readings import (
+    FUTURE_ALLOWANCE,
+    LARGEST_VALUE,
+    METRIC_NAME_LENGTH,
+    MICROSECONDS,
+    metric_name_problem,
+    to_microseconds,
+)
+
+PRECISIONS: dict[str, Callable[[float], int]] = {
+    "s": lambda number: round(number * MICROSECONDS),
+    "ms": lambda number: round(number * 1_000),
+    "us": round,
+    "ns": lambda number: int(number // 1_000),
+}
+"""How a number in `timestamp` becomes microseconds, by the request's `precision`."""
+
+_DECODER = msgspec.json.Decoder()
+
+_VALUES_A_READING = 5
+"""So many values, and lines, may a body hold for each reading that it may; most are then ignored."""
+
+
+class UnparsableBody(Exception):
+    """The body is not JSON; the message says where it stops being so."""
+
+
+class TooManyReadings(Exception):
+    """The body holds more readings than one request may."""
+
+
+@dataclass(frozen=True)
+class PacketRules:
+    """What holds for every packet of one request.
+
+    `grant` says for which devices the token may write; `arrived_at` and `oldest` are microseconds
+    since 1970 UTC;
+    `precision` is a key of `PRECISIONS`, or None where the request names none.
+    """
+
+    grant: Grant
+    arrived_at: int
+    oldest: int
+    most_readings: int
+    precision: str | None = None
+
+
+def parse_packets(body: bytes, rules: PacketRules) -> Readings:
+    """Take apart a body: one packet, an array of packets, or one packet a line (NDJSON).
+
+    Raises `UnparsableBody` and `TooManyReadings`. A packet or reading that breaks a rule is listed
+    in `rejected`, and never costs its neighbours.
+    """
+    # Before it is decoded: three bytes of JSON can become a hundred in memory.
+    most_values = _VALUES_A_READING * rules.most_readings
+    if len(body) > most_values and body.count(b",") + body.count(b"\n") > most_values:
+        raise TooManyReadings(f"more than {most_values} values or lines in one request")
+    parser = _Parser(rules)
+    for index, packet in enumerate(_packets(body)):
+        parser.take(index, packet)
+        if max(index + 1, len(parser.readings.time)) > rules.most_readings:
+            raise TooManyReadings(f"more than {rules.most_readings} packets or readings in one request")
+    return parser.readings
+
+
+def _packets(body: bytes) -> list[Any]:
+    """Decode a body into a list of packets."""
+    if not body.strip():
+        raise UnparsableBody("the body is empty; send one packet, an array of packets, or one packet a line")
+    try:
+        decoded = _decode(body)
+    except ValueError as exc:
+        if b"\n" in body.strip():
+            return _lines(body)
+        raise UnparsableBody(f"the body is not JSON: {exc}") from exc
+    return decoded if isinstance(decoded, list) else [decoded]
+
+
+def _lines(body: bytes) -> list[Any]:
+    packets = []
+    for number, line in enumerate(body.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            packets.append(_decode(line))
+        except ValueError as exc:
+            raise UnparsableBody(f"line {number} is not JSON: {exc}") from exc
+    return packets
+
+
+def _decode(text: bytes) -> Any:
+    """Return what JSON text says. Raises ValueError.
+
+    NaN, Infinity and 1e999 are no JSON or no numbers here, but common libraries write them: they are
+    let through as numbers that are not finite, so that they cost no more than themselves.
+    """
+    try:
+        return _DECODER.decode(text)
+    except RecursionError as exc:
+        raise ValueError("it nests too deeply") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        try:
+            return json.loads(text.decode())
+        except RecursionError as too_deep:
+            raise ValueError("it nests too deeply") from too_deep
+        except ValueError:
+            raise ValueError(str(exc)) from exc
+
+
+class _Parser:
+    """Gathers the columns of one body."""
+
+    def __init__(self, rules: PacketRules) -> None:
+        self.rules = rules
+        self.readings = Readings()
+        self.numbers: dict[str, dict[str, int]] = {}
+        self.newest = rules.arrived_at + FUTURE_ALLOWANCE
+
+    def take(self, index: int, packet: Any) -> None:
+        """Add one packet's readings, or say why not."""
+        if type(packet) is not dict:
+            self.readings.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
+            return
+        device_id = packet.pop("device_id", None)
+        if device_id is None:
+            device_id = self.rules.grant.device_id
+        if not isinstance(device_id, str) or device_id not in self.rules.grant.devices:
+            self.readings.reject(index, None, "device_not_allowed", _not_allowed(device_id))
+            return
+        time = self.time_of(index, packet)
+        if time is not None:
+            self.take_fields(index, packet, time, device_id, prefix="")
+
+    def take_fields(
+        self, index: int, fields: dict[str, Any], time: int, device_id: str, *, prefix: str
+    ) -> None:
+        """Add the fields of a packet, or of an object inside it under `prefix`."""
+        readings, numbers = self.readings, self.numbers.setdefault(device_id, {})
+        for name, value in fields.items():
+            metric = prefix + name if prefix else name
+            kind = type(value)
+            if kind is float or kind is int or kind is bool:
+                # Compared before it is converted: a whole number may be too large for a float.
+                if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
+                    message = f"{_digits(value)} is no finite number, or too large for a reading"
+                    readings.reject(index, metric, "value_not_finite", message)
+                    continue
+                number = numbers.get(metric)
+                if number is None:
+                    number = self.number_of(index, device_id, metric)
+                    if number is None:
+                        continue
+                readings.key.append(number)
+                readings.time.append(time)
+                readings.value.append(float(value))
+                readings.packet.append(index)
+            elif kind is not dict:
+                readings.ignore(metric)
+            elif len(metric) < METRIC_NAME_LENGTH:
+                self.take_fields(index, value, time, device_id, prefix=metric + ".")
+            else:
+                problem = metric_name_problem(metric + ".") or ""
+                readings.reject(index, metric, "metric_name", problem)
+
+    def number_of(self, index: int, device_id: str, metric: str) -> int | None:
+        """Return the number of a series that is met for the first time, or reject the metric's name."""
+        if problem := metric_name_problem(metric):
+            self.readings.reject(index, metric, "metric_name", problem)
+            return None
+        number = self.numbers[device_id][metric] = len(self.readings.keys)
+        self.readings.keys.append((device_id, metric))
+        return number
+
+    def time_of(self, index: int, packet: dict[str, Any]) -> int | None:
+        """Return when the packet was measured, or reject it."""
+        if "timestamp" not in packet:
+            # A microsecond apart, so that packets of one body do not take each other's place.
+            return self.rules.arrived_at + index
+        stamp = packet.pop("timestamp")
+        try:
+            time = self.microseconds(stamp)
+        except _BadTime as exc:
+            self.readings.reject(index, None, exc.code, str(exc))
+            return None
+        if time > self.newest:
+            self.readings.reject(
+                index, None, "time_future", f"{stamp!r} is more than 10 minutes ahead of our clock"
+            )
+            return None
+        if time < self.rules.oldest:
+            self.readings.reject(index, None, "time_past", f"{stamp!r} is older than readings may be here")
+            return None
+        return time
+
+    def microseconds(self, stamp: Any) -> int:
+        """Return a `timestamp` as microseconds since 1970 UTC. Raises `_BadTime`."""
+        if type(stamp) is str:
+            try:
+                instant = datetime.fromisoformat(stamp)
+            except ValueError:
+                raise _BadTime("time_invalid", f"{stamp[:80]!r} is not a time in RFC 3339") from None
+            if instant.tzinfo is None:
+                raise _BadTime("time_ambiguous", f"{stamp[:80]!r} has no offset; end it with Z or +hh:mm")
+            return to_microseconds(instant)
+        if type(stamp) is int or type(stamp) is float:
+            if self.rules.precision is None:
+                message = f"{stamp} could be seconds or milliseconds; name ?precision=s, ms, us or ns"
+                raise _BadTime("time_ambiguous", message)
+            try:
+                return PRECISIONS[self.rules.precision](stamp)
+            except (OverflowError, ValueError):
+                raise _BadTime("time_invalid", f"{stamp} is not a time") from None
+        raise _BadTime("time_invalid", f"a timestamp is text or a number, not {_kind(stamp)}")
+
+
+class _BadTime(Exception):
+    """A timestamp that cannot be used, with the code for the answer."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _not_allowed(device_id: Any) -> str:
+    if device_id is None:
+        return "this token writes for several devices; name one in device_id"
+    return f"this token may not write for device {str(device_id)[:80]!r}"
+
+
+def _digits(value: float) -> str:
+    """Return a number as text for a message; Python refuses to write out very long ones."""
+    return repr(value) if isinstance(value, float) else f"a whole number of {value.bit_length()} bits"
+
+
+def _kind(value: Any) -> str:
+    """Return what JSON calls a value."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

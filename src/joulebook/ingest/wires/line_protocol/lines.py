@@ -1,0 +1,400 @@
+"""InfluxDB line protocol: lines taken apart into columns of readings.
+
+Nothing here touches a database or reads a clock. Plain lines, without quotes and backslashes, take a
+fast path; it takes a line only if the slow one, which knows the whole syntax, would take it alike.
+How lines become devices and metrics is described in docs/reference/ingest.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from typing import NamedTuple, TypeVar, cast
+
+from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.commit.columns import Readings
+from joulebook.ingest.wires.json.packets import TooManyReadings
+from joulebook.ingest.wires.line_protocol.naming import LineNaming, Names
+from joulebook.ingest.wires.line_protocol.syntax import (
+    BadLine,
+    Fields,
+    LineScan,
+    field_name,
+    plain_number,
+    read_head,
+    skip_nothing,
+)
+from joulebook.telemetry.readings import FUTURE_ALLOWANCE, LARGEST_VALUE, metric_name_problem
+from joulebook.telemetry.series import SeriesKey
+
+T = TypeVar("T")
+
+LONGEST_PLAIN = 1 << 16
+"""Longer lines are for the slow path, which stops at too many fields before it holds them all."""
+
+_ODD = (b'"', b"\\", b"#", b"\t", b"\r")
+_DIGITS = b"0123456789"
+_DECIMAL = _DIGITS + b".-\n"
+_MOST_DIGITS = 19
+
+
+@dataclass(frozen=True)
+class PlainLines:
+    """The fields of plain lines in columns of equal length, one entry a field, in the body's order.
+
+    `head` is a measurement with its tags and `key` a field's key, both as they were written; `stamp` is the
+    time in the sender's precision; `line` counts lines from 0.
+    """
+
+    head: list[bytes]
+    key: list[bytes]
+    value: list[float]
+    stamp: list[int]
+    line: list[int]
+
+
+def read_plain_lines(body: bytes) -> PlainLines | None:
+    """Return the fields of a body, or None where a line of it is not plain."""
+    if any(odd in body for odd in _ODD):
+        return None
+    lines = body.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    if set(map(bytes.count, lines, repeat(b" "))) != {2} or max(map(len, lines)) > LONGEST_PLAIN:
+        return None
+    words = b" ".join(lines).split(b" ")
+    heads, fields = words[0::3], words[1::3]
+    stamps = _stamps(words[2::3])
+    pairs = b",".join(fields).split(b",")
+    if stamps is None or not all(heads) or set(map(bytes.count, pairs, repeat(b"="))) != {1}:
+        return None
+    words = b"=".join(pairs).split(b"=")
+    keys, texts = words[0::2], words[1::2]
+    value = _values(texts)
+    if value is None or not all(keys):
+        return None
+    number = list(range(len(lines)))
+    if len(pairs) == len(lines):
+        return PlainLines(heads, keys, value, stamps, number)
+    counts = [text.count(b",") + 1 for text in fields]
+    return PlainLines(
+        head=_spread(heads, counts),
+        key=keys,
+        value=value,
+        stamp=_spread(stamps, counts),
+        line=_spread(number, counts),
+    )
+
+
+def _spread(column: Iterable[T], counts: list[int]) -> list[T]:
+    """Repeat each entry of a column of lines as often as its line has fields."""
+    return list(chain.from_iterable(map(repeat, column, counts)))
+
+
+def _stamps(texts: list[bytes]) -> list[int] | None:
+    """Return times, or None where one is not of as many digits as a time may have."""
+    if b"".join(texts).translate(None, _DIGITS) or max(map(len, texts)) > _MOST_DIGITS or not all(texts):
+        return None
+    return list(map(int, texts))
+
+
+def _values(texts: list[bytes]) -> list[float] | None:
+    """Return the values of fields, or None where one is no number or boolean that may be stored."""
+    if b"\n".join(texts).translate(None, _DECIMAL):
+        # Exponents, whole numbers with their letter, booleans: or what is none of them.
+        found = list(map(plain_number, texts))
+        return None if None in found else cast("list[float]", found)
+    try:
+        value = list(map(float, texts))
+    except ValueError:
+        return None
+    return value if min(value) >= -LARGEST_VALUE and max(value) <= LARGEST_VALUE else None
+
+
+PRECISIONS_V1: dict[str, tuple[int, int]] = {
+    "n": (1, 1_000),
+    "ns": (1, 1_000),
+    "u": (1, 1),
+    "us": (1, 1),
+    "µ": (1, 1),
+    "ms": (1_000, 1),
+    "s": (1_000_000, 1),
+    "m": (60_000_000, 1),
+    "h": (3_600_000_000, 1),
+}
+"""How a time becomes microseconds, by v1's `precision`: times the first number, divided by the second."""
+
+PRECISIONS_V2 = {name: PRECISIONS_V1[name] for name in ("ns", "us", "ms", "s")}
+
+_TAB = 0x09
+
+_TOO_MANY = "more than {} lines or readings in one request"
+
+
+@dataclass(frozen=True)
+class LineRules:
+    """What holds for every line of one request.
+
+    `grant` says for which devices the token may write; `arrived_at` and `oldest` are microseconds since
+    1970 UTC; `precision` is a value of `PRECISIONS_V1`; `naming` says what lines write for.
+    """
+
+    grant: Grant
+    arrived_at: int
+    oldest: int
+    most_readings: int
+    precision: tuple[int, int] = PRECISIONS_V1["ns"]
+    naming: LineNaming = field(default_factory=LineNaming)
+
+
+def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings:
+    """Take apart a body of line protocol.
+
+    `packet` and `index` are numbers of lines, from 0. A line that breaks a rule is listed in `rejected`,
+    and never costs its neighbours. Fields that are text are passed over. Without `fast` every line takes
+    the slow path, with the same result.
+
+    Raises `TooManyReadings` for more readings, or more lines, than one request may hold.
+    """
+    # A lone line is read sooner by itself, and what is sure to be too much is not split up first.
+    by_columns = fast and 0 < body.count(b"\n") <= rules.most_readings and _is_modest(body, rules)
+    if by_columns and (plain := read_plain_lines(body)) is not None:
+        parser = _Parser(body, rules)
+        if parser.take_columns(plain):
+            return parser.finished()
+    parser = _Parser(body, rules)
+    lines = position = number = 0
+    while True:
+        start = skip_nothing(body, position)
+        number += body.count(b"\n", position, start)
+        if start == len(body):
+            return parser.finished()
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        if not (fast and parser.take_plain(body[start:end], number)):
+            end = parser.take_any(start, number)
+        number += body.count(b"\n", start, end)
+        position = end
+        lines += 1
+        if max(lines, len(parser.readings.time)) > rules.most_readings:
+            raise TooManyReadings(_TOO_MANY.format(rules.most_readings))
+
+
+def _is_modest(body: bytes, rules: LineRules) -> bool:
+    """Tell whether a body has no more fields, or tags, than what is taken apart at once should have."""
+    most = 8 * rules.most_readings
+    return len(body) <= most or body.count(b"=") <= most
+
+
+@dataclass(slots=True)
+class _Head:
+    """What the measurement and tags of a line stand for; `numbers` are those of series by raw field key."""
+
+    device_id: str
+    measurement: str
+    tags: dict[str, str]
+    names: Names
+    numbers: dict[bytes, int | None] = field(default_factory=dict)
+
+
+class _Point(NamedTuple):
+    """What tells a field's points from all others, as InfluxDB would."""
+
+    measurement: str
+    tags: dict[str, str]
+    field: str
+
+
+class _Parser:
+    """Gathers the columns of one body."""
+
+    def __init__(self, body: bytes, rules: LineRules) -> None:
+        self.body = body
+        self.rules = rules
+        self.readings = Readings()
+        self.heads: dict[bytes, _Head] = {}
+        self.numbers: dict[SeriesKey, int] = {}
+        self.points: list[_Point] = []
+        self.others: dict[object, int] = {}
+        self.shared: list[int] = []
+        self.newest = rules.arrived_at + FUTURE_ALLOWANCE
+
+    def take_columns(self, plain: PlainLines) -> bool:
+        """Add the readings of a body of plain lines; return False, and be spent, where one is refused."""
+        multiply, divide = self.rules.precision
+        time = [stamp * multiply // divide for stamp in plain.stamp]
+        if min(time) < self.rules.oldest or max(time) > self.newest:
+            return False
+        series: dict[tuple[bytes, bytes], int] = {}
+        written = list(zip(plain.head, plain.key, strict=True))
+        for raw, key in dict.fromkeys(written):
+            try:
+                head = self.heads.get(raw) or self.head_of(raw)
+            except BadLine:
+                return False
+            number = self.number_of(head, key)
+            if number is None:
+                return False
+            series[raw, key] = number
+        if len(time) > self.rules.most_readings:
+            raise TooManyReadings(_TOO_MANY.format(self.rules.most_readings))
+        readings = self.readings
+        readings.key = [series[pair] for pair in written]
+        readings.time, readings.value, readings.packet = time, plain.value, plain.line
+        return True
+
+    def finished(self) -> Readings:
+        """Return the readings, when all lines are taken."""
+        if self.shared:
+            self.settle()
+        return self.readings
+
+    def take_plain(self, line: bytes, number: int) -> bool:
+        """Add a plain line's readings; return False, and add nothing, for any other line."""
+        if b'"' in line or b"\\" in line or len(line) > LONGEST_PLAIN:
+            return False
+        parts = line.split(b" ")
+        if len(parts) == 3 and parts[2].isdigit() and len(parts[2]) <= 19:
+            multiply, divide = self.rules.precision
+            time = int(parts[2]) * multiply // divide
+        elif len(parts) == 2:
+            time = self.rules.arrived_at + number
+        else:
+            return False
+        if not self.rules.oldest <= time <= self.newest:
+            return False
+        fields: Fields = []
+        for pair in parts[1].split(b","):
+            key, _, text = pair.partition(b"=")
+            value = plain_number(text)
+            if value is None or not key or key[0] == _TAB:
+                return False
+            fields.append((key, value))
+        head = self.heads.get(parts[0])
+        if head is None:
+            try:
+                head = self.head_of(parts[0])
+            except BadLine:
+                return False
+        self.add(head, fields, time, number)
+        return True
+
+    def take_any(self, start: int, number: int) -> int:
+        """Add the readings of the line at `start`, or reject it; return the offset of its end."""
+        scan = LineScan(self.body, start)
+        try:
+            raw_head, fields, stamp = scan.line(self.rules.most_readings)
+            head = self.heads.get(raw_head) or self.head_of(raw_head)
+            self.add(head, fields, self.time_of(stamp, number), number)
+        except BadLine as exc:
+            self.readings.reject(number, None, exc.code, str(exc))
+        end = self.body.find(b"\n", scan.position)
+        return len(self.body) if end < 0 else end
+
+    def add(self, head: _Head, fields: Fields, time: int, number: int) -> None:
+        """Add the readings of a line that is good; a field whose metric's name is bad costs only itself."""
+        readings = self.readings
+        for key, value in fields:
+            series = head.numbers[key] if key in head.numbers else self.number_of(head, key)
+            if series is None:
+                self.reject_name(head, key, number)
+                continue
+            readings.key.append(series)
+            readings.time.append(time)
+            readings.value.append(value)
+            readings.packet.append(number)
+
+    def number_of(self, head: _Head, key: bytes) -> int | None:
+        """Return the number of a series that this head meets for the first time; None for a bad name.
+
+        Where other points have the series already, the number is below zero: see `settle`.
+        """
+        name = field_name(key)
+        metric = None if name is None else head.names.metric(name)
+        if name is None or metric is None or metric_name_problem(metric):
+            head.numbers[key] = None
+            return None
+        point = _Point(head.measurement, head.tags, name)
+        number = self.numbers.setdefault((head.device_id, metric), len(self.points))
+        if number == len(self.points):
+            self.points.append(point)
+            self.readings.keys.append((head.device_id, metric))
+        elif self.points[number] != point:
+            number = self.other_number(point, number)
+        head.numbers[key] = number
+        return number
+
+    def other_number(self, point: _Point, series: int) -> int:
+        """Return a number below zero for a point whose series has another point's number."""
+        identity = (point.measurement, tuple(sorted(point.tags.items())), point.field)
+        number = self.others.setdefault(identity, -1 - len(self.shared))
+        if number == -1 - len(self.shared):
+            self.shared.append(series)
+        return number
+
+    def settle(self) -> None:
+        """Refuse readings that would silently take the place of another point's, which came first.
+
+        InfluxDB would keep both: they differ in measurement, tags or field, and the rule here gives them
+        the same name.
+        """
+        readings, shared = self.readings, set(self.shared)
+        holders: dict[tuple[int, int], int] = {}
+        numbers = [self.shared[-1 - key] if key < 0 else key for key in readings.key]
+        kept = []
+        for row, number in enumerate(numbers):
+            if number in shared:
+                holder = holders.setdefault((number, readings.time[row]), row)
+                if readings.key[holder] == readings.key[row]:
+                    holders[number, readings.time[row]] = row
+                elif readings.value[holder] != readings.value[row]:
+                    self.reject_shared(row, number, holder)
+                    continue
+            kept.append(row)
+        readings.key = numbers
+        readings.keep(kept)
+
+    def reject_shared(self, row: int, number: int, holder: int) -> None:
+        """Say which line has the place that this row's reading would take."""
+        metric = self.readings.keys[number][1]
+        message = (
+            f"line {self.readings.packet[holder] + 1} has other tags or another field, but the same metric "
+            f"{metric[:80]!r} and time, and was kept; let JOULEBOOK_LINE_PROTOCOL_METRIC tell them apart"
+        )
+        self.readings.reject(self.readings.packet[row], metric, "conflict", message)
+
+    def reject_name(self, head: _Head, key: bytes, number: int) -> None:
+        """Say what is wrong with a metric's name."""
+        name = field_name(key)
+        if name is None:
+            self.readings.reject(number, None, "metric_name", f"field {key[:80]!r} is not UTF-8")
+            return
+        metric = head.names.metric(name)
+        problem = metric_name_problem(metric)
+        hint = "; leave out tags that tell nothing apart" if head.tags else ""
+        self.readings.reject(number, metric, "metric_name", f"{problem}{hint}")
+
+    def head_of(self, raw: bytes) -> _Head:
+        """Return what a measurement and its tags stand for, and remember it. Raises `BadLine`."""
+        measurement, tags = read_head(raw)
+        naming = self.rules.naming
+        device_id, device_tag = naming.device_of(tags, self.rules.grant)
+        names = naming.pattern_for(tags).names(measurement, tags, device_tag)
+        head = self.heads[raw] = _Head(device_id, measurement, tags, names)
+        return head
+
+    def time_of(self, stamp: bytes | None, number: int) -> int:
+        """Return when the line was measured, in microseconds. Raises `BadLine`."""
+        if stamp is None:
+            # A microsecond apart, so that lines of one body do not take each other's place.
+            return self.rules.arrived_at + number
+        multiply, divide = self.rules.precision
+        time = int(stamp) * multiply // divide
+        if time > self.newest:
+            message = f"{int(stamp)} is more than 10 minutes ahead of our clock; is `precision` right?"
+            raise BadLine("time_future", message)
+        if time < self.rules.oldest:
+            message = f"{int(stamp)} is older than readings may be here; is `precision` right?"
+            raise BadLine("time_past", message)
+        return time

@@ -1,0 +1,139 @@
+"""What InfluxDB's clients may ask for and are answered, for the API's documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from joulebook.ingest.wires.line_protocol.lines import PRECISIONS_V1, PRECISIONS_V2
+
+SECURITY_SCHEMES: dict[str, Any] = {
+    "InfluxDB token": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "`Token ` and then the device's or gateway's token",
+    },
+    "token as password": {"type": "http", "scheme": "basic", "description": "the user's name means nothing"},
+}
+_SECURITY: list[dict[str, list[str]]] = [
+    {"device token": []},
+    {"InfluxDB token": []},
+    {"token as password": []},
+]
+_PROBLEM_V1: dict[str, Any] = {
+    "type": "object",
+    "properties": {"error": {"type": "string"}},
+    "required": ["error"],
+}
+_PROBLEM_V2: dict[str, Any] = {
+    "type": "object",
+    "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
+    "required": ["code", "message"],
+}
+# A service that stops turns every caller away in the words of the readings' endpoint.
+_AWAY: dict[str, Any] = {"anyOf": [_PROBLEM_V1, _PROBLEM_V2]}
+_DATABASES: dict[str, Any] = {
+    "type": "object",
+    "properties": {"results": {"type": "array", "items": {"type": "object"}}},
+    "required": ["results"],
+}
+_HEALTH: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "version": {"type": "string"},
+        "status": {"type": "string", "enum": ["pass", "fail"]},
+        "message": {"type": "string"},
+    },
+    "required": ["name", "version", "status"],
+}
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _write(version: str, precisions: Collection[str], problem: dict[str, Any]) -> dict[str, Any]:
+    responses = {
+        "204": {"description": "every number is stored, or was there already"},
+        "400": _answer("lines were refused and all others stored; or nothing could be read", problem),
+        "401": _answer("no token, none that is in force, or one in the address", problem),
+        "413": _answer("too many bytes, lines or readings; split the request", problem),
+        "429": _answer(
+            "the token sends more than it may: send it again after `Retry-After` seconds", problem
+        ),
+        "503": _answer("not acknowledged: send it again after `Retry-After` seconds", _AWAY),
+    }
+    if version == "v1":
+        del responses["429"]  # its clients would drop their data
+    return {
+        "tags": ["line protocol"],
+        "summary": f"Store line protocol, as InfluxDB {version} does",
+        "operationId": f"write_{version}",
+        "security": _SECURITY,
+        "parameters": [
+            {
+                "name": "precision",
+                "in": "query",
+                "description": "unit of times; other parameters (`db`, `org`, `bucket`, …) mean nothing",
+                "schema": {"type": "string", "enum": [*precisions, ""], "default": "ns"},
+            }
+        ],
+        "requestBody": {
+            "required": False,
+            "description": "Lines such as `power,room=hall value=1240.5`; gzip and zstd are inflated.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
+        "responses": responses,
+    }
+
+
+def _query(method: str) -> dict[str, Any]:
+    return {
+        "tags": ["line protocol"],
+        "summary": "Answer the statements with which clients set themselves up",
+        "operationId": f"query_{method}",
+        "security": _SECURITY,
+        "parameters": [
+            {
+                "name": "q",
+                "in": "query",
+                "required": True,
+                "description": "CREATE DATABASE or SHOW DATABASES; anything else is refused",
+                "schema": {"type": "string"},
+                "example": "SHOW DATABASES",
+            }
+        ],
+        "responses": {
+            "200": _answer("done, or what databases there are", _DATABASES),
+            "400": _answer("another statement", _PROBLEM_V1),
+            "401": _answer("no token, none that is in force, or one in the address", _PROBLEM_V1),
+            "413": _answer("a form of too many bytes", _PROBLEM_V1),
+            "503": _answer("come again after `Retry-After` seconds", _AWAY),
+        },
+    }
+
+
+PATHS: dict[str, Any] = {
+    "/write": {"post": _write("v1", PRECISIONS_V1, _PROBLEM_V1)},
+    "/api/v2/write": {"post": _write("v2", PRECISIONS_V2, _PROBLEM_V2)},
+    "/query": {method: _query(method) for method in ("get", "post")},
+    "/ping": {
+        method: {
+            "tags": ["line protocol"],
+            "summary": "Say which version of InfluxDB this speaks like",
+            "operationId": f"ping_{method}",
+            "responses": {"204": {"description": "the version is in `X-Influxdb-Version`"}},
+        }
+        for method in ("get", "head")
+    },
+    "/health": {
+        "get": {
+            "tags": ["line protocol"],
+            "summary": "Can it store readings now? As InfluxDB's clients ask",
+            "operationId": "health",
+            "responses": {"200": _answer("it can", _HEALTH), "503": _answer("not now", _HEALTH)},
+        }
+    },
+}

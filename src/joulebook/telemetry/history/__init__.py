@@ -1,0 +1,1 @@
+"""From a range of time to points: resolutions, clocks, buckets, energy."""

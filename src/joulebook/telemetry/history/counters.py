@@ -1,0 +1,147 @@
+"""How far a counter rose in each bucket of an answer: exactly, across the buckets' borders as well.
+
+A rise belongs to the bucket in which the higher reading lies. Where nothing was heard for longer than
+`silence`, and the silence crosses a border, nobody knows on which side the counter rose: that rise is
+unallocated, and told beside the bucket in which the counter was heard again. A reset begins a new run
+at zero, a replaced meter at the register that it started with; a dip is waited out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
+from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, runs_of
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Another meter at the instant `time` (microseconds since 1970): where the old ended, the new began.
+
+    None where that is not known: what either counted beyond its last or before its first reading is then
+    lost.
+    """
+
+    time: int
+    final: float | None = None
+    start: float | None = None
+
+
+@dataclass(frozen=True)
+class Rises:
+    """By bucket: how far the counter rose, what of its rise no bucket can claim, and its resets.
+
+    A bucket without readings rose by zero and has a count of zero.
+    """
+
+    increase: Numbers
+    unallocated: Numbers
+    resets: NDArray[np.int64]
+
+
+def rises_of(
+    rows: Summaries,
+    edges: NDArray[np.int64],
+    *,
+    silence: int,
+    tolerance: float = DIP_TOLERANCE,
+    replacements: Sequence[Replacement] = (),
+) -> Rises:
+    """Return how far one counter rose in each bucket [edges[i], edges[i + 1]).
+
+    `rows` are summaries in the order of time, none of them on both sides of an edge or of a replacement.
+    Those before the first edge tell where the counter stood, and those after the last are ignored.
+    `silence` is in microseconds.
+    """
+    length = len(edges) - 1
+    rows, is_new_meter = _with_replacements(rows, replacements)
+    if not len(rows):
+        return Rises(np.zeros(length), np.zeros(length), np.zeros(length, np.int64))
+    runs = runs_of(rows, tolerance=tolerance)
+    is_new_meter[0] = True
+    new_meter = np.zeros(len(runs.row), np.bool_)
+    new_meter[runs.begin[is_new_meter]] = True
+    resets = runs.resets & ~new_meter
+    begins = resets | new_meter
+    run = np.cumsum(begins) - 1
+    # After a reset a register stands at zero at least, whatever it shows.
+    peak = np.where(resets[begins][run], np.maximum(runs.peak, 0.0), runs.peak)
+    stood_at = _running_peak(peak, run)
+    before = np.append(0.0, stood_at[:-1])
+    before[resets] = 0.0
+    first_of_row = rows["first"][runs.row]
+    before[new_meter] = first_of_row[new_meter]
+    rise = np.maximum(stood_at - before, 0.0)
+
+    bucket = np.searchsorted(edges, rows["first_at"], side="right") - 1
+    silent = np.zeros(len(rows), np.bool_)
+    silent[1:] = (rows["first_at"][1:] - rows["last_at"][:-1] > silence) & (bucket[1:] != bucket[:-1])
+    # Of a row after a silence, what lies below its first reading rose at an unknown time.
+    row_before = before[runs.begin]
+    lost = np.where(silent, np.clip(rows["first"] - row_before, 0.0, rise[runs.begin]), 0.0)
+    total = np.add.reduceat(rise, runs.begin) + runs.inner_increase
+    number = np.add.reduceat(resets.astype(np.int64), runs.begin) + np.maximum(rows["resets"] - 1, 0)
+
+    asked = (bucket >= 0) & (bucket < length)
+    place = bucket[asked]
+    return Rises(
+        increase=np.bincount(place, (total - lost)[asked], length).astype(np.float64),
+        unallocated=np.bincount(place, lost[asked], length).astype(np.float64),
+        resets=np.bincount(place, number[asked], length).astype(np.int64),
+    )
+
+
+def _with_replacements(
+    rows: Summaries, replacements: Sequence[Replacement]
+) -> tuple[Summaries, NDArray[np.bool_]]:
+    """Add the registers that were read at replacements as rows; tell which rows are a new meter's first."""
+    is_new_meter = np.zeros(len(rows), np.bool_)
+    for replacement in sorted(replacements, key=lambda each: each.time):
+        place = int(np.searchsorted(rows["first_at"], replacement.time, side="left"))
+        if replacement.final is not None and place > 0:
+            # The old meter's last register cannot lie below what it showed before.
+            final = max(replacement.final, float(rows["last"][place - 1]))
+            rows, is_new_meter = _insert(rows, is_new_meter, place, replacement.time, final, new_meter=False)
+            place += 1
+        if replacement.start is not None:
+            start = replacement.start
+            rows, is_new_meter = _insert(rows, is_new_meter, place, replacement.time, start, new_meter=True)
+        elif place < len(rows):
+            is_new_meter[place] = True
+    return rows, is_new_meter
+
+
+def _insert(
+    rows: Summaries,
+    is_new_meter: NDArray[np.bool_],
+    place: int,
+    time: int,
+    register: float,
+    *,
+    new_meter: bool,
+) -> tuple[Summaries, NDArray[np.bool_]]:
+    row = np.zeros(1, SUMMARY)
+    for name in ("bucket", "first_at", "last_at"):
+        row[name] = time
+    for name in ("first", "last", "min", "max", "first_peak", "last_peak"):
+        row[name] = register
+    joined = np.concatenate([rows[:place], row, rows[place:]])
+    return joined, np.insert(is_new_meter, place, new_meter)
+
+
+def _running_peak(peak: Numbers, run: NDArray[np.int64]) -> Numbers:
+    """Return the highest so far within each run, in steps that double: no loop over runs or rows."""
+    highest = peak.copy()
+    distance = 1
+    while distance < len(peak):
+        same = run[distance:] == run[:-distance]
+        reach = highest[:-distance].copy()
+        highest[distance:] = np.where(same, np.maximum(highest[distance:], reach), highest[distance:])
+        distance *= 2
+    return highest

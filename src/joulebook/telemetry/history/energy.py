@@ -1,0 +1,161 @@
+"""Energy by day, week or month: from power over the time that readings cover, and from counters.
+
+The local day is the unit of account: each is rounded to `DIGITS` decimals, and a week, a month and a
+total are the sums of their days as they are shown. So a table adds up to the last digit, and a month in
+a table of months is the same as the total of its days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebook.telemetry.connection import Connection, one_snapshot
+from joulebook.telemetry.history.buckets import ColumnReader, Window
+from joulebook.telemetry.history.integrals import integrals_of
+from joulebook.telemetry.history.points import Numbers, TooManyNumbers, Wanted
+from joulebook.telemetry.history.resolutions import Resolution, bucket_edges
+from joulebook.telemetry.kinds.guesses import COUNTER
+from joulebook.telemetry.kinds.units import convert_factor_offset, energy_unit
+from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
+from joulebook.telemetry.rollups.state import read_state
+from joulebook.time_zones import ZoneInfo
+
+DIGITS = 3
+PERIODS = {
+    "day": Resolution("1d", days=1),
+    "week": Resolution("1w", days=7),
+    "month": Resolution("1mo", months=1),
+}
+MOST_DAYS = 3700
+MOST_DAYS_OF_ALL = 100_000
+"""Days of all metrics of one table together: 27 metrics in ten years, or 274 in one."""
+
+_SECONDS_AN_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class EnergyColumn:
+    """One metric's energy by period, in `unit`.
+
+    `energy` is what each period can claim; `unallocated` what a counter rose by while nothing was heard
+    across a day's border; `coverage` the share of the period of which anything is known.
+    """
+
+    metric: str
+    name: str
+    kind: str
+    unit: str
+    energy: list[Decimal]
+    unallocated: list[Decimal]
+    coverage: list[float]
+
+    @property
+    def total(self) -> Decimal:
+        """The sum of the periods as they are shown."""
+        return sum(self.energy, Decimal(0))
+
+    @property
+    def total_unallocated(self) -> Decimal:
+        """The sum of what no day can claim."""
+        return sum(self.unallocated, Decimal(0))
+
+
+@dataclass(frozen=True)
+class EnergyTable:
+    """Energy of a device in [start, end): `time` is where each period begins, in microseconds since 1970."""
+
+    start: datetime
+    end: datetime
+    time: NDArray[np.int64]
+    columns: list[EnergyColumn]
+
+
+def unit_of_energy(kind: str, unit: str) -> str | None:
+    """Return the unit of a metric's energy, None where there is none: W gives Wh, a counter its own."""
+    return unit or None if kind == COUNTER else energy_unit(unit)
+
+
+def check_size(metrics: int, length: timedelta) -> None:
+    """Raise `TooManyNumbers` for a table that would take too long to make, or too much memory."""
+    days = length // timedelta(days=1) + 1
+    if metrics * days > MOST_DAYS_OF_ALL:
+        most = MOST_DAYS_OF_ALL // metrics
+        raise TooManyNumbers(
+            f"{metrics:,} metrics in {days:,} days are too much for one table; "
+            f"ask for fewer metrics, or for {most:,} days at most",
+            parameter="metric",
+        )
+
+
+def whole_periods(start: datetime, end: datetime, zone: ZoneInfo, *, per: str) -> tuple[datetime, datetime]:
+    """Return the range widened to whole local days, weeks or months."""
+    edges = bucket_edges(start, end, PERIODS[per], zone)
+    return from_microseconds(int(edges[0])), from_microseconds(int(edges[-1]))
+
+
+def energy_of(
+    conn: Connection,
+    wanted: list[Wanted],
+    start: datetime,
+    end: datetime,
+    zone: ZoneInfo,
+    *,
+    per: str,
+    now: datetime,
+    silence: timedelta | None,
+) -> EnergyTable:
+    """Return the energy of each wanted metric by period.
+
+    `start` and `end` are borders of periods; of a period that is not over, what is known until `now`.
+    Each wanted unit must be one of energy that the metric's can be converted into. Raises `UnitProblem`.
+    """
+    days = bucket_edges(start, end, PERIODS["day"], zone)
+    periods = bucket_edges(start, end, PERIODS[per], zone)
+    window = Window(int(days[0]), int(days[-1]), days, silence)
+    period_of_day = np.searchsorted(periods, days[:-1], side="right") - 1
+    begin = np.flatnonzero(np.append(True, np.diff(period_of_day)))
+    with one_snapshot(conn):
+        reader = ColumnReader(conn, window, read_state(conn))
+        columns = [_column(reader, each, window, begin, now=now) for each in wanted]
+    return EnergyTable(start, end, periods[:-1], columns)
+
+
+def _column(
+    reader: ColumnReader, wanted: Wanted, window: Window, begin: NDArray[np.intp], *, now: datetime
+) -> EnergyColumn:
+    settings = wanted.settings
+    own_unit = unit_of_energy(settings.kind, settings.unit) or ""
+    factor = settings.factor * convert_factor_offset(own_unit, wanted.unit).factor
+    if settings.kind == COUNTER:
+        rises, rows, silence = reader.rises(wanted)
+        energy, unallocated = rises.increase * factor, rises.unallocated * factor
+        covered = integrals_of(rows, window.edges, silence=silence).covered
+    else:
+        integrals = reader.integrals(wanted)
+        energy, covered = integrals.integral * factor / _SECONDS_AN_HOUR, integrals.covered
+        unallocated = np.zeros(len(energy))
+    present = int(now.timestamp()) * MICROSECONDS
+    passed = np.maximum(np.minimum(window.edges[1:], present) - window.edges[:-1], 0) / MICROSECONDS
+    known, time = np.add.reduceat(covered, begin), np.add.reduceat(passed, begin)
+    coverage = np.divide(known, time, where=time > 0, out=np.zeros(len(known)))
+    return EnergyColumn(
+        metric=wanted.metric,
+        name=settings.display_name,
+        kind=settings.kind,
+        unit=wanted.unit,
+        energy=_sums_of_days(energy, begin),
+        unallocated=_sums_of_days(unallocated, begin),
+        coverage=np.minimum(coverage, 1.0).round(4).tolist(),
+    )
+
+
+def _sums_of_days(days: Numbers, begin: NDArray[np.intp]) -> list[Decimal]:
+    """Return each period's sum of its days as they are shown."""
+    shown = [Decimal(repr(day)).quantize(Decimal(1).scaleb(-DIGITS)) for day in days.tolist()]
+    ends = [*begin[1:].tolist(), len(shown)]
+    return [sum(shown[first:last], Decimal(0)) for first, last in zip(begin.tolist(), ends, strict=True)]

@@ -1,0 +1,81 @@
+"""The last reading and the last hour of many devices at once, for lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import cast
+
+import numpy as np
+
+from joulebook.telemetry.connection import Connection, one_snapshot
+from joulebook.telemetry.kinds.settings import SettingsByMetric
+from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.rollups.marks import MINUTE
+from joulebook.telemetry.rollups.reading import PieceReader
+from joulebook.telemetry.rollups.state import read_state
+
+SPARKLINE_POINTS = 60
+
+_Latest = tuple[str, int, str, datetime | None, float | None]
+
+# A device is shown by its power where it has one, else by its first metric.
+_LATEST = """
+SELECT shown.device_id, shown.id, shown.metric, latest.time, latest.value
+FROM (
+    SELECT DISTINCT ON (device_id) device_id, id, metric FROM series
+    WHERE device_id = ANY(%(devices)s)
+    ORDER BY device_id, metric <> 'power', metric
+) AS shown
+LEFT JOIN LATERAL (
+    SELECT time, value FROM readings WHERE series_id = shown.id ORDER BY time DESC LIMIT 1
+) AS latest ON true
+"""
+
+
+@dataclass
+class DeviceOverview:
+    """A device at a glance: its main metric's last reading, and one-minute means of the last hour.
+
+    Values are stored ones times `factor`.
+    """
+
+    metric: str
+    unit: str
+    value: float | None
+    time: datetime | None
+    factor: float = 1.0
+    sparkline: list[float | None] = field(default_factory=lambda: [None] * SPARKLINE_POINTS)
+
+
+def read_overviews(
+    conn: Connection, settings: Mapping[str, SettingsByMetric], *, now: datetime
+) -> dict[str, DeviceOverview]:
+    """Return an overview of each device in `settings` with at least one reading, by device id."""
+    overviews: dict[str, DeviceOverview] = {}
+    by_series: dict[int, DeviceOverview] = {}
+    with one_snapshot(conn):
+        found = conn.execute(_LATEST, {"devices": list(settings)}).fetchall()
+        for device_id, series_id, metric, time, value in cast("list[_Latest]", found):
+            meaning = settings[device_id][metric]
+            shown = None if value is None else value * meaning.factor
+            overviews[device_id] = by_series[series_id] = DeviceOverview(
+                metric=metric, unit=meaning.unit, value=shown, time=time, factor=meaning.factor
+            )
+        _add_sparklines(conn, by_series, end=to_microseconds(now))
+    return overviews
+
+
+def _add_sparklines(conn: Connection, overviews: Mapping[int, DeviceOverview], *, end: int) -> None:
+    """Fill in the means of the last minutes, the last of them up to `end`."""
+    # By the clock's minutes, which are what is rolled up; the last of them may not be over.
+    edges = -(-end // MINUTE) * MINUTE + MINUTE * np.arange(-SPARKLINE_POINTS, 1)
+    reader = PieceReader(conn, edges, read_state(conn), columns=("bucket", "count", "sum"))
+    rows = reader.read([(series_id, int(edges[0]), end) for series_id in overviews])
+    place = np.searchsorted(edges, rows["bucket"], side="right") - 1
+    for series_id, minute, mean in zip(
+        rows["series_id"].tolist(), place.tolist(), (rows["sum"] / rows["count"]).tolist(), strict=True
+    ):
+        overview = overviews[series_id]
+        overview.sparkline[minute] = mean * overview.factor

@@ -1,0 +1,155 @@
+"""Reads a device's readings in a range as points: raw readings where they are few, else buckets.
+
+The caller has checked that the user may see the device. Times in columns are microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from joulebook.telemetry.connection import Connection, one_snapshot
+from joulebook.telemetry.history.buckets import ColumnReader, Window
+from joulebook.telemetry.history.points import Column, Points, Wanted, check_numbers
+from joulebook.telemetry.history.resolutions import RAW, choose_resolution
+from joulebook.telemetry.readings import EPOCH, to_microseconds
+from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.rollups.state import RollupState, finest_width, read_state
+from joulebook.telemetry.rollups.tables import read_readings
+from joulebook.time_zones import ZoneInfo
+
+ALL = "all"
+RANGES: Mapping[str, timedelta] = {
+    "10m": timedelta(minutes=10),
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+    "1y": timedelta(days=365),
+}
+"""Ranges by name, each ending now; `all` begins with the first reading."""
+
+# Readings may have been dropped of which rollups are kept.
+_EARLIEST = """
+SELECT min(first.time) FROM unnest(%(series)s::int[]) AS asked (id)
+CROSS JOIN LATERAL (
+    (SELECT time FROM readings WHERE series_id = asked.id ORDER BY time LIMIT 1)
+    UNION ALL
+    (SELECT first_at FROM readings_1h WHERE series_id = asked.id ORDER BY bucket LIMIT 1)
+) AS first
+"""
+# One series with more readings than points settles it, at the cost of reading that many and one. A year's
+# statement is planned for all of its chunks, so the end of a long range is asked about first.
+_END_OF_RANGE = timedelta(days=7)
+_MORE_THAN = """
+SELECT EXISTS (
+    SELECT FROM unnest(%(series)s::int[]) AS asked (id)
+    CROSS JOIN LATERAL (
+        SELECT FROM readings
+        WHERE series_id = asked.id AND time >= %(start)s AND time < %(end)s
+        OFFSET %(points)s LIMIT 1
+    ) AS one_more
+)
+"""
+# Metrics that report at instants of their own make an axis longer than any of them.
+_INSTANTS = """
+SELECT count(DISTINCT time) FROM readings
+WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
+"""
+
+
+def earliest_time(conn: Connection, series: Sequence[int]) -> datetime | None:
+    """Return the instant of the oldest reading of any of the series, or None without readings."""
+    found: datetime | None = _rows(conn, _EARLIEST, {"series": list(series)})[0][0]
+    return found
+
+
+def read_points(
+    conn: Connection,
+    wanted: list[Wanted],
+    start: datetime,
+    end: datetime,
+    zone: ZoneInfo,
+    *,
+    max_points: int,
+    silence: timedelta | None = None,
+) -> Points:
+    """Return the readings of [start, end) in at most `max_points` points, in the wanted units.
+
+    Raw readings where they are few enough, else the finest rung of the ladder that fits. Where readings
+    are no longer kept, none is finer than the rollups that are, and buckets at the range's ends are
+    whole. `silence` is the device's silence limit. All is read in one snapshot. Raises `ChangesTooOften` and
+    `TooManyNumbers`.
+    """
+    series = [each.series_id for each in wanted]
+    with one_snapshot(conn):
+        state = read_state(conn)
+        finest = finest_width(state, to_microseconds(start))
+        if finest:
+            start, end = _whole(start, end, timedelta(seconds=finest))
+        if finest or _has_more_readings(conn, series, start, end, points=max_points):
+            resolution, edges = choose_resolution(start, end, zone, max_points=max_points, finest=finest)
+            numbers = sum(each.least_numbers for each in wanted) * (len(edges) - 1)
+            check_numbers(numbers, metrics=len(wanted), points=len(edges) - 1)
+            window = Window(to_microseconds(start), to_microseconds(end), edges, silence)
+            reader = ColumnReader(conn, window, state)
+            columns = reader.read(wanted)
+            points = Points(resolution.name, reader.source, edges[:-1], columns)
+        else:
+            points = _read_raw(conn, wanted, (to_microseconds(start), to_microseconds(end)), silence, state)
+    return replace(points, columns=[column.scaled() for column in points.columns])
+
+
+def _has_more_readings(
+    conn: Connection, series: list[int], start: datetime, end: datetime, *, points: int
+) -> bool:
+    """Tell whether the readings of the series have more than so many instants."""
+    limits = {"series": series, "start": start, "end": end, "points": points}
+    at_the_end = {**limits, "start": end - min(_END_OF_RANGE, end - start)}
+    if _rows(conn, _MORE_THAN, at_the_end)[0][0]:
+        return True
+    if end - start > _END_OF_RANGE and _rows(conn, _MORE_THAN, limits)[0][0]:
+        return True
+    return bool(len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > points)
+
+
+def _whole(start: datetime, end: datetime, step: timedelta) -> tuple[datetime, datetime]:
+    """Return the range widened to multiples of `step`."""
+    return start - (start - EPOCH) % step, end + (EPOCH - end) % step
+
+
+def _read_raw(
+    conn: Connection,
+    wanted: list[Wanted],
+    window: tuple[int, int],
+    silence: timedelta | None,
+    state: RollupState,
+) -> Points:
+    """Return the readings themselves, and how far counters rose since the reading before each."""
+    spans = Spans.of((each.series_id, *window) for each in wanted)
+    found = list(read_readings(conn, spans))
+    number = np.concatenate([np.empty(0, np.int32), *(part.series_id for part in found)])
+    instant = np.concatenate([np.empty(0, np.int64), *(part.time for part in found)])
+    value = np.concatenate([np.empty(0), *(part.value for part in found)])
+    time, place = np.unique(instant, return_inverse=True)
+    check_numbers(len(wanted) * len(time), metrics=len(wanted), points=len(time))
+    # From one reading to the next is a bucket of its own.
+    reader = ColumnReader(conn, Window(*window, np.append(time, window[1]), silence), state)
+    columns = []
+    for each in wanted:
+        mine = number == each.series_id
+        along = np.full(len(time), np.nan)
+        along[place[mine]] = value[mine]
+        column = Column(each, value=along)
+        columns.append(reader.with_rises(column) if len(time) else column)
+    return Points(resolution=RAW, source="readings", time=time, columns=columns)
+
+
+def _rows(conn: Connection, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return list(conn.execute(statement, parameters).fetchall())

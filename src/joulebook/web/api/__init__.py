@@ -1,0 +1,1 @@
+"""What all APIs of the web share: problem details and answers in JSON."""

@@ -1,0 +1,150 @@
+"""How a number with its unit is written for people; `static/joulebook/quantity.js` writes the same."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+from joulebook.time_zones import ZoneInfo
+
+_SECONDS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
+_WORDS = {
+    "": 1,
+    "s": 1,
+    "sec": 1,
+    "second": 1,
+    "seconds": 1,
+    "m": 60,
+    "min": 60,
+    "minute": 60,
+    "minutes": 60,
+    "h": 3_600,
+    "hour": 3_600,
+    "hours": 3_600,
+    "d": 86_400,
+    "day": 86_400,
+    "days": 86_400,
+}
+_WRITTEN = re.compile(r"\s*([0-9]{1,9}(?:[.,][0-9]{1,6})?)\s*([a-z]*)\.?\s*", re.IGNORECASE)
+
+
+def read_duration(text: str) -> int:
+    """Return whole seconds for what a person wrote; a number alone is seconds.
+
+    Raises ValueError that says how to write it.
+    """
+    match = _WRITTEN.fullmatch(text)
+    unit = _WORDS.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError(f"{text.strip()[:40]!r} is no length of time; write 90 s, 15 min, 2 h or 1 d")
+    return round(float(match[1].replace(",", ".")) * unit)
+
+
+def format_duration(seconds: int) -> str:
+    """Return seconds in the coarsest unit that tells them exactly."""
+    size, unit = next((size, unit) for unit, size in _SECONDS.items() if seconds % size == 0)
+    return f"{seconds // size} {unit}"
+
+
+def format_ago(time: datetime, *, now: datetime) -> str:
+    """Return how long ago `time` was in the coarsest fitting unit: now, 4 s ago, 3 min ago, 5 d ago."""
+    seconds = round((now - time) / timedelta(seconds=1))
+    if seconds < 2:
+        return "now"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def format_instant(time: datetime, *, tz: str) -> str:
+    """Return date and time of day in the zone `tz`: Fri 20 Nov 2026, 07:12:30."""
+    local = time.astimezone(ZoneInfo(tz))
+    return f"{local:%a} {local.day} {local:%b %Y, %H:%M:%S}"
+
+
+def format_since(time: datetime, *, now: datetime, tz: str) -> str:
+    """Return `time` in the zone `tz` as briefly as `now` allows: 07:12, Fri 07:12, 20 Nov, 28 Feb 2023."""
+    local, today = time.astimezone(ZoneInfo(tz)), now.astimezone(ZoneInfo(tz))
+    if local.date() == today.date():
+        return f"{local:%H:%M}"
+    if today.date() - local.date() < timedelta(days=7):
+        return f"{local:%a %H:%M}"
+    if local.year == today.year:
+        return f"{local.day} {local:%b}"
+    return f"{local.day} {local:%b %Y}"
+
+
+NO_VALUE = "–"
+_NARROW_SPACE = "\u202f"
+_MINUS = "\u2212"
+_SCALED_UNITS = frozenset({"W", "Wh", "VA", "VAh", "var", "varh"})
+_PREFIXES = ("", "k", "M", "G", "T")
+_TINY = 0.00001
+_HUGE = 1e15
+
+
+def format_quantity(value: float | None, unit: str = "") -> str:
+    """Return `value` with sensible digits and its unit: 1.24 kW, 230.1 V, 50.02 Hz, 18 343 kWh.
+
+    Watts, watt hours and their kin take k, M, G, T; a unit that already carries a prefix is kept as
+    its owner chose it. None, NaN and infinities are a dash.
+    """
+    if value is None or not math.isfinite(value):
+        return NO_VALUE
+    number, prefix = abs(value), ""
+    if unit in _SCALED_UNITS:
+        number, prefix = _scale(number)
+    digits = _digits(number, unit)
+    sign = _MINUS if value < 0 and any(c in "123456789" for c in digits) else ""
+    full_unit = f"{prefix}{unit}"
+    return f"{sign}{digits}{_NARROW_SPACE}{full_unit}" if full_unit else f"{sign}{digits}"
+
+
+def format_exact(value: Decimal) -> str:
+    """Return `value` with all of its digits, grouped: 18 343.250; tables of such numbers add up."""
+    sign = _MINUS if value < 0 else ""
+    whole, _, fraction = f"{abs(value):f}".partition(".")
+    grouped = f"{int(whole):,}".replace(",", _NARROW_SPACE)
+    return f"{sign}{grouped}.{fraction}" if fraction else f"{sign}{grouped}"
+
+
+def _scale(number: float) -> tuple[float, str]:
+    """Return the number and the SI prefix that leave at most three digits before the point."""
+    step = 0
+    while number >= 999.5 and step < len(_PREFIXES) - 1:
+        number /= 1000
+        step += 1
+    return number, _PREFIXES[step]
+
+
+def _digits(number: float, unit: str) -> str:
+    if number == 0:
+        return "0"
+    if number < _TINY or number >= _HUGE:
+        mantissa, exponent = f"{number:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    whole, _, fraction = _rounded(number, _decimals(number, unit)).partition(".")
+    if len(whole) > 4:
+        whole = f"{int(whole):,}".replace(",", _NARROW_SPACE)
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def _decimals(number: float, unit: str) -> int:
+    """Return how many digits after the point tell something in this unit."""
+    if unit == "" and number == round(number):
+        return 0
+    if unit == "Hz" and number < 999.5:
+        return 2
+    if number >= 999.5 or (unit.removeprefix("k").removeprefix("M") in _SCALED_UNITS and number >= 99.95):
+        return 0
+    for limit, decimals in ((9.995, 1), (0.9995, 2), (0.01, 3)):
+        if number >= limit:
+            return decimals
+    return 5
+
+
+def _rounded(number: float, decimals: int) -> str:
+    return str(Decimal(number).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP))

@@ -1,0 +1,1 @@
+"""Energy by day, week or month: page and API."""

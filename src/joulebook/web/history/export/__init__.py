@@ -1,0 +1,1 @@
+"""Exports of readings: form and API."""

@@ -1,0 +1,122 @@
+"""The page of one device: its charts, and the form for exports."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from joulebook.telemetry.history.clocks import offsets_over
+from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.series import series_by_metric
+from joulebook.time_zones import ZoneInfo, time_zone_names
+from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.first_reading import (
+    first_reading_command,
+    ingest_origin,
+    ingest_url,
+    new_token_command,
+)
+from joulebook.web.devices.metric_settings import metric_settings
+from joulebook.web.devices.models import Device
+from joulebook.web.devices.pages import DeviceRow, device_rows
+from joulebook.web.devices.presentation import metric_colour
+from joulebook.web.devices.queries import find_visible_device
+from joulebook.web.history.export.page import ExportForm
+from joulebook.web.telemetry import telemetry_connection
+
+# Panels that a device with many metrics begins with; `device-page.js` has the same number.
+_FIRST_METRICS = 8
+
+
+@login_required
+@require_safe
+@never_cache
+def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
+    """Show one device. Another's device and none at all are the same 404."""
+    user = cast("User", request.user)
+    device = find_visible_device(user, device_id)
+    if device is None:
+        raise Http404("There is no such device, or it is not yours to see.")
+    now = timezone.now()
+    [row] = device_rows([device], now=now)
+    metrics = _metrics(device)
+    response = render(
+        request,
+        "devices/device.html",
+        {
+            "row": row,
+            "device": device,
+            "now": now,
+            "presets": [*RANGES, ALL],
+            "export_form": ExportForm.of(request.GET, device),
+            "skeletons": _skeletons(metrics, request.GET.getlist("metric")),
+            "page_data": _page_data(row, metrics, zones=_zones(device, user, request.GET.get("tz")), now=now),
+            "token_command": new_token_command(device.device_id),
+            "curl_command": first_reading_command(ingest_url(request)),
+        },
+    )
+    # This page alone speaks to ingest: its charts follow the live feed.
+    response._csp_update = {"connect-src": [ingest_origin(request)]}  # type: ignore[attr-defined]
+    return response
+
+
+def _metrics(device: Device) -> list[dict[str, Any]]:
+    """Return what a page shows of each metric, power first: the order of the panels."""
+    settings = metric_settings(device)
+    with telemetry_connection() as conn:
+        series = series_by_metric(conn, device.device_id)
+    names = sorted(series, key=lambda name: (name != "power", "power" not in name, name))
+    return [
+        {
+            "metric": name,
+            "label": settings[name].display_name,
+            "unit": settings[name].unit,
+            "factor": settings[name].factor,
+            "replacements": [each.replaced_at.timestamp() for each in settings[name].replacements],
+            "colour": metric_colour(name, position),
+        }
+        for position, name in enumerate(names)
+    ]
+
+
+def _skeletons(metrics: list[dict[str, Any]], asked: list[str]) -> list[dict[str, Any]]:
+    """Return the metrics whose panels the page has before its script runs: those of the address, if any."""
+    return [each for each in metrics if each["metric"] in asked] or metrics[:_FIRST_METRICS]
+
+
+def _zones(device: Device, user: User, asked: str | None) -> list[str]:
+    """Return the zones that the page offers, the device's own first."""
+    known = [asked] if asked in time_zone_names() else []
+    return list(dict.fromkeys([device.time_zone, profile_of(user).time_zone, "UTC", *known]))
+
+
+def _page_data(
+    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime
+) -> dict[str, Any]:
+    """Return what the page's scripts start from."""
+    device = row.device
+    # A range of any time since 1970 may be typed in. A page that stays open learns more with each answer.
+    until = to_microseconds(now + timedelta(days=366))
+    last = row.overview.time if row.overview else None
+    return {
+        "device": device.device_id,
+        "history": reverse("api:history", args=[device.device_id]),
+        "liveTicket": reverse("api:live-ticket", args=[device.device_id]),
+        "signIn": reverse("sign-in"),
+        "zone": device.time_zone,
+        "zones": zones,
+        "offsets": {name: offsets_over(ZoneInfo(name), 0, until) for name in zones},
+        "lastTime": last.timestamp() if last else None,
+        "silenceLimit": device.silence_limit,
+        "metrics": metrics,
+    }

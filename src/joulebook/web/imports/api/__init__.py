@@ -1,0 +1,1 @@
+"""`/api/imports` and `/api/import-profiles`."""

@@ -1,0 +1,90 @@
+"""`GET /api/imports/<number>/rejected.csv`: every row and cell that was not stored, sent while it is read."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator, Iterator
+from itertools import islice
+
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from joulebook.telemetry.files.rejected import RejectedWriter
+from joulebook.telemetry.imports.problems import read_problems
+from joulebook.web.api.problems import problem
+from joulebook.web.imports.models import Import
+from joulebook.web.slots import NoSlot, Slots
+from joulebook.web.telemetry import own_telemetry_connection
+
+LISTS_AT_ONCE = 4
+"""Each keeps a connection to the database as long as its client takes it."""
+
+LISTS_OF_ONE_PERSON = 2
+
+_AT_ONCE = 1000
+_slots = Slots(LISTS_AT_ONCE, per_person=LISTS_OF_ONE_PERSON)
+
+
+def rejected_rows(import_: Import, *, person: int) -> HttpResponseBase:
+    """Return the list as CSV; 503 where too many are being fetched, and `DatabaseAway` raised at once."""
+    try:
+        _slots.take(person)
+    except NoSlot as exc:
+        busy: HttpResponse = problem(503, "Too many lists", f"too many lists at a time: {exc}")
+        busy["Retry-After"] = "10"
+        return busy
+    pieces = _Pieces(import_.pk, person)
+    response = StreamingHttpResponse(pieces, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="import-{import_.pk}-rejected.csv"'
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+class _Pieces:
+    """The list in pieces, and the slot that it has until it is closed; the first is read at once."""
+
+    def __init__(self, number: int, person: int) -> None:
+        self._person = person
+        self._has_slot = True
+        self._pieces = _csv(number)
+        try:
+            self._first = next(self._pieces)
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._first
+        yield from self._pieces
+
+    def close(self) -> None:
+        """Make room for another list."""
+        if self._has_slot:
+            self._has_slot = False
+            try:
+                self._pieces.close()
+            finally:
+                _slots.give_back(self._person)
+
+    def __del__(self) -> None:
+        """Make room also where nobody has closed the answer."""
+        self.close()
+
+
+def _csv(number: int) -> Generator[bytes, None, None]:
+    text = io.StringIO(newline="")
+    writer = RejectedWriter(text)
+    with own_telemetry_connection() as conn:
+        problems = read_problems(conn, number)
+        while some := list(islice(problems, _AT_ONCE)):
+            writer.add(some)
+            yield _taken(text)
+    yield _taken(text)
+
+
+def _taken(text: io.StringIO) -> bytes:
+    """Take what was written out of the text."""
+    written = text.getvalue().encode()
+    text.seek(0)
+    text.truncate()
+    return written

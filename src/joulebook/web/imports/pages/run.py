@@ -1,0 +1,259 @@
+"""The pages of an import that was ordered: its progress, its report, and taking it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.imports.progress import Progress, read_progress
+from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.models import Device
+from joulebook.web.imports.api.rejected import rejected_rows
+from joulebook.web.imports.leases import LEASE_TIME
+from joulebook.web.imports.models import Import
+from joulebook.web.imports.operations import UnableToImport, cancel_import, undo_import
+from joulebook.web.imports.pages.draft import draft_page, visible_import
+from joulebook.web.imports.pages.htmx import part_login_required
+from joulebook.web.telemetry import telemetry_connection
+
+PATIENCE = timedelta(seconds=15)
+"""After waiting for so long, a page asks whether there is a worker."""
+
+LISTED = 20
+"""Problems that a report shows; the list that can be fetched has all of them."""
+
+State = Import.State
+_HELD = (State.RUNNING, State.UNDOING)
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far an import is: `percent` of the file's bytes, and counts until now.
+
+    `doubt` says what may be wrong where nothing happens.
+    """
+
+    percent: int
+    bytes_read: int
+    rows: int = 0
+    stored: int = 0
+    problems: int = 0
+    removed: int = 0
+    doubt: str = ""
+
+
+@dataclass(frozen=True)
+class ReportColumn:
+    """What became of one column: its counts, and where its chart is."""
+
+    counts: Mapping[str, Any]
+    device: Device | None
+    chart: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The account of a run, as `ImportReport.as_json` gives it, and what a page adds."""
+
+    whole: Mapping[str, Any]
+    columns: Sequence[ReportColumn]
+    problems: Sequence[Mapping[str, Any]]
+    first: datetime | None
+    last: datetime | None
+
+
+def run_progress(import_: Import, *, now: datetime) -> RunProgress:
+    """Return how far an import is. A database that is away tells nothing new, and is in `doubt`."""
+    try:
+        with telemetry_connection() as conn:
+            found = read_progress(conn, import_.pk)
+    except (DatabaseAway, OperationalError):
+        return RunProgress(
+            0, 0, doubt="The database of the readings does not answer; it goes on when it does."
+        )
+    doubt = _doubt(import_, now)
+    if found is None:
+        return RunProgress(0, 0, doubt=doubt)
+    counts = _counts(found)
+    size = import_.file_size
+    return RunProgress(
+        percent=min(100, 100 * found.bytes_read // size) if size else 0,
+        bytes_read=found.bytes_read,
+        removed=int((found.undo or {}).get("removed", 0)),
+        doubt=doubt,
+        **counts,
+    )
+
+
+def run_report(import_: Import) -> RunReport | None:
+    """Return the account of an import; None where it was not begun."""
+    whole = import_.report
+    if whole is None:
+        with telemetry_connection() as conn:
+            found = read_progress(conn, import_.pk)
+        if found is None or found.report is None:
+            return None
+        whole = ImportReport.from_state(found.report).as_json()
+    first, last = (_instant(whole.get(name)) for name in ("first_time", "last_time"))
+    return RunReport(whole, _columns(import_, whole, first, last), whole["problems"][:LISTED], first, last)
+
+
+def _counts(found: Progress) -> dict[str, int]:
+    if found.report is None:
+        return {}
+    report = ImportReport.from_state(found.report)
+    return {
+        "rows": report.rows_read,
+        "stored": report.stored + report.replaced,
+        "problems": report.problem_count,
+    }
+
+
+def _doubt(import_: Import, now: datetime) -> str:
+    if import_.state == State.RUNNING or import_.leased_by:
+        heard = import_.heartbeat_at
+        if heard is not None and now - heard > LEASE_TIME:
+            return (
+                "Its worker has not been heard of for more than a minute; another one takes over where it "
+                "stopped. Is a worker running?"
+            )
+        return ""
+    others = Import.objects.filter(
+        heartbeat_at__gt=now - LEASE_TIME, state__in=[State.RUNNING, State.UNDOING]
+    )
+    since = import_.queued_at or import_.created_at
+    if import_.state == State.QUEUED and now - since > PATIENCE:
+        if others.exclude(pk=import_.pk).exists():
+            return "Other files are imported first."
+        return "No worker has taken it yet. Is the worker running? Start it with: joulebook up"
+    return ""
+
+
+def _columns(
+    import_: Import, whole: Mapping[str, Any], first: datetime | None, last: datetime | None
+) -> list[ReportColumn]:
+    """Return the columns with their devices; those of keys that came up on the way belong to the import's."""
+    devices = {device.device_id: device for device in import_.devices.all()}
+    values = import_.profile.get("values", [])
+    columns = []
+    for position, counts in enumerate(whole["columns"]):
+        named = values[position].get("device", "") if position < len(values) else ""
+        device = devices.get(named) if named else import_.device
+        columns.append(ReportColumn(counts, device, _chart(device, counts["metric"], first, last)))
+    return columns
+
+
+def _chart(device: Device | None, metric: str, first: datetime | None, last: datetime | None) -> str:
+    """Return where the readings of the file are seen: the range of its times, and a little more."""
+    if device is None or first is None or last is None:
+        return ""
+    margin = max(timedelta(minutes=1), (last - first) / 100)
+    query = {
+        "start": (first - margin).isoformat(),
+        "end": (last + margin).isoformat(),
+        "metric": metric,
+        "tz": device.time_zone,
+    }
+    return f"{reverse('device', args=[device.device_id])}?{urlencode(query)}"
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+ACTIVE = frozenset({Import.State.QUEUED, Import.State.RUNNING, Import.State.UNDOING})
+CAN_BE_UNDONE = frozenset({Import.State.DONE, Import.State.FAILED, Import.State.CANCELLED})
+
+
+@login_required
+@require_safe
+@never_cache
+def import_page(request: HttpRequest, number: int) -> HttpResponse:
+    """Show an import by its state: a draft, its progress, or its report."""
+    import_ = visible_import(request, number)
+    if import_.state == Import.State.DRAFT:
+        return draft_page(request, import_)
+    if import_.state in ACTIVE:
+        return render(request, "imports/running.html", _progress_context(import_))
+    return render(request, "imports/report.html", _report_context(request, import_))
+
+
+@part_login_required
+@require_safe
+@never_cache
+def progress(request: HttpRequest, number: int) -> HttpResponse:
+    """Show how far an import is; once it has ended, have the whole page loaded again."""
+    import_ = visible_import(request, number)
+    if import_.state not in ACTIVE:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return render(request, "imports/_progress.html", _progress_context(import_))
+
+
+@login_required
+@require_POST
+def cancel(request: HttpRequest, number: int) -> HttpResponse:
+    """Stop an import; what is stored stays until it is undone."""
+    import_ = visible_import(request, number)
+    try:
+        cancel_import(import_)
+    except UnableToImport as exc:
+        messages.error(request, f"It cannot be stopped: {exc}.")
+    return redirect("import", number)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def undo(request: HttpRequest, number: int) -> HttpResponse:
+    """Ask whether everything that an import has stored shall go; by POST have it taken back."""
+    import_ = visible_import(request, number)
+    if import_.state not in CAN_BE_UNDONE:
+        return redirect("import", number)
+    if request.method != "POST":
+        return render(request, "imports/undo.html", _report_context(request, import_))
+    try:
+        undo_import(import_, by=cast("User", request.user))
+    except UnableToImport as exc:
+        messages.error(request, f"It cannot be undone: {exc}.")
+    return redirect("import", number)
+
+
+@login_required
+@require_safe
+@never_cache
+def rejected(request: HttpRequest, number: int) -> HttpResponseBase:
+    """Send every row and cell that was not stored, as CSV."""
+    return rejected_rows(visible_import(request, number), person=cast("User", request.user).pk)
+
+
+def _progress_context(import_: Import) -> dict[str, object]:
+    return {"import": import_, "progress": run_progress(import_, now=timezone.now())}
+
+
+def _report_context(request: HttpRequest, import_: Import) -> dict[str, object]:
+    return {
+        "import": import_,
+        "report": run_report(import_),
+        "can_be_undone": import_.state in CAN_BE_UNDONE,
+        "tz": import_.device.time_zone
+        if import_.device
+        else profile_of(cast("User", request.user)).time_zone,
+        "now": timezone.now(),
+    }

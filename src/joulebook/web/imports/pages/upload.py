@@ -1,0 +1,173 @@
+"""`/imports/`: the list of imports, and the form that takes files, each of which becomes a draft."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.http import require_http_methods
+
+from joulebook.telemetry.files.errors import FileError, FileTooLarge
+from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.models import Device
+from joulebook.web.imports.models import Import
+from joulebook.web.imports.operations import create_draft, shown_name
+from joulebook.web.imports.pages.reading import DraftFile
+from joulebook.web.imports.pages.words import on_page
+from joulebook.web.imports.queries import visible_imports
+from joulebook.web.imports.reading import TooManyFiles, a_place
+from joulebook.web.imports.uploads.files import NoRoom, check_disk
+from joulebook.web.imports.uploads.handler import ReceivedFile, UploadHandler
+from joulebook.web.imports.uploads.quotas import QuotaReached, check_uploads
+
+ON_A_PAGE = 25
+MOST_FILES = 50
+"""Files that one form may bring."""
+
+
+@dataclass
+class _Taken:
+    """What became of the files of a form: drafts, and why the others are none."""
+
+    drafts: list[Import]
+    problems: list[str]
+    status: int = 400
+
+
+@csrf_exempt
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def imports_page(request: HttpRequest) -> HttpResponse:
+    """Show the imports that the user may see, or take files in.
+
+    Who sends them is known before the first byte is looked at; the form's token is checked after that.
+    """
+    if request.method != "POST":
+        return _page(request)
+    size = int(request.META.get("CONTENT_LENGTH") or 0)
+    try:
+        check_disk(size)
+        check_uploads(cast("User", request.user), size=size)
+    except NoRoom as exc:
+        return _refused(request, [on_page(str(exc))], 507)
+    except QuotaReached as exc:
+        return _refused(request, [on_page(str(exc))], 409)
+    handler = UploadHandler(request)
+    request.upload_handlers = [handler]
+    try:
+        response = _upload(request, handler)
+    except BaseException:
+        handler.upload_interrupted()
+        raise
+    if response.status_code == 403:
+        handler.upload_interrupted()
+    return response
+
+
+@csrf_protect
+def _upload(request: HttpRequest, handler: UploadHandler) -> HttpResponse:
+    user = cast("User", request.user)
+    files = cast("list[ReceivedFile]", request.FILES.getlist("file"))
+    if handler.refusal is not None:
+        status = 507 if isinstance(handler.refusal, NoRoom) else 413
+        return _refused(request, [on_page(str(handler.refusal), name="the file")], status)
+    for name in request.FILES:
+        if name != "file":
+            _discard(cast("list[ReceivedFile]", request.FILES.getlist(name)))
+    if not files or len(files) > MOST_FILES:
+        _discard(files)
+        many = f"Choose at most {MOST_FILES} files at once."
+        return _refused(request, [many if files else "Choose a file first."], 400)
+    device = _device(request, user)
+    taken = _take(files, user, device)
+    if not taken.drafts:
+        return _refused(request, taken.problems, taken.status)
+    for problem in taken.problems:
+        messages.error(request, problem)
+    if len(taken.drafts) == 1 and not taken.problems:
+        target = reverse("import", args=[taken.drafts[0].pk])
+    else:
+        messages.success(request, f"{len(taken.drafts)} files are here; look at each before it is imported.")
+        target = reverse("imports")
+    return JsonResponse({"location": target}) if _is_script(request) else redirect(target)
+
+
+def _take(files: list[ReceivedFile], user: User, device: Device | None) -> _Taken:
+    taken = _Taken([], [])
+    good: list[tuple[ReceivedFile, str]] = []
+    for file in files:
+        name = shown_name(file.name or "")
+        try:
+            with a_place():
+                DraftFile(file.upload, name=name).check()
+        except (FileError, TooManyFiles) as exc:
+            file.discard()
+            taken.problems.append(on_page(str(exc), name=name))
+            if isinstance(exc, FileTooLarge):
+                taken.status = 413
+            elif isinstance(exc, TooManyFiles):
+                taken.status = 503
+        else:
+            good.append((file, name))
+    # Files are looked at before: that may take long, and other people write to the accounts meanwhile.
+    with transaction.atomic():
+        for file, name in good:
+            try:
+                taken.drafts.append(create_draft(user, file.upload, name=name, device=device))
+            except QuotaReached as exc:
+                file.discard()
+                taken.problems.append(f"{name}: {exc}.")
+                taken.status = 409
+    return taken
+
+
+def _discard(files: list[ReceivedFile]) -> None:
+    for file in files:
+        file.discard()
+
+
+def _device(request: HttpRequest, user: User) -> Device | None:
+    """Return the user's own device that is chosen; one that is not theirs counts as none."""
+    chosen = request.POST.get("device") or request.GET.get("device") or ""
+    return Device.objects.filter(owner=user, device_id=chosen).first()
+
+
+def _is_script(request: HttpRequest) -> bool:
+    return request.headers.get("Accept") == "application/json"
+
+
+def _refused(request: HttpRequest, problems: list[str], status: int) -> HttpResponse:
+    if _is_script(request):
+        return JsonResponse({"problems": problems}, status=status)
+    return _page(request, problems=problems, status=status)
+
+
+def _page(request: HttpRequest, *, problems: list[str] | None = None, status: int = 200) -> HttpResponse:
+    user = cast("User", request.user)
+    pages = Paginator(visible_imports(user), ON_A_PAGE)
+    page = pages.get_page(request.GET.get("page"))
+    device = _device(request, user)
+    context: dict[str, Any] = {
+        "page": page,
+        "imports": page.object_list,
+        "devices": Device.objects.filter(owner=user),
+        "device": device,
+        "tz": profile_of(user).time_zone,
+        "now": timezone.now(),
+        "problems": problems or [],
+        "query": urlencode({"device": device.device_id}) if device else "",
+    }
+    return render(request, "imports/list.html", context, status=status)

@@ -1,0 +1,1 @@
+"""Uploaded files: admission, storage, quotas, removal."""
