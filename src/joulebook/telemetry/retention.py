@@ -19,13 +19,11 @@ from joulebook.telemetry.rollups.state import (
     ROLLERS_LOCK,
     TABLES,
     WRITERS_LOCK,
-    Range,
     be_patient,
-    read_chunks,
     read_state,
     take_lock,
 )
-from joulebook.telemetry.timescale import Chunk, read_chunk_sizes, typical_bytes
+from joulebook.telemetry.timescale import Chunk, Range, read_chunk_sizes, read_chunks, typical_bytes
 
 Keep = Mapping[str, timedelta | None]
 """By table of `TABLES` for how long it is kept; None stands for ever. Coarser ones at least as long."""
@@ -85,7 +83,7 @@ class Retention:
             if not is_time:
                 return []
             kept_from = read_state(self.conn).kept_from
-            for table, chunks in read_chunks(self.conn).items():
+            for table, chunks in read_chunks(self.conn, TABLES).items():
                 gone = [end for _, end in chunks if end <= kept_from[table]]
                 try:
                     for end in gone:
@@ -145,7 +143,7 @@ class Retention:
         if mark is not None:
             bound = min(bound, to_microseconds(cast("datetime", mark)))
         moved = {}
-        for table, chunks in read_chunks(self.conn).items():
+        for table, chunks in read_chunks(self.conn, TABLES).items():
             new = kept_from(chunks, limit_of(self.keep, table, now), bound=bound)
             if new is not None and new > state.kept_from[table]:
                 moved[table] = new

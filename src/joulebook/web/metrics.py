@@ -36,6 +36,7 @@ from joulebook.serving.metrics import (
 )
 from joulebook.telemetry.errors import DatabaseAway
 from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.rollups.state import TABLES
 from joulebook.telemetry.rollups.status import RollupProgress, read_progress
 from joulebook.telemetry.rollups.tables import WIDTHS
 from joulebook.telemetry.timescale import DatabaseFigures, read_figures
@@ -178,7 +179,7 @@ def _read_progress() -> RollupProgress:
 
 def _read_figures() -> DatabaseFigures:
     with telemetry_connection() as conn:
-        return read_figures(conn)
+        return read_figures(conn, TABLES)
 
 
 def _read_accounts_size() -> int:

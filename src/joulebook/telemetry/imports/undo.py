@@ -21,8 +21,9 @@ from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds
 from joulebook.telemetry.replaced import uncover
 from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.marks import begin_writing, mark_changed
-from joulebook.telemetry.rollups.state import READINGS_TABLE, UNDO_LOCK, read_chunks, read_state, take_lock
+from joulebook.telemetry.rollups.state import READINGS_TABLE, UNDO_LOCK, read_state, take_lock
 from joulebook.telemetry.series import find_series
+from joulebook.telemetry.timescale import read_chunks
 
 SLICE_READINGS = 20_000
 """Most readings of the import's series in one slice, whoever stored them; many series may need a few more."""

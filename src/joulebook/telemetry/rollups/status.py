@@ -10,8 +10,8 @@ from typing import cast
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import begin_writing
-from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
-from joulebook.telemetry.timescale import read_chunk_sizes
+from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, read_state
+from joulebook.telemetry.timescale import Range, read_chunk_sizes, read_chunks
 
 HOUR = 3600 * MICROSECONDS
 
@@ -126,7 +126,7 @@ def mark_for_rebuild(conn: Connection, start: int, end: int) -> Range | None:
     with translated_errors(), conn.transaction():
         closed_until = begin_writing(conn)
         kept_from = read_state(conn).kept_from[READINGS_TABLE]
-        chunks = read_chunks(conn)
+        chunks = read_chunks(conn, TABLES)
         starts = [ranges[0][0] for ranges in chunks.values() if ranges]
         begin = max(start, kept_from, min(starts, default=closed_until)) // HOUR * HOUR
         until = min(-(-end // HOUR) * HOUR, closed_until)

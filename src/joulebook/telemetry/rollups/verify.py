@@ -20,16 +20,10 @@ from joulebook.telemetry.connection import Connection, one_snapshot, translated_
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.spans import Spans
-from joulebook.telemetry.rollups.state import (
-    READINGS_TABLE,
-    Range,
-    RollupState,
-    read_chunks,
-    read_marks,
-    read_state,
-)
+from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks, read_state
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise
 from joulebook.telemetry.rollups.tables import WIDTHS, read_readings, read_summaries
+from joulebook.telemetry.timescale import Range, read_chunks
 
 HOUR = 60 * MINUTE
 MOST_NAMED = 10
