@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from joulebook.telemetry.history.clocks import offsets_over
+from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.time_zones import ZoneInfo

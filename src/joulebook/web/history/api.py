@@ -16,8 +16,8 @@ from ninja import NinjaAPI, Router
 from numpy.typing import NDArray
 
 from joulebook.live_ticket import issue_ticket
+from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.buckets import ChangesTooOften
-from joulebook.telemetry.history.clocks import offsets_over
 from joulebook.telemetry.history.points import MOST_NUMBERS, Column, Numbers, Points, TooManyNumbers, Wanted
 from joulebook.telemetry.history.reading import earliest_time, read_points
 from joulebook.telemetry.kinds.units import UnitProblem, is_known_unit
