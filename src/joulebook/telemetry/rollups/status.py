@@ -93,7 +93,7 @@ def read_rollup_progress(conn: Connection) -> RollupProgress:
 
 
 def read_rollups_status(conn: Connection) -> RollupsStatus:
-    """Return the progress of the rollups; `conn` is in autocommit and may read. Raises `DatabaseUnavailable`."""
+    """Return the progress of the rollups. `conn` is in autocommit. Raises `DatabaseUnavailable`."""
     with translated_errors(), one_snapshot(conn):
         state = read_state(conn)
         ((marks, series, begins_at, ends_at, seconds),) = conn.execute(_MARKS).fetchall()

@@ -17,8 +17,8 @@ from ninja import NinjaAPI, Router
 from numpy.typing import NDArray
 
 from joulebook.live_ticket import issue_ticket
+from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.by_kind import ChangesTooOften, most_numbers
-from joulebook.telemetry.history.clocks import offsets_over
 from joulebook.telemetry.history.columns import MOST_NUMBERS, Column, Numbers, TooManyNumbers, Wanted
 from joulebook.telemetry.history.points import Points, earliest_time, read_points
 from joulebook.telemetry.kinds.units import UnitProblem, is_known_unit

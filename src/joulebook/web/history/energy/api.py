@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import NinjaAPI, Router
 
-from joulebook.telemetry.history.clocks import offsets_over
+from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.energy import (
     MOST_DAYS,

@@ -9,9 +9,9 @@ import polars as pl
 from django.http import HttpResponse
 from numpy.typing import NDArray
 
+from joulebook.telemetry.csv_format import guarded
 from joulebook.telemetry.export.formats import FORMATS, FormatName, table_chunks
 from joulebook.telemetry.export.frames import column_names, instants
-from joulebook.telemetry.formula_guard import guarded
 from joulebook.telemetry.history.columns import Column, Numbers
 from joulebook.telemetry.history.points import Points
 from joulebook.time_zones import ZoneInfo
