@@ -13,7 +13,7 @@ import numpy as np
 from joulebook.backup.accounts import unpack_sqlite
 from joulebook.backup.create import Progress
 from joulebook.backup.errors import DamagedBackup
-from joulebook.backup.files import Part, check_part, read_part
+from joulebook.backup.files import check_part, read_part
 from joulebook.backup.manifest import FileCopy, Manifest, SqliteCopy, TableCopy, TablePart
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -90,7 +90,9 @@ class Checker:
 
     def check_files(self) -> list[str]:
         """Compare sizes and checksums without unpacking."""
-        return _problems(partial(self._check_file, part) for part in self._manifest.parts())
+        return _problems(
+            partial(check_part, self._folder, part, progress=self._advance) for part in self._manifest.parts()
+        )
 
     def check_content(self) -> list[str]:
         """Unpack everything, and compare the numbers of rows and bytes as well."""
@@ -109,9 +111,6 @@ class Checker:
                     yield partial(self._check_rows, table, each)
         for copied in (*self._manifest.uploads, *self._manifest.files):
             yield partial(self._check_bytes, copied)
-
-    def _check_file(self, part: Part) -> None:
-        check_part(self._folder, part, progress=self._advance)
 
     def _check_sqlite(self, copied: SqliteCopy) -> None:
         with tempfile.TemporaryDirectory(prefix="joulebook-check-") as scratch:

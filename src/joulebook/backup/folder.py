@@ -77,7 +77,10 @@ def add_backup(config: Config, folder: Path, *, progress: Progress) -> tuple[Pat
         removed = []
         for each in own_backups(config, folder)[config.backup_keep :]:
             if _NAME.fullmatch(each.path.name):
-                _remove(each.path)
+                # Renamed first, so that half of it is never taken for a backup.
+                hidden = each.path.with_name(f".{each.path.name}{_REMOVED}")
+                each.path.rename(hidden)
+                shutil.rmtree(hidden, ignore_errors=True)
                 removed.append(each.path)
         return target, manifest, removed
 
@@ -104,10 +107,3 @@ def _remove_orphans(folder: Path) -> None:
         remove_unfinished(path)
     for path in folder.glob(f".joulebook-*{_REMOVED}"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    """Remove a backup. It is renamed first, so that half of it is never taken for a backup."""
-    hidden = path.with_name(f".{path.name}{_REMOVED}")
-    path.rename(hidden)
-    shutil.rmtree(hidden, ignore_errors=True)

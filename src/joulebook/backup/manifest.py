@@ -140,7 +140,14 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest to the disk; all parts are there before."""
-    body = _body(manifest)
+    kind = "sqlite" if isinstance(manifest.accounts, SqliteCopy) else "postgresql"
+    content = asdict(manifest) | {
+        "format": FORMAT,
+        "accounts_kind": kind,
+        "instant": manifest.instant.isoformat(),
+    }
+    # The form after reading it back: tuples become lists.
+    body: dict[str, Any] = json.loads(json.dumps(content))
     document = {"checksum": _checksum(body), **body}
     descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -184,38 +191,28 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _body(manifest: Manifest) -> dict[str, Any]:
-    kind = "sqlite" if isinstance(manifest.accounts, SqliteCopy) else "postgresql"
-    body = asdict(manifest) | {
-        "format": FORMAT,
-        "accounts_kind": kind,
-        "instant": manifest.instant.isoformat(),
-    }
-    # The form after reading it back: tuples become lists.
-    return dict(json.loads(json.dumps(body)))
-
-
 def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _manifest(body: dict[str, Any]) -> Manifest:
-    accounts = body["accounts"]
+    accounts: SqliteCopy | DatabaseCopy
+    if body["accounts_kind"] == "sqlite":
+        copied = body["accounts"]
+        accounts = SqliteCopy(Part(**copied["part"]), _migrations(copied), dict(copied["rows"]))
+    else:
+        accounts = _database(body["accounts"])
     return Manifest(
         joulebook=body["joulebook"],
         instant=datetime.fromisoformat(body["instant"]),
         seconds=body["seconds"],
         origin=body["origin"],
         telemetry=_database(body["telemetry"]),
-        accounts=_sqlite(accounts) if body["accounts_kind"] == "sqlite" else _database(accounts),
+        accounts=accounts,
         uploads=tuple(_file(each) for each in body["uploads"]),
         files=tuple(_file(each) for each in body["files"]),
         settings=dict(body["settings"]),
     )
-
-
-def _sqlite(body: dict[str, Any]) -> SqliteCopy:
-    return SqliteCopy(Part(**body["part"]), _migrations(body), dict(body["rows"]))
 
 
 def _database(body: dict[str, Any]) -> DatabaseCopy:

@@ -97,8 +97,22 @@ class Restore:
 
         migrate_to(OWNER, self._manifest.telemetry.migrations)
         self._pause("schema made")
-        with translated_errors():
-            self._fill(owner_url, self._manifest.telemetry)
+        database = self._manifest.telemetry
+        with translated_errors(), connect(owner_url) as conn:
+            self._prepare(conn, database, everything=False)
+            copied = [table for table in database.tables if (table.schema, table.name) != _MIGRATIONS_TABLE]
+            self._load_in_parallel(owner_url, copied)
+            self._pause("tables filled")
+            for table in database.tables:
+                conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
+            with conn.transaction():
+                set_sequences(conn, database.sequences)
+                # Emptied and filled in one transaction: a repeated restore finds the applied migrations.
+                for table in database.tables:
+                    if (table.schema, table.name) == _MIGRATIONS_TABLE:
+                        conn.execute("DELETE FROM public.django_migrations")
+                        for each in table.parts:
+                            self._load(conn, table, each)
 
     def restore_accounts(self) -> None:
         """Restore the accounts. Django is set up, and has not used them before."""
@@ -121,23 +135,6 @@ class Restore:
                     self._load(conn, table, each)
             set_sequences(conn, copied.sequences)
 
-    def _fill(self, url: str, database: DatabaseCopy) -> None:
-        with connect(url) as conn:
-            self._prepare(conn, database, everything=False)
-            copied = [table for table in database.tables if (table.schema, table.name) != _MIGRATIONS_TABLE]
-            self._load_side_by_side(url, copied)
-            self._pause("tables filled")
-            for table in database.tables:
-                conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
-            with conn.transaction():
-                set_sequences(conn, database.sequences)
-                # Emptied and filled in one transaction: a repeated restore finds the applied migrations.
-                for table in database.tables:
-                    if (table.schema, table.name) == _MIGRATIONS_TABLE:
-                        conn.execute("DELETE FROM public.django_migrations")
-                        for each in table.parts:
-                            self._load(conn, table, each)
-
     def _prepare(self, conn: Connection, database: DatabaseCopy, *, everything: bool) -> None:
         """Empty all tables, compare their columns, and create those unknown to the migrations."""
         tables = {(table.schema, table.name): table for table in find_tables(conn)}
@@ -155,7 +152,7 @@ class Restore:
         if emptied:
             conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(emptied)))
 
-    def _load_side_by_side(self, url: str, tables: Sequence[TableCopy]) -> None:
+    def _load_in_parallel(self, url: str, tables: Sequence[TableCopy]) -> None:
         waiting = sorted(tables, key=lambda table: sum(each.part.size for each in table.parts))
         with ThreadPoolExecutor(_LOADERS, "joulebook-restore") as pool:
             futures = [pool.submit(self._load_some, url, waiting) for _ in range(_LOADERS)]

@@ -42,7 +42,15 @@ def explain_unfinished(home: Path, source: str) -> str:
 
 def check_is_empty(config: Config, source: Path) -> None:
     """Raise `BackupError` if the home has content; the message names it."""
-    found = _content(config, source)
+    folders = [source.absolute(), config.cache, *([config.backup_folder] if config.backup_folder else [])]
+    found = []
+    for path in sorted(config.home.iterdir()) if config.home.is_dir() else ():
+        is_allowed = any(folder == path or path in folder.parents for folder in folders)
+        if path.name not in _NO_CONTENT and not is_allowed:
+            found.append(path.name)
+    accounts = sqlite_path(config.database_url)
+    if accounts is not None and accounts.exists() and accounts.parent != config.home:
+        found.append(str(accounts))
     if found:
         raise BackupError(
             f"{config.home} is not empty, it has {', '.join(found)}: restore into a folder that is, "
@@ -78,17 +86,3 @@ def remove_mark(home: Path) -> None:
     os.sync()
     (home / MARK).unlink()
     sync_folder(home)
-
-
-def _content(config: Config, source: Path) -> list[str]:
-    folders = [source.absolute(), config.cache, *([config.backup_folder] if config.backup_folder else [])]
-    found = []
-    if config.home.is_dir():
-        for path in sorted(config.home.iterdir()):
-            is_allowed = any(folder == path or path in folder.parents for folder in folders)
-            if path.name not in _NO_CONTENT and not is_allowed:
-                found.append(path.name)
-    accounts = sqlite_path(config.database_url)
-    if accounts is not None and accounts.exists() and accounts.parent != config.home:
-        found.append(str(accounts))
-    return found

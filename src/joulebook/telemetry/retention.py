@@ -67,7 +67,15 @@ class Retention:
         No beginning moves past a mark or past closed time. Nothing moves while a writer or a roller holds its
         lock for longer than a moment. Raises `DatabaseUnavailable`.
         """
-        return retried(self.conn, lambda: self._refuse_and_move(now))
+
+        def attempt() -> dict[str, int]:
+            try:
+                self._refuse(now)
+                return self._move(now)
+            except psycopg.errors.LockNotAvailable:
+                return {}
+
+        return retried(self.conn, attempt)
 
     def drop(self, *, patience: timedelta = QUERIES_END) -> list[Dropped]:
         """Drop the chunks before the retained time, unless it moved within `patience`; return those dropped.
@@ -92,13 +100,6 @@ class Retention:
                 # No import is undone there any more.
                 forget_replaced(self.conn, from_microseconds(retained_from[READINGS_TABLE]))
         return dropped
-
-    def _refuse_and_move(self, now: datetime) -> dict[str, int]:
-        try:
-            self._refuse(now)
-            return self._move(now)
-        except psycopg.errors.LockNotAvailable:
-            return {}
 
     def _refuse(self, now: datetime) -> None:
         """Make writers refuse readings too old to retain."""

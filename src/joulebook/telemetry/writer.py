@@ -209,20 +209,16 @@ class _NotRetained(Exception):
 
 
 def _write(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
-    try:
-        return _write_retained(conn, batch, import_id=import_id, replace=replace)
-    except _NotRetained as exc:
-        retained = batch.time >= exc.writable_from
-    outcome = np.full(len(batch), Outcome.TOO_OLD, np.int8)
-    if retained.any():
-        outcome[retained] = _write(conn, batch.take(retained), import_id=import_id, replace=replace)
-    return outcome
-
-
-def _write_retained(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
     order, leads = _order_by_key(batch)
     unique = batch.take(order[leads])
-    present, value = retried(conn, lambda: _store(conn, unique, import_id=import_id, replace=replace))
+    try:
+        present, value = retried(conn, lambda: _store(conn, unique, import_id=import_id, replace=replace))
+    except _NotRetained as exc:
+        outcome = np.full(len(batch), Outcome.TOO_OLD, np.int8)
+        retained = batch.time >= exc.writable_from
+        if retained.any():
+            outcome[retained] = _write(conn, batch.take(retained), import_id=import_id, replace=replace)
+        return outcome
     if len(unique) == len(batch) and not present.any():
         return np.full(len(batch), Outcome.STORED, np.int8)
     return _outcomes(batch, order=order, leads=leads, present=present, stored_value=value, replace=replace)

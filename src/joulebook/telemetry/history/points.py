@@ -103,7 +103,8 @@ def read_points(
         state = read_state(conn)
         finest = finest_width(state, to_microseconds(start))
         if finest:
-            start, end = _whole(start, end, timedelta(seconds=finest))
+            step = timedelta(seconds=finest)
+            start, end = start - (start - EPOCH) % step, end + (EPOCH - end) % step
         if finest or _has_more_readings(conn, series, start, end, points=max_points):
             resolution, edges = choose_resolution(start, end, zone, max_points=max_points, finest=finest)
             numbers = least_numbers(wanted) * (len(edges) - 1)
@@ -128,11 +129,6 @@ def _has_more_readings(
     if end - start > _END_OF_RANGE and _rows(conn, _MORE_THAN, limits)[0][0]:
         return True
     return bool(len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > points)
-
-
-def _whole(start: datetime, end: datetime, step: timedelta) -> tuple[datetime, datetime]:
-    """Return the range widened to multiples of `step`."""
-    return start - (start - EPOCH) % step, end + (EPOCH - end) % step
 
 
 def _read_raw(

@@ -112,19 +112,12 @@ def bucket_edges(start: datetime, end: datetime, resolution: Resolution, zone: Z
 def _boundaries(first: int, last: int, resolution: Resolution) -> Edges:
     """Return the boundaries by the local clock from one before `first` to one after `last`."""
     if resolution.months:
-        months = _months_of(np.array([first, last])) // resolution.months + (-1, 2)
-        return _month_begins(np.arange(*months) * resolution.months)
+        in_months = np.array([first, last]).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+        # Counted from the year 0, so that a bucket of 100 years begins in 1900 and 2000.
+        begin, end = (in_months + _MONTHS_TO_1970) // resolution.months + (-1, 2)
+        months = np.arange(begin, end) * resolution.months - _MONTHS_TO_1970
+        return months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
     step = resolution.seconds * MICROSECONDS + resolution.days * _DAY
     # Weeks begin on Mondays, and 1970 on a Thursday; all others begin when a day does.
     monday = 4 * _DAY if resolution.days == 7 else 0
     return np.arange((first - monday) // step - 1, (last - monday) // step + 2) * step + monday
-
-
-def _months_of(local: Edges) -> Edges:
-    """Return the number of the month of each local time, counted from the year 0."""
-    return local.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) + _MONTHS_TO_1970
-
-
-def _month_begins(months: Edges) -> Edges:
-    """Return the local times of these months' beginnings."""
-    return (months - _MONTHS_TO_1970).astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)

@@ -204,9 +204,10 @@ def convert_factor_offset(from_unit: str, to_unit: str) -> Conversion:
         return Conversion(1.0, 0.0)
     source, target = parse_unit(from_unit), parse_unit(to_unit)
     if source.dimension != target.dimension:
+        others = ", ".join(other for other in comparable_units(from_unit) if other != from_unit)
         raise NotComparable(
             f"{from_unit} cannot be shown as {to_unit}: {_describe(from_unit)}, {_describe(to_unit)}; "
-            f"{from_unit} can be shown as {_list_others(from_unit)}"
+            f"{from_unit} can be shown as {others or 'itself only'}"
         )
     return Conversion(
         float(source.factor / target.factor), float((source.zero - target.zero) / target.factor)
@@ -276,10 +277,6 @@ def _quantity(unit: str) -> str | None:
 
 def _describe(unit: str) -> str:
     return f"{unit} measures {_quantity(unit) or 'something else'}"
-
-
-def _list_others(unit: str) -> str:
-    return ", ".join(other for other in comparable_units(unit) if other != unit) or "itself only"
 
 
 def _unknown(text: str) -> str:

@@ -7,6 +7,8 @@ are marked in the same transaction. So every reader sees a reading and its mark 
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import HOUR, MINUTE, from_microseconds, to_microseconds
+from joulebook.telemetry.timescale import Range
 
 LATE = "JB001"
 """SQLSTATE of `begin_writing_from` if readings at or after its instant are rolled up already."""
@@ -27,6 +30,10 @@ _BEGIN = "SELECT begin_writing()"
 _MARK = """
 INSERT INTO rollup_dirty (series_id, begins_at, ends_at)
 SELECT * FROM unnest(%(series_id)s::int[], %(begins_at)s::timestamptz[], %(ends_at)s::timestamptz[])
+"""
+_MARKED = """
+SELECT series_id, begins_at, ends_at FROM rollup_dirty
+WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
 """
 
 
@@ -71,3 +78,16 @@ def _ranges(
     leads[1:] = (series_id[1:] != series_id[:-1]) | (minute[1:] - minute[:-1] > _NEAR)
     trails = np.append(leads[1:], True)
     return series_id[leads], minute[leads], minute[trails] + MINUTE
+
+
+def read_marks(
+    conn: Connection, series: Sequence[int], start: int, end: int
+) -> defaultdict[int | None, list[Range]]:
+    """Return the marked ranges of these series touching [start, end), by series; None is all series."""
+    limits = {"series": list(series), "start": from_microseconds(start), "end": from_microseconds(end)}
+    marked: defaultdict[int | None, list[Range]] = defaultdict(list)
+    for series_id, begins_at, ends_at in cast(
+        "list[tuple[int | None, datetime, datetime]]", conn.execute(_MARKED, limits).fetchall()
+    ):
+        marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
+    return marked

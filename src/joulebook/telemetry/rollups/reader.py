@@ -20,7 +20,8 @@ from joulebook.telemetry.batch import are_in_order
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
 from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
-from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks
+from joulebook.telemetry.rollups.marks import read_marks
+from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, joined, of_readings, summarise
 from joulebook.telemetry.rollups.tables import (
     SUMMARY_COLUMNS,
@@ -30,8 +31,7 @@ from joulebook.telemetry.rollups.tables import (
     read_readings,
     read_summaries,
 )
-
-Range = tuple[int, int]
+from joulebook.telemetry.timescale import Range
 
 READINGS = 0
 """The table of readings, among the widths of the rollups."""
@@ -48,20 +48,15 @@ def plan_range(
     plan: dict[int, list[Range]] = {}
     remaining = [(start, end)] if start < end else []
     for width in sorted(widths, reverse=True):
-        served = _inward(remaining, width, until=closed_until)
-        served = _without(served, _outward(blocked, width))
+        # The whole buckets inside each range, up to the end of closed time.
+        inner = [(-(-a // width) * width, min(b, closed_until) // width * width) for a, b in remaining]
+        served = _without([(a, b) for a, b in inner if a < b], _outward(blocked, width))
         if served:
             plan[width] = served
             remaining = _without(remaining, served)
     if remaining:
         plan[READINGS] = remaining
     return plan
-
-
-def _inward(ranges: Sequence[Range], width: int, *, until: int) -> list[Range]:
-    """Return the whole buckets inside each range, up to `until`."""
-    inner = [(-(-begin // width) * width, min(end, until) // width * width) for begin, end in ranges]
-    return [(begin, end) for begin, end in inner if begin < end]
 
 
 def _outward(ranges: Sequence[Range], width: int) -> list[Range]:

@@ -123,9 +123,12 @@ class Roller:
             # Retention may have dropped earlier readings: their marks are removed without recomputing.
             state = read_state(self.conn)
             retained = taken.cut(state.retained_from[READINGS_TABLE])
-            spans = retained if not of_all else self._of_all_series(retained)
+            if of_all and len(retained):
+                ids = [cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)]
+                begin, end = int(retained.begin[0]), int(retained.end[0])
+                retained = Spans.same_for(np.array(ids, np.int32), begin, end)
             most = _TOO_MANY if self._reach[of_all] > _SHORTEST else None
-            readings = self._recompute(spans, until=state.closed_until, most=most)
+            readings = self._recompute(retained, until=state.closed_until, most=most)
             self._fit_reach(readings, of_all=of_all)
             self.pause("put right")
             return Rolled(
@@ -183,12 +186,6 @@ class Roller:
             with self.conn.cursor() as cursor:
                 cursor.executemany(_PUT_BACK, left)
         return Spans.of(taken)
-
-    def _of_all_series(self, taken: Spans) -> Spans:
-        if not len(taken):
-            return taken
-        ids = np.array([cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)], np.int32)
-        return Spans.same_for(ids, int(taken.begin[0]), int(taken.end[0]))
 
     def _recompute(self, spans: Spans, *, until: int, most: int | None) -> int:
         """Recompute the rollups of these spans, from fine to coarse; return the number of readings.

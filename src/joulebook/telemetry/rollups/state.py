@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString, cast
@@ -11,8 +9,7 @@ from typing import LiteralString, cast
 from psycopg import sql
 
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.readings import from_microseconds, to_microseconds
-from joulebook.telemetry.timescale import Range
+from joulebook.telemetry.readings import to_microseconds
 
 WRITERS_LOCK = 7_406_001
 """Shared by writers (`begin_writing` in the database); taking it exclusively waits for those in flight."""
@@ -51,10 +48,6 @@ SELECT closed_until, writable_from,
        readings_kept_from, readings_1m_kept_from, readings_5m_kept_from, readings_1h_kept_from
 FROM rollup_state
 """
-_MARKED = """
-SELECT series_id, begins_at, ends_at FROM rollup_dirty
-WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
-"""
 
 
 @dataclass(frozen=True)
@@ -92,16 +85,3 @@ def read_state(conn: Connection) -> RollupState:
             for table, instant in zip(TABLES, retained_from, strict=True)
         },
     )
-
-
-def read_marks(
-    conn: Connection, series: Sequence[int], start: int, end: int
-) -> defaultdict[int | None, list[Range]]:
-    """Return the marked ranges of these series touching [start, end), by series; None is all series."""
-    limits = {"series": list(series), "start": from_microseconds(start), "end": from_microseconds(end)}
-    marked: defaultdict[int | None, list[Range]] = defaultdict(list)
-    for series_id, begins_at, ends_at in cast(
-        "list[tuple[int | None, datetime, datetime]]", conn.execute(_MARKED, limits).fetchall()
-    ):
-        marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
-    return marked

@@ -99,7 +99,11 @@ def read_rollups_status(conn: Connection) -> RollupsStatus:
         ((marks, series, begins_at, ends_at, seconds),) = conn.execute(_MARKS).fetchall()
         to_roll = _marked_for_all(conn)
         chunks = read_chunks(conn, (READINGS_TABLE,))[READINGS_TABLE]
-        tables = [_table_status(conn, table, state.retained_from[table]) for table in TABLES]
+        tables = []
+        for table in TABLES:
+            sizes = read_chunk_sizes(conn, table)
+            rows, size = sum(chunk.rows for chunk in sizes), sum(chunk.size for chunk in sizes)
+            tables.append(TableStatus(table, rows, size, state.retained_from[table]))
     starts = [chunks[0][0]] if chunks else []
     starts += [to_roll[0][0]] if to_roll else []
     return RollupsStatus(
@@ -157,9 +161,3 @@ def covered_time(ranges: Sequence[Range]) -> int:
 def _marked_for_all(conn: Connection) -> list[Range]:
     rows = cast("list[tuple[datetime, datetime]]", conn.execute(_MARKS_OF_ALL).fetchall())
     return [(to_microseconds(begin), to_microseconds(end)) for begin, end in rows]
-
-
-def _table_status(conn: Connection, table: str, retained_from: int) -> TableStatus:
-    chunks = read_chunk_sizes(conn, table)
-    rows, size = sum(chunk.rows for chunk in chunks), sum(chunk.size for chunk in chunks)
-    return TableStatus(table, rows, size, retained_from)

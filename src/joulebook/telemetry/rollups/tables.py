@@ -214,7 +214,9 @@ def insert_summaries(conn: Connection, width: int, rows: Summaries) -> None:
 
 @cache
 def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[LiteralString, ...]) -> bytes:
-    sent = [sql.SQL(packed(column, _type_of(column)) + " AS " + column) for column in columns]
+    types = {"value": "float8", **{name: _TYPES[SUMMARY[name]] for name in SUMMARY_COLUMNS}}
+    types |= dict.fromkeys(_INSTANTS, "timestamptz")
+    sent = [sql.SQL(packed(column, types[column]) + " AS " + column) for column in columns]
     return (
         sql.SQL(_READ)
         .format(
@@ -227,13 +229,6 @@ def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[Li
         )
         .as_bytes()
     )
-
-
-def _type_of(column: str) -> str:
-    """Return PostgreSQL's type of a column of readings or of summaries."""
-    if column in _INSTANTS:
-        return "timestamptz"
-    return "float8" if column == "value" else _TYPES[SUMMARY[column]]
 
 
 def _rows(conn: Connection, statement: bytes, spans: Spans) -> Iterator[tuple[int, int, *tuple[bytes, ...]]]:

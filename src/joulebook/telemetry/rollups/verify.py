@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import DAY, HOUR, MICROSECONDS, MINUTE, from_microseconds
-from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks, read_state
+from joulebook.telemetry.rollups.marks import read_marks
+from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_state
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise
 from joulebook.telemetry.rollups.tables import WIDTHS, Spans, read_readings, read_summaries
 from joulebook.telemetry.timescale import Range, read_chunks
@@ -191,7 +192,10 @@ class _Verifier:
                 for width in WIDTHS
             }
         self.found.readings += readings
-        self._fit_reach(readings)
+        if readings > _MANY:
+            self.reach = max(HOUR, self.reach // 2)
+        elif readings < _FEW:
+            self.reach = min(_LONGEST, self.reach * 2)
         for width, table in WIDTHS.items():
             comparable = _Comparable(state, marked, width)
             ahead = stored[width]["bucket"] + width > state.closed_until
@@ -208,12 +212,6 @@ class _Verifier:
                 bucket = found.time // width * width
                 parts[width].append(summarise(found.series_id, found.time, found.value, bucket))
         return {width: np.concatenate(rows) for width, rows in parts.items()}, readings
-
-    def _fit_reach(self, readings: int) -> None:
-        if readings > _MANY:
-            self.reach = max(HOUR, self.reach // 2)
-        elif readings < _FEW:
-            self.reach = min(_LONGEST, self.reach * 2)
 
     def _compare_rows(self, table: str, expected: Summaries, stored: Summaries) -> None:
         key, stored_key = _keys(expected), _keys(stored)
