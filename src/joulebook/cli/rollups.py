@@ -18,10 +18,10 @@ from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.telemetry.rollups.status import (
     RollupsStatus,
-    covered_time,
     mark_for_rebuild,
     read_rollups_status,
     time_to_roll,
+    union_length,
 )
 from joulebook.telemetry.timescale import Range
 
@@ -112,7 +112,7 @@ def _as_json(found: RollupsStatus) -> dict[str, Any]:
         "closed_until": from_microseconds(found.closed_until),
         "rolled_from": from_microseconds(found.rolled_from),
         "rolled_share": found.rolled_share,
-        "seconds_to_roll": covered_time(found.to_roll) / MICROSECONDS,
+        "seconds_to_roll": union_length(found.to_roll) / MICROSECONDS,
         "marks": found.marks,
         "marked_series": found.marked_series,
         "marked_from": None if found.marked is None else from_microseconds(found.marked[0]),
@@ -133,7 +133,7 @@ def _as_json(found: RollupsStatus) -> dict[str, Any]:
 def _rolled(found: RollupsStatus) -> str:
     if not found.to_roll:
         return "everything that is closed"
-    left = _duration(covered_time(found.to_roll) / MICROSECONDS)
+    left = _duration(union_length(found.to_roll) / MICROSECONDS)
     return f"{100 * found.rolled_share:.1f} % of the time since {_instant(found.rolled_from)}, {left} to go"
 
 

@@ -49,7 +49,7 @@ class Chunk:
 
 def read_chunk_sizes(conn: Connection, table: str) -> list[Chunk]:
     """Return the chunks of a table in the order of time."""
-    asked = {"table": table, "row": int(typical_bytes(table) * 2 / 3)}
+    parameters = {"table": table, "row": int(typical_bytes(table) * 2 / 3)}
     return [
         Chunk(
             to_microseconds(cast("datetime", begin)),
@@ -57,7 +57,7 @@ def read_chunk_sizes(conn: Connection, table: str) -> list[Chunk]:
             cast("int", size),
             cast("int", rows),
         )
-        for begin, end, size, rows in conn.execute(_CHUNKS, asked).fetchall()
+        for begin, end, size, rows in conn.execute(_CHUNKS, parameters).fetchall()
     ]
 
 

@@ -106,12 +106,12 @@ def rises_of(
     total = np.add.reduceat(rise, runs.begin) + runs.inner_increase
     number = np.add.reduceat(resets.astype(np.int64), runs.begin) + np.maximum(rows["resets"] - 1, 0)
 
-    asked = (bucket >= 0) & (bucket < length)
-    index = bucket[asked]
+    is_inside = (bucket >= 0) & (bucket < length)
+    index = bucket[is_inside]
     return Rises(
-        increase=np.bincount(index, (total - lost)[asked], length).astype(np.float64),
-        unallocated=np.bincount(index, lost[asked], length).astype(np.float64),
-        resets=np.bincount(index, number[asked], length).astype(np.int64),
+        increase=np.bincount(index, (total - lost)[is_inside], length).astype(np.float64),
+        unallocated=np.bincount(index, lost[is_inside], length).astype(np.float64),
+        resets=np.bincount(index, number[is_inside], length).astype(np.int64),
     )
 
 

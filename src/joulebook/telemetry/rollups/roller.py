@@ -162,12 +162,12 @@ class Roller:
         """
         reach = self._reach[of_all]
         stretch = (newest - 1) // reach * reach
-        asked = {
+        parameters = {
             "of_all": of_all,
             "begin": from_microseconds(stretch),
             "limit": 1 if of_all else _MARKS_AT_ONCE,
         }
-        found = self.conn.execute(_TAKE, asked).fetchall()
+        found = self.conn.execute(_TAKE, parameters).fetchall()
         marks = [
             (
                 cast("int | None", row[0]),

@@ -54,7 +54,7 @@ class RollupsStatus:
     def rolled_share(self) -> float:
         """The share of closed time, 0 to 1, already rolled up for all series."""
         whole = self.closed_until - self.rolled_from
-        return 1.0 if whole <= 0 else max(0.0, 1 - covered_time(self.to_roll) / whole)
+        return 1.0 if whole <= 0 else max(0.0, 1 - union_length(self.to_roll) / whole)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def read_rollup_progress(conn: Connection) -> RollupProgress:
         if end < rolled_until:
             break
         rolled_until = min(rolled_until, begin)
-    waiting = covered_time([(begin, min(end, closed_until)) for begin, end in to_roll])
+    waiting = union_length([(begin, min(end, closed_until)) for begin, end in to_roll])
     return RollupProgress(rolled_until, waiting, cast("int", marks))
 
 
@@ -143,10 +143,10 @@ def time_to_roll(conn: Connection, start: int, end: int) -> int:
     """Return the microseconds of [start, end) waiting to be rolled up for all series."""
     with translated_errors():
         waiting = _marked_for_all(conn)
-    return covered_time([(max(start, begin), min(end, until)) for begin, until in waiting])
+    return union_length([(max(start, begin), min(end, until)) for begin, until in waiting])
 
 
-def covered_time(ranges: Sequence[Range]) -> int:
+def union_length(ranges: Sequence[Range]) -> int:
     """Return the length of the union of ranges; ranges ending before their begin count nothing."""
     total = 0
     reached = None

@@ -158,12 +158,12 @@ def _random_hours(
         high = max(low + 1, (part + 1) * len(starts) // hours)
         for _ in range(_TRIES):
             hour = starts[random.randrange(low, high)]
-            asked = {
+            parameters = {
                 "series": random.sample(series, min(len(series), _SERIES_AT_ONCE)),
                 "begin": from_microseconds(hour),
                 "end": from_microseconds(hour + HOUR),
             }
-            found = conn.execute(_HAS_DATA, asked, prepare=False).fetchone()
+            found = conn.execute(_HAS_DATA, parameters, prepare=False).fetchone()
             if found is not None:
                 yield cast("int", found[0]), hour, hour + HOUR
                 break
