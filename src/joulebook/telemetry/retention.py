@@ -27,7 +27,7 @@ RetentionTimes = Mapping[str, timedelta | None]
 """By table of `TABLES` the time to retain rows; None is for ever. Coarser tables have at least as long."""
 
 QUERIES_END = timedelta(minutes=15)
-"""The longest query: one begun before the instants moved has ended after this time."""
+"""The longest query: one begun before the instants moved ends within this time, or may miss dropped rows."""
 
 
 _EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
