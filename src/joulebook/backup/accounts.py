@@ -85,7 +85,7 @@ class SqliteSnapshot:
             plain.unlink(missing_ok=True)
 
 
-def accounts_snapshot(config: Config) -> Snapshot | SqliteSnapshot:
+def open_accounts(config: Config) -> Snapshot | SqliteSnapshot:
     """Return an object to take a snapshot of the accounts. Raises `BackupError` if there are none."""
     file = sqlite_path(config.database_url)
     if file is None:

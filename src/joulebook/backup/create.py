@@ -38,7 +38,7 @@ from typing import BinaryIO
 from psycopg import Error as PostgresError
 
 from joulebook import __version__
-from joulebook.backup.accounts import SqliteSnapshot, accounts_snapshot, hold_imports, read_migrations
+from joulebook.backup.accounts import SqliteSnapshot, hold_imports, open_accounts, read_migrations
 from joulebook.backup.errors import BackupError, Stopped
 from joulebook.backup.files import BLOCK_BYTES, PartWriter, sync_folder
 from joulebook.backup.manifest import (
@@ -50,7 +50,7 @@ from joulebook.backup.manifest import (
     TablePart,
     write_manifest,
 )
-from joulebook.backup.tables import Piece, Snapshot, Table, copy_out, cut, find_sequences
+from joulebook.backup.tables import DatabaseTable, Piece, Snapshot, copy_out, cut, find_sequences
 from joulebook.config import VARIABLES, Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import translated_errors
@@ -190,7 +190,7 @@ class _Backup:
         with ExitStack() as stack:
             telemetry = Snapshot(telemetry_url(self._config, "reader"))
             stack.callback(telemetry.close)
-            accounts = accounts_snapshot(self._config)
+            accounts = open_accounts(self._config)
             stack.callback(accounts.close)
             instant, uploads = self._take(telemetry, accounts, stack)
             self._pause("taken")
@@ -313,7 +313,7 @@ def _written(writer: PartWriter, blocks: Iterator[bytes]) -> int:
 def _jobs(snapshot: Snapshot, folder: str) -> list[_Job]:
     with translated_errors():
         pieces = cut(snapshot.conn, snapshot.tables)
-    numbers: dict[Table, int] = {}
+    numbers: dict[DatabaseTable, int] = {}
     jobs = []
     for piece in pieces:
         number = numbers[piece.table] = numbers.get(piece.table, 0) + 1

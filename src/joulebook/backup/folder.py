@@ -53,11 +53,11 @@ def list_backups(folder: Path) -> list[ListedBackup]:
 
 def next_due(config: Config, folder: Path) -> datetime | None:
     """Return when this Joulebook's next backup is due; None if it has none yet."""
-    instants = [each.manifest.instant for each in own_backups(config, folder) if each.manifest]
+    instants = [each.manifest.instant for each in list_own_backups(config, folder) if each.manifest]
     return max(instants) + config.backup_every if instants else None
 
 
-def own_backups(config: Config, folder: Path) -> list[ListedBackup]:
+def list_own_backups(config: Config, folder: Path) -> list[ListedBackup]:
     """Return the readable backups of this Joulebook in a folder, the newest first."""
     mine = origin(config)
     return [each for each in list_backups(folder) if each.manifest and each.manifest.origin == mine]
@@ -75,7 +75,7 @@ def add_backup(config: Config, folder: Path, *, progress: Progress) -> tuple[Pat
             time.sleep(0.1)  # names have whole seconds
         manifest = create_backup(config, target, is_nice=True, progress=progress)
         removed = []
-        for each in own_backups(config, folder)[config.backup_keep :]:
+        for each in list_own_backups(config, folder)[config.backup_keep :]:
             if _NAME.fullmatch(each.path.name):
                 # Renamed first, so that half of it is never taken for a backup.
                 hidden = each.path.with_name(f".{each.path.name}{_REMOVED}")

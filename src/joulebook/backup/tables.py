@@ -90,7 +90,7 @@ WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'tran
 
 
 @dataclass(frozen=True)
-class Table:
+class DatabaseTable:
     """A table with its columns, without generated ones, and its size in bytes."""
 
     schema: str
@@ -114,7 +114,7 @@ class Table:
 class Piece:
     """Rows of a table: all, or those with a `dimension` in [begin, end); None is no limit."""
 
-    table: Table
+    table: DatabaseTable
     size: int
     dimension: str = ""
     begin: datetime | None = None
@@ -134,7 +134,7 @@ class Piece:
         return sql.SQL("COPY ({}) TO STDOUT (FORMAT {})").format(query, sql.SQL(self.table.format))
 
 
-def find_tables(conn: Connection) -> list[Table]:
+def find_tables(conn: Connection) -> list[DatabaseTable]:
     """Return all tables except those of extensions. Raises `BackupError` if one may not be read."""
     tables, refused = [], []
     for schema, name, may_read, columns, types, size in cast(
@@ -143,7 +143,7 @@ def find_tables(conn: Connection) -> list[Table]:
         if not may_read:
             refused.append(f"{schema}.{name}")
         pairs = zip(columns, types, strict=True)
-        tables.append(Table(schema, name, tuple(TableColumn(*pair) for pair in pairs), size))
+        tables.append(DatabaseTable(schema, name, tuple(TableColumn(*pair) for pair in pairs), size))
     if refused:
         raise BackupError(_may_not_read(conn, refused))
     return tables
@@ -168,7 +168,7 @@ def find_sequences(conn: Connection) -> list[SequenceCopy]:
     return found
 
 
-def cut(conn: Connection, tables: Sequence[Table]) -> list[Piece]:
+def cut(conn: Connection, tables: Sequence[DatabaseTable]) -> list[Piece]:
     """Return the tables in pieces: hypertables cut along their chunks, others whole."""
     chunks: dict[tuple[str, str], list[tuple[str, datetime, int]]] = defaultdict(list)
     ((has_chunks,),) = conn.execute(_HAS_CHUNKS).fetchall()
@@ -202,7 +202,7 @@ class Snapshot:
         self._url = url
         self.conn = connect(url)
         self.id = ""
-        self.tables: list[Table] = []
+        self.tables: list[DatabaseTable] = []
 
     def close(self) -> None:
         """End the snapshot."""
@@ -226,7 +226,7 @@ class Snapshot:
                     return now
                 self.conn.rollback()  # A migration passed between looking and locking.
 
-    def _freeze(self, tables: Sequence[Table]) -> datetime:
+    def _freeze(self, tables: Sequence[DatabaseTable]) -> datetime:
         # The first SELECT takes the snapshot: locks come before it.
         self.conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_PATIENCE)))
         if tables:
@@ -238,7 +238,7 @@ class Snapshot:
         sizes = {(table.schema, table.name): table.size for table in tables}
         # Sizes are no part of a snapshot.
         self.tables = [
-            Table(found.schema, found.name, found.columns, sizes.get((found.schema, found.name), 0))
+            DatabaseTable(found.schema, found.name, found.columns, sizes.get((found.schema, found.name), 0))
             for found in find_tables(self.conn)
         ]
         return now

@@ -33,7 +33,7 @@ class Integrals:
     covered: Numbers
 
 
-def integrals_of(rows: Summaries, edges: NDArray[np.int64], *, silence: int) -> Integrals:
+def integrate(rows: Summaries, edges: NDArray[np.int64], *, silence: int) -> Integrals:
     """Return the integral and the covered time of one level in each bucket [edges[i], edges[i + 1]).
 
     `rows` are summaries in the order of time, none of them on both sides of an edge, and none with a
@@ -169,7 +169,7 @@ class BucketReader:
 
     def integrals(self, summaries: SeriesSummaries) -> Integrals:
         """Return the integral of a level and the covered time of each bucket; no summary holds a silence."""
-        return integrals_of(summaries.rows, self.window.clipped(), silence=summaries.silence)
+        return integrate(summaries.rows, self.window.clipped(), silence=summaries.silence)
 
     def column(
         self, wanted: Wanted, rows: Summaries, covered: Numbers, *, more: KindFigures | None = None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries
 from joulebook.telemetry.history.columns import Column, Numbers, Wanted, check_numbers
-from joulebook.telemetry.history.counters import RegisterChange, Rises, rises_of
+from joulebook.telemetry.history.counters import RegisterChange, Rises, compute_rises
 from joulebook.telemetry.kinds.kinds import COUNTER, STATE, Kind
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 
@@ -105,7 +105,7 @@ class CounterFigures(LevelFigures):
         summaries = reader.read_series(
             wanted.series_id, tolerance=settings.dip_tolerance, apart=[each.time for each in replacements]
         )
-        rises = rises_of(
+        rises = compute_rises(
             summaries.rows,
             reader.window.clipped(),
             silence=summaries.silence,

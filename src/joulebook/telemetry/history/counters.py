@@ -63,7 +63,7 @@ class Rises:
         return {"increase": self.increase, "unallocated": self.unallocated, "resets": self.resets}
 
 
-def rises_of(
+def compute_rises(
     rows: Summaries,
     edges: NDArray[np.int64],
     *,

@@ -22,7 +22,13 @@ from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
 from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import read_marks
 from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, joined, of_readings, summarise
+from joulebook.telemetry.rollups.summaries import (
+    SUMMARY,
+    Summaries,
+    join_summaries,
+    summarise,
+    summarise_each,
+)
 from joulebook.telemetry.rollups.tables import (
     SUMMARY_COLUMNS,
     WIDTHS,
@@ -168,7 +174,7 @@ class SummaryReader:
                 found.append(rows)
                 self.coarsest = max(self.coarsest, width)
         found += self._from_readings(Spans.of(from_readings), width=max(widths, default=0), alone=alone)
-        return _in_order(joined(found))
+        return _in_order(join_summaries(found))
 
     def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
         """Return the summaries; those of `which` with retained readings come reading by reading."""
@@ -178,7 +184,7 @@ class SummaryReader:
         again = rows[which]
         spans = Spans(again["series_id"], again["first_at"], again["last_at"] + 1)
         found = [
-            of_readings(part.series_id, part.time, part.value) for part in read_readings(self.conn, spans)
+            summarise_each(part.series_id, part.time, part.value) for part in read_readings(self.conn, spans)
         ]
         return _in_order(np.concatenate([rows[~which], *found]))
 

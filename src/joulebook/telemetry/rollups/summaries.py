@@ -91,14 +91,14 @@ def summarise(
     return rows
 
 
-def of_readings(
+def summarise_each(
     series_id: NDArray[np.int32], time: NDArray[np.int64], value: NDArray[np.float64]
 ) -> Summaries:
     """Return each reading as a summary of its own, with its instant as the bucket."""
     return summarise(series_id, time, value, time)
 
 
-def joined(parts: Sequence[Summaries]) -> Summaries:
+def join_summaries(parts: Sequence[Summaries]) -> Summaries:
     """Return the parts one after the other as one; a single part without copying it."""
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, SUMMARY), *parts])
 

@@ -23,7 +23,7 @@ from joulebook.telemetry.binary import (
 )
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, joined
+from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, join_summaries
 
 WIDTHS: dict[int, LiteralString] = {
     60 * MICROSECONDS: "readings_1m",
@@ -185,10 +185,10 @@ def read_summaries(
         parts.append(_unpacked(series_id, sent, columns, width=width))
         waiting += len(parts[-1])
         if waiting >= _READINGS_AT_ONCE:
-            yield joined(parts)
+            yield join_summaries(parts)
             parts, waiting = [], 0
     if parts:
-        yield joined(parts)
+        yield join_summaries(parts)
 
 
 def delete_summaries(conn: Connection, width: int, spans: Spans) -> None:
