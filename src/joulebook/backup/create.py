@@ -93,7 +93,7 @@ def create_backup(
     stop there. Raises `BackupError`, `DatabaseUnavailable` and `ConfigError`.
     """
     if target.exists() or target.is_symlink():
-        raise BackupError(f"{target} exists already: name a new folder")
+        raise BackupError(f"{target} is there already: name a new folder")
     try:
         with unfinished(target) as folder:
             manifest = _Backup(
