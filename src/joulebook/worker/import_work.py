@@ -74,20 +74,19 @@ class Work:
         if not self._import.upload:
             self.count_again()
             return Ending(State.FAILED, COMMAND_ENDED)
-        path = upload_path(self._import.upload)
         try:
             return (yield from self._read())
         except NumberTaken as exc:
             return Ending(State.FAILED, str(exc))
         except FileError as exc:
-            return self._unreadable(str(exc).replace(str(path), self._import.file_name))
+            return self._unreadable(str(exc))
 
     def _read(self) -> Generator[bool, None, Ending]:
         path = upload_path(self._import.upload)
         if not path.is_file():
             raise UnreadableFile("the uploaded file is not there any more, so upload it again")
         profile = ImportProfile.from_json(self._import.profile)
-        source = FileSource(path, sheet=profile.sheet)
+        source = FileSource(path, sheet=profile.sheet, name=self._import.file_name)
         if self._import.is_strict and not self._has_begun():
             yield from self._check(source, profile)
             if self.report is not None and self.report.problem_count:

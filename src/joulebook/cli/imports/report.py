@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from joulebook.cli.imports.files import option_words
 from joulebook.cli.output import result
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.report import ImportReport
@@ -42,7 +43,11 @@ def report_json(
         "file": {"name": file.name, "size": file.size, "sha256": file.sha256},
         "problem": file.problem or None,
         "questions": [
-            {"setting": q.setting, "text": q.text, "answers": [answer.label for answer in q.answers]}
+            {
+                "setting": q.setting,
+                "text": q.said(option_words),
+                "answers": [answer.label for answer in q.answers],
+            }
             for q in layout.questions
         ],
         "profile": layout.profile.as_json(),

@@ -49,23 +49,23 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedErro
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive; raises `UnreadableFile` where it cannot be read, on the way too."""
+def opened(path: Path, *, name: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive, called `name` in messages; raises `UnreadableFile`, also while it is read."""
     try:
-        _check_directory(path)
+        _check_directory(path, name=name)
         with zipfile.ZipFile(path) as archive:
             if len(archive.infolist()) > MOST_MEMBERS:
                 raise UnreadableFile(
-                    f"{path} has more than {MOST_MEMBERS:,} members; pack the one file that counts"
+                    f"{name} has more than {MOST_MEMBERS:,} members; pack the one file that counts"
                 )
             yield archive
     except _DAMAGE as exc:
         raise UnreadableFile(
-            f"{path} cannot be unpacked ({exc}); fetch it again, or unpack it yourself"
+            f"{name} cannot be unpacked ({exc}); fetch it again, or unpack it yourself"
         ) from exc
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(path: Path, *, name: str) -> None:
     """Raise `UnreadableFile` where the list of members is far longer than it may be.
 
     zipfile holds all of it in memory before it can be counted. Source: APPNOTE.TXT, 4.3.14 to 4.3.16.
@@ -83,18 +83,18 @@ def _check_directory(path: Path) -> None:
             declared = max(declared, int.from_bytes(tail[record + 40 : record + 48], "little"))
         at = tail.find(_END, at + 1)
     if declared > MOST_MEMBERS * _MEMBER_BYTES:
-        raise UnreadableFile(f"{path} lists its members in {declared:,} bytes; pack the one file that counts")
+        raise UnreadableFile(f"{name} lists its members in {declared:,} bytes; pack the one file that counts")
 
 
-def is_workbook(path: Path) -> bool:
+def is_workbook(path: Path, *, name: str) -> bool:
     """Return whether an archive is an .xlsx workbook; raises `UnreadableFile`."""
-    with opened(path) as archive:
+    with opened(path, name=name) as archive:
         return _WORKBOOK in archive.namelist()
 
 
-def member_chunks(path: Path) -> Iterator[bytes]:
+def member_chunks(path: Path, *, name: str) -> Iterator[bytes]:
     """Yield the content of an archive's only file; raises `UnreadableFile` where it has none, or several."""
-    with opened(path) as archive:
+    with opened(path, name=name) as archive:
         files = [
             member
             for member in archive.infolist()
@@ -103,10 +103,10 @@ def member_chunks(path: Path) -> Iterator[bytes]:
         if len(files) != 1:
             names = ", ".join(shown(member.filename)[:60] for member in files[:5])
             raise UnreadableFile(
-                f"{path} holds {len(files)} files ({names}{', …' if len(files) > 5 else ''}); "
+                f"{name} holds {len(files)} files ({names}{', …' if len(files) > 5 else ''}); "
                 "an archive with one file can be imported: unpack it and import them one by one"
             )
-        yield from guarded(read_member(archive, files[0]), stored=path.stat().st_size, name=str(path))
+        yield from guarded(read_member(archive, files[0]), stored=path.stat().st_size, name=name)
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:

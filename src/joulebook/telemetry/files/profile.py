@@ -44,7 +44,7 @@ def profile_to_json(profile: Any) -> dict[str, Any]:
 def profile_from_json(stored: object, profile_type: type) -> dict[str, Any]:
     """Return the entries of a profile by name; raises `UnusableProfile` that names what cannot be used."""
     if not isinstance(stored, Mapping):
-        raise UnusableProfile("an import profile is a JSON object, such as --save-profile writes")
+        raise UnusableProfile("an import profile is a JSON object, as Joulebook saves it")
     version = stored.get("version", VERSION)
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= VERSION:
         raise UnusableProfile(

@@ -35,42 +35,46 @@ _UNREADABLE_KINDS = (
 class FileSource:
     """One file on disk, read from its beginning each time it is asked for its chunks.
 
-    `name` is for people, and never used as a path. `size` is in bytes as stored. While `chunks` runs,
+    `name` is for people, and never used as a path; messages show it, or the path where no name was given.
+    `size` is in bytes as stored. While `chunks` runs,
     `bytes_read` grows up to `size`; once it has run to the end, `sha256` is the hexadecimal digest of the
     stored bytes.
     """
 
-    def __init__(self, path: Path, *, sheet: str = "") -> None:
+    def __init__(self, path: Path, *, sheet: str = "", name: str = "") -> None:
         """Check that the file can be read; raises `UnreadableFile`.
 
         `sheet` is the sheet of a workbook, empty for the first with anything in it.
         """
         self.path = path
         self.sheet = sheet
-        self.name = shown(os.fsencode(path.name))
+        self.name = name or shown(os.fsencode(path.name))
+        self._called = name or str(path)
         self.bytes_read = 0
         self.sha256 = ""
         try:
             if path.is_dir():
-                raise UnreadableFile(f"{path} is a folder; name one file of it")
+                raise UnreadableFile(f"{self._called} is a folder; name one file of it")
             if path.exists() and not path.is_file():
                 raise UnreadableFile(
-                    f"{path} is no regular file, and it is read twice; save it to a file first"
+                    f"{self._called} is no regular file, and it is read twice; save it to a file first"
                 )
             with path.open("rb") as file:
                 start = file.read(16)
                 self.size = path.stat().st_size
         except FileNotFoundError as exc:
-            raise UnreadableFile(f"there is no file {path}; check the name and the folder") from exc
+            raise UnreadableFile(f"there is no file {self._called}; check the name and the folder") from exc
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-            raise UnreadableFile(f"{path} cannot be opened: {reason}") from exc
+            raise UnreadableFile(f"{self._called} cannot be opened: {reason}") from exc
         if not start:
-            raise UnreadableFile(f"{path} is empty; there is nothing to import")
+            raise UnreadableFile(f"{self._called} is empty; there is nothing to import")
         for magic, kind, remedy in _UNREADABLE_KINDS:
             if start.startswith(magic):
-                raise UnreadableFile(f"{path} is {kind}; {remedy} and import that (plain text, gzip, or zip)")
-        self._kind = _kind(path, start)
+                raise UnreadableFile(
+                    f"{self._called} is {kind}; {remedy} and import that (plain text, gzip, or zip)"
+                )
+        self._kind = _kind(path, start, name=self._called)
 
     @property
     def is_compressed(self) -> bool:
@@ -84,7 +88,7 @@ class FileSource:
 
     def sheets(self) -> tuple[str, ...]:
         """Return the names of a workbook's sheets, none for any other file; raises `UnreadableFile`."""
-        return sheet_names(self.path) if self._kind == "workbook" else ()
+        return sheet_names(self.path, name=self._called) if self._kind == "workbook" else ()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content in chunks, inflated where the file is gzip or a zip archive with one member.
@@ -97,14 +101,16 @@ class FileSource:
         if self._kind == "plain":
             return stored
         if self._kind == "gzip":
-            return guarded(_inflate(stored, name=str(self.path)), stored=self.size, name=str(self.path))
+            return guarded(_inflate(stored, name=self._called), stored=self.size, name=self._called)
         return self._unpacked(stored)
 
     def _unpacked(self, stored: Iterator[bytes]) -> Iterator[bytes]:
         for _ in stored:
             pass  # The digest is that of the archive as it is stored.
         yield from (
-            workbook_chunks(self.path, self.sheet) if self._kind == "workbook" else member_chunks(self.path)
+            workbook_chunks(self.path, self.sheet, name=self._called)
+            if self._kind == "workbook"
+            else member_chunks(self.path, name=self._called)
         )
 
     def head(self, limit: int) -> bytes:
@@ -114,7 +120,7 @@ class FileSource:
         """
         head = b""
         try:
-            for chunk in FileSource(self.path, sheet=self.sheet).chunks():
+            for chunk in FileSource(self.path, sheet=self.sheet, name=self._called).chunks():
                 head += chunk
                 if len(head) >= limit:
                     break
@@ -153,9 +159,9 @@ class FileSource:
         self.sha256 = digest.hexdigest()
 
 
-def _kind(path: Path, start: bytes) -> Literal["plain", "gzip", "zip", "workbook"]:
+def _kind(path: Path, start: bytes, *, name: str) -> Literal["plain", "gzip", "zip", "workbook"]:
     if start.startswith(_ZIP_MAGIC):
-        return "workbook" if is_workbook(path) else "zip"
+        return "workbook" if is_workbook(path, name=name) else "zip"
     return "gzip" if start.startswith(_GZIP_MAGIC) else "plain"
 
 

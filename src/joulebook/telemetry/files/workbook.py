@@ -49,14 +49,14 @@ _OTHER_FORMATS = frozenset({"content.xml", "mimetype", "xl/workbook.bin"})
 _LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x85\u2028\u2029]+")
 
 
-def workbook_chunks(path: Path, sheet: str) -> Iterator[bytes]:
+def workbook_chunks(path: Path, sheet: str, *, name: str) -> Iterator[bytes]:
     """Yield a sheet as UTF-8 CSV; `sheet` is empty for the first that has two rows or more.
 
     Raises `UnreadableFile` for a workbook that is damaged, or holds what no workbook needs, and
     `FileTooLarge` for one that is larger than any person's.
     """
-    _check(path)
-    rows = _rows(path, sheet)
+    _check(path, name)
+    rows = _rows(path, sheet, name)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for number, row in enumerate(rows, 1):
@@ -71,26 +71,26 @@ def workbook_chunks(path: Path, sheet: str) -> Iterator[bytes]:
         yield text.encode("utf-8", "replace")
 
 
-def sheet_names(path: Path) -> tuple[str, ...]:
+def sheet_names(path: Path, *, name: str) -> tuple[str, ...]:
     """Return the names of a workbook's sheets in their order; raises what `workbook_chunks` does."""
-    _check(path)
-    with _reader(path), CalamineWorkbook.from_path(path) as book:
+    _check(path, name)
+    with _reader(name), CalamineWorkbook.from_path(path) as book:
         return tuple(book.sheet_names)
 
 
-def _check(path: Path) -> None:
+def _check(path: Path, name: str) -> None:
     """Unpack every part once, without keeping it, and refuse what would blow up in a reader."""
     inflated = 0
-    shared = _SharedTexts(path)
-    with opened(path) as archive:
+    shared = _SharedTexts(name)
+    with opened(path, name=name) as archive:
         # The reader would try other formats too, which are not checked here.
         if _OTHER_FORMATS & {member.filename.lower() for member in archive.infolist()}:
             raise UnreadableFile(
-                f"{path} is not an .xlsx workbook alone; save the sheet as CSV and import that"
+                f"{name} is not an .xlsx workbook alone; save the sheet as CSV and import that"
             )
         for member in archive.infolist():
             # Any part may be called a sheet, whatever its name is.
-            bounds = _Bounds(path)
+            bounds = _Bounds(name)
             shared.begin_part()
             is_xml = member.filename.lower().endswith((".xml", ".rels", ".vml"))
             rest = b""
@@ -99,12 +99,12 @@ def _check(path: Path) -> None:
                 inflated += len(chunk)
                 if inflated > MOST_INFLATED:
                     raise FileTooLarge(
-                        f"{path} unpacks to more than {MOST_INFLATED >> 20} MB; "
+                        f"{name} unpacks to more than {MOST_INFLATED >> 20} MB; "
                         "save the sheet as CSV and import that"
                     )
                 is_xml = is_xml or (at == 0 and chunk.lstrip().startswith(_XML_STARTS))
                 if is_xml:
-                    _check_text(rest + chunk, path)
+                    _check_text(rest + chunk, name)
                     rest = chunk[-_OVERLAP:]
                 bounds.add(chunk)
                 shared.add(chunk)
@@ -112,10 +112,10 @@ def _check(path: Path) -> None:
             shared.end_part()
 
 
-def _check_text(text: bytes, path: Path) -> None:
+def _check_text(text: bytes, name: str) -> None:
     if _FORBIDDEN.search(text) or b"\0" in text:
         raise UnreadableFile(
-            f"{path} declares entities of its own, which no workbook needs; "
+            f"{name} declares entities of its own, which no workbook needs; "
             "save the sheet as CSV and import that"
         )
 
@@ -127,8 +127,8 @@ class _Bounds:
     to, it counts.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._row = self._column = 0
         self._rows = self._columns = 1
         self._open = b""
@@ -140,7 +140,7 @@ class _Bounds:
         # Pictures are long, and have no tags.
         self._open = b"" if cut < 0 else text[cut:]
         if len(self._open) > _LONGEST_TAG:
-            raise UnreadableFile(f"{self._path} holds no tags of a workbook; save the sheet as CSV instead")
+            raise UnreadableFile(f"{self._name} holds no tags of a workbook; save the sheet as CSV instead")
         self._take(text[: len(text) - len(self._open)])
 
     def end(self) -> None:
@@ -160,7 +160,7 @@ class _Bounds:
             self._columns = max(self._columns, self._column)
         if self._rows * self._columns > MOST_CELLS:
             raise FileTooLarge(
-                f"{self._path} has a sheet of {self._rows:,} rows by {self._columns:,} columns; "
+                f"{self._name} has a sheet of {self._rows:,} rows by {self._columns:,} columns; "
                 f"at most {MOST_CELLS:,} cells are read: save the sheet as CSV and import that"
             )
 
@@ -168,8 +168,8 @@ class _Bounds:
 class _SharedTexts:
     """How much text the cells show together at most: the longest shared text in each that shows one."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._longest = self._cells = 0
         self.begin_part()
 
@@ -211,7 +211,7 @@ class _SharedTexts:
     def _check(self) -> None:
         if self._longest * self._cells > MOST_TEXT:
             raise FileTooLarge(
-                f"{self._path} shows texts of up to {self._longest:,} characters in {self._cells:,} cells, "
+                f"{self._name} shows texts of up to {self._longest:,} characters in {self._cells:,} cells, "
                 "which may be more than fits into memory; save the sheet as CSV and import that"
             )
 
@@ -224,9 +224,9 @@ def _number(letters: bytes) -> int:
     return number
 
 
-def _rows(path: Path, sheet: str) -> Iterator[Sequence[Any]]:
-    with _reader(path), CalamineWorkbook.from_path(path) as book:
-        chosen = _sheet(book, sheet, path)
+def _rows(path: Path, sheet: str, name: str) -> Iterator[Sequence[Any]]:
+    with _reader(name), CalamineWorkbook.from_path(path) as book:
+        chosen = _sheet(book, sheet, name)
         for _ in range((chosen.start or (0, 0))[0]):
             yield ()
         # Rows come without the empty columns before the first that is filled; nobody misses them.
@@ -234,7 +234,7 @@ def _rows(path: Path, sheet: str) -> Iterator[Sequence[Any]]:
 
 
 @contextmanager
-def _reader(path: Path) -> Iterator[None]:
+def _reader(name: str) -> Iterator[None]:
     """Tell what goes wrong in the reader as `UnreadableFile`."""
     try:
         yield
@@ -244,26 +244,26 @@ def _reader(path: Path) -> Iterator[None]:
         # The reader is written in Rust; when it panics, that is no Exception.
         if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
             raise
-        raise UnreadableFile(f"{path} cannot be read as a workbook: {str(exc)[:200]}") from exc
+        raise UnreadableFile(f"{name} cannot be read as a workbook: {str(exc)[:200]}") from exc
 
 
-def _sheet(book: CalamineWorkbook, name: str, path: Path) -> CalamineSheet:
-    if name:
-        if name not in book.sheet_names:
+def _sheet(book: CalamineWorkbook, sheet: str, name: str) -> CalamineSheet:
+    if sheet:
+        if sheet not in book.sheet_names:
             raise UnreadableFile(
-                f"{path} has no sheet {name!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}",
+                f"{name} has no sheet {sheet!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}",
                 setting="sheet",
             )
-        return book.get_sheet_by_name(name)
+        return book.get_sheet_by_name(sheet)
     first = None
     for candidate in book.sheet_names:
-        sheet = book.get_sheet_by_name(candidate)
+        found = book.get_sheet_by_name(candidate)
         if first is None:
-            first = sheet
-        if sheet.height > 1:
-            return sheet
+            first = found
+        if found.height > 1:
+            return found
     if first is None:
-        raise UnreadableFile(f"{path} has no sheet; is it a workbook?")
+        raise UnreadableFile(f"{name} has no sheet; is it a workbook?")
     return first
 
 

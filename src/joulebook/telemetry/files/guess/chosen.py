@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from joulebook.telemetry.files.builtin import BuiltinProfile
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names
-from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_with_questions
+from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
 from joulebook.telemetry.files.guess.questions import Setting
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_lines, sample_rows
 from joulebook.telemetry.files.numbers import NumberFormat
@@ -67,13 +67,15 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
     for name in ("layout", "delimiter", "header_line", "time_columns", "key_columns"):
         if getattr(given, name) not in (None, ()):
             raise UnusableProfile(
-                f"--{name.removesuffix('s').replace('_', '-')} cannot be combined with a saved profile: "
-                "change the profile, or leave it out",
+                Message(
+                    f"{{{name}}} cannot be combined with a saved profile: change the profile, or leave it out"
+                ),
                 setting=name,
             )
     if given.time_marks == "end" and not profile.interval:
         raise UnusableProfile(
-            "--time-marks end: the profile does not say how long an interval is", setting="time_marks"
+            Message("{time_marks:end}: the profile does not say how long an interval is"),
+            setting="time_marks",
         )
     changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) is not None}
     if given.encoding is not None:
@@ -100,7 +102,8 @@ def _mapped(profile: ImportProfile, given: Given) -> tuple[object, ...]:
             )
     if left:
         raise UnusableProfile(
-            f"--map {next(iter(left))!r}: the profile has no such column, key or metric", setting="mapping"
+            Message("{mapping:{0!r}}: the profile has no such column, key or metric", next(iter(left))),
+            setting="mapping",
         )
     return tuple(values)
 
@@ -153,7 +156,7 @@ def choose_layout(
         return _of_sheet(layout, source.sheet)
     source.sheet = sheet
     head = source.head(HEAD_BYTES)
-    layout = guess_with_questions(
+    layout = guess_layout(
         head,
         is_whole=len(head) < HEAD_BYTES,
         given=given if profile is None else merged(profile.given, given),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.profile import MOST_COLUMNS
 from joulebook.telemetry.files.table import BLANKS
 
@@ -36,7 +36,7 @@ def column_names(header: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def find_column(asked: str, columns: Sequence[str], *, option: str, setting: str) -> str:
+def find_column(asked: str, columns: Sequence[str], *, setting: str) -> str:
     """Return the column that a person named by `setting`, a field of `Given`.
 
     Raises `UnusableProfile` that lists those there are.
@@ -49,7 +49,8 @@ def find_column(asked: str, columns: Sequence[str], *, option: str, setting: str
         return alike[0]
     listed = ", ".join(repr(column) for column in columns[:30]) + (", …" if len(columns) > 30 else "")
     raise UnusableProfile(
-        f"{option} {asked!r}: the file has no such column; it has {listed}", setting=setting
+        Message(f"{{{setting}:{{0!r}}}}: the file has no such column; it has {{1}}", asked, listed),
+        setting=setting,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_rows
 from joulebook.telemetry.files.profile import BLANK_RUNS, WIDE_GAPS
 from joulebook.telemetry.files.split import Splitter
@@ -100,8 +100,11 @@ def named_splitter(text: str) -> Splitter:
         return Splitter.from_words(delimiter)
     except UnusableProfile:
         raise UnusableProfile(
-            f"--delimiter {text!r} cannot be used; it is one character such as , ; | or a word: tab, blank, "
-            "blanks for any number of them; or a /regular expression/, or widths such as 10,8,8"
+            Message(
+                "{delimiter:{0!r}} cannot be used; it is one character such as , ; | or a word: tab, blank, "
+                "blanks for any number of them; or a /regular expression/, or widths such as 10,8,8",
+                text,
+            )
         ) from None
 
 
@@ -142,8 +145,11 @@ def guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[S
     if scores[best] == 0:
         shown = next((line for line in lines if line.strip()), "")[:80]
         raise UnclearFile(
-            f"no delimiter makes columns of the file's lines, which begin with {shown!r}; "
-            "name it with --delimiter"
+            Message(
+                "no delimiter makes columns of the file's lines, which begin with {0!r}; "
+                "name it with {delimiter}",
+                shown,
+            )
         )
     return best, "splits the first lines alike"
 

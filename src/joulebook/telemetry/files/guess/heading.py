@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names, find_column
 from joulebook.telemetry.files.guess.delimiter import SEPARATOR_LINE
 from joulebook.telemetry.files.guess.hours import find_hours
@@ -161,8 +161,10 @@ def place_heading(lines: Sequence[str], splitter: Splitter, given: Given, accoun
     first = find_first_data_row(flags)
     if first is None:
         raise UnclearFile(
-            "no line of the file holds a time where it should; "
-            "check --time-column, --time-format and --delimiter"
+            Message(
+                "no line of the file holds a time where it should; "
+                "check {time_columns}, {time_formats} and {delimiter}"
+            )
         )
     heading = find_heading(
         rows, rows.index(body[first]), header=header, is_without=given.header_line == 0, times=positions
@@ -280,8 +282,11 @@ def _given_header(rows: Sequence[SampleRow], given: Given) -> SampleRow | None:
             if row.line == given.header_line:
                 return row
         raise UnusableProfile(
-            f"--header-line {given.header_line}: there is no such row among the first lines; "
-            "lines count from 1, and 0 means that there is no header",
+            Message(
+                "{header_line:{0}}: there is no such row among the first lines; "
+                "lines count from 1, and 0 means that there is no header",
+                given.header_line,
+            ),
             setting="header_line",
         )
     if given.time_columns and given.header_line is None:
@@ -296,7 +301,4 @@ def _given_positions(header: SampleRow | None, body: Sequence[SampleRow], given:
     width = max((len(row.cells) for row in body), default=0)
     cells = header.cells if header is not None else ()
     names = column_names((*cells, *[""] * (width - len(cells))))
-    return tuple(
-        names.index(find_column(name, names, option="--time-column", setting="time_columns"))
-        for name in given.time_columns
-    )
+    return tuple(names.index(find_column(name, names, setting="time_columns")) for name in given.time_columns)

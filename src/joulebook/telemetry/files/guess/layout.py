@@ -9,7 +9,7 @@ import polars as pl
 
 from joulebook.telemetry.files.blocks import Block, line_ends
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.columns import column_names, find_column
 from joulebook.telemetry.files.guess.delimiter import guess_splitter, named_splitter, splitter_name
 from joulebook.telemetry.files.guess.encoding import guess_encoding
@@ -38,7 +38,7 @@ HEAD_BYTES = 4 * 1024 * 1024
 _MOST_CELLS = 1_000_000
 """Cells that are looked at; short lines below a wide header have many, though they are empty."""
 
-__all__ = ["HEAD_BYTES", "FileLayout", "Question", "Setting", "guess_layout", "guess_with_questions"]
+__all__ = ["HEAD_BYTES", "FileLayout", "Question", "Setting", "guess_layout"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ class FileLayout:
     settings: tuple[Setting, ...]
     questions: tuple[Question, ...] = ()
 
+    def require_answers(self) -> None:
+        """Raise `UnclearFile` for the first question that has to be answered before anything is stored."""
+        for question in self.questions:
+            if question.is_required:
+                raise UnclearFile(question)
+
 
 def guess_layout(
     head: bytes, *, is_whole: bool, given: Given, device_tz: str, further: bytes = b""
@@ -61,22 +67,10 @@ def guess_layout(
 
     What was given is used, everything else is guessed; times without an offset are local to the zone
     given, or named in the header, or to `device_tz`. `further` are whole lines from behind the head, which
-    may settle what the head leaves open. Raises `UnclearFile` for what has to be asked, and
+    may settle what the head leaves open. What remains open is among the layout's `questions`.
+
+    Raises `UnclearFile` where no answer can be proposed (no columns, no time, no numbers), and
     `UnusableProfile` for what was given and does not fit.
-    """
-    layout = guess_with_questions(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further)
-    for question in layout.questions:
-        if question.is_required:
-            raise UnclearFile(question.text)
-    return layout
-
-
-def guess_with_questions(
-    head: bytes, *, is_whole: bool, given: Given, device_tz: str, further: bytes = b""
-) -> FileLayout:
-    """Return the same as `guess_layout`, with what has to be asked among `questions` instead of raised.
-
-    Raises `UnclearFile` only where no answer could be proposed: no columns, no time, no numbers.
     """
     if own := own_export(head, given):
         return FileLayout(own.profile, own.columns, own.settings)
@@ -140,7 +134,7 @@ def _whole_lines(text: bytes, *, is_whole: bool) -> bytes:
         text = text[: text.rfind(b"\n") + 1]
     if not text.strip():
         raise UnclearFile(
-            "the file has no lines of text; is it a logger's text file, and in this --encoding?"
+            Message("the file has no lines of text; is it a logger's text file, and in this {encoding}?")
         )
     return text
 
@@ -199,7 +193,7 @@ def _hours(columns: Sequence[str], formats: Sequence[str], given: Given) -> tupl
     hours = find_hours(columns)
     if given.layout == "across" and not hours:
         raise UnclearFile(
-            "no columns of the file are hours of the day; is the header found? see --header-line"
+            Message("no columns of the file are hours of the day; is the header found? see {header_line}")
         )
     return hours
 
@@ -216,7 +210,7 @@ def _key_positions(
 ) -> tuple[int, ...]:
     if given.key_columns or (given.layout == "wide" and not is_across):
         return tuple(
-            columns.index(find_column(name, columns, option="--key-column", setting="key_columns"))
+            columns.index(find_column(name, columns, setting="key_columns"))
             for name in given.key_columns
             if name
         )
@@ -245,7 +239,9 @@ def _ask_for_key(
             "key_columns",
             f"the times do not run on evenly, and column {name!r} holds words such as "
             f"{', '.join(map(repr, words))}: does it say what each row measures?",
-            f" say so with --key-column {name!r}, or that all rows are of one kind with --layout wide",
+            Message(
+                " say so with {key_columns:{0!r}}, or that all rows are of one kind with {layout:wide}", name
+            ),
             (
                 Answer(f"each word of {name!r} is a series of its own", {"key_columns": (name,)}),
                 Answer("all rows are of one kind", {"layout": "wide"}),

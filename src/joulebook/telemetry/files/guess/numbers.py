@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from joulebook.telemetry.files.errors import Message
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
 from joulebook.telemetry.files.guess.units import is_unit
 from joulebook.telemetry.files.numbers import NumberFormat
@@ -97,7 +98,7 @@ def _ask(text: str, mark: str, other: str, account: Account) -> None:
             "decimal",
             f"the number {text!r} can be {text.replace(mark, '.')} or {text.replace(mark, '')}, and no line "
             "read so far decides",
-            f"; say which with --decimal {mark} or --decimal {other} --thousands {mark}",
+            Message("; say which with {decimal:{0}} or {decimal:{1}} {thousands:{0}}", mark, other),
             (
                 Answer(f"{text} is {text.replace(mark, '.')}", {"decimal": mark, "thousands": ""}),
                 Answer(f"{text} is {text.replace(mark, '')}", {"decimal": other, "thousands": mark}),
@@ -246,14 +247,19 @@ def _with_sentinels(
     extended = (*na_values, *sorted(sentinels))
     used = [mark for parsed in numbers.parse(columns) for mark in parsed.na if mark]
     marks = [*sorted(sentinels), *dict.fromkeys(used)]
-    options = " ".join(f"--na {mark!r}" if mark in "?" else f"--na {mark}" for mark in marks)
-    kept = " ".join(f"--na {mark!r}" for mark in dict.fromkeys(used)) or "--na '?'"
+    shown_marks = [repr(mark) if mark in "?" else mark for mark in marks]
+    kept_marks = [repr(mark) for mark in dict.fromkeys(used)] or ["'?'"]
     shown = ", ".join(f"{text} ({count:,} cells)" for text, count in sorted(sentinels.items()))
     account.ask(
         Question(
             "na_values",
             f"the file holds {shown}, far from all other values: does it stand for a missing value?",
-            f" say so with {options}, or keep it as a reading with {kept}",
+            Message(
+                f" say so with {_each(0, len(marks))}, "
+                f"or keep it as a reading with {_each(len(marks), len(kept_marks))}",
+                *shown_marks,
+                *kept_marks,
+            ),
             (
                 Answer(f"missing: {', '.join(sorted(sentinels))}", {"na_values": extended}),
                 Answer("a reading like any other", {"na_values": na_values}),
@@ -261,3 +267,8 @@ def _with_sentinels(
         )
     )
     return extended
+
+
+def _each(first: int, count: int) -> str:
+    """Return the part of a template that mentions a missing value for each of these arguments."""
+    return " ".join(f"{{na_values:{{{number}}}}}" for number in range(first, first + count))

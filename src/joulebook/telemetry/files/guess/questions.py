@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from joulebook.telemetry.files.errors import Message, NameSetting
 from joulebook.telemetry.files.profile import Given
 
 
@@ -25,20 +26,19 @@ class Answer:
 class Question:
     """Something that a person has to decide, or may: `setting` is the field of `Given` that it is about.
 
-    `about` says what is open, and `remedy` goes on with the options of the command. The first answer is
+    `about` says what is open, and `remedy` continues with the settings that decide it. The first answer is
     the one that is taken where nobody answers; with `is_required` nothing may be stored before somebody has.
     """
 
     setting: str
     about: str
-    remedy: str
+    remedy: Message
     answers: tuple[Answer, ...]
     is_required: bool = True
 
-    @property
-    def text(self) -> str:
-        """The question in one sentence that names the options of the command."""
-        return self.about + self.remedy
+    def said(self, name: NameSetting) -> str:
+        """Return the question and its remedy in one sentence, with the settings named by `name`."""
+        return self.about + self.remedy.said(name)
 
 
 @dataclass(frozen=True)

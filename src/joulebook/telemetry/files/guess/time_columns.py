@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.sample import SampleRow
 from joulebook.telemetry.files.guess.times import Kind, time_shape
 from joulebook.telemetry.files.times import TimeFormat, parse_times
@@ -182,8 +182,10 @@ def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> t
         return _by_formats(rows, formats, guess)
     if not guess:
         raise UnclearFile(
-            "no column of the file looks like a date; name the time's column with --time-column "
-            "and how it is written with --time-format"
+            Message(
+                "no column of the file looks like a date; name the time's column with {time_columns} "
+                "and how it is written with {time_formats}"
+            )
         )
     return guess
 
@@ -246,6 +248,8 @@ def _by_formats(rows: Sequence[SampleRow], formats: Sequence[str], guess: tuple[
     if not best or not fitting[best]:
         listed = " or ".join(repr(text) for text in formats)
         raise UnclearFile(
-            f"no column of the file holds times in the format {listed}; name it with --time-column"
+            Message(
+                "no column of the file holds times in the format {0}; name it with {time_columns}", listed
+            )
         )
     return best

@@ -11,7 +11,7 @@ from enum import Enum
 import numpy as np
 import polars as pl
 
-from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
 from joulebook.telemetry.files.times import ZONES, TimeFormat, parse_times
 
@@ -147,8 +147,12 @@ def guess_time_formats(text: pl.Series, *, column: str, account: Account) -> tup
     if not common:
         shown = cells[0] if len(cells) else ""
         raise UnclearFile(
-            f"column {column!r} holds {shown!r}, which is no time that is known; "
-            "name its format with --time-format"
+            Message(
+                "column {0!r} holds {1!r}, which is no time that is known; "
+                "name its format with {time_formats}",
+                column,
+                shown,
+            )
         )
     formats: dict[Shape, str] = {}
     for orders in {shape.orders: None for shape in common}:
@@ -199,13 +203,16 @@ def _decided_order(
 
 def _ask_order(cell: str, orders: Sequence[tuple[int, list[str]]], column: str, account: Account) -> None:
     days = list(dict.fromkeys(_day(wall) for wall, _ in orders))
-    options = [" ".join(f"--time-format '{text}'" for text in formats) for _, formats in orders]
+    texts = [text for _, formats in orders for text in formats]
+    options = " or ".join(
+        " ".join(f"{{time_formats:'{{{texts.index(text)}}}'}}" for text in formats) for _, formats in orders
+    )
     account.ask(
         Question(
             "time_formats",
             f"the time {cell!r} in column {column!r} can be {' or '.join(days)}, "
             "and no line read so far decides",
-            f"; say which with {' or '.join(options)}",
+            Message(f"; say which with {options}", *texts),
             tuple(Answer(_day(wall), {"time_formats": tuple(formats)}) for wall, formats in orders),
         )
     )

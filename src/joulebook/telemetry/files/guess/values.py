@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import find_column
 from joulebook.telemetry.files.guess.keys import Keys
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
@@ -139,7 +139,7 @@ def ask_about_text(choice: Choice, mapping: Mapping[str, Target | None], account
             Question(
                 "mapping",
                 f"the columns {', '.join(map(repr, text[:10]))} hold text and are left out",
-                "; take one in with --map COLUMN=METRIC",
+                Message("; take one in with {mapping:COLUMN=METRIC}"),
                 (
                     Answer("leave them out", {"mapping": dict(mapping)}),
                     Answer("take them in, and list each cell that is no number", {"mapping": taken}),
@@ -163,7 +163,8 @@ def _check_mapping(mapping: Mapping[str, Target | None], names: set[str]) -> Non
         if name not in names:
             listed = ", ".join(repr(known) for known in sorted(names - {""})[:30])
             raise UnusableProfile(
-                f"--map {name!r}: the file has no such key or column; it has {listed}", setting="mapping"
+                Message("{mapping:{0!r}}: the file has no such key or column; it has {1}", name, listed),
+                setting="mapping",
             )
 
 
@@ -172,10 +173,12 @@ def _resolved(
 ) -> dict[str, Target | None]:
     resolved: dict[str, Target | None] = {}
     for name, target in mapping.items():
-        column = find_column(name, columns, option="--map", setting="mapping")
+        column = find_column(name, columns, setting="mapping")
         if column in time_columns:
             raise UnusableProfile(
-                f"--map {name!r}: this column holds the time; name another with --time-column",
+                Message(
+                    "{mapping:{0!r}}: this column holds the time; name another with {time_columns}", name
+                ),
                 setting="mapping",
             )
         resolved[column] = target
@@ -204,14 +207,20 @@ def _is_identifier(cells: pl.Series) -> bool:
 def _check_metrics(values: Sequence[ValueColumn]) -> None:
     if not values:
         raise UnclearFile(
-            "no column beside the time holds numbers; check --delimiter and --decimal, "
-            "or name a column with --map COLUMN=METRIC"
+            Message(
+                "no column beside the time holds numbers; check {delimiter} and {decimal}, "
+                "or name a column with {mapping:COLUMN=METRIC}"
+            )
         )
     for value in values:
         if problem := metric_name_problem(value.metric):
             raise UnusableProfile(
-                f"column {value.column[:80]!r} cannot become a metric: {problem}; "
-                f"name one with --map '{value.column[:40]}=METRIC'"
+                Message(
+                    "column {0!r} cannot become a metric: {1}; name one with {mapping:'{2}=METRIC'}",
+                    value.column[:80],
+                    problem,
+                    value.column[:40],
+                )
             )
     counts = Counter((value.device, value.metric) for value in values)
     double = [metric for (_, metric), count in counts.items() if count > 1]

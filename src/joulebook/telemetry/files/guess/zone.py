@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
 from joulebook.telemetry.files.profile import Given, HourColumn
 from joulebook.telemetry.files.times import DAY, ZONES, TimeFormat, find_zone, parse_times
@@ -48,7 +48,7 @@ def settle_zone(
             Question(
                 "tz",
                 f"the file does not say in which zone its times are; they are read in the device's, {tz}",
-                ": is it another, say --tz ZONE",
+                Message(": is it another, say {tz:ZONE}"),
                 (Answer(tz, {"tz": tz}), Answer("UTC", {"tz": "UTC"})),
                 is_required=False,
             )
@@ -71,7 +71,9 @@ def settle_clock(
     if hours:
         interval = min(abs(b.minutes - a.minutes) or 60 for a, b in pairwise(hours)) * 60
     if given.time_marks == "end" and not interval:
-        raise UnclearFile("--time-marks end: the file's times do not show how long its intervals are")
+        raise UnclearFile(
+            Message("{time_marks:end}: the file's times do not show how long its intervals are")
+        )
     ends = _has_24(text, formats)
     if given.time_marks is not None:
         account.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)
@@ -80,7 +82,10 @@ def settle_clock(
             Question(
                 "time_marks",
                 "times such as 24:00 mark the end of an interval; they are stored as they stand",
-                f". To store each value at the beginning of its {_duration(interval)}, say --time-marks end",
+                Message(
+                    ". To store each value at the beginning of its {0}, say {time_marks:end}",
+                    _duration(interval),
+                ),
                 (
                     Answer("as they stand", {"time_marks": "start"}),
                     Answer(f"{_duration(interval)} earlier", {"time_marks": "end"}),

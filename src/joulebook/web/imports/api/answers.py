@@ -18,7 +18,7 @@ from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import Progress, read_progress
 from joulebook.telemetry.readings import from_microseconds
-from joulebook.web.imports.api.parameters import in_parameters, parameters_of
+from joulebook.web.imports.api.parameters import parameter_words, parameters_of
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.report import counted
 
@@ -205,7 +205,7 @@ def question_answer(question: Question) -> QuestionAnswer:
     (parameter,) = parameters_of({question.setting: ()})
     return QuestionAnswer(
         parameter=parameter,
-        text=in_parameters(question.text),
+        text=question.said(parameter_words),
         required=question.is_required,
         answers=[
             ChoiceAnswer(label=answer.label, parameters=parameters_of(answer.given))
