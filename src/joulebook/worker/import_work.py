@@ -12,10 +12,9 @@ from joulebook.telemetry.files.errors import FileError, UnreadableFile
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check import CheckRun
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import NumberTaken, read_progress
-from joulebook.telemetry.imports.run import ImportRun
+from joulebook.telemetry.imports.run import CheckRun, ImportRun
 from joulebook.telemetry.imports.undo import UndoRun
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.imports.models import Import

@@ -15,13 +15,12 @@ import psycopg
 import pytest
 
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.files.parsed import MOST_PROBLEMS
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check import CheckRun
+from joulebook.telemetry.files.table import MOST_PROBLEMS
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import LeaseLost, NumberTaken, read_progress
-from joulebook.telemetry.imports.run import ImportRun
+from joulebook.telemetry.imports.run import CheckRun, ImportRun
 from joulebook.telemetry.imports.undo import UndoRun
 
 from .stopping_import import BETWEEN, BLOCK_READINGS, COLUMNS, NOW, PROFILE, SLICE_READINGS

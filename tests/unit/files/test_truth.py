@@ -13,10 +13,10 @@ import pytest
 
 from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
-from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.table import ParsedBlock
 
 from .settled import settled_layout
 

@@ -163,8 +163,7 @@ def import_file(
     from joulebook.cli.imports.run import run_import
     from joulebook.cli.imports.watch import watch as watch_folder
     from joulebook.telemetry.files.errors import UnusableProfile
-    from joulebook.telemetry.files.mapping_words import mapping_from
-    from joulebook.telemetry.files.profile import Given
+    from joulebook.telemetry.files.profile import Given, mapping_from
 
     try:
         mapping = mapping_from(map_ or [])

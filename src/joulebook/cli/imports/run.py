@@ -29,7 +29,7 @@ from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.imports.check import check_file
+from joulebook.telemetry.imports.run import check_file
 from joulebook.telemetry.readings import MICROSECONDS
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.blocks import cut_blocks, line_ends
-from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import most_lines, parse_blocks
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.split import Splitter
-from joulebook.telemetry.files.table import Problem, shown
+from joulebook.telemetry.files.table import ParsedBlock, Problem, shown
 from joulebook.telemetry.files.text import utf8_chunks
 
 PREVIEW_ROWS = 20

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.profile import ValueColumn
-from joulebook.telemetry.files.table import Problem
+from joulebook.telemetry.files.table import ParsedBlock, Problem
 from joulebook.telemetry.readings import from_microseconds
 
 

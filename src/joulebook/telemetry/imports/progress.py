@@ -16,8 +16,8 @@ from typing import Any, LiteralString, cast
 
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import TelemetryError
-from joulebook.telemetry.files.parsed import Checkpoint
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.table import Checkpoint
 
 # Columns of JSON are read as text: what a driver makes of them depends on who has opened the connection.
 _COLUMNS = "lease, device_id, identity, checkpoint::text, report::text, undo::text, bytes_read, updated_at"

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names, find_column
 from joulebook.telemetry.files.guess.delimiter import SEPARATOR_LINE
-from joulebook.telemetry.files.guess.hours import find_hours
 from joulebook.telemetry.files.guess.questions import Account
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_rows
 from joulebook.telemetry.files.guess.time_columns import (
     data_flags,
     find_epoch,
     find_hour,
+    find_hours,
     find_time_parts,
     guess_time_positions,
 )

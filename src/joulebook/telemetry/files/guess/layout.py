@@ -12,17 +12,22 @@ from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.columns import column_names, find_column
 from joulebook.telemetry.files.guess.delimiter import guess_splitter, named_splitter, splitter_name
-from joulebook.telemetry.files.guess.encoding import guess_encoding
 from joulebook.telemetry.files.guess.heading import place_heading
-from joulebook.telemetry.files.guess.hours import find_hours
-from joulebook.telemetry.files.guess.keys import guess_key_positions, possible_key, read_keys
 from joulebook.telemetry.files.guess.numbers import guess_numbers
 from joulebook.telemetry.files.guess.own_export import own_export
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question, Setting
-from joulebook.telemetry.files.guess.sample import sample_lines
-from joulebook.telemetry.files.guess.times import guess_time_formats
-from joulebook.telemetry.files.guess.values import Choice, ask_about_text, choose_keyed_values, choose_values
-from joulebook.telemetry.files.guess.zone import settle_clock, settle_zone
+from joulebook.telemetry.files.guess.sample import guess_encoding, sample_lines
+from joulebook.telemetry.files.guess.time_columns import find_hours
+from joulebook.telemetry.files.guess.times import guess_time_formats, settle_clock, settle_zone
+from joulebook.telemetry.files.guess.values import (
+    Choice,
+    ask_about_text,
+    choose_keyed_values,
+    choose_values,
+    guess_key_positions,
+    possible_key,
+    read_keys,
+)
 from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.parser import most_lines
 from joulebook.telemetry.files.profile import Given, HourColumn, ImportProfile

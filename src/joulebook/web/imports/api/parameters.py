@@ -12,9 +12,8 @@ from django.http import QueryDict
 
 from joulebook.telemetry.files.errors import FileError, UnusableProfile
 from joulebook.telemetry.files.guess.delimiter import named_splitter
-from joulebook.telemetry.files.mapping_words import mapping_from, mapping_word
 from joulebook.telemetry.files.numbers import NumberFormat
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.profile import Given, mapping_from, mapping_word
 from joulebook.telemetry.files.text import codec_name
 from joulebook.telemetry.files.times import TimeFormat, find_zone
 from joulebook.web.api.parameters import BadParameter, check_names

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.guess.layout import FileLayout
-from joulebook.telemetry.files.guess.units import unit_in_name
+from joulebook.telemetry.files.guess.numbers import unit_in_name
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.pages.entry import MappedRow, RowKey, row_text

@@ -13,9 +13,9 @@ from django.contrib.auth.models import User
 
 from joulebook.telemetry.files.builtin import BUILTIN, BuiltinProfile
 from joulebook.telemetry.files.errors import FileError, UnreadableFile
-from joulebook.telemetry.files.guess.encoding import guess_encoding
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.guess.questions import Question
+from joulebook.telemetry.files.guess.sample import guess_encoding
 from joulebook.telemetry.files.preview import count_head
 from joulebook.telemetry.files.profile import Given, ImportProfile
 from joulebook.telemetry.files.report import ImportReport
