@@ -21,7 +21,7 @@ def guess(
 
 
 def source_of(layout: FileLayout, name: str) -> str:
-    return next(setting.source for setting in layout.settings if setting.name == name)
+    return next(setting.reason for setting in layout.settings if setting.name == name)
 
 
 def metrics(layout: FileLayout) -> list[str]:
@@ -47,7 +47,7 @@ def test_a_plain_file_is_understood_and_every_setting_says_where_it_comes_from()
         "encoding", "delimiter", "header", "first data", "time", "time format", "time zone", "decimal mark",
         "thousands mark", "missing values",
     }  # fmt: skip
-    assert all(setting.source.startswith("guessed: ") for setting in layout.settings)
+    assert all(setting.reason.startswith("guessed: ") for setting in layout.settings)
 
 
 def test_what_is_given_is_used_and_said_to_be_given() -> None:
@@ -63,7 +63,7 @@ def test_what_is_given_is_used_and_said_to_be_given() -> None:
         ("x",),
     )
     assert profile.time_columns == ("time",)
-    guessed = [setting.name for setting in layout.settings if setting.source != "given"]
+    guessed = [setting.name for setting in layout.settings if setting.reason != "given"]
     assert guessed == ["first data"]
 
 
@@ -345,7 +345,7 @@ def test_a_point_that_can_be_both_marks_is_asked_for_unless_commas_part_the_cell
 def test_columns_of_text_and_columns_without_name_are_left_out_and_listed() -> None:
     layout = guess("time,flag,P,empty,\n" + "".join(f"2024-01-13 00:{m:02d},ok,{m},,\n" for m in range(9)))
     assert metrics(layout) == ["P", "empty"]
-    left_out = {setting.value: setting.source for setting in layout.settings if setting.name == "left out"}
+    left_out = {setting.value: setting.reason for setting in layout.settings if setting.name == "left out"}
     assert left_out == {
         "flag": "guessed: text such as 'ok'",
         "column_5": "guessed: no name, and empty so far",

@@ -51,7 +51,7 @@ def report_json(
             for q in layout.questions
         ],
         "profile": layout.profile.as_json(),
-        "settings": [{"name": s.name, "value": s.value, "source": s.source} for s in layout.settings],
+        "settings": [{"name": s.name, "value": s.value, "source": s.reason} for s in layout.settings],
         **report.as_json(),
     }
     return json.dumps(described, indent=2, ensure_ascii=True)
@@ -64,7 +64,7 @@ def print_report(file: ImportedFile, layout: FileLayout, report: ImportReport) -
         what = "refused by --strict, nothing stored"
     parts = [
         [f"{file.name} for device {file.device_id} ({what})"],
-        ["Read with:", *_aligned([("  " + s.name, s.value, s.source) for s in layout.settings])],
+        ["Read with:", *_aligned([("  " + s.name, s.value, s.reason) for s in layout.settings])],
         _totals(report),
         _columns(report),
         _problems(report),

@@ -8,13 +8,13 @@ from dataclasses import replace
 from joulebook.telemetry.files.blocks import Block, cut_blocks, line_ends
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.layouts import LongParser, WideParser
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import MOST_PROBLEMS, Checkpoint, ParsedBlock, Problem, shown_row
 from joulebook.telemetry.files.text import utf8_chunks
-from joulebook.telemetry.files.layouts import LongParser, WideParser
 
 BLOCK_READINGS = 50_000
 """Most readings in one block, give or take the lines of a quoted cell; a block is one transaction."""

@@ -11,7 +11,7 @@ from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
-from joulebook.telemetry.files.guess.questions import Setting
+from joulebook.telemetry.files.guess.questions import ReadingSetting
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_lines, sample_rows
 from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.parser import check_columns
@@ -53,12 +53,12 @@ def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayo
     find_zone(profile.tz)
     NumberFormat.of(profile)
     account = (
-        Setting("profile", profile.name or "(without a name)", "given"),
-        Setting("header", f"line {profile.header_line}" if profile.header_line else "none", "profile"),
-        Setting("time", " + ".join(profile.time_columns), "profile"),
-        Setting("time format", " or ".join(profile.time_formats), "profile"),
-        Setting("time zone", profile.tz, "profile" if given.tz is None else "given"),
-        Setting("decimal mark", profile.decimal, "profile" if given.decimal is None else "given"),
+        ReadingSetting("profile", profile.name or "(without a name)", "given"),
+        ReadingSetting("header", f"line {profile.header_line}" if profile.header_line else "none", "profile"),
+        ReadingSetting("time", " + ".join(profile.time_columns), "profile"),
+        ReadingSetting("time format", " or ".join(profile.time_formats), "profile"),
+        ReadingSetting("time zone", profile.tz, "profile" if given.tz is None else "given"),
+        ReadingSetting("decimal mark", profile.decimal, "profile" if given.decimal is None else "given"),
     )
     return FileLayout(profile, columns, account)
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
-from joulebook.telemetry.files.guess.sample import SampleRow, sample_rows
+from joulebook.telemetry.files.guess.sample import Sample, SampleRow, sample_rows
 from joulebook.telemetry.files.profile import BLANK_RUNS, WIDE_GAPS
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.times import TimeFormat, parse_times
@@ -118,7 +118,18 @@ def splitter_name(splitter: Splitter) -> str:
     return {"\t": "tab", " ": "blank"}.get(splitter.delimiter, splitter.delimiter)
 
 
-def guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[Splitter, str]:
+def find_splitter(sample: Sample) -> None:
+    """Find how lines are split into cells. Raises `UnclearFile` and `UnusableProfile`."""
+    given = sample.given
+    if given.delimiter is not None:
+        sample.splitter, reason = named_splitter(given.delimiter), ""
+    else:
+        sample.splitter, reason = _guess_splitter(sample.lines, given.time_formats)
+    name = splitter_name(sample.splitter)
+    sample.note("delimiter", name, reason, is_given=given.delimiter is not None)
+
+
+def _guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[Splitter, str]:
     """Return how lines are split and the reason; raises `UnclearFile` where no candidate makes columns.
 
     Where time `formats` are known, splitting has to leave cells that fit them.

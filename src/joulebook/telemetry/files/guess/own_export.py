@@ -9,7 +9,7 @@ from itertools import islice
 
 from joulebook.telemetry.csv_format import header, unguarded
 from joulebook.telemetry.files.guess.columns import column_names
-from joulebook.telemetry.files.guess.questions import Setting
+from joulebook.telemetry.files.guess.questions import ReadingSetting
 from joulebook.telemetry.files.profile import Given, ImportProfile, Target, ValueColumn
 
 TIME_FORMATS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z")
@@ -23,7 +23,7 @@ class OwnExport:
 
     profile: ImportProfile
     columns: tuple[str, ...]
-    settings: tuple[Setting, ...]
+    settings: tuple[ReadingSetting, ...]
 
 
 def own_export(head: bytes, given: Given) -> OwnExport | None:
@@ -81,4 +81,4 @@ def _found(
         na_values=(),
     )
     words = f"{profile.layout}, as Joulebook exports"
-    return OwnExport(profile, tuple(columns), (Setting("layout", words, "found: its header says so"),))
+    return OwnExport(profile, tuple(columns), (ReadingSetting("layout", words, "found: its header says so"),))

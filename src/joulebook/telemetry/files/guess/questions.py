@@ -1,9 +1,9 @@
-"""What a file leaves open: questions with the answers that there are, and what each answer sets."""
+"""Answers of the guess about a file: reading settings with their reasons, and questions left open."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulebook.telemetry.files.errors import Message, NameSetting
@@ -11,8 +11,17 @@ from joulebook.telemetry.files.profile import Given
 
 
 @dataclass(frozen=True)
+class ReadingSetting:
+    """One setting of the profile in words, with the reason for its value: given, or guessed and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Answer:
-    """One answer to a question: a label for people, and the settings of `Given` that it stands for."""
+    """One answer to a question: a label for people, and the fields of `Given` set by it."""
 
     label: str
     given: Mapping[str, Any]
@@ -24,10 +33,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """Something that a person has to decide, or may: `setting` is the field of `Given` that it is about.
+    """A decision about a file left to a person; `setting` is the field of `Given` it sets.
 
-    `about` says what is open, and `remedy` continues with the settings that decide it. The first answer is
-    the one that is taken where nobody answers; with `is_required` nothing may be stored before somebody has.
+    `about` describes what is open, and `remedy` continues with the settings that decide it. Without a
+    decision the first answer applies; with `is_required` nothing may be stored before there is one.
     """
 
     setting: str
@@ -39,28 +48,3 @@ class Question:
     def said(self, name: NameSetting) -> str:
         """Return the question and its remedy in one sentence, with the settings named by `name`."""
         return self.about + self.remedy.said(name)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of the profile in words, and where it comes from: given, or guessed and why."""
-
-    name: str
-    value: str
-    source: str
-
-
-@dataclass
-class Account:
-    """Collects what is settled, with its source, and what is open."""
-
-    settings: list[Setting] = field(default_factory=list)
-    questions: list[Question] = field(default_factory=list)
-
-    def note(self, name: str, value: str, reason: str, *, is_given: bool = False) -> None:
-        """Add a setting that was given, or guessed for a reason."""
-        self.settings.append(Setting(name, value, "given" if is_given else f"guessed: {reason}"))
-
-    def ask(self, question: Question) -> None:
-        """Add a question."""
-        self.questions.append(question)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from joulebook.telemetry.files.errors import Message, UnclearFile
-from joulebook.telemetry.files.guess.sample import SampleRow
+from joulebook.telemetry.files.guess.sample import Sample, SampleRow
 from joulebook.telemetry.files.guess.times import Kind, time_shape
 from joulebook.telemetry.files.profile import HourColumn
 from joulebook.telemetry.files.times import TimeFormat, parse_times
@@ -264,7 +264,23 @@ _FEWEST_HOURS = 20
 _DAY_MINUTES = 1440
 
 
-def find_hours(names: Sequence[str]) -> tuple[HourColumn, ...]:
+def find_hours(sample: Sample) -> None:
+    """Find the hour columns of a file with a day a row: its times are dates without a time of day.
+
+    Raises `UnclearFile` where the layout is given and the file has no such columns.
+    """
+    given = sample.given
+    has_clock = any(word in text for text in sample.time_formats for word in ("%H", "%I", "%k"))
+    sample.hours = ()
+    if given.layout in (None, "across") and not has_clock:
+        sample.hours = hour_columns(sample.columns)
+        if given.layout == "across" and not sample.hours:
+            raise UnclearFile(
+                Message("no columns of the file are hours of the day; is the header found? see {header_line}")
+            )
+
+
+def hour_columns(names: Sequence[str]) -> tuple[HourColumn, ...]:
     """Return the columns (by their names) that are hours or parts of hours of a day; empty where none are.
 
     Numbers from 0 are hours, numbers from 1 count the hours (or the half or quarter hours) of the day, so

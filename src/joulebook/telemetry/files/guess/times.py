@@ -1,4 +1,4 @@
-"""Guesses time formats from the shape of cells; an order of day and month that stays open is asked for."""
+"""Finds how the times of a file are written: their formats, their zone, and what a time marks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from joulebook.telemetry.files.errors import Message, UnclearFile
-from joulebook.telemetry.files.guess.questions import Account, Answer, Question
-from joulebook.telemetry.files.profile import Given, HourColumn
+from joulebook.telemetry.files.guess.questions import Answer, Question
+from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.times import DAY, ZONES, TimeFormat, find_zone, parse_times
 from joulebook.telemetry.readings import MICROSECONDS
 
@@ -130,19 +131,34 @@ def _clock_format(match: re.Match[str]) -> str:
     return text
 
 
-def guess_time_formats(text: pl.Series, *, column: str, account: Account) -> tuple[str, ...]:
-    """Return the formats that the time cells of a file are written in, the commonest first.
+def settle_time_formats(sample: Sample) -> None:
+    """Find the formats of the time cells, the most frequent first.
 
-    `text` are the cells (joined where there are two columns), stripped. An order of day and month that
-    cannot be told is asked for. Raises `UnclearFile` where the cells look like no time at all.
+    An order of day and month left open by the cells becomes a question. Raises `UnclearFile` where the
+    cells look like no time, and `UnusableProfile` for a given format that cannot be used.
     """
-    cells = text.filter(text != "")
+    given = sample.given.time_formats
+    column = " + ".join(sample.time_columns)
+    if given:
+        sample.time_formats = given
+    elif sample.time_format:
+        sample.time_formats = (sample.time_format,)
+    else:
+        sample.time_formats = _guess_formats(sample, column)
+    for text_format in sample.time_formats:
+        TimeFormat(text_format)
+    sample.note("time", column, "its cells look like times", is_given=bool(sample.given.time_columns))
+    sample.note("time format", " or ".join(sample.time_formats), "fits the first lines", is_given=bool(given))
+
+
+def _guess_formats(sample: Sample, column: str) -> tuple[str, ...]:
+    cells = sample.time_text.filter(sample.time_text != "")
     found = (time_shape(cell) for cell in _spread(cells))
     shapes = Counter(shape for shape in found if shape is not None and shape.kind is not Kind.CLOCK)
     enough = max(1, int(shapes.total() * _WORTH_A_FORMAT))
     common = [shape for shape, count in shapes.most_common(MOST_FORMATS) if count >= enough]
     orders_of = {shape.orders for shape in common}
-    # Rare ones too, a doubled hour's marks say, where they leave nothing open.
+    # Rare shapes too (the marks of a doubled hour, for example), where they leave nothing open.
     common += [
         shape
         for shape, _ in shapes.most_common(4 * MOST_FORMATS)
@@ -161,16 +177,16 @@ def guess_time_formats(text: pl.Series, *, column: str, account: Account) -> tup
     formats: dict[Shape, str] = {}
     for orders in {shape.orders: None for shape in common}:
         alike = [shape for shape in common if shape.orders == orders]
-        order = _decided_order(orders, alike, cells, column=column, account=account)
+        order = _decided_order(sample, alike, cells, column)
         formats |= {shape: shape.formats[order] for shape in alike}
     decided = [formats[shape] for shape in common]
-    # Many programs leave out a fraction that happens to be zero: rarely enough to be missing from the sample.
+    # Many programs omit a fraction of zero: too rarely for the sample to show both forms.
     whole = [text.replace(mark, "") for text in decided for mark in (".%f", ",%f") if mark in text]
     return tuple(dict.fromkeys(decided + whole))
 
 
 def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
-    """Return some of the cells from all over the column, and those that are written like no other."""
+    """Return cells from all over the column, and one of each way of writing."""
     every = max(1, len(cells) // most)
     written = cells.str.replace_all("[0-9]+", "0").str.replace_all("A", "B", literal=True)
     first = pl.DataFrame({"cell": cells, "written": written}).unique(
@@ -179,10 +195,9 @@ def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
     return [*cells.gather_every(every).to_list(), *first["cell"].head(50).to_list()]
 
 
-def _decided_order(
-    orders: Sequence[str], shapes: Sequence[Shape], cells: pl.Series, *, column: str, account: Account
-) -> int:
-    """Return the order that fits most cells; asks where two fit as many, but differ."""
+def _decided_order(sample: Sample, shapes: Sequence[Shape], cells: pl.Series, column: str) -> int:
+    """Return the order that fits most cells; ask where two fit equally many cells but differ in one."""
+    orders = shapes[0].orders
     if len(orders) < 2:
         return 0
     readings = [
@@ -200,26 +215,25 @@ def _decided_order(
             row = int(apart[0]) if row < 0 else row
             open_orders.append(other)
     if row >= 0:
-        _ask_order(str(cells[row]), [(int(readings[at].wall[row]), [shape.formats[at] for shape in shapes])
-                                     for at in open_orders], column, account)  # fmt: skip
-    return first
-
-
-def _ask_order(cell: str, orders: Sequence[tuple[int, list[str]]], column: str, account: Account) -> None:
-    days = list(dict.fromkeys(_day(wall) for wall, _ in orders))
-    texts = [text for _, formats in orders for text in formats]
-    options = " or ".join(
-        " ".join(f"{{time_formats:'{{{texts.index(text)}}}'}}" for text in formats) for _, formats in orders
-    )
-    account.ask(
-        Question(
-            "time_formats",
-            f"the time {cell!r} in column {column!r} can be {' or '.join(days)}, "
-            "and no line read so far decides",
-            Message(f"; say which with {options}", *texts),
-            tuple(Answer(_day(wall), {"time_formats": tuple(formats)}) for wall, formats in orders),
+        days = [_day(int(readings[order].wall[row])) for order in open_orders]
+        formats = [[shape.formats[order] for shape in shapes] for order in open_orders]
+        texts = [text for each in formats for text in each]
+        options = " or ".join(
+            " ".join(f"{{time_formats:'{{{texts.index(text)}}}'}}" for text in each) for each in formats
         )
-    )
+        sample.ask(
+            Question(
+                "time_formats",
+                f"the time {str(cells[row])!r} in column {column!r} can be "
+                f"{' or '.join(dict.fromkeys(days))}, and no line read so far decides",
+                Message(f"; say which with {options}", *texts),
+                tuple(
+                    Answer(day, {"time_formats": tuple(each)})
+                    for day, each in zip(days, formats, strict=True)
+                ),
+            )
+        )
+    return first
 
 
 def _day(wall: int) -> str:
@@ -234,29 +248,33 @@ _FIXED = "|".join(sorted(ZONES, key=len, reverse=True))
 _ABBREVIATION = re.compile(rf"(?<![A-Za-z])(?P<name>{_FIXED})(?![A-Za-z0-9])")
 
 
-def settle_zone(
-    names: Sequence[str], formats: Sequence[str], given: Given, account: Account, *, device_tz: str
-) -> str:
-    """Return the zone of times without an offset: given, named in the header, or the device's."""
+def settle_zone(sample: Sample) -> None:
+    """Find the zone of times without an offset: given, named in the header, or the device's.
+
+    Raises `UnusableProfile` for a given name that is no zone.
+    """
+    names = sample.time_columns
     in_name = next((match for name in names if (match := _ZONE_IN_NAME.search(name))), None)
-    # Two of them, as in CET/CEST, are the name of local time.
+    # Two abbreviations, as in CET/CEST, are the name of local time.
     fixed = next((found[0] for name in names if len(found := [*_ABBREVIATION.finditer(name)]) == 1), None)
-    if given.tz is not None:
-        tz = given.tz
-        account.note("time zone", tz, "", is_given=True)
-    elif all(any(word in text for word in ("%z", "%Z", "%s", "%Q")) for text in formats):
-        tz = "UTC"
-        account.note("time zone", "in each time", "the times carry their offset")
+    if sample.given.tz is not None:
+        sample.tz = sample.given.tz
+        sample.note("time zone", sample.tz, "", is_given=True)
+    elif all(any(word in text for word in ("%z", "%Z", "%s", "%Q")) for text in sample.time_formats):
+        sample.tz = "UTC"
+        sample.note("time zone", "in each time", "the times carry their offset")
     elif in_name is not None:
-        tz = in_name["offset"] or "UTC"
-        account.note("time zone", tz, f"named in the header {in_name.string!r}")
+        sample.tz = in_name["offset"] or "UTC"
+        sample.note("time zone", sample.tz, f"named in the header {in_name.string!r}")
     elif fixed is not None:
-        tz = _offset_text(ZONES[fixed["name"]])
-        account.note("time zone", tz, f"{fixed['name']} in the header {fixed.string!r}")
+        minutes = ZONES[fixed["name"]]
+        sign = "-" if minutes < 0 else "+"
+        sample.tz = f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+        sample.note("time zone", sample.tz, f"{fixed['name']} in the header {fixed.string!r}")
     else:
-        tz = device_tz
-        account.note("time zone", tz, "the device's zone")
-        account.ask(
+        tz = sample.tz = sample.device_tz
+        sample.note("time zone", tz, "the device's zone")
+        sample.ask(
             Question(
                 "tz",
                 f"the file does not say in which zone its times are; they are read in the device's, {tz}",
@@ -265,42 +283,35 @@ def settle_zone(
                 is_required=False,
             )
         )
-    find_zone(tz)
-    return tz
+    find_zone(sample.tz)
 
 
-def settle_clock(
-    given: Given,
-    account: Account,
-    text: pl.Series,
-    formats: Sequence[str],
-    hours: Sequence[HourColumn] = (),
-) -> dict[str, Any]:
+def settle_clock(sample: Sample) -> dict[str, Any]:
     """Return the profile's entries about doubled and missing hours, and about what a time marks."""
-    parsed = parse_times(text, tuple(TimeFormat(text_format) for text_format in formats))
-    wall = parsed.wall[parsed.fits]
-    interval = _usual_step(wall)
-    if hours:
-        interval = min(abs(b.minutes - a.minutes) or 60 for a, b in pairwise(hours)) * 60
+    given = sample.given
+    parsed = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
+    interval = _usual_step(parsed.wall[parsed.fits])
+    if sample.hours:
+        interval = min(abs(b.minutes - a.minutes) or 60 for a, b in pairwise(sample.hours)) * 60
     if given.time_marks == "end" and not interval:
         raise UnclearFile(
             Message("{time_marks:end}: the file's times do not show how long its intervals are")
         )
-    ends = _has_24(text, formats)
     if given.time_marks is not None:
-        account.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)
-    elif ends and interval:
-        account.ask(
+        sample.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)
+    elif interval and _has_24(sample):
+        length = f"{interval // 60} minutes" if interval % 60 == 0 else f"{interval} seconds"
+        sample.ask(
             Question(
                 "time_marks",
                 "times such as 24:00 mark the end of an interval; they are stored as they stand",
                 Message(
                     ". To store each value at the beginning of its {0}, say {time_marks:end}",
-                    _duration(interval),
+                    length,
                 ),
                 (
                     Answer("as they stand", {"time_marks": "start"}),
-                    Answer(f"{_duration(interval)} earlier", {"time_marks": "end"}),
+                    Answer(f"{length} earlier", {"time_marks": "end"}),
                 ),
                 is_required=False,
             )
@@ -313,23 +324,14 @@ def settle_clock(
     }
 
 
-def _usual_step(wall: Any) -> int:
-    """Return the commonest step between different times, in seconds; 0 where there is none."""
+def _usual_step(wall: NDArray[np.int64]) -> int:
+    """Return the most frequent step between different times, in seconds; 0 where there is none."""
     steps = pl.Series(wall).diff().abs().drop_nulls()
     steps = steps.filter((steps > 0) & (steps <= DAY))
     return int(steps.mode().sort()[0]) // MICROSECONDS if len(steps) else 0
 
 
-def _has_24(text: pl.Series, formats: Sequence[str]) -> bool:
-    if any("%k" in text_format for text_format in formats):
-        return bool(text.str.contains(r" 2400$").any())
-    return bool(text.str.contains(r"[T ]24(?::00|$)").any())
-
-
-def _duration(seconds: int) -> str:
-    return f"{seconds // 60} minutes" if seconds % 60 == 0 else f"{seconds} seconds"
-
-
-def _offset_text(minutes: int) -> str:
-    sign = "-" if minutes < 0 else "+"
-    return f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+def _has_24(sample: Sample) -> bool:
+    """Return whether a time is 24:00, the end of its day."""
+    packed = any("%k" in text_format for text_format in sample.time_formats)
+    return bool(sample.time_text.str.contains(r" 2400$" if packed else r"[T ]24(?::00|$)").any())

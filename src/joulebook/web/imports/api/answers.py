@@ -10,7 +10,7 @@ from ninja import Schema
 from pydantic import Field
 
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.files.guess.questions import Question, Setting
+from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.preview import PreviewRow
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.report import ImportReport
@@ -195,9 +195,9 @@ class BuiltinAnswer(Schema):
     parameters: dict[str, list[str]]
 
 
-def settings_answer(settings: tuple[Setting, ...]) -> list[SettingAnswer]:
+def settings_answer(settings: tuple[ReadingSetting, ...]) -> list[SettingAnswer]:
     """Return the settings as they are answered."""
-    return [SettingAnswer(name=each.name, value=each.value, source=each.source) for each in settings]
+    return [SettingAnswer(name=each.name, value=each.value, source=each.reason) for each in settings]
 
 
 def question_answer(question: Question) -> QuestionAnswer:

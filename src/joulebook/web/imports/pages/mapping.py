@@ -90,7 +90,7 @@ def _of_layout(layout: FileLayout) -> list[MappingRow]:
     }
     if profile.layout != "wide":
         return list(rows.values())
-    reasons = {each.value: each.source for each in layout.settings if each.name == "left out"}
+    reasons = {each.value: each.reason for each in layout.settings if each.name == "left out"}
     others: dict[RowKey, MappingRow] = {
         (column, ()): MappingRow(
             column, (), False, unguarded(column), unit_in_name(column),
