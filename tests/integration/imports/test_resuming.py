@@ -110,7 +110,7 @@ def kill_at(url: str, point: str, kind: str, number: int, device_id: str, path: 
     "point",
     [
         pytest.param("readings written", id="before the account"),
-        pytest.param("account kept", id="before the commit", marks=pytest.mark.slow),
+        pytest.param("progress recorded", id="before the commit", marks=pytest.mark.slow),
         pytest.param(BETWEEN, id="behind the commit"),
     ],
 )
@@ -142,7 +142,7 @@ def test_an_import_that_is_killed_is_gone_on_with_and_its_account_is_exact(
     [
         pytest.param("restored", id="half way through a slice"),
         pytest.param("removed", id="before the account", marks=pytest.mark.slow),
-        pytest.param("account kept", id="before the commit", marks=pytest.mark.slow),
+        pytest.param("progress recorded", id="before the commit", marks=pytest.mark.slow),
         pytest.param(BETWEEN, id="behind the commit"),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_block_that_deadlocks_is_stored_by_another_attempt_and_counted_once(
     failures = iter([psycopg.errors.DeadlockDetected("as the server says it"), None])
 
     def fail_once(point: str) -> None:
-        failure = next(failures, None) if point == "account kept" else None
+        failure = next(failures, None) if point == "progress recorded" else None
         if failure is not None:
             raise failure
 

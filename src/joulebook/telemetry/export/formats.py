@@ -1,4 +1,4 @@
-"""The formats in which readings leave: what each is called, and blocks of readings to its bytes."""
+"""The formats of exports: their names, and their bytes for blocks of readings."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ def export_chunks(
     layout: Layout = "wide",
     zone: tzinfo = UTC,
 ) -> Iterator[bytes]:
-    """Yield the readings in a format, a piece a block; the first piece comes before any block is asked for.
+    """Yield the readings in a format, one piece for each block; the first piece needs no block.
 
-    `metrics` are those that the blocks number. Times are local to `zone` in CSV, and UTC in the others.
+    Blocks refer to `metrics` by index. Times are local to `zone` in CSV, and UTC in the other formats.
     """
     found = tables(
         blocks, [guarded(metric) for metric in metrics] if file_format == "csv" else metrics, layout
     )
     if file_format == "csv" and layout == "wide":
-        # The name of a metric that is called as the column of times is, needs no other in a text.
+        # In CSV a metric called `time` keeps its name beside the column of times.
         return csv_chunks(found, zone, names=[TIME, *map(guarded, metrics)])
     return table_chunks(found, file_format=file_format, zone=zone)
 
@@ -92,7 +92,7 @@ def export_chunks(
 def table_chunks(
     found: Iterable[pl.DataFrame], *, file_format: FormatName, zone: tzinfo = UTC
 ) -> Iterator[bytes]:
-    """Yield tables of one schema, whose first column is `time`, in a format."""
+    """Yield tables of one schema, with `time` as the first column, in a format."""
     if file_format == "csv":
         return csv_chunks(found, zone)
     return parquet_chunks(found) if file_format == "parquet" else arrow_chunks(found)
@@ -108,8 +108,9 @@ def csv_chunks(
 ) -> Iterator[bytes]:
     """Yield the tables as CSV in UTF-8, header first; lines end with LF.
 
-    `names` stand in the header in place of the columns' own, and need not be distinct. Times are local to
-    `zone` with its offset, or end with Z where that is zero or no whole minutes.
+    Numbers have the fewest digits that read back as the same number. `names` replace the columns' names in
+    the header, and need not be distinct. Times are RFC 3339, local to `zone` with its offset; they end with
+    Z where the offset is zero or no whole minutes.
     """
     is_first = True
     for table in tables:

@@ -1,4 +1,8 @@
-"""The wide layout: each row is a time and then one value a column. Tables of text to readings."""
+"""Tables of text to readings, by layout: wide, long, or with the hours across.
+
+In the wide layout each row is a time and one value a column; in the others a key in each row names the
+series of its values.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +41,14 @@ from joulebook.telemetry.files.times import NO_OFFSET, ParsedTimes
 
 
 class WideParser:
-    """Turns the tables of one file, in the file's order, into readings."""
+    """Converts the tables of one wide file, in the file's order, to readings."""
 
     def __init__(
         self, profile: ImportProfile, columns: Sequence[str], *, now: int, most_problems: int
     ) -> None:
         """Take the profile, the file's column names by position, and the present in microseconds.
 
-        Every column that the profile names must be among `columns`. Raises `UnusableProfile`.
+        Every column named in the profile must be in `columns`. Raises `UnusableProfile`.
         """
         position = {name: f"c{index}" for index, name in enumerate(columns)}
         self._time_columns = [position[name] for name in profile.time_columns]
@@ -89,11 +93,11 @@ class WideParser:
         )
 
     def state(self) -> dict[str, Any]:
-        """Return what has to be remembered of the rows so far, as a JSON object."""
+        """Return the parser's state after the rows so far, as a JSON object."""
         return {"clocks": self._times.as_json(), "table": self._watch.as_json()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Set the state returned by `state`."""
         self._times.restore(state["clocks"])
         self._watch.restore(state["table"])
 
@@ -122,7 +126,7 @@ class WideParser:
 def row_problems(
     table: Table, text: pl.Series, code: NDArray[np.int8], reason: dict[int, str], most: int
 ) -> list[Problem]:
-    """Return the problems of the rows whose time has a code, or which are refused for another reason."""
+    """Return the problems of rows rejected for their time, or for another reason."""
     return [
         Problem(int(table.line[row]), None, reason.get(row) or TIME_CODES[code[row]], shown(text[row] or ""))
         for row in np.flatnonzero(code)[:most].tolist()
@@ -138,7 +142,7 @@ _MINUTE = 60_000_000
 
 @dataclass(frozen=True)
 class _Cells:
-    """All value cells of some rows, row by row: their instants and codes, series, numbers and places."""
+    """All value cells of some rows, row by row: instants and codes, series, numbers, lines and columns."""
 
     time: NDArray[np.int64]
     code: NDArray[np.int8]
@@ -152,14 +156,14 @@ class _Cells:
 
 
 class LongParser:
-    """Turns the tables of one file, in the file's order, into readings."""
+    """Converts the tables of one file with keys, in the file's order, to readings."""
 
     def __init__(
         self, profile: ImportProfile, columns: Sequence[str], *, now: int, most_problems: int
     ) -> None:
         """Take the profile, the file's column names by position, and the present in microseconds.
 
-        Every column that the profile names must be among `columns`. Raises `UnusableProfile`.
+        Every column named in the profile must be in `columns`. Raises `UnusableProfile`.
         """
         position = {name: f"c{index}" for index, name in enumerate(columns)}
         self._time_columns = [position[name] for name in profile.time_columns]
@@ -203,7 +207,7 @@ class LongParser:
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        """Return what has to be remembered of the rows so far, as a JSON object."""
+        """Return the parser's state after the rows so far, as a JSON object."""
         return {
             "clocks": self._times.as_json(),
             "table": self._watch.as_json(),
@@ -211,7 +215,7 @@ class LongParser:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Set the state returned by `state`."""
         self._times.restore(state["clocks"])
         self._watch.restore(state["table"])
         self._series.restore(state["added"])
@@ -219,7 +223,7 @@ class LongParser:
     def _entries(
         self, cells: pl.DataFrame, key: pl.Series, code: NDArray[np.int8], reason: dict[int, str]
     ) -> NDArray[np.int64]:
-        """Return the entries of all rows; rows whose key has no room are refused in `code` and `reason`."""
+        """Return the entries of all rows; set `code` and `reason` of rows with a key beyond the limit."""
         rows = np.flatnonzero(code == OK)
         unit = pl.Series([""] * len(cells), dtype=pl.String)
         if self._unit_column is not None:
@@ -245,7 +249,7 @@ class LongParser:
         key: pl.Series,
         entry: NDArray[np.int64],
     ) -> tuple[_Cells, tuple[int, int]]:
-        """Return the value cells of accepted rows, and how many of hours across are in each doubled pass."""
+        """Return the value cells of accepted rows, and the number of hours across in each doubled pass."""
         count = len(self._value_columns)
         numbers = self._numbers.parse([cells[name] for name in self._value_columns])
         value = np.column_stack([n.value for n in numbers]).ravel() if numbers else np.empty(0)
@@ -263,7 +267,7 @@ class LongParser:
     def _hour_times(
         self, day: NDArray[np.int64], key: pl.Series, value: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
-        """Return the instants of hours across; only those with a value go through the clock."""
+        """Return the instants of hours across; only cells with a value pass the clock."""
         minutes = np.array([hour.minutes for hour in self._hours], np.int64)
         marked = np.tile(np.array([hour.pass_ for hour in self._hours], np.int8), len(day))
         wall = (day[:, None] + minutes * _MINUTE).ravel()
@@ -280,7 +284,7 @@ class LongParser:
     def _others(
         self, numbers: Sequence[Numbers], size: int
     ) -> tuple[NDArray[np.bool_], dict[int, str], dict[int, tuple[str, str]]]:
-        """Return which cells are NA, the text of those that are not empty, and code and text of bad ones."""
+        """Return the NA cells, the text of NA cells with text, and code and text of malformed cells."""
         count = len(numbers)
         na = np.zeros(size, np.bool_)
         na_text: dict[int, str] = {}
@@ -316,7 +320,7 @@ class LongParser:
         )
 
     def _count_rest(self, cells: _Cells, counts: list[CellCounts]) -> list[Problem]:
-        """Count the cells that are no readings; return the problems among them."""
+        """Count the cells without a reading; return the problems among them."""
         empty = cells.na & (cells.entry >= 0)
         empty[list(cells.na_text)] = False
         for at, number in enumerate(np.bincount(cells.entry[empty], minlength=len(counts)).tolist()):

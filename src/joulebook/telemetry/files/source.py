@@ -1,4 +1,4 @@
-"""The bytes of a file in chunks: opened, inflated where it is gzip, counted and hashed on the way."""
+"""The bytes of a file in chunks: opened, unpacked, counted and hashed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.files.workbook import sheet_names, workbook_chunks
 
 CHUNK_BYTES = 1 << 20
-"""Most bytes in one chunk, before and after inflating: what a small file can swell to is never held."""
+"""Most bytes in one chunk, before and after unpacking: a small file cannot fill the memory."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -33,12 +33,11 @@ _UNREADABLE_KINDS = (
 
 
 class FileSource:
-    """One file on disk, read from its beginning each time it is asked for its chunks.
+    """One file on disk, read from its beginning by each call of `chunks`.
 
-    `name` is for people, and never used as a path; messages show it, or the path where no name was given.
-    `size` is in bytes as stored. While `chunks` runs,
-    `bytes_read` grows up to `size`; once it has run to the end, `sha256` is the hexadecimal digest of the
-    stored bytes.
+    `name` is for people, and never used as a path; messages show it, or the path if no name was given.
+    `size` is in bytes as stored. While `chunks` runs, `bytes_read` grows up to `size`; at its end `sha256`
+    is the hexadecimal digest of the stored bytes.
     """
 
     def __init__(self, path: Path, *, sheet: str = "", name: str = "") -> None:
@@ -78,7 +77,7 @@ class FileSource:
 
     @property
     def is_compressed(self) -> bool:
-        """Whether the content is gzip, or a zip archive's, and so may be far larger than `size`."""
+        """Whether the content is gzip or a zip archive, and may be far larger than `size`."""
         return self._kind in ("gzip", "zip")
 
     @property
@@ -91,11 +90,11 @@ class FileSource:
         return sheet_names(self.path, name=self._called) if self._kind == "workbook" else ()
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content in chunks, inflated where the file is gzip or a zip archive with one member.
+        """Yield the content in chunks; gzip and a zip archive with one member are unpacked.
 
-        A chunk has at most `CHUNK_BYTES`, but for those of a workbook, whose sheet comes as UTF-8 CSV.
-        Raises `UnreadableFile` where the file is damaged or ends early, after everything that could be
-        inflated was yielded, and `FileTooLarge` where it swells to too much.
+        A chunk has at most `CHUNK_BYTES`, except those of a workbook: its sheet is converted to UTF-8 CSV.
+        Raises `UnreadableFile` if the file is damaged or ends early, after all readable chunks, and
+        `FileTooLarge` if it unpacks to too many bytes.
         """
         stored = self._stored_chunks()
         if self._kind == "plain":
@@ -106,7 +105,7 @@ class FileSource:
 
     def _unpacked(self, stored: Iterator[bytes]) -> Iterator[bytes]:
         for _ in stored:
-            pass  # The digest is that of the archive as it is stored.
+            pass  # The digest is that of the archive as stored.
         yield from (
             workbook_chunks(self.path, self.sheet, name=self._called)
             if self._kind == "workbook"
@@ -114,9 +113,9 @@ class FileSource:
         )
 
     def head(self, limit: int) -> bytes:
-        """Return the first `limit` bytes of the content, or all of it where it is shorter.
+        """Return the first `limit` bytes of the content, or all of it if it is shorter.
 
-        Raises `UnreadableFile` where damage leaves nothing at all; behind the head it shows in `chunks`.
+        Raises `UnreadableFile` if damage leaves no bytes; `chunks` reports damage behind the head.
         """
         head = b""
         try:
@@ -132,8 +131,8 @@ class FileSource:
     def further(self, head: bytes, *, pieces: int = 32, piece_bytes: int = 65_536) -> bytes:
         """Return whole lines from all over a plain text file behind its `head`, for a better guess.
 
-        It is empty where the file is compressed, or written in more than one byte a character: then its
-        lines cannot be told from afar.
+        It is empty for a compressed file, and for more than one byte a character: lines cannot be found
+        there without reading everything before them.
         """
         rest = self.size - len(head)
         if self._kind != "plain" or rest <= 0 or b"\0" in head[:4096]:

@@ -1,4 +1,4 @@
-"""How a file is read, whichever way was chosen: its guess, a built-in profile on top, or a saved profile."""
+"""Reads a file's layout by its guess, with a built-in profile on top, or by a saved profile."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _OVERRIDES = (
 
 
 def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayout:
-    """Return how the file that begins with `head` is read by a profile, and by what was given besides.
+    """Return how the file beginning with `head` is read by a profile, with given settings on top.
 
-    The header is looked for where the profile has it, and else where its names stand. Raises
-    `UnusableProfile` where the file lacks one of its columns, or where something given cannot be combined.
+    The header is at the profile's line, or else at a line with its names. Raises `UnusableProfile` if the
+    file lacks one of the columns, or if a given setting cannot be combined with a profile.
     """
     profile = _with_given(profile, given)
     text = b"".join(utf8_chunks([head], encoding=profile.encoding))
@@ -109,7 +109,7 @@ def _mapped(profile: ImportProfile, given: Given) -> tuple[object, ...]:
 
 
 def _placed(rows: Sequence[SampleRow], profile: ImportProfile) -> tuple[tuple[str, ...], ImportProfile]:
-    """Return the file's columns, and the profile with the lines at which its header and data begin here."""
+    """Return the file's columns, and the profile with this file's lines of header and first data."""
     lengths = Counter(len(row.cells) for row in rows)
     width = max(lengths, key=lambda length: (lengths[length], length))
     if profile.header_line is None:
@@ -144,11 +144,11 @@ def choose_layout(
     device_tz: str,
     sheet: str = "",
 ) -> FileLayout:
-    """Return how a file is read; what it leaves open is among the `questions`.
+    """Return how a file is read; open decisions are among its `questions`.
 
-    A saved profile leaves nothing open; without one, what was not given is guessed, and times without an
-    offset are local to `device_tz` unless something says otherwise. `source` is set to the sheet of a
-    workbook that is read. Raises what reading the head raises, `UnclearFile` and `UnusableProfile`.
+    A saved profile leaves nothing open. Without one, settings not given are guessed, and times without an
+    offset are local to `device_tz` unless the file or a setting names a zone. Sets the sheet of `source`.
+    Raises `FileError`.
     """
     if isinstance(profile, ImportProfile):
         source.sheet = sheet or profile.sheet
@@ -167,7 +167,7 @@ def choose_layout(
 
 
 def merged(base: Given, given: Given) -> Given:
-    """Return the settings of `base`, overruled by those that were given."""
+    """Return the settings of `base`, with those given in their place."""
     changed = {
         field.name: getattr(given, field.name)
         for field in dataclasses.fields(Given)

@@ -1,4 +1,4 @@
-"""The names of a file's columns, and how a person may call them."""
+"""The names of a file's columns, distinct and without control characters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+|\s{2,}")
 
 
 def column_names(header: Sequence[str]) -> tuple[str, ...]:
-    """Return distinct names: as in the header, `column_3` where it has none, `Power_2` for a second `Power`.
+    """Return distinct names: as in the header, `column_3` for none, `Power_2` for a second `Power`.
 
     Raises `UnusableProfile` for more columns than any file has.
     """
@@ -26,7 +26,7 @@ def column_names(header: Sequence[str]) -> tuple[str, ...]:
     copies: dict[str, int] = {}
     for position, cell in enumerate(header, start=1):
         wanted = _cleaned(cell) or f"column_{position}"
-        # Where the last copy left off: a header of equal names takes the square of their number otherwise.
+        # Counted on from the last copy: otherwise equal names take the square of their number.
         name, copy = wanted, copies.get(wanted, 1)
         while name in names or (copy > 1 and name in taken):
             copy += 1
@@ -37,9 +37,9 @@ def column_names(header: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_column(asked: str, columns: Sequence[str], *, setting: str) -> str:
-    """Return the column that a person named by `setting`, a field of `Given`.
+    """Return the column named in `setting`, a field of `Given`; upper and lower case may differ.
 
-    Raises `UnusableProfile` that lists those there are.
+    Raises `UnusableProfile` with a list of all columns.
     """
     name = _cleaned(asked)
     if name in columns:

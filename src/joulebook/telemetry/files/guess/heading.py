@@ -36,13 +36,13 @@ _FEWEST_NAMES = 4
 """A header names at least one of this number of columns."""
 
 _TOGETHER = 3
-"""Number of consecutive rows (or all there are) that must look like data where the data begin."""
+"""Number of consecutive rows (or all) that must look like data at the beginning of the data."""
 
 
 def find_heading(sample: Sample) -> None:
     """Find header, names of columns, first line of the data, time columns, and how comments begin.
 
-    Raises `UnclearFile` where no line holds a time, and `UnusableProfile` for given settings that do not fit.
+    Raises `UnclearFile` if no line has a time, and `UnusableProfile` for given settings that do not fit.
     """
     given, lines = sample.given, sample.lines
     rows = [
@@ -108,9 +108,9 @@ def _first_data_row(flags: Sequence[bool]) -> int | None:
 
 
 def _guess_header(above: Sequence[SampleRow], width: int, times: Sequence[int]) -> SampleRow | None:
-    """Return the row above the data with the most different names that are neither numbers nor units.
+    """Return the row above the data with the most different names, without counting numbers and units.
 
-    Of equal rows it is the last that names the time, or else the first.
+    Of equal rows it is the last with a name for the time, or else the first.
     """
     scores = [_name_count(row, width) if _may_head(row, width, len(times)) else 0 for row in above]
     if not scores or max(scores) == 0:
@@ -144,7 +144,7 @@ def _may_head(row: SampleRow, width: int, times: int) -> bool:
 
 
 def _name_count(row: SampleRow, width: int) -> int:
-    """Return the number of cells that could be names of columns; 0 for a row that is no header."""
+    """Return the number of possible names of columns in a row; 0 if it is no header."""
     if len(row.cells) < min(2, width):
         return 0
     if hour_columns(row.cells):
@@ -158,7 +158,7 @@ def _name_count(row: SampleRow, width: int) -> int:
 
 
 def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int, ...], str]:
-    """Return the time columns, and their format where it follows from what the columns are."""
+    """Return the time columns, and their format if it follows from the kind of columns."""
     if given.time_formats:
         return guess_time_positions(body, given.time_formats), ""
     usual = _usual_rows(body)
@@ -179,7 +179,7 @@ def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int,
 
 
 def _hour_beside(rows: Sequence[SampleRow], date: int) -> tuple[tuple[int, ...], str] | None:
-    """Return date and hour columns where the date has no clock of its own and a count of hours beside it."""
+    """Return date and hour columns if the dates have no time of day, and a count of hours beside them."""
     shapes = Counter(shape for row in rows if (shape := time_shape(row.cells[date])) is not None)
     if not shapes or shapes.most_common(1)[0][0].kind is not Kind.DATE:
         return None

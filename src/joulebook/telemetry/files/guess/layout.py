@@ -18,14 +18,14 @@ from joulebook.telemetry.files.guess.values import choose_values, find_key_posit
 from joulebook.telemetry.files.profile import Given, ImportProfile
 
 HEAD_BYTES = 4 * 1024 * 1024
-"""Size of the beginning of a file, after unpacking, that the guess looks at."""
+"""Size of the sample: the beginning of a file, after unpacking."""
 
 
 @dataclass(frozen=True)
 class FileLayout:
     """How one file is read: the profile, the file's column names by position, and the reading settings.
 
-    `questions` are what the file leaves open; the profile applies the first answer to each.
+    `questions` are the decisions left open; the profile applies the first answer to each.
     """
 
     profile: ImportProfile
@@ -34,7 +34,7 @@ class FileLayout:
     questions: tuple[Question, ...] = ()
 
     def require_answers(self) -> None:
-        """Raise `UnclearFile` for the first question that must be answered before anything is stored."""
+        """Raise `UnclearFile` for the first question to be answered before anything is stored."""
         for question in self.questions:
             if question.is_required:
                 raise UnclearFile(question)
@@ -43,13 +43,13 @@ class FileLayout:
 def guess_layout(
     head: bytes, *, is_whole: bool, given: Given, device_tz: str, further: bytes = b""
 ) -> FileLayout:
-    """Return how to read the file that begins with `head` (or is it, where `is_whole`).
+    """Return how to read the file beginning with `head`; `is_whole` means nothing follows the head.
 
-    Settings that are `given` are used, all others are guessed. Times without an offset are local to the
-    zone given, or named in the header, or to `device_tz`. `further` are whole lines from behind the head;
-    they may decide what the head leaves open. What remains open is among the layout's `questions`.
+    The `given` settings are used, all others are guessed. Times without an offset are local to the zone
+    given, or named in the header, or to `device_tz`. `further` are whole lines from behind the head; they
+    may settle open decisions. Decisions still open are among the layout's `questions`.
 
-    Raises `UnclearFile` where no answer can be proposed (no columns, no time, no numbers), and
+    Raises `UnclearFile` if there is no answer to propose (no columns, no time, no numbers), and
     `UnusableProfile` for given settings that do not fit.
     """
     if own := own_export(head, given):

@@ -35,7 +35,7 @@ def is_unit(text: str) -> bool:
 
 
 def unit_in_name(name: str) -> str:
-    """Return the unit that stands in brackets at the end of a column's name, or ""."""
+    """Return the unit in brackets at the end of a column's name, or ""."""
     match = _BRACKETS.search(name)
     return match["unit"].strip() if match and is_unit(match["unit"].strip()) else ""
 
@@ -44,7 +44,7 @@ _BLANK_MARKS = ("'", "’", "\u00a0", "\u202f", " ")
 
 
 def settle_numbers(sample: Sample) -> None:
-    """Find the marks of numbers, the units beside them, and the missing values; ask what is open."""
+    """Find the marks of numbers, the units beside them, and the missing values; ask open questions."""
     given = sample.given
     times = {f"c{position}" for position in sample.time_positions}
     columns = [column for column in sample.cells.get_columns() if column.name not in times]
@@ -163,7 +163,7 @@ _FEWEST = 4
 
 
 def _find_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[str, int]:
-    """Return numbers that look like marks for a missing value, as text, with their count.
+    """Return numbers like those for a missing value, as text, with their count.
 
     They repeat in one column, and are far from all its other values.
     """
@@ -229,7 +229,7 @@ _CURRENCIES = {"EUR", "USD", "GBP", "CHF", "SEK", "NOK", "DKK"}
 
 
 def _add_sentinels(sample: Sample, columns: Sequence[pl.Series]) -> None:
-    """Take numbers that look like marks for a missing value as such, and ask whether they are."""
+    """Add numbers like those for a missing value to the missing values, and ask whether they are."""
     na_values = sample.na_values
     sentinels = _find_sentinels(columns, sample.numbers)
     if not sentinels:

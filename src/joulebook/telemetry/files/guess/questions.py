@@ -35,7 +35,7 @@ class Answer:
 class Question:
     """A decision about a file left to a person; `setting` is the field of `Given` it sets.
 
-    `about` describes what is open, and `remedy` continues with the settings that decide it. Without a
+    `about` describes the open decision, and `remedy` continues with the settings for it. Without a
     decision the first answer applies; with `is_required` nothing may be stored before there is one.
     """
 

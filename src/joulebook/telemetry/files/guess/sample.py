@@ -45,9 +45,9 @@ class SampleRow:
 
 
 class Sample:
-    """What is known of the beginning of a file: the settings given, its text, and what each step has found.
+    """The beginning of a file: the settings given, its text, and the findings of each step of the guess.
 
-    The steps of `guess_layout` run in the order of the attributes; each reads the findings of those before.
+    The steps of `guess_layout` set the attributes in the order below; each step reads those above.
     """
 
     given: Given
@@ -71,7 +71,7 @@ class Sample:
     skip_prefixes: tuple[str, ...]
     time_positions: tuple[int, ...]
     time_format: str
-    """The format of the time columns where it follows from what they are, else "" (see `time_formats`)."""
+    """The format of the time columns if it follows from the kind of columns, else "" (see `time_formats`)."""
 
     cells: pl.DataFrame
     """The data rows as text: `c0`, `c1`, …"""
@@ -165,7 +165,7 @@ class Sample:
 
 
 def guess_encoding(head: bytes, *, is_whole: bool) -> tuple[str, str]:
-    """Return the encoding of a file that begins with `head`, and the reason; `is_whole`: nothing follows.
+    """Return the encoding of a file beginning with `head`, and the reason; `is_whole`: nothing follows.
 
     A byte-order mark decides first, then zero bytes as in UTF-16, then whether the bytes are valid UTF-8.
     """
@@ -197,7 +197,7 @@ def sample_lines(text: bytes) -> list[str]:
 def sample_rows(
     lines: Sequence[str], splitter: Splitter, *, skip_prefixes: tuple[str, ...] = ()
 ) -> list[SampleRow]:
-    """Return the rows of these lines, without blank rows and rows that begin with one of `skip_prefixes`."""
+    """Return the rows of these lines, without blank rows and rows beginning with one of `skip_prefixes`."""
     text = "".join(line.replace("\0", "\ufffd") + "\n" for line in lines).encode("utf-8", "replace")
     prepared = splitter.prepare(Block(text, 1)).data.decode()
     reader = csv.reader([part + "\n" for part in prepared.split("\n")[:-1]], delimiter=splitter.delimiter)

@@ -1,4 +1,4 @@
-"""Finds the columns that hold the time, and with them the rows that are data."""
+"""Finds the columns of the time, the rows with a time, and hours as names of columns."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MINUTES = re.compile(r"(?i)#?(?:mi|mn|mm|min|minutes?|minut[oe]?n?)")
 _QUARTERS = ("0", "00", "15", "30", "45")
 _MOSTLY = 0.9
 
-# Behind the year: what the columns that follow mean, by how far they are from it.
+# The meaning of the columns around the year, by their distance from it.
 _AFTER_YEAR = (
     ("%Y %m %d %H %M %S", (1, 2, 3, 4, 5)),
     ("%Y %m %d %H %M", (1, 2, 3, 4)),
     ("%Y %m %d %k", (1, 2, 3)),
     ("%Y %m %d %H", (1, 2, 3)),
     ("%Y %m %d", (1, 2)),
-    ("%Y %m %d %H %M", (2, 3, 4, 5)),  # The day of the year stands between.
+    ("%Y %m %d %H %M", (2, 3, 4, 5)),  # The day of the year is between them.
     ("%Y %j %H %M %S", (1, 2, 3, 4)),
     ("%Y %j %H %M", (1, 2, 3)),
     ("%Y %j %k", (1, 2)),
@@ -48,7 +48,7 @@ _AFTER_YEAR = (
 
 
 def find_time_parts(rows: Sequence[SampleRow]) -> tuple[tuple[int, ...], str] | None:
-    """Return the columns that together are a time, and their format, or None where there are none."""
+    """Return columns with parts of a time, and their common format, or None if there are none."""
     width = max((len(row.cells) for row in rows), default=0)
     alike = [row.cells for row in rows if len(row.cells) == width]
     found: list[tuple[float, int, int, tuple[int, ...], str]] = []
@@ -75,9 +75,9 @@ def find_time_parts(rows: Sequence[SampleRow]) -> tuple[tuple[int, ...], str] | 
 
 
 def _are_minutes_named(alike: Sequence[tuple[str, ...]], columns: Sequence[int], text: str) -> bool:
-    """Return whether the column behind the hour holds minutes, though they may never change.
+    """Return whether the column after the hour holds minutes, even if they never change.
 
-    A header says so, or it holds nothing but the same full quarter of an hour.
+    Either its header says so, or it only holds the same full quarter of an hour.
     """
     words = text.split(" ")
     if "%M" not in words or "%S" in words:
@@ -89,7 +89,7 @@ def _are_minutes_named(alike: Sequence[tuple[str, ...]], columns: Sequence[int],
 
 
 def find_epoch(rows: Sequence[SampleRow]) -> tuple[int, str] | None:
-    """Return a column of seconds or milliseconds since 1970, and its format; None where there is none."""
+    """Return a column of seconds or milliseconds since 1970, and its format; None if there is none."""
     width = max((len(row.cells) for row in rows), default=0)
     alike = [row.cells for row in rows if len(row.cells) == width]
     for position in range(width):
@@ -105,7 +105,7 @@ def find_epoch(rows: Sequence[SampleRow]) -> tuple[int, str] | None:
 
 
 def find_hour(rows: Sequence[SampleRow], date: int) -> tuple[int, str] | None:
-    """Return the column that counts the hours (or minutes, as 1430) of each day, and its format."""
+    """Return a column counting the hours of each day (or hours and minutes, as 1430), and its format."""
     width = max((len(row.cells) for row in rows), default=0)
     alike = [row.cells for row in rows if len(row.cells) == width and row.cells[date][:1].isdigit()]
     if len(alike) < 3 or len({cells[date] for cells in alike}) > len(alike) // 3:
@@ -124,7 +124,7 @@ def find_hour(rows: Sequence[SampleRow], date: int) -> tuple[int, str] | None:
 
 
 def _counts_up(alike: Sequence[tuple[str, ...]], date: int, position: int, text: str) -> bool:
-    """Return whether the numbers step on within a day and begin anew with the next, as a clock does."""
+    """Return whether the numbers advance within a day and restart with the next, like a clock."""
     pattern = _HOUR if text == "%H" else _WHOLE
     alike = [cells for cells in alike if pattern.fullmatch(cells[position])]
     numbers = [int(match[0]) for cells in alike if (match := re.match(r"[0-9]+", cells[position]))]
@@ -154,7 +154,7 @@ def _are_mostly(alike: Sequence[tuple[str, ...]], position: int, pattern: re.Pat
 
 
 def _score(alike: Sequence[tuple[str, ...]], columns: Sequence[int], text: str) -> float:
-    """Return how many different times the columns give, as a share of the rows; 0 where they are none."""
+    """Return the number of different times in the columns, as a share of the rows; 0 if they are no times."""
     joined = pl.Series([" ".join(cells[column] for column in columns) for cells in alike], dtype=pl.String)
     times = parse_times(joined, (TimeFormat(text),))
     if times.fits.mean() < _MOSTLY:
@@ -169,9 +169,9 @@ _MOST_ROWS = 0.8
 
 
 def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> tuple[int, ...]:
-    """Return the positions of the time column, or of the date's and the time of day's, counted from 0.
+    """Return the positions of the time column, or of those of date and time of day, counted from 0.
 
-    `formats` are those that a person has given, if any. Raises `UnclearFile` where no column fits.
+    `formats` are the given ones, if any. Raises `UnclearFile` if no column fits.
     """
     kinds: dict[int, Counter[Kind]] = {}
     for row in rows:
@@ -192,7 +192,7 @@ def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> t
 
 
 def data_flags(rows: Sequence[SampleRow], positions: Sequence[int], formats: Sequence[str]) -> list[bool]:
-    """Return for each row whether a time stands in the time columns."""
+    """Return for each row whether the time columns hold a time."""
     texts = [time_text(row.cells, positions) for row in rows]
     if formats:
         parsed = parse_times(pl.Series(texts, dtype=pl.String), tuple(TimeFormat(text) for text in formats))
@@ -228,13 +228,13 @@ def _by_shape(rows: Sequence[SampleRow], kinds: dict[int, Counter[Kind]]) -> tup
 
 
 def _clocks(rows: Sequence[SampleRow], position: int) -> int:
-    """Return in how many rows a column holds a time of day."""
+    """Return the number of rows with a time of day in a column."""
     shapes = (time_shape(row.cells[position]) for row in rows if position < len(row.cells))
     return sum(shape is not None and shape.kind is Kind.CLOCK for shape in shapes)
 
 
 def _halves_of_day(rows: Sequence[SampleRow]) -> set[int]:
-    """Return the columns that say AM or PM and nothing else, where blanks have parted them from the time."""
+    """Return the columns of AM and PM, where blanks have separated them from the time."""
     counts = Counter(
         position for row in rows for position, cell in enumerate(row.cells) if cell.upper() in {"AM", "PM"}
     )
@@ -281,10 +281,10 @@ def find_hours(sample: Sample) -> None:
 
 
 def hour_columns(names: Sequence[str]) -> tuple[HourColumn, ...]:
-    """Return the columns (by their names) that are hours or parts of hours of a day; empty where none are.
+    """Return the columns named after hours or parts of hours of a day; empty if there are none.
 
-    Numbers from 0 are hours, numbers from 1 count the hours (or the half or quarter hours) of the day, so
-    that 1 begins at midnight. Times such as 00:15 are taken as they stand; 00:00 behind 23:00 ends the day.
+    Numbers from 0 are hours. Numbers from 1 count the hours (or half or quarter hours) of the day: 1 begins
+    at midnight. Times such as 00:15 are used directly; 00:00 after 23:00 is the end of the day.
     """
     labels = [(at, match) for at, name in enumerate(names) if (match := _LABEL.fullmatch(name.strip()))]
     for word in dict.fromkeys(match["word"].strip().casefold() for _, match in labels):
@@ -304,7 +304,7 @@ def _hour_columns(names: Sequence[str], run: Sequence[tuple[int, re.Match[str]]]
         minutes[-1] = _DAY_MINUTES
     steps = [after - before for before, after in pairwise(minutes)]
     step = min((step for step in steps if step > 0), default=0)
-    # A doubled hour stands still or goes back for a while; everything else steps on evenly.
+    # A doubled hour repeats or goes back for some columns; all others advance evenly.
     even = sum(found == step for found in steps)
     if (
         not step
@@ -321,7 +321,7 @@ def _hour_columns(names: Sequence[str], run: Sequence[tuple[int, re.Match[str]]]
 
 
 def _minutes_of_numbers(numbers: Sequence[int]) -> list[int]:
-    """Return minutes for hours that are numbered: 0 to 23, 1 to 24, 1 to 48 or 1 to 96."""
+    """Return minutes for numbered hours: 0 to 23, 1 to 24, 1 to 48 or 1 to 96."""
     first = numbers[0]
     if first not in (0, 1):
         return []

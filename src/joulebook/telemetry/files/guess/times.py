@@ -54,7 +54,7 @@ _CLOCK_ALONE = re.compile(rf"{_CLOCK}{_ZONE}{_RANGE}")
 
 
 class Kind(Enum):
-    """What a cell may say about time."""
+    """The kinds of cells with a time."""
 
     INSTANT = "date and time"
     DATE = "date"
@@ -63,7 +63,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Shape:
-    """How cells are written: a format in strptime's words for each of the `orders` of day, month and year."""
+    """The form of cells: a format in strptime's words for each of the `orders` of day, month and year."""
 
     kind: Kind
     orders: tuple[str, ...]
@@ -71,7 +71,7 @@ class Shape:
 
 
 def time_shape(cell: str) -> Shape | None:
-    """Return the shape of a stripped cell, or None where it does not look like a time."""
+    """Return the shape of a stripped cell, or None if it does not look like a time."""
     if not 4 <= len(cell) <= 72 or not (cell[0].isalnum() and any(char.isdigit() for char in cell)):
         return None
     for name, pattern in _SHAPES.items():
@@ -93,7 +93,7 @@ def time_shape(cell: str) -> Shape | None:
 
 
 def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
-    """Return the formats of a date by the order of day, month and year in which it can be read."""
+    """Return the formats of a date for each possible order of day, month and year."""
     if name == "ymd4":
         return {"ymd": f"%Y{mark}%m{mark}%d"}
     if name == "packed":
@@ -107,7 +107,7 @@ def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
     year = "%Y" if name == "dmy4" else "%y"
     orders = {"dmy": f"%d{mark}%m{mark}{year}"}
     if mark != ".":
-        orders["mdy"] = f"%m{mark}%d{mark}{year}"  # Nobody writes the month first with points.
+        orders["mdy"] = f"%m{mark}%d{mark}{year}"  # With points the month is never first.
     if year == "%y":
         orders["ymd"] = f"%y{mark}%m{mark}%d"
     return orders
@@ -134,8 +134,8 @@ def _clock_format(match: re.Match[str]) -> str:
 def settle_time_formats(sample: Sample) -> None:
     """Find the formats of the time cells, the most frequent first.
 
-    An order of day and month left open by the cells becomes a question. Raises `UnclearFile` where the
-    cells look like no time, and `UnusableProfile` for a given format that cannot be used.
+    An order of day and month left open by the cells becomes a question. Raises `UnclearFile` if the cells
+    look like no time, and `UnusableProfile` for an unusable given format.
     """
     given = sample.given.time_formats
     column = " + ".join(sample.time_columns)
@@ -196,7 +196,7 @@ def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
 
 
 def _decided_order(sample: Sample, shapes: Sequence[Shape], cells: pl.Series, column: str) -> int:
-    """Return the order that fits most cells; ask where two fit equally many cells but differ in one."""
+    """Return the order for the most cells; ask if two fit equally many cells but differ in one."""
     orders = shapes[0].orders
     if len(orders) < 2:
         return 0
@@ -251,7 +251,7 @@ _ABBREVIATION = re.compile(rf"(?<![A-Za-z])(?P<name>{_FIXED})(?![A-Za-z0-9])")
 def settle_zone(sample: Sample) -> None:
     """Find the zone of times without an offset: given, named in the header, or the device's.
 
-    Raises `UnusableProfile` for a given name that is no zone.
+    Raises `UnusableProfile` for a given name of no zone.
     """
     names = sample.time_columns
     in_name = next((match for name in names if (match := _ZONE_IN_NAME.search(name))), None)
@@ -287,7 +287,7 @@ def settle_zone(sample: Sample) -> None:
 
 
 def settle_clock(sample: Sample) -> dict[str, Any]:
-    """Return the profile's entries about doubled and missing hours, and about what a time marks."""
+    """Return the profile's entries about doubled and missing hours, and about ends of intervals."""
     given = sample.given
     parsed = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
     interval = _usual_step(parsed.wall[parsed.fits])

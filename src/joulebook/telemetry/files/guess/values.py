@@ -1,4 +1,4 @@
-"""Finds the columns that are imported and the metric of each: by column, or by the key of a row."""
+"""Finds the imported columns and their metrics: by column, or by the key of a row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_KEYS = 2000
 def find_key_positions(sample: Sample) -> tuple[int, ...]:
     """Return the key columns of a long file, given or guessed; none for a wide file.
 
-    Where the times look like those of several series without a clear key, it is asked for. Raises
+    If the times look like those of several series without a clear key, a question asks for it. Raises
     `UnusableProfile` for a given column not in the file.
     """
     given = sample.given
@@ -50,7 +50,7 @@ def find_key_positions(sample: Sample) -> tuple[int, ...]:
 
 
 def _guess_key_positions(sample: Sample) -> tuple[int, ...]:
-    """Return the fewest columns with which each time is unique; none where times are unique without.
+    """Return the smallest set of columns to make each time unique; none if times are unique already.
 
     Rows equal to another in every cell do not count.
     """
@@ -141,7 +141,7 @@ def _candidates(sample: Sample, frame: pl.DataFrame, *, least: int = 1, only_tex
 
 @dataclass(frozen=True)
 class Choice:
-    """The imported values of a profile; `ignored_keys` are the keys of a long file that are left out."""
+    """The imported values of a profile; `ignored_keys` are the keys of a long file left out by a mapping."""
 
     values: tuple[ValueColumn, ...]
     unit_column: str = ""
@@ -149,16 +149,15 @@ class Choice:
 
 
 def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
-    """Return which columns of a wide file, or which keys and columns of another, become which metric.
+    """Return the metrics of a wide file's columns, or of another file's keys and columns.
 
-    Columns of numbers are imported, and columns that are empty so far but named in the header; columns of
-    text are left out. A mapping overrides that for the columns named in it. In a long file, or one with
-    the hours across, there is a value for each key and column; the mapping names keys (their cells joined
-    by one blank), metrics as they would be called, or columns. The unit is that of the mapping, or in the
-    column's name, or beside its numbers.
+    Columns of numbers are imported, and named columns that are empty so far; columns of text are left out.
+    A mapping overrides this for its columns. A long file, or one with the hours across, has a value for
+    each key and column; its mapping may name keys (their cells joined by one blank), guessed metrics, or
+    columns. The unit is that of the mapping, or in the column's name, or beside its numbers.
 
-    Raises `UnclearFile` where nothing is left to import, and `UnusableProfile` for a mapping or a metric
-    name that cannot be used.
+    Raises `UnclearFile` if there is nothing to import, and `UnusableProfile` for an unusable mapping or
+    metric name.
     """
     if sample.hours or key_positions:
         return _choose_keyed(sample, key_positions)
