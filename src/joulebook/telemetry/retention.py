@@ -9,11 +9,9 @@ from typing import LiteralString, cast
 
 import psycopg
 
-from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
-from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.connection import Connection, one_snapshot, retried, translated_errors
+from joulebook.telemetry.readings import DAY, HOUR, from_microseconds, to_microseconds
 from joulebook.telemetry.replaced import forget_replaced
-from joulebook.telemetry.retries import retried
-from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.state import (
     READINGS_TABLE,
     ROLLERS_LOCK,
@@ -31,7 +29,6 @@ Keep = Mapping[str, timedelta | None]
 QUERIES_END = timedelta(minutes=15)
 """What began to read before the instants moved has ended after this time, or sees less than there was."""
 
-HOUR = 60 * MINUTE
 
 _EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
 _REFUSE = "UPDATE rollup_state SET writable_from = %(writable_from)s"
@@ -68,14 +65,14 @@ class Retention:
         """Note from when on each table is kept at the instant `now`; return those that have moved.
 
         Nothing moves past a mark or past closed time. Nothing at all while a writer or a roller keeps
-        its lock for longer than a moment. Raises `DatabaseAway`.
+        its lock for longer than a moment. Raises `DatabaseUnavailable`.
         """
         return retried(self.conn, lambda: self._refuse_and_move(now))
 
     def drop(self, *, patience: timedelta = QUERIES_END) -> list[Dropped]:
         """Drop the chunks before what is kept, if that has not moved for `patience`; return what is gone.
 
-        A chunk that a query or writer holds on to is left for the next time. Raises `DatabaseAway`.
+        A chunk that a query or writer holds on to is left for the next time. Raises `DatabaseUnavailable`.
         """
         dropped = []
         with translated_errors():
@@ -182,7 +179,6 @@ def kept_from(chunks: list[Range], limit: int | None, *, bound: int) -> int | No
     return max(ends) // HOUR * HOUR if ends else None
 
 
-DAY = 24 * HOUR
 YEAR = 365 * DAY
 
 _ENOUGH_ROWS = 10_000
@@ -219,9 +215,9 @@ class TablePlan:
 
 
 def plan_retention(conn: Connection, keep: Keep, now: datetime) -> list[TablePlan]:
-    """Return what retention would do at `now`, from fine to coarse. Changes nothing. Raises `DatabaseAway`.
+    """Return what retention would do at `now`, from fine to coarse. Changes nothing.
 
-    `conn` is in autocommit and may read.
+    `conn` is in autocommit and may read. Raises `DatabaseUnavailable`.
     """
     with translated_errors(), one_snapshot(conn):
         state = read_state(conn)

@@ -138,7 +138,7 @@ class DatabaseFigures:
 
 
 def read_figures(conn: Connection, tables: Sequence[str]) -> DatabaseFigures:
-    """Return the figures of the database and of `tables`. Raises `DatabaseAway`.
+    """Return the figures of the database and of `tables`. Raises `DatabaseUnavailable`.
 
     PostgreSQL looks at every file of the database to find its size.
     """

@@ -34,7 +34,7 @@ from joulebook.serving.metrics import (
     exposition,
     new_registry,
 )
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.rollups.state import TABLES
 from joulebook.telemetry.rollups.status import RollupProgress, read_progress
@@ -146,7 +146,7 @@ class Remembered(Generic[T]):
             self._value = self._read()
             self._read_at = time.monotonic()
             self.is_up = True
-        except (DatabaseError, DatabaseAway) as exc:
+        except (DatabaseError, DatabaseUnavailable) as exc:
             if self.is_up:
                 log.warning("figures for /metrics cannot be read: %s", exc)
             self.is_up = False

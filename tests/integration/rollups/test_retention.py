@@ -284,7 +284,7 @@ def test_the_worker_finds_first_and_drops_at_a_later_turn(rollup_database, serie
 
 def test_a_keeper_whose_database_is_away_says_so_and_lives(caplog):
     RetentionKeeper("postgresql://nobody@127.0.0.1:1/none", keep(readings=1)).turn()
-    assert "nothing is dropped while the readings' database is away" in caplog.text
+    assert "nothing is dropped while the readings' database is unavailable" in caplog.text
 
 
 @pytest.fixture

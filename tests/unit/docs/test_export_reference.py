@@ -8,7 +8,7 @@ from joulebook.serving.guard import Deadlines
 from joulebook.telemetry.export.formats import FORMATS
 from joulebook.telemetry.export.frames import LAYOUTS
 from joulebook.telemetry.export.reading import BLOCK_READINGS
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.web.history.export.api import EXPORT_OPERATION, EXPORTS_AT_ONCE, EXPORTS_OF_ONE_PERSON
 
 from ...docs_pages import REPOSITORY, rows, unwrapped

@@ -1,7 +1,7 @@
 """Built-in profiles: settings documented by makers of loggers and publishers of data.
 
-The files themselves leave these settings open.
-Each profile is a set of settings on top of the guess: so it also fits files of the same kind with other columns.
+The files themselves leave these settings open. Each profile is a set of settings on top of the guess: it
+also fits files of the same kind with other columns.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _KEEP_UNDO = """
 UPDATE import_progress SET undo = %(undo)s::json, updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
-_TOUCH = """
+_RENEW = """
 UPDATE import_progress SET updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
@@ -84,7 +84,7 @@ class Progress:
 
 
 def read_progress(conn: Connection, import_id: int) -> Progress | None:
-    """Return the progress of an import, or None before its beginning. Raises `DatabaseAway`."""
+    """Return the progress of an import, or None before its beginning. Raises `DatabaseUnavailable`."""
     with translated_errors():
         row = conn.execute(_READ, {"import_id": import_id}).fetchone()
     return None if row is None else _progress(row)
@@ -96,7 +96,8 @@ def take_lease(
     """Take the import over from a process with an earlier lease, and return its progress.
 
     Raises `NumberTaken` if progress of another `identity` is stored, unless `is_undo`. Raises `LeaseLost`
-    if a later lease was taken, or if the import is being undone, unless `is_undo`. Raises `DatabaseAway`.
+    if a later lease was taken, or if the import is being undone, unless `is_undo`. Raises
+    `DatabaseUnavailable`.
     """
     before = None if is_undo else read_progress(conn, import_id)
     if before is not None and before.identity not in {"", identity}:
@@ -156,10 +157,10 @@ def record_progress(
     )
 
 
-def renew(conn: Connection, *, import_id: int, lease: int) -> None:
-    """Record that the import still progresses under this lease. Raises `LeaseLost` and `DatabaseAway`."""
+def renew_lease(conn: Connection, *, import_id: int, lease: int) -> None:
+    """Renew the lease: its import progresses. Raises `LeaseLost` and `DatabaseUnavailable`."""
     with translated_errors():
-        _update(conn, _TOUCH, import_id=import_id, lease=lease)
+        _update(conn, _RENEW, import_id=import_id, lease=lease)
 
 
 def record_undo(conn: Connection, *, import_id: int, lease: int, undo: dict[str, Any]) -> None:

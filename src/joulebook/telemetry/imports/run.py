@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
-from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.connection import Connection, retried
 from joulebook.telemetry.errors import TelemetryError
 from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.parser import BLOCK_READINGS, parse_file
@@ -32,10 +32,9 @@ from joulebook.telemetry.imports.progress import (
     end_where_idle,
     identity_of,
     record_progress,
-    renew,
+    renew_lease,
     take_lease,
 )
-from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.state import UNDO_LOCK, take_lock
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome, find_stored, write_batch
@@ -69,7 +68,7 @@ class SeriesOfColumns:
     def ids(self, columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the series ids by column; those of `columns` are known, or `OVER_CAP`.
 
-        Creating one commits on its own, so not inside a transaction. Raises `DatabaseAway`.
+        Creating one commits on its own, so not inside a transaction. Raises `DatabaseUnavailable`.
         """
         new = [column for column in np.unique(columns).tolist() if self._ids[column] == _UNKNOWN]
         if new:
@@ -114,7 +113,7 @@ class ImportRun:
         beyond `most_metrics` of the device its cells are malformed with the code `metric_limit`. A stored
         value that differs stays, or with `on_conflict` "replace" is overwritten, and recorded for an undo.
         `now` is in microseconds since 1970 UTC. `pause` is called with the name of each point between two
-        statements: tests stop there. Raises `LeaseLost`, `NumberTaken` and `DatabaseAway`.
+        statements: tests stop there. Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._source = source
@@ -146,7 +145,7 @@ class ImportRun:
         """Store the next block in one transaction; return False when all of the file is stored.
 
         Until then, or `close`, the last blocks may be lost in a crash of the database, together with their
-        report. Raises `LeaseLost`, `FileError` for the file, and `DatabaseAway`.
+        report. Raises `LeaseLost`, `FileError` for the file, and `DatabaseUnavailable`.
         """
         try:
             block = next(self._blocks, None)
@@ -179,7 +178,7 @@ class ImportRun:
     def _put_on_disk(self) -> None:
         """Wait until all blocks are on the disk: one waiting commit includes all commits before it."""
         if not self._is_on_disk:
-            renew(self._conn, import_id=self._import_id, lease=self._lease)
+            renew_lease(self._conn, import_id=self._import_id, lease=self._lease)
             self._is_on_disk = True
 
     def _store(self, block: ParsedBlock, batch: Batch) -> dict[str, Any]:
@@ -296,7 +295,7 @@ class CheckRun:
     ) -> None:
         """Take the import over. `now` is in microseconds since 1970 UTC.
 
-        Raises `LeaseLost`, `NumberTaken` and `DatabaseAway`.
+        Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._source = source
@@ -311,7 +310,7 @@ class CheckRun:
     def step(self) -> bool:
         """Check the next block; return False at the end of the file.
 
-        Raises `LeaseLost`, `FileError` for the file, and `DatabaseAway`.
+        Raises `LeaseLost`, `FileError` for the file, and `DatabaseUnavailable`.
         """
         block = next(self._blocks, None)
         if block is None:
