@@ -23,7 +23,7 @@ from joulebook.serving.work import is_client_gone, stopped_with_client
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.server import rules_of
 
-from ..serving.servers import REFUSAL, running
+from ..serving.servers import UNAVAILABLE, running
 
 _CHUNK = bytes(256 * 1024)
 _SHORT = Deadlines(body=2, body_bytes=100, answer=3)
@@ -119,7 +119,7 @@ def serving(application: Application) -> Iterator[Callable[[Rules], int]]:
 
         def serve(rules: Rules) -> int:
             bridge = WsgiBridge(application, rules)
-            service = Service(bridge, "", 0, Guard(200, deadlines=_SHORT), REFUSAL)
+            service = Service(bridge, "", 0, Guard(200, deadlines=_SHORT), UNAVAILABLE)
             return stack.enter_context(running(Server(service)))
 
         yield serve

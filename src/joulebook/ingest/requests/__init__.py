@@ -1,0 +1,1 @@
+"""What the wires share: who may send, how bodies are read, and how a request is refused."""
