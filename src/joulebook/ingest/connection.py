@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from joulebook.telemetry.connection import Connection, connect, translated_errors
-from joulebook.telemetry.errors import BatchRefused, DatabaseAway
+from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable
 
 T = TypeVar("T")
 
@@ -38,18 +38,18 @@ class Reconnecting:
 
         An idle connection may have died with its server. `work` then runs a second time, on a fresh
         connection, so it must be safe to repeat: everything here stores or finds rows by their key.
-        Raises `DatabaseAway`, and the errors of `work`.
+        Raises `DatabaseUnavailable`, and the errors of `work`.
         """
         used_before = self._conn is not None and not self._conn.closed
         try:
             return self._attempt(work)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             if not used_before or self._was_cut or not self._was_broken:
                 raise
         return self._attempt(work)
 
     def cut(self) -> None:
-        """Break the connection: a thread waiting for the server gets `DatabaseAway` at once."""
+        """Break the connection: a thread waiting for the server gets `DatabaseUnavailable` at once."""
         self._was_cut = True
         handle = self._handle
         if handle is not None:
@@ -95,13 +95,13 @@ class DatabaseProbe:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
 
     async def check(self) -> None:
-        """Raise `DatabaseAway` unless the database answers within 3 s."""
+        """Raise `DatabaseUnavailable` unless the database answers within 3 s."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await loop.run_in_executor(self._thread, self._connection.run, _select_from_series)
         except TimeoutError as exc:
-            raise DatabaseAway(f"the database has not answered for {_PROBE_SECONDS:g} s") from exc
+            raise DatabaseUnavailable(f"the database has not answered for {_PROBE_SECONDS:g} s") from exc
 
     def close(self) -> None:
         """End the thread and close the connection."""

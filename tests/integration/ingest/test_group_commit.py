@@ -20,7 +20,7 @@ from joulebook.ingest.commit.group_commit import (
     Outcomes,
     QueueFull,
 )
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome
 
@@ -97,7 +97,7 @@ def test_batches_wait_for_a_silent_database_no_longer_than_their_timeout(telemet
 
             async def submit(start: int) -> None:
                 begin = time.monotonic()
-                with pytest.raises(DatabaseAway, match="has not answered for 1 s"):
+                with pytest.raises(DatabaseUnavailable, match="has not answered for 1 s"):
                     await committer.submit(readings_of(start, 10))
                 waited.append(time.monotonic() - begin)
 
@@ -128,7 +128,9 @@ def test_what_waits_for_a_silent_database_is_bounded_and_stored_by_a_fresh_conne
                 ]
                 results = await asyncio.gather(*waiting, return_exceptions=True)
             # What waited behind the silent backend was stored by a fresh one.
-            assert [type(result) for result in results] == [DatabaseAway] + [np.ndarray] * 9 + [QueueFull] * 3
+            assert [type(result) for result in results] == [DatabaseUnavailable] + [np.ndarray] * 9 + [
+                QueueFull
+            ] * 3
             assert set(await committer.submit(readings_of(2000, 1000))) == {Outcome.STORED}
 
     asyncio.run(run())
@@ -143,7 +145,7 @@ def test_closing_does_not_wait_for_ever_for_a_silent_database(telemetry, reading
                 await asyncio.sleep(0.05)
                 begin = time.monotonic()
                 await committer.close()
-                with pytest.raises(DatabaseAway):
+                with pytest.raises(DatabaseUnavailable):
                     await lost
                 return time.monotonic() - begin
 

@@ -22,7 +22,7 @@ import psycopg
 from joulebook.config import sqlite_path
 from joulebook.ingest.connection import Reconnecting
 from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.errors import DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 
 T = TypeVar("T")
 
@@ -49,11 +49,11 @@ _TABLES = ("devices_devicetoken", "devices_gatewaytoken")
 class Accounts(Protocol):
     """The accounts database, for one thread; another thread may call `cut` to free it from a silent server.
 
-    Each method raises `DatabaseAway` if the database cannot be used.
+    Each method raises `DatabaseUnavailable` if the database cannot be used.
     """
 
     def find_tokens(self, hashes: Sequence[str]) -> TokenRows:
-        """Return the rows of the active tokens with these SHA-256 hashes, in hexadecimal."""
+        """Return the rows of the valid tokens with these SHA-256 hashes, in hexadecimal."""
 
     def write_last_use(self, uses: Mapping[bytes, float]) -> None:
         """Write when tokens were used: seconds since 1970 UTC by SHA-256. A time never moves back."""
@@ -92,7 +92,7 @@ class _SqliteAccounts:
             return [row for one in hashes for row in execute(self._FIND_ONE, (one,))]
         except sqlite3.Error as exc:
             self._local.conn = None
-            raise DatabaseAway(f"the accounts database cannot be read: {exc}") from exc
+            raise DatabaseUnavailable(f"the accounts database cannot be read: {exc}") from exc
 
     def write_last_use(self, uses: Mapping[bytes, float]) -> None:
         # As Django writes a time into SQLite, in whole seconds: text in the order of time.
@@ -108,7 +108,7 @@ class _SqliteAccounts:
                         conn.executemany(self._UPDATE.format(table), rows[start : start + self._ROWS])
                     conn.execute("COMMIT")
         except sqlite3.Error as exc:
-            raise DatabaseAway(f"the accounts database cannot be written: {exc}") from exc
+            raise DatabaseUnavailable(f"the accounts database cannot be written: {exc}") from exc
 
     def _open_for_last_use(self) -> sqlite3.Connection:
         """Open the file to write; a new connection each time, so that none outlives a moved file."""
@@ -171,7 +171,7 @@ class _PostgresqlAccounts:
         try:
             return self._connection.run(translated)
         except (psycopg.Error, TelemetryError) as exc:
-            raise DatabaseAway(f"the accounts database cannot be {verb}: {exc}") from exc
+            raise DatabaseUnavailable(f"the accounts database cannot be {verb}: {exc}") from exc
 
     def cut(self) -> None:
         self._connection.cut()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from joulebook.ingest.access.accounts import TokenRows, open_accounts
 from joulebook.ingest.connection import TIMEOUT_SECONDS
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 REMEMBERED_SECONDS = 5.0
 """How long an answer is used again: a revoked token is refused after this time at the latest."""
@@ -28,7 +28,7 @@ _MOST_TOGETHER = 100
 
 @dataclass(frozen=True)
 class Grant:
-    """The devices that an active token may write for.
+    """The devices that a valid token may write for.
 
     `token` is the token's public prefix. `device_id` is the device of packets naming none: the token's own,
     or None for a gateway's token.
@@ -51,7 +51,7 @@ class TokenDirectory:
     ) -> None:
         """Prepare to read tokens from `sqlite:///path` or `postgresql://…`.
 
-        A query may take `timeout` seconds. `used` is called with the SHA-256 of an active token at each use.
+        A query may take `timeout` seconds. `used` is called with the SHA-256 of a valid token at each use.
         """
         self._used = used or (lambda _: None)
         self._accounts = open_accounts(database_url)
@@ -71,9 +71,9 @@ class TokenDirectory:
         return found[0]
 
     async def grant_of(self, token: bytes) -> Grant | None:
-        """Return the token's grant, or None if the token is not active.
+        """Return the token's grant, or None if the token is not valid.
 
-        Raises `DatabaseAway` if the accounts database cannot be read.
+        Raises `DatabaseUnavailable` if the accounts database cannot be read.
         """
         digest = hashlib.sha256(token).digest()
         grant = await self._find_grant(digest)
@@ -94,7 +94,7 @@ class TokenDirectory:
         except TimeoutError as exc:
             self._accounts.cut()
             message = f"the accounts database has not answered for {self._timeout:g} s"
-            raise DatabaseAway(message) from exc
+            raise DatabaseUnavailable(message) from exc
         until = time.monotonic() + REMEMBERED_SECONDS
         grants = _grants(rows)
         for one in digests:

@@ -29,7 +29,7 @@ from joulebook.ingest.connection import TIMEOUT_SECONDS, Reconnecting
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable, TelemetryError
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch, write_whole_batch
 
@@ -159,7 +159,7 @@ class GroupCommitter:
         With `replace` another value replaces the stored one of the same key. With `atomic` nothing is
         stored if any reading is rejected, also by the caller before.
 
-        Raises `QueueFull`, `BatchRefused`, and `DatabaseAway` (whether the readings are stored is then
+        Raises `QueueFull`, `BatchRefused`, and `DatabaseUnavailable` (whether the readings are stored is then
         unknown, and sending them again is safe).
         """
         submission = _Submission(
@@ -167,7 +167,7 @@ class GroupCommitter:
         )
         rows = len(readings.time)
         if self._closing:
-            raise DatabaseAway("ingest is shutting down")
+            raise DatabaseUnavailable("ingest is shutting down")
         removed: list[_Submission] = []
         with self._lock:
             if self._waiting and self._queued + rows > self._queue_readings:
@@ -233,7 +233,7 @@ class GroupCommitter:
         """Fail the requests that have waited too long, and cut the connection of a silent database."""
         self._watch = self._loop.call_later(self._timeout / 20, self._fail_overdue)
         oldest = self._loop.time() - self._timeout
-        error = DatabaseAway(f"the database has not answered for {self._timeout:g} s")
+        error = DatabaseUnavailable(f"the database has not answered for {self._timeout:g} s")
         with self._lock:
             overdue = []
             while self._waiting and self._waiting[0].since < oldest:

@@ -35,7 +35,7 @@ class ReadingStore:
 
         If another value is stored for a time, the new one replaces it with `replace`, and is rejected as a
         conflict without. With `atomic` nothing is stored if any reading is rejected.
-        Raises `DatabaseAway`, `QueueFull` and `BatchRefused`.
+        Raises `DatabaseUnavailable`, `QueueFull` and `BatchRefused`.
         """
         stored = StoredCounts()
         if readings.time:

@@ -60,10 +60,10 @@ class Intake:
     store: ReadingStore
     limits: Limits
     check_database: Callable[[], Awaitable[None]]
-    """Raises `DatabaseAway` unless readings can be stored now."""
+    """Raises `DatabaseUnavailable` unless readings can be stored now."""
 
     async def authorise(self, scope: Scope, *, find: Callable[[bytes], bytes | None] = bearer_token) -> Grant:
-        """Return the grant of the request's token. Raises `Refusal` unless the token is active.
+        """Return the grant of the request's token. Raises `Refusal` unless the token is valid.
 
         `find` extracts the token from the value of the Authorization header.
         """
@@ -73,7 +73,7 @@ class Intake:
                 if grant is not None:
                     return grant
                 break
-        raise Refusal(401, "unauthorized", "send an active token of a device: Authorization: Bearer …")
+        raise Refusal(401, "unauthorized", "send a valid token of a device: Authorization: Bearer …")
 
     def check_rate(self, grant: Grant) -> None:
         """Raise `Refusal` if the token is above its rate."""

@@ -97,7 +97,7 @@ _OPERATION: dict[str, Any] = {
     "responses": {
         "200": _answer("every reading is stored, or was stored before", _ANSWER),
         "400": _answer("the body cannot be read; nothing was stored", _PROBLEM),
-        "401": _answer("no active token", _PROBLEM),
+        "401": _answer("no valid token", _PROBLEM),
         "413": _answer("too many bytes or readings; split the request", _PROBLEM),
         "422": _answer("some readings were refused for good; all others are stored", _ANSWER),
         "429": _answer("the token is above its rate: send it again after `Retry-After` seconds", _PROBLEM),

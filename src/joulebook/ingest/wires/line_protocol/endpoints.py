@@ -25,7 +25,7 @@ from joulebook.ingest.requests.refusals import Refusal, refusal_of, retry_second
 from joulebook.ingest.wires.line_protocol.lines import PRECISIONS_V1, PRECISIONS_V2, LineRules, parse_lines
 from joulebook.ingest.wires.line_protocol.naming import LineNaming
 from joulebook.logs import request_id
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 VERSION = f"1.8.10-joulebook-{__version__}"
 """Our version for clients: an InfluxDB with both kinds of writes, followed by our own."""
@@ -74,7 +74,7 @@ def line_protocol_routes(intake: Intake, naming: LineNaming) -> list[BaseRoute]:
         answer = {"name": "influxdb", "version": VERSION, "status": "pass", "message": "ready for writes"}
         try:
             await intake.check_database()
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             return JSONResponse({**answer, "status": "fail", "message": str(exc)}, status_code=503)
         return JSONResponse(answer)
 

@@ -58,7 +58,7 @@ def _write(version: str, precisions: Collection[str], problem: dict[str, Any]) -
     responses = {
         "204": {"description": "every number is stored, or was stored before"},
         "400": _answer("lines were refused and all others stored; or the body is unreadable", problem),
-        "401": _answer("no active token, or a token in the address", problem),
+        "401": _answer("no valid token, or a token in the address", problem),
         "413": _answer("too many bytes, lines or readings; split the request", problem),
         "429": _answer("the token is above its rate: send it again after `Retry-After` seconds", problem),
         "503": _answer("not acknowledged: send it again after `Retry-After` seconds", _UNAVAILABLE),
@@ -106,7 +106,7 @@ def _query(method: str) -> dict[str, Any]:
         "responses": {
             "200": _answer("done, or the list of databases", _DATABASES),
             "400": _answer("another statement", _PROBLEM_V1),
-            "401": _answer("no active token, or a token in the address", _PROBLEM_V1),
+            "401": _answer("no valid token, or a token in the address", _PROBLEM_V1),
             "413": _answer("a form of too many bytes", _PROBLEM_V1),
             "503": _answer("send it again after `Retry-After` seconds", _UNAVAILABLE),
         },

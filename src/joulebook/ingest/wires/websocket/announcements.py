@@ -23,7 +23,7 @@ import msgspec
 
 from joulebook.ingest.connection import Reconnecting
 from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Announcements:
         while not self._stopping:
             try:
                 self._connection.run(self._exchange)
-            except DatabaseAway as exc:
+            except DatabaseUnavailable as exc:
                 if not self._failing and not self._stopping:
                     log.warning("new connections are not announced to other processes for now: %s", exc)
                 self._failing = True
@@ -118,7 +118,7 @@ class Announcements:
             self._wait(seconds=left)
 
     def _exchange(self, conn: Connection) -> None:
-        """Send and receive until stopped. Raises `DatabaseAway`."""
+        """Send and receive until stopped. Raises `DatabaseUnavailable`."""
         self._outbox.clear()
         try:
             with translated_errors():

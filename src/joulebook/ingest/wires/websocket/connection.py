@@ -38,7 +38,7 @@ WATCH_SECONDS = 3.0
 """How often a connection's token is checked again; with the remembered grant, after 8 s at most."""
 
 NOT_ALLOWED = 4401
-"""Close code: the token is no longer active for the device."""
+"""Close code: the token is no longer valid for the device."""
 
 FINISH_SECONDS = 15
 """How long an ending connection may take to acknowledge the messages in flight."""
@@ -196,7 +196,7 @@ class DeviceConnection:
             except TelemetryError:
                 continue
             if grant is None or self._handshake.device_id not in grant.devices:
-                self.stop(NOT_ALLOWED, "the token is no longer active for this device")
+                self.stop(NOT_ALLOWED, "the token is no longer valid for this device")
                 return
 
 
