@@ -118,7 +118,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Check the connections' deadlines once a second."""
         if counter % _TICKS_A_SECOND == 0:
-            self.connections.look_at_deadlines(time.monotonic())
+            self.connections.check_deadlines(time.monotonic())
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -25,7 +25,7 @@ from joulebook.priority import let_stand_back, stand_back
 from joulebook.serving.addresses import client_address, share_key
 from joulebook.serving.guard import Guard
 from joulebook.serving.server import Server, Service, Unavailable, connections_that_fit, run
-from joulebook.serving.turns import Keys, Turns
+from joulebook.serving.slots import Keys, SharedSlots
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.databases import READER
 
@@ -99,8 +99,8 @@ def rules_of(config: Config) -> Rules:
         may_be_larger=_may_be_larger,
         largest_body=_largest_body,
         check_room=_check_room,
-        answers=Turns(*_ANSWERS),
-        bodies=Turns(*_LARGE_BODIES),
+        answers=SharedSlots(*_ANSWERS),
+        bodies=SharedSlots(*_LARGE_BODIES),
     )
 
 

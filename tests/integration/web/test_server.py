@@ -18,7 +18,7 @@ from joulebook.config import Config
 from joulebook.serving import wsgi
 from joulebook.serving.guard import Deadlines, Guard
 from joulebook.serving.server import Server, Service
-from joulebook.serving.turns import Turns
+from joulebook.serving.slots import SharedSlots
 from joulebook.serving.work import is_client_gone, stopped_with_client
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.server import rules_of
@@ -101,7 +101,7 @@ def rules(threads: int = 1) -> Rules:
         may_be_larger=lambda head: head.path == "/size" and not 0 < (head.size or 0) < 1000,
         largest_body=largest,
         check_room=lambda: None,
-        answers=Turns(100, (50, 50)),
+        answers=SharedSlots(100, (50, 50)),
     )
 
 
