@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -53,10 +53,11 @@ class DirectRoutes:
         self._app = app
         self._endpoints: dict[str, ASGIApp] = {}
 
-    def add(self, route: Route) -> None:
-        """Call the route's endpoint for a POST if its path has no parameters."""
-        if "{" not in route.path and "POST" in (route.methods or ()):
-            self._endpoints[route.path] = route.app
+    def add(self, routes: Iterable[BaseRoute]) -> None:
+        """Call an endpoint directly for a POST to a path without parameters."""
+        for route in routes:
+            if isinstance(route, Route) and "{" not in route.path and "POST" in (route.methods or ()):
+                self._endpoints[route.path] = route.app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on."""
@@ -78,6 +79,57 @@ seconds. Sending again is always safe.
 """
 
 
+class _Services:
+    """Everything that serves requests, from the application's start to its end."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        wires: Sequence[Wire],
+        limits: Limits,
+        metrics: IngestMetrics,
+        secret_key: str,
+    ) -> None:
+        """Start in the running event loop."""
+        self._wires = wires
+        url = telemetry_url(config, "writer")
+        self._use = TokenUse(config.database_url)
+        self._writing_use = asyncio.create_task(self._use.run())
+        self._tokens = TokenDirectory(config.database_url, used=self._use.note)
+        self._committer = GroupCommitter(
+            url,
+            queue_readings=config.ingest_queue_readings,
+            device_metrics=config.device_metrics,
+            metrics=metrics,
+        )
+        self.probe = DatabaseProbe(url)
+        self._live = LiveFeed(url)
+        metrics.live_streams = lambda: self._live.streams
+        store = ReadingStore(committer=self._committer, metrics=metrics)
+        intake = Intake(tokens=self._tokens, store=store, limits=limits, check_database=self.probe.check)
+        live = LiveEndpoint(feed=self._live, secret_key=secret_key, trusted_proxies=config.trusted_proxies)
+        self.routes = [route for wire in wires for route in wire.open(intake)]
+        self.routes.append(Route("/live/{device_id}", live, methods=["GET"]))
+
+    async def drain(self, *, seconds: float) -> None:
+        """End the streams of viewers and the connections of devices: they have no end of their own."""
+        self._live.drain()
+        for wire in self._wires:
+            await wire.drain(seconds=seconds)
+
+    async def close(self) -> None:
+        """Store the readings still waiting; end threads and connections."""
+        for wire in self._wires:
+            await wire.close()
+        await self._live.close()
+        await self._committer.close()
+        self.probe.close()
+        self._tokens.close()
+        self._writing_use.cancel()
+        await self._use.close()
+
+
 def create_app(
     config: Config | None = None, *, process: int = 1, siblings_folder: Path | None = None
 ) -> FastAPI:
@@ -95,7 +147,6 @@ def create_app(
         bodies=BodyMemory(_BODIES * settings.ingest_max_bytes),
     )
     wires = [wire(settings) for wire in WIRES]
-    url = telemetry_url(settings, "writer")
     secret_key = load_secret_key(settings)
     metrics = IngestMetrics(process=process)
     metrics.wires = lambda: [metric for wire in wires for metric in wire.collect()]
@@ -104,49 +155,13 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await siblings.open()
-        use = TokenUse(settings.database_url)
-        writing_use = asyncio.create_task(use.run())
-        tokens = TokenDirectory(settings.database_url, used=use.note)
-        committer = GroupCommitter(
-            url,
-            queue_readings=settings.ingest_queue_readings,
-            device_metrics=settings.device_metrics,
-            metrics=metrics,
-        )
-        probe = app.state.probe = DatabaseProbe(url)
-        store = ReadingStore(committer=committer, metrics=metrics)
-        intake = Intake(tokens=tokens, store=store, limits=limits, check_database=probe.check)
-        live = LiveFeed(url)
-        live_endpoint = LiveEndpoint(
-            feed=live, secret_key=secret_key, trusted_proxies=settings.trusted_proxies
-        )
-        metrics.live_streams = lambda: live.streams
-
-        async def drain(*, seconds: float) -> None:
-            """End the streams of viewers and the connections of devices: they have no end of their own."""
-            live.drain()
-            for wire in wires:
-                await wire.drain(seconds=seconds)
-
-        app.state.drain = drain
-        routes = [route for wire in wires for route in wire.open(intake)]
-        for route in routes:
-            if isinstance(route, Route):
-                app.state.direct.add(route)
-        app.router.routes[:0] = [
-            *routes,
-            Route("/live/{device_id}", live_endpoint, methods=["GET"]),
-        ]
+        services = _Services(settings, wires=wires, limits=limits, metrics=metrics, secret_key=secret_key)
+        app.state.probe, app.state.drain = services.probe, services.drain
+        app.router.routes[:0] = services.routes
+        app.state.direct.add(services.routes)
         yield
         await siblings.close()
-        for wire in wires:
-            await wire.close()
-        await live.close()
-        await committer.close()
-        probe.close()
-        tokens.close()
-        writing_use.cancel()
-        await use.close()
+        await services.close()
 
     app = FastAPI(
         title="Joulebook ingest",

@@ -233,7 +233,7 @@ class GroupCommitter:
         """Fail the requests that have waited too long, and cut the connection of a silent database."""
         self._watch = self._loop.call_later(self._timeout / 20, self._fail_overdue)
         oldest = self._loop.time() - self._timeout
-        error = DatabaseUnavailable(f"the database has not answered for {self._timeout:g} s")
+        message = f"the database has not answered for {self._timeout:g} s"
         with self._lock:
             overdue = []
             while self._waiting and self._waiting[0].since < oldest:
@@ -243,10 +243,10 @@ class GroupCommitter:
         if is_stuck:
             self._connection.cut()
         for submission in overdue:
-            self._finish(submission, error)
+            self._finish(submission, DatabaseUnavailable(message))
         for submission in storing:  # counted until the thread is done with them
             if not submission.done.done():
-                submission.done.set_exception(error)
+                submission.done.set_exception(DatabaseUnavailable(message))
 
     def _oldest_age(self) -> float:
         with self._lock:
