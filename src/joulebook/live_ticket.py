@@ -59,7 +59,12 @@ def open_ticket(secret_key: str, device_id: str, ticket: str, *, now: float) -> 
     expires_at, origin, user, number = claims.split(".")
     if int(expires_at) <= now:
         raise TicketRefused("the ticket has expired; ask the web for another")
-    return Ticket(origin=_decode(origin).decode(), expires_at=int(expires_at), user=user, number=number)
+    return Ticket(
+        origin=base64.urlsafe_b64decode(origin + "=" * (-len(origin) % 4)).decode(),
+        expires_at=int(expires_at),
+        user=user,
+        number=number,
+    )
 
 
 def _signature(secret_key: str, device_id: str, claims: str) -> str:
@@ -77,7 +82,3 @@ def _bytes(text: str) -> bytes:
 
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -96,10 +96,15 @@ class DatabaseProbe:
 
     async def check(self) -> None:
         """Raise `DatabaseUnavailable` unless the database answers within 3 s."""
+
+        def select(conn: Connection) -> None:
+            with translated_errors():
+                conn.execute("SELECT 1 FROM series LIMIT 1")
+
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                await loop.run_in_executor(self._thread, self._connection.run, _select_from_series)
+                await loop.run_in_executor(self._thread, self._connection.run, select)
         except TimeoutError as exc:
             raise DatabaseUnavailable(f"the database has not answered for {_PROBE_SECONDS:g} s") from exc
 
@@ -108,8 +113,3 @@ class DatabaseProbe:
         self._connection.cut()
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._connection.close()
-
-
-def _select_from_series(conn: Connection) -> None:
-    with translated_errors():
-        conn.execute("SELECT 1 FROM series LIMIT 1")

@@ -123,19 +123,16 @@ class Siblings:
 
     async def text(self, accept: str) -> tuple[bytes, str]:
         """Return the numbers of all processes and their content type; the work is done in threads."""
+        others = [] if self._folder is None else sorted(self._folder.iterdir())
         found = await asyncio.gather(
-            asyncio.to_thread(self._snapshot), *(self._fetch(path) for path in self._other_paths())
+            asyncio.to_thread(self._snapshot),
+            *(self._fetch(path) for path in others if path.name != self._process),
         )
         snapshots = Snapshots([snapshot for snapshot in found if snapshot is not None])
         return await asyncio.to_thread(exposition, snapshots, accept)
 
     def _snapshot(self) -> Snapshot:
         return take_snapshot(self._registry, {"process": self._process})
-
-    def _other_paths(self) -> list[Path]:
-        if self._folder is None:
-            return []
-        return [path for path in sorted(self._folder.iterdir()) if path.name != self._process]
 
     async def _fetch(self, path: Path) -> Snapshot | None:
         try:

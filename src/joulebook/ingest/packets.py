@@ -199,7 +199,9 @@ class _PacketParser:
             if kind is float or kind is int or kind is bool:
                 # Compared before conversion: a whole number may be too large for a float.
                 if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
-                    message = f"{_digits(value)} is no finite number, or too large for a reading"
+                    # Python refuses to print very long whole numbers.
+                    text = repr(value) if kind is float else f"a whole number of {value.bit_length()} bits"
+                    message = f"{text} is no finite number, or too large for a reading"
                     readings.reject(index, metric, "value_not_finite", message)
                     continue
                 number = numbers.get(metric)
@@ -282,11 +284,6 @@ def _not_allowed(device_id: Any) -> str:
     if device_id is None:
         return "this token writes for several devices; name one in device_id"
     return f"this token may not write for device {str(device_id)[:80]!r}"
-
-
-def _digits(value: float) -> str:
-    """Return a number as text for a message; Python refuses to print very long ones."""
-    return repr(value) if isinstance(value, float) else f"a whole number of {value.bit_length()} bits"
 
 
 def _kind(value: Any) -> str:

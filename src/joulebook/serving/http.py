@@ -305,17 +305,13 @@ class JoinedWrites:
         if not self.is_closing():
             self.flush()
             if self._connection.is_receiving:
-                self.is_closing = _true
+                self.is_closing = lambda: True
                 self._connection.linger()
                 return
         self.transport.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.transport, name)
-
-
-def _true() -> bool:
-    return True
 
 
 class _AnyLength:

@@ -323,12 +323,15 @@ class GroupCommitter:
         if self._series is None or self._series.conn is not conn:
             self._series = _SeriesIds(conn, most_per_device=self._device_metrics)
         first = group[0]
+        times: list[int] = []
+        values: list[float] = []
+        for submission in group:
+            times += submission.readings.time
+            values += submission.readings.value
         batch = Batch(
             series_id=np.array(self._series.rows_of(group), np.int32),
-            time=np.array([at for submission in group for at in submission.readings.time], np.int64),
-            value=np.array(
-                [value for submission in group for value in submission.readings.value], np.float64
-            ),
+            time=np.array(times, np.int64),
+            value=np.array(values, np.float64),
         )
         write = write_whole_batch if first.atomic else write_batch
         has_series = batch.series_id != _NO_SERIES

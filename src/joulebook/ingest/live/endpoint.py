@@ -47,7 +47,10 @@ class LiveEndpoint:
             if request.method == "HEAD":
                 await Response(media_type="text/event-stream", headers=headers)(scope, receive, send)
                 return
-            watcher = Watcher(ticket.number, ticket.user, share_key(self._address(request)))
+            peer = request.client.host if request.client is not None else ""
+            forwarded = ",".join(request.headers.getlist("x-forwarded-for")) or None
+            address = client_address(peer, forwarded, self._trusted)
+            watcher = Watcher(ticket.number, ticket.user, share_key(address))
             with self._feed.watch(str(request.path_params["device_id"]), watcher) as viewer:
                 stream = StreamingResponse(
                     _events(viewer, ticket), media_type="text/event-stream", headers=headers
@@ -65,11 +68,6 @@ class LiveEndpoint:
         except TooManyViewers as exc:
             refusal = Refusal(503, "unavailable", str(exc), retry_after=_FULL_SECONDS)
             await _refused(refusal, headers)(scope, receive, send)
-
-    def _address(self, request: Request) -> str:
-        peer = request.client.host if request.client is not None else ""
-        forwarded = request.headers.getlist("x-forwarded-for")
-        return client_address(peer, ",".join(forwarded) if forwarded else None, self._trusted)
 
     def _ticket(self, request: Request) -> Ticket:
         device_id = str(request.path_params["device_id"])

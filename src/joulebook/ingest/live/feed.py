@@ -84,7 +84,7 @@ class Viewer:
 
     def __init__(self, device_id: str) -> None:
         self.device_id = device_id
-        self.cut: Callable[[], None] = _nothing
+        self.cut: Callable[[], None] = lambda: None
         """Called if the viewer does not keep up: it will not read the waiting events either."""
         self._waiting: asyncio.Queue[Fresh | None] = asyncio.Queue(_QUEUE + 1)
         self._ended = False
@@ -112,10 +112,6 @@ class Viewer:
                 return await self._waiting.get()
         except TimeoutError:
             return {}
-
-
-def _nothing() -> None:
-    """Do nothing: the viewer has no stream yet."""
 
 
 class LiveFeed:
@@ -153,29 +149,14 @@ class LiveFeed:
     @contextmanager
     def watch(self, device_id: str, watcher: Watcher) -> Iterator[Viewer]:
         """Add a viewer of the device for the time of the context. Raises `TooManyViewers`."""
-        with self._share(watcher):
-            yield from self._watch(device_id)
-
-    @contextmanager
-    def _share(self, watcher: Watcher) -> Iterator[None]:
-        """Count a stream of the watcher for the time of the context. Raises `TooManyViewers`."""
         if self._draining or self.streams >= self._most_viewers:
             raise TooManyViewers("too many people watch at the moment")
         shares = (("ticket", watcher.ticket), ("user", watcher.user), ("address", watcher.address))
         for share, most in zip(shares, self._most_of, strict=True):
             if self._shares[share] >= most:
                 raise TooManyViewers(f"this {share[0]} has {most} streams open already, its share")
-        self._shares.update(shares)
-        try:
-            yield
-        finally:
-            self._shares.subtract(shares)
-            for share in shares:
-                if not self._shares[share]:
-                    del self._shares[share]
-
-    def _watch(self, device_id: str) -> Iterator[Viewer]:
         viewer = Viewer(device_id)
+        self._shares.update(shares)
         self._viewers[device_id].add(viewer)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
@@ -185,6 +166,10 @@ class LiveFeed:
             self._viewers[device_id].discard(viewer)
             if not self._viewers[device_id]:
                 del self._viewers[device_id]
+            self._shares.subtract(shares)
+            for share in shares:
+                if not self._shares[share]:
+                    del self._shares[share]
 
     def drain(self) -> None:
         """End all streams and refuse further viewers."""
@@ -208,7 +193,10 @@ class LiveFeed:
         loop = asyncio.get_running_loop()
         while self._viewers:
             began = loop.time()
-            self._update_memory()
+            for device_id in self._memory.keys() - self._viewers.keys():
+                del self._memory[device_id]
+            for device_id in self._viewers.keys() - self._memory.keys():
+                self._memory[device_id] = _DeviceMemory()
             try:
                 fresh = await loop.run_in_executor(self._thread, self._query, dict(self._memory))
             except DatabaseUnavailable:
@@ -218,16 +206,11 @@ class LiveFeed:
                 log.exception("the live feed could not query new readings")
                 await asyncio.sleep(5)
                 continue
-            self._pass_on(fresh)
+            for device_id, new in fresh.items():
+                for viewer in self._viewers.get(device_id, ()) if new else ():
+                    viewer.offer(new)
             await asyncio.sleep(max(POLL_SECONDS, LEAST_REST * (loop.time() - began)))
         self._memory.clear()
-
-    def _update_memory(self) -> None:
-        """Forget devices without viewers, and add those with new ones."""
-        for device_id in self._memory.keys() - self._viewers.keys():
-            del self._memory[device_id]
-        for device_id in self._viewers.keys() - self._memory.keys():
-            self._memory[device_id] = _DeviceMemory()
 
     def _query(self, memory: dict[str, _DeviceMemory]) -> dict[str, Fresh]:
         """Return the new readings of each device; runs in the feed's thread, so that requests do not wait."""
@@ -253,12 +236,6 @@ class LiveFeed:
         for row in self._conn.run(run):
             by_device[row[1]].append(row)
         return {device_id: device.new_of(by_device[device_id]) for device_id, device in memory.items()}
-
-    def _pass_on(self, fresh: dict[str, Fresh]) -> None:
-        for device_id, new in fresh.items():
-            if new:
-                for viewer in self._viewers.get(device_id, ()):
-                    viewer.offer(new)
 
 
 class _DeviceMemory:

@@ -70,6 +70,9 @@ V2 = Dialect(
 def line_protocol_routes(intake: Intake, naming: LineNaming) -> list[BaseRoute]:
     """Return the routes of both generations."""
 
+    async def ping(_: Request) -> Response:
+        return Response(status_code=204, headers={"X-Influxdb-Version": VERSION})
+
     async def health(_: Request) -> Response:
         answer = {"name": "influxdb", "version": VERSION, "status": "pass", "message": "ready for writes"}
         try:
@@ -82,13 +85,9 @@ def line_protocol_routes(intake: Intake, naming: LineNaming) -> list[BaseRoute]:
         Route("/write", WriteEndpoint(V1, intake, naming), methods=["POST"]),
         Route("/api/v2/write", WriteEndpoint(V2, intake, naming), methods=["POST"]),
         Route("/query", QueryEndpoint(V1, intake), methods=["GET", "POST"]),
-        Route("/ping", _ping, methods=["GET"]),
+        Route("/ping", ping, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
     ]
-
-
-async def _ping(_: Request) -> Response:
-    return Response(status_code=204, headers={"X-Influxdb-Version": VERSION})
 
 
 class _Endpoint:

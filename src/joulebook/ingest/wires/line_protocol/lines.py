@@ -157,7 +157,9 @@ def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings
     Raises `TooManyReadings` for more readings, or more lines, than one request may hold.
     """
     # A lone line is faster by itself, and a body that is sure to exceed the limits is not split first.
-    by_columns = fast and 0 < body.count(b"\n") <= rules.most_readings and _is_modest(body, rules)
+    most_fields = 8 * rules.most_readings  # with tags
+    is_modest = len(body) <= most_fields or body.count(b"=") <= most_fields
+    by_columns = fast and 0 < body.count(b"\n") <= rules.most_readings and is_modest
     if by_columns and (plain := read_plain_lines(body)) is not None:
         parser = _LineParser(body, rules)
         if parser.take_columns(plain):
@@ -178,12 +180,6 @@ def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings
         lines += 1
         if max(lines, len(parser.readings.time)) > rules.most_readings:
             raise TooManyReadings(_TOO_MANY.format(rules.most_readings))
-
-
-def _is_modest(body: bytes, rules: LineRules) -> bool:
-    """Return whether a body has few enough fields and tags to be split as a whole."""
-    most = 8 * rules.most_readings
-    return len(body) <= most or body.count(b"=") <= most
 
 
 @dataclass(slots=True)

@@ -108,14 +108,10 @@ class Announcements:
                 self._failing = True
             except Exception:
                 log.exception("new connections are not announced to other processes for now")
-            self._pause()
+            until = time.monotonic() + _PAUSE_SECONDS
+            while not self._stopping and (left := until - time.monotonic()) > 0:
+                self._wait(seconds=left)
         self._connection.close()
-
-    def _pause(self) -> None:
-        """Wait before another attempt."""
-        until = time.monotonic() + _PAUSE_SECONDS
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            self._wait(seconds=left)
 
     def _exchange(self, conn: Connection) -> None:
         """Send and receive until stopped. Raises `DatabaseUnavailable`."""
@@ -128,7 +124,8 @@ class Announcements:
                 # Announce all of ours: another process with a newer connection then answers.
                 self._call(_Announcement("", 0, ""))
                 while not self._stopping:
-                    self._send(conn)
+                    if texts := [self._outbox.popleft() for _ in range(len(self._outbox))]:
+                        conn.execute(_SEND, [texts])
                     for notification in conn.notifies(timeout=0):
                         self._receive(notification.payload)
                     self._wait(conn.fileno(), seconds=30)
@@ -144,11 +141,6 @@ class Announcements:
         poll.poll(seconds * 1_000)
         with suppress(BlockingIOError):
             os.read(self._woken, 4096)
-
-    def _send(self, conn: Connection) -> None:
-        texts = [self._outbox.popleft() for _ in range(len(self._outbox))]
-        if texts:
-            conn.execute(_SEND, [texts])
 
     def _receive(self, payload: str) -> None:
         try:

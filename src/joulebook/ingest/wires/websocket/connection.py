@@ -152,7 +152,7 @@ class DeviceConnection:
         """Send the acknowledgements, oldest first, up to the marker ending the queue."""
         while (task := await self._in_flight.get()) is not None:
             answer = await task
-            self._counts[_outcome(answer)] += 1
+            self._counts[answer.get("code") or ("partial" if answer["rejected"] else "stored")] += 1
             with contextlib.suppress(OSError):  # the device has disconnected; the rest is stored nevertheless
                 await self._send({"type": "websocket.send", "text": _encode(answer).decode()})
 
@@ -198,8 +198,3 @@ class DeviceConnection:
             if grant is None or self._handshake.device_id not in grant.devices:
                 self.stop(NOT_ALLOWED, "the token is no longer valid for this device")
                 return
-
-
-def _outcome(answer: dict[str, Any]) -> str:
-    """Return one of `MESSAGE_OUTCOMES`."""
-    return str(answer.get("code") or ("partial" if answer["rejected"] else "stored"))

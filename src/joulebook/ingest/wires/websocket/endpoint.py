@@ -56,7 +56,9 @@ class WebSocketEndpoint:
         try:
             grant, parameters = await self._admit(scope)
         except Refusal as exc:
-            await _refuse(send, exc)
+            headers, body = refusal_as_json(exc)
+            await send({"type": "websocket.http.response.start", "status": exc.status, "headers": headers})
+            await send({"type": "websocket.http.response.body", "body": body})
             return
         device_id = str(scope["path_params"]["device_id"])
         connection = DeviceConnection(
@@ -144,10 +146,3 @@ def _token(scope: Scope) -> bytes:
         if name == b"authorization":
             return bytes(value[7:].strip())
     raise AssertionError("an admitted connection has a token")
-
-
-async def _refuse(send: Send, refusal: Refusal) -> None:
-    """Answer the handshake with an HTTP status."""
-    headers, body = refusal_as_json(refusal)
-    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
