@@ -106,6 +106,7 @@ class DatabaseProbe:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await loop.run_in_executor(self._thread, self._connection.run, select)
         except TimeoutError as exc:
+            self._connection.cut()  # the next probe gets a fresh connection
             raise DatabaseUnavailable(f"the database has not answered for {_PROBE_SECONDS:g} s") from exc
 
     def close(self) -> None:

@@ -191,7 +191,7 @@ class _PacketParser:
     def take_fields(
         self, index: int, fields: dict[str, Any], time: int, device_id: str, *, prefix: str
     ) -> None:
-        """Add the fields of a packet, or of an object nested in it, whose names begin with `prefix`."""
+        """Add the fields of a packet or of a nested object; `prefix` goes before their names."""
         readings, numbers = self.readings, self.numbers.setdefault(device_id, {})
         for name, value in fields.items():
             metric = prefix + name if prefix else name

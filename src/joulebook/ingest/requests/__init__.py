@@ -1,1 +1,1 @@
-"""What the wires share: who may send, how bodies are read, and how a request is refused."""
+"""The parts of a request that all wires share: its authorisation, its body, its limits, its refusal."""
