@@ -294,7 +294,7 @@ class TestBodies:
             if len(asked) > 1:
                 raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, "others have filled the disk")
 
-        monkeypatch.setattr(wsgi, "_LOOKED_EVERY", 1_000_000)
+        monkeypatch.setattr(wsgi, "_CHECKED_EVERY", 1_000_000)
         address = f"http://127.0.0.1:{serving(replace(rules(), check_room=check_room))}/size"
         first = httpx.post(address, content=bytes(900_000), headers={"Authorization": "pass"}, timeout=60)
         assert (first.status_code, asked) == (200, [])
