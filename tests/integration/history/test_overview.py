@@ -8,15 +8,24 @@ import numpy as np
 import pytest
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.history.overview import DeviceOverview, read_overviews
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch
+from joulebook.web.devices.models import Device
 from joulebook.web.devices.operations import set_metric_unit
-from joulebook.web.history.overview import device_overviews
+from joulebook.web.devices.queries import settings_by_device
+from joulebook.web.telemetry import telemetry_connection
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 
 pytestmark = pytest.mark.usefixtures("transaction_on_both")
+
+
+def device_overviews(device_ids: list[str], *, now: datetime) -> dict[str, DeviceOverview]:
+    settings = settings_by_device(Device.objects.filter(device_id__in=device_ids))
+    with telemetry_connection() as conn:
+        return read_overviews(conn, settings, now=now)
 
 
 @pytest.fixture
