@@ -16,8 +16,8 @@ _LONGEST_ORIGIN = 200
 def page_origin(request: HttpRequest) -> str:
     """Return the scheme, host and port of the pages for the request's browser.
 
-    Without `JOULEBOOK_WEB_URL` these are the request's own. With it they are the public origin's for its host,
-    and for pages with that `Origin`: a proxy may pass on a host without its port, or none.
+    Without `JOULEBOOK_WEB_URL` these are the request's own. With it they are the public origin's for its
+    host, and for pages with that `Origin`: a proxy may pass on a host without its port, or none.
     """
     own = f"{request.scheme}://{request.get_host()}"
     public: str | None = settings.CONFIG.web_url

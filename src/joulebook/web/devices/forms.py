@@ -100,7 +100,7 @@ class DeviceForm(forms.ModelForm[Device]):
 
 
 class MetricForm(_PlainForm):
-    """The owner's settings of a metric. An empty field is guessed; the form shows the guess and its reason."""
+    """The owner's settings of a metric. An empty field is guessed; the form shows the guess and the reason."""
 
     display_name = forms.CharField(label="Name", required=False, max_length=150)
     unit = forms.CharField(
