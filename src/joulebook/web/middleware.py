@@ -10,13 +10,13 @@ from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 
 from joulebook.logs import request_id
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.web.api.problems import DATABASE_RETRY_SECONDS
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
-class UnavailableMiddleware:
+class DatabaseUnavailableMiddleware:
     """Answers a page with 503 and `Retry-After` if its database is unavailable."""
 
     def __init__(self, get_response: Handler) -> None:
@@ -28,7 +28,7 @@ class UnavailableMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the page for an unavailable database, None for other exceptions."""
-        if not isinstance(exception, OperationalError | DatabaseAway):
+        if not isinstance(exception, OperationalError | DatabaseUnavailable):
             return None
         response = render(request, "503.html", {"request_id": request_id.get()}, status=503)
         response["Retry-After"] = str(DATABASE_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Runs the web on its address until SIGTERM or SIGINT.
+"""Runs the web on its address until SIGTERM or SIGINT. Import it after `django.setup()`.
 
 Requests are read and answers are written outside of the threads: only whole requests reach Django, and a
 slow client holds no thread. Pages have threads of their own. Work on uploaded files, and the further pieces
@@ -16,6 +16,7 @@ from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
+from django.db import close_old_connections
 from django.db.backends.signals import connection_created
 from starlette.types import Scope
 
@@ -27,6 +28,9 @@ from joulebook.serving.server import Refusal, Server, Service, connections_that_
 from joulebook.serving.turns import Keys, Turns
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.databases import READER
+from joulebook.web.imports.uploads.admission import largest_body
+from joulebook.web.imports.uploads.files import NoRoom, check_disk, uploads_folder
+from joulebook.web.wsgi import application
 
 
 def lower_priority() -> None:
@@ -62,9 +66,6 @@ log = logging.getLogger(__name__)
 
 def serve(config: Config) -> None:
     """Listen on the configured address; return after SIGTERM or SIGINT, when requests in flight are done."""
-    from joulebook.web.imports.uploads.files import uploads_folder
-    from joulebook.web.wsgi import application
-
     lower_priority()
     # The usual folder for temporary files may be memory, or small.
     tempfile.tempdir = str(uploads_folder())
@@ -134,22 +135,15 @@ def _may_be_larger(head: Head) -> bool:
 
 
 def _largest_body(head: Head) -> int:
-    # Possible only once the application has made Django ready.
-    from django.db import close_old_connections
-
-    from joulebook.web.imports.uploads.admission import NoRoom, largest_body
-
     try:
         return largest_body(head.method, head.path, head.headers, size=head.size or 0, usual=LARGEST_BODY)
     except NoRoom as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
     finally:
-        close_old_connections()  # this is no request of Django's, which would see to that
+        close_old_connections()  # Django does so for its own requests only
 
 
 def _check_room() -> None:
-    from joulebook.web.imports.uploads.files import NoRoom, check_disk
-
     try:
         check_disk()
     except NoRoom as exc:

@@ -46,7 +46,7 @@ INSTALLED_APPS = [
     "joulebook.web.readings",
 ]
 MIDDLEWARE = [
-    "joulebook.web.metrics.ObservedRequests",
+    "joulebook.web.metrics.RequestMetricsMiddleware",
     "joulebook.web.metrics.MetricsMiddleware",
     "joulebook.web.middleware.PrivateAnswersMiddleware",
     "joulebook.web.proxy.ProxyMiddleware",
@@ -60,7 +60,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "joulebook.web.middleware.UnavailableMiddleware",
+    "joulebook.web.middleware.DatabaseUnavailableMiddleware",
 ]
 ROOT_URLCONF = "joulebook.web.urls"
 WSGI_APPLICATION = "joulebook.web.wsgi.application"

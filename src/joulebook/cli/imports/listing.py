@@ -121,7 +121,7 @@ def _kept(import_: Import) -> Kept | None:
     from joulebook.config import Config
     from joulebook.embedded import telemetry_url
     from joulebook.telemetry.connection import connect
-    from joulebook.telemetry.errors import DatabaseAway
+    from joulebook.telemetry.errors import DatabaseUnavailable
     from joulebook.web.imports.api.answers import is_begun, read_kept
 
     if not is_begun(import_):
@@ -129,7 +129,7 @@ def _kept(import_: Import) -> Kept | None:
     try:
         with connect(telemetry_url(Config.from_environ(), "reader")) as conn:
             return read_kept(conn, import_)
-    except DatabaseAway:
+    except DatabaseUnavailable:
         say("the database of the readings does not answer; its part of the account is missing here")
         return None
 

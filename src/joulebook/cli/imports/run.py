@@ -56,7 +56,7 @@ def import_one(order: ImportOrder) -> Imported:
     """Import a file as ordered and return what came of it, with the accounts database at hand.
 
     Raises `UnableToBegin`, `FileError` where the file cannot be read at all or in more ways than one, and
-    `DatabaseAway` where the database of the readings does not answer before the import has begun.
+    `DatabaseUnavailable` where the database of the readings does not answer before the import has begun.
     """
     device = find_device(order.device_id)
     source = FileSource(order.path, sheet=order.sheet)

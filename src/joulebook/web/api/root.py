@@ -20,9 +20,9 @@ from ninja.operation import Operation
 from ninja.renderers import BaseRenderer
 
 from joulebook import __version__
-from joulebook.telemetry.errors import DatabaseAway
-from joulebook.telemetry.history.buckets import ChangesTooOften
-from joulebook.telemetry.history.points import TooManyNumbers
+from joulebook.telemetry.errors import DatabaseUnavailable
+from joulebook.telemetry.history.by_kind import ChangesTooOften
+from joulebook.telemetry.history.columns import TooManyNumbers
 from joulebook.web.api.answers import encode
 from joulebook.web.api.parameters import BadField, BadParameter
 from joulebook.web.api.problems import DATABASE_RETRY_SECONDS, problem, unavailable
@@ -105,7 +105,7 @@ def create_api(authentication: Sequence[Callable[[HttpRequest], object]]) -> Roo
     api.exception_handler(ChangesTooOften)(_changes_too_often)
     api.exception_handler(DataError)(_not_computable)
     api.exception_handler(OperationalError)(_database_unavailable)
-    api.exception_handler(DatabaseAway)(_database_unavailable)
+    api.exception_handler(DatabaseUnavailable)(_database_unavailable)
     return api
 
 
@@ -157,10 +157,10 @@ def _not_computable(request: HttpRequest, exc: DataError) -> HttpResponse:
 
 
 def _database_unavailable(request: HttpRequest, exc: Exception) -> HttpResponse:
-    if isinstance(exc, DatabaseAway):
+    if isinstance(exc, DatabaseUnavailable):
         log.warning("no answer to %s: %s", request.path_info, exc)
     return unavailable(
         "Readings cannot be read now",
-        "the database is away or too busy; try again soon",
+        "the database is unavailable or too busy; try again soon",
         retry_seconds=DATABASE_RETRY_SECONDS,
     )

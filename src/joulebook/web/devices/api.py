@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from django.contrib.auth.models import User
 from django.utils import timezone
@@ -16,6 +16,7 @@ from ninja import Path, Router, Schema
 from ninja.errors import HttpError
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.web.accounts.authentication import SignedInRequest, authentication
 from joulebook.web.api.parameters import StrictBody, check_names
@@ -27,7 +28,10 @@ from joulebook.web.devices.queries import metric_settings, silence_limit, visibl
 from joulebook.web.devices.status import LastSeen, device_status, last_seen
 from joulebook.web.telemetry import device_series
 
-Kind = Literal["gauge", "counter", "state"]
+if TYPE_CHECKING:
+    KindName = str
+else:
+    KindName = Literal[tuple(KINDS)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A JSON number: the meaning of `true` or `"1"` would be a guess."""
 
@@ -71,7 +75,7 @@ class MetricAnswer(Schema):
     metric: str
     display_name: str
     unit: str = Field(description="of shown values")
-    kind: Kind
+    kind: KindName
     factor: float = Field(description="shown value = stored value × factor")
     dip_tolerance: float = Field(description="share by which a counter may go back without a reset")
     guessed: list[str] = Field(description="the fields guessed from the name, or left at their default")
@@ -92,7 +96,7 @@ class MetricChange(BaseModel):
 
     display_name: Text | None = None
     unit: Text | None = None
-    kind: Kind | Literal[""] | None = None
+    kind: KindName | Literal[""] | None = None
     factor: Number | None = Field(None, description="null: 1")
     dip_tolerance: Number | None = Field(None, description="0 to 0.99; null: 0.1")
 
@@ -225,7 +229,7 @@ def post_replacement(
 ) -> ReplacementAnswer:
     """Store a replacement; from the next answer on energy is right across it."""
     settings = _known_metric(request.auth, metric)
-    if settings.kind != "counter":
+    if not settings.kind.is_register:
         raise HttpError(
             409, f"{metric[:80]} is a {settings.kind}; only counters have meters that are replaced"
         )
@@ -311,7 +315,7 @@ def _metric(settings: MetricSettings) -> MetricAnswer:
         metric=settings.name,
         display_name=settings.display_name,
         unit=settings.unit,
-        kind=cast("Any", settings.kind),
+        kind=settings.kind.name,
         factor=settings.factor,
         dip_tolerance=settings.dip_tolerance,
         guessed=[field for field in may_be_guessed if getattr(settings, f"{field}_guessed")],

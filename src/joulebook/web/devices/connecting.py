@@ -36,7 +36,7 @@ def ingest_origin(request: HttpRequest) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def ingest_url(request: HttpRequest) -> str:
+def readings_url(request: HttpRequest) -> str:
     """Return the address for devices' readings, as the user's browser reaches it."""
     return f"{ingest_base(request)}/api/readings"
 

@@ -15,10 +15,10 @@ from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.history.overview import DeviceOverview, read_overviews
 from joulebook.web.accounts.authentication import SignedInRequest
-from joulebook.web.devices.connecting import first_reading_command, ingest_url, new_device_command
+from joulebook.web.devices.connecting import first_reading_command, new_device_command, readings_url
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import settings_by_device, silence_limit, visible_devices
-from joulebook.web.devices.status import LastSeen, Status, device_status, last_seen
+from joulebook.web.devices.status import DeviceStatus, LastSeen, device_status, last_seen
 from joulebook.web.display import metric_colour
 from joulebook.web.telemetry import telemetry_connection
 
@@ -50,7 +50,7 @@ def device_list(request: SignedInRequest) -> HttpResponse:
         "rows": device_rows(list(chosen), now=now),
         "now": now,
         "add_command": new_device_command(request.user.get_username()),
-        "curl_command": first_reading_command(ingest_url(request)),
+        "curl_command": first_reading_command(readings_url(request)),
     }
     template = "devices/_rows.html" if "rows" in request.GET else "devices/list.html"
     return render(request, template, context)
@@ -64,7 +64,7 @@ def device_rows(devices: Sequence[Device], *, now: datetime) -> list[DeviceRow]:
     with telemetry_connection() as conn:
         overviews = read_overviews(conn, settings, now=now)
     rows = [_row(device, overviews.get(device.device_id), now=now) for device in devices]
-    seen = last_seen([row.device.device_id for row in rows if row.status == Status.SILENT.value])
+    seen = last_seen([row.device.device_id for row in rows if row.status == DeviceStatus.SILENT.value])
     return [
         _seen_row(row, seen[row.device.device_id], now=now) if row.device.device_id in seen else row
         for row in rows
@@ -73,7 +73,7 @@ def device_rows(devices: Sequence[Device], *, now: datetime) -> list[DeviceRow]:
 
 def _row(device: Device, overview: DeviceOverview | None, *, now: datetime) -> DeviceRow:
     if overview is None or overview.time is None:
-        return DeviceRow(device, None, Status.WAITING.value, "load")
+        return DeviceRow(device, None, DeviceStatus.WAITING.value, "load")
     status = device_status(overview.time, limit=silence_limit(device), now=now)
     return DeviceRow(device, overview, status.value, metric_colour(overview.metric), overview.time)
 

@@ -32,7 +32,7 @@ ORDER BY time DESC LIMIT 1
 """
 
 
-class Status(Enum):
+class DeviceStatus(Enum):
     """Whether readings arrive."""
 
     WAITING = "waiting"
@@ -42,11 +42,11 @@ class Status(Enum):
     """None within the device's silence limit."""
 
 
-def device_status(time: datetime | None, *, limit: timedelta, now: datetime) -> Status:
+def device_status(time: datetime | None, *, limit: timedelta, now: datetime) -> DeviceStatus:
     """Return the status of a device with its newest reading at `time`."""
     if time is None:
-        return Status.WAITING
-    return Status.LIVE if now - time <= limit else Status.SILENT
+        return DeviceStatus.WAITING
+    return DeviceStatus.LIVE if now - time <= limit else DeviceStatus.SILENT
 
 
 @dataclass(frozen=True)

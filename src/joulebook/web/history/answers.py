@@ -5,17 +5,19 @@ msgspec encodes it: an answer can have two million numbers, and pydantic would l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, Required, TypedDict, cast
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from joulebook.telemetry.history.clocks import offsets_over
-from joulebook.telemetry.history.points import Column, Points
+from joulebook.telemetry.clocks import offsets_over
+from joulebook.telemetry.history.columns import Column
+from joulebook.telemetry.history.points import Points
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.api.answers import Integers, Numbers, encode_array
@@ -31,43 +33,39 @@ Offsets = Annotated[
 ]
 
 
-class StateShare(msgspec.Struct):
+class StateShareAnswer(TypedDict):
     """One value of a state."""
 
     value: float
     share: Numbers
 
 
-class SeriesAnswer(msgspec.Struct):
-    """One metric's points: `value` if they are raw, else one number a bucket in each of the other arrays."""
+class SeriesAnswer(TypedDict, total=False):
+    """One metric's points: `value` if they are raw, else one number a bucket in each of the other arrays.
 
-    metric: str
-    name: Annotated[str, Meta(description="its name for people")]
-    unit: str
-    kind: Annotated[str, Meta(extra_json_schema={"enum": ["gauge", "counter", "state"]})]
-    value: Annotated[Numbers, Meta(description="in place of the bucket's numbers if raw")] | UnsetType = UNSET
-    mean: Numbers | UnsetType = UNSET
-    min: Numbers | UnsetType = UNSET
-    max: Numbers | UnsetType = UNSET
-    count: Integers | UnsetType = UNSET
-    coverage: Annotated[Numbers, Meta(description="covered share of the bucket, 0 to 1")] | UnsetType = UNSET
-    increase: (
-        Annotated[
-            Numbers, Meta(description="counters: the increase in the bucket, or since the reading before")
-        ]
-        | UnsetType
-    ) = UNSET
-    unallocated: (
-        Annotated[
-            Numbers, Meta(description="counters: the increase during a silence across the bucket's start")
-        ]
-        | UnsetType
-    ) = UNSET
-    resets: Annotated[Integers, Meta(description="counters")] | UnsetType = UNSET
-    states: (
-        Annotated[Sequence[StateShare], Meta(description="states: each value's share of the covered time")]
-        | UnsetType
-    ) = UNSET
+    The last ones are those of a kind: the kind's figures add them.
+    """
+
+    metric: Required[str]
+    name: Required[Annotated[str, Meta(description="its name for people")]]
+    unit: Required[str]
+    kind: Required[Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]]
+    value: Annotated[Numbers, Meta(description="in place of the bucket's numbers if raw")]
+    mean: Numbers
+    min: Numbers
+    max: Numbers
+    count: Integers
+    coverage: Annotated[Numbers, Meta(description="covered share of the bucket, 0 to 1")]
+    increase: Annotated[
+        Numbers, Meta(description="counters: the increase in the bucket, or since the reading before")
+    ]
+    unallocated: Annotated[
+        Numbers, Meta(description="counters: the increase during a silence across the bucket's start")
+    ]
+    resets: Annotated[Integers, Meta(description="counters")]
+    states: Annotated[
+        Sequence[StateShareAnswer], Meta(description="states: each value's share of the covered time")
+    ]
 
 
 class HistoryAnswer(msgspec.Struct):
@@ -119,21 +117,33 @@ def _offsets(zone: ZoneInfo, start: datetime, end: datetime, points: Points) -> 
 
 def _series(column: Column) -> SeriesAnswer:
     settings = column.wanted.settings
-    answer = SeriesAnswer(column.wanted.metric, settings.display_name, column.wanted.unit, settings.kind)
+    answer: SeriesAnswer = {
+        "metric": column.wanted.metric,
+        "name": settings.display_name,
+        "unit": column.wanted.unit,
+        "kind": settings.kind.name,
+    }
     if column.value is not None:
-        answer.value = encode_array(column.value)
+        answer["value"] = encode_array(column.value)
     else:
-        answer.mean = encode_array(column.mean)
-        answer.min = encode_array(column.min)
-        answer.max = encode_array(column.max)
-        answer.count = encode_array(column.count)
-        answer.coverage = encode_array(column.coverage.round(4))
-    if column.increase is not None and column.unallocated is not None and column.resets is not None:
-        answer.increase = encode_array(column.increase)
-        answer.unallocated = encode_array(column.unallocated)
-        answer.resets = encode_array(column.resets)
-    if column.states is not None:
-        answer.states = [
-            StateShare(state.value, encode_array(state.share.round(6))) for state in column.states
-        ]
+        answer["mean"] = encode_array(column.mean)
+        answer["min"] = encode_array(column.min)
+        answer["max"] = encode_array(column.max)
+        answer["count"] = encode_array(column.count)
+        answer["coverage"] = encode_array(column.coverage.round(4))
+    if column.more is not None:
+        answer.update(cast("SeriesAnswer", _encoded(column.more.answer())))
     return answer
+
+
+def _encoded(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return members of an answer with their arrays as JSON, those of listed objects as well."""
+    found: dict[str, Any] = {}
+    for name, value in members.items():
+        if isinstance(value, np.ndarray):
+            found[name] = encode_array(value)
+        elif isinstance(value, list):
+            found[name] = [_encoded(each) for each in value]
+        else:
+            found[name] = value
+    return found

@@ -13,8 +13,9 @@ from ninja import Router, Schema
 from pydantic import Field
 
 from joulebook.live_ticket import issue_ticket
-from joulebook.telemetry.history.points import MOST_NUMBERS, Points, Wanted
-from joulebook.telemetry.history.reading import earliest_time, read_points
+from joulebook.telemetry.history.by_kind import most_numbers
+from joulebook.telemetry.history.columns import MOST_NUMBERS, Wanted
+from joulebook.telemetry.history.points import Points, earliest_time, read_points
 from joulebook.telemetry.kinds.units import UnitProblem, is_known_unit
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo
@@ -111,7 +112,7 @@ def _points(
 
 def _usual_points(wanted: list[Wanted]) -> int:
     """Return the default number of points: fewer if many metrics would exceed the limit of numbers."""
-    most = MOST_NUMBERS // max(sum(each.most_numbers for each in wanted), 1)
+    most = MOST_NUMBERS // max(most_numbers(wanted), 1)
     return max(FEWEST_POINTS, min(DEFAULT_MAX_POINTS, most))
 
 

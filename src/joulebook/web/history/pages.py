@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from joulebook.telemetry.history.clocks import offsets_over
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.clocks import offsets_over
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names
@@ -24,8 +24,8 @@ from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.connecting import (
     first_reading_command,
     ingest_origin,
-    ingest_url,
     new_token_command,
+    readings_url,
 )
 from joulebook.web.devices.gate import device_of_page
 from joulebook.web.devices.models import Device
@@ -60,7 +60,7 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
             "skeletons": _skeletons(metrics, request.GET.getlist("metric")),
             "page_data": _page_data(row, metrics, zones=_zones(device, user, request.GET.get("tz")), now=now),
             "token_command": new_token_command(device.device_id),
-            "curl_command": first_reading_command(ingest_url(request)),
+            "curl_command": first_reading_command(readings_url(request)),
         },
     )
     # This page alone speaks to ingest: its charts follow the live feed.

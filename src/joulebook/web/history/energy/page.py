@@ -18,9 +18,9 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.energy import PERIODS, EnergyColumn, EnergyTable, energy_of
-from joulebook.telemetry.history.points import Wanted
-from joulebook.telemetry.history.reading import earliest_time
+from joulebook.telemetry.history.points import earliest_time
 from joulebook.telemetry.kinds.units import UnitProblem, comparable_units
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
@@ -144,7 +144,7 @@ MOST_CHOSEN = 100
 
 
 @dataclass(frozen=True)
-class Cell:
+class EnergyCell:
     """One metric's energy in one period, for people."""
 
     energy: str
@@ -161,7 +161,7 @@ class Panel:
     unit: str
     colour: str
     chart: SafeString
-    total: Cell
+    total: EnergyCell
     has_unallocated: bool
 
 
@@ -171,11 +171,11 @@ class Row:
 
     label: str
     address: str
-    cells: list[tuple[Cell, Panel]]
+    cells: list[tuple[EnergyCell, Panel]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class EnergyView:
     """The address's parameters; an unusable one has its default."""
 
     per: str
@@ -207,15 +207,15 @@ def energy_page(request: SignedInRequest, device_id: str) -> HttpResponse:
     everything = wanted_energy(device, series, metrics=[], unit="")
     context: dict[str, Any] = {"device": device, "has_readings": bool(series), "wanted": everything}
     if everything:
-        asked = _asked(request, device, everything)
-        context |= _content(device, everything, asked)
+        view = _view(request, device, everything)
+        context |= _content(device, everything, view)
         context["zones"] = dict.fromkeys(
-            [asked.zone.key, device.time_zone, profile_of(request.user).time_zone, "UTC"]
+            [view.zone.key, device.time_zone, profile_of(request.user).time_zone, "UTC"]
         )
     return render(request, "devices/energy.html", context)
 
 
-def _asked(request: SignedInRequest, device: Device, everything: list[Wanted]) -> Asked:
+def _view(request: SignedInRequest, device: Device, everything: list[Wanted]) -> EnergyView:
     given = request.GET
     per = given.get("per", "")
     per = per if per in PERIODS else "day"
@@ -226,7 +226,7 @@ def _asked(request: SignedInRequest, device: Device, everything: list[Wanted]) -
     unit = given.get("unit", "")
     known = [each.metric for each in everything]
     chosen = [metric for metric in dict.fromkeys(given.getlist("metric")) if metric in known]
-    return Asked(
+    return EnergyView(
         per=per,
         unit=unit if unit in UNITS else USUAL_UNIT,
         zone=zone,
@@ -236,44 +236,44 @@ def _asked(request: SignedInRequest, device: Device, everything: list[Wanted]) -
     )
 
 
-def _content(device: Device, everything: list[Wanted], asked: Asked) -> dict[str, Any]:
-    wanted = [_in_unit(each, asked.unit) for each in everything if each.metric in asked.metrics]
-    start, end = asked.frame.instants(asked.zone)
+def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict[str, Any]:
+    wanted = [_in_unit(each, view.unit) for each in everything if each.metric in view.metrics]
+    start, end = view.frame.instants(view.zone)
     with telemetry_connection() as conn:
         table = energy_of(
             conn,
             wanted,
             start,
             end,
-            asked.zone,
-            per=asked.per,
-            now=asked.now,
+            view.zone,
+            per=view.per,
+            now=view.now,
             silence=own_silence_limit(device),
         )
         earliest = earliest_time(conn, [each.series_id for each in everything])
-    periods = [from_microseconds(int(each)).astimezone(asked.zone).date() for each in table.time]
-    frame = asked.frame
-    panels = _panels(table, periods, asked)
+    periods = [from_microseconds(int(each)).astimezone(view.zone).date() for each in table.time]
+    frame = view.frame
+    panels = _panels(table, periods, view)
     return {
-        "asked": asked,
-        "pers": [(per, asked.query(per=per)) for per in PERIODS],
+        "asked": view,
+        "pers": [(per, view.query(per=per)) for per in PERIODS],
         "units": UNITS if any(_is_energy(each) for each in everything) else (),
         "title": frame.title,
-        "before": asked.query(on=frame.before.isoformat()) if earliest and earliest < start else "",
-        "after": asked.query(on=frame.after.isoformat()) if frame.after else "",
-        "present": asked.query(on=""),
+        "before": view.query(on=frame.before.isoformat()) if earliest and earliest < start else "",
+        "after": view.query(on=frame.after.isoformat()) if frame.after else "",
+        "present": view.query(on=""),
         "panels": panels,
-        "rows": _rows(device, table, periods, asked, panels),
+        "rows": _rows(device, table, periods, view, panels),
         "is_empty": all(
             not any(column.coverage) and not column.total_unallocated for column in table.columns
         ),
-        "json": f"{reverse('api:energy', args=[device.device_id])}?{_api_query(asked, start, end)}",
+        "json": f"{reverse('api:energy', args=[device.device_id])}?{_api_query(view, start, end)}",
     }
 
 
-def _api_query(asked: Asked, start: datetime, end: datetime) -> str:
+def _api_query(view: EnergyView, start: datetime, end: datetime) -> str:
     window = {"start": _instant(start), "end": _instant(end)}
-    return urlencode({**window, "per": asked.per, "tz": asked.zone.key})
+    return urlencode({**window, "per": view.per, "tz": view.zone.key})
 
 
 def _is_energy(wanted: Wanted) -> bool:
@@ -288,22 +288,22 @@ def _in_unit(wanted: Wanted, unit: str) -> Wanted:
     return replace(wanted, unit=unit) if _is_energy(wanted) else wanted
 
 
-def _elapsed(table: EnergyTable, asked: Asked) -> list[float]:
+def _elapsed(table: EnergyTable, view: EnergyView) -> list[float]:
     """Return the passed seconds of each period."""
     edges = [int(each) / MICROSECONDS for each in table.time] + [table.end.timestamp()]
-    present = asked.now.timestamp()
+    present = view.now.timestamp()
     return [max(0.0, min(edges[i + 1], present) - edges[i]) for i in range(len(edges) - 1)]
 
 
-def _panels(table: EnergyTable, periods: list[date], asked: Asked) -> list[Panel]:
-    elapsed = _elapsed(table, asked)
+def _panels(table: EnergyTable, periods: list[date], view: EnergyView) -> list[Panel]:
+    elapsed = _elapsed(table, view)
     return [
         Panel(
             name=column.name,
             metric=column.metric,
             unit=column.unit,
             colour=metric_colour(column.metric, place),
-            chart=_chart(column, periods, asked, name=str(place)),
+            chart=_chart(column, periods, view, name=str(place)),
             total=_total(column, elapsed),
             has_unallocated=bool(column.total_unallocated),
         )
@@ -311,20 +311,20 @@ def _panels(table: EnergyTable, periods: list[date], asked: Asked) -> list[Panel
     ]
 
 
-def _chart(column: EnergyColumn, periods: list[date], asked: Asked, *, name: str) -> SafeString:
+def _chart(column: EnergyColumn, periods: list[date], view: EnergyView, *, name: str) -> SafeString:
     bars = [
         Bar(
             energy=float(energy),
             unallocated=float(lost),
-            words=f"{period_label(asked.per, first)}: {_words(_cell(energy, lost, share), column.unit)}",
-            tick=tick_label(asked.per, first),
+            words=f"{period_label(view.per, first)}: {_words(_cell(energy, lost, share), column.unit)}",
+            tick=tick_label(view.per, first),
         )
         for first, energy, lost, share in zip(
             periods, column.energy, column.unallocated, column.coverage, strict=True
         )
     ]
     ends = [energy + lost for energy, lost in zip(column.energy, column.unallocated, strict=True)]
-    label = f"{column.name} by {asked.per}, {asked.frame.title}; the table below has the same values"
+    label = f"{column.name} by {view.per}, {view.frame.title}; the table below has the same values"
     return energy_chart(bars, name=name, label=label, scale=_scale([*column.energy, *ends], column.unit))
 
 
@@ -334,22 +334,22 @@ def _scale(ends: list[Decimal], unit: str) -> str:
     return f"{format_exact(low)} to {format_exact(high)} {unit}" if low else f"{format_exact(high)} {unit}"
 
 
-def _words(cell: Cell, unit: str) -> str:
+def _words(cell: EnergyCell, unit: str) -> str:
     lost = f", {cell.unallocated} {unit} unallocated" if cell.unallocated else ""
     return f"{cell.energy} {unit}{lost}, {cell.coverage} covered"
 
 
-def _cell(energy: Decimal, unallocated: Decimal, coverage: float) -> Cell:
+def _cell(energy: Decimal, unallocated: Decimal, coverage: float) -> EnergyCell:
     """Return a period for people: a dash if nothing is known of it."""
     nothing = not coverage and not energy and not unallocated
-    return Cell(
+    return EnergyCell(
         energy=NO_VALUE if nothing else format_exact(energy),
         unallocated=format_exact(unallocated) if unallocated else "",
         coverage=_percent(coverage),
     )
 
 
-def _total(column: EnergyColumn, elapsed: list[float]) -> Cell:
+def _total(column: EnergyColumn, elapsed: list[float]) -> EnergyCell:
     known = sum(share * seconds for share, seconds in zip(column.coverage, elapsed, strict=True))
     return _cell(column.total, column.total_unallocated, known / sum(elapsed) if sum(elapsed) else 0.0)
 
@@ -364,7 +364,7 @@ def _percent(share: float) -> str:
 
 
 def _rows(
-    device: Device, table: EnergyTable, periods: list[date], asked: Asked, panels: list[Panel]
+    device: Device, table: EnergyTable, periods: list[date], view: EnergyView, panels: list[Panel]
 ) -> list[Row]:
     ends = [*(from_microseconds(int(each)) for each in table.time[1:]), table.end]
     rows = []
@@ -374,21 +374,21 @@ def _rows(
             for column, panel in zip(table.columns, panels, strict=True)
         ]
         begin = from_microseconds(int(table.time[place]))
-        rows.append(Row(period_label(asked.per, first), _closer(device, first, begin, end, asked), cells))
+        rows.append(Row(period_label(view.per, first), _closer(device, first, begin, end, view), cells))
     return rows
 
 
-def _closer(device: Device, first: date, begin: datetime, end: datetime, asked: Asked) -> str:
+def _closer(device: Device, first: date, begin: datetime, end: datetime, view: EnergyView) -> str:
     """Return the target of a period's name: a month's days, a day's or a week's charts."""
-    if asked.per == "month":
-        return asked.query(per="day", on=first.isoformat())
-    window = {"start": _instant(begin), "end": _instant(min(end, _present(asked)))}
-    query = urlencode({**window, "metric": asked.metrics, "tz": asked.zone.key}, doseq=True)
+    if view.per == "month":
+        return view.query(per="day", on=first.isoformat())
+    window = {"start": _instant(begin), "end": _instant(min(end, _present(view)))}
+    query = urlencode({**window, "metric": view.metrics, "tz": view.zone.key}, doseq=True)
     return f"{reverse('device', args=[device.device_id])}?{query}"
 
 
-def _present(asked: Asked) -> datetime:
-    return asked.now.replace(microsecond=0) + timedelta(seconds=1)
+def _present(view: EnergyView) -> datetime:
+    return view.now.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def _instant(time: datetime) -> str:

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.export.formats import FORMATS
-from joulebook.telemetry.history.reading import ALL
+from joulebook.telemetry.history.points import ALL
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.api.parameters import BadParameter
 from joulebook.web.devices.gate import device_of_page
