@@ -25,8 +25,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from joulebook.config import sqlite_path
-from joulebook.logs import REQUEST_ID_HEADER, accepted_request_id, new_request_id, request_id
-from joulebook.serving.addresses import is_trusted
+from joulebook.logs import REQUEST_ID_HEADER, request_id
 from joulebook.serving.metrics import (
     MetricsRefused,
     RequestMetrics,
@@ -34,10 +33,11 @@ from joulebook.serving.metrics import (
     exposition,
     new_registry,
 )
+from joulebook.serving.observing import UNKNOWN_ROUTE, choose_request_id
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.rollups.state import TABLES
-from joulebook.telemetry.rollups.status import RollupProgress, read_progress
+from joulebook.telemetry.rollups.status import RollupProgress, read_rollup_progress
 from joulebook.telemetry.rollups.tables import WIDTHS
 from joulebook.telemetry.timescale import DatabaseFigures, read_figures
 from joulebook.web.imports.models import Import
@@ -48,9 +48,6 @@ Handler = Callable[[HttpRequest], HttpResponseBase]
 METRICS = RequestMetrics("web")
 """The requests of this process."""
 
-_UNKNOWN = "unknown"
-"""The route of unknown addresses: a scanner's paths must not become labels."""
-
 
 class RequestMetricsMiddleware:
     """The outermost middleware: counts an answer, streamed ones too, once it has been sent."""
@@ -60,9 +57,11 @@ class RequestMetricsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Pass the request on; the answer carries its id in `X-Request-ID`."""
-        given = request.headers.get(REQUEST_ID_HEADER)
-        is_proxy = given and is_trusted(request.META.get("REMOTE_ADDR", ""), settings.CONFIG.trusted_proxies)
-        own = (accepted_request_id(given) if is_proxy else None) or new_request_id()
+        own = choose_request_id(
+            request.headers.get(REQUEST_ID_HEADER),
+            peer=request.META.get("REMOTE_ADDR", ""),
+            trusted=settings.CONFIG.trusted_proxies,
+        )
         token = request_id.set(own)
         METRICS.begin()
         began = time.perf_counter()
@@ -92,7 +91,7 @@ def _route(request: HttpRequest) -> str:
         return f"/{request.resolver_match.route}"
     if request.path_info.startswith(settings.STATIC_URL):
         return f"{settings.STATIC_URL}{{path}}"
-    return request.path_info if request.path_info in _ANSWERED_BY_MIDDLEWARE else _UNKNOWN
+    return request.path_info if request.path_info in _ANSWERED_BY_MIDDLEWARE else UNKNOWN_ROUTE
 
 
 _ANSWERED_BY_MIDDLEWARE = frozenset({"/livez", "/readyz", "/metrics"})
@@ -174,7 +173,7 @@ def _read_queue() -> _Queue:
 
 def _read_progress() -> RollupProgress:
     with telemetry_connection() as conn:
-        return read_progress(conn)
+        return read_rollup_progress(conn)
 
 
 def _read_figures() -> DatabaseFigures:

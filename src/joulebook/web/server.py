@@ -24,8 +24,8 @@ from joulebook.config import Config
 from joulebook.priority import let_stand_back, stand_back
 from joulebook.serving.addresses import client_address, share_key
 from joulebook.serving.guard import Guard
-from joulebook.serving.server import Refusal, Server, Service, connections_that_fit, run
-from joulebook.serving.turns import Keys, Turns
+from joulebook.serving.server import Server, Service, Unavailable, connections_that_fit, run
+from joulebook.serving.slots import Keys, SharedSlots
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.databases import READER
 from joulebook.web.imports.uploads.admission import largest_body
@@ -81,7 +81,7 @@ def serve(config: Config) -> None:
             per_address=config.connections_per_address,
             trusted=config.trusted_proxies,
         ),
-        refusal=Refusal("text/plain; charset=utf-8", _refusal, counted),
+        unavailable=Unavailable("text/plain; charset=utf-8", _refusal, counted),
     )
     log.info("web listens on http://%s:%d", config.web_host, config.web_port)
     run(Server(service))
@@ -99,8 +99,8 @@ def rules_of(config: Config) -> Rules:
         may_be_larger=_may_be_larger,
         largest_body=_largest_body,
         check_room=_check_room,
-        answers=Turns(*_ANSWERS),
-        bodies=Turns(*_LARGE_BODIES),
+        answers=SharedSlots(*_ANSWERS),
+        bodies=SharedSlots(*_LARGE_BODIES),
     )
 
 
