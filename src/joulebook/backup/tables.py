@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import threading
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -255,8 +255,8 @@ class Snapshot:
             yield conn
 
 
-def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Generator[bytes, None, int]:
-    """Yield the rows of a piece in blocks; return the number of rows. Raises psycopg's errors.
+def copy_out(conn: Connection, piece: Piece, write: Callable[[bytes], None], stopped: threading.Event) -> int:
+    """Call `write` with blocks of a piece's rows; return the number of rows. Raises psycopg's errors.
 
     libpq is used directly: `psycopg.Cursor.copy` runs Python code for each row and takes half as long again.
     """
@@ -274,7 +274,7 @@ def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Genera
             if size >= _READ_BYTES:
                 if stopped.is_set():
                     raise Stopped
-                yield b"".join(blocks)
+                write(b"".join(blocks))
                 blocks.clear()
                 size = 0
         elif count == 0:
@@ -285,7 +285,7 @@ def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Genera
         else:
             break
     if blocks:
-        yield b"".join(blocks)
+        write(b"".join(blocks))
     rows = 0
     while (ended := pgconn.get_result()) is not None:
         if ended.status != ExecStatus.COMMAND_OK:
