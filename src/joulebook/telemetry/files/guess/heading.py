@@ -58,7 +58,11 @@ def find_heading(sample: Sample) -> None:
     else:
         positions, known = _time_positions(body, given)
     if known and not given.time_formats:
-        flags = [_begin_with_digits(row, positions) for row in body]
+        flags = [
+            max(positions) < len(row.cells)
+            and all(row.cells[position][:1].isdigit() for position in positions)
+            for row in body
+        ]
     else:
         flags = data_flags(body, positions, given.time_formats)
     first = _first_data_row(flags)
@@ -166,7 +170,11 @@ def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int,
         positions = guess_time_positions(body, ())
     except UnclearFile:
         positions = ()
-    if sum(_is_dated(row, positions) for row in usual) < len(usual) // 2 or not positions:
+    dated = sum(
+        bool(positions) and positions[0] < len(row.cells) and time_shape(row.cells[positions[0]]) is not None
+        for row in usual
+    )
+    if dated < len(usual) // 2 or not positions:
         if parts := find_time_parts(usual):
             return parts
         if epoch := find_epoch(usual):
@@ -192,24 +200,9 @@ def _hour_beside(rows: Sequence[SampleRow], date: int) -> tuple[tuple[int, ...],
     return (date, found[0]), f"{shape.formats[0]} {found[1]}"
 
 
-def _is_dated(row: SampleRow, positions: Sequence[int]) -> bool:
-    """Return whether a row has a date in the first of the time columns."""
-    return (
-        bool(positions) and positions[0] < len(row.cells) and time_shape(row.cells[positions[0]]) is not None
-    )
-
-
 def _usual_rows(body: Sequence[SampleRow]) -> list[SampleRow]:
-    lengths = Counter(len(row.cells) for row in body)
-    usual = max(lengths, key=lambda length: (lengths[length], length), default=0)
-    return [row for row in body if len(row.cells) == usual]
-
-
-def _begin_with_digits(row: SampleRow, positions: Sequence[int]) -> bool:
-    """Return whether all time cells of a row begin with a digit."""
-    if max(positions) >= len(row.cells):
-        return False
-    return all(row.cells[position][:1].isdigit() for position in positions)
+    width = _usual_width(body)
+    return [row for row in body if len(row.cells) == width]
 
 
 def _without_comment_mark(names: tuple[str, ...], *, width: int) -> tuple[str, ...]:
@@ -228,7 +221,7 @@ def _without_comment_mark(names: tuple[str, ...], *, width: int) -> tuple[str, .
 def _spread_names(names: Sequence[str], positions: Sequence[int], *, width: int) -> tuple[str, ...]:
     """Return the names for all `width` columns, where blanks have split date and time of day apart.
 
-    The header then names the time once, and the columns behind it are one place off.
+    The header then names the time once, and the names of the columns after it are shifted.
     """
     filled = list(names)
     while filled and not filled[-1]:

@@ -185,7 +185,7 @@ def _find_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict
             elif _is_far(edge, rest):
                 found[text] += len(same)
     for text, count in lone.items():
-        # A column of nothing else: the same mark in another column, or so many nines below zero.
+        # A column with no other value needs the same mark in another column, or three nines below zero.
         if text in found or re.fullmatch(r"-9{3,}.*", text):
             found[text] += count
     return dict(found)
