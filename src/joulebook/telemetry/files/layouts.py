@@ -294,7 +294,7 @@ class LongParser:
                 bad[index * count + at] = (str(column.malformed_code[row]), str(column.malformed_text[row]))
         return na, na_text, bad
 
-    def _block(self, cells: _Cells, rejects: list[Problem], **account: Any) -> ParsedBlock:
+    def _block(self, cells: _Cells, rejects: list[Problem], **row_counts: Any) -> ParsedBlock:
         counts = [CellCounts() for _ in self._series.values]
         readable = ~np.isnan(cells.value) & (cells.code == OK) & (cells.entry >= 0)
         chosen = np.flatnonzero(readable)
@@ -312,7 +312,7 @@ class LongParser:
             cells=counts,
             problems=first_problems(problems, self._most_problems),
             added=self._series.added,
-            **account,
+            **row_counts,
         )
 
     def _count_rest(self, cells: _Cells, counts: list[CellCounts]) -> list[Problem]:

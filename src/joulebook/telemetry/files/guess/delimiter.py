@@ -154,7 +154,7 @@ def _guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[
     counts = Counter(len(row.cells) for row in rows)
     is_uneven = best.pattern and (not rows or max(counts.values()) / len(rows) < _WORTH_WIDTHS)
     if (is_uneven or scores[best] == 0) and (widths := guess_widths(lines)):
-        return Splitter.from_words("", widths=widths), "blanks stand one below the other"
+        return Splitter.from_words("", widths=widths), "blanks line up"
     if scores[best] == 0:
         shown = next((line for line in lines if line.strip()), "")[:80]
         raise UnclearFile(

@@ -66,27 +66,16 @@ def find_heading(sample: Sample) -> None:
     else:
         flags = data_flags(body, positions, given.time_formats)
     first = _first_data_row(flags)
-    if first is None:
-        raise UnclearFile(
-            Message(
-                "no line of the file holds a time where it should; "
-                "check {time_columns}, {time_formats} and {delimiter}"
-            )
-        )
     first_row = rows.index(body[first])
     width = _usual_width(rows[first_row:])
     if header is None and given.header_line != 0:
         header = _guess_header(rows[:first_row], width, positions)
     above_data = rows[:first_row] if header is None else rows[rows.index(header) + 1 : first_row]
     first_data = next((row for row in above_data if _is_spoilt_data(row, width)), rows[first_row])
-    marks = Counter(
-        match["mark"]
-        for row, is_data in zip(body[first:], flags[first:], strict=True)
-        if not is_data and (match := _COMMENT.match(lines[row.line - 1]))
-    )
     sample.header_line = None if header is None else header.line
     sample.first_data_line = first_data.line
-    sample.skip_prefixes = tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
+    others = [row for row, is_data in zip(body[first:], flags[first:], strict=True) if not is_data]
+    sample.skip_prefixes = _comment_mark([lines[row.line - 1] for row in others])
     sample.time_positions, sample.time_format = positions, known
     cells = () if header is None else header.cells
     names = (*cells, *[""] * (width - len(cells)))
@@ -98,17 +87,30 @@ def find_heading(sample: Sample) -> None:
     where = "none" if header is None else f"line {header.line}"
     reason = "no names above the data" if header is None else "names above the data"
     sample.note("header", where, reason, is_given=given.header_line is not None)
-    sample.note("first data", f"line {first_data.line}", "the first times stand there")
+    sample.note("first data", f"line {first_data.line}", "the first times are there")
     if sample.skip_prefixes:
-        sample.note("comments", " ".join(sample.skip_prefixes), "lines that begin so are no rows")
+        sample.note("comments", " ".join(sample.skip_prefixes), "lines with this beginning are skipped")
 
 
-def _first_data_row(flags: Sequence[bool]) -> int | None:
-    """Return the index of the first of the data, or None where no row looks like data."""
+def _first_data_row(flags: Sequence[bool]) -> int:
+    """Return the index of the first row of data. Raises `UnclearFile` if no row looks like data."""
     for index in range(len(flags)):
         if all(flags[index : index + _TOGETHER]):
             return index
-    return flags.index(True) if any(flags) else None
+    if True not in flags:
+        raise UnclearFile(
+            Message(
+                "no line of the file holds a time where it should; "
+                "check {time_columns}, {time_formats} and {delimiter}"
+            )
+        )
+    return flags.index(True)
+
+
+def _comment_mark(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the beginning of comments among the data, if there are any; `lines` are those without a time."""
+    marks = dict.fromkeys(match["mark"] for line in lines if (match := _COMMENT.match(line)))
+    return tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
 
 
 def _guess_header(above: Sequence[SampleRow], width: int, times: Sequence[int]) -> SampleRow | None:

@@ -273,8 +273,8 @@ def settle_zone(sample: Sample) -> None:
         sample.ask(
             Question(
                 "tz",
-                f"the file does not say in which zone its times are; they are read in the device's, {tz}",
-                Message(": is it another, say {tz:ZONE}"),
+                f"the file names no time zone; its times are read in the device's, {tz}",
+                Message("; for another, say {tz:ZONE}"),
                 (Answer(tz, {"tz": tz}), Answer("UTC", {"tz": "UTC"})),
                 is_required=False,
             )
@@ -303,13 +303,13 @@ def settle_clock(sample: Sample) -> dict[str, Any]:
         sample.ask(
             Question(
                 "time_marks",
-                "times such as 24:00 mark the end of an interval; they are stored as they stand",
+                "times such as 24:00 mark the end of an interval; they are stored unchanged",
                 Message(
                     ". To store each value at the beginning of its {0}, say {time_marks:end}",
                     length,
                 ),
                 (
-                    Answer("as they stand", {"time_marks": "start"}),
+                    Answer("unchanged", {"time_marks": "start"}),
                     Answer(f"{length} earlier", {"time_marks": "end"}),
                 ),
                 is_required=False,
