@@ -18,7 +18,7 @@ from joulebook.telemetry.connection import Connection, retried, translated_error
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.imports.progress import Progress, end_where_idle, record_undo, take_lease
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds
-from joulebook.telemetry.replaced import uncover
+from joulebook.telemetry.replaced import remove_from_piles
 from joulebook.telemetry.rollups.marks import begin_writing, mark_changed
 from joulebook.telemetry.rollups.state import READINGS_TABLE, UNDO_LOCK, read_state, take_lock
 from joulebook.telemetry.series import find_series
@@ -159,7 +159,7 @@ class UndoRun:
             if begin < self._end:
                 where = self._where(begin, self._end)
                 self._conn.execute(_UNPACK)
-                uncover(
+                remove_from_piles(
                     self._conn, import_id=self._import_id, series=self._reach.series,
                     begin=where["begin"], end=where["end"],
                 )  # fmt: skip

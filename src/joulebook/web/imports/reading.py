@@ -114,7 +114,7 @@ def long_slot(person: int) -> Iterator[None]:
         with limited_work(settings.CONFIG.dry_run_seconds, is_wanted=_client_waits):
             yield
     finally:
-        _long_slots.give_back(person)
+        _long_slots.release(person)
 
 
 def _client_waits() -> bool:
