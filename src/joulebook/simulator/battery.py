@@ -10,7 +10,8 @@ from joulebook.simulator.noise import Floats
 
 MINUTE = 60
 _MARGIN = 1.0  # Wh: more than the ripple of a minute can move
-_NUDGE = 5.0  # W
+_NUDGE = 5.0  # W, that bring the charge back from within the margin
+_LARGEST_RIPPLE = 10.0  # W, either way; a nudge of this size stops what passes the limit itself
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Battery:
         """Return (most W to take, most W to give) during the next minute.
 
         Above nine tenths charging tapers off, as it does in a lithium battery. The ripple may use up the
-        last watt-hour at either end; a limit below 0 brings it back.
+        last watt-hour at either end; a limit below 0 brings it back. Past the end itself the limit is as
+        large as the ripple, since one that always points the same way would drain or overfill the battery.
         """
         share = stored / self.capacity
         taper = min(1.0, max(0.04, (1.0 - share) / 0.1))
@@ -58,7 +60,11 @@ class Battery:
         left = stored - max(floor, self.reserve) * self.capacity - _MARGIN
         take = min(self.charge_limit * taper, room * MINUTE / self.one_way_efficiency)
         give = min(self.discharge_limit, left * MINUTE * self.one_way_efficiency)
-        return max(-_NUDGE, take), max(-_NUDGE, give)
+        is_overfull, is_drained = stored > self.capacity, stored < self.reserve * self.capacity
+        return (
+            max(-_LARGEST_RIPPLE if is_overfull else -_NUDGE, take),
+            max(-_LARGEST_RIPPLE if is_drained else -_NUDGE, give),
+        )
 
     def voltage(self, share: Floats, power: Floats) -> Floats:
         """Return the voltage of sixteen lithium iron phosphate cells at this state of charge and power."""
