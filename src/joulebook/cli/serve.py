@@ -9,7 +9,7 @@ import typer
 
 from joulebook.cli.accounts_database import migrate_accounts
 from joulebook.cli.django_setup import setup_django
-from joulebook.cli.output import plain_errors, say
+from joulebook.cli.output import fail, plain_errors, say
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.logs import name_process
@@ -67,9 +67,14 @@ def ingest(
         require_page_assets("ingest")
         count = workers or config.ingest_workers
         if count > 1:
-            from joulebook.ingest.workers import serve_with_workers
+            from joulebook.supervisor.ingest import serve_with_processes
+            from joulebook.supervisor.supervisor import ProcessFailed
 
-            raise typer.Exit(serve_with_workers(config, count))
+            try:
+                serve_with_processes(config, count)
+            except ProcessFailed as exc:
+                fail(str(exc))
+            return
         from joulebook.ingest.server import serve
 
         serve(config)

@@ -17,9 +17,9 @@ from joulebook.cli.output import fail, plain_errors, say
 from joulebook.cli.progress import StatusLine
 from joulebook.cli.user import find_user
 from joulebook.config import Config
+from joulebook.readiness import tell_ready
 from joulebook.simulator.clock import BLOCK
 from joulebook.simulator.tokens import DeviceToken, UnableToReadTokens, read_tokens, write_tokens
-from joulebook.supervisor.readiness import tell_ready
 from joulebook.telemetry.readings import to_microseconds
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from joulebook.supervisor.plan import joulebook_plan, listening_ports
 from joulebook.supervisor.ports import NamedPort, PortTrouble, check_ports
 from joulebook.supervisor.privileges import drop_privileges
 from joulebook.supervisor.specs import Address, ProcessSpec
-from joulebook.supervisor.supervisor import UnableToKeep, run_plan
+from joulebook.supervisor.supervisor import ProcessFailed, run_plan
 
 
 def up() -> None:
@@ -55,7 +55,7 @@ def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Con
             check_ports([*listening_ports(config), *_database_port(config)])
             plan = drop_privileges(config, plan, console.say)
             run_plan(plan, console, on_ready=lambda: tell(console))
-    except (AlreadyRuns, PortTrouble, UnableToKeep) as exc:
+    except (AlreadyRuns, PortTrouble, ProcessFailed) as exc:
         fail(str(exc))
     console.say("Stopped.")
 

@@ -18,6 +18,7 @@ from joulebook.ingest.app import create_app
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.ingest.wires.websocket.connection import MESSAGE_BYTES
 from joulebook.logs import accepted_request_id, new_request_id, request_id, set_up_logging
+from joulebook.readiness import tell_ready
 from joulebook.serving.addresses import Networks, is_trusted
 from joulebook.serving.guard import Guard
 from joulebook.serving.metrics import METHODS, Histogram, RequestMetrics
@@ -167,6 +168,7 @@ def serve(
         )
     )
     metrics.open_connections = lambda: len(server.connections.connections)
+    tell_ready()
     run(server, listening=listening)
 
 
