@@ -183,7 +183,6 @@ class _Job:
 
     async def run(self) -> None:
         """Run until Ctrl-C, SIGTERM or the end of the time that was asked for."""
-        from joulebook.simulator.client import Client
         from joulebook.simulator.run import Simulator
 
         stop = asyncio.Event()
@@ -192,11 +191,10 @@ class _Job:
             loop.add_signal_handler(number, stop.set)
         if self._seconds:
             loop.call_later(self._seconds, stop.set)
-        client = Client(self._url, connections=self._connections)
         simulator = Simulator(
             self._fleet,
             self._tokens,
-            client,
+            self._url,
             batch=self._batch,
             buffer=self._buffer,
             connections=self._connections,
@@ -206,7 +204,6 @@ class _Job:
             await simulator.run(since=self._since, stop=stop, on_tick=self._after_tick)
         finally:
             reporter.cancel()
-            await client.close()
             self._write_states()
         self._line.end(describe(simulator.progress))
 
@@ -215,7 +212,7 @@ class _Job:
         while True:
             await asyncio.sleep(0.5)
             progress = simulator.progress
-            before, self._in_trouble = self._in_trouble, bool(progress.counts.troubled)
+            before, self._in_trouble = self._in_trouble, bool(progress.troubled)
             self._line.show(describe(progress), urgent=before != self._in_trouble)
 
     def _after_tick(self, time: int) -> None:
@@ -239,17 +236,16 @@ def _now() -> int:
 
 def describe(progress: Progress) -> str:
     """Return the status as one line."""
-    counts = progress.counts
     parts = [
-        f"sent {counts.sent:,}",
-        f"stored {counts.stored:,}",
-        f"duplicates {counts.duplicates:,}",
+        f"sent {progress.sent:,}",
+        f"stored {progress.stored:,}",
+        f"duplicates {progress.duplicates:,}",
         f"waiting {progress.waiting:,}",
     ]
-    if counts.refused:
-        parts.append(f"refused {counts.refused:,} ({counts.remark})")
+    if progress.refused:
+        parts.append(f"refused {progress.refused:,} ({progress.last_refusal})")
     if progress.given_up:
         parts.append(f"given up {progress.given_up:,}")
-    if counts.trouble:
-        parts.append(f"trouble: {counts.trouble}")
+    if progress.trouble:
+        parts.append(f"trouble: {progress.trouble}")
     return " · ".join(parts)

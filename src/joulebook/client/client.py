@@ -18,7 +18,7 @@ import httpx
 from joulebook.client.buffer import Buffer
 from joulebook.client.errors import ClientClosed, ClientError
 from joulebook.client.packets import LARGEST, encode
-from joulebook.client.sender import Sender, checked_token
+from joulebook.client.sender import Sender, checked_token, http_client
 
 log = logging.getLogger("joulebook.client")
 
@@ -89,7 +89,8 @@ class Client:
                 f"room {room} (at least {LARGEST}), batch {batch} or timeout {timeout} is too small"
             )
         self._buffer = Buffer(buffer, room=room, drop_oldest=drop_oldest)
-        self._sender = Sender(url, token, self._buffer, batch=batch, timeout=timeout, transport=transport)
+        self._http = http_client(url, timeout=timeout, transport=transport)
+        self._sender = Sender(url, token, self._buffer, batch=batch, http=self._http)
         self._hand_over = threading.Lock()
         self._sending = threading.Lock()
         self._last_stamp = datetime.min.replace(tzinfo=UTC)
@@ -179,7 +180,7 @@ class Client:
         else:
             self._send_until(time.monotonic() + timeout)
         self._buffer.close()
-        self._sender.close()
+        self._http.close()
 
     def __enter__(self) -> Self:
         return self

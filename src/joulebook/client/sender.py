@@ -6,11 +6,11 @@ import gzip
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from joulebook.client.buffer import Buffer, Waiting
+from joulebook.client.buffer import Waiting
 from joulebook.client.rule import (
     Verdict,
     endpoint_of,
@@ -44,40 +44,58 @@ class Counts:
     duplicates: int = 0
     refused: int = 0
     last_error: str = ""
+    last_refusal: str = ""
     trouble: str = ""
 
 
+class PacketQueue(Protocol):
+    """Packets waiting to be sent, oldest first: on disk (`Buffer`), or in memory."""
+
+    def oldest(self, *, most: int, most_bytes: int) -> Waiting | None:
+        """Return up to `most` packets with up to `most_bytes` in all, at least one; None if none waits."""
+
+    def settle(self, waiting: Waiting) -> None:
+        """Forget packets: ingest has them, or will never take them."""
+
+
+def http_client(
+    url: str, *, timeout: float, connections: int = 1, transport: httpx.BaseTransport | None = None
+) -> httpx.Client:
+    """Return connections to ingest, to be shared by the senders of several devices."""
+    return httpx.Client(
+        timeout=timeout,
+        limits=httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_IDLE
+        ),
+        transport=transport,
+        # The environment's proxy is for other machines.
+        trust_env=not is_this_machine(url),
+    )
+
+
 class Sender:
-    """Talks to one ingest service. Not safe for several threads."""
+    """Sends the packets of one queue to ingest. Not safe for several threads."""
 
     def __init__(
         self,
         url: str,
         token: Callable[[], str],
-        buffer: Buffer,
+        queue: PacketQueue,
         *,
         batch: int,
-        timeout: float,
-        transport: httpx.BaseTransport | None = None,
+        http: httpx.Client,
+        logger: logging.Logger = log,
     ) -> None:
+        """`http` may be shared with other senders; its owner closes it."""
         self._url = endpoint_of(url)
         self._token = token
-        self._buffer = buffer
-        self._http = httpx.Client(
-            timeout=timeout,
-            limits=httpx.Limits(keepalive_expiry=_IDLE),
-            transport=transport,
-            # A proxy of the environment is for the world outside, not for this machine.
-            trust_env=not is_this_machine(self._url),
-        )
+        self._buffer = queue
+        self._http = http
+        self._log = logger
         self._batch = self._ceiling = self._limit = batch
         self._calm = 0
         self._failures = 0
         self.counts = Counts()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
 
     def attempt(self, *, timeout: float | None = None) -> float | None:
         """Send one request; return the seconds to wait before the next one, None when nothing waits.
@@ -121,12 +139,14 @@ class Sender:
             case Verdict.STORED:
                 self._settle(waiting, told)
             case Verdict.BAD if answer.status_code == 422:
-                _log_rejected(told, waiting)
+                _log_rejected(self._log, told, waiting)
                 self._settle(waiting, told, refused=whole(told.get("rejected_total")), remark=reason(answer))
             case Verdict.BAD | Verdict.TOO_LARGE:
                 self._halve(answer, waiting, too_large=verdict is Verdict.TOO_LARGE)
             case Verdict.NOT_ALLOWED:
-                return self._later(f"not taken, somebody must look at it: {reason(answer)}", None)
+                return self._later(
+                    f"{reason(answer)}; packets wait until the token or the address is fixed", None
+                )
             case Verdict.LATER:
                 return self._later(reason(answer), answer.headers.get("Retry-After"))
         return 0.0
@@ -138,9 +158,10 @@ class Sender:
         counts.stored += whole(told.get("accepted"))
         counts.duplicates += whole(told.get("duplicate"))
         counts.refused += refused
-        counts.last_error = remark or counts.last_error
+        if remark:
+            counts.last_error = counts.last_refusal = remark
         if counts.trouble:
-            log.info("ingest takes packets again")
+            self._log.info("ingest takes packets again")
             counts.trouble = ""
         self._failures = 0
         self._grow()
@@ -152,7 +173,9 @@ class Sender:
             if too_large:
                 self._ceiling, self._calm = self._limit, 0
             return
-        log.warning("refused for good: %s; the packet was: %s", reason(answer), _shown(waiting.bodies[0]))
+        self._log.warning(
+            "refused for good: %s; the packet was: %s", reason(answer), _shown(waiting.bodies[0])
+        )
         self._settle(waiting, {}, refused=1, remark=reason(answer))
 
     def _grow(self) -> None:
@@ -164,7 +187,7 @@ class Sender:
     def _later(self, problem: str, retry_after: str | None) -> float:
         self._failures += 1
         if not self.counts.trouble:
-            log.warning("packets wait: %s", problem)
+            self._log.warning("packets wait: %s", problem)
         self.counts.trouble = self.counts.last_error = problem
         return pause_after(self._failures, retry_after)
 
@@ -181,7 +204,7 @@ def _is_of_ingest(status: int, told: dict[str, Any]) -> bool:
     return "code" in told if status == 400 else isinstance(told.get("accepted"), int)
 
 
-def _log_rejected(told: dict[str, Any], waiting: Waiting) -> None:
+def _log_rejected(log: logging.Logger, told: dict[str, Any], waiting: Waiting) -> None:
     rejected = told.get("rejected")
     listed = [one for one in rejected if isinstance(one, dict)] if isinstance(rejected, list) else []
     for one in listed[:_MOST_LOGGED]:
