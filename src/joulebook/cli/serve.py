@@ -7,8 +7,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from joulebook.cli.accounts_database import migrate_accounts
-from joulebook.cli.django_setup import setup_django
+from joulebook.cli.django_setup import migrate_accounts, setup_django
 from joulebook.cli.output import fail, plain_errors, say
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url

@@ -1,10 +1,14 @@
-"""`joulebook simulate`: believable devices that send packets to ingest, until Ctrl-C."""
+"""`joulebook simulate`: believable devices sending packets to ingest, until Ctrl-C.
+
+Models of Django are imported inside functions: Django has to be set up first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,18 +16,26 @@ from urllib.parse import urlsplit
 
 import typer
 
-from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.output import fail, plain_errors, say
 from joulebook.cli.progress import StatusLine
+from joulebook.cli.up import ingest_url
 from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.readiness import tell_ready
 from joulebook.simulator.clock import BLOCK
+from joulebook.simulator.devices import DeviceKind
+from joulebook.simulator.fleet import Fleet, kind_of
+from joulebook.simulator.run import Progress, Simulator
+from joulebook.simulator.state_file import UnableToReadState, read_states, resume, write_states
+from joulebook.simulator.sun import Place
 from joulebook.simulator.tokens import DeviceToken, UnableToReadTokens, read_tokens, write_tokens
 from joulebook.telemetry.readings import to_microseconds
 
 if TYPE_CHECKING:
-    from joulebook.simulator.run import Progress, Simulator
+    from django.contrib.auth.models import User
+
+    from joulebook.web.devices.models import Device
 
 
 def simulate(
@@ -102,8 +114,6 @@ def simulate(
 
 def _checked_url(url: str) -> str:
     if not url:
-        from joulebook.cli.up import ingest_url
-
         return ingest_url(Config.from_environ())
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -119,10 +129,6 @@ def _create_devices(count: int, *, owner: str, prefix: str, token_file: Path) ->
         fail("--create needs --owner NAME, the user to whom the devices belong")
     if str(token_file) == "-":
         fail("--create needs the name of a file in --token-file to write the tokens to")
-    from joulebook.cli.simulated_devices import ensure_simulated_devices
-    from joulebook.simulator.fleet import kind_of
-    from joulebook.simulator.sun import Place
-
     try:
         known = read_tokens(token_file) if token_file.exists() else []
     except UnableToReadTokens as exc:
@@ -161,9 +167,6 @@ class _Job:
         buffer: int,
         line: StatusLine,
     ) -> None:
-        from joulebook.simulator.fleet import Fleet
-        from joulebook.simulator.state_file import UnableToReadState, read_states, resume
-
         try:
             states, since = resume(read_states(state) if state else {}, since=since, now=_now())
         except UnableToReadState as exc:
@@ -183,8 +186,6 @@ class _Job:
 
     async def run(self) -> None:
         """Run until Ctrl-C, SIGTERM or the end of the time that was asked for."""
-        from joulebook.simulator.run import Simulator
-
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -225,8 +226,6 @@ class _Job:
 
     def _write_states(self) -> None:
         if self._state is not None:
-            from joulebook.simulator.state_file import read_states, write_states
-
             write_states(self._state, {**read_states(self._state), **self._fleet.states()})
 
 
@@ -249,3 +248,43 @@ def describe(progress: Progress) -> str:
     if progress.trouble:
         parts.append(f"trouble: {progress.trouble}")
     return " · ".join(parts)
+
+
+def ensure_simulated_devices(
+    owner: User, wanted: Iterable[tuple[str, str, DeviceKind]], *, time_zone: str
+) -> list[DeviceToken]:
+    """Make (device id, name, kind) the owner's devices and return a new token for each.
+
+    Devices that the owner has already are kept as they are. Ends the command when an id is another's.
+    To be called when Django is set up; everything happens in one transaction.
+    """
+    from django.db import transaction
+
+    from joulebook.web.devices.operations import issue_device_token
+
+    with transaction.atomic():
+        return [
+            DeviceToken(
+                device_id, issue_device_token(_ensure_device(owner, device_id, name, kind, time_zone))
+            )
+            for device_id, name, kind in wanted
+        ]
+
+
+def _ensure_device(owner: User, device_id: str, name: str, kind: DeviceKind, time_zone: str) -> Device:
+    from joulebook.web.devices.models import Device, Metric
+    from joulebook.web.devices.operations import UnableToCreateDevice, create_device
+
+    device = Device.objects.filter(device_id=device_id).first()
+    if device is not None and device.owner_id != owner.pk:
+        fail(f"device {device_id!r} belongs to another user: choose other ids, or remove it")
+    if device is None:
+        try:
+            device = create_device(device_id, owner=owner, name=name, time_zone=time_zone)
+        except UnableToCreateDevice as exc:
+            fail(str(exc))
+        Metric.objects.bulk_create(
+            Metric(device=device, name=metric.name, unit=metric.unit, kind=metric.kind)
+            for metric in kind.metrics
+        )
+    return device

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import AsJson, fail, json_result, result, say
-from joulebook.cli.token_table import minute, print_table, print_tokens, token_json
+from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.output import (
+    AsJson,
+    fail,
+    json_result,
+    minute,
+    print_table,
+    print_tokens,
+    result,
+    say,
+    token_json,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -68,7 +68,7 @@ class Work:
         self.report = found or self.report
 
     def steps(self) -> Generator[bool, None, Ending]:
-        """Do everything, step by step. Raises `LeaseLost` and `DatabaseAway`."""
+        """Do everything, step by step. Raises `LeaseLost` and `DatabaseUnavailable`."""
         if self._import.state == State.UNDOING:
             return (yield from self._undo())
         if not self._import.upload:

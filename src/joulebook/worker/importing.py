@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 
 from joulebook.config import Config
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.imports.progress import LeaseLost
 from joulebook.web.imports import leases
 from joulebook.web.imports.leases import MOST_ATTEMPTS, Standing
@@ -80,8 +80,8 @@ class ImportKeeper:
         self._presence = Presence(config.home)
         self._open: list[_Open] = []
         self._conn: Connection | None = None
-        self._is_away = False
-        self._are_accounts_away = False
+        self._is_unavailable = False
+        self._are_accounts_unavailable = False
         self._metrics = metrics
         if metrics is not None:
             metrics.open_imports.set_function(lambda: len(self._open))
@@ -109,22 +109,22 @@ class ImportKeeper:
             for each in tuple(self._open):
                 if not stopping.is_set():
                     self._slice(each, stopping)
-        except DatabaseAway as exc:
-            self._tell_away(exc)
+        except DatabaseUnavailable as exc:
+            self._warn_unavailable(exc)
             self._give_back_all()
             self._disconnect()
             return _AWAY_SECONDS
         except (OperationalError, InterfaceError) as exc:
-            if not self._are_accounts_away:
+            if not self._are_accounts_unavailable:
                 log.warning("imports wait, the accounts database does not answer: %s", exc)
-            self._are_accounts_away = True
+            self._are_accounts_unavailable = True
             return _AWAY_SECONDS
         except Exception:
             log.exception("imports were ended by an error, and are tried again")
             self._give_back_all(is_failure=True)
             self._disconnect()
             return _AWAY_SECONDS
-        self._are_accounts_away = False
+        self._are_accounts_unavailable = False
         if self._open:
             return 0.0
         self._disconnect()
@@ -208,7 +208,7 @@ class ImportKeeper:
             log.warning("import %d: %s", opened.import_.pk, exc)
             self._let_go(opened)
             return False
-        except DatabaseAway:
+        except DatabaseUnavailable:
             raise
         except Exception:
             log.exception("import %d: attempt %d failed", opened.import_.pk, opened.import_.attempts)
@@ -261,9 +261,9 @@ class ImportKeeper:
     def _connected(self) -> Connection:
         if self._conn is None:
             self._conn = connect(self._url)
-            if self._is_away:
+            if self._is_unavailable:
                 log.info("the readings' database is back, importing again")
-            self._is_away = False
+            self._is_unavailable = False
         return self._conn
 
     def _forget_the_dead(self) -> None:
@@ -278,10 +278,10 @@ class ImportKeeper:
         if conn is not None:
             conn.close()
 
-    def _tell_away(self, exc: DatabaseAway) -> None:
-        if not self._is_away:
-            log.warning("imports wait while the readings' database is away: %s", exc)
-        self._is_away = True
+    def _warn_unavailable(self, exc: DatabaseUnavailable) -> None:
+        if not self._is_unavailable:
+            log.warning("imports wait while the readings' database is unavailable: %s", exc)
+        self._is_unavailable = True
 
 
 def _given_up(import_: Import) -> Ending:

@@ -37,7 +37,7 @@ class WorkerMetrics:
         self.runs = Counter("joulebook_worker_task_runs", "Runs of a task.", ["task"], registry=self.registry)
         self.failures = Counter(
             "joulebook_worker_task_failures",
-            "Runs of a task that failed, or did nothing because a database was away.",
+            "Runs of a task that failed, or did nothing because a database was unavailable.",
             ["task"],
             registry=self.registry,
         )

@@ -15,7 +15,7 @@ from joulebook.backup.kept import next_due
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import from_microseconds
 from joulebook.telemetry.retention import QUERIES_END, Keep, Retention
 from joulebook.telemetry.rollups.roller import Roller
@@ -38,25 +38,25 @@ class RollupKeeper:
         self._url = url
         self._conn: Connection | None = None
         self._roller: Roller | None = None
-        self._is_away = False
+        self._is_unavailable = False
 
     def turn(self) -> bool:
-        """Close what has passed and roll up for a while; return False where the database is away.
+        """Close what has passed and roll up for a while; return False if the database is unavailable.
 
         That is told to the log once.
         """
         try:
             self._roll(until=time.monotonic() + TURN_SECONDS)
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             self.close()
-            if not self._is_away:
-                log.warning("readings are not rolled up while their database is away: %s", exc)
-            self._is_away = True
+            if not self._is_unavailable:
+                log.warning("readings are not rolled up while their database is unavailable: %s", exc)
+            self._is_unavailable = True
             return False
         else:
-            if self._is_away:
+            if self._is_unavailable:
                 log.info("the readings' database is back, rolling up again")
-            self._is_away = False
+            self._is_unavailable = False
             return True
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class RetentionKeeper:
     def turn(self) -> bool:
         """Drop what was found to be too old some time ago, and find what is too old now.
 
-        Return False where the database is away.
+        Return False if the database is unavailable.
         """
         try:
             with connect(self._url) as conn:
@@ -99,8 +99,8 @@ class RetentionKeeper:
                     log.info("%s: dropped %d chunk(s) before %s", gone.table, gone.chunks, _day(gone.before))
                 for table, instant in retention.move(datetime.now(UTC)).items():
                     log.info("%s: what is older than %s is no longer kept", table, _day(instant))
-        except DatabaseAway as exc:
-            log.warning("nothing is dropped while the readings' database is away: %s", exc)
+        except DatabaseUnavailable as exc:
+            log.warning("nothing is dropped while the readings' database is unavailable: %s", exc)
             return False
         return True
 

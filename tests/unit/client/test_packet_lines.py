@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.cli import packet_lines
-from joulebook.cli.packet_lines import FollowedFile, StandardInput, UnableToFollow
+from joulebook.cli.agent import FollowedFile, StandardInput, UnableToFollow
 
 
 @pytest.fixture(autouse=True)

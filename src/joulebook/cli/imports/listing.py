@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import AsJson, fail, result, say
-from joulebook.cli.token_table import print_table
+from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.output import AsJson, fail, print_table, result, say
 from joulebook.cli.user import find_user
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def _kept(import_: Import) -> Kept | None:
     from joulebook.config import Config
     from joulebook.embedded import telemetry_url
     from joulebook.telemetry.connection import connect
-    from joulebook.telemetry.errors import DatabaseAway
+    from joulebook.telemetry.errors import DatabaseUnavailable
     from joulebook.web.imports.api.answers import is_begun, read_kept
 
     if not is_begun(import_):
@@ -129,7 +128,7 @@ def _kept(import_: Import) -> Kept | None:
     try:
         with connect(telemetry_url(Config.from_environ(), "reader")) as conn:
             return read_kept(conn, import_)
-    except DatabaseAway:
+    except DatabaseUnavailable:
         say("the database of the readings does not answer; its part of the account is missing here")
         return None
 

@@ -45,8 +45,8 @@ class ImportOrder:
 class Imported:
     """What came of an order: the exit code, and what kept the import from the file's end, if anything.
 
-    `earlier` is the import of the same file that there was already; then nothing was read again. `is_away`
-    says that it was the database of the readings that went away.
+    `earlier` is the import of the same file that there was already; then nothing was read again.
+    `is_unavailable`: the database of the readings became unavailable.
     """
 
     exit_code: int
@@ -55,7 +55,7 @@ class Imported:
     layout: FileLayout
     report: ImportReport
     earlier: int | None = None
-    is_away: bool = False
+    is_unavailable: bool = False
 
     def as_json(self) -> str:
         """Return the report as a JSON object."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.imports.files import layout_of, rejected_writer, save_profile
 from joulebook.cli.imports.order import (
     EXIT_REFUSED,
@@ -56,7 +56,7 @@ def import_one(order: ImportOrder) -> Imported:
     """Import a file as ordered and return what came of it, with the accounts database at hand.
 
     Raises `UnableToBegin`, `FileError` where the file cannot be read at all or in more ways than one, and
-    `DatabaseAway` where the database of the readings does not answer before the import has begun.
+    `DatabaseUnavailable` where the database of the readings does not answer before the import has begun.
     """
     device = find_device(order.device_id)
     source = FileSource(order.path, sheet=order.sheet)

@@ -19,7 +19,7 @@ from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
@@ -45,7 +45,7 @@ def store(
 ) -> Imported:
     """Store the file's readings, keep the record of the import, and write the rejected rows.
 
-    Raises `DatabaseAway` where the database of the readings does not answer.
+    Raises `DatabaseUnavailable` where the database of the readings does not answer.
     """
     config = Config.from_environ()
     # Where an interrupt comes in the middle of a command, psycopg warns of what the import sees to itself.
@@ -66,7 +66,7 @@ def store(
     )
     # That a file is refused is in its report.
     problem = "" if is_refused else run.problem
-    return Imported(run.exit_code, problem, file, layout, run.report, is_away=run.is_away)
+    return Imported(run.exit_code, problem, file, layout, run.report, is_unavailable=run.is_unavailable)
 
 
 class _Cancelled(Exception):
@@ -91,7 +91,7 @@ class _Storing:
         self._config = config
         self.report = self._empty_report()
         self.state, self.exit_code, self.problem = State.DONE, 0, ""
-        self.is_away = False
+        self.is_unavailable = False
 
     def carry_out(self) -> None:
         """Check the file where that was ordered, and store it; an interrupted one ends in good order."""
@@ -103,7 +103,7 @@ class _Storing:
         except _Cancelled:
             self._stop(EXIT_UNREADABLE, f"cancelled, on its page or with the API; {_STAYS}")
         except TelemetryError as exc:
-            self.is_away = isinstance(exc, DatabaseAway)
+            self.is_unavailable = isinstance(exc, DatabaseUnavailable)
             self.state, self.exit_code = State.FAILED, EXIT_UNREADABLE
             self.problem = f"{exc}\nThe import stopped here: {_STAYS}."
             self._count_again()
@@ -140,7 +140,7 @@ class _Storing:
         try:
             standing = leases.standing(self._record)
         except DatabaseError:
-            return  # The accounts are busy, or away: it is asked again soon.
+            return  # The accounts are busy or unavailable: it asks again soon.
         if standing is leases.Standing.CANCELLING:
             raise _Cancelled
         if standing is leases.Standing.LOST:
@@ -160,7 +160,7 @@ class _Storing:
         try:
             with _writer_connection(self._config) as conn:
                 self.report = stored_report(conn, self._record) or nothing
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             say(f"the counts may be wrong by the last blocks: {exc}")
 
 
@@ -169,7 +169,7 @@ def _write_rejected(config: Config, record: Import, writer: RejectedWriter) -> N
         with _writer_connection(config) as conn:
             for problem in read_problems(conn, record.pk):
                 writer.add([problem])
-    except DatabaseAway as exc:
+    except DatabaseUnavailable as exc:
         say(f"not all rejected rows are written, for the database does not answer: {exc}")
 
 
@@ -177,8 +177,8 @@ def _write_rejected(config: Config, record: Import, writer: RejectedWriter) -> N
 def _writer_connection(config: Config) -> Iterator[Connection]:
     try:
         conn = connect(telemetry_url(config, "writer"))
-    except DatabaseAway as exc:
-        raise DatabaseAway(
+    except DatabaseUnavailable as exc:
+        raise DatabaseUnavailable(
             f"the database of the readings does not answer; start it with: joulebook db start\n{exc}"
         ) from exc
     with conn:

@@ -17,7 +17,7 @@ from joulebook.cli.progress import show_progress
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.imports.progress import LeaseLost, read_progress
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 
@@ -46,7 +46,7 @@ def take_back(import_: Import) -> None:
             finally:
                 signal.signal(signal.SIGTERM, before)
             _tell(import_, conn)
-    except DatabaseAway as exc:
+    except DatabaseUnavailable as exc:
         fail(
             "the database of the readings does not answer; start it with: joulebook db start\n"
             f"Undoing goes on where it is now when a worker runs, or this command again. ({exc})"

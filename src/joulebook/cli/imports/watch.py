@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.imports.order import (
     EXIT_REFUSED,
     EXIT_STOPPED,
@@ -30,7 +30,7 @@ from joulebook.cli.imports.order import (
 from joulebook.cli.imports.run import find_device, import_one, interruptible
 from joulebook.cli.output import fail, say
 from joulebook.cli.user import find_user
-from joulebook.telemetry.errors import DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 
 if TYPE_CHECKING:
     from joulebook.cli.imports.order import Imported
@@ -145,7 +145,7 @@ def _reserve(place: Path) -> bool:
 
 
 LONGEST_WAIT = 30.0
-"""Seconds between two tries while a database or the folder is away."""
+"""Seconds between two tries while a database or the folder is unavailable."""
 
 _OF_ONE_FILE = {"--dry-run": "is_dry_run", "--save-profile": "save_profile", "--rejected": "rejected"}
 
@@ -283,7 +283,7 @@ class _Watching:
         except KeyboardInterrupt:
             self.stopping.set()
             return None
-        except (DatabaseAway, OperationalError, InterfaceError) as exc:
+        except (DatabaseUnavailable, OperationalError, InterfaceError) as exc:
             raise _Away(str(exc)) from exc
         except (UnableToBegin, TelemetryError, OSError) as exc:
             return _refused(order, str(exc))
@@ -293,7 +293,7 @@ class _Watching:
         if imported.exit_code == EXIT_STOPPED:
             self.stopping.set()
             return None
-        if imported.is_away:
+        if imported.is_unavailable:
             raise _Away(imported.problem)
         return _outcome(imported)
 

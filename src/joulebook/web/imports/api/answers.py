@@ -275,7 +275,7 @@ class Kept:
 
 
 def read_kept(conn: Connection, import_: Import) -> Kept:
-    """Return what is known beside the readings. Raises `DatabaseAway`."""
+    """Return what is known beside the readings. Raises `DatabaseUnavailable`."""
     progress = read_progress(conn, import_.pk)
     problems = read_problems(conn, import_.pk, limit=MOST_PROBLEMS) if progress is not None else ()
     return Kept(progress, list(problems))

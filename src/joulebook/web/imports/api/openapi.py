@@ -50,7 +50,7 @@ _TEXTS = {
     409: "not possible now; or imported already, then `import` says which it was",
     413: "larger than a file may be, or swelling to more than a file of readings does",
     422: "the file leaves something open: `questions`, with answers as parameters",
-    503: "the readings' database is away, or too many files are being looked at",
+    503: "the readings' database is unavailable, or too many files are being looked at",
     507: "the disk has no room for the file",
 }
 

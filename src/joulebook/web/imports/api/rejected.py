@@ -26,7 +26,7 @@ _slots = Slots(LISTS_AT_ONCE, per_person=LISTS_OF_ONE_PERSON)
 
 
 def rejected_rows(import_: Import, *, person: int) -> HttpResponseBase:
-    """Return the list as CSV; 503 where too many are being fetched, and `DatabaseAway` raised at once."""
+    """Return the list as CSV, or 503 if too many are being fetched. Raises `DatabaseUnavailable` at once."""
     try:
         _slots.take(person)
     except NoSlot as exc:

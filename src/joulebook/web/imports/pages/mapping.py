@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.guess.units import unit_in_name
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
-from joulebook.telemetry.formula_guard import unguarded
 from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.pages.entry import MappedRow, RowKey, row_text
 
