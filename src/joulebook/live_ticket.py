@@ -1,9 +1,9 @@
-"""Tickets for the live feed: the web issues one after its look at the owner, ingest opens a stream for it.
+"""Tickets for the live feed: the web checks access and issues one, ingest opens a stream for it.
 
-A ticket stands for one user, one device, one page's origin and a few seconds, and is signed with a key
-that both processes derive from the signing key that they share. The user is an opaque name, by which
-ingest counts streams. It travels in an address, because a browser's
-`EventSource` can send no headers; so it is worth little by the time that anybody reads a log.
+A ticket is for one user, one device, one page's origin and a few seconds. Its signature's key is derived by
+both processes from their shared signing key. The user is an opaque name, for ingest to count streams. A
+ticket is part of an address, since a browser's `EventSource` can send no headers. Addresses reach logs, but
+by then the ticket has expired.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 
 TICKET_SECONDS = 50
-"""How long a ticket, and a stream that was opened with it, lasts: a withdrawn share ends within a minute."""
+"""How long a ticket and its stream last: a withdrawn share ends within a minute."""
 
 _PURPOSE = b"joulebook live ticket 2"
 _USER_BYTES = 12
@@ -27,9 +27,9 @@ class TicketRefused(Exception):
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a ticket allows: pages of `origin` may watch until `expires_at` (seconds since 1970 UTC).
+    """A ticket's content: pages of `origin` may watch until `expires_at` (seconds since 1970 UTC).
 
-    `user` names who was given it, without telling who that is; no two tickets have the same `number`.
+    `user` is its owner's opaque name; no two tickets have the same `number`.
     """
 
     origin: str
@@ -41,7 +41,7 @@ class Ticket:
 def issue_ticket(secret_key: str, device_id: str, *, user: int, origin: str, now: float) -> tuple[str, int]:
     """Return a ticket for the device and when it expires; `now` in seconds since 1970 UTC.
 
-    `user` is the primary key of the account that it is given to.
+    `user` is the primary key of its owner's account.
     """
     expires_at = int(now) + TICKET_SECONDS
     name = hmac.digest(_key(secret_key), b"user %d" % user, "sha256")[:_USER_BYTES]
@@ -50,12 +50,12 @@ def issue_ticket(secret_key: str, device_id: str, *, user: int, origin: str, now
 
 
 def open_ticket(secret_key: str, device_id: str, ticket: str, *, now: float) -> Ticket:
-    """Return what a ticket for the device allows. Raises `TicketRefused`."""
+    """Return the content of a ticket for the device. Raises `TicketRefused`."""
     claims, _, signature = ticket.rpartition(".")
     expected = _signature(secret_key, device_id, claims)
     if len(ticket) > _LONGEST or not hmac.compare_digest(_bytes(signature), expected.encode()):
         raise TicketRefused("the ticket is not valid for this device; ask the web for another")
-    # Only what we have signed ourselves is taken apart.
+    # Parse only after the signature's check.
     expires_at, origin, user, number = claims.split(".")
     if int(expires_at) <= now:
         raise TicketRefused("the ticket has expired; ask the web for another")

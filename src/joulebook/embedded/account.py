@@ -1,8 +1,8 @@
-"""Which user the database server runs as, and the command prefix that makes a process that user.
+"""The database server's system user, and the command prefix to run a process as that user.
 
-PostgreSQL refuses to run as root. As root its programs are therefore started through util-linux's
-`setpriv` as another user; where the files lie in a folder that only root may enter, they also get
-the one capability that lets them pass through it.
+PostgreSQL refuses to run as root. Root therefore starts its programs through util-linux's `setpriv` as
+another user. If the files lie in a folder open to root alone, the programs also get the one capability for
+passing through it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _CAN_ENTER = 'for path; do test -d "$path" && test -x "$path" || exit 1; done'
 
 @dataclass(frozen=True)
 class Account:
-    """A user of this machine, by number; `changes` says whether a process must become that user."""
+    """A system user by number; `changes` is whether a process must become that user."""
 
     uid: int
     gid: int
     changes: bool
 
     def take_over(self, path: Path) -> None:
-        """Make `path` this account's own."""
+        """Give `path` to this user."""
         if self.changes:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def take_over_tree(self, root: Path) -> None:
-        """Make a folder and all below it this account's own, if root has it, say from a restored copy."""
+        """Give a folder and all below it to this user if root owns it, for instance after a restore."""
         if not self.changes or root.lstat().st_uid != 0:
             return
         for folder, _, names in os.walk(root, topdown=False):
@@ -46,10 +46,10 @@ class Account:
 
 
 def database_account(data: Path) -> Account:
-    """Return the account that runs the server whose data folder is (or will be) `data`.
+    """Return the user running the server with the data folder `data`; the folder may not exist yet.
 
-    An existing data folder decides by its owner, so that the choice outlives a change of the
-    machine's users. Raises `EmbeddedError` when the folder belongs to somebody else.
+    It is the owner of an existing data folder: so the choice outlives a change of the machine's users.
+    Raises `EmbeddedError` if the folder belongs to another user.
     """
     uid, gid = os.geteuid(), os.getegid()
     if data.exists():
@@ -90,11 +90,11 @@ def _unprivileged_account() -> Account:
 def command_prefix(
     account: Account, *, folders: Sequence[Path], parent_death_signal: str | None = None
 ) -> list[str]:
-    """Return the words to put before a command so that it runs as `account`.
+    """Return the words before a command to run it as `account`.
 
-    `folders` are those that the command must be able to enter. With `parent_death_signal` ("INT",
-    "KILL", …) the kernel sends that signal to the command when the thread that started it ends; the
-    command is not run at all when that happened before the request took effect.
+    The command must be able to enter `folders`. With `parent_death_signal` ("INT", "KILL", …) the kernel
+    sends that signal to the command at the end of its parent thread; if the thread ended before the request
+    took effect, the command does not run at all.
     """
     if not account.changes and parent_death_signal is None:
         return []
@@ -108,10 +108,10 @@ def command_prefix(
 
 
 def end_with_parent(parent_death_signal: str) -> list[str]:
-    """Return setpriv's last words: its command gets the signal when the thread that started it ends.
+    """Return setpriv's last words: its command gets the signal at the end of its parent thread.
 
-    The command is not run at all when that happened before the request took effect. The signal is requested
-    after a change of user, which would clear it.
+    If the thread ended before the request took effect, the command does not run at all. The request comes
+    after the change of user, since the change clears it.
     """
     guard = f'test "$PPID" = {os.getpid()} && exec "$@"'
     return ["--pdeathsig", parent_death_signal, "--", "/bin/sh", "-c", guard, "joulebook"]
@@ -122,11 +122,11 @@ def _becoming(account: Account) -> list[str]:
 
 
 def only_capability(capability: str | None) -> list[str]:
-    """Return setpriv's words with which a process that becomes another user keeps one capability or none."""
+    """Return setpriv's words for keeping one capability, or none, in a change of user."""
     if capability is None:
-        return []  # the kernel takes all capabilities away when root becomes another user
+        return []  # the kernel takes all capabilities away at root's change of user
     keep = f"-all,+{capability}"
-    # Without the securebit access(2), by which PostgreSQL judges its programs, ignores capabilities.
+    # PostgreSQL checks its programs by access(2), and that ignores capabilities without the securebit.
     return [
         f"--inh-caps={keep}",
         f"--ambient-caps={keep}",
@@ -136,7 +136,7 @@ def only_capability(capability: str | None) -> list[str]:
 
 
 def _needed_capability(account: Account, folders: Sequence[Path]) -> str | None:
-    """Return the least capability with which `account` can enter all `folders`; None: it can anyway."""
+    """Return the least capability for `account` to enter all `folders`; None if it needs none."""
     for capability in (None, *_PASSING_CAPABILITIES):
         words = [system_tool("setpriv"), *_becoming(account), *only_capability(capability), "--"]
         test = [*words, "/bin/sh", "-c", _CAN_ENTER, "joulebook", *map(str, folders)]
@@ -151,7 +151,7 @@ def _needed_capability(account: Account, folders: Sequence[Path]) -> str | None:
 
 
 def system_tool(name: str) -> str:
-    """Return the path of one of util-linux's programs. Raises `EmbeddedError` when it is missing."""
+    """Return the path of one of util-linux's programs. Raises `EmbeddedError` if it is missing."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin:/bin")
     if found is None:
         raise EmbeddedError(f"the program `{name}` is missing: install the package util-linux")

@@ -1,4 +1,4 @@
-"""Prepares everything that the server needs and starts its process."""
+"""Prepares the server's files and starts its process."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from joulebook.embedded.processes import clear_remains, end_leftovers, find_post
 from joulebook.embedded.settings import write_settings
 from joulebook.embedded.sockets import prepare_socket_folder
 
-DEFAULT_PORT = 5432  # names the Unix socket when no loopback port is asked for
-INSTANT = 0.2  # seconds for which a process that becomes the server may have no command line
+DEFAULT_PORT = 5432  # names the Unix socket if no loopback port is set
+INSTANT = 0.2  # seconds without a command line in a process becoming the server
 
 
 def launch(
     config: Config, layout: Layout, settings: Mapping[str, str], *, detached: bool
 ) -> subprocess.Popen[bytes]:
-    """Start the server and return at once; the caller holds the operation lock and knows that none runs.
+    """Start the server and return at once; the caller holds the operation lock, and no server runs.
 
-    Detached, the server belongs to nobody and the returned process has ended already. Otherwise it is
-    our child, in a process group of its own, and stops when the calling thread ends.
+    Detached, the server has no parent of ours, and the returned process has ended already. Otherwise it is
+    our child, in its own process group, and stops at the end of the calling thread.
     """
     account = database_account(layout.data)
     binaries = ensure_binaries(config)
@@ -54,10 +54,10 @@ def launch(
 
 
 def postmaster_to_keep(layout: Layout, *, patience: float = 0.0) -> int | None:
-    """Return the process id of a server that goes on running; None when there is none any more.
+    """Return the process id of a server still running and not about to stop; None without one.
 
-    One that is stopping is waited for, and one that may be about to stop for `patience` seconds: the
-    server of a supervisor that was just killed takes a moment to notice.
+    Wait for the end of a stopping server. For `patience` seconds any server may be about to stop: the
+    server of a supervisor killed just now takes a moment to notice.
     """
     begun = time.monotonic()
     while True:
@@ -71,7 +71,7 @@ def postmaster_to_keep(layout: Layout, *, patience: float = 0.0) -> int | None:
 
 
 def _claim(layout: Layout) -> int:
-    """Take the lock that says that the server lives; end first what a dead postmaster left behind."""
+    """Take the lock of a living server; before that, end the processes left by a dead postmaster."""
     for _ in range(3):
         lock = try_lock(layout.server_lock)
         if lock is not None:
@@ -99,7 +99,7 @@ def _command(
 
 
 def _environment() -> dict[str, str]:
-    """Return the server's environment: ours could carry PG… variables that change it."""
+    """Return the server's environment, without our PG… variables."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -118,5 +118,5 @@ def _spawn(
             process_group=None if detached else 0,
         )
     if detached:
-        child.wait()  # setsid leaves at once; the server goes on without us
+        child.wait()  # setsid ends at once; the server runs on without us
     return child

@@ -1,4 +1,4 @@
-"""Where the server's Unix socket lies: beside the data or, if that is too long, in a private folder."""
+"""The folder of the server's Unix socket: beside the data or, if its path is too long, a private one."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def socket_folder(layout: Layout) -> Path:
 
 
 def prepare_socket_folder(layout: Layout, account: Account) -> Path:
-    """Create the folder for the socket, mode 0700 and the account's own, and remember which it is.
+    """Create the folder for the socket, with mode 0700 and the user as its owner, and note its path.
 
-    A folder beside the data is used when its path fits into a socket address. Otherwise it is one below
-    the folder for temporary files, which a restart of the machine may empty: it is made again then.
+    It lies beside the data if its path fits into a socket address. Otherwise it lies below the folder for
+    temporary files; if a restart of the machine has removed it, it is made again.
     """
     remembered = layout.root / "socket-folder"
     beside = layout.root / "run"
@@ -54,15 +54,15 @@ def _fits(folder: Path) -> bool:
 
 def _short_folders(layout: Layout) -> list[Path]:
     bases = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - made private, checked
-    # Anybody may create names there: when one is taken by another user, the next is tried.
+    # All users may create names there: if one is taken, the next is tried.
     names = [layout.cluster_name, *(f"{layout.cluster_name}-{number}" for number in range(1, 10))]
     return [base / name for base in bases for name in names if _fits(base / name)]
 
 
 def _make_private(folder: Path, account: Account) -> bool:
-    """Make `folder` the account's; False when another user has it, or everybody may enter it.
+    """Give `folder` to the user; return False if another user has it, or all users may enter it.
 
-    The group may enter it, as it may one that `joulebook up` prepared for processes of several users.
+    Its group may enter it: `joulebook up` prepares the folder for processes of several users.
     """
     try:
         folder.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""What runs: versions, edition, size and address of the database that keeps the readings."""
+"""The state of the readings' database: versions, edition, size and address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SELECT current_setting('server_version'),
 
 @dataclass(frozen=True)
 class Status:
-    """One look at the database. What only a running server knows is None while it is down.
+    """One look at the database. Figures of a running server are None while it is down.
 
     `edition` is "apache" or "timescale" (the Community edition); `database_bytes` is the size of the
     database, `folder_bytes` that of the whole data folder with its write-ahead log.
@@ -40,7 +40,7 @@ class Status:
     folder_bytes: int | None = None
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Yield what is known as pairs of a name and a text for people."""
+        """Yield the figures as pairs of a name and a text for people."""
         yield "state", "running" if self.running else "stopped"
         yield "server", "embedded" if self.embedded else "your own"
         yield "address", self.where
@@ -57,7 +57,7 @@ class Status:
 
 
 def read_status(config: Config) -> Status:
-    """Return what runs for this configuration. Nothing is started."""
+    """Return the state of this configuration's database. Starts nothing."""
     if uses_own_server(config):
         return _own_server(telemetry_url(config, "reader"))
     database = EmbeddedDatabase(config)

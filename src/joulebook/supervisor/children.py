@@ -186,7 +186,7 @@ class Child:
 
 
 def _lowest_free_port() -> int:
-    """Return the lowest port on which a process may listen without a special right."""
+    """Return the lowest port for processes without a special right."""
     try:
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
     except (OSError, ValueError):

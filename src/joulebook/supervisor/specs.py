@@ -33,7 +33,7 @@ class Address:
 
     @property
     def reachable(self) -> str:
-        """The host under which this machine reaches it: a wildcard address is no destination."""
+        """The host for connections from this machine: a wildcard address is no destination."""
         return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
 
     @property

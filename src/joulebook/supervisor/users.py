@@ -1,9 +1,9 @@
-"""The user of this machine that each process runs as, where root starts them.
+"""The system user of each process, if root starts them.
 
-A user that packaging or the administrator created (`joulebook-web`, …) is used where there is one. A number
-without a name does otherwise: Linux needs no more, and the number comes from a range that distributions leave
-unused. Two groups say what the users share: `joulebook-home` may enter JOULEBOOK_HOME, `joulebook-data` may
-use the file of accounts and the database's socket.
+A user created by packaging or by the administrator (`joulebook-web`, …) is used if there is one. Otherwise
+a number without a name suffices for Linux; it comes from a range left unused by distributions. The users
+share two groups: `joulebook-home` may enter JOULEBOOK_HOME, `joulebook-data` may use the accounts' file and
+the database's socket.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from joulebook.embedded.account import Account, end_with_parent, only_capability
 _NAMES = ("migrate", "worker", "web", "ingest", "demo")
 _GROUPS = ("home", "data")
 _FIRST, _LAST, _STEP = 60_706, 61_183, 8
-"""Numbers that systemd documents as unused, and how many a JOULEBOOK_HOME takes of them."""
+"""A range documented as unused by systemd, and the count of numbers for one JOULEBOOK_HOME."""
 
 
 @dataclass(frozen=True)
 class User:
-    """A user of this machine, by number, with the further groups that its processes belong to."""
+    """A system user by number, with the further groups of its processes."""
 
     name: str
     uid: int
@@ -36,9 +36,9 @@ class User:
     groups: tuple[int, ...]
 
     def command_prefix(self, *, capability: str | None = None) -> list[str]:
-        """Return the words to put before a command that runs as this user and ends with this process.
+        """Return the words before a command to run it as this user and end it with this process.
 
-        It keeps `capability` alone, and nothing that it runs can have more.
+        The command has `capability` alone; its children cannot have more.
         """
         return [
             system_tool("setpriv"),
@@ -53,14 +53,14 @@ class User:
 
 @dataclass(frozen=True)
 class Users:
-    """The users and groups of one JOULEBOOK_HOME; `database` is missing where its server is elsewhere."""
+    """The users and groups of one JOULEBOOK_HOME; `database` is None if its server is elsewhere."""
 
     migrate: User
     worker: User
     web: User
     ingest: User
     demo: User
-    """Prepares the demo and, when that has ended, sends its readings."""
+    """Prepares the demo, and then sends its readings."""
     simulator: User
     """The same, without the group `data`."""
     database: User | None
@@ -69,9 +69,9 @@ class Users:
 
 
 def find_users(home: Path, database: Account | None) -> Users:
-    """Return the users for a JOULEBOOK_HOME of root's.
+    """Return the users for root's JOULEBOOK_HOME.
 
-    `database` runs the server. The numbers in use are noted in the folder, so that they outlive a move.
+    `database` runs the server. The folder has a note of the numbers in use, so they outlive a move.
     """
     first = _first_number(home)
     numbers = {name: first + index for index, name in enumerate((*_NAMES, *_GROUPS))}
@@ -123,7 +123,7 @@ def _first_number(home: Path) -> int:
 
 
 def _choose(key: str, blocks: Sequence[int]) -> int:
-    """Return a block of numbers that depends on the key, and of which none has a name on this machine."""
+    """Return a block of numbers chosen by the key, none with a name on this machine."""
     start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % len(blocks)
     for first in (*blocks[start:], *blocks[:start]):
         if not any(_has_name(number) for number in range(first, first + _STEP)):
