@@ -1,4 +1,4 @@
-"""Sends the oldest packets of a buffer once, and does with them what the answer says."""
+"""Sends the oldest packets of a queue once, and settles, keeps or splits them by the answer."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ log = logging.getLogger("joulebook.client")
 MOST_BYTES = 512 * 1024
 """Bytes of packets in one request, before they are compressed."""
 _COMPRESSED_FROM = 1_400
-"""Bytes from which on a body is compressed: what fits one network packet costs the same as it is."""
+"""The size in bytes from which a body is compressed: a smaller one fits one network packet anyway."""
 _CALM = 16
-"""Requests that go well until larger ones are tried again, after one was too large."""
+"""Successful requests after one was too large, until larger ones are tried again."""
 _IDLE = 3.0
-"""Seconds after which an idle connection is given up, before the server does so."""
+"""Seconds until an idle connection is closed, before the server closes it."""
 _MOST_LOGGED = 10
 
 
 @dataclass
 class Counts:
-    """What became of everything since this client was made."""
+    """The results of all requests so far; the fields are those of `Status`."""
 
     sent: int = 0
     stored: int = 0
@@ -98,10 +98,10 @@ class Sender:
         self.counts = Counts()
 
     def attempt(self, *, timeout: float | None = None) -> float | None:
-        """Send one request; return the seconds to wait before the next one, None when nothing waits.
+        """Send one request; return the seconds to wait before the next one, None if nothing waits.
 
-        Raises what the buffer raises. After a crash at any point the same packets are sent again, and
-        are the same readings to ingest.
+        Raises the queue's errors. After a crash at any point the same packets are sent again, and ingest
+        takes them for the same readings.
         """
         waiting = self._buffer.oldest(most=self._limit, most_bytes=MOST_BYTES)
         if waiting is None:
@@ -130,10 +130,10 @@ class Sender:
         return self._http.post(self._url, content=content, headers=headers, timeout=timeout)
 
     def _obey(self, answer: httpx.Response, waiting: Waiting) -> float:
-        """Do what the client's rule says; return the pause."""
+        """Follow the client's rule; return the pause."""
         verdict, told = judge(answer.status_code), json_object(answer)
         if verdict in {Verdict.STORED, Verdict.BAD} and not _is_of_ingest(answer.status_code, told):
-            # A login page of a network, another service at this address: nothing was said of the packets.
+            # A login page of a network, or another service at this address: not an answer about the packets.
             verdict = Verdict.NOT_ALLOWED
         match verdict:
             case Verdict.STORED:
@@ -167,7 +167,7 @@ class Sender:
         self._grow()
 
     def _halve(self, answer: httpx.Response, waiting: Waiting, *, too_large: bool) -> None:
-        """Send half as much next time, so that one bad packet is found and costs no other; or give it up."""
+        """Send half as much next time, to find a bad packet without losing others; or give it up."""
         if len(waiting.bodies) > 1:
             self._limit = len(waiting.bodies) // 2
             if too_large:
@@ -193,7 +193,7 @@ class Sender:
 
 
 def checked_token(token: str) -> str:
-    """Return a token as a header can hold it. Raises ValueError, which never shows it."""
+    """Return a token fit for a header. Raises ValueError, without the token in its message."""
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("it is empty, or holds blanks, line ends or other characters that no token has")

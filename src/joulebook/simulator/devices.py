@@ -1,4 +1,4 @@
-"""The three devices of a home, what each reports, and how often."""
+"""The three devices of a home, with each one's metrics and their steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from joulebook.simulator.noise import Floats
 
 @dataclass(frozen=True)
 class SimulatedMetric:
-    """A metric of a simulated device: its name and unit, what it is, and where a `Block` keeps it."""
+    """A metric of a simulated device: its name, unit and kind, and its values in a `Block`."""
 
     name: str
     unit: str
@@ -27,7 +27,7 @@ class SimulatedMetric:
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """One of the three devices that a home has."""
+    """One of the three devices of a home."""
 
     name: str
     metrics: tuple[SimulatedMetric, ...]

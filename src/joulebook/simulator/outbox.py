@@ -11,7 +11,7 @@ from joulebook.client.buffer import Waiting
 class Outbox:
     """Packets of one device without an answer yet; a queue for `joulebook.client.sender.Sender`.
 
-    Up to `room` packets wait. Beyond that the oldest is given up, since a live reading is worth more than
+    Up to `room` packets wait. Beyond this the oldest is given up, since a live reading is worth more than
     one of hours ago; a batch on its way stays. Safe for two threads: one adds, one sends.
     """
 

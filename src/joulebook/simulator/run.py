@@ -1,4 +1,4 @@
-"""The simulator at work: packets at each tick, sent by a few workers, until told to stop."""
+"""The running simulator: packets at each tick, sent over a few connections, until it is stopped."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class Simulator:
             outbox = self._outboxes[number]
             pause = await threads.run(self._senders[number].attempt) if len(outbox) else None
             if pause:
-                # Stays marked as queued, so that new packets do not shorten the pause.
+                # Stays marked as queued: new packets do not shorten the pause.
                 loop.call_later(pause, self._queue.put_nowait, number)
             else:
                 self._queued[number] = False

@@ -1,4 +1,4 @@
-"""Where the sun stands, and what a tilted roof gets from a cloudless sky."""
+"""The sun's position, and the irradiance of a tilted roof under a cloudless sky."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file in which the simulator finds its devices and their tokens: one `device_id token` a line."""
+"""The file with the simulator's devices and their tokens: one `device_id token` a line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 
 class UnableToReadTokens(Exception):
-    """The token file is missing, open to others, or not understood; the message says what to do."""
+    """The token file is missing, open to others, or malformed; the message has the remedy."""
 
 
 class DeviceToken(NamedTuple):
-    """A device and the token with which it writes."""
+    """A device and its token for writing."""
 
     device_id: str
     token: str
@@ -24,8 +24,8 @@ class DeviceToken(NamedTuple):
 def read_tokens(path: Path) -> list[DeviceToken]:
     """Return the devices of a token file in its order; `-` is standard input.
 
-    Blank lines and lines that begin with `#` are passed over. Raises `UnableToReadTokens`, also for a
-    file that other users of the machine can read.
+    Blank lines and lines beginning with `#` are skipped. Raises `UnableToReadTokens`, also for a file
+    readable by other users of the machine.
     """
     if str(path) == "-":
         return _parse(sys.stdin.read(), "standard input")
@@ -46,7 +46,7 @@ def write_tokens(path: Path, tokens: Sequence[DeviceToken]) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file, or the one that a link leads to, in one step by one that only its owner can read."""
+    """Replace a file, or a link's target, in one step by one readable by its owner alone."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")

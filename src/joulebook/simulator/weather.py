@@ -22,7 +22,7 @@ class Weather:
         self._warmth = stream(seed, "weather/warmth")
 
     def cover(self, seconds: Ints) -> Floats:
-        """Return which share of the sky clouds fill, 0 to 1.
+        """Return the share of the sky under clouds, 0 to 1.
 
         Fronts pass in a day or two; a steep curve makes clear and grey days common and mixed ones rarer.
         """
@@ -31,10 +31,10 @@ class Weather:
         return share
 
     def clearness(self, seconds: Ints) -> Floats:
-        """Return which share of the direct light gets through the clouds, 0.04 to 1.
+        """Return the share of the direct light passing the clouds, 0.04 to 1.
 
-        Value noise at four scales is the thickness of the sky; where it lies below the cover there is a
-        cloud, and its edge takes seconds to pass.
+        Value noise at four scales is the thickness of the sky; below the cover there is a cloud, and its
+        edge takes seconds to pass.
         """
         hours, quarters, minutes, gusts = self._clouds
         thickness = (
