@@ -212,7 +212,7 @@ class Config:
     names_proxies: bool
     """Whether the environment names the trusted proxies; otherwise this machine's are trusted behind TLS."""
     home: Path = setting(
-        "JOULEBOOK_HOME", "./var", "folder for everything that Joulebook keeps on this machine", folder
+        "JOULEBOOK_HOME", "./var", "folder for all data of Joulebook on this machine", folder
     )
     cache: Path = setting(
         "JOULEBOOK_CACHE",
@@ -221,10 +221,10 @@ class Config:
         folder_or_default_cache,
     )
     web_host: str = setting(
-        "JOULEBOOK_WEB_HOST", "127.0.0.1", "address on which the web pages and the history API listen", text
+        "JOULEBOOK_WEB_HOST", "127.0.0.1", "listening address of the web pages and the history API", text
     )
     web_port: int = setting("JOULEBOOK_WEB_PORT", "8000", "port of the web pages and the history API", port)
-    ingest_host: str = setting("JOULEBOOK_INGEST_HOST", "127.0.0.1", "address on which ingest listens", text)
+    ingest_host: str = setting("JOULEBOOK_INGEST_HOST", "127.0.0.1", "listening address of ingest", text)
     ingest_port: int = setting("JOULEBOOK_INGEST_PORT", "8001", "port of ingest", port)
     ingest_url: str | None = setting(
         "JOULEBOOK_INGEST_URL",
@@ -235,7 +235,7 @@ class Config:
     allowed_hosts: tuple[str, ...] = setting(
         "JOULEBOOK_ALLOWED_HOSTS",
         "",
-        "comma-separated host names under which the web may be reached, beside localhost",
+        "comma-separated host names of the web, beside localhost",
         listed,
     )
     web_url: str | None = setting(
@@ -248,8 +248,8 @@ class Config:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
         "JOULEBOOK_TRUSTED_PROXIES",
         "",
-        "comma-separated addresses or networks of reverse proxies whose X-Forwarded headers are "
-        "believed; empty: this machine, once JOULEBOOK_SECURE or JOULEBOOK_WEB_URL is set",
+        "comma-separated addresses or networks of reverse proxies with trusted X-Forwarded headers; "
+        "empty: this machine, once JOULEBOOK_SECURE or JOULEBOOK_WEB_URL is set",
         networks,
     )
     secure: bool = setting("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only", flag)
@@ -262,14 +262,14 @@ class Config:
     metrics_token: str | None = setting(
         "JOULEBOOK_METRICS_TOKEN",
         "",
-        "bearer token with which /metrics may be read from anywhere; empty: from this machine only",
+        "bearer token for reading /metrics from anywhere; empty: from this machine only",
         optional(strong_token),
         secret=True,
     )
     worker_metrics_host: str = setting(
         "JOULEBOOK_WORKER_METRICS_HOST",
         "127.0.0.1",
-        "address on which the worker listens with /metrics",
+        "listening address of the worker's /metrics",
         text,
     )
     worker_metrics_port: int | None = setting(
@@ -327,7 +327,7 @@ class Config:
     postgres_bin: Path | None = setting(
         "JOULEBOOK_POSTGRES_BIN",
         "",
-        "folder with a PostgreSQL's programs that has TimescaleDB; empty: search, then provision",
+        "folder with the programs of a PostgreSQL with TimescaleDB; empty: search, then provision",
         optional(Path),
     )
     ingest_max_bytes: int = setting(
@@ -342,31 +342,31 @@ class Config:
     ingest_queue_readings: int = setting(
         "JOULEBOOK_INGEST_QUEUE_READINGS",
         "500000",
-        "readings that may wait for their commit before 503",
+        "most readings waiting for their commit; beyond: 503",
         whole(1, 100_000_000),
     )
     ingest_rate: int = setting(
         "JOULEBOOK_INGEST_RATE",
         "0",
-        "readings a second that one token may send; 0: as many as it likes",
+        "most readings a second of one token; 0: no limit",
         whole(0, 1_000_000_000),
     )
     ingest_workers: int = setting(
-        "JOULEBOOK_INGEST_WORKERS", "1", "ingest processes that share the port", whole(1, 64)
+        "JOULEBOOK_INGEST_WORKERS", "1", "ingest processes sharing the port", whole(1, 64)
     )
     ingest_connections: int = setting(
         "JOULEBOOK_INGEST_CONNECTIONS",
         "4096",
-        "connections that one ingest process keeps before 503",
+        "most connections of one ingest process; beyond: 503",
         whole(1, 1_000_000),
     )
     web_connections: int = setting(
-        "JOULEBOOK_WEB_CONNECTIONS", "1000", "connections that the web keeps before 503", whole(1, 1_000_000)
+        "JOULEBOOK_WEB_CONNECTIONS", "1000", "most connections of the web; beyond: 503", whole(1, 1_000_000)
     )
     connections_per_address: int = setting(
         "JOULEBOOK_CONNECTIONS_PER_ADDRESS",
         "0",
-        "most connections of one address that a process keeps; 0: as many as others leave",
+        "most connections of one address to a process; 0: no limit of its own",
         whole(0, 1_000_000),
     )
     ingest_oldest: str = setting(
@@ -378,7 +378,7 @@ class Config:
     line_protocol_device_tags: str = setting(
         "JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS",
         "device_id!,device,host",
-        "tags that may name the device of a line, tried in turn; with ! they must",
+        "tags naming the device of a line, tried in turn; with ! they must",
         text,
     )
     line_protocol_metric: str = setting(
@@ -390,40 +390,38 @@ class Config:
     upload_max_bytes: int = setting(
         "JOULEBOOK_UPLOAD_MAX_BYTES",
         "4294967296",
-        "largest file that may be uploaded to be imported, in bytes",
+        "largest file of an upload, in bytes",
         whole(1024, 1 << 45),
     )
     device_metrics: int = setting(
-        "JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create", whole(1, 1_000_000)
+        "JOULEBOOK_DEVICE_METRICS", "500", "most metrics of one device", whole(1, 1_000_000)
     )
     dry_run_seconds: int = setting(
         "JOULEBOOK_DRY_RUN_SECONDS",
         "120",
-        "processor time that the web may spend on the dry run of one file, in seconds",
+        "most processor time of the web for the dry run of one file, in seconds",
         whole(1, 86_400),
     )
     user_upload_bytes: int = setting(
         "JOULEBOOK_USER_UPLOAD_BYTES",
         "17179869184",
-        "bytes that one user's files may have together while they wait to be imported",
+        "most bytes of one user's files waiting to be imported",
         whole(1024, 1 << 50),
     )
-    user_drafts: int = setting(
-        "JOULEBOOK_USER_DRAFTS", "200", "most drafts that one user may have", whole(1, 1_000_000)
-    )
+    user_drafts: int = setting("JOULEBOOK_USER_DRAFTS", "200", "most drafts of one user", whole(1, 1_000_000))
     user_queued: int = setting(
-        "JOULEBOOK_USER_QUEUED", "1000", "most imports of one user that may wait or run", whole(1, 1_000_000)
+        "JOULEBOOK_USER_QUEUED", "1000", "most waiting and running imports of one user", whole(1, 1_000_000)
     )
     user_devices: int = setting(
         "JOULEBOOK_USER_DEVICES",
         "1000",
-        "most devices that one user may create on the pages",
+        "most devices created by one user on the pages",
         whole(1, 1_000_000),
     )
     disk_reserve: int | None = setting(
         "JOULEBOOK_DISK_RESERVE",
         "",
-        "bytes of the disk under JOULEBOOK_HOME that uploads leave free; empty: 5 %, from 1 to 10 GiB",
+        "bytes of the disk under JOULEBOOK_HOME left free by uploads; empty: 5 %, from 1 to 10 GiB",
         optional(whole(0, 1 << 50)),
     )
     keep_readings: timedelta | None = setting(
@@ -447,16 +445,18 @@ class Config:
     backup_folder: Path | None = setting(
         "JOULEBOOK_BACKUP_FOLDER",
         "",
-        "folder of backups that the worker makes by itself; empty: it makes none",
+        "folder of the worker's regular backups; empty: it makes none",
         optional(folder),
     )
     backup_every: timedelta = setting(
         "JOULEBOOK_BACKUP_EVERY",
         "1d",
-        "how often it makes one: hours, days or weeks as 12h, 1d, 1w",
+        "time between two regular backups: hours, days or weeks as 12h, 1d, 1w",
         interval,
     )
-    backup_keep: int = setting("JOULEBOOK_BACKUP_KEEP", "7", "how many of them it keeps", whole(1, 10_000))
+    backup_keep: int = setting(
+        "JOULEBOOK_BACKUP_KEEP", "7", "number of regular backups to keep", whole(1, 10_000)
+    )
 
     @property
     def package(self) -> Path:

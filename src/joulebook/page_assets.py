@@ -22,8 +22,8 @@ def require_page_assets(*parts: str) -> None:
     if missing:
         names = ", ".join(str(path.relative_to(PACKAGE)) for path in missing)
         raise AssetsMissing(
-            f"this installation lacks scripts that its pages load ({names}): in a clone run `make setup`; "
-            "elsewhere install a wheel, which contains them (`pip wheel .` in a clone builds one)"
+            f"this installation lacks scripts of its pages ({names}): in a clone run `make setup`; "
+            "elsewhere install a wheel, it contains them (`pip wheel .` in a clone builds one)"
         )
 
 

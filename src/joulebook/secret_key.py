@@ -45,7 +45,7 @@ def load_secret_key(config: Config) -> str:
     key = path.read_text("ascii", errors="replace").strip()
     if problem := _weakness(key):
         raise ConfigError(
-            f"the key in {path} {problem}; remove the file to have a key made, everybody signs in again then"
+            f"the key in {path} {problem}; remove the file to have a key made; all users sign in again then"
         )
     return key
 

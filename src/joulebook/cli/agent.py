@@ -27,7 +27,7 @@ TOKEN_VARIABLE = "JOULEBOOK_TOKEN"  # noqa: S105 - the name of a variable
 _LOG_STEP = 3_600.0
 _FULL_PAUSE = 0.5
 _LAST_READ = 1.0
-"""Seconds that the agent reads on after SIGTERM: what its producer wrote before is in the pipe."""
+"""Seconds of reading on after SIGTERM: lines written before it may still be in the pipe."""
 _WAITS = 3
 
 
@@ -47,17 +47,17 @@ def agent(
         Path | None,
         typer.Option(help="follow this file, in place of standard input", show_default=False),
     ] = None,
-    room: Annotated[int, typer.Option(min=1, help="most megabytes of packets that may wait")] = 256,
+    room: Annotated[int, typer.Option(min=1, help="most megabytes of waiting packets")] = 256,
     drop_oldest: Annotated[
         bool, typer.Option("--drop-oldest", help="when there is no room, let the oldest go")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, max=100_000, help="most packets of a request")] = 500,
-    drain: Annotated[float, typer.Option(min=0.0, help="seconds to send what waits, at the end")] = 10.0,
+    drain: Annotated[float, typer.Option(min=0.0, help="seconds to send waiting packets, at the end")] = 10.0,
 ) -> None:
     """Forward packets to ingest, one JSON object a line, until the input ends or SIGTERM.
 
-    What was read is on the disk before anything else is read. It waits there while ingest is away, and is
-    sent again until ingest has committed it; only what ingest refuses for good is discarded, and told.
+    Each line is on the disk before the next is read. It waits there during an outage of ingest, and is sent
+    again until ingest has committed it; only packets refused for good are discarded, with a message.
     """
     line = StatusLine(log_step=_LOG_STEP)
     _tell_warnings(line)
@@ -93,7 +93,7 @@ class _Job:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _: object) -> None:
-        """Stop in order; the same signal once more ends the process at once, and harms nothing either."""
+        """Stop in order; the same signal once more ends the process at once, also without harm."""
         self._stop = True
         signal.signal(number, signal.SIG_DFL)
 
@@ -117,7 +117,7 @@ class _Job:
         return _WAITS if status.waiting and not self._stop else 0
 
     def _send_all_that_waits(self) -> None:
-        """Send on as long as ingest takes packets; what it does not take in time waits for the next run."""
+        """Send as long as ingest takes packets; the others wait for the next run."""
         sent = -1
         while not self._stop and self._client.status.waiting and self._client.status.sent > sent:
             sent = self._client.status.sent
@@ -126,7 +126,7 @@ class _Job:
                 self._show()
 
     def _forward(self, lines: list[bytes]) -> None:
-        """Hand lines over; wait where there is no room for them, and so does whoever writes them."""
+        """Hand lines over; without room for them wait, and make their producer wait as well."""
         if not lines:
             return
         packets = self._packets(lines)
@@ -180,7 +180,7 @@ class _Job:
 
 
 def _token_from(path: Path | None) -> str | Callable[[], str]:
-    """Return the environment's token, or what reads the file anew, so that a new token needs no restart."""
+    """Return the environment's token, or a function reading the file: a new token needs no restart."""
     if path is not None:
         try:
             _read_token(path)
@@ -201,7 +201,7 @@ def _read_token(path: Path) -> str:
 
 
 def _tell_warnings(line: StatusLine) -> None:
-    """Let the client's warnings appear as lines of their own."""
+    """Show each of the client's warnings as a line."""
 
     class Teller(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -214,30 +214,30 @@ def _tell_warnings(line: StatusLine) -> None:
 
 
 _CHUNK = 1024 * 1024
-"""Bytes read at a time; a longer line is no packet, and comes in pieces."""
+"""Bytes read at a time; a longer line is no packet, and is returned in pieces."""
 _POLL = 0.25
 _LINGER = 1.0
-"""Seconds that a file which was moved away is still read: its writer may not have noticed yet."""
+"""Seconds of reading a file after it was moved away: its writer may not have noticed yet."""
 _HEAD = 1024
-"""Bytes at a file's beginning by which it is known again: inode numbers are used again."""
+"""Bytes at a file's beginning to identify it again, since inode numbers are reused."""
 
 
 class UnableToFollow(Exception):
-    """The file cannot be followed; the message says why."""
+    """The file cannot be followed; the message has the reason."""
 
 
 class Lines(Protocol):
-    """A source of lines. `bookmark` is the place after the lines that were returned last, if there is one."""
+    """A source of lines. `bookmark` is the position after the lines returned last, or None."""
 
     ended: bool
     bookmark: str | None
 
     def read(self, *, wait: bool = True) -> list[bytes]:
-        """Return the next lines; after a short while, or at once without `wait`, none if none came."""
+        """Return the next lines; none after a short wait, or at once without `wait`, if none came."""
 
 
 class StandardInput:
-    """The lines of standard input, as they come."""
+    """The lines of standard input."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = sys.stdin.fileno() if descriptor is None else descriptor
@@ -246,7 +246,7 @@ class StandardInput:
         self.bookmark: str | None = None
 
     def read(self, *, wait: bool = True) -> list[bytes]:
-        """Return the lines that came, and at the end what stands behind the last line end."""
+        """Return the next lines, and at the end also the rest after the last line end."""
         ready, _, _ = select.select([self._descriptor], [], [], _POLL if wait else 0.0)
         if not ready or self.ended:
             return []
@@ -260,14 +260,14 @@ class StandardInput:
 
 
 class FollowedFile:
-    """The lines of a file that grows, is moved away and made anew, or is emptied; as `tail -F` reads it.
+    """The lines of a growing file, also after it was replaced or emptied; as `tail -F` reads it.
 
-    Begins where `bookmark` says, else at the file's beginning. If the file was moved away meanwhile, the
-    rest of it is looked for beside it.
+    Begins at `bookmark`, else at the file's beginning. If the file was moved away meanwhile, its rest is
+    read from a file beside it.
     """
 
     def __init__(self, path: Path, bookmark: str | None) -> None:
-        """Raises `UnableToFollow` for what is no regular file; one that is not there yet is waited for."""
+        """Raises `UnableToFollow` for anything but a regular file; waits for a missing one."""
         self._path = path
         self._descriptor: int | None = None
         self._offset = 0
@@ -276,7 +276,7 @@ class FollowedFile:
         self.bookmark = bookmark
         self.remark = ""
         if path.exists() and not path.is_file():
-            raise UnableToFollow(f"{path} is no regular file; what is a pipe goes to standard input")
+            raise UnableToFollow(f"{path} is no regular file; connect a pipe to standard input")
         if bookmark is not None:
             self._resume(json.loads(bookmark))
 
@@ -297,7 +297,7 @@ class FollowedFile:
         yield from sorted(self._path.parent.glob(f"{_quoted(self._path.name)}?*"))
 
     def read(self, *, wait: bool = True) -> list[bytes]:
-        """Return the next complete lines, and the last one of a file that was moved away, complete or not."""
+        """Return the next complete lines; after a move of the file also its last line, complete or not."""
         data = self._next_bytes()
         if not data and wait:
             time.sleep(_POLL)
@@ -332,7 +332,7 @@ class FollowedFile:
         return self._descriptor
 
     def _at_end(self, descriptor: int, rest: bytes) -> bytes:
-        """Look whether the file was emptied or moved away; return its last line where nobody will end it."""
+        """Check whether the file was emptied or moved away; return its last line if no writer can end it."""
         here = os.fstat(descriptor)
         if here.st_size < self._offset:
             self._offset = 0
@@ -340,7 +340,7 @@ class FollowedFile:
         try:
             there = self._path.stat()
         except OSError:
-            return b""  # moved away, and the new one is not there yet
+            return b""  # moved away, and there is no new one yet
         if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
             return b""
         if self._moved_at is None:
@@ -355,7 +355,7 @@ class FollowedFile:
 
 
 def _place(descriptor: int, offset: int) -> dict[str, object]:
-    """Return what a place in a file is known by."""
+    """Return the bookmark's data of a position in a file."""
     head = os.pread(descriptor, min(_HEAD, offset), 0)
     found = os.fstat(descriptor)
     return {
@@ -366,5 +366,5 @@ def _place(descriptor: int, offset: int) -> dict[str, object]:
 
 
 def _quoted(name: str) -> str:
-    """Return a pattern that stands for a file's name itself."""
+    """Return a pattern matching only this file name."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -36,7 +36,7 @@ from joulebook.priority import stand_back
 from joulebook.supervisor.home_lock import AlreadyRuns, only_one
 from joulebook.telemetry.errors import TelemetryError
 
-app = typer.Typer(no_args_is_help=True, help="The backups that the worker makes by itself.")
+app = typer.Typer(no_args_is_help=True, help="List the backups made by the worker.")
 
 TargetArgument = Annotated[
     Path | None,
@@ -47,7 +47,7 @@ TargetArgument = Annotated[
 def backup(
     target: TargetArgument = None,
     with_keys: Annotated[
-        bool, typer.Option("--with-keys", help="add the key that signs sessions: keep that copy secret")
+        bool, typer.Option("--with-keys", help="add the signing key of sessions: keep this copy secret")
     ] = False,
 ) -> None:
     """Back up accounts, readings, imports and uploads while everything runs."""
@@ -77,7 +77,9 @@ def restore(
     check: Annotated[bool, typer.Option("--check", help="check the backup, restore nothing")] = False,
     again: Annotated[
         bool,
-        typer.Option("--again", help="begin a restore anew that has not ended; what it restored is replaced"),
+        typer.Option(
+            "--again", help="repeat an unfinished restore from its beginning, replacing its results"
+        ),
     ] = False,
 ) -> None:
     """Restore a backup into an empty JOULEBOOK_HOME, or into empty databases of a server of your own."""
@@ -96,7 +98,7 @@ def list_(
     folder: Annotated[Path | None, typer.Option(help="another folder than JOULEBOOK_BACKUP_FOLDER")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List backups, the newest first; exit code 1 where one cannot be read."""
+    """List backups, the newest first; exit code 1 if one cannot be read."""
     with plain_errors():
         folder = folder or Config.from_environ().backup_folder
         if folder is None:
@@ -171,7 +173,7 @@ def _restore_into(config: Config, source: Path, manifest: Manifest, *, goes_on: 
 
 @contextmanager
 def _told_how_to_go_on(config: Config, source: Path) -> Iterator[None]:
-    """Add to an error what can be done about half a restore."""
+    """Add the remedy for an unfinished restore to an error."""
     from django.db import Error as DjangoError
 
     try:
@@ -189,7 +191,7 @@ def _check_databases_are_empty(config: Config) -> None:
 
 @contextmanager
 def _database(config: Config) -> Iterator[None]:
-    """Run the embedded database until the block ends; one of the user's own runs already."""
+    """Run the embedded database for the block; the user's own server runs already."""
     if uses_own_server(config):
         yield
         return
@@ -209,7 +211,7 @@ def _tell_settings(config: Config, manifest: Manifest) -> None:
         for name, value in other.items():
             say(f"    {name}={value}")
     if not any(each.part.file.startswith("keys/") for each in manifest.files):
-        say("the backup holds no signing key, so everybody signs in again")
+        say("the backup holds no signing key, so all users sign in again")
     say(f"everything is restored in {config.home}; start it with: joulebook up")
 
 

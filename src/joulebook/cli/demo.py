@@ -65,7 +65,7 @@ def demo(
 
 
 def _plan(config: Config, *, days: int) -> list[ProcessSpec]:
-    """Return the processes of `joulebook up`, the step that prepares the demo, and the simulator."""
+    """Return the processes of `joulebook up`, the demo's preparing step, and the simulator."""
     # The past ends, and the simulator begins, where the demo was started.
     now = int(time.time())
     progress = ("--status",) if sys.stdout.isatty() else ("--no-status",)
@@ -120,7 +120,7 @@ def _announce(console: Console, config: Config) -> None:
     console.say(
         f"\n    Joulebook is ready:  {web_url(config)}\n\n"
         f"    user      {name}\n"
-        f"    password  {password or 'the one that you chose'}\n\n"
+        f"    password  {password or 'your own one'}\n\n"
         f"    (kept in {files.credentials})\n"
         "    Ctrl-C stops everything; the next start goes on with the data.\n"
     )
@@ -140,7 +140,7 @@ class DemoFiles:
         self.origin = home / "demo" / "origin"
 
     def read_credentials(self) -> tuple[str, str]:
-        """Return the user's name, and the password; an empty one where the user has chosen another."""
+        """Return the user's name and password; the password is empty if the user has chosen another."""
         try:
             lines = self.credentials.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -149,7 +149,7 @@ class DemoFiles:
         return self.USER, fields.get("password", "").strip()
 
     def write_credentials(self, password: str) -> None:
-        """Keep the password; an empty one says that the user has chosen another."""
+        """Keep the password; an empty one means a password chosen by the user."""
         text = f"user {self.USER}\n"
         write_private(self.credentials, f"{text}password {password}\n" if password else text)
 
@@ -190,7 +190,7 @@ def prepare(
 
 
 def _ensure_user(files: DemoFiles) -> User:
-    """Return the demo's user; the password in the file is the user's, or the file says that it is not."""
+    """Return the demo's user; the file has the user's password, or says it is another."""
     from django.contrib.auth.models import User
 
     from joulebook.web.accounts.operations import UnableToCreateUser, create_user
@@ -217,7 +217,7 @@ def _ensure_user(files: DemoFiles) -> User:
 
 
 def _ensure_devices(files: DemoFiles, owner: User) -> list[DeviceToken]:
-    """Return the demo's three devices, created and given tokens at the first start."""
+    """Return the demo's three devices; the first start creates them with their tokens."""
     from joulebook.web.devices.models import Device
 
     if files.tokens.exists() and Device.objects.filter(device_id__in=_DEVICE_IDS).count() == len(_DEVICE_IDS):
@@ -239,7 +239,7 @@ def _fill_past(
     span: tuple[int, int],
     line: StatusLine,
 ) -> None:
-    """Write what is missing in [start, end), and keep the state in which the home then is."""
+    """Write the missing readings in [start, end), and keep the home's state at the end."""
     start, end = span
     origin = files.read_origin()
     if origin is None:
@@ -259,7 +259,7 @@ def _fill_past(
 
 
 class _FillProgress:
-    """A bar for the readings that are written."""
+    """A bar for the readings written."""
 
     def __init__(self, line: StatusLine) -> None:
         self._line = line
@@ -267,7 +267,7 @@ class _FillProgress:
         self._written = 0
 
     def told(self, written: int, total: int) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         self._written = written
         if not self._line.due():
             return
@@ -278,7 +278,7 @@ class _FillProgress:
         self._line.show(f"{bar:░<24} {share:4.0%}  {millions}, {left:.0f} s left")
 
     def end(self) -> None:
-        """Say what was written."""
+        """Show the count of readings."""
         seconds = time.monotonic() - self._began
         if self._written:
             self._line.end(f"{self._written:,} readings of the past written in {seconds:.1f} s")

@@ -20,11 +20,11 @@ _DeviceId = Annotated[str, typer.Argument(metavar="ID", help="the device's id", 
 def add(
     device_id: _DeviceId,
     *,
-    owner: Annotated[str, typer.Option(help="the user that owns it", show_default=False)],
-    name: Annotated[str, typer.Option(help="what people call it; the id where empty")] = "",
+    owner: Annotated[str, typer.Option(help="the owner's name", show_default=False)],
+    name: Annotated[str, typer.Option(help="its name on the pages; empty: the id")] = "",
     tz: Annotated[str, typer.Option(help="time zone where it stands, such as Europe/Berlin")] = "UTC",
 ) -> None:
-    """Create a device and print its token, which is shown this once."""
+    """Create a device and print its token, only this once."""
     with accounts_database():
         from joulebook.web.devices.operations import (
             UnableToCreateDevice,
@@ -42,7 +42,7 @@ def add(
 
 @app.command()
 def token(device_id: _DeviceId) -> None:
-    """Give a device a further token and print it, this once."""
+    """Give a device a further token and print it, only this once."""
     with accounts_database():
         from joulebook.web.devices.models import Device
         from joulebook.web.devices.operations import issue_device_token
@@ -63,9 +63,9 @@ def gateway_token(
         list[str], typer.Argument(metavar="ID...", help="the devices' ids", show_default=False)
     ],
     *,
-    name: Annotated[str, typer.Option(help="what people call the gateway")] = "",
+    name: Annotated[str, typer.Option(help="the gateway's name on the pages")] = "",
 ) -> None:
-    """Make a token that writes for several devices of one owner and print it, this once."""
+    """Make a token for writing to several devices of one owner and print it, only this once."""
     with accounts_database():
         from joulebook.web.devices.models import Device
         from joulebook.web.devices.operations import issue_gateway_token
@@ -85,7 +85,7 @@ def gateway_token(
 def hand_over(
     device_id: _DeviceId,
     *,
-    to: Annotated[str, typer.Option(metavar="NAME", help="the user that gets it", show_default=False)],
+    to: Annotated[str, typer.Option(metavar="NAME", help="the new owner's name", show_default=False)],
 ) -> None:
     """Give a device to another owner; tokens, shares and waiting imports of the former one end."""
     with accounts_database():
@@ -107,7 +107,7 @@ def hand_over(
 
 @app.command()
 def tokens(device_id: _DeviceId, *, as_json: AsJson = False) -> None:
-    """List the tokens that write for a device, and when each was last used."""
+    """List a device's tokens for writing, and the last use of each."""
     with accounts_database():
         from joulebook.web.devices.models import Device
         from joulebook.web.devices.tokens import tokens_of

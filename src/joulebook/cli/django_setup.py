@@ -1,6 +1,6 @@
 """Prepares Django, and the accounts database, for a command working with accounts, devices or migrations.
 
-Models can be imported only after Django's setup: commands import them inside their functions for that reason.
+Models can be imported only after Django's setup. For this reason commands import them inside functions.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from joulebook.embedded import telemetry_url
 def setup_django(*, owner: bool = False) -> None:
     """Load Django's settings and apps; import models only after this.
 
-    With `owner`, the database alias `telemetry_owner` is there too, for migrations. Raises
-    `ConfigError` and `EmbeddedError` for an environment that cannot be used.
+    With `owner`, there is also the database alias `telemetry_owner`, for migrations. Raises `ConfigError`
+    and `EmbeddedError` for an unusable environment.
     """
     if owner:
         config = Config.from_environ()
@@ -34,7 +34,7 @@ def setup_django(*, owner: bool = False) -> None:
 
 @contextmanager
 def accounts_database() -> Iterator[None]:
-    """Prepare Django and its default database, creating or migrating it where needed."""
+    """Prepare Django and its default database, creating or migrating it if needed."""
     with plain_errors():
         setup_django()
         migrate_accounts()
@@ -42,7 +42,7 @@ def accounts_database() -> Iterator[None]:
 
 
 def migrate_accounts() -> None:
-    """Bring the accounts database up to date; quick when it is."""
+    """Bring the accounts database up to date; quick if it is."""
     from django.core.management import call_command
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor

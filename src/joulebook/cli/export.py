@@ -64,7 +64,7 @@ def export(
     ] = None,
     format_: Annotated[
         FileFormat | None,
-        typer.Option("--format", help="else what the file's name ends with, else csv", show_default=False),
+        typer.Option("--format", help="else by the ending of the file's name, else csv", show_default=False),
     ] = None,
     layout: Annotated[
         FileLayout, typer.Option(help="wide: a column a metric; long: a row a reading")
@@ -78,7 +78,7 @@ def export(
 ) -> None:
     """Write every reading of a device, in one snapshot, as CSV, Parquet or Arrow.
 
-    The file is there when it is whole, and not before; a name that ends with .gz packs it.
+    The file appears only when it is complete; a name ending with .gz compresses it.
     """
     _run(
         ExportOrder(
@@ -102,7 +102,7 @@ _PACKED = ".gz"
 
 @dataclass(frozen=True)
 class ExportOrder:
-    """What was asked for on the command line; `window` is half-open, in microseconds since 1970 UTC."""
+    """The options of an export; `window` is half-open, in microseconds since 1970 UTC."""
 
     device_id: str
     metrics: tuple[str, ...]
@@ -141,7 +141,7 @@ def _run(order: ExportOrder) -> None:
 
 
 class _Counted:
-    """Passes blocks on, counts their readings, and tells how far they have come."""
+    """Passes blocks on, counts their readings, and reports the progress."""
 
     def __init__(
         self, blocks: Generator[Block], begin: int, end: int, progress: Callable[[float], None]
@@ -231,7 +231,7 @@ def _series(conn: Connection, order: ExportOrder) -> dict[str, int]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Take a polite request to end like Ctrl-C; either leaves nothing half-written."""
+    """Treat SIGTERM like Ctrl-C; both leave no half-written file."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -242,7 +242,7 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt:
         fail("stopped; no file was written", code=EXIT_STOPPED)
     except BrokenPipeError:
-        # Whoever read has had enough, as `head` has. Python would complain once more at its end.
+        # The reader has closed the pipe, like `head`. Python would report it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         fail("the reader of the export has gone")
     except OSError as exc:
@@ -253,7 +253,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _opened(order: ExportOrder) -> Iterator[BinaryIO]:
-    """Open standard output, or a file beside the one that is asked for, which takes its place at the end."""
+    """Open standard output, or a file beside the requested one; it is renamed at the end."""
     path = order.output
     if path is None:
         yield sys.stdout.buffer
@@ -272,7 +272,7 @@ def _opened(order: ExportOrder) -> Iterator[BinaryIO]:
         if order.may_replace:
             beside.replace(path)
         else:
-            # Unlike a renaming, a link never takes the place of a file that has come meanwhile.
+            # Unlike a renaming, a link never replaces a file made meanwhile.
             os.link(beside, path)
     except FileExistsError:
         fail(f"{path} is there already; replace it with --force, or name another file")

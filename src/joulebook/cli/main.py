@@ -13,7 +13,10 @@ from typer.core import TyperCommand, TyperGroup
 from joulebook import __version__
 
 COMMANDS = {
-    "up": ("up:up", "Run database, web, ingest and worker until Ctrl-C; migrate first, restart what dies."),
+    "up": (
+        "up:up",
+        "Run database, web, ingest and worker until Ctrl-C; migrate first, restart dead processes.",
+    ),
     "demo": (
         "demo:demo",
         "Show Joulebook with data: a home with a battery, a roof and a grid meter, until Ctrl-C.",
@@ -33,7 +36,7 @@ COMMANDS = {
     ),
     "verify": (
         "verify:verify",
-        "Recompute rollups from the readings and count what differs; exit code 1 where anything does.",
+        "Recompute rollups from the readings and count the differing ones; exit code 1 if there are any.",
     ),
     "backup": ("backup:backup", "Back up accounts, readings, imports and uploads while everything runs."),
     "restore": (
@@ -42,20 +45,20 @@ COMMANDS = {
     ),
     "migrate": (
         "serve:migrate",
-        "Bring both databases up to date: accounts as they are, readings as their owner.",
+        "Bring both databases up to date, the readings' as the role owner.",
     ),
     "web": ("serve:web", "Serve the pages and the history API until stopped."),
     "ingest": ("serve:ingest", "Take readings from devices until stopped."),
     "worker": (
         "serve:worker",
-        "Import and undo what people have asked for, and keep stored readings in shape, until stopped.",
+        "Run imports and undo them, roll readings up, and drop old ones, until stopped.",
     ),
     "imports": ("imports.listing:app", "List imports, look at them, undo them."),
     "profiles": ("profiles:app", "Save how files are read, under names."),
-    "backups": ("backup:app", "The backups that the worker makes by itself."),
-    "db": ("db:app", "Start, stop and reach the database that keeps the readings."),
-    "rollups": ("rollups:app", "Show how far the rollups are, or have them made anew."),
-    "retention": ("retention:app", "Show what is dropped because it is too old, and when."),
+    "backups": ("backup:app", "List the backups made by the worker."),
+    "db": ("db:app", "Start, stop and reach the database of the readings."),
+    "rollups": ("rollups:app", "Show the state of the rollups, or have them rebuilt."),
+    "retention": ("retention:app", "Show the readings too old to retain, and the time of their drop."),
     "user": ("user:app", "Create users, give their scripts tokens, list them."),
     "device": ("device:app", "Create devices, give them tokens, list them."),
 }

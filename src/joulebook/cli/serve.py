@@ -1,4 +1,4 @@
-"""`joulebook migrate|web|ingest|worker`: each process by itself, for systemd, Compose and the like."""
+"""`joulebook migrate|web|ingest|worker`: each process by itself, for systemd, Compose and others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from joulebook.telemetry.timescale import switch_compression_on
 
 
 def migrate() -> None:
-    """Bring both databases up to date: accounts as they are, readings as their owner."""
+    """Bring both databases up to date, the readings' as the role owner."""
     with plain_errors():
         setup_django(owner=True)
         from django.core.management import call_command
@@ -27,14 +27,14 @@ def migrate() -> None:
 
         migrate_accounts()
         call_command("migrate", database="telemetry_owner", verbosity=0)
-        # Every further process of this environment must not inherit an owner's open connection.
+        # No further process of this environment may inherit an owner's open connection.
         connections.close_all()
         _switch_compression_on()
         say("both databases are up to date")
 
 
 def _switch_compression_on() -> None:
-    """Have readings compressed where the server can; a server that refuses works as well without."""
+    """Switch compression of readings on; a server refusing it works without."""
     try:
         with connect(telemetry_url(Config.from_environ(), "owner")) as conn:
             if switch_compression_on(conn):
@@ -80,10 +80,10 @@ def ingest(
 
 
 def worker() -> None:
-    """Import and undo what people have asked for, and keep stored readings in shape, until stopped."""
+    """Run imports and undo them, roll readings up, and drop old ones, until stopped."""
     with plain_errors():
         name_process("worker")
-        stand_back()  # an import takes all the time that it can get
+        stand_back()  # an import takes all the processor time it can get
         setup_django()
         from joulebook.worker.loop import run
         from joulebook.worker.metrics import WorkerMetrics, serve_metrics

@@ -58,31 +58,31 @@ def simulate(
             min=0, help="first create this many devices and the token file, on the server's machine"
         ),
     ] = 0,
-    owner: Annotated[str, typer.Option(help="the user to whom created devices belong")] = "",
-    prefix: Annotated[str, typer.Option(help="what the ids of created devices begin with")] = "sim",
+    owner: Annotated[str, typer.Option(help="the owner of created devices")] = "",
+    prefix: Annotated[str, typer.Option(help="the beginning of created devices' ids")] = "sim",
     seed: Annotated[int, typer.Option(help="another seed is another set of homes")] = 0,
     state: Annotated[
         Path | None,
-        typer.Option(help="file in which counters and batteries go on; empty: beside the token file"),
+        typer.Option(help="file with the homes' counters and batteries; empty: beside the token file"),
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="send what happened since this time, too"),
+        typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="also send the packets since this time"),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="stop after this long; 0: on Ctrl-C")] = 0.0,
     connections: Annotated[int, typer.Option(min=1, max=1000, help="requests at the same time")] = 16,
     buffer: Annotated[
-        int, typer.Option(min=1, help="most packets to keep while the server is away, in all")
+        int, typer.Option(min=1, help="most packets to keep during an outage of the server, in all")
     ] = 200_000,
     status: Annotated[
         bool | None,
-        typer.Option("--status/--no-status", help="one line that is rewritten; else a line a minute"),
+        typer.Option("--status/--no-status", help="rewrite one line; else write a line a minute"),
     ] = None,
 ) -> None:
     """Send the readings of simulated homes: battery, roof and grid meter, three devices a home.
 
-    Each home's energies add up, and the sun over it is the real one. While the server is away the packets
-    wait, and are sent again until it has them.
+    Each home's energies add up, and the sun over it is the real one. During an outage of the server the
+    packets wait, and are sent again until it has them.
     """
     with plain_errors():
         url = _checked_url(url)
@@ -124,9 +124,9 @@ def _checked_url(url: str) -> str:
 
 
 def _create_devices(count: int, *, owner: str, prefix: str, token_file: Path) -> None:
-    """Bring the token file to `count` devices that belong to `owner`."""
+    """Add devices of `owner` to the token file, up to `count` in all."""
     if not owner:
-        fail("--create needs --owner NAME, the user to whom the devices belong")
+        fail("--create needs --owner NAME, the devices' owner")
     if str(token_file) == "-":
         fail("--create needs the name of a file in --token-file to write the tokens to")
     try:
@@ -185,7 +185,7 @@ class _Job:
         self._in_trouble = False
 
     async def run(self) -> None:
-        """Run until Ctrl-C, SIGTERM or the end of the time that was asked for."""
+        """Run until Ctrl-C, SIGTERM or the end of the requested time."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -217,7 +217,7 @@ class _Job:
             self._line.show(describe(progress), urgent=before != self._in_trouble)
 
     def _after_tick(self, time: int) -> None:
-        """Write the homes' states down whenever a new block begins; tell at the first tick that it runs."""
+        """Write the homes' states at each new block; report readiness at the first tick."""
         tell_ready()
         block = time // 1_000_000 // BLOCK
         if block != self._kept_block:
@@ -253,10 +253,10 @@ def describe(progress: Progress) -> str:
 def ensure_simulated_devices(
     owner: User, wanted: Iterable[tuple[str, str, DeviceKind]], *, time_zone: str
 ) -> list[DeviceToken]:
-    """Make (device id, name, kind) the owner's devices and return a new token for each.
+    """Create the wanted (device id, name, kind) as the owner's devices; return a new token for each.
 
-    Devices that the owner has already are kept as they are. Ends the command when an id is another's.
-    To be called when Django is set up; everything happens in one transaction.
+    The owner's existing devices stay unchanged. Ends the command if an id belongs to another user. Call it
+    after Django's setup; everything happens in one transaction.
     """
     from django.db import transaction
 

@@ -61,7 +61,7 @@ def password(
         bool, typer.Option("--keep-tokens", help="the user's tokens stay in force")
     ] = False,
 ) -> None:
-    """Set a user's password; their sessions end, and their tokens unless you keep these."""
+    """Set a user's password; this ends the user's sessions, and tokens unless you keep these."""
     with accounts_database():
         from joulebook.web.accounts.operations import UnableToChangePassword, change_password
 
@@ -75,7 +75,7 @@ def password(
 
 @app.command()
 def token(name: _Name) -> None:
-    """Make a token with which the user's scripts read; it is printed once and not kept."""
+    """Make a token for the user's scripts to read; it is printed once and not kept."""
     with accounts_database():
         from joulebook.web.accounts.operations import issue_user_token
 
@@ -85,7 +85,7 @@ def token(name: _Name) -> None:
 
 @app.command()
 def tokens(name: _Name, *, as_json: AsJson = False) -> None:
-    """List a user's tokens, and when each was last used."""
+    """List a user's tokens, and the last use of each."""
     with accounts_database():
         from joulebook.web.accounts.models import UserToken
 
@@ -101,7 +101,7 @@ def tokens(name: _Name, *, as_json: AsJson = False) -> None:
 
 @app.command("list")
 def list_users(*, as_json: AsJson = False) -> None:
-    """List all users, and how many devices each owns."""
+    """List all users with the number of their devices."""
     with accounts_database():
         from django.contrib.auth.models import User
         from django.db.models import Count
@@ -133,7 +133,7 @@ def list_users(*, as_json: AsJson = False) -> None:
 
 
 def find_user(name: str) -> User:
-    """Return the user of that name, or end the command with the remedy."""
+    """Return the user by name, or end the command with the remedy."""
     from django.contrib.auth.models import User
 
     user = User.objects.filter(username=name).first()

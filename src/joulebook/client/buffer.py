@@ -193,7 +193,7 @@ def _remedy(exc: Exception) -> str:
     if "locked" in text:
         return "another process uses it; give each client a folder of its own"
     if "malformed" in text or "not a database" in text:
-        return f"{text}; move the folder away, what can be saved of it is in {FILE}"
+        return f"{text}; move the folder away; packets may be recovered from {FILE}"
     if "full" in text:
         return f"{text}; make room on the disk"
     return text

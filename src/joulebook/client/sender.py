@@ -196,7 +196,7 @@ def checked_token(token: str) -> str:
     """Return a token fit for a header. Raises ValueError, without the token in its message."""
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError("it is empty, or holds blanks, line ends or other characters that no token has")
+        raise ValueError("it is empty, or holds blanks, line ends or other characters not allowed in a token")
     return token
 
 
