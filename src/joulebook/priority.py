@@ -31,7 +31,7 @@ _ATTEMPTS = 40
 _CREDENTIALS = struct.Struct("3i")
 
 
-def stand_back() -> None:
+def make_nice() -> None:
     """Make this process nice; call it before it starts threads, since they inherit its niceness.
 
     The session stays unchanged if it is not this process's own: it may be a terminal's.
@@ -42,7 +42,7 @@ def stand_back() -> None:
         _lower_session(os.getpid())
 
 
-def let_stand_back(backend: int, connection: int) -> bool:
+def make_backend_nice(backend: int, connection: int) -> bool:
     """Make PostgreSQL's process `backend` nice; it serves the socket `connection`.
 
     Return whether it is a process of this server: the child of the process listening at the other end of a
@@ -53,13 +53,13 @@ def let_stand_back(backend: int, connection: int) -> bool:
     if not server or parent_of(backend) != server:
         return False
     try:
-        lower_backend(backend)
+        renice_backend(backend)
     except PermissionError:
         _request(backend, connection)
     return True
 
 
-def lower_backend(backend: int) -> None:
+def renice_backend(backend: int) -> None:
     """Make a process of PostgreSQL nice. Raises PermissionError for another user's."""
     with suppress(ProcessLookupError):
         _lower(backend)

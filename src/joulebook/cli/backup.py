@@ -32,7 +32,7 @@ from joulebook.cli.progress import show_progress
 from joulebook.config import Config, sqlite_path
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
 from joulebook.embedded.urls import uses_own_server
-from joulebook.priority import stand_back
+from joulebook.priority import make_nice
 from joulebook.supervisor.home_lock import AlreadyRuns, only_one
 from joulebook.telemetry.errors import TelemetryError
 
@@ -53,7 +53,7 @@ def backup(
     """Back up accounts, readings, imports and uploads while everything runs."""
     with plain_errors():
         config = Config.from_environ()
-        stand_back()
+        make_nice()
         with show_progress("backing up") as progress:
             if target is not None:
                 target = target.absolute()

@@ -13,7 +13,7 @@ from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.logs import name_process
 from joulebook.page_assets import require_page_assets
-from joulebook.priority import stand_back
+from joulebook.priority import make_nice
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.timescale import switch_compression_on
 
@@ -83,7 +83,7 @@ def worker() -> None:
     """Run imports and undo them, roll readings up, and drop old ones, until stopped."""
     with plain_errors():
         name_process("worker")
-        stand_back()  # an import takes all the processor time it can get
+        make_nice()  # an import takes all the processor time it can get
         setup_django()
         from joulebook.worker.loop import run
         from joulebook.worker.metrics import WorkerMetrics, serve_metrics

@@ -9,11 +9,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from joulebook.embedded.account import Account, command_prefix
 from joulebook.embedded.binaries import Binaries
 from joulebook.embedded.errors import UnableToStart
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.passwords import ensure_passwords, read_password
+from joulebook.embedded.server_user import ServerUser, command_prefix
 
 DATABASE = "joulebook"
 OWNER = "joulebook_owner"
@@ -44,39 +44,39 @@ END $$;
 """
 
 
-def ensure_cluster(layout: Layout, binaries: Binaries, account: Account, environment: dict[str, str]) -> None:
+def ensure_cluster(layout: Layout, binaries: Binaries, user: ServerUser, environment: dict[str, str]) -> None:
     """Create the missing ones of the folders, the passwords and, by initdb, the data folder."""
     ensure_passwords(layout.passwords)
     layout.logs.mkdir(mode=0o700, exist_ok=True)
-    account.take_over_tree(layout.logs)
+    user.take_over_tree(layout.logs)
     password_file = layout.root / "initdb.password"
     password_file.unlink(missing_ok=True)
     if layout.data.exists():
-        account.take_over_tree(layout.data)
+        user.take_over_tree(layout.data)
         return
     shutil.rmtree(layout.unfinished_data, ignore_errors=True)
     layout.unfinished_data.mkdir(mode=0o700)
-    account.take_over(layout.unfinished_data)
+    user.take_over(layout.unfinished_data)
     try:
-        _hand_over_password(layout, password_file, account)
-        _initdb(layout, binaries, account, password_file, environment)
+        _hand_over_password(layout, password_file, user)
+        _initdb(layout, binaries, user, password_file, environment)
     finally:
         password_file.unlink(missing_ok=True)
     layout.unfinished_data.rename(layout.data)
 
 
-def _hand_over_password(layout: Layout, password_file: Path, account: Account) -> None:
+def _hand_over_password(layout: Layout, password_file: Path, user: ServerUser) -> None:
     password_file.touch(mode=0o600, exist_ok=False)
     password_file.write_text(read_password(layout.passwords, "postgres") + "\n")
-    account.take_over(password_file)
+    user.take_over(password_file)
 
 
 def _initdb(
-    layout: Layout, binaries: Binaries, account: Account, password_file: Path, environment: dict[str, str]
+    layout: Layout, binaries: Binaries, user: ServerUser, password_file: Path, environment: dict[str, str]
 ) -> None:
     folders = [layout.unfinished_data, binaries.folder]
     command = [
-        *command_prefix(account, folders=folders, parent_death_signal="KILL"),
+        *command_prefix(user, folders=folders, parent_death_signal="KILL"),
         binaries.program("initdb"),
         f"--pgdata={layout.unfinished_data}",
         "--username=postgres",

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from joulebook.config import Config
-from joulebook.embedded.account import Account, command_prefix, database_account, system_tool
 from joulebook.embedded.binaries import Binaries, ensure_binaries
 from joulebook.embedded.bootstrap import ensure_cluster
 from joulebook.embedded.errors import UnableToStart
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import try_lock
 from joulebook.embedded.processes import clear_remains, end_leftovers, find_postmaster, is_alive, is_stopping
+from joulebook.embedded.server_user import ServerUser, command_prefix, find_server_user, system_tool
 from joulebook.embedded.settings import write_settings
 from joulebook.embedded.sockets import prepare_socket_folder
 
@@ -31,11 +31,11 @@ def launch(
     Detached, the server has no parent of ours, and the returned process has ended already. Otherwise it is
     our child, in its own process group, and stops at the end of the calling thread.
     """
-    account = database_account(layout.data)
+    user = find_server_user(layout.data)
     binaries = ensure_binaries(config)
     environment = _environment()
-    ensure_cluster(layout, binaries, account, environment)
-    sockets = prepare_socket_folder(layout, account)
+    ensure_cluster(layout, binaries, user, environment)
+    sockets = prepare_socket_folder(layout, user)
     port = config.db_port
     write_settings(
         layout,
@@ -47,7 +47,7 @@ def launch(
     lock = _claim(layout)
     try:
         clear_remains(layout, sockets)
-        command = _command(layout, binaries, account, sockets, settings, detached=detached)
+        command = _command(layout, binaries, user, sockets, settings, detached=detached)
         return _spawn(command, lock, layout.startup_log, environment, detached=detached)
     finally:
         os.close(lock)
@@ -83,7 +83,7 @@ def _claim(layout: Layout) -> int:
 def _command(
     layout: Layout,
     binaries: Binaries,
-    account: Account,
+    user: ServerUser,
     sockets: Path,
     settings: Mapping[str, str],
     *,
@@ -91,7 +91,7 @@ def _command(
 ) -> list[str]:
     folders = [layout.data, layout.logs, sockets, binaries.folder]
     words = [system_tool("setsid"), "--fork"] if detached else []
-    words += command_prefix(account, folders=folders, parent_death_signal=None if detached else "INT")
+    words += command_prefix(user, folders=folders, parent_death_signal=None if detached else "INT")
     words += [binaries.program("postgres"), "-D", str(layout.data)]
     for name, value in {"config_file": str(layout.settings), **settings}.items():
         words += ["-c", f"{name}={value}"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from joulebook.embedded.errors import EmbeddedError
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import is_held
-from joulebook.priority import REQUESTS, lower_backend, parent_of
+from joulebook.priority import REQUESTS, parent_of, renice_backend
 
 _PORT_LINE, _STATUS_LINE = 3, 7  # of postmaster.pid; the status is "starting", "ready", "stopping" …
 
@@ -215,4 +215,4 @@ def _lower_readers(backend: int, layout: Layout) -> None:
         and Path(f"/proc/{backend}/cmdline").read_bytes().startswith(title)
         and os.getpriority(os.PRIO_PROCESS, backend) <= os.getpriority(os.PRIO_PROCESS, server)
     ):
-        lower_backend(backend)
+        renice_backend(backend)

@@ -14,17 +14,17 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from joulebook.config import Config, sqlite_path
-from joulebook.embedded.account import Account
 from joulebook.embedded.layout import Layout
+from joulebook.embedded.server_user import ServerUser
 from joulebook.embedded.sockets import prepare_socket_folder
-from joulebook.supervisor.users import User, Users
+from joulebook.supervisor.system_users import SystemUser, SystemUsers
 
 
 class UnableToShare(Exception):
     """The processes cannot have their own system users in this home; the message has the remedy."""
 
 
-def prepare_home(config: Config, users: Users) -> None:
+def prepare_home(config: Config, users: SystemUsers) -> None:
     """Give each process its own files. Raises `UnableToShare`, also for errors of the system."""
     home = config.home
     owner = home.stat().st_uid
@@ -104,7 +104,7 @@ def _move_credentials(home: Path) -> None:
     place.symlink_to(file.relative_to(home))
 
 
-def _give_database(layout: Layout, user: User, clients: int) -> None:
+def _give_database(layout: Layout, user: SystemUser, clients: int) -> None:
     """Give the server's files to its user; the group of its clients may enter its socket's folder."""
     _make_folder(layout.root, user.uid, clients, 0o710)
     for path in layout.root.iterdir():
@@ -112,7 +112,7 @@ def _give_database(layout: Layout, user: User, clients: int) -> None:
         if path == layout.own_settings or (path == layout.data and path.lstat().st_uid != 0):
             continue
         _give_tree(path, user.uid, user.gid)
-    folder = prepare_socket_folder(layout, Account(user.uid, user.gid, changes=True))
+    folder = prepare_socket_folder(layout, ServerUser(user.uid, user.gid, changes=True))
     _make_folder(folder, user.uid, clients, 0o710)
 
 

@@ -19,15 +19,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedError, UnableToStart, ensure_binaries
-from joulebook.embedded.account import Account, database_account
 from joulebook.embedded.layout import Layout
+from joulebook.embedded.server_user import ServerUser, find_server_user
 from joulebook.embedded.urls import named_urls, uses_own_server
 from joulebook.secret_key import load_secret_key
 from joulebook.supervisor.children import CHILDRENS_UMASK
 from joulebook.supervisor.ownership import UnableToShare, prepare_home
 from joulebook.supervisor.plan import environment_without_credentials, joulebook_command
 from joulebook.supervisor.specs import ProcessSpec
-from joulebook.supervisor.users import User, Users, find_users
+from joulebook.supervisor.system_users import SystemUser, SystemUsers, find_users
 from joulebook.supervisor.view import folders_in_use, open_way
 
 _TRY = """
@@ -61,7 +61,7 @@ def drop_privileges(
         return list(plan)
     try:
         load_secret_key(config)
-        users = find_users(config.home, _database_account(config))
+        users = find_users(config.home, _server_user(config))
         prepare_home(config, users)
         _let_them_run(config, users)
     except (UnableToShare, EmbeddedError, OSError, psycopg.Error) as exc:
@@ -83,7 +83,7 @@ def start_as_database_user(config: Config) -> bool:
     if os.geteuid() != 0 or not folder.exists() or folder.stat().st_uid == 0:
         return False
     try:
-        users = find_users(config.home, _database_account(config))
+        users = find_users(config.home, _server_user(config))
         prepare_home(config, users)
         _let_them_run(config, users)
     except (UnableToShare, OSError):
@@ -98,16 +98,16 @@ def start_as_database_user(config: Config) -> bool:
     return True
 
 
-def _database_account(config: Config) -> Account | None:
+def _server_user(config: Config) -> ServerUser | None:
     """Return the user of the embedded server. Root fetches its programs: no other user can change them."""
     if uses_own_server(config):
         return None
     if config.postgres_bin is None:
         ensure_binaries(config)
-    return database_account(Layout.below(config.home).data)
+    return find_server_user(Layout.below(config.home).data)
 
 
-def _let_them_run(config: Config, users: Users) -> None:
+def _let_them_run(config: Config, users: SystemUsers) -> None:
     """Make sure the users can run Joulebook's programs, with a view of the file system if needed."""
     # The users cannot write compiled files: without this, each start would compile everything again.
     compileall.compile_dir(config.package, quiet=2)
@@ -129,7 +129,7 @@ def _paths_to_servers(config: Config) -> list[str]:
     return [path for path in (*hosts, *files) if path.startswith("/")]
 
 
-def _problem(user: User, config: Config, needed: Sequence[str]) -> str:
+def _problem(user: SystemUser, config: Config, needed: Sequence[str]) -> str:
     """Return why this user cannot run Joulebook's programs; empty if it can."""
     command = [*user.command_prefix(), sys.executable, "-c", _TRY, *needed]
     environment = environment_without_credentials(config, os.environ) | _own(config)
@@ -138,8 +138,8 @@ def _problem(user: User, config: Config, needed: Sequence[str]) -> str:
     return "" if done.returncode == 0 else words[-1]
 
 
-def _assign(spec: ProcessSpec, users: Users, config: Config) -> ProcessSpec:
-    of: Mapping[str, User | None] = {
+def _assign(spec: ProcessSpec, users: SystemUsers, config: Config) -> ProcessSpec:
+    of: Mapping[str, SystemUser | None] = {
         "database": users.database,
         "migrate": users.migrate,
         "worker": users.worker,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from joulebook.supervisor.users import User
+from joulebook.supervisor.system_users import SystemUser
 
 
 class Ready(Enum):
@@ -65,7 +65,7 @@ class ProcessSpec:
     stop_timeout: float = 30.0
     fast_signal: signal.Signals = signal.SIGKILL
     listening: socket.socket | None = None
-    user: User | None = None
+    user: SystemUser | None = None
 
 
 @dataclass(frozen=True)

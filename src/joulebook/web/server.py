@@ -21,7 +21,7 @@ from django.db.backends.signals import connection_created
 from starlette.types import Scope
 
 from joulebook.config import Config
-from joulebook.priority import let_stand_back, stand_back
+from joulebook.priority import make_backend_nice, make_nice
 from joulebook.serving.addresses import client_address, share_key
 from joulebook.serving.guard import Guard
 from joulebook.serving.server import Refusal, Server, Service, connections_that_fit, run
@@ -36,14 +36,14 @@ def stand_back_behind_devices() -> None:
     Call it before threads are started. Where the database is on another machine, or another user's, its
     own processes stay as they are.
     """
-    stand_back()
+    make_nice()
     connection_created.connect(_on_connection, dispatch_uid="joulebook.standing-back")
 
 
 def _on_connection(connection: Any, **_: Any) -> None:
     if connection.alias == READER:
         opened = connection.connection
-        let_stand_back(opened.info.backend_pid, opened.fileno())
+        make_backend_nice(opened.info.backend_pid, opened.fileno())
 
 
 PAGE_THREADS, FILE_THREADS, STREAM_THREADS = 12, 4, 4

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulebook.embedded.account import Account, end_with_parent, only_capability, system_tool
+from joulebook.embedded.server_user import ServerUser, end_with_parent, only_capability, system_tool
 
 _NAMES = ("migrate", "worker", "web", "ingest", "demo")
 _GROUPS = ("home", "data")
@@ -27,7 +27,7 @@ _FIRST, _LAST, _STEP = 60_706, 61_183, 8
 
 
 @dataclass(frozen=True)
-class User:
+class SystemUser:
     """A system user by number, with the further groups of its processes."""
 
     name: str
@@ -52,23 +52,23 @@ class User:
 
 
 @dataclass(frozen=True)
-class Users:
+class SystemUsers:
     """The users and groups of one JOULEBOOK_HOME; `database` is None if its server is elsewhere."""
 
-    migrate: User
-    worker: User
-    web: User
-    ingest: User
-    demo: User
+    migrate: SystemUser
+    worker: SystemUser
+    web: SystemUser
+    ingest: SystemUser
+    demo: SystemUser
     """Prepares the demo, and then sends its readings."""
-    simulator: User
+    simulator: SystemUser
     """The same, without the group `data`."""
-    database: User | None
+    database: SystemUser | None
     home: int
     data: int
 
 
-def find_users(home: Path, database: Account | None) -> Users:
+def find_users(home: Path, database: ServerUser | None) -> SystemUsers:
     """Return the users for root's JOULEBOOK_HOME.
 
     `database` runs the server. The folder has a note of the numbers in use, so they outlive a move.
@@ -76,12 +76,14 @@ def find_users(home: Path, database: Account | None) -> Users:
     first = _first_number(home)
     numbers = {name: first + index for index, name in enumerate((*_NAMES, *_GROUPS))}
     home_group, data_group = (_group(name, numbers[name]) for name in _GROUPS)
-    users = {name: User(name, *_numbers_of(name, numbers[name]), (home_group, data_group)) for name in _NAMES}
+    users = {
+        name: SystemUser(name, *_numbers_of(name, numbers[name]), (home_group, data_group)) for name in _NAMES
+    }
     demo = users["demo"]
-    return Users(
+    return SystemUsers(
         **users,
-        simulator=User("simulator", demo.uid, demo.gid, (home_group,)),
-        database=User("database", database.uid, database.gid, (home_group,)) if database else None,
+        simulator=SystemUser("simulator", demo.uid, demo.gid, (home_group,)),
+        database=SystemUser("database", database.uid, database.gid, (home_group,)) if database else None,
         home=home_group,
         data=data_group,
     )

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from joulebook.embedded.errors import EmbeddedError
 
-_PREFERRED_ACCOUNTS = ("joulebook-database", "joulebook", "postgres", "nobody")
+_PREFERRED_USERS = ("joulebook-database", "joulebook", "postgres", "nobody")
 _PASSING_CAPABILITIES = ("dac_read_search", "dac_override")
 _CAN_ENTER = 'for path; do test -d "$path" && test -x "$path" || exit 1; done'
 
 
 @dataclass(frozen=True)
-class Account:
+class ServerUser:
     """A system user by number; `changes` is whether a process must become that user."""
 
     uid: int
@@ -45,7 +45,7 @@ class Account:
             self.take_over(Path(folder))
 
 
-def database_account(data: Path) -> Account:
+def find_server_user(data: Path) -> ServerUser:
     """Return the user running the server with the data folder `data`; the folder may not exist yet.
 
     It is the owner of an existing data folder: so the choice outlives a change of the machine's users.
@@ -55,53 +55,53 @@ def database_account(data: Path) -> Account:
     if data.exists():
         owner = data.stat()
         if uid == owner.st_uid and uid != 0:
-            return Account(uid, gid, changes=False)
+            return ServerUser(uid, gid, changes=False)
         if uid != 0:
             raise EmbeddedError(
                 f"{data} belongs to user {_user_name(owner.st_uid)}, not to {_user_name(uid)}: "
                 "run Joulebook as that user, or name another folder in JOULEBOOK_HOME"
             )
         if owner.st_uid != 0:
-            return Account(owner.st_uid, owner.st_gid, changes=True)
+            return ServerUser(owner.st_uid, owner.st_gid, changes=True)
     if uid == 0:
-        return _unprivileged_account()
+        return _unprivileged_user()
     if _user_name(uid) == str(uid):
         raise EmbeddedError(
             f"PostgreSQL creates a database only for a user with a name, and user {uid} has no name in "
             "/etc/passwd: run Joulebook as a user that has one, or as root"
         )
-    return Account(uid, gid, changes=False)
+    return ServerUser(uid, gid, changes=False)
 
 
-def _unprivileged_account() -> Account:
-    for name in _PREFERRED_ACCOUNTS:
+def _unprivileged_user() -> ServerUser:
+    for name in _PREFERRED_USERS:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
         if entry.pw_uid != 0:
-            return Account(entry.pw_uid, entry.pw_gid, changes=True)
+            return ServerUser(entry.pw_uid, entry.pw_gid, changes=True)
     raise EmbeddedError(
         "PostgreSQL refuses to run as root, and this machine has none of the users "
-        f"{', '.join(_PREFERRED_ACCOUNTS)}: create one with `useradd --system joulebook`"
+        f"{', '.join(_PREFERRED_USERS)}: create one with `useradd --system joulebook`"
     )
 
 
 def command_prefix(
-    account: Account, *, folders: Sequence[Path], parent_death_signal: str | None = None
+    user: ServerUser, *, folders: Sequence[Path], parent_death_signal: str | None = None
 ) -> list[str]:
-    """Return the words before a command to run it as `account`.
+    """Return the words before a command to run it as `user`.
 
     The command must be able to enter `folders`. With `parent_death_signal` ("INT", "KILL", …) the kernel
     sends that signal to the command at the end of its parent thread; if the thread ended before the request
     took effect, the command does not run at all.
     """
-    if not account.changes and parent_death_signal is None:
+    if not user.changes and parent_death_signal is None:
         return []
     words = [system_tool("setpriv")]
-    if account.changes:
-        words += _becoming(account)
-        words += only_capability(_needed_capability(account, folders))
+    if user.changes:
+        words += _becoming(user)
+        words += only_capability(_needed_capability(user, folders))
     if parent_death_signal is None:
         return [*words, "--"]
     return [*words, *end_with_parent(parent_death_signal)]
@@ -117,8 +117,8 @@ def end_with_parent(parent_death_signal: str) -> list[str]:
     return ["--pdeathsig", parent_death_signal, "--", "/bin/sh", "-c", guard, "joulebook"]
 
 
-def _becoming(account: Account) -> list[str]:
-    return [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
+def _becoming(user: ServerUser) -> list[str]:
+    return [f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups"]
 
 
 def only_capability(capability: str | None) -> list[str]:
@@ -135,16 +135,16 @@ def only_capability(capability: str | None) -> list[str]:
     ]
 
 
-def _needed_capability(account: Account, folders: Sequence[Path]) -> str | None:
-    """Return the least capability for `account` to enter all `folders`; None if it needs none."""
+def _needed_capability(user: ServerUser, folders: Sequence[Path]) -> str | None:
+    """Return the least capability for `user` to enter all `folders`; None if it needs none."""
     for capability in (None, *_PASSING_CAPABILITIES):
-        words = [system_tool("setpriv"), *_becoming(account), *only_capability(capability), "--"]
+        words = [system_tool("setpriv"), *_becoming(user), *only_capability(capability), "--"]
         test = [*words, "/bin/sh", "-c", _CAN_ENTER, "joulebook", *map(str, folders)]
         if subprocess.run(test, check=False, capture_output=True, cwd="/").returncode == 0:
             return capability
     listing = ", ".join(map(str, folders))
     raise EmbeddedError(
-        f"user {_user_name(account.uid)}, as which the database must run, cannot enter {listing}: "
+        f"user {_user_name(user.uid)}, as which the database must run, cannot enter {listing}: "
         "name a folder that it may enter in JOULEBOOK_HOME (and JOULEBOOK_CACHE), "
         "or run Joulebook as an ordinary user"
     )
