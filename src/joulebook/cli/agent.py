@@ -74,14 +74,14 @@ def agent(
         fail(str(exc))
     try:
         lines: Lines = StandardInput() if file is None else FollowedFile(file, client.bookmark)
-        code = _Job(client, lines, line, drain=drain).run()
+        code = _AgentRun(client, lines, line, drain=drain).run()
     except UnableToFollow as exc:
         client.close(timeout=0.0)
         fail(str(exc))
     raise typer.Exit(code)
 
 
-class _Job:
+class _AgentRun:
     """One run of the agent."""
 
     def __init__(self, client: Client, lines: Lines, line: StatusLine, *, drain: float) -> None:

@@ -27,9 +27,9 @@ from joulebook.simulator.backfill import Backfill
 from joulebook.simulator.devices import DEVICE_KINDS
 from joulebook.simulator.home import Home
 from joulebook.simulator.state_file import read_states, write_states
-from joulebook.simulator.sun import Place
+from joulebook.simulator.sun import Site
 from joulebook.simulator.tokens import (
-    DeviceToken,
+    DeviceCredentials,
     UnableToReadTokens,
     read_tokens,
     write_private,
@@ -216,7 +216,7 @@ def _ensure_user(files: DemoFiles) -> User:
         fail(str(exc))
 
 
-def _ensure_devices(files: DemoFiles, owner: User) -> list[DeviceToken]:
+def _ensure_devices(files: DemoFiles, owner: User) -> list[DeviceCredentials]:
     """Return the demo's three devices; the first start creates them with their tokens."""
     from joulebook.web.devices.models import Device
 
@@ -226,7 +226,7 @@ def _ensure_devices(files: DemoFiles, owner: User) -> list[DeviceToken]:
         except UnableToReadTokens as exc:
             fail(str(exc))
     wanted = [(device_id, kind.name, kind) for device_id, kind in zip(_DEVICE_IDS, DEVICE_KINDS, strict=True)]
-    tokens = ensure_simulated_devices(owner, wanted, time_zone=Place().time_zone)
+    tokens = ensure_simulated_devices(owner, wanted, time_zone=Site().time_zone)
     write_tokens(files.tokens, tokens)
     return tokens
 
@@ -234,7 +234,7 @@ def _ensure_devices(files: DemoFiles, owner: User) -> list[DeviceToken]:
 def _fill_past(
     config: Config,
     files: DemoFiles,
-    devices: list[DeviceToken],
+    devices: list[DeviceCredentials],
     *,
     span: tuple[int, int],
     line: StatusLine,

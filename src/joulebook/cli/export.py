@@ -33,7 +33,7 @@ from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names
 
 
-class FileFormat(StrEnum):
+class ExportFormat(StrEnum):
     """The formats of files, as words of the command line."""
 
     CSV = "csv"
@@ -41,7 +41,7 @@ class FileFormat(StrEnum):
     ARROW = "arrow"
 
 
-class FileLayout(StrEnum):
+class ExportLayout(StrEnum):
     """The layouts of files, as words of the command line."""
 
     WIDE = "wide"
@@ -63,12 +63,12 @@ def export(
         ),
     ] = None,
     format_: Annotated[
-        FileFormat | None,
+        ExportFormat | None,
         typer.Option("--format", help="else by the ending of the file's name, else csv", show_default=False),
     ] = None,
     layout: Annotated[
-        FileLayout, typer.Option(help="wide: a column a metric; long: a row a reading")
-    ] = FileLayout.WIDE,
+        ExportLayout, typer.Option(help="wide: a column a metric; long: a row a reading")
+    ] = ExportLayout.WIDE,
     tz: Annotated[str, typer.Option(metavar="ZONE", help="time zone of the times in CSV")] = "UTC",
     output: Annotated[
         Path | None,

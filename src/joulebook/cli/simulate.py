@@ -26,10 +26,10 @@ from joulebook.readiness import tell_ready
 from joulebook.simulator.clock import BLOCK
 from joulebook.simulator.devices import DeviceKind
 from joulebook.simulator.fleet import Fleet, kind_of
-from joulebook.simulator.run import Progress, Simulator
+from joulebook.simulator.run import FleetProgress, Simulator
 from joulebook.simulator.state_file import UnableToReadState, read_states, resume, write_states
-from joulebook.simulator.sun import Place
-from joulebook.simulator.tokens import DeviceToken, UnableToReadTokens, read_tokens, write_tokens
+from joulebook.simulator.sun import Site
+from joulebook.simulator.tokens import DeviceCredentials, UnableToReadTokens, read_tokens, write_tokens
 from joulebook.telemetry.readings import to_microseconds
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def simulate(
             fail(f"{token_file} names {len(tokens)} devices, not {devices}; --create {devices} makes more")
         if state is None and str(token_file) != "-":
             state = token_file.with_name(token_file.name + ".state")
-        job = _Job(
+        job = _SimulatorRun(
             tokens=tokens[: devices or None],
             url=url,
             rate=rate,
@@ -144,18 +144,18 @@ def _create_devices(count: int, *, owner: str, prefix: str, token_file: Path) ->
     if not wanted:
         return
     with accounts_database():
-        made = ensure_simulated_devices(find_user(owner), wanted, time_zone=Place().time_zone)
+        made = ensure_simulated_devices(find_user(owner), wanted, time_zone=Site().time_zone)
     write_tokens(token_file, [*known, *made])
     say(f"{len(made)} devices of {owner} created, their tokens are in {token_file}")
 
 
-class _Job:
+class _SimulatorRun:
     """One run of the simulator."""
 
     def __init__(
         self,
         *,
-        tokens: list[DeviceToken],
+        tokens: list[DeviceCredentials],
         url: str,
         rate: float,
         batch: int,
@@ -233,7 +233,7 @@ def _now() -> int:
     return time.time_ns() // 1_000
 
 
-def describe(progress: Progress) -> str:
+def describe(progress: FleetProgress) -> str:
     """Return the status as one line."""
     parts = [
         f"sent {progress.sent:,}",
@@ -252,7 +252,7 @@ def describe(progress: Progress) -> str:
 
 def ensure_simulated_devices(
     owner: User, wanted: Iterable[tuple[str, str, DeviceKind]], *, time_zone: str
-) -> list[DeviceToken]:
+) -> list[DeviceCredentials]:
     """Create the wanted (device id, name, kind) as the owner's devices; return a new token for each.
 
     The owner's existing devices stay unchanged. Ends the command if an id belongs to another user. Call it
@@ -264,7 +264,7 @@ def ensure_simulated_devices(
 
     with transaction.atomic():
         return [
-            DeviceToken(
+            DeviceCredentials(
                 device_id, issue_device_token(_ensure_device(owner, device_id, name, kind, time_zone))
             )
             for device_id, name, kind in wanted

@@ -22,7 +22,7 @@ SELECT current_setting('server_version'),
 
 
 @dataclass(frozen=True)
-class Status:
+class DatabaseStatus:
     """One look at the database. Figures of a running server are None while it is down.
 
     `edition` is "apache" or "timescale" (the Community edition); `database_bytes` is the size of the
@@ -56,25 +56,25 @@ class Status:
             yield "on disk", decimal(self.folder_bytes)
 
 
-def read_status(config: Config) -> Status:
+def read_status(config: Config) -> DatabaseStatus:
     """Return the state of this configuration's database. Starts nothing."""
     if uses_own_server(config):
         return _own_server(telemetry_url(config, "reader"))
     database = EmbeddedDatabase(config)
     where, folder_bytes = str(database.socket), database.size_on_disk()
     if not database.is_running():
-        return Status(running=False, embedded=True, where=where, folder_bytes=folder_bytes)
+        return DatabaseStatus(running=False, embedded=True, where=where, folder_bytes=folder_bytes)
     answer = _ask(database.url("reader"))
-    return Status(True, True, where, database.pid(), *answer, folder_bytes=folder_bytes)
+    return DatabaseStatus(True, True, where, database.pid(), *answer, folder_bytes=folder_bytes)
 
 
-def _own_server(url: str) -> Status:
+def _own_server(url: str) -> DatabaseStatus:
     info = psycopg.conninfo.conninfo_to_dict(url)
     where = f"{info.get('host', 'localhost')}:{info.get('port', 5432)}/{info.get('dbname', '')}"
     try:
-        return Status(True, False, where, None, *_ask(url))
+        return DatabaseStatus(True, False, where, None, *_ask(url))
     except EmbeddedError:
-        return Status(running=False, embedded=False, where=where)
+        return DatabaseStatus(running=False, embedded=False, where=where)
 
 
 def _ask(url: str) -> tuple[str, str | None, str | None, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from joulebook.simulator.noise import Floats
 
-MINUTE = 60
+MINUTE = 60  # seconds; telemetry.readings counts microseconds
 _MARGIN = 1.0  # Wh: more than the ripple of a minute can move
 _NUDGE = 5.0  # W, bring the charge back from within the margin
 _LARGEST_RIPPLE = 10.0  # W, either way; a nudge of this size stops any change beyond the limit itself

@@ -11,8 +11,8 @@ import msgspec
 
 from joulebook.simulator.clock import BLOCK, SLOW_STEP
 from joulebook.simulator.devices import DEVICE_KINDS, DeviceKind, SimulatedMetric
-from joulebook.simulator.home import Block, Home, HomeState, stand_still
-from joulebook.simulator.sun import Place
+from joulebook.simulator.home import Home, HomeBlock, HomeState, stand_still
+from joulebook.simulator.sun import Site
 
 MICROSECONDS = 1_000_000
 _CATCH_UP_BLOCKS = 3_000
@@ -49,15 +49,15 @@ class _Feed:
         self.home = home
         self.state = state
         self._block, self._after = home.advance(state)
-        self._next: tuple[Block, HomeState] | None = None
+        self._next: tuple[HomeBlock, HomeState] | None = None
 
-    def look_ahead(self) -> Block:
+    def look_ahead(self) -> HomeBlock:
         """Return the next block, computed once."""
         if self._next is None:
             self._next = self.home.advance(self._after)
         return self._next[0]
 
-    def at(self, second: int) -> tuple[Block, int]:
+    def at(self, second: int) -> tuple[HomeBlock, int]:
         """Return the block of a second not before the current block, and the second's index in it."""
         while second >= self._block.start + BLOCK:
             block = self.look_ahead()
@@ -65,7 +65,7 @@ class _Feed:
             self.state, self._block, self._after, self._next = self._after, block, self._next[1], None
         return self._block, second - self._block.start
 
-    def after(self, second: int) -> tuple[Block, int]:
+    def after(self, second: int) -> tuple[HomeBlock, int]:
         """Return the block of the second after `second`, without moving on."""
         if second + 1 < self._block.start + BLOCK:
             return self._block, second + 1 - self._block.start
@@ -82,7 +82,7 @@ class Fleet:
         start: int,
         rate: float = 1.0,
         seed: int = 0,
-        place: Place | None = None,
+        place: Site | None = None,
         states: Mapping[int, HomeState] | None = None,
     ) -> None:
         """Prepare the homes for `start` (seconds since 1970 UTC).

@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 import numpy as np
 
 from joulebook.simulator.appliances import Household
-from joulebook.simulator.battery import Battery
+from joulebook.simulator.battery import MINUTE, Battery
 from joulebook.simulator.clock import BLOCK
 from joulebook.simulator.noise import Floats, Ints, grain, pick, smooth, stream
-from joulebook.simulator.sun import DAY, Place, Roof, clear_sky, sun_vector
+from joulebook.simulator.sun import DAY, Roof, Site, clear_sky, sun_vector
 from joulebook.simulator.weather import Weather
-from joulebook.telemetry.readings import MINUTE
 from joulebook.time_zones import ZoneInfo
 
 _LAG = 2  # seconds until the battery's inverter follows a change of the load
@@ -34,7 +33,7 @@ class HomeState:
 
 
 @dataclass(frozen=True)
-class Block:
+class HomeBlock:
     """A home's values in [start, start + BLOCK), one a second.
 
     Powers in W: `load` ≥ 0, `solar` ≥ 0, `battery` (positive: gives), `grid` (positive: bought), and
@@ -67,9 +66,9 @@ class Block:
 class Home:
     """A home; its seed and its place determine all its values."""
 
-    def __init__(self, seed: int, place: Place | None = None) -> None:
+    def __init__(self, seed: int, place: Site | None = None) -> None:
         self.seed = seed
-        self.place = place or Place()
+        self.place = place or Site()
         size = stream(seed, "home/size")
         self._roof = Roof(
             tilt=25.0 + 20.0 * pick(size, 0),
@@ -106,7 +105,7 @@ class Home:
             exported=1e6 * (1.0 + 7.0 * pick(start, 3)),
         )
 
-    def advance(self, state: HomeState) -> tuple[Block, HomeState]:
+    def advance(self, state: HomeState) -> tuple[HomeBlock, HomeState]:
         """Return the block beginning with `state`, and the state of the block after it."""
         start = state.block * BLOCK
         offset = self._offset(start)
@@ -122,7 +121,7 @@ class Home:
         imported = state.imported + np.cumsum(np.maximum(grid, 0.0)) / 3600.0
         exported = state.exported + np.cumsum(np.maximum(-grid, 0.0)) / 3600.0
         share = stored / self._battery.capacity
-        block = Block(
+        block = HomeBlock(
             start=start,
             load=load,
             solar=solar,

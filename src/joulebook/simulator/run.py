@@ -15,7 +15,7 @@ from typing import Any
 from joulebook.client.sender import Sender, http_client
 from joulebook.simulator.fleet import MICROSECONDS, Fleet
 from joulebook.simulator.outbox import Outbox
-from joulebook.simulator.tokens import DeviceToken
+from joulebook.simulator.tokens import DeviceCredentials
 
 _BACKLOG_BATCH = 500
 """Packets of a request if many wait, after an outage or at the start."""
@@ -32,7 +32,7 @@ _log.propagate = False
 
 
 @dataclass(frozen=True)
-class Progress:
+class FleetProgress:
     """The counts of all devices so far."""
 
     sent: int
@@ -68,7 +68,7 @@ class Simulator:
     def __init__(
         self,
         fleet: Fleet,
-        tokens: list[DeviceToken],
+        tokens: list[DeviceCredentials],
         url: str,
         *,
         batch: int,
@@ -101,11 +101,11 @@ class Simulator:
         self._flushing = False
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> FleetProgress:
         """The counts so far."""
         counts = list(zip(self._device_ids, (sender.counts for sender in self._senders), strict=True))
         refusals = [f"{device_id}: {each.last_refusal}" for device_id, each in counts if each.last_refusal]
-        return Progress(
+        return FleetProgress(
             sent=sum(each.sent for _, each in counts),
             stored=sum(each.stored for _, each in counts),
             duplicates=sum(each.duplicates for _, each in counts),
@@ -132,6 +132,11 @@ class Simulator:
                     worker.cancel()
         finally:
             threads.stop()
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
     async def _make(self, since: int, stop: asyncio.Event, on_tick: Callable[[int], None]) -> None:
         ticks = self._fleet.ticks

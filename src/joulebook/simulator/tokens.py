@@ -14,14 +14,14 @@ class UnableToReadTokens(Exception):
     """The token file is missing, open to others, or malformed; the message has the remedy."""
 
 
-class DeviceToken(NamedTuple):
+class DeviceCredentials(NamedTuple):
     """A device and its token for writing."""
 
     device_id: str
     token: str
 
 
-def read_tokens(path: Path) -> list[DeviceToken]:
+def read_tokens(path: Path) -> list[DeviceCredentials]:
     """Return the devices of a token file in its order; `-` is standard input.
 
     Blank lines and lines beginning with `#` are skipped. Raises `UnableToReadTokens`, also for a file
@@ -39,7 +39,7 @@ def read_tokens(path: Path) -> list[DeviceToken]:
     return _parse(text, str(path))
 
 
-def write_tokens(path: Path, tokens: Sequence[DeviceToken]) -> None:
+def write_tokens(path: Path, tokens: Sequence[DeviceCredentials]) -> None:
     """Replace the token file in one step; only its owner can read it."""
     text = "".join(f"{device_id} {token}\n" for device_id, token in tokens)
     write_private(path, text)
@@ -62,7 +62,7 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
-def _parse(text: str, source: str) -> list[DeviceToken]:
+def _parse(text: str, source: str) -> list[DeviceCredentials]:
     tokens = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
@@ -71,7 +71,7 @@ def _parse(text: str, source: str) -> list[DeviceToken]:
         if len(words) != 2:
             # The line is not shown: it may hold a secret.
             raise UnableToReadTokens(f"{source}, line {number}: expected `device_id token`")
-        tokens.append(DeviceToken(*words))
+        tokens.append(DeviceCredentials(*words))
     if not tokens:
         raise UnableToReadTokens(f"{source} names no device; a line is `device_id token`")
     return tokens

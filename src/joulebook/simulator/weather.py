@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebook.simulator.noise import Floats, Ints, smooth, stream
-from joulebook.simulator.sun import DAY, Place
+from joulebook.simulator.sun import DAY, Site
 
 _YEAR = 365.2425 * DAY
 _WARMEST = 201 * DAY  # 20 July, on the northern half of the earth
@@ -15,7 +15,7 @@ _WARMEST_HOUR = 15 * 3600
 class Weather:
     """The sky over one home."""
 
-    def __init__(self, seed: int, place: Place) -> None:
+    def __init__(self, seed: int, place: Site) -> None:
         self._place = place
         self._front = stream(seed, "weather/front")
         self._clouds = tuple(stream(seed, f"weather/cloud/{k}") for k in range(4))

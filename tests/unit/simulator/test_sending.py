@@ -13,7 +13,7 @@ from joulebook.client.sender import Sender, http_client
 from joulebook.simulator.fleet import Fleet
 from joulebook.simulator.outbox import Outbox
 from joulebook.simulator.run import Simulator
-from joulebook.simulator.tokens import DeviceToken
+from joulebook.simulator.tokens import DeviceCredentials
 
 HANGS_UP: tuple[int, dict[str, str], bytes] = (0, {}, b"")
 
@@ -165,12 +165,13 @@ def test_a_server_that_hangs_up_is_sent_the_same_batch_again(server: Server) -> 
 
 def test_trouble_of_one_device_is_not_over_because_another_has_none(server: Server) -> None:
     server.answers = [(401, {}, b"no"), (200, {}, b'{"accepted": 1}'), (401, {}, b"no")]
-    tokens = [DeviceToken(f"device_00{number}", "jbd_secret") for number in (1, 2, 3)]
+    tokens = [DeviceCredentials(f"device_00{number}", "jbd_secret") for number in (1, 2, 3)]
     fleet = Fleet([device_id for device_id, _ in tokens], start=1_760_000_000)
     simulator = Simulator(fleet, tokens, url_of(server), batch=1, buffer=30, connections=1)
     for outbox, sender in zip(simulator._outboxes, simulator._senders, strict=True):
         outbox.add(b"{}")
         sender.attempt()
+    simulator.close()
     progress = simulator.progress
     assert progress.trouble.startswith("device_001 and 1 more: 401 no")
     assert (progress.sent, progress.waiting) == (1, 2)
