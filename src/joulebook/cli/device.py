@@ -110,7 +110,7 @@ def tokens(device_id: _DeviceId, *, as_json: AsJson = False) -> None:
     """List a device's tokens for writing, and the last use of each."""
     with accounts_database():
         from joulebook.web.devices.models import Device
-        from joulebook.web.devices.tokens import tokens_of
+        from joulebook.web.devices.queries import tokens_of
 
         device = Device.objects.filter(device_id=device_id).first()
         if device is None:

@@ -12,10 +12,9 @@ from joulebook.telemetry.files.errors import FileError, UnreadableFile
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check import CheckRun
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import NumberTaken, read_progress
-from joulebook.telemetry.imports.run import ImportRun
+from joulebook.telemetry.imports.run import CheckRun, ImportRun
 from joulebook.telemetry.imports.undo import UndoRun
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.imports.models import Import
@@ -74,20 +73,19 @@ class Work:
         if not self._import.upload:
             self.count_again()
             return Ending(State.FAILED, COMMAND_ENDED)
-        path = upload_path(self._import.upload)
         try:
             return (yield from self._read())
         except NumberTaken as exc:
             return Ending(State.FAILED, str(exc))
         except FileError as exc:
-            return self._unreadable(str(exc).replace(str(path), self._import.file_name))
+            return self._unreadable(str(exc))
 
     def _read(self) -> Generator[bool, None, Ending]:
         path = upload_path(self._import.upload)
         if not path.is_file():
             raise UnreadableFile("the uploaded file is not there any more, so upload it again")
         profile = ImportProfile.from_json(self._import.profile)
-        source = FileSource(path, sheet=profile.sheet)
+        source = FileSource(path, sheet=profile.sheet, name=self._import.file_name)
         if self._import.is_strict and not self._has_begun():
             yield from self._check(source, profile)
             if self.report is not None and self.report.problem_count:

@@ -158,17 +158,17 @@ def import_file(
     there, 3 when rows or cells were refused, 1 when the file cannot be read.
     """
     # The parser's libraries take a while to load, and no other command needs them.
+    from joulebook.cli.imports.files import option_words
     from joulebook.cli.imports.order import ImportOrder
     from joulebook.cli.imports.run import run_import
     from joulebook.cli.imports.watch import watch as watch_folder
     from joulebook.telemetry.files.errors import UnusableProfile
-    from joulebook.telemetry.files.mapping_words import mapping_from
-    from joulebook.telemetry.files.profile import Given
+    from joulebook.telemetry.files.profile import Given, mapping_from
 
     try:
         mapping = mapping_from(map_ or [])
     except UnusableProfile as exc:
-        fail(str(exc))
+        fail(exc.said(option_words))
     given = Given(
         delimiter=delimiter,
         encoding=encoding,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from joulebook.cli.output import fail
 from joulebook.telemetry.files.builtin import BuiltinProfile
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.errors import FileError, UnusableProfile
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.profile import Given, ImportProfile
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from joulebook.web.devices.models import Device
 
 _LARGEST_PROFILE = 4 << 20
+_OPTIONS = {
+    "time_columns": "time-column", "time_formats": "time-format", "na_values": "na", "mapping": "map",
+    "key_columns": "key-column",
+}  # fmt: skip
+"""The options that are not called as their setting is."""
+
+
+def option_words(setting: str, value: str) -> str:
+    """Return the option that gives a setting of the file, with its value: `--tz UTC`."""
+    return f"--{_OPTIONS.get(setting, setting.replace('_', '-'))} {value}".rstrip()
 
 
 def layout_of(
@@ -35,10 +45,11 @@ def layout_of(
     chosen: ImportProfile | BuiltinProfile | None = None
     if profile is not None:
         chosen = _named_profile(profile, device)
-    layout = choose_layout(source, given, profile=chosen, device_tz=device.time_zone, sheet=sheet)
-    for question in layout.questions:
-        if question.is_required:
-            raise UnclearFile(question.text)
+    try:
+        layout = choose_layout(source, given, profile=chosen, device_tz=device.time_zone, sheet=sheet)
+        layout.require_answers()
+    except FileError as exc:
+        raise type(exc)(exc.said(option_words), setting=exc.setting) from exc
     return layout
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from joulebook.cli.imports.files import option_words
 from joulebook.cli.output import result
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.report import ImportReport
@@ -42,11 +43,15 @@ def report_json(
         "file": {"name": file.name, "size": file.size, "sha256": file.sha256},
         "problem": file.problem or None,
         "questions": [
-            {"setting": q.setting, "text": q.text, "answers": [answer.label for answer in q.answers]}
+            {
+                "setting": q.setting,
+                "text": q.said(option_words),
+                "answers": [answer.label for answer in q.answers],
+            }
             for q in layout.questions
         ],
         "profile": layout.profile.as_json(),
-        "settings": [{"name": s.name, "value": s.value, "source": s.source} for s in layout.settings],
+        "settings": [{"name": s.name, "value": s.value, "source": s.reason} for s in layout.settings],
         **report.as_json(),
     }
     return json.dumps(described, indent=2, ensure_ascii=True)
@@ -59,7 +64,7 @@ def print_report(file: ImportedFile, layout: FileLayout, report: ImportReport) -
         what = "refused by --strict, nothing stored"
     parts = [
         [f"{file.name} for device {file.device_id} ({what})"],
-        ["Read with:", *_aligned([("  " + s.name, s.value, s.source) for s in layout.settings])],
+        ["Read with:", *_aligned([("  " + s.name, s.value, s.reason) for s in layout.settings])],
         _totals(report),
         _columns(report),
         _problems(report),

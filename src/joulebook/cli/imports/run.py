@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from joulebook.cli.django_setup import accounts_database
-from joulebook.cli.imports.files import layout_of, rejected_writer, save_profile
+from joulebook.cli.imports.files import layout_of, option_words, rejected_writer, save_profile
 from joulebook.cli.imports.order import (
     EXIT_REFUSED,
     EXIT_STOPPED,
@@ -29,7 +29,7 @@ from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.imports.check import check_file
+from joulebook.telemetry.imports.run import check_file
 from joulebook.telemetry.readings import MICROSECONDS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def import_one(order: ImportOrder) -> Imported:
     layout = layout_of(source, order.given, profile=order.profile, device=device, sheet=order.sheet)
     for question in layout.questions:
         if question.setting == "time_marks":
-            say(question.text)
+            say(question.said(option_words))
     for other in {value.device for value in layout.profile.values} - {""}:
         find_device(other)
     if order.save_profile is not None:

@@ -6,14 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from django.conf import settings
 
 from joulebook.serving.work import is_client_gone
 from joulebook.telemetry.files.budget import limited_work
 from joulebook.telemetry.files.builtin import BuiltinProfile
-from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout
 from joulebook.telemetry.files.parser import parse_file
@@ -49,9 +47,7 @@ class UploadedFile:
     def __init__(self, upload: Upload, *, name: str) -> None:
         """Check that it can be read. Raises `UnreadableFile`."""
         self.name = name
-        self._path = upload_path(upload.name)
-        with named(self._path, name):
-            self._source = FileSource(self._path)
+        self._source = FileSource(upload_path(upload.name), name=name)
 
     @property
     def is_workbook(self) -> bool:
@@ -62,8 +58,7 @@ class UploadedFile:
         self, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str, sheet: str
     ) -> FileLayout:
         """Return how it is read, with the questions that it leaves open. Raises `FileError`."""
-        with named(self._path, self.name):
-            return choose_layout(self._source, given, profile=profile, device_tz=device_tz, sheet=sheet)
+        return choose_layout(self._source, given, profile=profile, device_tz=device_tz, sheet=sheet)
 
     def check_size_inflated(self) -> None:
         """Raise `FileTooLarge` where it swells to more than a file of readings does.
@@ -71,34 +66,22 @@ class UploadedFile:
         One that is large as it is stored is not unpacked for that; whoever imports it will see.
         """
         if self._source.is_compressed and self._source.size <= _INFLATED_AT_ONCE:
-            with named(self._path, self.name):
-                for _ in self._source.chunks():
-                    pass
+            for _ in self._source.chunks():
+                pass
 
     def first_rows(self, layout: FileLayout) -> Preview:
         """Return the first rows as they would be read. Raises `FileError`."""
-        with named(self._path, self.name):
-            head = self._source.head(HEAD_BYTES)
-            is_whole = len(head) < HEAD_BYTES
-            return preview(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
+        head = self._source.head(HEAD_BYTES)
+        is_whole = len(head) < HEAD_BYTES
+        return preview(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
 
     def count(self, layout: FileLayout) -> ImportReport:
         """Read all of it, store nothing, and return the account. Raises `FileError`."""
         report = ImportReport(layout.profile.values, is_dry_run=True)
-        with named(self._path, self.name):
-            blocks = read_ahead(parse_file(self._source, layout.profile, layout.columns, now=_now()))
-            with closing(blocks):
-                count_blocks(blocks, report)
+        blocks = read_ahead(parse_file(self._source, layout.profile, layout.columns, now=_now()))
+        with closing(blocks):
+            count_blocks(blocks, report)
         return report
-
-
-@contextmanager
-def named(path: Path, name: str) -> Iterator[None]:
-    """Let errors about the file at `path` call it by the `name` that people know."""
-    try:
-        yield
-    except FileError as exc:
-        raise type(exc)(str(exc).replace(str(path), name), setting=exc.setting) from exc
 
 
 @contextmanager
@@ -131,7 +114,7 @@ def long_slot(person: int) -> Iterator[None]:
         with limited_work(settings.CONFIG.dry_run_seconds, is_wanted=_client_waits):
             yield
     finally:
-        _long_slots.give_back(person)
+        _long_slots.release(person)
 
 
 def _client_waits() -> bool:

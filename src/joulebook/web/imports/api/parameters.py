@@ -12,9 +12,8 @@ from django.http import QueryDict
 
 from joulebook.telemetry.files.errors import FileError, UnusableProfile
 from joulebook.telemetry.files.guess.delimiter import named_splitter
-from joulebook.telemetry.files.mapping_words import mapping_from, mapping_word
 from joulebook.telemetry.files.numbers import NumberFormat
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.profile import Given, mapping_from, mapping_word
 from joulebook.telemetry.files.text import codec_name
 from joulebook.telemetry.files.times import TimeFormat, find_zone
 from joulebook.web.api.parameters import BadParameter, check_names
@@ -73,7 +72,6 @@ MOST_LISTED = 500
 HIGHEST_NUMBER = 2**31
 
 _LONGEST = 1000
-_OPTION = re.compile(r"(?<!\S)--(" + "|".join(name.replace("_", "-") for name in FIELDS) + r")(?:[ =]|\b)")
 _Word = TypeVar("_Word", bound=str)
 
 
@@ -184,9 +182,9 @@ def parameter_of(setting: str) -> str:
     return names.get(setting, setting if setting in _OTHERS else "")
 
 
-def in_parameters(message: str) -> str:
-    """Return a message about options of the command as one about these parameters."""
-    return _OPTION.sub(lambda option: option[1].replace("-", "_") + "=", message)
+def parameter_words(setting: str, value: str) -> str:
+    """Return the parameter that gives a setting of the file, with its value: `tz=UTC`."""
+    return f"{parameter_of(setting)}={value}"
 
 
 def _values(query: QueryDict, also: QueryDict | None) -> dict[str, list[str]]:
@@ -218,15 +216,15 @@ def _check_values(asked: dict[str, list[str]]) -> None:
             try:
                 check(value)
             except FileError as exc:
-                raise BadParameter(name, in_parameters(str(exc))) from None
+                raise BadParameter(name, exc.said(parameter_words)) from None
 
 
 def _given(asked: dict[str, list[str]]) -> Given:
     _check_values(asked)
     try:
-        mapping = mapping_from(asked.get("map", ()), option="map")
+        mapping = mapping_from(asked.get("map", ()))
     except UnusableProfile as exc:
-        raise BadParameter("map", str(exc)) from None
+        raise BadParameter("map", exc.said(parameter_words)) from None
     settings: dict[str, Any] = {"mapping": mapping}
     for name in ("delimiter", "encoding", "tz", "decimal", "thousands"):
         settings[name] = asked[name][0] if asked.get(name) else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.guess.layout import FileLayout
-from joulebook.telemetry.files.guess.units import unit_in_name
+from joulebook.telemetry.files.guess.numbers import unit_in_name
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.pages.entry import MappedRow, RowKey, row_text
@@ -90,7 +90,7 @@ def _of_layout(layout: FileLayout) -> list[MappingRow]:
     }
     if profile.layout != "wide":
         return list(rows.values())
-    reasons = {each.value: each.source for each in layout.settings if each.name == "left out"}
+    reasons = {each.value: each.reason for each in layout.settings if each.name == "left out"}
     others: dict[RowKey, MappingRow] = {
         (column, ()): MappingRow(
             column, (), False, unguarded(column), unit_in_name(column),

@@ -13,9 +13,9 @@ from django.contrib.auth.models import User
 
 from joulebook.telemetry.files.builtin import BUILTIN, BuiltinProfile
 from joulebook.telemetry.files.errors import FileError, UnreadableFile
-from joulebook.telemetry.files.guess.encoding import guess_encoding
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.guess.questions import Question
+from joulebook.telemetry.files.guess.sample import guess_encoding
 from joulebook.telemetry.files.preview import count_head
 from joulebook.telemetry.files.profile import Given, ImportProfile
 from joulebook.telemetry.files.report import ImportReport
@@ -30,7 +30,7 @@ from joulebook.web.imports.pages.mapping import MappingRow, mapped_profile, mapp
 from joulebook.web.imports.pages.preview import PreviewTable, preview_table
 from joulebook.web.imports.pages.words import on_page
 from joulebook.web.imports.profiles import find_profile
-from joulebook.web.imports.reading import UploadedFile, a_place, named
+from joulebook.web.imports.reading import UploadedFile, a_place
 from joulebook.web.imports.uploads.files import Upload, upload_path
 
 _LOOKED_AT = 4096
@@ -46,29 +46,25 @@ class DraftFile(UploadedFile):
 
         Raises `UnreadableFile`, and `FileTooLarge` for what no file of readings is.
         """
-        with named(self._path, self.name):
-            self._source.head(_LOOKED_AT)
+        self._source.head(_LOOKED_AT)
         self.check_size_inflated()
 
     def count_head(self, layout: FileLayout) -> tuple[ImportReport, bool]:
         """Return the account of the rows in the beginning, and whether that is all. Raises `FileError`."""
-        with named(self._path, self.name):
-            head = self._source.head(_COUNTED)
-            is_whole = len(head) < _COUNTED
-            now = int(time.time() * MICROSECONDS)
-            return count_head(head, layout.profile, layout.columns, is_whole=is_whole, now=now), is_whole
+        head = self._source.head(_COUNTED)
+        is_whole = len(head) < _COUNTED
+        now = int(time.time() * MICROSECONDS)
+        return count_head(head, layout.profile, layout.columns, is_whole=is_whole, now=now), is_whole
 
     def first_lines(self) -> Sequence[str]:
         """Return what stands at the beginning, as well as it can be told. Raises `UnreadableFile`."""
-        with named(self._path, self.name):
-            head = self._source.head(_LOOKED_AT)
+        head = self._source.head(_LOOKED_AT)
         encoding, _ = guess_encoding(head, is_whole=False)
         return [shown(line) for line in head.decode(encoding, "replace").splitlines()[:_LINES]]
 
     def sheets(self) -> Sequence[str]:
         """Return the names of a workbook's sheets; none for any other file. Raises `UnreadableFile`."""
-        with named(self._path, self.name):
-            return self._source.sheets()
+        return self._source.sheets()
 
 
 MOST_LISTED = 1000
@@ -174,7 +170,7 @@ def read_draft(import_: Import, entry: DraftEntry, *, user: User) -> DraftReadin
         with a_place():
             _read(reading, import_, user)
     except (BadEntry, FileError) as exc:
-        reading.problem = on_page(str(exc), name=import_.file_name)
+        reading.problem = on_page(exc, name=import_.file_name)
         reading.first_lines = _first_lines(import_)
     return reading
 

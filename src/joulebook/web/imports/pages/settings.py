@@ -157,7 +157,7 @@ def _why(plan: _Plan, reading: DraftReading) -> str:
     """Return where a setting's value comes from, or what the file leaves open about it."""
     if reading.layout is None:
         return ""
-    source = next((each.source for each in reading.layout.settings if each.name == plan.account), "")
+    source = next((each.reason for each in reading.layout.settings if each.name == plan.account), "")
     if any(each.question.setting == plan.name and each.answer for each in reading.asked):
         return "as you answered"
     for question in reading.layout.questions:

@@ -62,9 +62,9 @@ def imports_page(request: HttpRequest) -> HttpResponse:
         check_disk(size)
         check_uploads(cast("User", request.user), size=size)
     except NoRoom as exc:
-        return _refused(request, [on_page(str(exc))], 507)
+        return _refused(request, [on_page(exc)], 507)
     except QuotaReached as exc:
-        return _refused(request, [on_page(str(exc))], 409)
+        return _refused(request, [on_page(exc)], 409)
     handler = UploadHandler(request)
     request.upload_handlers = [handler]
     try:
@@ -115,7 +115,7 @@ def _take(files: list[ReceivedFile], user: User, device: Device | None) -> _Take
                 DraftFile(file.upload, name=name).check()
         except (FileError, TooManyFiles) as exc:
             file.discard()
-            taken.problems.append(on_page(str(exc), name=name))
+            taken.problems.append(on_page(exc, name=name))
             if isinstance(exc, FileTooLarge):
                 taken.status = 413
             elif isinstance(exc, TooManyFiles):
