@@ -1,4 +1,7 @@
-"""`joulebook backup`, `restore` and `backups list`: everything in one folder, and back."""
+"""`joulebook backup`, `restore` and `backups list`: everything in one folder, and back.
+
+A restore imports its modules inside functions: a backup starts without Django.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`joulebook device`: devices and their tokens."""
+"""`joulebook device`: devices and their tokens.
+
+Models are imported inside functions: Django has to be set up first.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`joulebook export`: writes the readings of a device in a range to a file or to standard output."""
+"""`joulebook export`: writes the readings of a device in a range to a file or to standard output.
+
+The model of devices is imported inside a function: Django has to be set up first.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`joulebook migrate|web|ingest|worker`: each process by itself, for systemd, Compose and others."""
+"""`joulebook migrate|web|ingest|worker`: each process by itself, for systemd, Compose and others.
+
+Each command imports its service inside its function: a process loads only its own service's modules.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`joulebook user`: accounts and the tokens of their scripts."""
+"""`joulebook user`: accounts and the tokens of their scripts.
+
+Models are imported inside functions: Django has to be set up first.
+"""
 
 from __future__ import annotations
 
