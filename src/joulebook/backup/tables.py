@@ -22,7 +22,7 @@ from psycopg.pq import ExecStatus
 
 from joulebook.backup.errors import BackupError, Stopped
 from joulebook.backup.manifest import SequenceCopy, TableColumn, TableCopy
-from joulebook.priority import let_stand_back
+from joulebook.priority import make_backend_nice
 from joulebook.telemetry.connection import Connection, connect, translated_errors
 
 LOCK_PATIENCE = "5s"
@@ -248,7 +248,7 @@ class Snapshot:
         """Open a further connection to this snapshot; with `is_nice` one of low priority."""
         with translated_errors(), connect(self._url) as conn:
             if is_nice:
-                let_stand_back(conn.info.backend_pid, conn.fileno())
+                make_backend_nice(conn.info.backend_pid, conn.fileno())
             conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self.id)))
             conn.execute(_WITHOUT_LIMITS)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import AsJson, fail, result, say
-from joulebook.cli.token_table import print_table
+from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.output import AsJson, fail, print_table, result, say
 from joulebook.cli.user import find_user
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.imports.files import layout_of, option_words, rejected_writer, save_profile
 from joulebook.cli.imports.order import (
     EXIT_REFUSED,

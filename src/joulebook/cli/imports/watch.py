@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.imports.order import (
     EXIT_REFUSED,
     EXIT_STOPPED,
