@@ -15,7 +15,7 @@ from joulebook import __version__
 COMMANDS = {
     "up": "up:up",
     "demo": "demo:demo",
-    "import": "imports.command:import_file",
+    "import": "imports.commands:import_file",
     "export": "export:export",
     "agent": "agent:agent",
     "simulate": "simulate:simulate",
@@ -26,7 +26,7 @@ COMMANDS = {
     "web": "serve:web",
     "ingest": "serve:ingest",
     "worker": "serve:worker",
-    "imports": "imports.listing:app",
+    "imports": "imports.commands:app",
     "profiles": "profiles:app",
     "backups": "backup:app",
     "db": "db:app",

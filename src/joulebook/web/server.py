@@ -138,22 +138,23 @@ def _largest_body(head: Head) -> int:
     # Possible only once the application has made Django ready.
     from django.db import close_old_connections
 
-    from joulebook.web.imports.uploads.admission import NoRoom, largest_body
+    from joulebook.web.imports.uploads.files import DiskFull
+    from joulebook.web.imports.uploads.receiving import largest_body
 
     try:
         return largest_body(head.method, head.path, head.headers, size=head.size or 0, usual=LARGEST_BODY)
-    except NoRoom as exc:
+    except DiskFull as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
     finally:
         close_old_connections()  # this is no request of Django's, which would see to that
 
 
 def _check_room() -> None:
-    from joulebook.web.imports.uploads.files import NoRoom, check_disk
+    from joulebook.web.imports.uploads.files import DiskFull, check_disk
 
     try:
         check_disk()
-    except NoRoom as exc:
+    except DiskFull as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
 
 

@@ -137,7 +137,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 # The draft of an import has six fields for each column that it lists, 1,000 at most.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 8_000
 # A view that takes files brings a handler of its own, once it knows who sends them.
-FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.uploads.handler.NoFiles"]
+FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.uploads.receiving.SkipFiles"]
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [CONFIG.package / "web" / "static", CONFIG.package / "web" / "assets"]

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from joulebook.web.history.overview import device_overviews
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch
 from joulebook.web.devices.operations import set_metric_unit
-from joulebook.web.history.overview import device_overviews
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 

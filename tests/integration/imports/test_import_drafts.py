@@ -50,7 +50,7 @@ def test_what_the_file_leaves_open_is_asked_first_and_nothing_is_imported_before
     assert "--time-format" not in shown
     refused = say(client, import_, "import-queue", device=device.device_id)
     assert refused.status_code == 400
-    assert "Answer what the file leaves open." in text(refused)
+    assert "Answer the open questions about the file." in text(refused)
     answered = say(client, import_, device=device.device_id, answer__time_formats="4 March 2024")
     assert "You decided" in text(answered)
     assert "2024-03-04 00:00:00" in text(answered)
@@ -67,7 +67,7 @@ def test_what_the_file_leaves_open_is_asked_first_and_nothing_is_imported_before
 def test_an_answer_that_the_file_did_not_offer_decides_nothing(client, device):
     import_ = draft(client, OPEN)
     refused = say(client, import_, "import-queue", device=device.device_id, answer__time_formats="never")
-    assert "Answer what the file leaves open." in text(refused)
+    assert "Answer the open questions about the file." in text(refused)
 
 
 def test_a_correction_redraws_only_the_part_below_the_heading(client, device):
@@ -304,7 +304,7 @@ def test_names_from_the_file_are_text_and_nothing_else(client, device):
 def test_a_draft_whose_file_is_gone_says_so(client):
     import_ = draft(client, METER)
     upload_path(import_.upload).unlink()
-    assert "The file of this draft is not here any more" in text(client.get(f"/imports/{import_.pk}/"))
+    assert "The file of this draft is missing here" in text(client.get(f"/imports/{import_.pk}/"))
 
 
 def test_a_file_of_very_many_columns_can_be_mapped(client, device):
