@@ -64,7 +64,7 @@ def test_a_file_is_dropped_corrected_mapped_imported_seen_and_undone(
     expect(page.get_by_text("No imports yet")).to_be_visible()
     page.evaluate(_DROP, ["Zähler Haus 7.csv", list(meter_file())])
     expect(page.locator('[data-part="chosen"] li')).to_contain_text("Zähler Haus 7.csv")
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Preview").click()
     page.wait_for_url(re.compile(r"/imports/\d+/$"))
 
     confirm = page.get_by_role("button", name="Import", exact=True)
@@ -91,7 +91,7 @@ def test_a_file_is_dropped_corrected_mapped_imported_seen_and_undone(
     expect(page.get_by_role("heading", name="Waiting for its turn")).to_be_visible()
     assert count_stored(writer, device) == 0
     with worker():
-        expect(page.get_by_role("heading", name="What became of it")).to_be_visible()
+        expect(page.get_by_role("heading", name="Report")).to_be_visible()
         expect(page.locator(".sums")).to_contain_text("24 read = 24 imported + 0 rejected")
         expect(page.locator(".sums")).to_contain_text("24 = 23 stored + 0 replaced + 0 there already")
         expect(page.locator("#problems")).to_contain_text("value_type")
@@ -111,9 +111,9 @@ def test_a_file_is_dropped_corrected_mapped_imported_seen_and_undone(
 
         page.go_back()
         page.get_by_role("link", name="Undo").click()
-        expect(page.get_by_text("23 readings of Home battery will go")).to_be_visible()
+        expect(page.get_by_text("23 readings of Home battery will be removed")).to_be_visible()
         page.get_by_role("button", name="Undo the import").click()
-        expect(page.get_by_text("nothing of what it stored is left")).to_be_visible()
+        expect(page.get_by_text("its readings are removed")).to_be_visible()
     assert count_stored(writer, device) == 0
     page.get_by_role("navigation").get_by_role("link", name="Imports").click()
     expect(page.locator(".imports li")).to_contain_text("undone")
@@ -131,7 +131,7 @@ def test_everything_goes_without_a_script(
     page.locator('input[type="file"]').set_input_files(
         {"name": "a.csv", "mimeType": "text/csv", "buffer": content.encode()}
     )
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Preview").click()
     page.get_by_role("button", name="Import", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("Answer the open questions about the file.")
     page.get_by_label("4 March 2024").check()

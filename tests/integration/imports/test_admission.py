@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.conf import settings
 from django.test import Client
-from joulebook.web.imports.uploads.upload_writer import largest_body
+from joulebook.web.imports.uploads.receiving import largest_body
 
 from joulebook.web.accounts.operations import create_user, issue_user_token
 from joulebook.web.imports.uploads.files import DiskFull

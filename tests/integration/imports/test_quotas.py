@@ -228,7 +228,7 @@ def test_the_page_of_a_draft_shows_until_when_it_waits_and_it_is_discarded_then(
     draft = create_draft(alice, uploaded(), name="hers.csv", device=device)
     end = draft.created_at + DRAFT_RETENTION
     page = client_of(alice).get(f"/imports/{draft.pk}/").content.decode()
-    assert f"waits for you until {format_instant(end, tz=device.time_zone)}" in page
+    assert f"waiting for you until {format_instant(end, tz=device.time_zone)}" in page
     Import.objects.filter(pk=draft.pk).update(
         created_at=timezone.now() - DRAFT_RETENTION + timedelta(hours=1)
     )

@@ -56,7 +56,7 @@ _OPTIONS = {
     "--layout": "“Layout”",
     "--key-column": "“Columns of the key”",
     "--map": "the table of columns",
-    "--strict": "“Only without a fault”",
+    "--strict": "“Only if everything can be read”",
 }
 _OPTION = re.compile(r"--[a-z]+(?:-[a-z]+)?")
 

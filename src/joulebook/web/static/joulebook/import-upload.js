@@ -75,10 +75,10 @@ function answered(request) {
   // Who is not signed in any more was sent elsewhere.
   if (there.pathname !== location.pathname) location.assign(there);
   else if (answer.problems) say(answer.problems.join(" "));
-  else if (request.status === 413) say("This is larger than a file may be. Compress it with gzip, or cut it in parts.");
-  else if (request.status === 507) say("There is no room for this file on the machine that runs Joulebook.");
+  else if (request.status === 413) say("The file exceeds the size limit. Compress it with gzip, or split it.");
+  else if (request.status === 507) say("The disk of the Joulebook server has no room for this file.");
   else if (request.status === 403) say("You are not signed in any more, or this page is old. Load it again.");
-  else say(`The file could not be taken in (${request.status}). Try again.`);
+  else say(`The file could not be uploaded (${request.status}). Try again.`);
 }
 
 /** @param {boolean} isSending */
@@ -96,7 +96,7 @@ form.addEventListener("submit", (event) => {
     /** @type {HTMLProgressElement} */ (part("sent")).value = total ? loaded / total : 0;
     const done = loaded >= total;
     part("sent-text").textContent = done
-      ? "Looking at it …"
+      ? "Reading the file …"
       : `${formatBytes(loaded)} of ${formatBytes(total)} sent`;
   });
   request.addEventListener("load", () => answered(request));
