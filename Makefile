@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The program of the one package that fits this machine: npm's launcher for it would need Node.
+TSC := node_modules/@typescript/typescript-*/lib/tsc
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -19,7 +21,11 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-setup: $(VENV)/ready ## prepare dependencies, page assets and database binaries
+node_modules/ready: package.json package-lock.json | $(VENV)/ready
+	@$(BIN)/python scripts/assets.py --node-modules
+	@touch $@
+
+setup: $(VENV)/ready node_modules/ready ## prepare dependencies, page assets and database binaries
 	@$(BIN)/python scripts/assets.py
 	@$(BIN)/joulebook db provision
 
@@ -36,11 +42,12 @@ drills: setup ## run the slow fault drills
 bench: setup ## measure this machine and print ratios
 	$(BIN)/python -m benchmarks
 
-lint: $(VENV)/ready ## check style, types and the direction of imports
+lint: $(VENV)/ready node_modules/ready ## check style, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(TSC)
 	$(BIN)/python scripts/tree_report.py
 
 format: $(VENV)/ready ## bring the code into shape

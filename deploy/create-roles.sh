@@ -1,8 +1,8 @@
 #!/bin/sh
-# Creates Joulebook's roles and database. The TimescaleDB image runs this once, when it makes its data folder.
+# Create Joulebook's roles and database. The TimescaleDB image runs this script once, when it creates its data folder.
 set -eu
 
-# Passwords come from psql's own environment: on a command line every user of the machine could read them.
+# psql reads the passwords from its environment: every user of the machine could read them on a command line.
 psql --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres <<'SQL'
 \getenv owner_password OWNER_PASSWORD
 \getenv writer_password WRITER_PASSWORD

@@ -1,9 +1,12 @@
-"""Put the scripts that pages load (chart, imports, the API's description) where web and ingest serve them.
+"""Install the locked npm packages: scripts from elsewhere for the pages, and the checker of our own scripts.
 
-They come from the package registry that npm is configured for, checked against the hashes in
-package-lock.json, and land in folders that git ignores. Where there is no npm, the one of
-requirements-node.lock is fetched from the Python registry, checked against its hashes, and removed
-again afterwards. Running the script again does nothing until a lock file or this script changes.
+    python scripts/assets.py                 for setup and builds: the assets of web and ingest
+    python scripts/assets.py --node-modules  for `make lint`: node_modules, with tsc and the types of uPlot
+
+npm fetches the packages from its configured registry and checks them against the hashes in
+package-lock.json. Git ignores the folders with the results. On a machine without npm, pip or uv fetches
+the one of requirements-node.lock from the Python registry and checks its hashes; it is removed afterwards.
+Making the assets again does nothing until a lock file or this script changes.
 """
 
 from __future__ import annotations
@@ -54,20 +57,32 @@ class UnableToMakeAssets(Exception):
     """npm is missing and cannot be installed, or it failed; the message says what to do."""
 
 
-def main() -> None:
-    """Make the assets unless they are there already; exit with a message if that fails."""
+def main(arguments: list[str]) -> None:
+    """Do what the arguments ask for; exit with a message if that fails."""
+    try:
+        if arguments == ["--node-modules"]:
+            _install(ROOT, "--include=dev")
+        elif not arguments:
+            _make_assets()
+        else:
+            sys.exit(f"assets: {' '.join(arguments)} is unknown; try --node-modules, or nothing")
+    except UnableToMakeAssets as exc:
+        sys.exit(f"assets: {exc}")
+
+
+def _make_assets() -> None:
+    """Make the assets unless they are there already. Tools of development are neither needed nor fetched."""
     manifests = {PACKAGE / part / "assets" / MANIFEST: _manifest(part) for part in PARTS}
     if all(path.is_file() and path.read_text() == text for path, text in manifests.items()) and all(
         (PACKAGE / asset.target).is_file() for asset in ASSETS
     ):
         return
-    try:
-        with tempfile.TemporaryDirectory(prefix="joulebook-assets-") as folder:
-            _install(Path(folder))
-            for asset in ASSETS:
-                _place(asset, Path(folder) / "node_modules")
-    except UnableToMakeAssets as exc:
-        sys.exit(f"assets: {exc}")
+    with tempfile.TemporaryDirectory(prefix="joulebook-assets-") as folder:
+        for name in LOCK_FILES:
+            shutil.copyfile(ROOT / name, Path(folder) / name)
+        _install(Path(folder), "--omit=dev")
+        for asset in ASSETS:
+            _place(asset, Path(folder) / "node_modules")
     for path, text in manifests.items():
         path.write_text(text)
 
@@ -87,13 +102,14 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _install(folder: Path) -> None:
-    """Fetch the locked packages into `folder`/node_modules without running any script of theirs."""
-    for name in LOCK_FILES:
-        shutil.copyfile(ROOT / name, folder / name)
-    npm, environment = _npm(folder / "node")
-    command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def _install(folder: Path, development: str) -> None:
+    """Fetch the packages of `folder`'s lock file into its node_modules; run none of their scripts."""
+    with tempfile.TemporaryDirectory(prefix="joulebook-npm-") as node:
+        npm, environment = _npm(Path(node))
+        command = [*npm, "ci", development, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
     if done.returncode:
         raise UnableToMakeAssets(
             f"npm could not fetch the packages of package-lock.json (exit {done.returncode}); "
@@ -151,4 +167,4 @@ def _place(asset: Asset, packages: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

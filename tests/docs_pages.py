@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
-PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *(REPOSITORY / "docs").rglob("*.md")])
+PAGES = sorted(
+    [
+        *(REPOSITORY / file for file in ("README.md", "CHANGELOG.md", "SECURITY.md")),
+        *(REPOSITORY / "docs").rglob("*.md"),
+    ]
+)
 
 _FENCE = re.compile(r"^(`{3,})([^\n`]*)\n(.*?)^\1[ ]*$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -66,6 +71,11 @@ def blocks(text: str) -> list[Block]:
 def prose(text: str) -> str:
     """Return a page without its fenced blocks."""
     return _FENCE.sub("", text)
+
+
+def unwrapped(text: str) -> str:
+    """Return a text in one line: a sentence of a page can be found wherever its lines end."""
+    return " ".join(text.split())
 
 
 def links(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from joulebook.telemetry.history.clocks import offsets_over
+from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.time_zones import ZoneInfo
@@ -123,7 +123,7 @@ def test_a_wall_clocks_time_is_placed_as_the_zone_says(many):
     for text in ("2026-10-25T02:30:00", "2026-03-29T02:30:00"):
         calls.append([text, "Europe/Berlin"])
         expected.append(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp())
-    assert many("instant", "instantOfWall", calls) == expected
+    assert many("instant", "parseLocalTime", calls) == expected
 
 
 def test_an_axis_has_its_ticks_where_the_servers_buckets_begin(many):
@@ -154,7 +154,7 @@ def test_an_axis_has_its_ticks_where_the_servers_buckets_begin(many):
                 calls.append([start.timestamp(), end.timestamp(), sizes[rung.name], tz])
                 expected.append(edges)
     assert at_changes > 20
-    assert many("instant", "axisTicks", calls) == expected
+    assert many("instant", "placeTicks", calls) == expected
 
 
 def _offset(seconds, zone):
@@ -177,11 +177,11 @@ def test_what_an_answer_says_of_a_zone_replaces_what_was_known_of_its_range(
     page.goto("/sign-in/")
     learned = page.evaluate(
         """async ([first, second, end]) => {
-          const { learnOffsets, offsetAt, knowsZone } = await import("/static/joulebook/zone-offsets.js");
+          const { learnOffsets, findOffset, knowsZone } = await import("/static/joulebook/zone-offsets.js");
           const before = knowsZone("Made/Up");
           learnOffsets("Made/Up", first);
           learnOffsets("Made/Up", second, end);
-          return [before, Array.from({ length: 100 }, (_, at) => offsetAt(at + 0.5, "Made/Up"))];
+          return [before, Array.from({ length: 100 }, (_, at) => findOffset(at + 0.5, "Made/Up"))];
         }""",
         [first, second, end],
     )
@@ -214,8 +214,8 @@ def test_times_in_tables_and_files_carry_the_zones_offset(many):
 def test_an_axis_has_one_prefix_and_as_many_digits_as_its_steps_need(page, module, ticks, labels):
     written = page.evaluate(
         """async (ticks) => {
-          const { tickWriter } = await import("/static/joulebook/quantity.js");
-          return ticks.map(tickWriter("W", ticks));
+          const { makeTickFormatter } = await import("/static/joulebook/quantity.js");
+          return ticks.map(makeTickFormatter("W", ticks));
         }""",
         ticks,
     )
@@ -254,7 +254,7 @@ def points(times, *, count=None):
     ],
 )
 def test_the_line_breaks_at_silences_only(module, given, bucket, gaps):
-    time, _, _, mean = module("points", "chartColumns", given, bucket)
+    time, _, _, mean = module("points", "makeCurveColumns", given, bucket)
     assert mean.count(None) == gaps
     assert time == sorted(time)
 
@@ -262,7 +262,7 @@ def test_the_line_breaks_at_silences_only(module, given, bucket, gaps):
 def test_the_tail_replaces_what_is_known_and_drops_what_has_left_the_window(module):
     old = {"time": [0, 10, 20, 30], "mean": [1, 2, 3, 4], "min": None, "max": None, "count": None}
     new = {"time": [20, 30, 40], "mean": [3, 40, 5], "min": None, "max": None, "count": None}
-    joined = module("points", "extended", old, new, 20, 10)
+    joined = module("points", "extendPoints", old, new, 20, 10)
     assert (joined["time"], joined["mean"]) == ([10, 20, 30, 40], [2, 3, 40, 5])
 
 
@@ -277,7 +277,7 @@ def test_the_mean_of_means_weighs_each_by_its_readings(module):
     summary = module("summary", "summarise", given, {"start": 0, "end": 900}, 300, 10_000)
     assert summary["mean"] == pytest.approx((10 * 300 + 20 * 300 + 30 * 150) / 750)
     assert summary["peak"] == {"value": 99, "time": 300}
-    assert summary["cover"] == pytest.approx(2.5 / 3)
+    assert summary["coverage"] == pytest.approx(2.5 / 3)
 
 
 @pytest.mark.parametrize(
@@ -287,11 +287,11 @@ def test_the_mean_of_means_weighs_each_by_its_readings(module):
 def test_a_saved_file_holds_no_formula_and_keeps_negative_numbers(page, module, name, cell):
     text = page.evaluate(
         """async ([name]) => {
-          const [{ Sheet }, { csvOf }] = await Promise.all(
+          const [{ Sheet }, { formatCsv }] = await Promise.all(
             ["sheet", "save"].map((part) => import(`/static/joulebook/${part}.js`)));
           const answer = { start: 0, end: 10, resolution: "raw", source: "readings", time: [1],
                            series: [{ metric: name, unit: "", kind: "gauge", value: [-1.5] }] };
-          return csvOf(new Sheet({ tz: "UTC" }, answer));
+          return formatCsv(new Sheet({ tz: "UTC" }, answer));
         }""",
         [name],
     )
@@ -300,7 +300,7 @@ def test_a_saved_file_holds_no_formula_and_keeps_negative_numbers(page, module, 
 
 def test_single_readings_find_their_places_among_points(module):
     points = {"time": [1, 2, 4], "mean": [10, 20, 40], "min": None, "max": None, "count": None}
-    joined = module("points", "withReadings", points, [[3, 30], [4, 41], [5, 50], [0.5, 5]], 2)
+    joined = module("points", "insertReadings", points, [[3, 30], [4, 41], [5, 50], [0.5, 5]], 2)
     assert joined == {"time": [2, 3, 4, 5], "mean": [20, 30, 41, 50], "min": None, "max": None, "count": None}
     assert points["time"] == [1, 2, 4]
 
@@ -344,14 +344,16 @@ def test_cover_is_the_servers_coverage_weighed_by_the_asked_time_that_has_passed
     given = track([0, 300, 600, 900], [1, 0.5, 0, 1])
     window = {"start": 150, "end": 1100}
     # 150 s of the first bucket, half of the second, nothing of the third, 100 s of the last by now.
-    assert module("tracks", "coverOf", given, window, 300, 1000) == pytest.approx((150 + 150 + 100) / 850)
-    assert module("tracks", "coverOf", given, window, 300, 100) is None
+    assert module("tracks", "computeCoverage", given, window, 300, 1000) == pytest.approx(
+        (150 + 150 + 100) / 850
+    )
+    assert module("tracks", "computeCoverage", given, window, 300, 100) is None
 
 
 def test_the_tail_of_a_track_brings_states_that_were_not_there_before(module):
     old = track([0, 10, 20], [1, 1, 0], states=[{"value": 0, "share": [1, 1, None]}])
     new = track([20, 30], [1, 1], states=[{"value": 2, "share": [1, 0.5]}, {"value": 0, "share": [0, 0.5]}])
-    joined = module("tracks", "extendedTrack", old, new, 20, 10)
+    joined = module("tracks", "extendTrack", old, new, 20, 10)
     assert joined["time"] == [10, 20, 30]
     assert joined["coverage"] == [1, 1, 1]
     assert joined["states"] == [{"value": 0, "share": [1, 0, 0.5]}, {"value": 2, "share": [0, 1, 0.5]}]

@@ -33,7 +33,7 @@ _PAGES_AT_ONCE = 1000
 def held(config: Config) -> Iterator[None]:
     """Let nothing change an import among the accounts until the block ends; short, since the web waits too.
 
-    Raises `BackupError` and `DatabaseAway` where that takes too long.
+    Raises `BackupError` and `DatabaseUnavailable` where that takes too long.
     """
     file = sqlite_path(config.database_url)
     if file is None:

@@ -51,7 +51,7 @@ def check_is_empty(config: Config, source: Path) -> None:
 
 
 def check_database_is_empty(url: str, what: str) -> None:
-    """Raise `BackupError` where a database has tables; it names some. Raises `DatabaseAway`."""
+    """Raise `BackupError` where a database has tables; it names some. Raises `DatabaseUnavailable`."""
     with connect(url) as conn:
         found = [f"{table.schema}.{table.name}" for table in find_tables(conn)]
     if found:

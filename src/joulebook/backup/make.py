@@ -55,7 +55,7 @@ from joulebook.backup.tables import Piece, Snapshot, Table, copy_out, cut, find_
 from joulebook.config import VARIABLES, Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import translated_errors
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 UNFINISHED = ".unfinished"
 """How the name of a folder ends in which a backup is being made; it begins with a dot."""
@@ -91,7 +91,7 @@ def make_backup(
 
     With `is_nice` the database's processes that read get a lower priority, where that is possible. `progress`
     is called with the share that is done. `pause` is called with the name of each point between
-    two steps: tests stop there. Raises `BackupError`, `DatabaseAway` and `ConfigError`.
+    two steps: tests stop there. Raises `BackupError`, `DatabaseUnavailable` and `ConfigError`.
     """
     if target.exists() or target.is_symlink():
         raise BackupError(f"{target} is there already: name a folder that is not")
@@ -230,7 +230,7 @@ class _Backup:
                     uploads = _open_uploads(self._config, stack)
                     accounts.take()
                     return instant, uploads
-            except DatabaseAway:
+            except DatabaseUnavailable:
                 # Somebody held a lock for long; nobody waits for both databases meanwhile.
                 if attempt == _ATTEMPTS or telemetry.conn.closed:
                     raise

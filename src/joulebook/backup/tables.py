@@ -197,7 +197,7 @@ class Snapshot:
     """
 
     def __init__(self, url: str) -> None:
-        """Connect. Raises `DatabaseAway`."""
+        """Connect. Raises `DatabaseUnavailable`."""
         self._url = url
         self.conn = connect(url)
         self.id = ""
@@ -208,7 +208,10 @@ class Snapshot:
         self.conn.close()
 
     def take(self) -> datetime:
-        """Take the moment; return the server's time. Raises `DatabaseAway` where a lock is not free soon."""
+        """Take the moment; return the server's time.
+
+        Raises `DatabaseUnavailable` if a lock is not free soon.
+        """
         with translated_errors():
             while True:
                 expected = find_tables(self.conn)

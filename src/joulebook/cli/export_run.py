@@ -19,11 +19,11 @@ from joulebook.cli.progress import show_progress
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect, one_snapshot
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.export.formats import FORMATS, FormatName, export_chunks
 from joulebook.telemetry.export.frames import Layout
 from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names
@@ -146,7 +146,7 @@ def _check_device(device_id: str) -> None:
 def _reader_connection() -> Iterator[Connection]:
     try:
         conn = connect(telemetry_url(Config.from_environ(), "reader"))
-    except DatabaseAway as exc:
+    except DatabaseUnavailable as exc:
         fail(f"the database of the readings does not answer; start it with: joulebook db start\n{exc}")
     with conn:
         yield conn

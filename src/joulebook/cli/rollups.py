@@ -16,7 +16,6 @@ from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
-from joulebook.telemetry.rollups.state import Range
 from joulebook.telemetry.rollups.status import (
     RollupsStatus,
     covered_time,
@@ -24,6 +23,7 @@ from joulebook.telemetry.rollups.status import (
     read_status,
     time_to_roll,
 )
+from joulebook.telemetry.timescale import Range
 
 app = typer.Typer(no_args_is_help=True, help="Show how far the rollups are, or have them made anew.")
 

@@ -37,7 +37,7 @@ from joulebook.ingest.wires.websocket.endpoint import WebSocketEndpoint
 from joulebook.logs import request_id
 from joulebook.secret_key import load_secret_key
 from joulebook.serving.metrics import MetricsRefused, check_metrics_reader
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import to_microseconds
 
 
@@ -175,7 +175,7 @@ def _add_probes(app: FastAPI, siblings: Siblings, *, metrics_token: str | None) 
     async def readyz(request: Request) -> JSONResponse:
         try:
             await request.app.state.series.ping()
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             answer = {"status": "unavailable", "message": str(exc), "request_id": request_id.get()}
             return JSONResponse(answer, status_code=503)
         return JSONResponse({"status": "ok"})

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable, TelemetryError
 
 T = TypeVar("T")
 
@@ -40,18 +40,18 @@ class PatientConnection:
 
         A connection that has been idle may have died with its server. So work that finds it broken is
         done once more on a fresh one: it must be harmless to do twice, as everything here is that
-        stores or finds by key. Raises `DatabaseAway`, and what `work` raises.
+        stores or finds by key. Raises `DatabaseUnavailable`, and what `work` raises.
         """
         used_before = self._conn is not None and not self._conn.closed
         try:
             return self._attempt(work)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             if not used_before or self._was_cut or not self._was_broken:
                 raise
         return self._attempt(work)
 
     def cut(self) -> None:
-        """Break the connection, so that a thread that waits for its server gets `DatabaseAway` at once."""
+        """Break the connection: a thread waiting for its server gets `DatabaseUnavailable` at once."""
         self._was_cut = True
         handle = self._handle
         if handle is not None:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import numpy as np
 
 from joulebook.simulator.appliances import Household
-from joulebook.simulator.battery import MINUTE, Battery
+from joulebook.simulator.battery import Battery
 from joulebook.simulator.clock import BLOCK
 from joulebook.simulator.noise import Floats, Ints, grain, pick, smooth, stream
 from joulebook.simulator.sun import DAY, Place, Roof, clear_sky, sun_vector
 from joulebook.simulator.weather import Weather
+from joulebook.telemetry.readings import MINUTE
 from joulebook.time_zones import ZoneInfo
 
 _LAG = 2  # seconds after which the battery's inverter answers a change of the load

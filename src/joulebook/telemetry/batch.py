@@ -1,4 +1,4 @@
-"""A columnar batch of readings, and the bytes that PostgreSQL's binary COPY takes for it."""
+"""A batch of readings in columns, its bytes for PostgreSQL's binary COPY, and the check of its order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.copy_format import POSTGRES_EPOCH, copy_bytes, empty_rows, row_type
+from joulebook.telemetry.binary import POSTGRES_EPOCH, copy_bytes, empty_rows, row_type
 
 _READING_FIELDS = (("time", ">i8"), ("value", ">f8"), ("series_id", ">i4"), ("import_id", ">i4"))
 READING_COLUMNS = ("time", "value", "series_id", "import_id")
@@ -71,3 +71,10 @@ class Batch:
         rows["series_id"] = self.series_id
         rows["import_id"] = import_id
         return rows
+
+
+def are_in_order(series_id: NDArray[np.int32], time: NDArray[np.int64], *, are_distinct: bool) -> bool:
+    """Return whether rows are sorted by series and time; with `are_distinct`, also without equal ones."""
+    is_later = time[1:] > time[:-1] if are_distinct else time[1:] >= time[:-1]
+    rising = (series_id[1:] > series_id[:-1]) | ((series_id[1:] == series_id[:-1]) & is_later)
+    return bool(rising.all())

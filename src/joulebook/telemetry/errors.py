@@ -5,7 +5,7 @@ class TelemetryError(Exception):
     """The root of everything that the telemetry core raises on purpose."""
 
 
-class DatabaseAway(TelemetryError):
+class DatabaseUnavailable(TelemetryError):
     """The telemetry database cannot be reached or refuses work for now; keep the data and try again.
 
     Raised for SQLSTATE classes 08 (connection), 53 (resources) and 57 (operator intervention), for

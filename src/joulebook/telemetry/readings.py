@@ -13,6 +13,10 @@ from datetime import UTC, datetime, timedelta
 MICROSECONDS = 1_000_000
 """Microseconds in a second."""
 
+MINUTE = 60 * MICROSECONDS
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OLDEST = 0

@@ -9,23 +9,19 @@ from typing import LiteralString, cast
 
 import psycopg
 
-from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
-from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.connection import Connection, one_snapshot, retried, translated_errors
+from joulebook.telemetry.readings import DAY, HOUR, from_microseconds, to_microseconds
 from joulebook.telemetry.replaced import forget_replaced
-from joulebook.telemetry.retries import retried
-from joulebook.telemetry.rollups.marks import MINUTE
 from joulebook.telemetry.rollups.state import (
     READINGS_TABLE,
     ROLLERS_LOCK,
     TABLES,
     WRITERS_LOCK,
-    Range,
     be_patient,
-    read_chunks,
     read_state,
     take_lock,
 )
-from joulebook.telemetry.timescale import Chunk, read_chunk_sizes, typical_bytes
+from joulebook.telemetry.timescale import Chunk, Range, read_chunk_sizes, read_chunks, typical_bytes
 
 Keep = Mapping[str, timedelta | None]
 """By table of `TABLES` for how long it is kept; None stands for ever. Coarser ones at least as long."""
@@ -33,7 +29,6 @@ Keep = Mapping[str, timedelta | None]
 QUERIES_END = timedelta(minutes=15)
 """What began to read before the instants moved has ended after this time, or sees less than there was."""
 
-HOUR = 60 * MINUTE
 
 _EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
 _REFUSE = "UPDATE rollup_state SET writable_from = %(writable_from)s"
@@ -70,14 +65,14 @@ class Retention:
         """Note from when on each table is kept at the instant `now`; return those that have moved.
 
         Nothing moves past a mark or past closed time. Nothing at all while a writer or a roller keeps
-        its lock for longer than a moment. Raises `DatabaseAway`.
+        its lock for longer than a moment. Raises `DatabaseUnavailable`.
         """
         return retried(self.conn, lambda: self._refuse_and_move(now))
 
     def drop(self, *, patience: timedelta = QUERIES_END) -> list[Dropped]:
         """Drop the chunks before what is kept, if that has not moved for `patience`; return what is gone.
 
-        A chunk that a query or writer holds on to is left for the next time. Raises `DatabaseAway`.
+        A chunk that a query or writer holds on to is left for the next time. Raises `DatabaseUnavailable`.
         """
         dropped = []
         with translated_errors():
@@ -85,7 +80,7 @@ class Retention:
             if not is_time:
                 return []
             kept_from = read_state(self.conn).kept_from
-            for table, chunks in read_chunks(self.conn).items():
+            for table, chunks in read_chunks(self.conn, TABLES).items():
                 gone = [end for _, end in chunks if end <= kept_from[table]]
                 try:
                     for end in gone:
@@ -145,7 +140,7 @@ class Retention:
         if mark is not None:
             bound = min(bound, to_microseconds(cast("datetime", mark)))
         moved = {}
-        for table, chunks in read_chunks(self.conn).items():
+        for table, chunks in read_chunks(self.conn, TABLES).items():
             new = kept_from(chunks, limit_of(self.keep, table, now), bound=bound)
             if new is not None and new > state.kept_from[table]:
                 moved[table] = new
@@ -184,7 +179,6 @@ def kept_from(chunks: list[Range], limit: int | None, *, bound: int) -> int | No
     return max(ends) // HOUR * HOUR if ends else None
 
 
-DAY = 24 * HOUR
 YEAR = 365 * DAY
 
 _ENOUGH_ROWS = 10_000
@@ -221,9 +215,9 @@ class TablePlan:
 
 
 def plan_retention(conn: Connection, keep: Keep, now: datetime) -> list[TablePlan]:
-    """Return what retention would do at `now`, from fine to coarse. Changes nothing. Raises `DatabaseAway`.
+    """Return what retention would do at `now`, from fine to coarse. Changes nothing.
 
-    `conn` is in autocommit and may read.
+    `conn` is in autocommit and may read. Raises `DatabaseUnavailable`.
     """
     with translated_errors(), one_snapshot(conn):
         state = read_state(conn)

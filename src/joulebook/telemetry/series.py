@@ -36,7 +36,7 @@ def find_series(conn: Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, 
 
 
 def series_by_metric(conn: Connection, device_id: str) -> dict[str, int]:
-    """Return the ids of a device's series by metric, in the metrics' order. Raises `DatabaseAway`."""
+    """Return the ids of a device's series by metric, in the metrics' order. Raises `DatabaseUnavailable`."""
     with translated_errors():
         rows = conn.execute(_OF_DEVICE, {"device_id": device_id}).fetchall()
     return {str(metric): int(str(number)) for metric, number in rows}

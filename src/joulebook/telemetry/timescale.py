@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString, cast
 
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import to_microseconds
-from joulebook.telemetry.rollups.state import TABLES, read_chunks
 
 # What a row takes with its index where there are too few to measure it.
 _BYTES_PER_ROW = {"readings": 80.0}
@@ -25,6 +25,16 @@ JOIN pg_class AS class ON class.oid = format('%%I.%%I', chunk.chunk_schema, chun
 WHERE chunk.hypertable_schema = 'public' AND chunk.hypertable_name = %(table)s::text
 ORDER BY chunk.range_start
 """
+
+
+_CHUNK_RANGES = """
+SELECT hypertable_name, range_start, range_end FROM timescaledb_information.chunks
+WHERE hypertable_schema = 'public' AND hypertable_name = ANY(%(tables)s)
+ORDER BY range_start
+"""
+
+Range = tuple[int, int]
+"""Half-open, in microseconds since 1970 UTC."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,17 @@ def read_chunk_sizes(conn: Connection, table: str) -> list[Chunk]:
         )
         for begin, end, size, rows in conn.execute(_CHUNKS, asked).fetchall()
     ]
+
+
+def read_chunks(conn: Connection, tables: Sequence[str]) -> dict[str, list[Range]]:
+    """Return by table the ranges of its chunks, in order."""
+    chunks: dict[str, list[Range]] = {table: [] for table in tables}
+    for table, start, end in cast(
+        "list[tuple[str, datetime, datetime]]",
+        conn.execute(_CHUNK_RANGES, {"tables": list(tables)}).fetchall(),
+    ):
+        chunks[table].append((to_microseconds(start), to_microseconds(end)))
+    return chunks
 
 
 def typical_bytes(table: str) -> float:
@@ -106,7 +127,7 @@ SELECT current_setting('server_version'),
 class DatabaseFigures:
     """Versions and size of the database; `edition` is `apache` or `timescale` (the Community edition).
 
-    `chunks` counts those of each table of readings and rollups.
+    `chunks` counts those of each table.
     """
 
     postgresql: str
@@ -116,11 +137,14 @@ class DatabaseFigures:
     chunks: dict[str, int]
 
 
-def read_figures(conn: Connection) -> DatabaseFigures:
-    """Return the figures; the size is found by looking at every file. Raises `DatabaseAway`."""
+def read_figures(conn: Connection, tables: Sequence[str]) -> DatabaseFigures:
+    """Return the figures of the database and of `tables`. Raises `DatabaseUnavailable`.
+
+    PostgreSQL looks at every file of the database to find its size.
+    """
     with translated_errors():
         ((postgresql, timescaledb, edition, size),) = conn.execute(_FIGURES).fetchall()
-        chunks = {table: len(found) for table, found in read_chunks(conn, TABLES).items()}
+        chunks = {table: len(found) for table, found in read_chunks(conn, tables).items()}
     return DatabaseFigures(
         postgresql=cast("str", postgresql),
         timescaledb=cast("str", timescaledb),

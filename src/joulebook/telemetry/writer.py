@@ -22,12 +22,11 @@ from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn
 
-from joulebook.telemetry.batch import READING_COLUMNS, Batch
-from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.copy_format import times_from
+from joulebook.telemetry.batch import READING_COLUMNS, Batch, are_in_order
+from joulebook.telemetry.binary import PACKED_TIMES, PACKED_VALUES, times_from, values_from
+from joulebook.telemetry.connection import Connection, retried, translated_errors
 from joulebook.telemetry.readings import OLDEST, from_microseconds
 from joulebook.telemetry.replaced import record_replaced
-from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.marks import LATE, begin_writing, mark_changed
 from joulebook.telemetry.rollups.state import UNDO_LOCK, read_state, take_lock
 
@@ -54,18 +53,15 @@ def _conversation(pgconn: PGconn, statements: bytes, rows: bytes) -> PQGen[None]
     yield from generators.copy_end(pgconn, None)
 
 
-# One row a series with its times and values as packed big-endian numbers: no object is made per reading.
-_FIND = """
-SELECT series_id,
-       string_agg(timestamptz_send(time), ''::bytea),
-       string_agg(float8send(value), ''::bytea)
+_FIND = f"""
+SELECT series_id, {PACKED_TIMES}, {PACKED_VALUES}
 FROM (
     SELECT series_id, time, value FROM readings
     WHERE series_id = ANY(%(series)s) AND time >= %(oldest)s AND time <= %(newest)s
     LIMIT %(limit)s
 ) AS stored
 GROUP BY series_id
-"""
+"""  # noqa: S608 - our own text
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> Stored | N
 
     Reads what the batch's series hold between its first and its last time; if that is `most_rows` or
     more, it gives up. Suits a batch that covers its range, such as a file that was imported before.
-    Raises `DatabaseAway`.
+    Raises `DatabaseUnavailable`.
     """
     present = np.zeros(len(batch), np.bool_)
     value = np.full(len(batch), np.nan)
@@ -106,7 +102,7 @@ def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> Stored | N
         hit = order[at]
         is_there = time[hit] == batch.time[rows]
         present[rows] = is_there
-        value[rows[is_there]] = np.frombuffer(cast("bytes", values), ">f8")[hit[is_there]]
+        value[rows[is_there]] = values_from(cast("bytes", values))[hit[is_there]]
     return Stored(present, value)
 
 
@@ -176,7 +172,7 @@ def write_batch(
     `Outcome`, one a row.
 
     On a connection without an open transaction the rows are committed when this returns; inside one,
-    they become part of it. Conflicts with other transactions are retried. Raises `DatabaseAway` when
+    they become part of it. Conflicts with other transactions are retried. Raises `DatabaseUnavailable` when
     the database cannot be used now (what became of the batch is then unknown, and sending it again
     is harmless) and `BatchRefused` when it refuses the values.
     """
@@ -236,10 +232,7 @@ def _write_kept(conn: Connection, batch: Batch, *, import_id: int, replace: bool
 def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Return the stable order by (series, time), and in that order which rows are the first of their key."""
     series_id, instant = batch.series_id, batch.time
-    rising = (series_id[1:] > series_id[:-1]) | (
-        (series_id[1:] == series_id[:-1]) & (instant[1:] > instant[:-1])
-    )
-    if rising.all():
+    if are_in_order(series_id, instant, are_distinct=True):
         return np.arange(len(batch)), np.ones(len(batch), np.bool_)
     order = np.lexsort((instant, series_id))
     series_id, instant = series_id[order], instant[order]

@@ -34,8 +34,9 @@ from joulebook.serving.metrics import (
     exposition,
     new_registry,
 )
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.rollups.state import TABLES
 from joulebook.telemetry.rollups.status import RollupProgress, read_progress
 from joulebook.telemetry.rollups.tables import WIDTHS
 from joulebook.telemetry.timescale import DatabaseFigures, read_figures
@@ -145,7 +146,7 @@ class Remembered(Generic[T]):
             self._value = self._read()
             self._read_at = time.monotonic()
             self.is_up = True
-        except (DatabaseError, DatabaseAway) as exc:
+        except (DatabaseError, DatabaseUnavailable) as exc:
             if self.is_up:
                 log.warning("figures for /metrics cannot be read: %s", exc)
             self.is_up = False
@@ -178,7 +179,7 @@ def _read_progress() -> RollupProgress:
 
 def _read_figures() -> DatabaseFigures:
     with telemetry_connection() as conn:
-        return read_figures(conn)
+        return read_figures(conn, TABLES)
 
 
 def _read_accounts_size() -> int:

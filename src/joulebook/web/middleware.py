@@ -10,13 +10,13 @@ from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 
 from joulebook.logs import request_id
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
-class DatabaseAwayMiddleware:
-    """Turns the error of a page whose database is away into a page that says so and asks to come back."""
+class DatabaseUnavailableMiddleware:
+    """Answers with a page saying so if the database of a page is unavailable."""
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
@@ -26,8 +26,8 @@ class DatabaseAwayMiddleware:
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Return the page for a database that is away; leave other exceptions alone."""
-        if not isinstance(exception, OperationalError | DatabaseAway):
+        """Return the page for an unavailable database; leave other exceptions alone."""
+        if not isinstance(exception, OperationalError | DatabaseUnavailable):
             return None
         response = render(request, "503.html", {"request_id": request_id.get()}, status=503)
         response["Retry-After"] = "5"

@@ -60,7 +60,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "joulebook.web.middleware.DatabaseAwayMiddleware",
+    "joulebook.web.middleware.DatabaseUnavailableMiddleware",
 ]
 ROOT_URLCONF = "joulebook.web.urls"
 WSGI_APPLICATION = "joulebook.web.wsgi.application"

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 
 from joulebook.config import Config
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.imports.progress import LeaseLost
 from joulebook.web.imports import leases
 from joulebook.web.imports.leases import MOST_ATTEMPTS, LeaseState
@@ -109,9 +109,9 @@ class ImportScheduler:
             for each in tuple(self._open):
                 if not stopping.is_set():
                     self._work_slice(each, stopping)
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             if not self._is_unavailable:
-                log.warning("imports wait, the readings' database is unavailable: %s", exc)
+                log.warning("imports wait while the readings' database is unavailable: %s", exc)
             self._is_unavailable = True
             self._release_all()
             self._disconnect()
@@ -205,7 +205,7 @@ class ImportScheduler:
             log.warning("import %d: %s", opened.import_.pk, exc)
             self._close(opened)
             return False
-        except DatabaseAway:
+        except DatabaseUnavailable:
             raise
         except Exception:
             log.exception("import %d: attempt %d failed", opened.import_.pk, opened.import_.attempts)
@@ -255,7 +255,7 @@ class ImportScheduler:
         if self._conn is None:
             self._conn = connect(self._url)
             if self._is_unavailable:
-                log.info("the readings' database is available, importing again")
+                log.info("the readings' database is back, importing again")
             self._is_unavailable = False
         return self._conn
 

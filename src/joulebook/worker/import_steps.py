@@ -60,7 +60,7 @@ class ImportSteps:
         """Run step by step and return the ending.
 
         Yields after each step whether the import has progressed: an interruption would not repeat its work,
-        unless the database crashes at that moment. Raises `LeaseLost` and `DatabaseAway`.
+        unless the database crashes at that moment. Raises `LeaseLost` and `DatabaseUnavailable`.
         """
         if self._import.state == State.UNDOING:
             return (yield from self._undo())

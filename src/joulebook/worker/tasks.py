@@ -17,7 +17,7 @@ from joulebook.backup.kept import next_due
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import from_microseconds
 from joulebook.telemetry.retention import QUERIES_END, Keep, Retention
 from joulebook.telemetry.rollups.roller import Roller
@@ -50,15 +50,15 @@ class RollupTask:
         """
         try:
             self._roll(until=time.monotonic() + TURN_SECONDS)
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             self.close()
             if not self._is_unavailable:
-                log.warning("readings are not rolled up, their database is unavailable: %s", exc)
+                log.warning("readings are not rolled up while their database is unavailable: %s", exc)
             self._is_unavailable = True
             return False
         else:
             if self._is_unavailable:
-                log.info("the readings' database is available, rolling up again")
+                log.info("the readings' database is back, rolling up again")
             self._is_unavailable = False
             return True
 
@@ -107,8 +107,8 @@ class RetentionTask:
                     )
                 for table, instant in retention.move(datetime.now(UTC)).items():
                     log.info("%s: readings before %s are past retention", table, _day(instant))
-        except DatabaseAway as exc:
-            log.warning("nothing is dropped, the readings' database is unavailable: %s", exc)
+        except DatabaseUnavailable as exc:
+            log.warning("nothing is dropped while the readings' database is unavailable: %s", exc)
             return False
         return True
 

@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 
+from joulebook.telemetry.kinds.kinds import COUNTER
 from joulebook.web.devices.metric_settings import (
     MetricSettings,
     Replacement,
@@ -23,7 +24,7 @@ SPRING = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def test_a_metric_that_nobody_configured_is_guessed_by_its_name(device):
     settings = metric_settings(device)
     assert settings["grid.energy"] == MetricSettings(
-        name="grid.energy", kind="counter", unit="kWh", display_name="Grid energy"
+        name="grid.energy", kind=COUNTER, unit="kWh", display_name="Grid energy"
     )
     assert settings["grid.energy"].kind_guessed
     assert settings["grid.energy"].unit_guessed
@@ -35,7 +36,7 @@ def test_what_the_owner_said_holds_and_the_rest_is_guessed(device):
     Metric.objects.create(device=device, name="energy", unit="Wh", factor=0.5, dip_tolerance=0.02)
     settings = metric_settings(device)["energy"]
     assert (settings.unit, settings.unit_guessed) == ("Wh", False)
-    assert (settings.kind, settings.kind_guessed) == ("counter", True)
+    assert (settings.kind, settings.kind_guessed) == (COUNTER, True)
     assert (settings.factor, settings.dip_tolerance, settings.dip_tolerance_guessed) == (0.5, 0.02, False)
     assert (settings.display_name, settings.display_name_guessed) == ("Energy", True)
 
@@ -43,7 +44,7 @@ def test_what_the_owner_said_holds_and_the_rest_is_guessed(device):
 def test_naming_a_unit_does_not_settle_the_kind(device):
     set_metric_unit(device, "import_register", "kWh")
     settings = metric_settings(device)["import_register"]
-    assert (settings.kind, settings.kind_guessed, settings.unit) == ("counter", True, "kWh")
+    assert (settings.kind, settings.kind_guessed, settings.unit) == (COUNTER, True, "kWh")
 
 
 def test_replacements_come_in_the_order_of_time(device):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.connection import connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.export.reading import Block, extent, read_blocks
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.telemetry.series import series_by_metric
@@ -139,7 +139,7 @@ def test_a_statement_that_takes_too_long_ends_the_export_with_a_word(
     put({"power": [(NOON + n, 1.0) for n in range(50_000)]})
     series = series_by_metric(reader, device_id)
     reader.execute("SET statement_timeout = '1ms'")
-    with pytest.raises(DatabaseAway, match="statement timeout"):
+    with pytest.raises(DatabaseUnavailable, match="statement timeout"):
         list(read_blocks(reader, series))
     reader.execute("RESET statement_timeout")
     assert reader.info.transaction_status == psycopg.pq.TransactionStatus.IDLE

@@ -6,15 +6,23 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from joulebook.web.history.overview import device_overviews
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.history.overview import DeviceOverview, read_overviews
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch
+from joulebook.web.devices.metric_settings import settings_by_device
 from joulebook.web.devices.operations import set_metric_unit
+from joulebook.web.telemetry import telemetry_connection
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
+
+
+def overviews_of(device) -> dict[str, DeviceOverview]:
+    with telemetry_connection() as conn:
+        return read_overviews(conn, settings_by_device([device.device_id]), now=NOW)
+
 
 pytestmark = pytest.mark.usefixtures("transaction_on_both")
 
@@ -38,7 +46,7 @@ def test_a_device_is_shown_by_its_power_and_its_last_reading(device, store):
         "power",
         {timedelta(minutes=5): 100.0, timedelta(minutes=5, seconds=30): 300.0, timedelta(days=3): 7.0},
     )
-    overview = device_overviews([device.device_id], now=NOW)[device.device_id]
+    overview = overviews_of(device)[device.device_id]
     assert (overview.metric, overview.unit, overview.value) == ("power", "W", 100.0)
     assert overview.time == NOW - timedelta(minutes=5)
     assert overview.sparkline == [None] * 54 + [300.0, 100.0] + [None] * 4
@@ -47,8 +55,8 @@ def test_a_device_is_shown_by_its_power_and_its_last_reading(device, store):
 def test_the_owners_unit_is_shown(device, store):
     store("power", {timedelta(0): 1.0})
     set_metric_unit(device, "power", "kW")
-    assert device_overviews([device.device_id], now=NOW)[device.device_id].unit == "kW"
+    assert overviews_of(device)[device.device_id].unit == "kW"
 
 
 def test_a_device_that_never_sent_is_left_out(device):
-    assert device_overviews([device.device_id], now=NOW) == {}
+    assert overviews_of(device) == {}

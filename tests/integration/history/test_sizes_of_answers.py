@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from joulebook.telemetry.batch import Batch
-from joulebook.telemetry.history.points import MOST_NUMBERS
+from joulebook.telemetry.history.columns import MOST_NUMBERS
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from django.conf import settings
 from django.test import Client
-from joulebook.web.imports.uploads.receiving import largest_body
 
 from joulebook.web.accounts.operations import create_user, issue_user_token
 from joulebook.web.imports.uploads.files import DiskFull
+from joulebook.web.imports.uploads.receiving import largest_body
 
 USUAL = 1 << 24
 FILE = 100_000_000

@@ -17,7 +17,7 @@ from joulebook.cli.imports import storing as import_storing
 from joulebook.config import Config
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.run import ImportRun
@@ -91,7 +91,7 @@ def test_an_import_whose_database_dies_between_and_within_blocks_ends_with_an_ex
                 kill_and_start_database()
 
         with closing(begin(own_writer(), path, number, device_id, lease=lease, pause=pause)) as run:
-            with pytest.raises(DatabaseAway):
+            with pytest.raises(DatabaseUnavailable):
                 while run.step():
                     if moment == "between" and next(steps) == 3:
                         kill_and_start_database()

@@ -137,7 +137,7 @@ def test_progress_tells_bytes_rows_and_problems(client, alice, device, writer, t
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        (State.REFUSED, "Nothing was stored: it was to be imported only without a fault."),
+        (State.REFUSED, "Nothing was stored, because not everything can be read."),
         (State.FAILED, "the disk is full"),
         (State.UNDOING, "Undoing the import"),
     ],

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
@@ -175,7 +175,7 @@ def test_a_lost_connection_keeps_what_was_committed_and_the_next_run_goes_on_the
         assert run.step()
         with psycopg.connect(telemetry["superuser"]) as admin:
             admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-        with pytest.raises(DatabaseAway):
+        with pytest.raises(DatabaseUnavailable):
             run.step()
     # The header stands in the first block of 50 lines.
     assert run.report.stored == 98

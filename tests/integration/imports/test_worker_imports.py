@@ -276,7 +276,9 @@ def test_an_import_goes_on_by_itself_when_the_database_is_back(
     assert (import_.cells_stored, import_.cells_duplicate, import_.rows_read) == (300_000, 0, 150_000)
     assert stored(worker_urls["reader"], device.device_id) == expected(150_000)
     told = [record.getMessage() for record in caplog.records]
-    assert sum(each.startswith("imports wait while the readings' database is away") for each in told) == 1
+    assert (
+        sum(each.startswith("imports wait while the readings' database is unavailable") for each in told) == 1
+    )
     assert "the readings' database is back, importing again" in told
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from joulebook.ingest.commit.group_commit import GroupCommitter, QueueFull
 from joulebook.telemetry.batch import Batch
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome
 
@@ -81,7 +81,7 @@ def test_batches_wait_for_a_silent_database_no_longer_than_their_patience(
 
             async def submit(start: int) -> None:
                 begin = time.monotonic()
-                with pytest.raises(DatabaseAway, match="has not answered for 1 s"):
+                with pytest.raises(DatabaseUnavailable, match="has not answered for 1 s"):
                     await committer.submit(batch_of(start, 10))
                 waited.append(time.monotonic() - begin)
 
@@ -112,7 +112,9 @@ def test_what_waits_for_a_silent_database_is_bounded_and_stored_by_a_fresh_conne
                 ]
                 results = await asyncio.gather(*waiting, return_exceptions=True)
             # What waited behind the silent backend was stored by a fresh one.
-            assert [type(result) for result in results] == [DatabaseAway] + [np.ndarray] * 9 + [QueueFull] * 3
+            assert [type(result) for result in results] == [DatabaseUnavailable] + [np.ndarray] * 9 + [
+                QueueFull
+            ] * 3
             assert set(await committer.submit(batch_of(2000, 1000))) == {Outcome.STORED}
 
     asyncio.run(run())
@@ -127,7 +129,7 @@ def test_closing_does_not_wait_for_ever_for_a_silent_database(telemetry, writer,
                 await asyncio.sleep(0.05)
                 begin = time.monotonic()
                 await committer.close()
-                with pytest.raises(DatabaseAway):
+                with pytest.raises(DatabaseUnavailable):
                     await lost
                 return time.monotonic() - begin
 

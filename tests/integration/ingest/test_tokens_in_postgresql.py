@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from joulebook.ingest.access.tokens import TokenDirectory
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 from ..drills.faults import stopped, writing_backends
 
@@ -57,7 +57,7 @@ def test_a_token_is_found_after_an_idle_connection_was_closed_and_after_a_silenc
             (pid,) = writing_backends(telemetry) - before
             begin = time.monotonic()
             with stopped(pid):
-                with pytest.raises(DatabaseAway, match="has not answered for 1 s"):
+                with pytest.raises(DatabaseUnavailable, match="has not answered for 1 s"):
                     await tokens.grant_of(b"t2")
                 assert 0.9 < time.monotonic() - begin < 30
                 assert (await tokens.grant_of(b"t2")).token == "p2"  # over a fresh connection

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulebook.telemetry.history.points import Column, Wanted
-from joulebook.telemetry.history.reading import read_points
+from joulebook.telemetry.history.columns import Column, Wanted
+from joulebook.telemetry.history.points import read_points
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 
@@ -48,7 +49,7 @@ def check(database, reader, series: int, question: dict[str, object]) -> None:
     start = CLOSED + timedelta(seconds=question["start"])
     end = start + timedelta(seconds=question["length"])
     silence = None if question["silence"] is None else timedelta(seconds=question["silence"])
-    wanted = Wanted(series, MetricSettings("power", question["kind"], "W", "Power"), "W")
+    wanted = Wanted(series, MetricSettings("power", KINDS[question["kind"]], "W", "Power"), "W")
     points = read_points(
         reader, [wanted], start, end, ZoneInfo(question["zone"]),
         max_points=question["max_points"], silence=silence,
@@ -98,14 +99,14 @@ def check_readings(column: Column, place: int, bucket: Bucket | None) -> None:
 
 def check_rise(column: Column, place: int, bucket: Bucket | None) -> None:
     """Compare how far a counter rose; where nothing is told it rose by nothing."""
-    assert same(column.increase[place], bucket.increase if bucket else 0.0)
-    assert same(column.unallocated[place], bucket.unallocated if bucket else 0.0)
-    assert column.resets[place] == (bucket.resets if bucket else 0)
+    assert same(column.more.increase[place], bucket.increase if bucket else 0.0)
+    assert same(column.more.unallocated[place], bucket.unallocated if bucket else 0.0)
+    assert column.more.resets[place] == (bucket.resets if bucket else 0)
 
 
 def check_shares(column: Column, place: int, bucket: Bucket) -> None:
     """Compare the shares of a state's values."""
-    shares = {state.value: state.share[place] for state in column.states}
+    shares = {state.value: state.share[place] for state in column.more.states}
     assert bucket.covered == 0 or same(sum(shares.values()), 1.0)
     mean_state = sum(value * share for value, share in shares.items()) if bucket.covered else 0.0
     assert same(mean_state * bucket.covered, bucket.on)

@@ -13,9 +13,10 @@ import psycopg
 import pytest
 
 from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.energy import energy_of
-from joulebook.telemetry.history.points import Wanted
-from joulebook.telemetry.history.reading import read_points
+from joulebook.telemetry.history.points import read_points
+from joulebook.telemetry.kinds.kinds import COUNTER, GAUGE
 from joulebook.telemetry.kinds.settings import MetricSettings, Replacement
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.writer import write_batch
@@ -74,7 +75,7 @@ def test_a_register_with_all_that_happens_to_registers_gives_the_energy_of_a_per
     }  # fmt: skip
     series = store(rollup_database, readings)
     meter = MetricSettings(
-        "import", "counter", "kWh", "Import",
+        "import", COUNTER, "kWh", "Import",
         replacements=(Replacement(local(28, "12:00"), final_register=9.0, start_register=100.0),),
     )  # fmt: skip
     table = energy_of(
@@ -96,7 +97,7 @@ def test_weeks_months_and_totals_are_the_sums_of_their_days_to_the_last_digit(ro
         rollup_database,
         {start.astimezone(UTC) + timedelta(minutes=15 * n): value for n, value in enumerate(values)},
     )
-    power = Wanted(series, MetricSettings("power", "gauge", "W", "Power"), "kWh")
+    power = Wanted(series, MetricSettings("power", GAUGE, "W", "Power"), "kWh")
     end = datetime(2025, 12, 1, tzinfo=BERLIN)
     start = start if per == "month" else datetime(2025, 9, 29, tzinfo=BERLIN)
     whole = {"now": datetime(2026, 1, 1, tzinfo=UTC), "silence": None}
@@ -116,7 +117,7 @@ def test_power_counts_only_the_time_that_readings_cover(rollup_database, reader)
     start = datetime(2025, 6, 1, tzinfo=UTC)
     minutes = [minute for minute in range(1441) if not 480 < minute < 600]
     series = store(rollup_database, {start + timedelta(minutes=minute): 1000.0 for minute in minutes})
-    power = Wanted(series, MetricSettings("power", "gauge", "W", "Power"), "kWh")
+    power = Wanted(series, MetricSettings("power", GAUGE, "W", "Power"), "kWh")
     table = energy_of(
         reader, [power], start, start + timedelta(days=1), ZoneInfo("UTC"),
         per="day", now=start + timedelta(days=2), silence=None,
@@ -155,7 +156,7 @@ def test_local_days_around_every_clock_change_equal_the_readings(rollup_database
         for at, value in readings.items():
             if start <= at < end:
                 truth[at.astimezone(zone).date()].append(value)
-        gauge = Wanted(series, MetricSettings("power", "gauge", "W", "Power"), "W")
+        gauge = Wanted(series, MetricSettings("power", GAUGE, "W", "Power"), "W")
         points = read_points(reader, [gauge], start, end, zone, max_points=5)
         [column] = points.columns
         assert (points.resolution, points.source != "readings") == ("1d", True)

@@ -16,8 +16,9 @@ from joulebook.telemetry.connection import connect
 from joulebook.telemetry.imports.undo import UndoRun
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.retention import Retention
-from joulebook.telemetry.rollups.state import read_chunks, read_state
+from joulebook.telemetry.rollups.state import TABLES, read_state
 from joulebook.telemetry.rollups.verify import verify_all
+from joulebook.telemetry.timescale import read_chunks
 from joulebook.telemetry.writer import Outcome, write_batch, write_whole_batch
 from joulebook.worker.tasks import RetentionTask
 
@@ -84,7 +85,7 @@ def test_chunks_that_are_too_old_as_a_whole_go_and_their_rollups_stay(rollup_dat
     gone = limited.drop(patience=AT_ONCE)
     assert {each.table for each in gone} == {"readings"}
     assert sum(each.chunks for each in gone) == len(gone) >= 13
-    assert read_chunks(rollup_database.writer)["readings"][0][0] == kept_from
+    assert read_chunks(rollup_database.writer, TABLES)["readings"][0][0] == kept_from
     assert count(rollup_database) == count(rollup_database, where=f"time >= '{from_microseconds(kept_from)}'")
     assert count(rollup_database, "readings_1m") == rollups
     with connect(rollup_database.urls["reader"]) as reading:
@@ -108,7 +109,9 @@ def test_each_rollup_has_a_limit_of_its_own_and_never_goes_before_what_it_sums_u
     assert count(rollup_database, "readings_1h") == 200 * 24
     state = read_state(rollup_database.writer)
     for table in ("readings", "readings_1m", "readings_5m"):
-        assert read_chunks(rollup_database.writer)[table][0][0] == state.kept_from[table] == moved[table]
+        assert (
+            read_chunks(rollup_database.writer, TABLES)[table][0][0] == state.kept_from[table] == moved[table]
+        )
 
 
 def test_what_is_not_rolled_up_is_not_dropped(rollup_database, retention, series):
@@ -236,7 +239,7 @@ def test_the_writer_may_drop_what_is_not_kept_and_nothing_else(rollup_database, 
             writer.execute("SELECT drop_chunks_not_kept(%s, 'infinity')", [table])
     kept_from = retention(keep(readings=100)).move(NOW)["readings"]
     writer.execute("SELECT drop_chunks_not_kept('readings', 'infinity')")
-    assert read_chunks(writer)["readings"][0][0] == kept_from
+    assert read_chunks(writer, TABLES)["readings"][0][0] == kept_from
     with psycopg.connect(rollup_database.urls["reader"]) as reading:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reading.execute("SELECT drop_chunks_not_kept('readings', 'infinity')")
@@ -276,12 +279,12 @@ def test_the_worker_finds_first_and_drops_at_a_later_turn(rollup_database, serie
     assert kept_from > MIDNIGHT
     assert count(rollup_database) == 200 * 24
     keeper.turn()
-    assert read_chunks(rollup_database.writer)["readings"][0][0] >= kept_from
+    assert read_chunks(rollup_database.writer, TABLES)["readings"][0][0] >= kept_from
 
 
 def test_a_keeper_whose_database_is_away_says_so_and_lives(caplog):
     RetentionTask("postgresql://nobody@127.0.0.1:1/none", keep(readings=1)).turn()
-    assert "nothing is dropped while the readings' database is away" in caplog.text
+    assert "nothing is dropped while the readings' database is unavailable" in caplog.text
 
 
 @pytest.fixture

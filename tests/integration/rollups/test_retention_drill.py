@@ -22,8 +22,9 @@ from joulebook.telemetry.imports.undo import UndoRun
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.telemetry.retention import Retention
 from joulebook.telemetry.rollups.roller import Roller
-from joulebook.telemetry.rollups.state import read_chunks, read_state
+from joulebook.telemetry.rollups.state import TABLES, read_state
 from joulebook.telemetry.rollups.verify import verify_all
+from joulebook.telemetry.timescale import read_chunks
 from joulebook.telemetry.writer import Outcome, write_batch
 
 CLOSED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -183,7 +184,7 @@ def test_write_against_drop_against_undo_leaves_no_orphan_and_resurrects_nothing
             patience=timedelta(0)
         )
         kept_from = read_state(conn).kept_from["readings"]
-        chunks = read_chunks(conn)["readings"]
+        chunks = read_chunks(conn, TABLES)["readings"]
         found = verify_all(conn, 0, 1 << 60)
 
     ledger = drill.ledger.value

@@ -10,8 +10,9 @@ import pytest
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
-from joulebook.telemetry.history.points import Points, Wanted
-from joulebook.telemetry.history.reading import read_points
+from joulebook.telemetry.history.columns import Wanted
+from joulebook.telemetry.history.points import Points, read_points
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.retention import Retention
@@ -46,7 +47,7 @@ def ask(rollup_database, series):
 
     def points(start: datetime, end: datetime, *, max_points: int = 750, kind: str = "gauge") -> Points:
         with connect(rollup_database.urls["reader"]) as conn:
-            wanted = [Wanted(series, MetricSettings("power", kind, "W", "Power"), "W")]
+            wanted = [Wanted(series, MetricSettings("power", KINDS[kind], "W", "Power"), "W")]
             return read_points(conn, wanted, start, end, ZoneInfo("UTC"), max_points=max_points)
 
     return points
@@ -69,9 +70,9 @@ def same(points: Points, before: Points) -> None:
     for name in ("count", "min", "max"):
         assert getattr(after, name).tolist() == getattr(expected, name).tolist()
     np.testing.assert_allclose(after.mean, expected.mean, rtol=1e-12)
-    if expected.increase is not None:
-        np.testing.assert_allclose(after.increase, expected.increase, rtol=1e-12)
-        assert after.resets.tolist() == expected.resets.tolist()
+    if expected.more is not None:
+        np.testing.assert_allclose(after.more.increase, expected.more.increase, rtol=1e-12)
+        assert after.more.resets.tolist() == expected.more.resets.tolist()
 
 
 def test_ten_minutes_of_old_time_come_by_the_minute_and_whole(rollup_database, ask, series):

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 
 from joulebook.telemetry.batch import Batch
-from joulebook.telemetry.history.points import Wanted
-from joulebook.telemetry.history.reading import read_points
+from joulebook.telemetry.history.columns import Wanted
+from joulebook.telemetry.history.points import read_points
+from joulebook.telemetry.kinds.kinds import GAUGE
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.writer import write_batch
@@ -88,7 +89,7 @@ def read_rows(messages: list[str]) -> dict[str, float]:
 def test_an_answer_reads_the_chunks_of_its_range_and_the_rows_it_is_made_of(archive, plans):
     conn, messages = plans
     end = START + timedelta(weeks=WEEKS, days=1)
-    wanted = [Wanted(archive, MetricSettings("power", "gauge", "W", "Power"), "W")]
+    wanted = [Wanted(archive, MetricSettings("power", GAUGE, "W", "Power"), "W")]
     owner = dict(
         conn.execute("SELECT chunk_name, hypertable_name FROM timescaledb_information.chunks").fetchall()
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome, write_batch, write_whole_batch
 
@@ -246,12 +246,12 @@ def test_a_backend_that_is_ended_in_the_middle_is_reported_as_away(telemetry, wr
     [series] = new_series(writer)
     with psycopg.connect(telemetry["superuser"], autocommit=True) as superuser:
         superuser.execute("SELECT pg_terminate_backend(%s)", [writer.info.backend_pid])
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         write_batch(writer, batch_of([(series, 0, 1.0)]))
 
 
 def test_a_server_that_cannot_be_reached_is_reported_as_away(tmp_path):
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         connect(f"postgresql://joulebook_writer@/joulebook?host={tmp_path}")
 
 

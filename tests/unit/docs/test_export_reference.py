@@ -8,10 +8,10 @@ from joulebook.serving.guard import Deadlines
 from joulebook.telemetry.export.formats import FORMATS
 from joulebook.telemetry.export.frames import LAYOUTS
 from joulebook.telemetry.export.reading import BLOCK_READINGS
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.web.history.export.api import EXPORT_OPERATION, EXPORTS_AT_ONCE, EXPORTS_OF_ONE_PERSON
 
-from ...docs_pages import REPOSITORY, rows
+from ...docs_pages import REPOSITORY, rows, unwrapped
 
 PAGE = (REPOSITORY / "docs" / "reference" / "export.md").read_text()
 
@@ -42,7 +42,8 @@ def test_the_formats_are_those_of_the_source() -> None:
 
 
 def test_the_limits_are_those_of_the_source() -> None:
-    assert f"some {BLOCK_READINGS:,} readings" in PAGE
-    assert f"nothing for {Deadlines().answer} seconds" in PAGE
+    page = unwrapped(PAGE)
+    assert f"some {BLOCK_READINGS:,} readings" in page
+    assert f"nothing for {Deadlines().answer} seconds" in page
     assert (EXPORTS_OF_ONE_PERSON, EXPORTS_AT_ONCE) == (4, 8)
-    assert "four of yours, or eight in all" in PAGE
+    assert "four of yours, or eight in all" in page

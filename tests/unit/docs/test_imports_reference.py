@@ -12,7 +12,7 @@ from joulebook.web.imports.api.parameters import DEFAULT_LIMIT, MOST_LISTED, PAR
 from joulebook.web.imports.models import Import
 from joulebook.web.urls import api
 
-from ...docs_pages import REPOSITORY, rows
+from ...docs_pages import REPOSITORY, rows, unwrapped
 
 PAGE = (REPOSITORY / "docs" / "reference" / "imports.md").read_text()
 
@@ -35,7 +35,7 @@ def test_every_address_is_on_the_page_and_no_other(operations: dict[tuple[str, s
 
 
 def test_every_parameter_is_on_the_page_and_no_other() -> None:
-    assert [row[0] for row in rows(PAGE, "Bringing a file")] == list(PARAMETERS)
+    assert [row[0] for row in rows(PAGE, "Uploading a file")] == list(PARAMETERS)
 
 
 def test_every_refusal_is_on_the_page(
@@ -59,4 +59,4 @@ def test_every_field_of_an_import_is_on_the_page() -> None:
 
 
 def test_the_limits_of_the_list_are_those_of_the_source() -> None:
-    assert f"`limit` (1 to {MOST_LISTED}, {DEFAULT_LIMIT} by default)" in PAGE
+    assert f"`limit` (1 to {MOST_LISTED}, {DEFAULT_LIMIT} by default)" in unwrapped(PAGE)

@@ -11,16 +11,20 @@ from joulebook.web.history.export import api as export_api
 from joulebook.web.imports import rejected as api_rejected
 from joulebook.web.imports.uploads import reading
 
+from ...docs_pages import unwrapped
+
 DOCS = Path(__file__).parents[3] / "docs"
-SECTION = (DOCS / "operations.md").read_text().split("## Limits and deadlines")[1].split("\n## ")[0]
+SECTION = unwrapped(
+    (DOCS / "operations.md").read_text().split("## Limits and deadlines")[1].split("\n## ")[0]
+)
 
 
 def test_deadlines_and_shares_of_connections() -> None:
     deadlines = Deadlines()
     assert f"| {deadlines.head} seconds, {http._MOST_OVERHEAD // 1024} KB |" in SECTION
     assert f"| {deadlines.body} seconds for every {deadlines.body_bytes:,} bytes |" in SECTION
-    assert f"| a connection that is kept without a request | {deadlines.idle} seconds |" in SECTION
-    assert f"| an answer of which the client takes nothing | {deadlines.answer} seconds |" in SECTION
+    assert f"| a connection without a request | {deadlines.idle} seconds |" in SECTION
+    assert f"| an answer not read by the client | {deadlines.answer} seconds |" in SECTION
     assert guard._WAITING_SHARE == 4
     assert "| a quarter of these |" in SECTION
 
@@ -31,9 +35,7 @@ def test_threads_and_shares_of_the_web() -> None:
     assert f"dry runs | {server.FILE_THREADS} | {files[0]} | {files[1]} |" in SECTION
     assert f"exports and lists | {server.STREAM_THREADS} | | |" in SECTION
     _, (person, address) = server._ANSWERS
-    assert (
-        f"Of one person {person} requests are answered at a time, and of one\naddress {address}." in SECTION
-    )
+    assert f"Of one person {person} requests are answered at a time, and of one address {address}." in SECTION
     most, (person, address) = server._LARGE_BODIES
     assert f"uploads {person} for a person, {address} for an address and {most} in all" in SECTION
     assert f"exports {export_api.EXPORTS_OF_ONE_PERSON} and {export_api.EXPORTS_AT_ONCE};" in SECTION

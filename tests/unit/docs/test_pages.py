@@ -40,7 +40,7 @@ def options(command: click.Command) -> set[str]:
     return {option for option in declared if option.startswith("--")} - {"--help"}
 
 
-@every_page
+@pytest.mark.parametrize("page", sorted({*PAGES, *REPOSITORY.glob("*.md")}), ids=name)
 def test_links_lead_to_pages_and_headings_that_exist(page: Path) -> None:
     for target in links(page.read_text()):
         if re.match(r"https?://", target):

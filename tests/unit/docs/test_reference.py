@@ -11,7 +11,7 @@ import pytest
 import joulebook.ingest
 from joulebook.config import VARIABLES
 from joulebook.embedded.provision import remedies
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.history.resolutions import LADDER
 from joulebook.web.history.parameters import DEFAULT_MAX_POINTS, DEFAULT_RANGE, FEWEST_POINTS, MOST_POINTS
 

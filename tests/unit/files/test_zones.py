@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.zones import LocalClock, find_zone
+from joulebook.telemetry.files.row_times import LocalClock
+from joulebook.telemetry.files.times import find_zone
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 
 ZONES = (

@@ -11,7 +11,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulebook.telemetry.history.clocks import Clock, offsets_over
+from joulebook.telemetry.clocks import Clock, offsets_over
 from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
@@ -27,7 +27,7 @@ INSTANTS = st.datetimes(EARLIEST.replace(tzinfo=None), datetime(2060, 1, 1), tim
 def instants_near_moves(draw, zone: ZoneInfo) -> datetime:
     """An instant close to a move of the zone's clock, where the drawn year has one."""
     instant = draw(INSTANTS)
-    moves = Clock.over(zone, to_microseconds(instant), to_microseconds(instant)).moves.tolist()
+    moves = Clock.over(zone, to_microseconds(instant), to_microseconds(instant)).changes.tolist()
     if not moves:
         return instant
     near = st.one_of(
@@ -53,7 +53,7 @@ def test_between_two_moves_the_offset_stays_what_it_is(zone, instant):
     begin = instant.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
     end = begin.replace(year=begin.year + 1)
     clock = Clock.over(zone, to_microseconds(begin), to_microseconds(end))
-    borders = [to_microseconds(begin), *clock.moves.tolist()]
+    borders = [to_microseconds(begin), *clock.changes.tolist()]
     for (since, until), offset in zip(pairwise([*borders, borders[-1] + 1]), clock.offsets, strict=True):
         step = timedelta(hours=7)
         at = from_microseconds(since)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulebook.telemetry.history.buckets import integrals_of, usual_distance
 from joulebook.telemetry.history.counters import Replacement, rises_of
-from joulebook.telemetry.history.integrals import integrals_of, usual_distance
 from joulebook.telemetry.rollups.summaries import of_readings, summarise
 
 SECOND = 1_000_000

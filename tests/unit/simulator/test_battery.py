@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.simulator.battery import MINUTE, Battery
+from joulebook.simulator.battery import Battery
 from joulebook.simulator.noise import Floats
+from joulebook.telemetry.readings import MINUTE
 
 BATTERY = Battery(capacity=10_000.0, charge_limit=5_000.0, discharge_limit=4_600.0, reserve=0.08)
 

@@ -27,8 +27,16 @@ def test_the_lock_file_names_hashes_and_no_address():
 
 
 def test_versions_are_exact():
-    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
-    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+    wanted = json.loads((ROOT / "package.json").read_text())
+    versions = [*wanted["dependencies"].values(), *wanted["devDependencies"].values()]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions)
+
+
+def test_the_assets_need_no_tool_of_development(script):
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    installed = {name for name, entry in packages.items() if name and not entry.get("dev")}
+    assert not any("typescript" in name for name in installed)
+    assert {f"node_modules/{asset.source.partition('/')[0]}" for asset in script.ASSETS} <= installed
 
 
 def test_setup_has_put_every_asset_in_place(script):

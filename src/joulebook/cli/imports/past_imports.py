@@ -26,7 +26,7 @@ from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.imports.progress import LeaseLost, read_progress
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.web.imports import leases
@@ -116,7 +116,7 @@ def _read_details(import_: Import) -> RunDetails | None:
     try:
         with connect(telemetry_url(Config.from_environ(), "reader")) as conn:
             return read_run_details(conn, import_)
-    except DatabaseAway:
+    except DatabaseUnavailable:
         say("the database of the readings does not answer; its part of the report is missing here")
         return None
 
@@ -174,7 +174,7 @@ def undo(number: int, *, user_name: str | None) -> None:
             with interruptible(), show_progress(f"undoing import {import_.pk}") as show:
                 _run_until_undone(import_, conn, show, config=config)
             _print_outcome(import_, conn)
-    except DatabaseAway as exc:
+    except DatabaseUnavailable as exc:
         fail(
             "the database of the readings does not answer; start it with: joulebook db start\n"
             f"Undoing continues from here when a worker runs, or with this command again. ({exc})"

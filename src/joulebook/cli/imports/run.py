@@ -66,7 +66,7 @@ def import_one(options: ImportOptions) -> ImportResult:
     """Import one file.
 
     Raises `UnableToBegin`, `FileError` if the file cannot be read or can be read in several ways, and
-    `DatabaseAway` if the database of the readings does not answer before the import begins.
+    `DatabaseUnavailable` if the database of the readings does not answer before the import begins.
     """
     device = find_device(options.device_id)
     source = FileSource(options.path, sheet=options.sheet)

@@ -25,7 +25,7 @@ from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
@@ -60,7 +60,7 @@ def store(
 ) -> ImportResult:
     """Store the readings of a file, record the import, and write the rejected rows.
 
-    Raises `DatabaseAway` if the database of the readings does not answer.
+    Raises `DatabaseUnavailable` if the database of the readings does not answer.
     """
     config = Config.from_environ()
     # An interrupt in the middle of a statement makes psycopg log a warning; the import handles it itself.
@@ -166,7 +166,7 @@ class StoringRun:
         except _Cancelled:
             self._stop(EXIT_UNREADABLE, f"cancelled, on its page or with the API; {_STAYS}")
         except TelemetryError as exc:
-            self.is_unavailable = isinstance(exc, DatabaseAway)
+            self.is_unavailable = isinstance(exc, DatabaseUnavailable)
             self.state, self.exit_code = State.FAILED, EXIT_UNREADABLE
             self.problem = f"{exc}\nThe import stopped here: {_STAYS}."
             self._reload_report()
@@ -223,7 +223,7 @@ class StoringRun:
         try:
             with _writer_connection(self._config) as conn:
                 self.report = read_stored_report(conn, self._record) or nothing
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             say(f"the counts may miss the last blocks: {exc}")
 
 
@@ -232,7 +232,7 @@ def _write_rejected(config: Config, record: Import, writer: RejectedWriter) -> N
         with _writer_connection(config) as conn:
             for problem in read_problems(conn, record.pk):
                 writer.add([problem])
-    except DatabaseAway as exc:
+    except DatabaseUnavailable as exc:
         say(f"some rejected rows are not written, because the database does not answer: {exc}")
 
 
@@ -240,8 +240,8 @@ def _write_rejected(config: Config, record: Import, writer: RejectedWriter) -> N
 def _writer_connection(config: Config) -> Iterator[Connection]:
     try:
         conn = connect(telemetry_url(config, "writer"))
-    except DatabaseAway as exc:
-        raise DatabaseAway(
+    except DatabaseUnavailable as exc:
+        raise DatabaseUnavailable(
             f"the database of the readings does not answer; start it with: joulebook db start\n{exc}"
         ) from exc
     with conn:

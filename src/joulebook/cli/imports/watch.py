@@ -28,7 +28,7 @@ from joulebook.cli.imports.run import find_device, import_one
 from joulebook.cli.output import fail, say
 from joulebook.cli.signals import interruptible, set_on_signals
 from joulebook.cli.user import find_user
-from joulebook.telemetry.errors import DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 
 IMPORTED = "imported"
 REFUSED = "refused"
@@ -240,7 +240,7 @@ class _Watching:
         except KeyboardInterrupt:
             self.stopping.set()
             return None
-        except (DatabaseAway, OperationalError, InterfaceError) as exc:
+        except (DatabaseUnavailable, OperationalError, InterfaceError) as exc:
             raise _Unavailable(str(exc)) from exc
         except (UnableToBegin, TelemetryError, OSError) as exc:
             return _refused(options, str(exc))

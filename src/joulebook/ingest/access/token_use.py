@@ -25,7 +25,7 @@ import psycopg
 from joulebook.config import sqlite_path
 from joulebook.ingest.connection import PatientConnection
 from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.errors import DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class _SqliteWriter:
                         conn.executemany(_SQLITE_UPDATE.format(table), rows[start : start + _ROWS])
                     conn.execute("COMMIT")
         except sqlite3.Error as exc:
-            raise DatabaseAway(f"the accounts database cannot be written: {exc}") from exc
+            raise DatabaseUnavailable(f"the accounts database cannot be written: {exc}") from exc
 
     def _open(self) -> sqlite3.Connection:
         """Open the file; a connection of its own for each time, so that none outlives a moved file."""
@@ -203,7 +203,7 @@ class _PostgresqlWriter:
         try:
             self._connection.run(work)
         except (psycopg.Error, TelemetryError) as exc:
-            raise DatabaseAway(f"the accounts database cannot be written: {exc}") from exc
+            raise DatabaseUnavailable(f"the accounts database cannot be written: {exc}") from exc
 
     def cut(self) -> None:
         self._connection.cut()

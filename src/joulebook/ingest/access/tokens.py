@@ -28,7 +28,7 @@ import psycopg
 from joulebook.config import sqlite_path
 from joulebook.ingest.connection import PATIENCE_SECONDS, PatientConnection
 from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.errors import DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 
 _FIND = """
 SELECT token.token_hash, token.prefix, device.device_id, 0 AS is_gateway
@@ -105,7 +105,7 @@ class TokenDirectory:
     async def grant_of(self, token: bytes) -> Grant | None:
         """Return what the token allows, or None for one that is not in force.
 
-        Raises `DatabaseAway` where the accounts database cannot be read.
+        Raises `DatabaseUnavailable` where the accounts database cannot be read.
         """
         digest = hashlib.sha256(token).digest()
         grant = await self._find_grant(digest)
@@ -125,7 +125,7 @@ class TokenDirectory:
         except TimeoutError as exc:
             self._find.cut()
             message = f"the accounts database has not answered for {self._patience:g} s"
-            raise DatabaseAway(message) from exc
+            raise DatabaseUnavailable(message) from exc
         until = time.monotonic() + REMEMBERED_SECONDS
         grants = _grants(rows)
         for one in asked:
@@ -208,7 +208,7 @@ class _SqliteFinder:
             rows = [row for one in token_hashes for row in execute(_FIND_ONE, (one,))]
         except sqlite3.Error as exc:
             self._local.conn = None
-            raise DatabaseAway(f"the accounts database cannot be read: {exc}") from exc
+            raise DatabaseUnavailable(f"the accounts database cannot be read: {exc}") from exc
         return rows
 
     def cut(self) -> None:
@@ -230,7 +230,7 @@ class _PostgresqlFinder:
         try:
             return self._connection.run(work)
         except (psycopg.Error, TelemetryError) as exc:
-            raise DatabaseAway(f"the accounts database cannot be read: {exc}") from exc
+            raise DatabaseUnavailable(f"the accounts database cannot be read: {exc}") from exc
 
     def cut(self) -> None:
         self._connection.cut()

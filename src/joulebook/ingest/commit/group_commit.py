@@ -24,7 +24,7 @@ from joulebook.ingest.connection import PATIENCE_SECONDS, PatientConnection, Ser
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.errors import BatchRefused, DatabaseAway, TelemetryError
+from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable, TelemetryError
 from joulebook.telemetry.writer import write_batch, write_whole_batch
 
 log = logging.getLogger(__name__)
@@ -116,8 +116,8 @@ class GroupCommitter:
         they are right whatever happens. With `replace` another value for a stored key takes its place. With
         `atomic` nothing is stored when the outcomes hold a conflict.
 
-        Raises `QueueFull`, `DatabaseAway` (its fate is unknown, sending again is harmless), `BatchRefused`,
-        and `SeriesForgotten` where the connection is another one by now.
+        Raises `QueueFull`, `DatabaseUnavailable` (its fate is unknown, sending again is harmless),
+        `BatchRefused`, and `SeriesForgotten` where the connection is another one by now.
         """
         done: asyncio.Future[Outcomes] = self._loop.create_future()
         submission = _Submission(
@@ -126,7 +126,7 @@ class GroupCommitter:
         refused: list[_Submission] = []
         with self._wake:
             if self._closing:
-                raise DatabaseAway("ingest is shutting down")
+                raise DatabaseUnavailable("ingest is shutting down")
             if self._waiting and self._waiting_readings + len(batch) > self._queue_readings:
                 refused = self._make_room(sender, len(batch))
             self._waiting.append(submission)
@@ -215,7 +215,7 @@ class GroupCommitter:
         for submission in overdue:
             if not submission.done.done():
                 message = f"the database has not answered for {self._patience:g} s"
-                submission.done.set_exception(DatabaseAway(message))
+                submission.done.set_exception(DatabaseUnavailable(message))
 
     def _next_group(self) -> list[_Submission]:
         """Wait for work and take as much of it as one COPY should carry; nothing when closed."""

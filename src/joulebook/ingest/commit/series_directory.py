@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from joulebook.ingest.connection import PATIENCE_SECONDS, PatientConnection
 from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.series import SeriesKey, ensure_series
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class SeriesDirectory:
     async def ensure(self, keys: Sequence[SeriesKey], *, connection: int) -> dict[SeriesKey, int]:
         """Return the id of each series; those beyond their device's cap are missing in the answer.
 
-        They are remembered for this `connection`. Raises `DatabaseAway`.
+        They are remembered for this `connection`. Raises `DatabaseUnavailable`.
         """
 
         def work(conn: Connection) -> dict[SeriesKey, int]:
@@ -58,7 +58,7 @@ class SeriesDirectory:
 
         try:
             found = await self._run(work, seconds=PATIENCE_SECONDS)
-        except DatabaseAway:
+        except DatabaseUnavailable:
             self._connection.cut()  # the thread may still wait, and others behind it
             raise
         if connection == self._known_for:
@@ -67,7 +67,7 @@ class SeriesDirectory:
         return found
 
     async def ping(self) -> None:
-        """Raise `DatabaseAway` unless the database answers."""
+        """Raise `DatabaseUnavailable` unless the database answers."""
         await self._run(_ping, seconds=_PING_SECONDS)
 
     def close(self) -> None:
@@ -77,13 +77,13 @@ class SeriesDirectory:
         self._connection.close()
 
     async def _run(self, work: Callable[[Connection], T], *, seconds: float) -> T:
-        """Do it in the thread. Raises `DatabaseAway`, also when it takes longer than `seconds`."""
+        """Do it in the thread. Raises `DatabaseUnavailable`, also when it takes longer than `seconds`."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
                 return await loop.run_in_executor(self._thread, self._connection.run, work)
         except TimeoutError as exc:
-            raise DatabaseAway(f"the database has not answered for {seconds:g} s") from exc
+            raise DatabaseUnavailable(f"the database has not answered for {seconds:g} s") from exc
 
 
 def _ping(conn: Connection) -> None:

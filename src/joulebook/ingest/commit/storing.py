@@ -12,7 +12,7 @@ from joulebook.ingest.commit.series_directory import SeriesDirectory
 from joulebook.ingest.connection import SeriesForgotten
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.telemetry.batch import Batch
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.writer import Outcome
 
 _ATTEMPTS = 3
@@ -44,7 +44,7 @@ class ReadingStore:
 
         With `replace` the newest value wins over a stored one, else the stored one is kept and the new
         one is rejected as a conflict. With `atomic` nothing is stored as soon as anything is rejected.
-        Raises `DatabaseAway`, `QueueFull` and `BatchRefused`.
+        Raises `DatabaseUnavailable`, `QueueFull` and `BatchRefused`.
         """
         stored = await self._store(readings, sender=sender, replace=replace, atomic=atomic)
         count = self._metrics.readings
@@ -76,7 +76,7 @@ class ReadingStore:
             except SeriesForgotten:
                 continue
             return _account(readings, outcomes, atomic=atomic)
-        raise DatabaseAway("connections to the database do not last")
+        raise DatabaseUnavailable("connections to the database do not last")
 
     async def _create_series(self, readings: Readings, *, connection: int) -> list[int]:
         """Create the series that are new; reject the readings of those beyond their device's cap."""

@@ -23,7 +23,7 @@ from typing import Any
 
 from joulebook.ingest.connection import PatientConnection
 from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 
 log = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ class LiveFeed:
             self._remember_only_watched()
             try:
                 fresh = await loop.run_in_executor(self._thread, self._look, dict(self._memory))
-            except DatabaseAway:
+            except DatabaseUnavailable:
                 await asyncio.sleep(2)  # pages ask the history themselves, and say what is wrong
                 continue
             except Exception:

@@ -13,14 +13,14 @@ from datetime import tzinfo
 import numpy as np
 import polars as pl
 
+from joulebook.telemetry.clocks import Clock
+from joulebook.telemetry.csv_format import header
 from joulebook.telemetry.export.frames import TIME
-from joulebook.telemetry.files.zones import offsets
 from joulebook.telemetry.readings import MICROSECONDS
 
 _CLOCK = "%Y-%m-%dT%H:%M:%S%.f"
 _MINUTE = 60 * MICROSECONDS
 _NUMBERS = {pl.Float64, pl.Int64}
-_NEEDS_QUOTES = frozenset('",\r\n')
 
 
 def csv_chunks(
@@ -42,25 +42,10 @@ def csv_chunks(
             yield text.write_csv(include_header=False).encode()
 
 
-def header(names: Sequence[str], text_columns: Sequence[bool]) -> str:
-    """Return the header's line without its end; columns of text are quoted in any case."""
-    return ",".join(
-        _quoted(name) if is_text else _cell(name) for name, is_text in zip(names, text_columns, strict=True)
-    )
-
-
-def _cell(text: str) -> str:
-    return _quoted(text) if _NEEDS_QUOTES & set(text) else text
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
-
-
 def _time_text(time: pl.Series, zone: tzinfo) -> pl.Series:
     """Return instants as RFC 3339, with as many digits of a second as they need."""
     utc = time.to_physical().to_numpy()
-    ahead = offsets(zone, utc)
+    ahead = Clock.over(zone, int(utc.min()), int(utc.max())).offsets_at(utc)
     # RFC 3339 has no seconds in an offset; zones had, until the seventies.
     ahead = np.where(ahead % _MINUTE, 0, ahead)
     if not ahead.any():

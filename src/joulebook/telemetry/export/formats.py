@@ -11,11 +11,11 @@ from typing import Literal
 
 import polars as pl
 
+from joulebook.telemetry.csv_format import guarded
 from joulebook.telemetry.export.csv_text import csv_chunks
 from joulebook.telemetry.export.frames import TIME, Layout, tables
 from joulebook.telemetry.export.parquet import parquet_chunks
 from joulebook.telemetry.export.reading import Block
-from joulebook.telemetry.formula_guard import guarded
 
 _CONTINUES = b"\xff\xff\xff\xff"
 _END = _CONTINUES + bytes(4)

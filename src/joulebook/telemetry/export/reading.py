@@ -14,8 +14,8 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from joulebook.telemetry.binary import PACKED_TIMES, PACKED_VALUES, times_from, values_from
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
-from joulebook.telemetry.copy_format import times_from
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds, to_microseconds
 
 BLOCK_READINGS = 200_000
@@ -37,12 +37,11 @@ CROSS JOIN LATERAL (
 ) AS newest
 """
 # Times and values of a series come as two columns of bytes: no Python runs per reading.
-_BLOCK = """
+_BLOCK = f"""
 SELECT asked.number, packed.time, packed.value
 FROM unnest(%(series)s::int4[], %(most)s::int8[]) WITH ORDINALITY AS asked (id, most, number)
 CROSS JOIN LATERAL (
-    SELECT string_agg(timestamptz_send(time), ''::bytea) AS time,
-           string_agg(float8send(value), ''::bytea) AS value
+    SELECT {PACKED_TIMES} AS time, {PACKED_VALUES} AS value
     FROM (
         SELECT time, value FROM readings
         WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
@@ -50,7 +49,7 @@ CROSS JOIN LATERAL (
     ) AS ordered
 ) AS packed
 WHERE packed.time IS NOT NULL
-"""
+"""  # noqa: S608 - our own text
 _FIRST_SPAN = 86_400 * MICROSECONDS
 _LEAST_A_SERIES = 100
 # A slice is planned to fill this share of a block, so that it is seldom cut short.
@@ -87,7 +86,7 @@ class _Packed:
 def extent(conn: Connection, series: Sequence[int], begin: int, end: int) -> tuple[int, int]:
     """Return the half-open time from the first to behind the last reading of [begin, end).
 
-    (begin, begin) where there is none. Raises `DatabaseAway`.
+    (begin, begin) where there is none. Raises `DatabaseUnavailable`.
     """
     limits = {"series": list(series), "begin": from_microseconds(begin), "end": from_microseconds(end)}
     with translated_errors():
@@ -108,7 +107,7 @@ def read_blocks(
     """Yield the readings of the series in [begin, end), as they are in one snapshot of the database.
 
     Each block is one statement, so that a timeout of statements bounds a block, not the whole. The
-    snapshot lasts until the iterator is exhausted or closed. Raises `DatabaseAway`.
+    snapshot lasts until the iterator is exhausted or closed. Raises `DatabaseUnavailable`.
     """
     if not series:
         return
@@ -162,7 +161,7 @@ def _read_slice(
         _Packed(
             number - 1,
             times_from(time),
-            np.frombuffer(value, ">f8").astype(np.float64),
+            values_from(value),
             is_cut=len(time) // 8 >= most[number - 1],
         )
         for number, time, value in rows

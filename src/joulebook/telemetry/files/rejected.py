@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import TextIO
 
+from joulebook.telemetry.csv_format import guarded
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.formula_guard import guarded
 
 FIELDS = ("line", "column", "code", "text", "row")
 _NUMBER = re.compile(r"[+-][0-9.,]*(?:[eE][+-]?[0-9]+)?")

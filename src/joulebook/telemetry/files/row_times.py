@@ -2,21 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from joulebook.telemetry.clocks import Clock
 from joulebook.telemetry.files.profile import ImportProfile
-from joulebook.telemetry.files.times import DAY, NO_OFFSET, ParsedTimes, TimeFormat, parse_times
-from joulebook.telemetry.files.zones import LocalClock, find_zone
+from joulebook.telemetry.files.times import (
+    DAY,
+    NO_OFFSET,
+    ParsedTimes,
+    TimeFormat,
+    find_zone,
+    parse_times,
+)
 from joulebook.telemetry.readings import FUTURE_ALLOWANCE, MICROSECONDS, OLDEST
 
 TIME_CODES = ("", "time_missing", "time_malformed", "time_nonexistent", "time_past", "time_future")
 OK, MISSING, MALFORMED, NONEXISTENT, PAST, FUTURE = range(len(TIME_CODES))
 
 _PASSES = {"order": 0, "first": 1, "second": 2}
+
+
+@dataclass
+class LocalClock:
+    """Converts the local times of one file to UTC, in the file's order.
+
+    A repeated local time counts as the first pass of its hour until the file's times step back (or stay
+    equal for one row) within that hour, and as the second pass from there on. In a file sorted backwards
+    it counts as the second pass until the times step forward. The state continues from block to block:
+    rows must come in file order. With `doubled` 1 or 2 it is always that pass. With `shifts_missing` a
+    skipped local time is converted with the offset before the change.
+    """
+
+    zone: tzinfo
+    doubled: int = 0
+    shifts_missing: bool = False
+    previous: int | None = None
+    """Local time of the last row with a time, microseconds."""
+    is_second: bool = False
+    """Whether the doubled hour is in its second pass."""
+    is_backwards: bool = False
+    """Whether the file entered the doubled hour from its end."""
+
+    def to_utc(
+        self, wall: NDArray[np.int64], marked: NDArray[np.int8] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+        """Return UTC microseconds and for each row 0, or 1 or 2 for the passes of a doubled hour, or -1.
+
+        -1 marks a local time skipped by the clock; its UTC time means nothing. `marked` holds the pass
+        named in the file for each row, or 0.
+        """
+        kind = np.zeros(len(wall), np.int8)
+        if not len(wall):
+            return wall.copy(), kind
+        clock = Clock.over(self.zone, int(wall.min()) - 2 * DAY, int(wall.max()) + 2 * DAY)
+        offsets = clock.offsets
+        start, end = clock.unusual_times()
+        early = np.searchsorted(end, wall, side="right")
+        late = np.searchsorted(start, wall, side="right")
+        utc = wall - offsets[early]
+        unusual = np.flatnonzero(early != late)
+        if not len(unusual):
+            self.previous = int(wall[-1])
+            return utc, kind
+        is_doubled = offsets[late[unusual]] < offsets[early[unusual]]
+        missing = unusual[~is_doubled]
+        if self.shifts_missing:
+            utc[missing] = wall[missing] - offsets[late[missing] - 1]
+        else:
+            kind[missing] = -1
+        for row in unusual[is_doubled].tolist():
+            previous = self.previous if row == 0 else int(wall[row - 1])
+            which = int(early[row])
+            kind[row] = self._pass(int(wall[row]), previous, start=int(start[which]), end=int(end[which]))
+            if named := self.doubled or (0 if marked is None else int(marked[row])):
+                kind[row] = named
+        second = kind == 2
+        utc[second] = wall[second] - offsets[late[second]]
+        self.previous = int(wall[-1])
+        return utc, kind
+
+    def as_json(self) -> list[int | None]:
+        """Return the clock's state after the rows so far."""
+        return [self.previous, int(self.is_second), int(self.is_backwards)]
+
+    def restore(self, state: Sequence[int | None]) -> None:
+        """Set the state returned by `as_json`."""
+        self.previous, self.is_second, self.is_backwards = state[0], bool(state[1]), bool(state[2])
+
+    def _pass(self, wall: int, previous: int | None, *, start: int, end: int) -> int:
+        if previous is None or not start <= previous < end:
+            self.is_backwards = previous is not None and previous >= end
+            self.is_second = self.is_backwards
+        elif wall == previous:
+            return 1 if self.is_backwards else 2
+        elif (wall > previous) if self.is_backwards else (wall < previous):
+            self.is_second = not self.is_backwards
+        return 2 if self.is_second else 1
 
 
 class RowTimes:

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
-from joulebook.telemetry.formula_guard import unguarded
 from joulebook.telemetry.readings import METRIC_NAME_LENGTH, metric_name_problem
 
 MOST_SERIES = 4096

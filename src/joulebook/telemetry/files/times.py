@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, timedelta, timezone, tzinfo
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.time_zones import ZoneInfo, ZoneInfoNotFoundError
 
 _MONTH_NAMES = (
     "jan january januar janvier janv januari januari enero ene gennaio gen janeiro",
@@ -296,3 +298,24 @@ def _offset(text: pl.Series) -> NDArray[np.int64]:
     sign = np.where(digits.str.starts_with("-").fill_null(value=False).to_numpy(), -1, 1)
     offset = sign * (hours * 60 + minutes) * 60 * MICROSECONDS
     return np.where((hours < 24) & (minutes < 60), offset, _NO_SUCH_OFFSET)
+
+
+_FIXED_OFFSET = re.compile(r"(?:UTC|GMT)?\s*([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
+
+
+def find_zone(name: str) -> tzinfo:
+    """Return the zone of an IANA name or a fixed offset (`+01:00`, `UTC+1`); raises `UnusableProfile`."""
+    if name.upper() in {"UTC", "GMT", "Z"}:
+        return UTC
+    if match := _FIXED_OFFSET.fullmatch(name.strip()):
+        sign, hours, minutes = match.groups()
+        offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
+        if offset < timedelta(hours=24) and int(minutes or 0) < 60:
+            return timezone(-offset if sign == "-" else offset)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UnusableProfile(
+            f"{name!r} is not a time zone; use an IANA name such as Europe/Berlin, "
+            "an offset such as +01:00, or UTC"
+        ) from None

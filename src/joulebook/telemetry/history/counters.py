@@ -8,8 +8,9 @@ at zero, a replaced meter at the register that it started with; a dip is waited 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,23 @@ class Rises:
     increase: Numbers
     unallocated: Numbers
     resets: NDArray[np.int64]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers they are."""
+        return 3 * len(self.increase)
+
+    def scaled(self, factor: float, offset: float) -> Rises:  # noqa: ARG002 - rises are differences
+        """Return the rises of a counter whose values are multiplied by `factor`."""
+        return Rises(self.increase * factor, self.unallocated * factor, self.resets)
+
+    def table(self) -> Sequence[tuple[str, NDArray[Any]]]:
+        """Return the figures as columns of a table, each with its name."""
+        return list(self.answer().items())
+
+    def answer(self) -> Mapping[str, NDArray[Any]]:
+        """Return the figures by their names in an answer."""
+        return {"increase": self.increase, "unallocated": self.unallocated, "resets": self.resets}
 
 
 def rises_of(

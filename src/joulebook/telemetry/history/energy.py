@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection, one_snapshot
-from joulebook.telemetry.history.buckets import ColumnReader, Window
-from joulebook.telemetry.history.integrals import integrals_of
-from joulebook.telemetry.history.points import Numbers, TooManyNumbers, Wanted
+from joulebook.telemetry.history.buckets import BucketReader, Window
+from joulebook.telemetry.history.by_kind import figures_of
+from joulebook.telemetry.history.columns import Numbers, TooManyNumbers, Wanted
 from joulebook.telemetry.history.resolutions import Resolution, bucket_edges
-from joulebook.telemetry.kinds.guesses import COUNTER
-from joulebook.telemetry.kinds.units import convert_factor_offset, energy_unit
+from joulebook.telemetry.kinds.units import convert_factor_offset
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.telemetry.rollups.state import read_state
 from joulebook.time_zones import ZoneInfo
@@ -34,8 +33,6 @@ PERIODS = {
 MOST_DAYS = 3700
 MOST_DAYS_OF_ALL = 100_000
 """Days of all metrics of one table together: 27 metrics in ten years, or 274 in one."""
-
-_SECONDS_AN_HOUR = 3600
 
 
 @dataclass(frozen=True)
@@ -73,11 +70,6 @@ class EnergyTable:
     end: datetime
     time: NDArray[np.int64]
     columns: list[EnergyColumn]
-
-
-def unit_of_energy(kind: str, unit: str) -> str | None:
-    """Return the unit of a metric's energy, None where there is none: W gives Wh, a counter its own."""
-    return unit or None if kind == COUNTER else energy_unit(unit)
 
 
 def check_size(metrics: int, length: timedelta) -> None:
@@ -120,36 +112,29 @@ def energy_of(
     period_of_day = np.searchsorted(periods, days[:-1], side="right") - 1
     begin = np.flatnonzero(np.append(True, np.diff(period_of_day)))
     with one_snapshot(conn):
-        reader = ColumnReader(conn, window, read_state(conn))
+        reader = BucketReader(conn, window, read_state(conn))
         columns = [_column(reader, each, window, begin, now=now) for each in wanted]
     return EnergyTable(start, end, periods[:-1], columns)
 
 
 def _column(
-    reader: ColumnReader, wanted: Wanted, window: Window, begin: NDArray[np.intp], *, now: datetime
+    reader: BucketReader, wanted: Wanted, window: Window, begin: NDArray[np.intp], *, now: datetime
 ) -> EnergyColumn:
     settings = wanted.settings
-    own_unit = unit_of_energy(settings.kind, settings.unit) or ""
+    own_unit = settings.kind.unit_of_energy(settings.unit) or ""
     factor = settings.factor * convert_factor_offset(own_unit, wanted.unit).factor
-    if settings.kind == COUNTER:
-        rises, rows, silence = reader.rises(wanted)
-        energy, unallocated = rises.increase * factor, rises.unallocated * factor
-        covered = integrals_of(rows, window.edges, silence=silence).covered
-    else:
-        integrals = reader.integrals(wanted)
-        energy, covered = integrals.integral * factor / _SECONDS_AN_HOUR, integrals.covered
-        unallocated = np.zeros(len(energy))
+    found = figures_of(settings.kind).energy(reader, wanted, factor=factor)
     present = int(now.timestamp()) * MICROSECONDS
     passed = np.maximum(np.minimum(window.edges[1:], present) - window.edges[:-1], 0) / MICROSECONDS
-    known, time = np.add.reduceat(covered, begin), np.add.reduceat(passed, begin)
+    known, time = np.add.reduceat(found.covered, begin), np.add.reduceat(passed, begin)
     coverage = np.divide(known, time, where=time > 0, out=np.zeros(len(known)))
     return EnergyColumn(
         metric=wanted.metric,
         name=settings.display_name,
-        kind=settings.kind,
+        kind=settings.kind.name,
         unit=wanted.unit,
-        energy=_sums_of_days(energy, begin),
-        unallocated=_sums_of_days(unallocated, begin),
+        energy=_sums_of_days(found.energy, begin),
+        unallocated=_sums_of_days(found.unallocated, begin),
         coverage=np.minimum(coverage, 1.0).round(4).tolist(),
     )
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from joulebook.telemetry.connection import Connection, one_snapshot
 from joulebook.telemetry.kinds.settings import SettingsByMetric
-from joulebook.telemetry.readings import to_microseconds
-from joulebook.telemetry.rollups.marks import MINUTE
-from joulebook.telemetry.rollups.reading import PieceReader
+from joulebook.telemetry.readings import MINUTE, to_microseconds
+from joulebook.telemetry.rollups.reader import SummaryReader
 from joulebook.telemetry.rollups.state import read_state
 
 SPARKLINE_POINTS = 60
@@ -71,7 +70,7 @@ def _add_sparklines(conn: Connection, overviews: Mapping[int, DeviceOverview], *
     """Fill in the means of the last minutes, the last of them up to `end`."""
     # By the clock's minutes, which are what is rolled up; the last of them may not be over.
     edges = -(-end // MINUTE) * MINUTE + MINUTE * np.arange(-SPARKLINE_POINTS, 1)
-    reader = PieceReader(conn, edges, read_state(conn), columns=("bucket", "count", "sum"))
+    reader = SummaryReader(conn, edges, read_state(conn), columns=("bucket", "count", "sum"))
     rows = reader.read([(series_id, int(edges[0]), end) for series_id in overviews])
     place = np.searchsorted(edges, rows["bucket"], side="right") - 1
     for series_id, minute, mean in zip(

@@ -1,138 +1,68 @@
-"""An answer's points in columns, and their values in the unit that was asked for."""
+"""Reads a device's readings in a range as points: raw readings where they are few, else buckets.
+
+The caller has checked that the user may see the device. Times in columns are microseconds since 1970 UTC.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.kinds.guesses import COUNTER, STATE
-from joulebook.telemetry.kinds.settings import MetricSettings
-from joulebook.telemetry.kinds.units import convert_factor_offset
+from joulebook.telemetry.connection import Connection, one_snapshot
+from joulebook.telemetry.history.buckets import BucketReader, Window
+from joulebook.telemetry.history.by_kind import figures_of, least_numbers, read_columns
+from joulebook.telemetry.history.columns import Column, Wanted, check_numbers
+from joulebook.telemetry.history.resolutions import RAW, choose_resolution
+from joulebook.telemetry.readings import EPOCH, to_microseconds
+from joulebook.telemetry.rollups.state import RollupState, finest_width, read_state
+from joulebook.telemetry.rollups.tables import Spans, read_readings
+from joulebook.time_zones import ZoneInfo
 
-Numbers = NDArray[np.float64]
+ALL = "all"
+RANGES: Mapping[str, timedelta] = {
+    "10m": timedelta(minutes=10),
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+    "1y": timedelta(days=365),
+}
+"""Ranges by name, each ending now; `all` begins with the first reading."""
 
-MOST_STATES = 20
-"""Of a state with more values than these, the others are not told apart."""
-
-MOST_NUMBERS = 2_000_000
-"""Numbers in one answer: as text they are some 30 MB."""
-
-_USUAL_NUMBERS = 5
-_NUMBERS_OF_A_COUNTER = 8
-
-
-class TooManyNumbers(Exception):
-    """An answer would hold more than `MOST_NUMBERS`; the message says what to ask for instead.
-
-    `parameter` is the one that makes them so many.
-    """
-
-    def __init__(self, message: str, *, parameter: str = "max_points") -> None:
-        super().__init__(message)
-        self.parameter = parameter
-
-
-def check_numbers(numbers: int, *, metrics: int, points: int) -> None:
-    """Raise `TooManyNumbers` where an answer about so many metrics and points has more than it may."""
-    if numbers > MOST_NUMBERS:
-        raise TooManyNumbers(
-            f"{metrics:,} metrics in {points:,} points are {numbers:,} numbers or more, at most "
-            f"{MOST_NUMBERS:,} are answered; ask for fewer metrics, or for max_points="
-            f"{max(points * MOST_NUMBERS // numbers, 1)} or fewer"
-        )
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One series that an answer is about: its id, what it means, and the unit that its values come in."""
-
-    series_id: int
-    settings: MetricSettings
-    unit: str
-
-    @property
-    def metric(self) -> str:
-        """The metric's name."""
-        return self.settings.name
-
-    @property
-    def least_numbers(self) -> int:
-        """How many numbers a bucket of it has in an answer, beside the shares of a state's values."""
-        return _NUMBERS_OF_A_COUNTER if self.settings.kind == COUNTER else _USUAL_NUMBERS
-
-    @property
-    def most_numbers(self) -> int:
-        """How many numbers a bucket of it may have in an answer."""
-        return self.least_numbers + (MOST_STATES if self.settings.kind == STATE else 0)
-
-    def scale(self) -> tuple[float, float]:
-        """Return what turns a stored value into one in `unit`: a factor, then an offset.
-
-        Raises `UnitProblem` where the metric's unit cannot be converted.
-        """
-        conversion = convert_factor_offset(self.settings.unit, self.unit)
-        return self.settings.factor * conversion.factor, conversion.offset
-
-
-@dataclass(frozen=True)
-class StateShare:
-    """In which share of each bucket's covered time a state was `value`; NaN where nothing is covered."""
-
-    value: float
-    share: Numbers
-
-
-@dataclass(frozen=True)
-class Column:
-    """One metric's values along the shared time axis.
-
-    Raw: `value` (NaN where this metric has no reading at that instant); each instant begins a bucket that
-    ends with the next. Buckets: `mean`, `min` and `max`
-    (NaN where a bucket is empty), `count`, and `coverage`, the share of the asked time of the bucket that
-    readings cover, and of a state `states`. Of a counter, raw or not, also `increase`, `unallocated` and
-    `resets`.
-    """
-
-    wanted: Wanted
-    value: Numbers | None = None
-    mean: Numbers = field(default_factory=lambda: np.empty(0))
-    min: Numbers = field(default_factory=lambda: np.empty(0))
-    max: Numbers = field(default_factory=lambda: np.empty(0))
-    count: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    coverage: Numbers = field(default_factory=lambda: np.empty(0))
-    increase: Numbers | None = None
-    unallocated: Numbers | None = None
-    resets: NDArray[np.int64] | None = None
-    states: list[StateShare] | None = None
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers it holds."""
-        plain = (self.mean, self.min, self.max, self.count, self.coverage)
-        others = (self.value, self.increase, self.unallocated, self.resets)
-        found = [*plain, *(each for each in others if each is not None)]
-        return sum(map(len, found)) + sum(len(each.share) for each in self.states or ())
-
-    def scaled(self) -> Column:
-        """Return the column with stored values turned into the wanted unit."""
-        factor, offset = self.wanted.scale()
-        if (factor, offset) == (1.0, 0.0):
-            return self
-        low, high = (self.min, self.max) if factor >= 0 else (self.max, self.min)
-        return replace(
-            self,
-            value=None if self.value is None else self.value * factor + offset,
-            mean=self.mean * factor + offset,
-            min=low * factor + offset,
-            max=high * factor + offset,
-            increase=None if self.increase is None else self.increase * factor,
-            unallocated=None if self.unallocated is None else self.unallocated * factor,
-            states=None
-            if self.states is None
-            else [StateShare(each.value * factor + offset, each.share) for each in self.states],
-        )
+# Readings may have been dropped of which rollups are kept.
+_EARLIEST = """
+SELECT min(first.time) FROM unnest(%(series)s::int[]) AS asked (id)
+CROSS JOIN LATERAL (
+    (SELECT time FROM readings WHERE series_id = asked.id ORDER BY time LIMIT 1)
+    UNION ALL
+    (SELECT first_at FROM readings_1h WHERE series_id = asked.id ORDER BY bucket LIMIT 1)
+) AS first
+"""
+# One series with more readings than points settles it, at the cost of reading that many and one. A year's
+# statement is planned for all of its chunks, so the end of a long range is asked about first.
+_END_OF_RANGE = timedelta(days=7)
+_MORE_THAN = """
+SELECT EXISTS (
+    SELECT FROM unnest(%(series)s::int[]) AS asked (id)
+    CROSS JOIN LATERAL (
+        SELECT FROM readings
+        WHERE series_id = asked.id AND time >= %(start)s AND time < %(end)s
+        OFFSET %(points)s LIMIT 1
+    ) AS one_more
+)
+"""
+# Metrics that report at instants of their own make an axis longer than any of them.
+_INSTANTS = """
+SELECT count(DISTINCT time) FROM readings
+WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
+"""
 
 
 @dataclass(frozen=True)
@@ -143,3 +73,96 @@ class Points:
     source: str
     time: NDArray[np.int64]
     columns: list[Column]
+
+
+def earliest_time(conn: Connection, series: Sequence[int]) -> datetime | None:
+    """Return the instant of the oldest reading of any of the series, or None without readings."""
+    found: datetime | None = _rows(conn, _EARLIEST, {"series": list(series)})[0][0]
+    return found
+
+
+def read_points(
+    conn: Connection,
+    wanted: list[Wanted],
+    start: datetime,
+    end: datetime,
+    zone: ZoneInfo,
+    *,
+    max_points: int,
+    silence: timedelta | None = None,
+) -> Points:
+    """Return the readings of [start, end) in at most `max_points` points, in the wanted units.
+
+    Raw readings where they are few enough, else the finest rung of the ladder that fits. Where readings
+    are no longer kept, none is finer than the rollups that are, and buckets at the range's ends are
+    whole. `silence` is the device's silence limit. All is read in one snapshot. Raises `ChangesTooOften` and
+    `TooManyNumbers`.
+    """
+    series = [each.series_id for each in wanted]
+    with one_snapshot(conn):
+        state = read_state(conn)
+        finest = finest_width(state, to_microseconds(start))
+        if finest:
+            start, end = _whole(start, end, timedelta(seconds=finest))
+        if finest or _has_more_readings(conn, series, start, end, points=max_points):
+            resolution, edges = choose_resolution(start, end, zone, max_points=max_points, finest=finest)
+            numbers = least_numbers(wanted) * (len(edges) - 1)
+            check_numbers(numbers, metrics=len(wanted), points=len(edges) - 1)
+            window = Window(to_microseconds(start), to_microseconds(end), edges, silence)
+            reader = BucketReader(conn, window, state)
+            columns = read_columns(reader, wanted)
+            points = Points(resolution.name, reader.source, edges[:-1], columns)
+        else:
+            points = _read_raw(conn, wanted, (to_microseconds(start), to_microseconds(end)), silence, state)
+    return replace(points, columns=[column.scaled() for column in points.columns])
+
+
+def _has_more_readings(
+    conn: Connection, series: list[int], start: datetime, end: datetime, *, points: int
+) -> bool:
+    """Tell whether the readings of the series have more than so many instants."""
+    limits = {"series": series, "start": start, "end": end, "points": points}
+    at_the_end = {**limits, "start": end - min(_END_OF_RANGE, end - start)}
+    if _rows(conn, _MORE_THAN, at_the_end)[0][0]:
+        return True
+    if end - start > _END_OF_RANGE and _rows(conn, _MORE_THAN, limits)[0][0]:
+        return True
+    return bool(len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > points)
+
+
+def _whole(start: datetime, end: datetime, step: timedelta) -> tuple[datetime, datetime]:
+    """Return the range widened to multiples of `step`."""
+    return start - (start - EPOCH) % step, end + (EPOCH - end) % step
+
+
+def _read_raw(
+    conn: Connection,
+    wanted: list[Wanted],
+    window: tuple[int, int],
+    silence: timedelta | None,
+    state: RollupState,
+) -> Points:
+    """Return the readings themselves, and how far counters rose since the reading before each."""
+    spans = Spans.of((each.series_id, *window) for each in wanted)
+    found = list(read_readings(conn, spans))
+    number = np.concatenate([np.empty(0, np.int32), *(part.series_id for part in found)])
+    instant = np.concatenate([np.empty(0, np.int64), *(part.time for part in found)])
+    value = np.concatenate([np.empty(0), *(part.value for part in found)])
+    time, index = np.unique(instant, return_inverse=True)
+    check_numbers(len(wanted) * len(time), metrics=len(wanted), points=len(time))
+    # From one reading to the next is a bucket of its own.
+    reader = BucketReader(conn, Window(*window, np.append(time, window[1]), silence), state)
+    columns = []
+    for each in wanted:
+        mine = number == each.series_id
+        along = np.full(len(time), np.nan)
+        along[index[mine]] = value[mine]
+        column = Column(each, value=along)
+        if len(time):
+            column = figures_of(each.settings.kind).with_raw_figures(reader, column)
+        columns.append(column)
+    return Points(resolution=RAW, source="readings", time=time, columns=columns)
+
+
+def _rows(conn: Connection, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return list(conn.execute(statement, parameters).fetchall())

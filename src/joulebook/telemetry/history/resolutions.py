@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.history.clocks import Clock
+from joulebook.telemetry.clocks import Clock
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.time_zones import ZoneInfo
 

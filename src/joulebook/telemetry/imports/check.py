@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.connection import Connection, retried
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.read_ahead import read_ahead
@@ -15,7 +15,6 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import drop_problems, store_problems
 from joulebook.telemetry.imports.progress import end_where_idle, identity_of, keep, take_lease
-from joulebook.telemetry.retries import retried
 
 
 def check_file(
@@ -63,7 +62,7 @@ class CheckRun:
     ) -> None:
         """Take the import over. `now` is in microseconds since 1970 UTC.
 
-        Raises `LeaseLost`, `NumberTaken` and `DatabaseAway`.
+        Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._source = source
@@ -78,7 +77,7 @@ class CheckRun:
     def step(self) -> bool:
         """Check the next block; False when the file has ended.
 
-        Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseAway`.
+        Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseUnavailable`.
         """
         block = next(self._blocks, None)
         if block is None:

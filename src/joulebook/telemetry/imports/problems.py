@@ -37,7 +37,7 @@ def drop_problems(conn: Connection, import_id: int) -> None:
 
 
 def read_problems(conn: Connection, import_id: int, *, limit: int | None = None) -> Iterator[Problem]:
-    """Yield the problems of an import in the order of lines, at most `limit`. Raises `DatabaseAway`.
+    """Yield the problems of an import in the order of lines, at most `limit`. Raises `DatabaseUnavailable`.
 
     They are read page by page, so that neither memory nor a transaction holds all of them.
     """

@@ -84,7 +84,7 @@ class Progress:
 
 
 def read_progress(conn: Connection, import_id: int) -> Progress | None:
-    """Return how far an import is, or None where it was not begun. Raises `DatabaseAway`."""
+    """Return how far an import is, or None where it was not begun. Raises `DatabaseUnavailable`."""
     with translated_errors():
         row = conn.execute(_READ, {"import_id": import_id}).fetchone()
     return None if row is None else _progress(row)
@@ -96,7 +96,8 @@ def take_lease(
     """Take the import over from whoever holds an earlier lease, and return how far it is.
 
     Raises `NumberTaken` where an account is kept of another `identity` and this is no undo, `LeaseLost`
-    where a later lease was taken, or the import is being undone and this is no undo, and `DatabaseAway`.
+    where a later lease was taken, or the import is being undone and this is no undo, and
+    `DatabaseUnavailable`.
     """
     before = None if is_undo else read_progress(conn, import_id)
     if before is not None and before.identity not in {"", identity}:
@@ -157,7 +158,10 @@ def keep(
 
 
 def touch(conn: Connection, *, import_id: int, lease: int) -> None:
-    """Note that the import is still run by who holds this lease. Raises `LeaseLost` and `DatabaseAway`."""
+    """Note that the holder of this lease still runs the import.
+
+    Raises `LeaseLost` and `DatabaseUnavailable`.
+    """
     with translated_errors():
         _update(conn, _TOUCH, import_id=import_id, lease=lease)
 

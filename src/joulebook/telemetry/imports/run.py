@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.batch import Batch
-from joulebook.telemetry.connection import Connection
+from joulebook.telemetry.connection import Connection, retried
 from joulebook.telemetry.errors import TelemetryError
 from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.parsed import ParsedBlock
@@ -29,7 +29,6 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import drop_problems, read_problems, store_problems
 from joulebook.telemetry.imports.progress import end_where_idle, identity_of, keep, take_lease, touch
-from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.state import UNDO_LOCK, take_lock
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome, find_stored, write_batch
@@ -63,7 +62,7 @@ class SeriesOfColumns:
     def ids(self, columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the series ids by column; those of `columns` are known, or `OVER_CAP`.
 
-        Creating one commits on its own, so not inside a transaction. Raises `DatabaseAway`.
+        Creating one commits on its own, so not inside a transaction. Raises `DatabaseUnavailable`.
         """
         new = [column for column in np.unique(columns).tolist() if self._ids[column] == _UNKNOWN]
         if new:
@@ -109,7 +108,7 @@ class ImportRun:
         another value is stored, it is kept, or with `on_conflict` "replace" overwritten, and recorded.
         `now` is in microseconds since 1970 UTC. `pause` is called with the name of each point between two
         statements: tests stop there. Raises `LeaseLost`, `NumberTaken`
-        and `DatabaseAway`.
+        and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._source = source
@@ -141,7 +140,7 @@ class ImportRun:
         """Store the next block in one transaction; False when the file has ended, and all of it is stored.
 
         Until then, or `close`, the last blocks may be lost in a crash of the database, with the account of
-        them. Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseAway`.
+        them. Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseUnavailable`.
         """
         try:
             block = next(self._blocks, None)

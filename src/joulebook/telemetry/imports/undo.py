@@ -13,16 +13,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.copy_format import times_from
+from joulebook.telemetry.binary import PACKED_TIMES, times_from
+from joulebook.telemetry.connection import Connection, retried, translated_errors
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.imports.progress import Progress, end_where_idle, keep_undo, take_lease
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds
 from joulebook.telemetry.replaced import uncover
-from joulebook.telemetry.retries import retried
 from joulebook.telemetry.rollups.marks import begin_writing, mark_changed
-from joulebook.telemetry.rollups.state import READINGS_TABLE, UNDO_LOCK, read_chunks, read_state, take_lock
+from joulebook.telemetry.rollups.state import READINGS_TABLE, UNDO_LOCK, read_state, take_lock
 from joulebook.telemetry.series import find_series
+from joulebook.telemetry.timescale import read_chunks
 
 SLICE_READINGS = 20_000
 """Most readings of the import's series in one slice, whoever stored them; many series may need a few more."""
@@ -41,7 +41,7 @@ _UNPACK = """
 SELECT set_config(name, '0', true) FROM pg_settings
 WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'
 """
-_RESTORE = """
+_RESTORE = f"""
 WITH restored AS (
     UPDATE readings AS stored SET value = own.value, import_id = own.replaced_import_id
     FROM import_replaced AS own
@@ -51,20 +51,20 @@ WITH restored AS (
       AND stored.time >= %(begin)s AND stored.time < %(end)s
     RETURNING stored.series_id, stored.time
 )
-SELECT series_id, string_agg(timestamptz_send(time), ''::bytea) FROM restored GROUP BY series_id
-"""
+SELECT series_id, {PACKED_TIMES} FROM restored GROUP BY series_id
+"""  # noqa: S608 - our own text
 _DROP_RECORDS = """
 DELETE FROM import_replaced
 WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
 """
-_REMOVE = """
+_REMOVE = f"""
 WITH removed AS (
     DELETE FROM readings
     WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
     RETURNING series_id, time
 )
-SELECT series_id, string_agg(timestamptz_send(time), ''::bytea) FROM removed GROUP BY series_id
-"""
+SELECT series_id, {PACKED_TIMES} FROM removed GROUP BY series_id
+"""  # noqa: S608 - our own text
 _LEFT = """
 SELECT count(*) FROM readings
 WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
@@ -101,7 +101,7 @@ class UndoRun:
         """Take the import over; everything that has an earlier `lease` can store nothing from here on.
 
         `conn` is the writer's, in autocommit. `pause` is called with the name of each point between two
-        statements: tests stop there. Raises `LeaseLost` and `DatabaseAway`.
+        statements: tests stop there. Raises `LeaseLost` and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._pause = pause
@@ -121,7 +121,7 @@ class UndoRun:
     def step(self) -> bool:
         """Take the next slice back in one transaction; False when there is none left.
 
-        Raises `LeaseLost` and `DatabaseAway`.
+        Raises `LeaseLost` and `DatabaseUnavailable`.
         """
         if self._is_over:
             return False

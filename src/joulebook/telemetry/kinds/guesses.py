@@ -11,28 +11,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-GAUGE, COUNTER, STATE = "gauge", "counter", "state"
+from joulebook.telemetry.kinds.kinds import COUNTER, GAUGE, KINDS, STATE, Kind
 
-
-def _set_of(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-# A word that says how a quantity behaves, whatever the quantity is: `energy_price` is no register.
-_LEVELS = _set_of("""
-    average avg available capacity density factor flow level limit max mean min percent price quality rate
-    ratio remaining setpoint speed stored target temperature temp humidity pressure power voltage volt current
-    amp amps frequency soc soh irradiance
-    w kw mw va kva var kvar mv ma hz degc celsius bar hpa pct ppm lux lx
-""")
-_REGISTERS = _set_of("""
-    energy wh kwh mwh varh kvarh vah kvah register counter count pulses impulses water gas volume m3 m³
-    yield runtime uptime
-""")
-_STATES = _set_of("""
-    state status relay door window contact open closed switch alarm fault error enabled mode
-    online connected motion presence occupied
-""")
 # States at the end of a name (light_on); elsewhere they are part of a tariff's: energy_off_peak.
 _LAST_STATES = frozenset({"on", "off"})
 # `total` alone is a register (rain_total); beside a quantity it tells nothing: power_total adds phases.
@@ -69,7 +49,8 @@ _UNITS = {
     "celsius": "°C",
     "bar": "bar",
 }
-_KNOWN = _LEVELS | _REGISTERS | _STATES | _LAST_STATES | _TOTALS | _UNITS.keys()
+_KIND_BY_WORD: dict[str, Kind] = {word: kind for kind in KINDS.values() for word in kind.words}
+_KNOWN = _KIND_BY_WORD.keys() | _LAST_STATES | _TOTALS | _UNITS.keys()
 # Words beside which a quantity's usual unit is wrong: a power factor has none, a gas price not m³.
 _NO_UNIT = frozenset(
     {"factor", "price", "ratio", "quality", "rate", "flow", "speed", "level", "density", "limit"}
@@ -89,17 +70,18 @@ _OBIS_STATE_OF = re.compile(r"state[^a-z0-9]*of[^a-z0-9]*(?:charge|health)", re.
 
 
 class Guess(NamedTuple):
-    """What is guessed, and why, in words for the owner."""
+    """A guessed kind, and the reason in words for the owner."""
 
-    value: str
+    kind: Kind
     why: str
 
 
 @lru_cache(maxsize=4096)
 def guess_kind(metric: str) -> Guess:
-    """Return the kind that a metric named so usually has: gauge, counter or state.
+    """Return the kind that a metric of this name usually has.
 
-    The last word that tells decides: `water_temperature` is a temperature, `power_state` a state.
+    The last telling word decides: `water_temperature` is a temperature, `power_state` a state. Beside the
+    word of a level, a register's word does not count: `energy_price` is a price.
     """
     if _OBIS_REGISTER.fullmatch(metric):
         return Guess(COUNTER, "the name is the number of a meter's register")
@@ -108,19 +90,14 @@ def guess_kind(metric: str) -> Guess:
     words = _words(metric)
     if words and words[-1] in _LAST_STATES:
         return Guess(STATE, f"“{words[-1]}” at the end of the name")
-    levels = [word for word in words if word in _LEVELS]
     for word in reversed(words):
-        if word in _STATES:
-            return Guess(STATE, f"“{word}” in the name")
-        if word in _LEVELS:
-            return Guess(GAUGE, f"“{word}” in the name")
-        if word in _REGISTERS:
-            qualified = levels and levels[-1]
-            return (
-                Guess(GAUGE, f"“{qualified}” in the name")
-                if qualified
-                else Guess(COUNTER, f"“{word}” in the name")
-            )
+        kind = _KIND_BY_WORD.get(word)
+        if kind is None:
+            continue
+        if kind.is_register:
+            levels = [other for other in words if other in GAUGE.words]
+            kind, word = (GAUGE, levels[-1]) if levels else (kind, word)
+        return Guess(kind, f"“{word}” in the name")
     for word in reversed(words):
         if word in _TOTALS:
             return Guess(COUNTER, f"“{word}” in the name")
@@ -138,7 +115,7 @@ def guess_unit(metric: str) -> str:
     for qualified, unit in _QUALIFIED_UNITS:
         if qualified <= present and not present & _NO_UNIT:
             return unit
-    if guess_kind(metric).value == STATE:
+    if guess_kind(metric).kind is STATE:
         return ""
     for word in reversed(words):
         if word in _NO_UNIT:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.kinds import Kind
 
 # The rollups' own: of a metric with another, answers are made from readings.
 DIP_TOLERANCE = 0.1
@@ -38,7 +39,7 @@ class MetricSettings:
     """
 
     name: str
-    kind: str
+    kind: Kind
     unit: str
     display_name: str
     factor: float = 1.0
@@ -72,7 +73,7 @@ def metric_label(metric: str, display_name: str = "") -> str:
 def guessed_settings(name: str) -> MetricSettings:
     """Return the settings of a metric whose owner has said nothing of it."""
     return MetricSettings(
-        name=name, kind=guess_kind(name).value, unit=guess_unit(name), display_name=metric_label(name)
+        name=name, kind=guess_kind(name).kind, unit=guess_unit(name), display_name=metric_label(name)
     )
 
 

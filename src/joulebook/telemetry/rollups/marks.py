@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
+from joulebook.telemetry.readings import HOUR, MINUTE, from_microseconds, to_microseconds
 
 LATE = "JB001"
 """SQLSTATE of `begin_writing_from` where readings at or after its instant are rolled up already."""
 
-MINUTE = 60 * MICROSECONDS
 # Marks of one series that lie closer than this become one: rolling up a little more of a series costs
 # less than a mark for each reading of a file with four an hour.
-_NEAR = 60 * MINUTE
+_NEAR = HOUR
 
 _BEGIN = "SELECT begin_writing()"
 _MARK = """

@@ -18,11 +18,8 @@ from typing import cast
 import numpy as np
 import psycopg
 
-from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.readings import from_microseconds, to_microseconds
-from joulebook.telemetry.retries import retried
-from joulebook.telemetry.rollups.marks import MINUTE
-from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.connection import Connection, retried
+from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.state import (
     READINGS_TABLE,
     ROLLERS_LOCK,
@@ -33,6 +30,7 @@ from joulebook.telemetry.rollups.state import (
 from joulebook.telemetry.rollups.summaries import merge, summarise
 from joulebook.telemetry.rollups.tables import (
     WIDTHS,
+    Spans,
     delete_summaries,
     insert_summaries,
     read_readings,
@@ -63,7 +61,7 @@ _MARKS_AT_ONCE = 1000
 # How many readings one transaction is meant to read, and when it is given up as too long; the stretch of
 # time that it covers is fitted to that.
 _FEW, _MANY, _TOO_MANY = 1_000_000, 4_000_000, 16_000_000
-_SHORTEST, _LONGEST = MINUTE, 28 * 24 * 60 * MINUTE
+_SHORTEST, _LONGEST = MINUTE, 28 * DAY
 
 
 @dataclass(frozen=True)
@@ -89,22 +87,22 @@ class Roller:
 
     conn: Connection
     pause: Callable[[str], None] = lambda _point: None
-    _reach: dict[bool, int] = field(default_factory=lambda: {True: 60 * MINUTE, False: 24 * 60 * MINUTE})
+    _reach: dict[bool, int] = field(default_factory=lambda: {True: HOUR, False: DAY})
 
     def close(self, until: datetime) -> bool:
         """Close the time before the minute of `until`; return whether that was anything.
 
         False also where a writer's transaction kept its lock for longer than a moment. Raises
-        `DatabaseAway`.
+        `DatabaseUnavailable`.
         """
         end = to_microseconds(until) // MINUTE * MINUTE
         return retried(self.conn, lambda: self._close(end))
 
     def roll(self) -> Rolled | None:
-        """Roll up some of what is marked, the newest first; None where nothing is. Raises `DatabaseAway`.
+        """Roll up some of what is marked, the newest first; None if nothing is marked.
 
         A pass keeps to one stretch of time, so that its statements are about few chunks: each of its spans
-        is looked up in all of them.
+        is looked up in all of them. Raises `DatabaseUnavailable`.
         """
         while True:
             try:

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
+from joulebook.telemetry.timescale import Range
 
 WRITERS_LOCK = 7_406_001
 """Shared by writers through `begin_writing` in the database; who takes it alone waits for those in flight."""
@@ -54,13 +55,6 @@ _MARKED = """
 SELECT series_id, begins_at, ends_at FROM rollup_dirty
 WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
 """
-_CHUNKS = """
-SELECT hypertable_name, range_start, range_end FROM timescaledb_information.chunks
-WHERE hypertable_schema = 'public' AND hypertable_name = ANY(%(tables)s)
-ORDER BY range_start
-"""
-
-Range = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -110,13 +104,3 @@ def read_marks(
     ):
         marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
     return marked
-
-
-def read_chunks(conn: Connection, tables: Sequence[str] = TABLES) -> dict[str, list[Range]]:
-    """Return by table the ranges of its chunks, in order."""
-    chunks: dict[str, list[Range]] = {table: [] for table in tables}
-    for table, start, end in cast(
-        "list[tuple[str, datetime, datetime]]", conn.execute(_CHUNKS, {"tables": list(tables)}).fetchall()
-    ):
-        chunks[table].append((to_microseconds(start), to_microseconds(end)))
-    return chunks

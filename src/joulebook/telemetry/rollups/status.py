@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import cast
 
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
-from joulebook.telemetry.readings import MICROSECONDS, from_microseconds, to_microseconds
+from joulebook.telemetry.readings import HOUR, MICROSECONDS, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.marks import begin_writing
-from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, Range, read_chunks, read_state
-from joulebook.telemetry.timescale import read_chunk_sizes
-
-HOUR = 3600 * MICROSECONDS
+from joulebook.telemetry.rollups.state import READINGS_TABLE, TABLES, read_state
+from joulebook.telemetry.timescale import Range, read_chunk_sizes, read_chunks
 
 _MARKS = """
 SELECT count(*), count(DISTINCT series_id), min(begins_at), max(ends_at),
@@ -79,7 +77,7 @@ class RollupProgress:
 
 
 def read_progress(conn: Connection) -> RollupProgress:
-    """Return how far the rollups follow the present; cheap. Raises `DatabaseAway`."""
+    """Return how far the rollups follow the present; cheap. Raises `DatabaseUnavailable`."""
     with translated_errors(), one_snapshot(conn):
         closed_until = rolled_until = read_state(conn).closed_until
         ((marks,),) = conn.execute(_MARK_COUNT).fetchall()
@@ -94,7 +92,7 @@ def read_progress(conn: Connection) -> RollupProgress:
 
 
 def read_status(conn: Connection) -> RollupsStatus:
-    """Return how far the rollups are. `conn` is in autocommit and may read. Raises `DatabaseAway`."""
+    """Return how far the rollups are. `conn` is in autocommit and may read. Raises `DatabaseUnavailable`."""
     with translated_errors(), one_snapshot(conn):
         state = read_state(conn)
         ((marks, series, begins_at, ends_at, seconds),) = conn.execute(_MARKS).fetchall()
@@ -121,12 +119,13 @@ def mark_for_rebuild(conn: Connection, start: int, end: int) -> Range | None:
     """Leave a mark of all series for the hours of [start, end); return them, or None where there are none.
 
     Only closed time of which readings are kept is marked. Whoever rolls up does the rest; until then
-    the readings themselves are read there. `conn` is the writer's, in autocommit. Raises `DatabaseAway`.
+    the readings themselves are read there. `conn` is the writer's, in autocommit.
+    Raises `DatabaseUnavailable`.
     """
     with translated_errors(), conn.transaction():
         closed_until = begin_writing(conn)
         kept_from = read_state(conn).kept_from[READINGS_TABLE]
-        chunks = read_chunks(conn)
+        chunks = read_chunks(conn, TABLES)
         starts = [ranges[0][0] for ranges in chunks.values() if ranges]
         begin = max(start, kept_from, min(starts, default=closed_until)) // HOUR * HOUR
         until = min(-(-end // HOUR) * HOUR, closed_until)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import LiteralString, cast
@@ -12,10 +12,17 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
+from joulebook.telemetry.binary import (
+    POSTGRES_EPOCH,
+    copy_bytes,
+    empty_rows,
+    packed,
+    row_type,
+    times_from,
+    values_from,
+)
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.copy_format import POSTGRES_EPOCH, copy_bytes, empty_rows, row_type, times_from
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
-from joulebook.telemetry.rollups.spans import Spans
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, joined
 
 WIDTHS: dict[int, LiteralString] = {
@@ -29,6 +36,56 @@ WIDTHS: dict[int, LiteralString] = {
 def fitting_widths(edges: NDArray[np.int64]) -> list[int]:
     """Return the widths, from fine to coarse, of which no bucket lies on both sides of an edge."""
     return [width for width in WIDTHS if not (edges % width).any()]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """For each place a series and the half-open time [begin, end), in microseconds since 1970 UTC."""
+
+    series_id: NDArray[np.int32]
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.series_id)
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int, int]]) -> Spans:
+        """Return the spans of these triples of series, begin and end."""
+        table = np.array(list(rows), np.int64).reshape(-1, 3)
+        return cls(table[:, 0].astype(np.int32), table[:, 1], table[:, 2])
+
+    @classmethod
+    def same_for(cls, series_id: NDArray[np.int32], begin: int, end: int) -> Spans:
+        """Return the span [begin, end) for each of the series."""
+        return cls(series_id, np.full(len(series_id), begin), np.full(len(series_id), end))
+
+    def cut(self, start: int) -> Spans:
+        """Return what lies at or after `start`."""
+        keep = self.end > start
+        return Spans(self.series_id[keep], np.maximum(self.begin[keep], start), self.end[keep])
+
+    def widened(self, width: int, *, until: int) -> Spans:
+        """Return the whole buckets of `width` that these spans touch and that end by `until`, joined."""
+        begin = self.begin // width * width
+        end = np.minimum(-(-self.end // width) * width, until // width * width)
+        keep = begin < end
+        return Spans(self.series_id[keep], begin[keep], end[keep]).joined()
+
+    def joined(self) -> Spans:
+        """Return spans that cover the same time, in order, of which none touches another of its series."""
+        if not len(self):
+            return self
+        order = np.lexsort((self.end, self.begin, self.series_id))
+        series_id, begin, end = self.series_id[order], self.begin[order], self.end[order]
+        new_series = np.append(True, series_id[1:] != series_id[:-1])
+        # The furthest end so far within a series: by rank, so that each series stands above those before.
+        ends, rank = np.unique(end, return_inverse=True)
+        above = (np.cumsum(new_series) - 1) * len(ends)
+        furthest = ends[np.maximum.accumulate(rank + above) - above]
+        leads = new_series | np.append(True, begin[1:] > furthest[:-1])
+        trails = np.append(leads[1:], True)
+        return Spans(series_id[leads], begin[leads], furthest[trails])
 
 
 # Bounds that hold for all spans let the planner leave out chunks; those of each span are found by key.
@@ -56,16 +113,13 @@ WHERE stored.series_id = span.series_id
   AND stored.bucket < TIMESTAMPTZ 'epoch' + span.ends * INTERVAL '1 microsecond'
   AND stored.bucket >= %(oldest)s AND stored.bucket < %(newest)s
 """
-_SENT = {
-    np.dtype(np.float64): ("float8send", ">f8", 8),
-    np.dtype(np.int64): ("int8send", ">i8", 8),
-    np.dtype(np.int32): ("int4send", ">i4", 4),
-}
+_TYPES = {np.dtype(np.float64): "float8", np.dtype(np.int64): "int8", np.dtype(np.int32): "int4"}
+_SENT = {name: SUMMARY[name].newbyteorder(">") for name in SUMMARY.names or ()}
 _INSTANTS = {"time", "bucket", "first_at", "last_at"}
 SUMMARY_COLUMNS = tuple(name for name in SUMMARY.names or () if name != "series_id")
 """What is stored of a bucket beside its series."""
 # In the order of the table's columns, widest first: see the migration that creates it.
-_SUMMARY_ROW = row_type((name, _SENT[SUMMARY[name]][1]) for name in SUMMARY.names or ())
+_SUMMARY_ROW = row_type((name, _SENT[name].str) for name in SUMMARY.names or ())
 
 # Spans whose readings are fetched together; no more than that need a cursor of the server's.
 _SPANS_AT_ONCE = 64
@@ -96,7 +150,7 @@ def read_readings(conn: Connection, spans: Spans) -> Iterator[Readings]:
                 np.full(len(time) // 8, series_id, np.int32),
                 np.full(len(time) // 8, begin, np.int64),
                 times_from(time),
-                np.frombuffer(value, ">f8").astype(np.float64),
+                values_from(value),
             )
         )
         waiting += len(parts[-1].time)
@@ -127,8 +181,8 @@ def read_summaries(
     statement = _read_statement(WIDTHS[width], "bucket", columns)
     parts: list[Summaries] = []
     waiting = 0
-    for series_id, _begin, *packed in _rows(conn, statement, spans):
-        parts.append(_unpacked(series_id, packed, columns, width=width))
+    for series_id, _begin, *sent in _rows(conn, statement, spans):
+        parts.append(_unpacked(series_id, sent, columns, width=width))
         waiting += len(parts[-1])
         if waiting >= _READINGS_AT_ONCE:
             yield joined(parts)
@@ -159,13 +213,8 @@ def insert_summaries(conn: Connection, width: int, rows: Summaries) -> None:
 
 
 @cache
-def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[str, ...]) -> bytes:
-    packed = [
-        sql.SQL("string_agg({send}({column}), ''::bytea) AS {column}").format(
-            send=sql.Identifier(_send_function(column)), column=sql.Identifier(column)
-        )
-        for column in columns
-    ]
+def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[LiteralString, ...]) -> bytes:
+    sent = [sql.SQL(packed(column, _type_of(column)) + " AS " + column) for column in columns]
     return (
         sql.SQL(_READ)
         .format(
@@ -173,17 +222,18 @@ def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[st
             time=sql.Identifier(time),
             first=sql.Identifier(columns[0]),
             columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-            packed=sql.SQL(", ").join(packed),
+            packed=sql.SQL(", ").join(sent),
             shown=sql.SQL(", ").join(sql.Identifier("packed", column) for column in columns),
         )
         .as_bytes()
     )
 
 
-def _send_function(column: str) -> str:
+def _type_of(column: str) -> str:
+    """Return PostgreSQL's type of a column of readings or of summaries."""
     if column in _INSTANTS:
-        return "timestamptz_send"
-    return "float8send" if column == "value" else _SENT[SUMMARY[column]][0]
+        return "timestamptz"
+    return "float8" if column == "value" else _TYPES[SUMMARY[column]]
 
 
 def _rows(conn: Connection, statement: bytes, spans: Spans) -> Iterator[tuple[int, int, *tuple[bytes, ...]]]:
@@ -212,13 +262,11 @@ def _limits(spans: Spans) -> dict[str, object]:
     }
 
 
-def _unpacked(series_id: int, packed: list[bytes], columns: tuple[str, ...], *, width: int) -> Summaries:
-    rows = np.zeros(len(packed[0]) // _SENT[SUMMARY[columns[0]]][2], SUMMARY)
+def _unpacked(series_id: int, sent: list[bytes], columns: tuple[str, ...], *, width: int) -> Summaries:
+    rows = np.zeros(len(sent[0]) // SUMMARY[columns[0]].itemsize, SUMMARY)
     rows["series_id"] = series_id
-    for name, column in zip(columns, packed, strict=True):
-        rows[name] = (
-            times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[SUMMARY[name]][1])
-        )
+    for name, column in zip(columns, sent, strict=True):
+        rows[name] = times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[name])
     if "bucket" not in columns:
         rows["bucket"] = rows["first_at"] // width * width
     return rows

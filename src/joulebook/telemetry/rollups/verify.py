@@ -17,21 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
-from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
-from joulebook.telemetry.rollups.marks import MINUTE
-from joulebook.telemetry.rollups.spans import Spans
-from joulebook.telemetry.rollups.state import (
-    READINGS_TABLE,
-    Range,
-    RollupState,
-    read_chunks,
-    read_marks,
-    read_state,
-)
+from joulebook.telemetry.readings import DAY, HOUR, MICROSECONDS, MINUTE, from_microseconds
+from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks, read_state
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise
-from joulebook.telemetry.rollups.tables import WIDTHS, read_readings, read_summaries
+from joulebook.telemetry.rollups.tables import WIDTHS, Spans, read_readings, read_summaries
+from joulebook.telemetry.timescale import Range, read_chunks
 
-HOUR = 60 * MINUTE
 MOST_NAMED = 10
 """Differences that a verification keeps with their details; all of them are counted."""
 
@@ -48,7 +39,7 @@ ORDER BY place LIMIT 1
 # Series of one step; so few spans need no cursor on the server.
 _SERIES_AT_ONCE = 64
 _FEW, _MANY = 300_000, 3_000_000
-_LONGEST = 28 * 24 * HOUR
+_LONGEST = 28 * DAY
 _TRIES = 5
 _EXACT = ("count", "min", "max", "first", "last", "first_at", "last_at", "first_peak", "last_peak", "resets",
           "longest_gap")  # fmt: skip
@@ -81,7 +72,7 @@ def verify_all(
     """Compare every bucket in [start, end), given in microseconds since 1970 UTC.
 
     `conn` is in autocommit and may read. Memory is bounded by a month of a few series. Raises
-    `DatabaseAway`.
+    `DatabaseUnavailable`.
     """
     with translated_errors():
         series = _all_series(conn)
@@ -185,7 +176,7 @@ class _Verifier:
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
         self.found = Verification()
-        self.reach = 24 * HOUR
+        self.reach = DAY
         """How long spans should be so that a step reads neither few readings nor too many."""
 
     def compare(self, spans: Spans) -> None:

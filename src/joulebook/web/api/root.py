@@ -27,7 +27,7 @@ def create_api(authentication: Sequence[Callable[[HttpRequest], object]]) -> Nin
     )
     api.exception_handler(AuthenticationError)(_not_signed_in)
     api.exception_handler(BadParameter)(_bad_parameter)
-    api.exception_handler(OperationalError)(_telemetry_away)
+    api.exception_handler(OperationalError)(_telemetry_unavailable)
     api.exception_handler(TooManyFieldsSent)(_too_many_parameters)
     return api
 
@@ -44,8 +44,10 @@ def _bad_parameter(request: HttpRequest, exc: BadParameter) -> HttpResponse:  # 
     return problem(400, "Bad parameter", str(exc), parameter=exc.parameter)
 
 
-def _telemetry_away(request: HttpRequest, exc: OperationalError) -> HttpResponse:  # noqa: ARG001
-    response = problem(503, "Readings cannot be read now", "the database is away or too busy; try again soon")
+def _telemetry_unavailable(request: HttpRequest, exc: OperationalError) -> HttpResponse:  # noqa: ARG001
+    response = problem(
+        503, "Readings cannot be read now", "the database is unavailable or too busy; try again soon"
+    )
     response["Retry-After"] = "5"
     return response
 

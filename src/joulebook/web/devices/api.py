@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as Invalid
@@ -28,6 +28,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.web.accounts.authentication import UserTokenAuth
 from joulebook.web.api.parameters import check_names
@@ -41,7 +42,10 @@ from joulebook.web.devices.queries import find_visible_device, visible_devices
 from joulebook.web.origins import csrf_problem
 from joulebook.web.telemetry import device_series
 
-Kind = Literal["gauge", "counter", "state"]
+if TYPE_CHECKING:
+    KindName = str
+else:
+    KindName = Literal[tuple(KINDS)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """Neither `true` nor `"1"`: what is meant by them is a guess."""
 
@@ -86,7 +90,7 @@ class MetricAnswer(Schema):
     metric: str
     display_name: str
     unit: str = Field(description="of values as they are shown")
-    kind: Kind
+    kind: KindName
     factor: float = Field(description="a stored value times this is shown")
     dip_tolerance: float = Field(description="share by which a counter may go back without a reset")
     guessed: list[str] = Field(
@@ -109,7 +113,7 @@ class MetricChange(BaseModel):
 
     display_name: Text | None = None
     unit: Text | None = None
-    kind: Kind | Literal[""] | None = None
+    kind: KindName | Literal[""] | None = None
     factor: Number | None = Field(None, description="null: 1")
     dip_tolerance: Number | None = Field(None, description="0 to 0.99; null: 0.1")
 
@@ -172,7 +176,7 @@ _PROBLEMS: dict[int, str] = {
     403: _NO_DEVICE,
     404: "the device has no such metric, or it no such replacement",
     409: "it contradicts what is stored",
-    503: "the readings' database is away",
+    503: "the readings' database is unavailable",
 }
 
 
@@ -294,7 +298,7 @@ def post_replacement(request: HttpRequest, device_id: str, metric: Path[str]) ->
     """Note that another meter took over; energy is right across it from the next answer on."""
     device = _owned(request, device_id)
     settings = _known_metric(device, metric)
-    if settings.kind != "counter":
+    if not settings.kind.is_register:
         raise HttpError(
             409, f"{metric[:80]} is a {settings.kind}; only counters have meters that are replaced"
         )
@@ -414,7 +418,7 @@ def _metric(settings: MetricSettings) -> MetricAnswer:
         metric=settings.name,
         display_name=settings.display_name,
         unit=settings.unit,
-        kind=cast("Any", settings.kind),
+        kind=settings.kind.name,
         factor=settings.factor,
         dip_tolerance=settings.dip_tolerance,
         guessed=[field for field in _GUESSED if getattr(settings, f"{field}_guessed")],

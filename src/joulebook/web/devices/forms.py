@@ -10,6 +10,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.kinds import kind_choices
 from joulebook.telemetry.kinds.settings import DIP_TOLERANCE, metric_label
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.forms import time_zone_choices
@@ -138,7 +139,7 @@ class MetricForm(_PlainForm):
     def _offer_guesses(self, name: str) -> None:
         self.fields["display_name"].widget.attrs["placeholder"] = metric_label(name)
         self.fields["dip_tolerance"].widget.attrs["placeholder"] = f"{DIP_TOLERANCE * _PERCENT:.0f}"
-        unit, kind = guess_unit(name), guess_kind(name)
+        unit, guess = guess_unit(name), guess_kind(name)
         self.fields["unit"].widget.attrs["placeholder"] = unit
         said = (
             f"Empty: {unit}, guessed from the name." if unit else "Empty: none, for the name does not tell."
@@ -146,7 +147,7 @@ class MetricForm(_PlainForm):
         self.fields["unit"].help_text = f"Of values as they are shown. {said}"
         field = self.fields["kind"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - declared above
-        field.choices = [("", f"guessed: {kind.value} ({kind.why})"), *Metric.Kind.choices]
+        field.choices = [("", f"guessed: {guess.kind} ({guess.why})"), *kind_choices()]
 
     def changes(self) -> dict[str, Any]:
         """Return what was said, as the table has it."""

@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from joulebook.telemetry.kinds.guesses import COUNTER, guess_kind
+from joulebook.telemetry.kinds.guesses import guess_kind
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.web.accounts.operations import lock_user
 from joulebook.web.devices.models import Device, DeviceShare, MeterReplacement, Metric
 
@@ -50,8 +51,8 @@ def add_replacement(
     Raises `NotACounter`, and Django's ValidationError by field.
     """
     chosen = Metric.objects.filter(device=device, name=name).values_list("kind", flat=True).first()
-    kind = chosen or guess_kind(name).value
-    if kind != COUNTER:
+    kind = KINDS[chosen] if chosen else guess_kind(name).kind
+    if not kind.is_register:
         raise NotACounter(f"{name[:80]} is a {kind}; only a counter's meter is replaced: set its kind first")
     if not _EARLIEST <= replacement.replaced_at <= now + _CLOCKS_DIFFER:
         raise ValidationError({"replaced_at": "the replacement must lie between 1970 and now"})

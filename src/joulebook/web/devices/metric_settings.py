@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import (
     DIP_TOLERANCE,
     MetricSettings,
@@ -46,7 +47,7 @@ def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> M
     given_dip = metric.dip_tolerance
     return MetricSettings(
         name=metric.name,
-        kind=metric.kind or guess_kind(metric.name).value,
+        kind=KINDS[metric.kind] if metric.kind else guess_kind(metric.name).kind,
         unit=metric.unit or guess_unit(metric.name),
         display_name=metric_label(metric.name, metric.display_name),
         factor=metric.factor,

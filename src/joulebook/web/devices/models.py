@@ -10,7 +10,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from joulebook.telemetry.kinds.guesses import COUNTER, guess_kind
+from joulebook.telemetry.kinds.guesses import guess_kind
+from joulebook.telemetry.kinds.kinds import KINDS, kind_choices
 from joulebook.telemetry.readings import (
     LARGEST_VALUE,
     METRIC_NAME_LENGTH,
@@ -112,18 +113,13 @@ class Metric(models.Model):
     An empty unit, kind or display name is guessed from the metric's name: see `metric_settings`.
     """
 
-    class Kind(models.TextChoices):
-        GAUGE = "gauge", "gauge: a level, such as power or temperature"
-        COUNTER = "counter", "counter: a register that only grows, such as energy"
-        STATE = "state", "state: on or off, or a code"
-
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="metrics")
     name = models.CharField(max_length=METRIC_NAME_LENGTH, validators=[validate_metric_name])
     display_name = models.CharField(max_length=150, blank=True)
     unit = models.CharField(
         max_length=32, blank=True, validators=[validate_unit], help_text="Of values as they are shown."
     )
-    kind = models.CharField(max_length=8, choices=Kind.choices, blank=True, default="")
+    kind = models.CharField(max_length=8, choices=kind_choices, blank=True, default="")
     factor = models.FloatField(
         default=1.0,
         validators=[validate_factor],
@@ -145,8 +141,9 @@ class Metric(models.Model):
 
     def clean(self) -> None:
         """Refuse a factor that would make a register that grows one that falls."""
-        if self.factor < 0 and (self.kind or guess_kind(self.name).value) == COUNTER:
-            raise ValidationError({"factor": "a counter's factor must be above 0, for a counter only grows"})
+        kind = KINDS.get(self.kind) if self.kind else guess_kind(self.name).kind
+        if kind is not None and kind.is_register and self.factor < 0:
+            raise ValidationError({"factor": f"a {kind}'s factor must be above 0, for a {kind} only grows"})
 
 
 class MeterReplacement(models.Model):

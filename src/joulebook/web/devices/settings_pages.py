@@ -18,7 +18,6 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from joulebook.telemetry.kinds.guesses import COUNTER
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
 from joulebook.web.devices.first_reading import new_token_command
@@ -240,7 +239,7 @@ def _metric_page(
         "unit_is_odd": bool(settings.unit) and not known,
         "newest": newest,
         "newest_shown": None if newest is None else newest * settings.factor,
-        "is_counter": settings.kind == COUNTER,
+        "is_counter": settings.kind.is_register,
         "replacements": rows,
         "replacement_form": replacement_form or ReplacementForm(tz=device.time_zone, unit=settings.unit),
         "query": urlencode({"name": settings.name}),

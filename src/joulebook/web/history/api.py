@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -16,10 +17,10 @@ from ninja import NinjaAPI, Router
 from numpy.typing import NDArray
 
 from joulebook.live_ticket import issue_ticket
-from joulebook.telemetry.history.buckets import ChangesTooOften
-from joulebook.telemetry.history.clocks import offsets_over
-from joulebook.telemetry.history.points import MOST_NUMBERS, Column, Numbers, Points, TooManyNumbers, Wanted
-from joulebook.telemetry.history.reading import earliest_time, read_points
+from joulebook.telemetry.clocks import offsets_over
+from joulebook.telemetry.history.by_kind import ChangesTooOften, most_numbers
+from joulebook.telemetry.history.columns import MOST_NUMBERS, Column, Numbers, TooManyNumbers, Wanted
+from joulebook.telemetry.history.points import Points, earliest_time, read_points
 from joulebook.telemetry.kinds.units import UnitProblem, is_known_unit
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.telemetry.series import series_by_metric
@@ -144,7 +145,7 @@ def _points(device: Device, asked: HistoryRequest) -> tuple[datetime, Points]:
 
 def _usual_points(wanted: list[Wanted]) -> int:
     """Return the usual number of points, or fewer where many metrics would make too many numbers of them."""
-    most = MOST_NUMBERS // max(sum(each.most_numbers for each in wanted), 1)
+    most = MOST_NUMBERS // max(most_numbers(wanted), 1)
     return max(FEWEST_POINTS, min(DEFAULT_MAX_POINTS, most))
 
 
@@ -193,7 +194,7 @@ def _series(column: Column) -> dict[str, Any]:
         "metric": column.wanted.metric,
         "name": column.wanted.settings.display_name,
         "unit": column.wanted.unit,
-        "kind": column.wanted.settings.kind,
+        "kind": column.wanted.settings.kind.name,
     }
     if column.value is not None:
         answer["value"] = encoded(column.value)
@@ -205,14 +206,16 @@ def _series(column: Column) -> dict[str, Any]:
             "count": encoded(column.count),
             "coverage": encoded(column.coverage.round(4)),
         }
-    if column.increase is not None and column.unallocated is not None and column.resets is not None:
-        answer |= {
-            "increase": encoded(column.increase),
-            "unallocated": encoded(column.unallocated),
-            "resets": encoded(column.resets),
-        }
-    if column.states is not None:
-        answer["states"] = [
-            {"value": state.value, "share": encoded(state.share.round(6))} for state in column.states
-        ]
-    return answer
+    return answer | _encoded(column.more.answer() if column.more else {})
+
+
+def _encoded(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of an answer with their arrays as JSON, those of listed objects as well."""
+    return {
+        name: [_encoded(each) for each in value]
+        if isinstance(value, list)
+        else encoded(value)
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in members.items()
+    }

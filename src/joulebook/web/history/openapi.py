@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from joulebook.telemetry.export.formats import FORMATS
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.web.history.parameters import DEFAULT_MAX_POINTS, DEFAULT_RANGE, JSON, MOST_POINTS
 
 
@@ -44,7 +45,7 @@ _ANSWER = {
                     "metric": {"type": "string"},
                     "name": {"type": "string", "description": "what people call it"},
                     "unit": {"type": "string"},
-                    "kind": {"type": "string", "enum": ["gauge", "counter", "state"]},
+                    "kind": {"type": "string", "enum": list(KINDS)},
                     "mean": _NUMBERS,
                     "min": _NUMBERS,
                     "max": _NUMBERS,
@@ -96,7 +97,7 @@ _REFUSALS: dict[int, Any] = {
     400: _problem("a parameter cannot be used; `parameter` names it"),
     401: {"description": "not signed in, and no token that is in force"},
     403: _problem("no device of yours has this id"),
-    503: _problem("the readings' database is away"),
+    503: _problem("the readings' database is unavailable"),
 }
 
 HISTORY_OPERATION: dict[str, Any] = {

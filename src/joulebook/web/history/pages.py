@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from joulebook.telemetry.history.clocks import offsets_over
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.clocks import offsets_over
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from django.http import QueryDict
 
 from joulebook.telemetry.export.formats import FORMATS, FormatName
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.api.parameters import BadParameter, check_names
 

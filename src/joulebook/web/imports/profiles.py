@@ -13,8 +13,7 @@ from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.text import codec_name
-from joulebook.telemetry.files.times import TimeFormat
-from joulebook.telemetry.files.zones import find_zone
+from joulebook.telemetry.files.times import TimeFormat, find_zone
 from joulebook.web.imports.models import SavedProfile
 
 MOST_PROFILES = 500

@@ -26,7 +26,7 @@ _slots = Slots(LISTS_AT_ONCE, per_person=LISTS_OF_ONE_PERSON)
 
 
 def rejected_csv(import_: Import, *, person: int) -> HttpResponseBase:
-    """Return the list as CSV, or 503 if too many lists are being sent. Raises `DatabaseAway`."""
+    """Return the list as CSV, or 503 if too many lists are being sent. Raises `DatabaseUnavailable`."""
     try:
         _slots.take(person)
     except NoSlot as exc:

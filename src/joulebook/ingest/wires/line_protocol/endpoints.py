@@ -36,7 +36,7 @@ from joulebook.ingest.wires.json.packets import TooManyReadings
 from joulebook.ingest.wires.line_protocol.lines import PRECISIONS_V1, PRECISIONS_V2, LineRules, parse_lines
 from joulebook.ingest.wires.line_protocol.naming import LineNaming
 from joulebook.logs import request_id
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 VERSION = f"1.8.10-joulebook-{__version__}"
 """What we say we are: the version of InfluxDB that takes writes of both kinds, and then our own."""
@@ -85,13 +85,13 @@ def line_protocol_routes(
     naming: LineNaming,
     ping_database: Callable[[], Awaitable[None]],
 ) -> list[Route]:
-    """Return the routes; `ping_database` raises `DatabaseAway` where readings cannot be stored now."""
+    """Return the routes; `ping_database` raises `DatabaseUnavailable` where readings cannot be stored now."""
 
     async def health(_: Request) -> Response:
         answer = {"name": "influxdb", "version": VERSION, "status": "pass", "message": "ready for writes"}
         try:
             await ping_database()
-        except DatabaseAway as exc:
+        except DatabaseUnavailable as exc:
             return JSONResponse({**answer, "status": "fail", "message": str(exc)}, status_code=503)
         return JSONResponse(answer)
 

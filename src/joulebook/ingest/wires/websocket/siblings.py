@@ -23,7 +23,7 @@ import msgspec
 
 from joulebook.ingest.connection import PatientConnection
 from joulebook.telemetry.connection import Connection, translated_errors
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class ConnectionNews:
         while not self._stopping:
             try:
                 self._connection.run(self._talk)
-            except DatabaseAway as exc:
+            except DatabaseUnavailable as exc:
                 if not self._failing and not self._stopping:
                     log.warning("other processes do not hear of new connections for now: %s", exc)
                 self._failing = True
@@ -118,7 +118,7 @@ class ConnectionNews:
             self._wait(seconds=left)
 
     def _talk(self, conn: Connection) -> None:
-        """Send and hear until stopped. Raises `DatabaseAway`."""
+        """Send and hear until stopped. Raises `DatabaseUnavailable`."""
         self._outbox.clear()
         try:
             with translated_errors():

@@ -19,8 +19,7 @@ from joulebook.telemetry.files.profile import Given, ImportProfile
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.text import codec_name, utf8_chunks
-from joulebook.telemetry.files.times import TimeFormat
-from joulebook.telemetry.files.zones import find_zone
+from joulebook.telemetry.files.times import TimeFormat, find_zone
 
 _OVERRIDES = (
     "tz",

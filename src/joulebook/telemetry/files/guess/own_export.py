@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from joulebook.telemetry.export.csv_text import header
+from joulebook.telemetry.csv_format import header, unguarded
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.questions import Setting
 from joulebook.telemetry.files.profile import Given, ImportProfile, Target, ValueColumn
-from joulebook.telemetry.formula_guard import unguarded
 
 TIME_FORMATS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z")
 _LONG = ["time", "metric", "value"]

@@ -12,8 +12,7 @@ import polars as pl
 from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.questions import Account, Answer, Question
 from joulebook.telemetry.files.profile import Given, HourColumn
-from joulebook.telemetry.files.times import DAY, ZONES, TimeFormat, parse_times
-from joulebook.telemetry.files.zones import find_zone
+from joulebook.telemetry.files.times import DAY, ZONES, TimeFormat, find_zone, parse_times
 from joulebook.telemetry.readings import MICROSECONDS
 
 _ZONE_IN_NAME = re.compile(

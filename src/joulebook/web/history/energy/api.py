@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import NinjaAPI, Router
 
-from joulebook.telemetry.history.clocks import offsets_over
+from joulebook.telemetry.clocks import offsets_over
+from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.energy import (
     MOST_DAYS,
     PERIODS,
@@ -18,11 +19,9 @@ from joulebook.telemetry.history.energy import (
     EnergyTable,
     check_size,
     energy_of,
-    unit_of_energy,
     whole_periods,
 )
-from joulebook.telemetry.history.points import Wanted
-from joulebook.telemetry.history.reading import ALL, earliest_time
+from joulebook.telemetry.history.points import ALL, earliest_time
 from joulebook.telemetry.kinds.settings import SettingsByMetric
 from joulebook.telemetry.kinds.units import (
     UnitProblem,
@@ -122,7 +121,7 @@ def wanted_energy(device: Device, series: dict[str, int], *, metrics: list[str],
 
 def _wanted(metric: str, series_id: int, settings: SettingsByMetric, *, unit: str) -> Wanted:
     meaning = settings[metric]
-    own = unit_of_energy(meaning.kind, meaning.unit)
+    own = meaning.kind.unit_of_energy(meaning.unit)
     if own is None:
         message = (
             f"metric {metric[:80]} has no energy: it is a {meaning.kind} in {meaning.unit or 'no unit'}; "

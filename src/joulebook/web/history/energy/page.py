@@ -19,9 +19,9 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.energy import PERIODS, EnergyColumn, EnergyTable, energy_of
-from joulebook.telemetry.history.points import Wanted
-from joulebook.telemetry.history.reading import earliest_time
+from joulebook.telemetry.history.points import earliest_time
 from joulebook.telemetry.kinds.units import UnitProblem, comparable_units
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names

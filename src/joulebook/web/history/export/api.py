@@ -17,11 +17,11 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from ninja import NinjaAPI, Router
 
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.export.formats import FORMATS, export_chunks
 from joulebook.telemetry.export.frames import LAYOUTS
 from joulebook.telemetry.export.reading import read_blocks
-from joulebook.telemetry.history.reading import ALL, RANGES
+from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.web.api.parameters import BadParameter
 from joulebook.web.api.problems import problem
 from joulebook.web.devices.models import Device
@@ -86,7 +86,7 @@ _slots = Slots(EXPORTS_AT_ONCE, per_person=EXPORTS_OF_ONE_PERSON)
 def install(api: NinjaAPI) -> None:
     """Add this address to the API."""
     api.add_router("/export", router)
-    api.exception_handler(DatabaseAway)(_database_away)
+    api.exception_handler(DatabaseUnavailable)(_database_unavailable)
 
 
 @router.get(
@@ -117,7 +117,7 @@ def export(request: HttpRequest, device_id: str) -> HttpResponseBase:
 class _Pieces:
     """The pieces of an answer, and the slot that it has until it is closed.
 
-    The first readings are fetched before the answer begins, so that a database that is away is a 503.
+    The first readings are fetched before the answer begins, so an unavailable database gives a 503.
     """
 
     def __init__(self, chunks: Iterator[bytes], person: int) -> None:
@@ -206,6 +206,6 @@ def _later(title: str, detail: str, seconds: int) -> HttpResponse:
     return response
 
 
-def _database_away(request: HttpRequest, exc: DatabaseAway) -> HttpResponse:  # noqa: ARG001
+def _database_unavailable(request: HttpRequest, exc: DatabaseUnavailable) -> HttpResponse:  # noqa: ARG001
     log.warning("an export could not begin: %s", exc)
-    return _later("Readings cannot be read now", "the database is away or too busy; try again soon", 5)
+    return _later("Readings cannot be read now", "the database is unavailable or too busy; try again soon", 5)

@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.export.formats import FORMATS
-from joulebook.telemetry.history.reading import ALL
+from joulebook.telemetry.history.points import ALL
 from joulebook.web.api.parameters import BadParameter
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device

@@ -12,7 +12,7 @@ from django.http import QueryDict
 from joulebook.telemetry.export.formats import FORMATS, FormatName
 from joulebook.telemetry.export.frames import LAYOUTS, Layout
 from joulebook.telemetry.export.reading import NO_END
-from joulebook.telemetry.history.reading import ALL
+from joulebook.telemetry.history.points import ALL
 from joulebook.telemetry.readings import OLDEST, to_microseconds
 from joulebook.web.api.parameters import BadParameter, check_names
 from joulebook.web.history.parameters import read_window, read_zone

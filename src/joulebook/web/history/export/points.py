@@ -9,10 +9,11 @@ import polars as pl
 from django.http import HttpResponse
 from numpy.typing import NDArray
 
+from joulebook.telemetry.csv_format import guarded
 from joulebook.telemetry.export.formats import FORMATS, FormatName, table_chunks
 from joulebook.telemetry.export.frames import column_names, instants
-from joulebook.telemetry.formula_guard import guarded
-from joulebook.telemetry.history.points import Column, Numbers, Points
+from joulebook.telemetry.history.columns import Column, Numbers
+from joulebook.telemetry.history.points import Points
 from joulebook.time_zones import ZoneInfo
 
 
@@ -50,12 +51,6 @@ def _figures(column: Column) -> Iterator[tuple[str, Numbers | NDArray[np.int64]]
         "max": column.max,
         "count": column.count,
         "coverage": column.coverage,
-        "increase": column.increase,
-        "unallocated": column.unallocated,
-        "resets": column.resets,
     }
-    for name, values in figures.items():
-        if values is not None:
-            yield f"{metric} {name}", values
-    for state in column.states or []:
-        yield f"{metric} share of {state.value:g}", state.share
+    for name, values in [*figures.items(), *(column.more.table() if column.more else ())]:
+        yield f"{metric} {name}", values

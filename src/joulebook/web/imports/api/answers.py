@@ -276,7 +276,7 @@ class RunDetails:
 
 
 def read_run_details(conn: Connection, import_: Import) -> RunDetails:
-    """Return the details stored beside the readings. Raises `DatabaseAway`."""
+    """Return the details stored beside the readings. Raises `DatabaseUnavailable`."""
     progress = read_progress(conn, import_.pk)
     problems = read_problems(conn, import_.pk, limit=MOST_PROBLEMS) if progress is not None else ()
     return RunDetails(progress, list(problems))

@@ -17,8 +17,7 @@ from joulebook.telemetry.files.mapping_words import mapping_from, mapping_word
 from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.text import codec_name
-from joulebook.telemetry.files.times import TimeFormat
-from joulebook.telemetry.files.zones import find_zone
+from joulebook.telemetry.files.times import TimeFormat, find_zone
 from joulebook.web.api.parameters import BadParameter, check_names
 from joulebook.web.imports.models import Import
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from django.http import QueryDict
 
+from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.guess.units import unit_in_name
 from joulebook.telemetry.files.profile import Given, ImportProfile, ValueColumn
-from joulebook.telemetry.formula_guard import unguarded
 from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.models import Import
 

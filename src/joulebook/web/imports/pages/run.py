@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from joulebook.telemetry.errors import DatabaseAway
+from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.imports.progress import Progress, read_progress
 from joulebook.web.accounts.operations import profile_of
@@ -83,7 +83,7 @@ def run_progress(import_: Import, *, now: datetime) -> RunProgress:
     try:
         with telemetry_connection() as conn:
             found = read_progress(conn, import_.pk)
-    except (DatabaseAway, OperationalError):
+    except (DatabaseUnavailable, OperationalError):
         return RunProgress(
             0, 0, doubt="The database of the readings does not answer; the import continues when it does."
         )

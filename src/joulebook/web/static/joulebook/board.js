@@ -1,11 +1,14 @@
-// The panels of a device: one window, one cursor and the same keys for all of them.
+// The board: all panels of a device, with one window, one cursor and the same keys.
 
-import { serverNow } from "./history-client.js";
 import { watchGestures } from "./gestures.js";
+import { getServerTime } from "./history-client.js";
 import { Panel } from "./panel.js";
 
-/** @typedef {import("./sheet.js").Sheet} Sheet */
-/** @typedef {import("./panel.js").MetricInfo} MetricInfo */
+/**
+ * @import { MetricInfo } from "./panel.js"
+ * @import { Sheet } from "./sheet.js"
+ * @import { TimeWindow } from "./view.js"
+ */
 
 const ZOOM_STEP = 0.5;
 
@@ -13,13 +16,13 @@ const ZOOM_STEP = 0.5;
 export class Board {
   /**
    * @param {object} elements
-   * @param {HTMLElement} elements.host holds the panels, at first skeletons
+   * @param {HTMLElement} elements.host contains the panels, at first skeletons
    * @param {HTMLTemplateElement} elements.template
    * @param {HTMLElement} elements.announcer a polite live region
    * @param {object} handlers
    * @param {(start: number, end: number) => void} handlers.commit show this window
    * @param {() => void} handlers.back
-   * @param {() => void} handlers.released a hand left a chart
+   * @param {() => void} handlers.released a gesture ended
    */
   constructor({ host, template, announcer }, handlers) {
     this.host = host;
@@ -30,21 +33,21 @@ export class Board {
     this.panels = new Map();
     /** @type {number | null} */
     this.cursor = null;
-    /** A hand is on a chart: what it moves must not be moved under it. */
+    /** During a gesture nothing else moves or redraws the charts. */
     this.held = false;
     this.host.addEventListener("keydown", (event) => this.#onKey(event));
-    const redraw = () => this.each((panel) => panel.chart.redraw());
+    const redraw = () => this.forEachPanel((panel) => panel.chart.redraw());
     new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   }
 
   /** @param {(panel: Panel) => void} action */
-  each(action) {
+  forEachPanel(action) {
     this.panels.forEach(action);
   }
 
   /**
-   * Have exactly these panels, in this order; those that stay are kept as they are.
+   * Arrange exactly these panels in this order; panels already on the board stay unchanged.
    * @param {MetricInfo[]} infos
    */
   arrange(infos) {
@@ -66,14 +69,14 @@ export class Board {
 
   /** Draw a sheet in all panels. @param {Sheet} sheet */
   show(sheet) {
-    const now = serverNow();
-    this.each((panel) => panel.show(sheet, now));
+    const now = getServerTime();
+    this.forEachPanel((panel) => panel.show(sheet, now));
     this.pointAt(this.cursor);
   }
 
-  /** Stretch the curves over another window while its readings are fetched. @param {{start: number, end: number}} window */
+  /** Stretch the curves over another window while its readings are fetched. @param {TimeWindow} window */
   stretch(window) {
-    this.each((panel) => panel.chart.setWindow(window));
+    this.forEachPanel((panel) => panel.chart.setWindow(window));
   }
 
   /** @param {boolean} busy */
@@ -81,10 +84,10 @@ export class Board {
     this.host.setAttribute("aria-busy", String(busy));
   }
 
-  /** Put the cursor of all panels at an instant, or away. @param {number | null} time */
+  /** Move the cursor of all panels to an instant, or hide it. @param {number | null} time */
   pointAt(time) {
     this.cursor = time;
-    this.each((panel) => panel.pointAt(time));
+    this.forEachPanel((panel) => panel.pointAt(time));
   }
 
   /** @param {MetricInfo} info */
@@ -101,7 +104,7 @@ export class Board {
     this.host.append(panel.root);
     watchGestures(panel.chart, {
       point: (time) => this.pointAt(time),
-      select: (from, to) => this.each((other) => other.chart.setSelection(from, to)),
+      select: (from, to) => this.forEachPanel((other) => other.chart.setSelection(from, to)),
       preview: (start, end) => this.stretch({ start, end }),
       hold: (held) => this.#hold(held),
       commit: this.handlers.commit,
@@ -125,7 +128,10 @@ export class Board {
     if (this.#press(event.key, event.shiftKey, panel)) event.preventDefault();
   }
 
-  /** @param {string} key @param {boolean} shift @param {Panel} panel @returns {boolean} whether the key means something here */
+  /**
+   * @param {string} key @param {boolean} shift @param {Panel} panel
+   * @returns {boolean} whether the key has a meaning here
+   */
   #press(key, shift, panel) {
     const step = shift ? 10 : 1;
     if (key === "ArrowLeft") this.#moveCursor(panel, -step);
@@ -140,7 +146,10 @@ export class Board {
     return true;
   }
 
-  /** Move the cursor along the panel's points in view and say what is there. @param {Panel} panel @param {number} by */
+  /**
+   * Move the cursor along the panel's points in the window, and announce the point.
+   * @param {Panel} panel @param {number} by
+   */
   #moveCursor(panel, by) {
     const { start, end } = panel.chart.window;
     const [times, , , mean] = panel.columns;
@@ -155,7 +164,7 @@ export class Board {
     const here = this.cursor == null ? (by > 0 ? -1 : stops.length) : at < 0 ? stops.length - 1 : at;
     const index = stops[Math.max(0, Math.min(stops.length - 1, here + by))];
     this.pointAt(times[index]);
-    this.announcer.textContent = `${panel.info.label}, ${panel.describe(index, times[index])}`;
+    this.announcer.textContent = `${panel.info.label}, ${panel.describePoint(index, times[index])}`;
   }
 
   /** Zoom about the cursor, or about the middle. @param {Panel} panel @param {number} factor */

@@ -1,48 +1,55 @@
-// One metric's curve, steps or bars, drawn by uPlot as its kind says; knows nothing of requests.
+// One metric's chart: uPlot draws its curve, steps or bars as the metric's kind asks; it makes no requests.
 
 import uPlot from "../vendor/uPlot.esm.js";
-import { axisLabels, axisTicks } from "./instant.js";
-import { lowerBound } from "./points.js";
-import { tickWriter } from "./quantity.js";
+import { labelTicks, placeTicks } from "./instant.js";
+import { findLowerBound } from "./points.js";
+import { makeTickFormatter } from "./quantity.js";
 
-/** Wide enough for most labels, so that the charts of a page stand exactly below each other. */
+/**
+ * @import { Columns, Drawing } from "./kinds.js"
+ * @import { Colours } from "./paint.js"
+ * @import { TimeWindow } from "./view.js"
+ */
+
+/** In pixels; wide enough for most labels, so the plotting areas of a page's charts line up. */
 const AXIS_WIDTH = 68;
 const LABEL_CHARACTER = 6.6;
 const AXIS_HEIGHT = 44;
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-/** Power is read against nothing; the state of a meter or a voltage is not. */
+/** Units of power: their axis begins at zero. A meter's register or a voltage does not need it. */
 const ZERO_BASED = /^[kM]?(W|VA|var)$/;
 const MEAN = 3;
-/** @type {import("./kinds.js").Drawing} */
+/** @type {Drawing} */
 const LINE = { shape: "line" };
 const LINES = { line: uPlot.paths.linear?.(), step: uPlot.paths.stepped?.({ align: 1 }) };
-/** 0 is most often off, or rest: it takes the quiet one. */
-const STATE_COLOURS = ["field", "load", "warm", "battery", "volt", "solar", "sky", "grid-power"];
-/** A point counts as under the cursor within this many pixels, or within its bucket. */
+/** By state; 0 is most often off or rest and has the quiet colour. */
+const STATE_COLOUR_NAMES = ["field", "load", "warm", "battery", "volt", "solar", "sky", "grid-power"];
+/** The cursor finds a point within so many pixels, or within its bucket. */
 const REACH = 16;
 
-/** A curve in its place on the page, with a window of time and a cursor that it is told. */
+/** A chart in a box of the page; its owner sets window, points and cursor. */
 export class Chart {
   /**
-   * @param {HTMLElement} host an empty box whose size the chart takes
+   * @param {HTMLElement} host an empty box; the chart takes its size
    * @param {{unit: string, tz: string}} options
    */
   constructor(host, { unit, tz }) {
     this.host = host;
     this.unit = unit;
     this.tz = tz;
+    /** @type {TimeWindow} */
     this.window = { start: 0, end: 1 };
     this.bucket = 0;
     this.drawing = LINE;
     /** @type {number | null} */
     this.index = null;
     this.colours = this.#readColours();
-    this.plot = new uPlot(this.#options(), [[], [], [], []], host);
+    this.plot = new uPlot(this.#makeOptions(), [[], [], [], []], host);
     this.resizer = new ResizeObserver(() => this.#fit());
     this.resizer.observe(host);
   }
 
-  /** The element over the plotting area, where pointers are watched. */
+  /** The element above the plotting area; it receives the pointers' events. */
   get surface() {
     return this.plot.over;
   }
@@ -52,11 +59,11 @@ export class Chart {
   }
 
   /**
-   * Show these columns (from `chartColumns`) in a window.
-   * @param {[number[], (number | null)[], (number | null)[], (number | null)[]]} columns
+   * Show columns in a window.
+   * @param {Columns} columns
    * @param {number} bucket
-   * @param {{start: number, end: number}} window
-   * @param {import("./kinds.js").Drawing} [drawing]
+   * @param {TimeWindow} window
+   * @param {Drawing} [drawing]
    */
   setPoints(columns, bucket, window, drawing = LINE) {
     this.bucket = bucket;
@@ -68,7 +75,7 @@ export class Chart {
     });
   }
 
-  /** Move the same curve to another window. @param {{start: number, end: number}} window */
+  /** Show the same points in another window. @param {TimeWindow} window */
   setWindow(window) {
     this.window = window;
     this.plot.setScale("x", { min: window.start, max: window.end });
@@ -80,7 +87,7 @@ export class Chart {
     this.plot.redraw(false, true);
   }
 
-  /** The instant at a pointer's position. @param {number} clientX */
+  /** Return the instant at a pointer's position. @param {number} clientX */
   timeAt(clientX) {
     const box = this.surface.getBoundingClientRect();
     const share = Math.min(1, Math.max(0, (clientX - box.left) / box.width));
@@ -88,12 +95,12 @@ export class Chart {
   }
 
   /**
-   * Put the cursor at an instant, or away; the hover point sits on the nearest point within reach.
+   * Move the cursor to an instant, or hide it; the nearest point within reach is marked.
    * @param {number | null} time
    * @returns {number | null} the index of that point in the columns
    */
   setCursor(time) {
-    this.index = time == null ? null : this.#nearest(time);
+    this.index = time == null ? null : this.#findNearest(time);
     const left = time == null ? -10 : this.plot.valToPos(time, "x");
     this.plot.setCursor({ left, top: time == null ? -10 : 0 }, false);
     return this.index;
@@ -110,7 +117,7 @@ export class Chart {
     this.plot.setSelect({ left: Math.min(a, b), width: Math.abs(b - a), top: 0, height }, false);
   }
 
-  /** Draw again, in the colours that the style sheet now gives. */
+  /** Draw again in the present colours of the style sheet. */
   redraw() {
     this.colours = this.#readColours();
     this.plot.redraw(true, true);
@@ -121,6 +128,7 @@ export class Chart {
     this.plot.destroy();
   }
 
+  /** @returns {Colours & {band: string, edge: string}} */
   #readColours() {
     const style = getComputedStyle(this.host);
     const read = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
@@ -131,14 +139,14 @@ export class Chart {
       ink: read("--muted"),
       grid: read("--grid"),
       ground: read("--surface"),
-      states: STATE_COLOURS.map((name) => read(`--${name}`)),
+      states: STATE_COLOUR_NAMES.map((name) => read(`--${name}`)),
     };
   }
 
   /** @param {number} time */
-  #nearest(time) {
+  #findNearest(time) {
     const times = this.plot.data[0];
-    const after = lowerBound(/** @type {number[]} */ (times), time);
+    const after = findLowerBound(/** @type {number[]} */ (times), time);
     const inBucket = after > 0 && times[after] !== time && time - times[after - 1] < this.bucket;
     const index =
       inBucket || after === times.length || (after > 0 && time - times[after - 1] < times[after] - time)
@@ -157,7 +165,7 @@ export class Chart {
   }
 
   /** @returns {uPlot.Options} */
-  #options() {
+  #makeOptions() {
     const colour = (/** @type {"line" | "band" | "edge" | "ink" | "grid" | "ground"} */ name) => () =>
       this.colours[name];
     const axis = {
@@ -179,7 +187,7 @@ export class Chart {
       legend: { show: false },
       scales: {
         x: { time: true, range: () => [this.window.start, this.window.end] },
-        y: { range: (_, low, high) => this.#valueRange(low, high) },
+        y: { range: (_, low, high) => this.#chooseValueRange(low, high) },
       },
       axes: [
         {
@@ -187,14 +195,14 @@ export class Chart {
           size: AXIS_HEIGHT,
           gap: 8,
           space: 70,
-          splits: (_, __, low, high, step) => axisTicks(low, high, step, this.tz),
-          values: (_, ticks, __, ___, step) => axisLabels(ticks, step, this.tz),
+          splits: (_, __, low, high, step) => placeTicks(low, high, step, this.tz),
+          values: (_, ticks, __, ___, step) => labelTicks(ticks, step, this.tz),
         },
         {
           ...axis,
-          size: (_, labels) => axisWidth(labels),
+          size: (_, labels) => measureLabels(labels),
           space: 36,
-          values: (plot, ticks) => this.#valueLabels(plot, ticks),
+          values: (plot, ticks) => this.#labelValues(plot, ticks),
         },
       ],
       series: [
@@ -210,7 +218,7 @@ export class Chart {
             size: 5,
             width: 0,
             fill: colour("line"),
-            filter: (plot) => (this.drawing.shape === "blocks" ? null : lonePoints(plot)),
+            filter: (plot) => (this.drawing.shape === "blocks" ? null : findLonePoints(plot)),
           },
         },
       ],
@@ -236,24 +244,25 @@ export class Chart {
     };
   }
 
-  /** An empty chart has no scale worth reading. @param {uPlot} plot @param {number[]} ticks */
-  #valueLabels(plot, ticks) {
+  /** Label the ticks of the values; an empty chart has no labels. @param {uPlot} plot @param {number[]} ticks */
+  #labelValues(plot, ticks) {
     if (!plot.data[0].length) return ticks.map(() => "");
-    return ticks.map(this.drawing.label ?? tickWriter(this.unit, ticks));
+    return ticks.map(this.drawing.label ?? makeTickFormatter(this.unit, ticks));
   }
 
   /** @param {number | null} low @param {number | null} high @returns {uPlot.Range.MinMax} */
-  #valueRange(low, high) {
+  #chooseValueRange(low, high) {
     if (this.drawing.range) return [...this.drawing.range];
     if (low == null || high == null) return [0, 1];
-    const [from, to] = this.drawing.zero || ZERO_BASED.test(this.unit) ? [Math.min(0, low), Math.max(0, high)] : [low, high];
+    const withZero = this.drawing.zero || ZERO_BASED.test(this.unit);
+    const [from, to] = withZero ? [Math.min(0, low), Math.max(0, high)] : [low, high];
     return uPlot.rangeNum(from, to, 0.1, true);
   }
 
-  /** A band has no width at a point between two gaps: draw its height. @param {uPlot} plot */
+  /** Draw the band at points between two gaps as a line: uPlot gives it no width there. @param {uPlot} plot */
   #drawLoneBands(plot) {
     const [times, max, min] = plot.data;
-    const lone = lonePoints(plot) ?? [];
+    const lone = findLonePoints(plot) ?? [];
     plot.ctx.save();
     plot.ctx.fillStyle = this.colours.edge;
     for (const i of lone) {
@@ -271,13 +280,13 @@ export class Chart {
 }
 
 /** @param {string[] | null} labels */
-function axisWidth(labels) {
+function measureLabels(labels) {
   const longest = Math.max(0, ...(labels ?? []).map((label) => label.length));
   return Math.max(AXIS_WIDTH, Math.ceil(longest * LABEL_CHARACTER) + 12);
 }
 
-/** Indices of points that no line reaches, within what is shown. @param {uPlot} plot */
-function lonePoints(plot) {
+/** Find the indices of points between two gaps, which no line reaches, in the window. @param {uPlot} plot */
+function findLonePoints(plot) {
   const mean = plot.data[MEAN];
   const [first, last] = plot.series[0]?.idxs ?? [0, -1];
   const found = [];

@@ -1,9 +1,11 @@
-// The bar above the charts: ranges, steps, a range of one's own, zone, metrics, live.
+// The bar above the charts: ranges, steps, any range, zone, metrics, live.
 
-import { formatWindow, instantOfWall, wallInputValue } from "./instant.js";
+import { formatInputValue, formatWindow, parseLocalTime } from "./instant.js";
 
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./panel.js").MetricInfo} MetricInfo */
+/**
+ * @import { MetricInfo } from "./panel.js"
+ * @import { TimeWindow, View } from "./view.js"
+ */
 
 const LIVE_WORDS = {
   loading: "Loading",
@@ -14,50 +16,50 @@ const LIVE_WORDS = {
 };
 
 /**
- * @typedef {object} Wishes what people ask for with the bar
+ * @typedef {object} ControlHandlers
  * @property {(preset: string) => void} preset
  * @property {(direction: -1 | 1) => void} step
  * @property {(start: number, end: number) => void} range
  * @property {(tz: string) => void} zone
  * @property {(metrics: string[]) => void} metrics
- * @property {() => void} live pause, or go back to the present
+ * @property {() => void} live pause, or return to the present
  */
 
-/** The bar's elements, told what is shown. */
+/** The bar; it shows the page's view and reports requests for others. */
 export class Controls {
   /**
    * @param {HTMLElement} root
    * @param {string[]} zones
-   * @param {Wishes} wishes
+   * @param {ControlHandlers} handlers
    */
-  constructor(root, zones, wishes) {
+  constructor(root, zones, handlers) {
     this.root = root;
-    this.wishes = wishes;
+    this.handlers = handlers;
     this.tz = zones[0];
-    const zoneSelect = /** @type {HTMLSelectElement} */ (this.part("zone"));
+    const zoneSelect = /** @type {HTMLSelectElement} */ (this.getPart("zone"));
     zoneSelect.replaceChildren(...zones.map((name) => new Option(name, name)));
-    zoneSelect.addEventListener("change", () => wishes.zone(zoneSelect.value));
+    zoneSelect.addEventListener("change", () => handlers.zone(zoneSelect.value));
     for (const button of this.#buttons("[data-range]")) {
-      button.addEventListener("click", () => wishes.preset(/** @type {string} */ (button.dataset.range)));
+      button.addEventListener("click", () => handlers.preset(/** @type {string} */ (button.dataset.range)));
     }
     for (const button of this.#buttons("[data-step]")) {
-      button.addEventListener("click", () => wishes.step(button.dataset.step === "1" ? 1 : -1));
+      button.addEventListener("click", () => handlers.step(button.dataset.step === "1" ? 1 : -1));
     }
-    this.part("live").addEventListener("click", () => wishes.live());
-    this.part("range-form").addEventListener("submit", (event) => this.#submitRange(event));
-    this.part("metric-choices").addEventListener("change", () => wishes.metrics(this.#chosen()));
+    this.getPart("live").addEventListener("click", () => handlers.live());
+    this.getPart("range-form").addEventListener("submit", (event) => this.#submitRange(event));
+    this.getPart("metric-choices").addEventListener("change", () => handlers.metrics(this.#listChosen()));
     root.hidden = false;
   }
 
   /** @param {string} name */
-  part(name) {
+  getPart(name) {
     return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part="${name}"]`));
   }
 
   /**
-   * Show which view the page has, and the window that it covers once that is known.
+   * Show the page's view, and its window once that is known.
    * @param {View} view
-   * @param {{start: number, end: number} | null} window
+   * @param {TimeWindow | null} window
    */
   show(view, window) {
     this.tz = view.tz;
@@ -69,16 +71,16 @@ export class Controls {
     }
     for (const button of this.#buttons("[data-step='1']")) button.disabled = view.preset !== null;
     for (const button of this.#buttons("[data-step='-1']")) button.disabled = view.preset === "all";
-    const zoneSelect = /** @type {HTMLSelectElement} */ (this.part("zone"));
+    const zoneSelect = /** @type {HTMLSelectElement} */ (this.getPart("zone"));
     if (![...zoneSelect.options].some((option) => option.value === view.tz))
       zoneSelect.add(new Option(view.tz, view.tz));
     zoneSelect.value = view.tz;
     if (!window) return;
-    this.part("range-text").textContent = formatWindow(window.start, window.end, view.tz);
-    const form = /** @type {HTMLFormElement} */ (this.part("range-form"));
+    this.getPart("range-text").textContent = formatWindow(window.start, window.end, view.tz);
+    const form = /** @type {HTMLFormElement} */ (this.getPart("range-form"));
     if (form.contains(document.activeElement)) return;
     for (const name of /** @type {const} */ (["start", "end"])) {
-      /** @type {HTMLInputElement} */ (form.elements.namedItem(name)).value = wallInputValue(
+      /** @type {HTMLInputElement} */ (form.elements.namedItem(name)).value = formatInputValue(
         window[name],
         view.tz,
       );
@@ -87,23 +89,23 @@ export class Controls {
 
   /** @param {MetricInfo[]} infos @param {string[]} shown */
   showMetrics(infos, shown) {
-    this.part("metric-count").textContent =
+    this.getPart("metric-count").textContent =
       shown.length === infos.length ? `${infos.length}` : `${shown.length} of ${infos.length}`;
-    const box = this.part("metric-choices");
+    const box = this.getPart("metric-choices");
     const known = new Map(this.#checkboxes().map((input) => [input.value, input]));
     for (const { metric, label } of infos) {
       const input = known.get(metric) ?? this.#addCheckbox(box, metric, label);
       input.checked = shown.includes(metric);
-      // One metric at least: an empty page would say nothing.
+      // The last metric stays checked: a page without metrics would be empty.
       input.disabled = input.checked && shown.length === 1;
     }
   }
 
   /** @param {keyof typeof LIVE_WORDS} state */
   showLive(state) {
-    this.part("live").dataset.state = state;
-    this.part("live").title = state === "paused" ? "Back to the present" : "Pause here";
-    this.part("live-text").textContent = LIVE_WORDS[state];
+    this.getPart("live").dataset.state = state;
+    this.getPart("live").title = state === "paused" ? "Back to the present" : "Pause here";
+    this.getPart("live-text").textContent = LIVE_WORDS[state];
   }
 
   /** @param {string} selector @returns {HTMLButtonElement[]} */
@@ -115,10 +117,10 @@ export class Controls {
 
   /** @returns {HTMLInputElement[]} */
   #checkboxes() {
-    return [...this.part("metric-choices").querySelectorAll("input")];
+    return [...this.getPart("metric-choices").querySelectorAll("input")];
   }
 
-  #chosen() {
+  #listChosen() {
     return this.#checkboxes()
       .filter((input) => input.checked)
       .map((input) => input.value);
@@ -138,12 +140,12 @@ export class Controls {
   #submitRange(event) {
     event.preventDefault();
     const data = new FormData(/** @type {HTMLFormElement} */ (event.currentTarget));
-    const [start, end] = ["start", "end"].map((name) => instantOfWall(String(data.get(name)), this.tz));
-    const error = this.part("range-error");
+    const [start, end] = ["start", "end"].map((name) => parseLocalTime(String(data.get(name)), this.tz));
+    const error = this.getPart("range-error");
     error.hidden = start < end;
     error.textContent = "The end must lie after the start.";
     if (!(start < end)) return;
-    this.part("range-menu").removeAttribute("open");
-    this.wishes.range(start, end);
+    this.getPart("range-menu").removeAttribute("open");
+    this.handlers.range(start, end);
   }
 }

@@ -1,20 +1,22 @@
-// A register that only grows: bars of how far it rose; what no bucket can claim is hatched and named.
+// A register that only grows: bars of its increase; an increase across several buckets is hatched and named.
 
 import { formatWithin } from "./instant.js";
 import { paintBars } from "./paint.js";
-import { chartColumns } from "./points.js";
+import { makeCurveColumns } from "./points.js";
 import { formatQuantity, formatShare, NO_VALUE } from "./quantity.js";
-import { perBucket } from "./resolution.js";
+import { describePerBucket } from "./resolution.js";
 
-/** @typedef {import("./kinds.js").Shown} Shown */
-/** @typedef {import("./tracks.js").Track} Track */
+/**
+ * @import { Columns, Kind, MetricData } from "./kinds.js"
+ * @import { Track } from "./tracks.js"
+ */
 
-/** @type {import("./kinds.js").Kind} */
+/** @type {Kind} */
 export const counter = {
-  words: (resolution) => perBucket(resolution, "increase per"),
-  columns: ({ points, track, bucket, silence }) =>
-    track ? barColumns(track) : chartColumns(points, bucket, silence),
-  drawing: ({ track, bucket, replacements }) =>
+  describePoints: (resolution) => describePerBucket(resolution, "increase per"),
+  makeColumns: ({ points, track, bucket, silence }) =>
+    track ? makeBarColumns(track) : makeCurveColumns(points, bucket, silence),
+  makeDrawing: ({ track, bucket, replacements }) =>
     track
       ? {
           shape: "blocks",
@@ -22,8 +24,8 @@ export const counter = {
           paint: (plot, colours) => paintBars(plot, track, { bucket, colours, replacements }),
         }
       : { shape: "step" },
-  value: (value, { unit }) => formatQuantity(value, unit),
-  describe({ track, unit, columns, bucket, replacements }, index) {
+  formatValue: (value, { unit }) => formatQuantity(value, unit),
+  describePoint({ track, unit, columns, bucket, replacements }, index) {
     if (!track) return formatQuantity(columns[3][index], unit);
     const begin = track.time[index];
     const end = Math.min(track.time[index + 1] ?? Infinity, begin + bucket);
@@ -35,13 +37,13 @@ export const counter = {
     if (track.coverage[index] < 0.995) words.push(`${formatShare(track.coverage[index])}\u202f% covered`);
     return words.join(" · ");
   },
-  figures: (shown) => (shown.track ? bucketFigures(shown, shown.track) : readingFigures(shown)),
-  table({ points, track }) {
+  makeFigures: (data) => (data.track ? makeBucketFigures(data, data.track) : makeReadingFigures(data)),
+  makeTableColumns({ points, track }) {
     if (!track) return { time: points.time, figures: [{ name: "", column: points.mean }] };
-    const kept = known(track);
-    const pick = (/** @type {number[] | null} */ column) => kept.map((index) => column?.[index] ?? null);
+    const known = findKnownBuckets(track);
+    const pick = (/** @type {number[] | null} */ column) => known.map((index) => column?.[index] ?? null);
     return {
-      time: kept.map((index) => track.time[index]),
+      time: known.map((index) => track.time[index]),
       figures: [
         { name: "increase", column: pick(track.increase) },
         { name: "unallocated", column: pick(track.unallocated) },
@@ -52,38 +54,41 @@ export const counter = {
   },
 };
 
-/** Buckets of which anything is known. @param {Track} track */
-function known(track) {
+/** Return the indices of buckets with coverage or an increase. @param {Track} track */
+function findKnownBuckets(track) {
   return track.time
     .map((_, index) => index)
     .filter((i) => track.coverage[i] > 0 || track.increase?.[i] || track.unallocated?.[i]);
 }
 
-/** Time, upper and lower end of the bar, increase; nothing where nothing is known. @param {Track} track */
-function barColumns(track) {
+/**
+ * Make columns of time, upper and lower end of the bar, and increase; null in unknown buckets.
+ * @param {Track} track
+ */
+function makeBarColumns(track) {
   const rise = track.time.map(() => /** @type {number | null} */ (null));
   const [top, bottom] = [[...rise], [...rise]];
-  for (const index of known(track)) {
+  for (const index of findKnownBuckets(track)) {
     const increase = track.increase?.[index] ?? 0;
     const whole = increase + (track.unallocated?.[index] ?? 0);
     rise[index] = increase;
     top[index] = Math.max(0, increase, whole);
     bottom[index] = Math.min(0, increase, whole);
   }
-  return /** @type {import("./kinds.js").Columns} */ ([track.time, top, bottom, rise]);
+  return /** @type {Columns} */ ([track.time, top, bottom, rise]);
 }
 
-/** @param {Shown} shown @param {Track} track */
-function bucketFigures({ unit, window, tz, replacements }, track) {
+/** @param {MetricData} data @param {Track} track */
+function makeBucketFigures({ unit, window, tz, replacements }, track) {
   const add = (/** @type {number[] | null} */ column) => (column ?? []).reduce((sum, value) => sum + value, 0);
-  const kept = known(track);
+  const known = findKnownBuckets(track);
   const [sum, lost, resets] = [add(track.increase), add(track.unallocated), add(track.resets)];
   const size = (/** @type {number} */ index) => Math.abs(track.increase?.[index] ?? 0);
-  const top = kept.reduce((best, index) => (size(index) > size(best) ? index : best), kept[0]);
-  const when = kept.length ? formatWithin(track.time[top], window.end - window.start, tz) : "";
+  const top = known.reduce((best, index) => (size(index) > size(best) ? index : best), known[0]);
+  const when = known.length ? formatWithin(track.time[top], window.end - window.start, tz) : "";
   const replaced = replacements.filter((time) => time >= window.start && time < window.end).length;
   const figures = [
-    { name: "sum", label: "Sum", text: kept.length ? formatQuantity(sum, unit) : NO_VALUE, aside: "" },
+    { name: "sum", label: "Sum", text: known.length ? formatQuantity(sum, unit) : NO_VALUE, aside: "" },
     { name: "peak", label: "Most", text: formatQuantity(track.increase?.[top], unit), aside: when },
   ];
   if (lost)
@@ -98,8 +103,8 @@ function bucketFigures({ unit, window, tz, replacements }, track) {
   return figures;
 }
 
-/** Of single readings the difference is the rise, unless the register went back. @param {Shown} shown */
-function readingFigures({ points: { mean }, unit, replacements, window }) {
+/** Sum single readings: the last less the first, unless the register went back. @param {MetricData} data */
+function makeReadingFigures({ points: { mean }, unit, replacements, window }) {
   const begunAnew = replacements.some((time) => time > window.start && time < window.end);
   const fell = mean.some((value, index) => index > 0 && value < mean[index - 1]);
   if (mean.length < 2 || begunAnew || fell)

@@ -1,26 +1,26 @@
-// Keeps the list of devices and a device's latest reading fresh; notices the first device or reading.
+// Refreshes the list of devices and a device's latest reading; reloads the page at the first device or reading.
 
 import { poll } from "./poll.js";
 
 const EVERY = 5;
 
 /**
- * Fetch the list's lines as the server draws them.
+ * Fetch the list's rows as drawn by the server.
  * @param {string} url
  * @param {AbortSignal} signal
  * @returns {Promise<HTMLLIElement[]>}
  */
 async function fetchRows(url, signal) {
   const response = await fetch(url, { signal, credentials: "same-origin", redirect: "manual" });
-  // Signed out meanwhile: the page itself leads to the sign-in form.
+  // The session has ended: loading the page again leads to the sign-in form.
   if (response.type === "opaqueredirect") location.reload();
   if (!response.ok) throw new Error(`the list answered ${response.status}`);
   const page = new DOMParser().parseFromString(`<ul>${await response.text()}</ul>`, "text/html");
   return [...page.querySelectorAll("li")];
 }
 
-/** @param {HTMLElement} list */
-function keepFresh(list) {
+/** Refresh the list of devices. @param {HTMLElement} list */
+function refreshList(list) {
   const stale = /** @type {HTMLElement} */ (document.querySelector("[data-stale]"));
   poll({
     every: () => EVERY,
@@ -34,7 +34,7 @@ function keepFresh(list) {
 }
 
 /**
- * Change only the lines that differ, and within them only what the link shows: focus and pointer stay.
+ * Change only the rows with differences, and in them only the link's content: focus and pointer stay.
  * @param {HTMLElement} list
  * @param {HTMLLIElement[]} rows
  */
@@ -55,11 +55,11 @@ function updateRows(list, rows) {
 }
 
 /**
- * Reload once the list satisfies `arrived`: the page then has something to show.
+ * Reload the page once the list fulfils a condition.
  * @param {string} url
  * @param {(rows: HTMLLIElement[]) => boolean} arrived
  */
-function waitFor(url, arrived) {
+function reloadWhen(url, arrived) {
   poll({
     every: () => 3,
     async task(signal) {
@@ -69,10 +69,10 @@ function waitFor(url, arrived) {
 }
 
 /**
- * Keep the latest reading in a device's heading as the list shows it.
+ * Refresh the latest reading in a device's heading, as the list shows it.
  * @param {HTMLElement} latest
  */
-function keepLatest(latest) {
+function refreshLatest(latest) {
   poll({
     every: () => EVERY,
     async task(signal) {
@@ -86,10 +86,10 @@ const list = /** @type {HTMLElement | null} */ (document.querySelector("[data-ro
 const noDevice = /** @type {HTMLElement | null} */ (document.querySelector("[data-first-device]"));
 const noReading = /** @type {HTMLElement | null} */ (document.querySelector("[data-first-reading]"));
 const latest = /** @type {HTMLElement | null} */ (document.querySelector("[data-latest]"));
-if (list) keepFresh(list);
-if (latest) keepLatest(latest);
-if (noDevice) waitFor(/** @type {string} */ (noDevice.dataset.firstDevice), (rows) => rows.length > 0);
+if (list) refreshList(list);
+if (latest) refreshLatest(latest);
+if (noDevice) reloadWhen(/** @type {string} */ (noDevice.dataset.firstDevice), (rows) => rows.length > 0);
 if (noReading)
-  waitFor(/** @type {string} */ (noReading.dataset.firstReading), (rows) =>
+  reloadWhen(/** @type {string} */ (noReading.dataset.firstReading), (rows) =>
     rows.some((row) => row.querySelector(".value") !== null),
   );

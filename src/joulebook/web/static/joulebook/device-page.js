@@ -1,27 +1,45 @@
-// A device's page: turns what people ask for into views, fetches them, and shows the newest answer.
+// A device's page: fetches the view in the address bar and shows the newest answer.
 
 import { Board } from "./board.js";
 import { Controls } from "./controls.js";
-import { fetchHistory, HistoryError, serverNow } from "./history-client.js";
+import { fetchHistory, getServerTime, HistoryError } from "./history-client.js";
 import { formatInstant } from "./instant.js";
 import { followLive } from "./live.js";
-import { canCopy, copy, csvOf, download, pictureOf } from "./save.js";
+import { canCopy, copy, download, drawPicture, formatCsv } from "./save.js";
 import { Sheet } from "./sheet.js";
 import { renderTable } from "./table.js";
-import { DEFAULT_PRESET, parseView, PRESETS, stepped, viewQuery, withWindow } from "./view.js";
+import { DEFAULT_PRESET, makeQuery, parseView, PRESETS, replaceWindow, stepView } from "./view.js";
 import { knowsZone, learnOffsets } from "./zone-offsets.js";
 
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./panel.js").MetricInfo} MetricInfo */
+/**
+ * @import { MetricInfo } from "./panel.js"
+ * @import { TimeWindow, View } from "./view.js"
+ * @import { Offsets } from "./zone-offsets.js"
+ */
 
-/** Panels that a device with many metrics begins with. */
+/**
+ * The page's data from the server.
+ * @typedef {object} PageData
+ * @property {string} device its id
+ * @property {string} history address of its history
+ * @property {string} liveTicket address for tickets of its live feed
+ * @property {string} signIn address of the sign-in page
+ * @property {string} zone the device's own
+ * @property {string[]} zones offered by the page
+ * @property {Record<string, Offsets>} offsets by zone
+ * @property {number | null} lastTime time of the newest reading
+ * @property {number | null} silenceLimit the owner's limit in seconds; after it the device is silent
+ * @property {MetricInfo[]} metrics
+ */
+
+/** Panels of a device with many metrics at first. */
 const FIRST_METRICS = 8;
 
+/** @type {PageData} */
 const page = JSON.parse(/** @type {HTMLElement} */ (document.getElementById("page-data")).textContent ?? "");
+const { metrics } = page;
 for (const [tz, offsets] of Object.entries(page.offsets)) learnOffsets(tz, offsets);
-/** @type {MetricInfo[]} */
-const metrics = page.metrics;
-const part = (/** @type {string} */ name) =>
+const getPart = (/** @type {string} */ name) =>
   /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
 
 /** @type {Map<string, number[]>} */
@@ -36,39 +54,39 @@ let stopLive = () => {};
 
 const board = new Board(
   {
-    host: part("panels"),
-    template: /** @type {HTMLTemplateElement} */ (part("panel-template")),
-    announcer: part("announce"),
+    host: getPart("panels"),
+    template: /** @type {HTMLTemplateElement} */ (getPart("panel-template")),
+    announcer: getPart("announce"),
   },
   { commit: showWindow, back: goBack, released: () => sheet && refresh() },
 );
-const controls = new Controls(part("controls"), page.zones, {
-  preset: (preset) => go({ ...view, preset, start: null, end: null }),
-  step: (direction) => go(stepped(view, shownWindow(), direction, serverNow())),
+const controls = new Controls(getPart("controls"), page.zones, {
+  preset: (preset) => showView({ ...view, preset, start: null, end: null }),
+  step: (direction) => showView(stepView(view, getShownWindow(), direction, getServerTime())),
   range: showWindow,
-  zone: (tz) => go({ ...view, tz }),
-  metrics: (chosen) => go({ ...view, metrics: chosen }),
+  zone: (tz) => showView({ ...view, tz }),
+  metrics: (chosen) => showView({ ...view, metrics: chosen }),
   live: toggleLive,
 });
 
-/** The view in the address bar; metrics that the device does not have are left out. */
+/** Read the view in the address bar, without metrics unknown to the device. */
 function readAddress() {
-  const asked = parseView(location.search, page.zone);
-  const known = asked.metrics?.filter((metric) => metrics.some((info) => info.metric === metric)) ?? [];
-  return { ...asked, metrics: known.length ? known : null };
+  const requested = parseView(location.search, page.zone);
+  const known = requested.metrics?.filter((metric) => metrics.some((info) => info.metric === metric)) ?? [];
+  return { ...requested, metrics: known.length ? known : null };
 }
 
-/** Show a view and remember the one before: the browser's back button returns to it. @param {View} next */
-function go(next) {
+/** Show a view; the browser's back button returns to the one before. @param {View} next */
+function showView(next) {
   const depth = (history.state?.depth ?? 0) + 1;
   view = next;
-  history.pushState({ depth }, "", `?${viewQuery(view)}`);
+  history.pushState({ depth }, "", `?${makeQuery(view)}`);
   load();
 }
 
 /** @param {number} start @param {number} end */
 function showWindow(start, end) {
-  go(withWindow(view, start, end, serverNow()));
+  showView(replaceWindow(view, start, end, getServerTime()));
 }
 
 function goBack() {
@@ -76,54 +94,54 @@ function goBack() {
 }
 
 function toggleLive() {
-  if (view.preset) return showWindow(shownWindow().start, shownWindow().end);
-  const span = shownWindow().end - shownWindow().start;
+  if (view.preset) return showWindow(getShownWindow().start, getShownWindow().end);
+  const span = getShownWindow().end - getShownWindow().start;
   const fitting = Object.keys(PRESETS).find((name) => PRESETS[name] >= span - 1.5) ?? DEFAULT_PRESET;
-  return go({ ...view, preset: fitting, start: null, end: null });
+  return showView({ ...view, preset: fitting, start: null, end: null });
 }
 
-/** @returns {{start: number, end: number}} what the charts show, or will */
-function shownWindow() {
+/** @returns {TimeWindow} the charts' window, or the window of the view on its way */
+function getShownWindow() {
   if (view.start != null && view.end != null) return { start: view.start, end: view.end };
-  const now = serverNow();
+  const now = getServerTime();
   const span = PRESETS[view.preset ?? DEFAULT_PRESET];
   if (span) return { start: now - span, end: now };
   return sheet ? sheet.window : { start: now - PRESETS["1y"], end: now };
 }
 
 /**
- * Fetch the view; an answer that a newer request has overtaken is dropped.
- * @param {{quietly?: boolean}} [options] quietly: the same view again, nobody asked for it
+ * Fetch the view. A newer request aborts the present one, and its answer is dropped.
+ * @param {{quietly?: boolean}} [options] quietly: the page itself fetches the same view again
  */
 async function load({ quietly = false } = {}) {
   stopLive();
   request.abort();
   const mine = new AbortController();
   request = mine;
-  const asked = { ...view, metrics: view.metrics ?? firstMetrics() };
+  const requested = { ...view, metrics: view.metrics ?? chooseFirstMetrics() };
   board.setBusy(!quietly);
-  part("error").hidden = true;
-  part("panels").classList.remove("failed");
-  controls.show(view, view.preset === "all" ? null : shownWindow());
+  getPart("error").hidden = true;
+  getPart("panels").classList.remove("failed");
+  controls.show(view, view.preset === "all" ? null : getShownWindow());
   if (!view.preset) controls.showLive("paused");
   else if (!quietly) controls.showLive("loading");
-  if (sheet && view.preset !== "all") board.stretch(shownWindow());
+  if (sheet && view.preset !== "all") board.stretch(getShownWindow());
   try {
-    const answer = await fetchHistory(page.history, viewQuery(asked), mine.signal);
-    if (request === mine) accept(new Sheet(asked, answer, { silence: page.silenceLimit, replacements }));
+    const answer = await fetchHistory(page.history, makeQuery(requested), mine.signal);
+    if (request === mine) accept(new Sheet(requested, answer, { silence: page.silenceLimit, replacements }));
   } catch (error) {
-    if (request === mine && !mine.signal.aborted) refuse(error);
+    if (request === mine && !mine.signal.aborted) showRefusal(error);
   } finally {
     if (request === mine) board.setBusy(false);
   }
 }
 
-/** @returns {string[] | null} null: ask for all that the device has */
-function firstMetrics() {
+/** @returns {string[] | null} null: request all metrics of the device */
+function chooseFirstMetrics() {
   return metrics.length ? metrics.slice(0, FIRST_METRICS).map((info) => info.metric) : null;
 }
 
-/** @param {Sheet} fresh */
+/** Show a sheet just fetched. @param {Sheet} fresh */
 function accept(fresh) {
   sheet = fresh;
   for (const metric of fresh.metrics) {
@@ -132,7 +150,7 @@ function accept(fresh) {
   }
   const shown = fresh.view.metrics ?? fresh.metrics.slice(0, FIRST_METRICS);
   view = { ...view, metrics: shown };
-  history.replaceState({ depth: history.state?.depth ?? 0 }, "", `?${viewQuery(view)}`);
+  history.replaceState({ depth: history.state?.depth ?? 0 }, "", `?${makeQuery(view)}`);
   controls.showMetrics(metrics, shown);
   board.arrange(metrics.filter((info) => shown.includes(info.metric)));
   refresh();
@@ -141,62 +159,62 @@ function accept(fresh) {
   stopLive = followLive(fresh, {
     url: page.history,
     ticketUrl: page.liveTicket,
-    factorOf: (metric) => metrics.find((info) => info.metric === metric)?.factor ?? 1,
+    getFactor: (metric) => metrics.find((info) => info.metric === metric)?.factor ?? 1,
     silenceLimit: page.silenceLimit,
     onChange: () => sheet === fresh && refresh(),
     onState: (state) => controls.showLive(state),
-    onRefused: refuse,
+    onRefused: showRefusal,
     reload: () => load({ quietly: true }),
   });
 }
 
-/** Draw the sheet again: it is new, or the live tail has extended it. */
+/** Draw the sheet again after a fetch or after the live tail extended it. */
 function refresh() {
   const current = /** @type {Sheet} */ (sheet);
   if (board.held) return;
   board.show(current);
   controls.show(view, current.window);
-  if (/** @type {HTMLDetailsElement} */ (part("table")).open)
-    renderTable(part("table-body"), current, labelOf);
+  if (/** @type {HTMLDetailsElement} */ (getPart("table")).open)
+    renderTable(getPart("table-body"), current, getLabel);
   if (current.newest != null && current.newest > (page.lastTime ?? 0)) {
     page.lastTime = current.newest;
-    part("jump").hidden = true;
+    getPart("jump").hidden = true;
   }
 }
 
-/** @param {unknown} error */
-function refuse(error) {
+/** Show the server's refusal; rethrow other errors. @param {unknown} error */
+function showRefusal(error) {
   if (!(error instanceof HistoryError)) throw error;
   stopLive();
   controls.showLive("paused");
-  part("error").hidden = false;
-  part("panels").classList.add("failed");
-  part("error-text").textContent = error.message;
-  part("retry").textContent = error.status === 401 ? "Sign in" : "Try again";
-  part("retry").onclick =
+  getPart("error").hidden = false;
+  getPart("panels").classList.add("failed");
+  getPart("error-text").textContent = error.message;
+  getPart("retry").textContent = error.status === 401 ? "Sign in" : "Try again";
+  getPart("retry").onclick =
     error.status === 401
       ? () =>
           location.assign(`${page.signIn}?next=${encodeURIComponent(location.pathname + location.search)}`)
       : () => load();
 }
 
-/** A window whose greater part lies after the last reading says where the readings are. */
+/** Offer the latest readings where the greater part of the window lies after them. */
 function offerLatest() {
   const { start, end } = /** @type {Sheet} */ (sheet).window;
   const newest = page.lastTime;
   const offered = newest != null && newest < (start + end) / 2;
-  part("jump").hidden = !offered;
+  getPart("jump").hidden = !offered;
   if (!offered) return;
   const empty = newest < start;
   const when = formatInstant(newest, view.tz);
-  part("jump-text").textContent = empty
+  getPart("jump-text").textContent = empty
     ? `No readings in this range. The latest is of ${when}.`
     : `The readings end on ${when}.`;
-  part("jump-button").onclick = () => showWindow(empty ? newest - (end - start) : start, newest + 1);
+  getPart("jump-button").onclick = () => showWindow(empty ? newest - (end - start) : start, newest + 1);
 }
 
 /** @param {string} metric */
-const labelOf = (metric) => metrics.find((info) => info.metric === metric)?.label ?? metric;
+const getLabel = (metric) => metrics.find((info) => info.metric === metric)?.label ?? metric;
 
 for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
   document.querySelectorAll("[data-save]")
@@ -207,20 +225,20 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
     if (!sheet) return;
     const picture = wish.endsWith("png");
     const blob = picture
-      ? await pictureOf(document.title, sheet, [...board.panels.values()])
-      : new Blob([csvOf(sheet)], { type: "text/plain" });
+      ? await drawPicture(document.title, sheet, [...board.panels.values()])
+      : new Blob([formatCsv(sheet)], { type: "text/plain" });
     if (wish.startsWith("copy")) await copy(blob);
     else download(blob, `${page.device}.${wish}`);
-    part("copy-menu").removeAttribute("open");
+    getPart("copy-menu").removeAttribute("open");
   });
 }
-part("table").addEventListener("toggle", () => sheet && renderTable(part("table-body"), sheet, labelOf));
+getPart("table").addEventListener("toggle", () => sheet && renderTable(getPart("table-body"), sheet, getLabel));
 addEventListener("popstate", () => {
   const tz = new URLSearchParams(location.search).get("tz");
-  // A zone of an address from before this page was loaded: the server knows it.
+  // The address is older than this page and its zone is not loaded: the server sends it.
   if (tz && !knowsZone(tz)) return location.reload();
   view = readAddress();
   load();
 });
-history.replaceState({ depth: history.state?.depth ?? 0 }, "", location.search || `?${viewQuery(view)}`);
+history.replaceState({ depth: history.state?.depth ?? 0 }, "", location.search || `?${makeQuery(view)}`);
 load();

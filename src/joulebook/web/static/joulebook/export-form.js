@@ -1,46 +1,46 @@
-// The form that exports readings: "as shown" follows the address bar, which always carries what is shown.
+// The form to export readings: "as shown" takes the range in the address bar.
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-export]"));
 const menu = /** @type {HTMLDetailsElement} */ (form.closest("details"));
 
 /** @param {string} name */
-const field = (name) => /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
-const times = [field("begin"), field("until")];
+const getField = (name) => /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
+const times = [getField("begin"), getField("until")];
 
 /** @param {string} value */
-const choice = (value) =>
+const getChoice = (value) =>
   /** @type {HTMLInputElement} */ (form.querySelector(`[name="which"][value="${value}"]`));
 
 function followAddress() {
   const query = new URLSearchParams(location.search);
-  for (const name of ["range", "start", "end"]) field(name).value = query.get(name) ?? "";
-  field("tz").value = query.get("tz") ?? field("tz").value;
+  for (const name of ["range", "start", "end"]) getField(name).value = query.get(name) ?? "";
+  getField("tz").value = query.get("tz") ?? getField("tz").value;
   const shown = document.querySelector('[data-part="range-text"]')?.textContent ?? "";
   write("shown", shown === "…" ? "" : shown);
-  write("zone", field("tz").value);
+  write("zone", getField("tz").value);
 }
 
-/** @param {string} place @param {string} text */
-function write(place, text) {
-  const element = form.querySelector(`[data-export-${place}]`);
+/** @param {string} name @param {string} text */
+function write(name, text) {
+  const element = form.querySelector(`[data-export-${name}]`);
   if (element) element.textContent = text;
 }
 
 function requireTimes() {
-  for (const input of times) input.required = choice("own").checked;
+  for (const input of times) input.required = getChoice("own").checked;
 }
 
 menu.addEventListener("toggle", () => menu.open && followAddress());
 form.addEventListener("change", requireTimes);
 for (const input of times) {
   input.addEventListener("input", () => {
-    choice("own").checked = true;
+    getChoice("own").checked = true;
     requireTimes();
   });
 }
 form.addEventListener("submit", () => {
   followAddress();
-  // The answer is a file: the page stays, and the browser shows how far the download is.
+  // The answer is a file: the page stays, and the browser shows the download's progress.
   menu.removeAttribute("open");
 });
 requireTimes();

@@ -1,28 +1,28 @@
 // A level: the line of means over the band from the least to the greatest reading.
 
-import { chartColumns, lowerBound } from "./points.js";
+import { formatWithin } from "./instant.js";
+import { findLowerBound, makeCurveColumns } from "./points.js";
 import { formatQuantity } from "./quantity.js";
 import { describeResolution } from "./resolution.js";
-import { formatWithin } from "./instant.js";
 import { summarise } from "./summary.js";
 
-/** @typedef {import("./kinds.js").Shown} Shown */
+/** @import { Kind } from "./kinds.js" */
 
-/** @type {import("./kinds.js").Kind} */
+/** @type {Kind} */
 export const gauge = {
-  words: (resolution) => describeResolution(resolution),
-  columns: ({ points, bucket }) => chartColumns(points, bucket),
-  drawing: () => ({ shape: "line" }),
-  value: (value, { unit }) => formatQuantity(value, unit),
-  describe({ points, unit, columns }, index) {
+  describePoints: describeResolution,
+  makeColumns: ({ points, bucket }) => makeCurveColumns(points, bucket),
+  makeDrawing: () => ({ shape: "line" }),
+  formatValue: (value, { unit }) => formatQuantity(value, unit),
+  describePoint({ points, unit, columns }, index) {
     const [times, max, min, mean] = columns;
     const value = (/** @type {number | null} */ number) => formatQuantity(number, unit);
     if (max[index] == null) return value(mean[index]);
-    const count = points.count?.[lowerBound(points.time, times[index])] ?? 1;
+    const count = points.count?.[findLowerBound(points.time, times[index])] ?? 1;
     const readings = count === 1 ? "1 reading" : `${formatQuantity(count)} readings`;
     return `mean ${value(mean[index])} · ${value(min[index])} to ${value(max[index])} · ${readings}`;
   },
-  figures({ points, unit, window, bucket, tz }) {
+  makeFigures({ points, unit, window, bucket, tz }) {
     const { mean, peak } = summarise(points, window, bucket, window.end);
     const when = peak ? formatWithin(peak.time, window.end - window.start, tz) : "";
     return [
@@ -30,7 +30,7 @@ export const gauge = {
       { name: "peak", label: "Peak", text: formatQuantity(peak?.value, unit), aside: when },
     ];
   },
-  table({ points, bucket }) {
+  makeTableColumns({ points, bucket }) {
     const figures = bucket
       ? [
           { name: "mean", column: points.mean },

@@ -1,22 +1,24 @@
-// What pointers and wheels do on a chart, told as changes of time: select, pan, zoom, point, go back.
+// Gestures of pointers and wheels on a chart, as changes of time: select, pan, zoom, point, go back.
+
+/** @import { TimeWindow } from "./view.js" */
 
 /**
  * @typedef {object} Target
  * @property {HTMLElement} surface
  * @property {(clientX: number) => number} timeAt
- * @property {{start: number, end: number}} window
+ * @property {TimeWindow} window
  */
 /**
  * @typedef {object} Handlers
- * @property {(time: number | null) => void} point the pointer is at an instant, or left
- * @property {(from: number | null, to?: number) => void} select a stretch is being chosen, or no longer
+ * @property {(time: number | null) => void} point the pointer is at an instant, or null: it left
+ * @property {(from: number | null, to?: number) => void} select shade a stretch of time, or null: none
  * @property {(start: number, end: number) => void} preview show a window for now
- * @property {(held: boolean) => void} hold a gesture begins or is over
+ * @property {(held: boolean) => void} hold a gesture begins or ends
  * @property {(start: number, end: number) => void} commit show a window and fetch it
  * @property {() => void} back
  */
 
-/** A hand that touches a chart sees what it does; the ring is for keys. */
+/** Pointers need no focus ring; it is for keys. */
 const QUIET_FOCUS = /** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false });
 const LEAST_DRAG = 6;
 const SETTLE_MS = 250;
@@ -32,7 +34,7 @@ addEventListener(
 
 /**
  * Watch a chart's surface. Dragging selects, with shift it pans; two fingers pinch; one finger
- * points; the wheel zooms about the pointer unless the page is being scrolled past.
+ * points; the wheel zooms about the pointer unless the page has just been scrolled.
  * @param {Target} target
  * @param {Handlers} handlers
  */

@@ -1,7 +1,10 @@
-// Asks the history API for a range, and knows the server's clock from its answers.
+// Fetches ranges from the history API, and reads the server's clock from its answers.
 
 import { learnOffsets } from "./zone-offsets.js";
 
+/** @import { Offsets } from "./zone-offsets.js" */
+
+/** @typedef {{value: number, share: (number | null)[]}} StateShare a state's share of each bucket's covered time */
 /**
  * @typedef {object} Series
  * @property {string} metric
@@ -12,25 +15,27 @@ import { learnOffsets } from "./zone-offsets.js";
  * @property {(number | null)[]} [min]
  * @property {(number | null)[]} [max]
  * @property {(number | null)[]} [count]
- * @property {number[]} [coverage] share of the asked time of each bucket
+ * @property {number[]} [coverage] share of the requested time of each bucket
  * @property {number[]} [increase] of a counter
  * @property {number[]} [unallocated]
  * @property {number[]} [resets]
- * @property {{value: number, share: (number | null)[]}[]} [states] of a state
+ * @property {StateShare[]} [states] of a state
  */
 /**
  * @typedef {object} Answer
  * @property {number} start seconds since 1970 UTC
  * @property {number} end half-open
  * @property {string} tz
- * @property {import("./zone-offsets.js").Offsets} offsets of the zone over the range
+ * @property {Offsets} offsets of the zone over the range
  * @property {string} resolution
  * @property {string} source
  * @property {number[]} time
  * @property {Series[]} series
  */
+/** @typedef {Omit<Answer, "start" | "end"> & {start: string, end: string}} SentAnswer start and end as RFC 3339 */
+/** @typedef {{title?: string, detail?: string}} Problem RFC 9457 */
 
-/** The server's refusal, or its silence (status 0); the message is for people. */
+/** The server refused, or did not answer (status 0); the message is for people. */
 export class HistoryError extends Error {
   /** @param {number} status @param {string} message */
   constructor(status, message) {
@@ -41,11 +46,11 @@ export class HistoryError extends Error {
 
 let clockOffset = 0;
 
-/** The server's present, in seconds since 1970 UTC: a wrong clock in the browser must not hide readings. */
-export const serverNow = () => Date.now() / 1000 + clockOffset;
+/** Return the server's time in seconds since 1970 UTC: a wrong clock in the browser must not hide readings. */
+export const getServerTime = () => Date.now() / 1000 + clockOffset;
 
 /**
- * Fetch a range; what the answer says of its zone is known from then on.
+ * Fetch a range, and learn the offsets of its zone from the answer.
  * @param {string} url the device's history
  * @param {URLSearchParams} query
  * @param {AbortSignal} signal
@@ -65,33 +70,31 @@ export async function fetchHistory(url, query, signal) {
     throw new HistoryError(0, "Joulebook cannot be reached.");
   }
   noteClock(response.headers.get("Date"));
-  if (!response.ok) throw await refusal(response);
-  const answer = await response.json();
-  learnOffsets(answer.tz, answer.offsets, toSeconds(answer.end));
-  return { ...answer, start: toSeconds(answer.start), end: toSeconds(answer.end) };
+  if (!response.ok) throw await readRefusal(response);
+  const answer = /** @type {SentAnswer} */ (await response.json());
+  const [start, end] = [answer.start, answer.end].map((instant) => Date.parse(instant) / 1000);
+  learnOffsets(answer.tz, answer.offsets, end);
+  return { ...answer, start, end };
 }
 
-/** @param {Response} response */
-async function refusal(response) {
+/** Make an error of an answer. @param {Response} response */
+async function readRefusal(response) {
   if (response.status === 401) return new HistoryError(401, "You are no longer signed in.");
   if (response.status === 403 || response.status === 404)
     return new HistoryError(response.status, "This device is not, or no longer, yours to see.");
   if (response.status >= 500)
     return new HistoryError(response.status, "The readings cannot be read at the moment.");
-  const problem = await response.json().catch(() => ({}));
+  const problem = /** @type {Problem} */ (await response.json().catch(() => ({})));
   return new HistoryError(
     response.status,
     problem.detail || problem.title || "The range could not be understood.",
   );
 }
 
-/** @param {string | null} header */
+/** Compare the browser's clock to an answer's Date. @param {string | null} header */
 function noteClock(header) {
   const stated = header ? Date.parse(header) / 1000 : NaN;
   // The header has whole seconds; a difference within them says nothing.
   if (!Number.isNaN(stated))
     clockOffset = Math.abs(stated - Date.now() / 1000) > 2 ? stated - Date.now() / 1000 : 0;
 }
-
-/** @param {string | number} instant */
-const toSeconds = (instant) => (typeof instant === "number" ? instant : Date.parse(instant) / 1000);

@@ -1,26 +1,26 @@
-// The page of a draft: keeps what somebody is doing while htmx draws the preview again beneath it.
+// The page of a draft: opened details and scrolled tables stay while htmx draws the preview again.
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-draft]"));
 const lost = /** @type {HTMLElement} */ (document.querySelector('[data-part="lost"]'));
 
-let entered = 0;
-let asked = 0;
+let inputs = 0;
+let inputsAtRequest = 0;
 /** @type {Map<string, boolean>} */
 let open = new Map();
 /** @type {Map<string, number>} */
 let scrolled = new Map();
 
 form.addEventListener("input", () => {
-  entered += 1;
+  inputs += 1;
 });
 form.addEventListener("htmx:beforeRequest", () => {
-  asked = entered;
+  inputsAtRequest = inputs;
   form.setAttribute("aria-busy", "true");
 });
 form.addEventListener("htmx:afterRequest", () => form.removeAttribute("aria-busy"));
 form.addEventListener("htmx:beforeSwap", (event) => {
-  // An answer to what has changed since would take it back: another one is on its way.
-  if (asked !== entered) /** @type {CustomEvent} */ (event).detail.shouldSwap = false;
+  // The answer is older than the last input and would take it back: the next answer is on its way.
+  if (inputsAtRequest !== inputs) /** @type {CustomEvent<{shouldSwap: boolean}>} */ (event).detail.shouldSwap = false;
   open = new Map(Array.from(form.querySelectorAll("details[id]"), (each) => [each.id, each.hasAttribute("open")]));
   scrolled = new Map(Array.from(form.querySelectorAll(".scroll[id]"), (each) => [each.id, each.scrollLeft]));
 });
@@ -30,10 +30,10 @@ form.addEventListener("htmx:afterSwap", () => {
     details.toggleAttribute("open", open.get(details.id) ?? details.hasAttribute("open"));
   }
   for (const table of form.querySelectorAll(".scroll[id]")) table.scrollLeft = scrolled.get(table.id) ?? 0;
-  guard();
+  updateImportButton();
 });
 form.addEventListener("submit", (event) => {
-  // Enter in a field presses the form's first button, which draws the whole page again where there is no script.
+  // Enter in a field presses the form's first button. It draws the whole page again, for browsers without scripts.
   if (!event.submitter?.classList.contains("hidden")) return;
   event.preventDefault();
   form.dispatchEvent(new Event("input", { bubbles: true }));
@@ -44,10 +44,10 @@ for (const name of ["htmx:sendError", "htmx:responseError"]) {
   });
 }
 
-/** Let nobody confirm what cannot be imported yet; what is missing stands beside the button. */
-function guard() {
+/** Disable the button while the draft cannot be imported; the reasons are beside it. */
+function updateImportButton() {
   const button = /** @type {HTMLButtonElement} */ (form.querySelector('[data-part="import"]'));
   button.disabled = button.hasAttribute("data-blocked");
   /** @type {HTMLElement} */ (form.querySelector('[data-part="again"]')).hidden = true;
 }
-guard();
+updateImportButton();

@@ -1,17 +1,17 @@
-// The form that uploads files: they can be dropped on it, and it tells how much of them has been sent.
+// The form to upload files: files can be dropped on it, and it shows the progress.
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("[data-upload]"));
 const input = /** @type {HTMLInputElement} */ (form.querySelector('input[type="file"]'));
-const drop = part("drop");
+const drop = getPart("drop");
 
 /** @param {string} name @returns {HTMLElement} */
-function part(name) {
+function getPart(name) {
   return /** @type {HTMLElement} */ (form.querySelector(`[data-part="${name}"]`));
 }
 
 drop.classList.add("whole");
 if (matchMedia("(pointer: fine)").matches) {
-  part("drop-text").textContent = "Drop files of readings here, or choose them";
+  getPart("drop-text").textContent = "Drop files of readings here, or choose them";
 }
 drop.addEventListener("dragover", (event) => {
   event.preventDefault();
@@ -25,11 +25,11 @@ drop.addEventListener("drop", (event) => {
   showChosen();
 });
 input.addEventListener("change", showChosen);
-// A file that misses the form would replace the page.
+// Without this the browser would open a file dropped beside the form in place of the page.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 
 function showChosen() {
-  const chosen = part("chosen");
+  const chosen = getPart("chosen");
   chosen.replaceChildren(
     ...Array.from(input.files ?? [], (file) => {
       const line = document.createElement("li");
@@ -38,7 +38,7 @@ function showChosen() {
     }),
   );
   chosen.hidden = !input.files?.length;
-  say("");
+  showProblem("");
 }
 
 /** @param {number} bytes */
@@ -53,60 +53,64 @@ function formatBytes(bytes) {
 }
 
 /** @param {string} problem */
-function say(problem) {
-  part("problem").textContent = problem;
-  part("problem").hidden = !problem;
+function showProblem(problem) {
+  getPart("problem").textContent = problem;
+  getPart("problem").hidden = !problem;
 }
 
+/** @typedef {{location?: string, problems?: string[]}} UploadAnswer the next page, or the form's problems */
+
 /** @param {XMLHttpRequest} request */
-function answered(request) {
-  let answer = /** @type {{location?: string, problems?: string[]}} */ ({});
+function handleAnswer(request) {
+  /** @type {UploadAnswer} */
+  let answer = {};
   try {
     answer = JSON.parse(request.responseText);
   } catch {
-    // Refused before the form was looked at: the server's own words are not for people.
+    // A refusal before the form's own checks; its text is not written for people.
   }
   if (answer.location) {
     location.assign(answer.location);
     return;
   }
-  sending(false);
+  setSending(false);
   const there = new URL(request.responseURL || location.href);
-  // Who is not signed in any more was sent elsewhere.
+  // The session has ended: the answer comes from the sign-in page.
   if (there.pathname !== location.pathname) location.assign(there);
-  else if (answer.problems) say(answer.problems.join(" "));
-  else if (request.status === 413) say("The file exceeds the size limit. Compress it with gzip, or split it.");
-  else if (request.status === 507) say("The disk of the Joulebook server has no room for this file.");
-  else if (request.status === 403) say("You are not signed in any more, or this page is old. Load it again.");
-  else say(`The file could not be uploaded (${request.status}). Try again.`);
+  else if (answer.problems) showProblem(answer.problems.join(" "));
+  else if (request.status === 413)
+    showProblem("The file exceeds the size limit. Compress it with gzip, or split it.");
+  else if (request.status === 507) showProblem("The disk of the Joulebook server has no room for this file.");
+  else if (request.status === 403) showProblem("You are not signed in any more, or this page is old. Load it again.");
+  else showProblem(`The file could not be uploaded (${request.status}). Try again.`);
 }
 
 /** @param {boolean} isSending */
-function sending(isSending) {
-  part("sending").hidden = !isSending;
+function setSending(isSending) {
+  getPart("sending").hidden = !isSending;
   /** @type {HTMLButtonElement} */ (form.querySelector("button.primary")).disabled = isSending;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  say("");
-  sending(true);
+  showProblem("");
+  setSending(true);
   const request = new XMLHttpRequest();
   request.upload.addEventListener("progress", ({ loaded, total }) => {
-    /** @type {HTMLProgressElement} */ (part("sent")).value = total ? loaded / total : 0;
+    /** @type {HTMLProgressElement} */ (getPart("sent")).value = total ? loaded / total : 0;
     const done = loaded >= total;
-    part("sent-text").textContent = done
+    getPart("sent-text").textContent = done
       ? "Reading the file …"
       : `${formatBytes(loaded)} of ${formatBytes(total)} sent`;
   });
-  request.addEventListener("load", () => answered(request));
+  request.addEventListener("load", () => handleAnswer(request));
   request.addEventListener("error", () => {
-    sending(false);
-    say("The connection broke. Try again.");
+    setSending(false);
+    showProblem("The connection broke. Try again.");
   });
-  part("stop").addEventListener("click", () => {
+  getPart("stop").addEventListener("click", () => {
     request.abort();
-    sending(false);
+    setSending(false);
   }, { once: true });
   request.open("POST", form.action);
   request.setRequestHeader("Accept", "application/json");

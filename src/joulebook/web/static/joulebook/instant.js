@@ -1,6 +1,6 @@
-// Instants as people read them, in any time zone, by the server's rules: no browser's zones are asked.
+// Instants as people read them, in any time zone by the server's offsets; the browser's own zones are not used.
 
-import { instantOfLocal, offsetAt, offsetsBetween } from "./zone-offsets.js";
+import { findInstant, findOffset, findOffsets } from "./zone-offsets.js";
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -9,16 +9,25 @@ const DAY = 86_400;
 const MONTH = 30 * DAY;
 const YEAR = 365 * DAY;
 
-/** @typedef {{year: number, month: number, day: number, weekday: string, hour: number, minute: number, second: number}} Wall */
+/**
+ * @typedef {object} LocalTime
+ * @property {number} year
+ * @property {number} month 1 to 12
+ * @property {number} day
+ * @property {string} weekday
+ * @property {number} hour
+ * @property {number} minute
+ * @property {number} second
+ */
 
 /**
- * The clock on the wall of the zone `tz`.
+ * Read the clock of a zone at an instant.
  * @param {number} seconds since 1970 UTC
  * @param {string} tz IANA name
- * @returns {Wall}
+ * @returns {LocalTime}
  */
-export function wallClock(seconds, tz) {
-  const local = new Date((Math.floor(seconds) + offsetAt(seconds, tz)) * 1000);
+function readClock(seconds, tz) {
+  const local = new Date((Math.floor(seconds) + findOffset(seconds, tz)) * 1000);
   return {
     year: local.getUTCFullYear(),
     month: local.getUTCMonth() + 1,
@@ -31,123 +40,122 @@ export function wallClock(seconds, tz) {
 }
 
 /**
- * The instant at which the clock of `tz` shows `text` (2026-11-20T14:35[:07]).
- * In the doubled hour of autumn the first; in the missing hour of spring as if the clock had not moved.
+ * Return the instant of a local time such as 2026-11-20T14:35[:07] in a zone.
+ * In the doubled hour of autumn it is the first; in the missing hour of spring the old offset continues.
  * @param {string} text
  * @param {string} tz
  * @returns {number} seconds since 1970 UTC; NaN if the text is no time
  */
-export function instantOfWall(text, tz) {
-  return instantOfLocal(Date.parse(`${text}Z`) / 1000, tz);
+export function parseLocalTime(text, tz) {
+  return findInstant(Date.parse(`${text}Z`) / 1000, tz);
 }
 
 /** @param {number} value */
-const two = (value) => String(value).padStart(2, "0");
+const pad = (value) => String(value).padStart(2, "0");
 
-/** 14:35 or 14:35:07 @param {Wall} w @param {boolean} [withSeconds] */
-const clock = (w, withSeconds = false) =>
-  `${two(w.hour)}:${two(w.minute)}${withSeconds ? `:${two(w.second)}` : ""}`;
+/** 14:35 or 14:35:07 @param {LocalTime} w @param {boolean} [withSeconds] */
+const formatClock = (w, withSeconds = false) =>
+  `${pad(w.hour)}:${pad(w.minute)}${withSeconds ? `:${pad(w.second)}` : ""}`;
 
-/** 20 Nov or 20 Nov 2026 @param {Wall} w @param {boolean} [withYear] */
-const date = (w, withYear = false) => `${w.day} ${MONTHS[w.month - 1]}${withYear ? ` ${w.year}` : ""}`;
+/** 20 Nov or 20 Nov 2026 @param {LocalTime} w @param {boolean} [withYear] */
+const formatDate = (w, withYear = false) => `${w.day} ${MONTHS[w.month - 1]}${withYear ? ` ${w.year}` : ""}`;
 
 /**
- * A full instant: Fri 20 Nov 2026, 07:12:30.
+ * Write a full instant: Fri 20 Nov 2026, 07:12:30.
  * @param {number} seconds
  * @param {string} tz
  */
 export function formatInstant(seconds, tz) {
-  const w = wallClock(seconds, tz);
-  return `${w.weekday} ${date(w, true)}, ${clock(w, true)}`;
+  const w = readClock(seconds, tz);
+  return `${w.weekday} ${formatDate(w, true)}, ${formatClock(w, true)}`;
 }
 
 /**
- * A bucket, from `start` on and `length` seconds long, as briefly as its length allows.
+ * Write a bucket's time as briefly as its length allows.
  * @param {number} start
  * @param {number} length seconds; 0 for one reading
  * @param {string} tz
  */
 export function formatBucket(start, length, tz) {
-  const w = wallClock(start, tz);
-  const day = `${w.weekday} ${date(w, true)}`;
-  if (length === 0) return `${day}, ${clock(w, true)}`;
-  const end = wallClock(start + length, tz);
-  if (length < 60) return `${day}, ${clock(w, true)}`;
-  if (length < 23 * 3600) return `${day}, ${clock(w)}–${clock(end)}`;
-  if (length <= 25 * 3600) return day;
+  const w = readClock(start, tz);
+  const day = `${w.weekday} ${formatDate(w, true)}`;
+  if (length < 60) return `${day}, ${formatClock(w, true)}`;
+  const end = readClock(start + length, tz);
+  if (length < 23 * HOUR) return `${day}, ${formatClock(w)}–${formatClock(end)}`;
+  if (length <= 25 * HOUR) return day;
   return `from ${day}`;
 }
 
 /**
- * When, as briefly as the window that it lies in allows: 14:35 within a day, 20 Nov 14:35 within a
- * year, 20 Nov 2026 beyond.
+ * Write an instant as briefly as its window allows: 14:35 in a window of a day, 20 Nov 14:35 up to
+ * 100 days, 20 Nov 2026 beyond.
  * @param {number} seconds
  * @param {number} span the window's length in seconds
  * @param {string} tz
  */
 export function formatWithin(seconds, span, tz) {
-  const w = wallClock(seconds, tz);
-  if (span <= 3600) return clock(w, true);
-  if (span <= DAY + 3600) return clock(w);
-  return span <= 100 * DAY ? `${date(w)} ${clock(w)}` : date(w, true);
+  const w = readClock(seconds, tz);
+  if (span <= HOUR) return formatClock(w, true);
+  if (span <= DAY + HOUR) return formatClock(w);
+  return span <= 100 * DAY ? `${formatDate(w)} ${formatClock(w)}` : formatDate(w, true);
 }
 
 /**
- * A window: Fri 20 Nov, 14:00–15:00 · 19 Nov 14:00 – 20 Nov 14:00 · 20 Oct – 20 Nov 2026.
+ * Write a window: Fri 20 Nov, 14:00–15:00 · 19 Nov 14:00 – 20 Nov 14:00 · 20 Oct – 20 Nov 2026.
  * @param {number} start
  * @param {number} end
  * @param {string} tz
  */
 export function formatWindow(start, end, tz) {
-  const [a, b] = [wallClock(start, tz), wallClock(end, tz)];
+  const [a, b] = [readClock(start, tz), readClock(end, tz)];
   const withSeconds = end - start < 600;
-  const thisYear = b.year === wallClock(Date.now() / 1000, tz).year;
+  const thisYear = b.year === readClock(Date.now() / 1000, tz).year;
   if (a.year === b.year && a.month === b.month && a.day === b.day) {
-    return `${a.weekday} ${date(a, !thisYear)}, ${clock(a, withSeconds)}–${clock(b, withSeconds)}`;
+    return `${a.weekday} ${formatDate(a, !thisYear)}, ${formatClock(a, withSeconds)}–${formatClock(b, withSeconds)}`;
   }
   const sameYear = a.year === b.year;
   if (end - start < 15 * DAY) {
-    return `${date(a, !sameYear)} ${clock(a)} – ${date(b, !sameYear || !thisYear)} ${clock(b)}`;
+    return `${formatDate(a, !sameYear)} ${formatClock(a)} – ${formatDate(b, !sameYear || !thisYear)} ${formatClock(b)}`;
   }
-  return `${date(a, !sameYear)} – ${date(b, true)}`;
+  return `${formatDate(a, !sameYear)} – ${formatDate(b, true)}`;
 }
 
 /**
- * Value for an <input type="datetime-local"> in the zone `tz`.
+ * Write the value of an <input type="datetime-local"> in a zone.
  * @param {number} seconds
  * @param {string} tz
  */
-export function wallInputValue(seconds, tz) {
-  const w = wallClock(Math.floor(seconds), tz);
-  return `${String(w.year).padStart(4, "0")}-${two(w.month)}-${two(w.day)}T${clock(w, true)}`;
+export function formatInputValue(seconds, tz) {
+  const w = readClock(Math.floor(seconds), tz);
+  return `${String(w.year).padStart(4, "0")}-${pad(w.month)}-${pad(w.day)}T${formatClock(w, true)}`;
 }
 
 /**
- * RFC 3339 with the zone's offset, or in UTC where that is no whole minutes; for tables and files.
+ * Write RFC 3339 with the zone's offset, or in UTC if the offset is not in whole minutes; for tables and files.
  * @param {number} seconds
  * @param {string} tz
  */
 export function formatRfc3339(seconds, tz) {
-  const exact = offsetAt(seconds, tz);
+  const exact = findOffset(seconds, tz);
   const offset = exact % 60 ? 0 : exact;
   const local = new Date((seconds + offset) * 1000).toISOString().replace(/\.000Z$|Z$/, "");
   if (offset === 0) return `${local}Z`;
   const minutes = Math.abs(offset) / 60;
-  return `${local}${offset < 0 ? "-" : "+"}${two(Math.floor(minutes / 60))}:${two(Math.round(minutes % 60))}`;
+  return `${local}${offset < 0 ? "-" : "+"}${pad(Math.floor(minutes / 60))}:${pad(Math.round(minutes % 60))}`;
 }
 
 /**
- * A length of time in its two coarsest units: 12 s, 5 min 3 s, 6 h 12 min, 3 d 4 h.
+ * Write a length of time in its two coarsest units: 12 s, 5 min 3 s, 6 h 12 min, 3 d 4 h.
  * @param {number} seconds
  */
 export function formatLength(seconds) {
   let rest = Math.round(seconds);
-  if (rest >= 3600) rest = Math.round(rest / 60) * 60;
-  if (rest >= DAY) rest = Math.round(rest / 3600) * 3600;
+  if (rest >= HOUR) rest = Math.round(rest / 60) * 60;
+  if (rest >= DAY) rest = Math.round(rest / HOUR) * HOUR;
   const words = [];
   for (const [size, unit] of /** @type {[number, string][]} */ ([
     [DAY, "d"],
-    [3600, "h"],
+    [HOUR, "h"],
     [60, "min"],
     [1, "s"],
   ])) {
@@ -158,7 +166,7 @@ export function formatLength(seconds) {
 }
 
 /**
- * How long ago: now, 4 s ago, 3 min ago, 5 d ago.
+ * Write an age: now, 4 s ago, 3 min ago, 5 d ago.
  * @param {number} seconds elapsed
  */
 export function formatAgo(seconds) {
@@ -166,7 +174,7 @@ export function formatAgo(seconds) {
   if (elapsed < 2) return "now";
   for (const [size, unit] of /** @type {[number, string][]} */ ([
     [DAY, "d"],
-    [3600, "h"],
+    [HOUR, "h"],
     [60, "min"],
   ])) {
     if (elapsed >= size) return `${Math.floor(elapsed / size)} ${unit} ago`;
@@ -175,85 +183,85 @@ export function formatAgo(seconds) {
 }
 
 /**
- * Ticks of a time axis: instants at which the clock of `tz` shows multiples of `step`.
- * Up to an hour both passes of a doubled hour have theirs; longer steps begin as the server's buckets do.
+ * Place the ticks of a time axis: instants with multiples of `step` on the zone's clock.
+ * Steps up to an hour have ticks in both passes of a doubled hour; longer steps begin as the server's buckets do.
  * @param {number} start
  * @param {number} end
  * @param {number} step seconds, or days, months of 30 and years of 365
  * @param {string} tz
  * @returns {number[]}
  */
-export function axisTicks(start, end, step, tz) {
-  const offsets = offsetsBetween(start, end, tz);
+export function placeTicks(start, end, step, tz) {
+  const offsets = findOffsets(start, end, tz);
   const [from, to] = [start + Math.min(...offsets), end + Math.max(...offsets)];
-  const instants = (step < MONTH ? multiples(from, to, step) : firstOfMonths(from, to, step)).flatMap((local) => {
-    const first = instantOfLocal(local, tz);
+  const locals = step < MONTH ? listMultiples(from, to, step) : listMonths(from, to, step);
+  const instants = locals.flatMap((local) => {
+    const first = findInstant(local, tz);
     if (step > HOUR) return [first];
-    const passes = new Set([first, instantOfLocal(local, tz, 1)]);
-    return [...passes].filter((at) => at + offsetAt(at, tz) === local);
+    const passes = new Set([first, findInstant(local, tz, 1)]);
+    return [...passes].filter((at) => at + findOffset(at, tz) === local);
   });
   return instants.filter((at) => at >= start && at <= end).sort((a, b) => a - b);
 }
 
 /**
- * Multiples of `step` around a stretch of local time; those of seven days are Mondays.
+ * List the multiples of `step` around a stretch of local time; multiples of seven days are Mondays.
  * @param {number} from
  * @param {number} to
  * @param {number} step
  */
-function multiples(from, to, step) {
+function listMultiples(from, to, step) {
   // 1970 began on a Thursday.
   const monday = step === 7 * DAY ? 4 * DAY : 0;
   const first = Math.floor((from - monday) / step);
-  return range(first, Math.ceil((to - monday) / step)).map(
+  return listIntegers(first, Math.ceil((to - monday) / step)).map(
     // Below a second, without the noise of binary fractions.
     (number) => Math.round((number * step + monday) * 1000) / 1000,
   );
 }
 
 /**
- * The first of every so many months around a stretch of local time.
+ * List the first days of every N months around a stretch of local time, N by the step.
  * @param {number} from
  * @param {number} to
  * @param {number} step
  */
-function firstOfMonths(from, to, step) {
+function listMonths(from, to, step) {
   const size = step < YEAR ? Math.round(step / MONTH) : 12 * Math.round(step / YEAR);
   const [first, last] = [from, to].map((local) => {
     const date = new Date(local * 1000);
     return (date.getUTCFullYear() * 12 + date.getUTCMonth()) / size;
   });
-  return range(Math.floor(first), Math.ceil(last)).map(
+  return listIntegers(Math.floor(first), Math.ceil(last)).map(
     (number) => Date.UTC(Math.floor((number * size) / 12), (number * size) % 12) / 1000,
   );
 }
 
-/** The whole numbers from `first` to `last`. @param {number} first @param {number} last */
-const range = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
+/** List the whole numbers from `first` to `last`. @param {number} first @param {number} last */
+const listIntegers = (first, last) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 /**
- * Labels of a time axis whose ticks are `step` seconds apart; a second line names the day or year
- * where it changes.
+ * Label the ticks of a time axis `step` seconds apart; a second line names a new day or year.
  * @param {number[]} ticks
  * @param {number} step
  * @param {string} tz
  * @returns {string[]}
  */
-export function axisLabels(ticks, step, tz) {
+export function labelTicks(ticks, step, tz) {
   let before = "";
   return ticks.map((tick) => {
-    const w = wallClock(tick, tz);
+    const w = readClock(tick, tz);
     const first =
       step < 60
-        ? clock(w, true)
+        ? formatClock(w, true)
         : step < DAY
-          ? clock(w)
+          ? formatClock(w)
           : step < 27 * DAY
-            ? date(w)
+            ? formatDate(w)
             : step < 360 * DAY
               ? MONTHS[w.month - 1]
               : String(w.year);
-    const second = step < DAY ? date(w) : step < 360 * DAY ? String(w.year) : "";
+    const second = step < DAY ? formatDate(w) : step < 360 * DAY ? String(w.year) : "";
     const label = second && second !== before ? `${first}\n${second}` : first;
     before = second;
     return label;

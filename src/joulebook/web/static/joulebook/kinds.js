@@ -1,47 +1,62 @@
-// How each kind of metric is shown: what is drawn of it, what is said of it, and its rows in the table.
+// How each kind of metric is shown: its curve or bars, its figures, its points in words, its table.
 
 import { counter } from "./counter.js";
 import { gauge } from "./gauge.js";
 import { state } from "./state.js";
 
-/** @typedef {[number[], (number | null)[], (number | null)[], (number | null)[]]} Columns time, greatest, least, main figure */
-/** @typedef {{name: string, label: string, text: string, aside?: string}} Figure one of those below the chart */
-/** @typedef {import("./paint.js").Colours} Colours */
+/**
+ * @import uPlot from "../vendor/uPlot.esm.js"
+ * @import { Colours, StateStyle } from "./paint.js"
+ * @import { Points } from "./points.js"
+ * @import { Track } from "./tracks.js"
+ * @import { TimeWindow } from "./view.js"
+ */
+
+/**
+ * Columns of the chart: time, greatest, least, main figure.
+ * @typedef {[number[], (number | null)[], (number | null)[], (number | null)[]]} Columns
+ */
+/** @typedef {{name: string, label: string, text: string, aside?: string}} Figure one of the figures below the chart */
+/** @typedef {{text: string, style: StateStyle}} LegendEntry */
+/**
+ * A column of the table; a plain one is without the metric's unit.
+ * @typedef {{name: string, column: (number | null)[] | null, plain?: boolean}} TableColumn
+ */
 /**
  * @typedef {object} Drawing
  * @property {"line" | "step" | "blocks"} shape blocks are painted by `paint`
- * @property {(plot: import("../vendor/uPlot.esm.js").default, colours: Colours) => void} [paint]
- * @property {[number, number]} [range] of the axis of values; otherwise it follows the values
- * @property {boolean} [zero] the axis has to hold zero
+ * @property {(plot: uPlot, colours: Colours) => void} [paint]
+ * @property {[number, number]} [range] of the axis of values; without it the axis follows the values
+ * @property {boolean} [zero] the axis includes zero
  * @property {(tick: number) => string} [label] of the axis of values
  */
 /**
- * One metric as a panel shows it.
- * @typedef {object} Shown
- * @property {import("./points.js").Points} points
- * @property {import("./tracks.js").Track | null} track null where the points are single readings
- * @property {Columns} columns
+ * One metric's part of a sheet.
+ * @typedef {object} MetricData
+ * @property {Points} points
+ * @property {Track | null} track null where the points are single readings
  * @property {string} unit
  * @property {number} bucket seconds; 0 for single readings
- * @property {{start: number, end: number}} window not beyond the present
+ * @property {TimeWindow} window not beyond the present
  * @property {string} tz
- * @property {number} silence seconds for which a register or a state is taken to have stayed as it was
+ * @property {number} silence a register or a state is taken as unchanged for so many seconds without a reading
  * @property {number[]} replacements when other meters took over
  */
+/** @typedef {MetricData & {columns: Columns}} PanelData the same, with the columns that its panel draws */
 /**
  * @typedef {object} Kind
- * @property {(resolution: string) => string} words what a point is
- * @property {(shown: Omit<Shown, "columns">) => Columns} columns
- * @property {(shown: Shown) => Drawing} drawing
- * @property {(value: number | null | undefined, shown: Shown) => string} value a reading in words
- * @property {(shown: Shown, index: number) => string} describe a point in words
- * @property {(shown: Shown) => Figure[]} figures
- * @property {(shown: Shown) => {text: string, style: import("./paint.js").StateStyle}[]} [legend]
- * @property {(shown: Omit<Shown, "columns">) => {time: number[], figures: {name: string, column: (number | null)[] | null, plain?: boolean}[]}} table plain: without the metric's unit
+ * @property {(resolution: string) => string} describePoints the meaning of a point
+ * @property {(data: MetricData) => Columns} makeColumns
+ * @property {(data: PanelData) => Drawing} makeDrawing
+ * @property {(value: number | null | undefined, data: PanelData) => string} formatValue a reading in words
+ * @property {(data: PanelData, index: number) => string} describePoint a point in words
+ * @property {(data: PanelData) => Figure[]} makeFigures
+ * @property {(data: PanelData) => LegendEntry[]} [makeLegend]
+ * @property {(data: MetricData) => {time: number[], figures: TableColumn[]}} makeTableColumns
  */
 
 /** @type {Record<string, Kind>} */
 const KINDS = { gauge, counter, state };
 
-/** @param {string | undefined} name */
-export const kindNamed = (name) => KINDS[name ?? "gauge"] ?? gauge;
+/** Return the kind of that name; an unknown one is shown as a gauge. @param {string | undefined} name */
+export const getKind = (name) => KINDS[name ?? "gauge"] ?? gauge;

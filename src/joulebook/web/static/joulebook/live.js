@@ -1,20 +1,23 @@
-// Keeps a sheet that ends now up to date, and tells how the device is doing.
+// Keeps a sheet up to date while its range ends now, and reports whether the device is live or silent.
 
-import { HistoryError, serverNow } from "./history-client.js";
-import { usualDistance } from "./points.js";
+import { getServerTime, HistoryError } from "./history-client.js";
+import { estimateDistance } from "./points.js";
 import { poll } from "./poll.js";
-import { isFixed } from "./resolution.js";
+import { hasFixedLength } from "./resolution.js";
 import { LEAST_SILENCE } from "./sheet.js";
 import { listen } from "./stream.js";
-import { tailOf } from "./tail.js";
+import { makeTail } from "./tail.js";
 
-/** @typedef {import("./sheet.js").Sheet} Sheet */
+/**
+ * @import { Sheet } from "./sheet.js"
+ * @import { Readings } from "./stream.js"
+ */
 /** @typedef {"live" | "silent" | "reconnecting" | "paused"} LiveState */
 
-/** Readings that arrive late, from before the tail, are seen after so many seconds at most. */
+/** Late readings from before the tail appear after so many seconds at most. */
 const REFRESH_AFTER = 300;
 const REFRESH_CALENDAR_AFTER = 900;
-/** While readings come by themselves, the tail is fetched only so often, for those out of order. */
+/** While the live feed is open, the tail is fetched only every so many seconds, for readings out of order. */
 const FETCH_AFTER = 8;
 
 /**
@@ -22,20 +25,20 @@ const FETCH_AFTER = 8;
  * @param {Sheet} sheet
  * @param {object} hooks
  * @param {string} hooks.url the device's history
- * @param {string} hooks.ticketUrl where to ask for the live feed
- * @param {(metric: string) => number} hooks.factorOf what a metric's stored values are multiplied by
- * @param {number | null} hooks.silenceLimit seconds after which the owner calls the device silent
+ * @param {string} hooks.ticketUrl issues tickets of the live feed
+ * @param {(metric: string) => number} hooks.getFactor from a metric's stored values to shown ones
+ * @param {number | null} hooks.silenceLimit the owner's limit in seconds; after it the device is silent
  * @param {() => void} hooks.onChange the sheet has changed
  * @param {(state: LiveState) => void} hooks.onState
- * @param {(error: HistoryError) => void} hooks.onRefused it makes no sense to go on
- * @param {() => void} hooks.reload the sheet has to be fetched anew
- * @returns {() => void} stops it
+ * @param {(error: HistoryError) => void} hooks.onRefused the account may not read on; following has stopped
+ * @param {() => void} hooks.reload fetches the sheet again
+ * @returns {() => void} a function to stop it
  */
 export function followLive(sheet, hooks) {
-  const { url, ticketUrl, factorOf, silenceLimit, onChange, onState, onRefused, reload } = hooks;
+  const { url, ticketUrl, getFactor, silenceLimit, onChange, onState, onRefused, reload } = hooks;
   const made = performance.now();
-  const tail = tailOf(sheet, url);
-  const refreshAfter = isFixed(sheet.resolution)
+  const tail = makeTail(sheet, url);
+  const refreshAfter = hasFixedLength(sheet.resolution)
     ? Math.max(REFRESH_AFTER, sheet.bucket)
     : REFRESH_CALENDAR_AFTER;
 
@@ -46,7 +49,7 @@ export function followLive(sheet, hooks) {
     every: () => tail.every,
     atOnce: sheet.bucket > 0,
     async task(signal) {
-      if (listening && performance.now() - fetchedAt < FETCH_AFTER * 1000 && tail.rest()) return onChange();
+      if (listening && performance.now() - fetchedAt < FETCH_AFTER * 1000 && tail.advance()) return onChange();
       const joined = performance.now() - made < refreshAfter * 1000 && (await tail.fetch(signal));
       if (signal.aborted) return;
       fetchedAt = performance.now();
@@ -58,19 +61,19 @@ export function followLive(sheet, hooks) {
         stop();
         onRefused(error);
       } else if (state === "failing") onState("reconnecting");
-      else onState(state === "paused" ? "paused" : stateOf(sheet, silenceLimit));
+      else onState(state === "paused" ? "paused" : decideState(sheet, silenceLimit));
     },
   });
   const stopListening = listen({
     ticketUrl,
     onReadings(readings) {
-      tail.add(shown(readings, factorOf));
+      tail.add(scaleReadings(readings, getFactor));
       onChange();
-      onState(stateOf(sheet, silenceLimit));
+      onState(decideState(sheet, silenceLimit));
     },
     onState(open) {
       listening = open;
-      // What was committed between the last fetch and the first look of the feed is fetched.
+      // The next fetch finds the readings committed between the last fetch and the feed's start.
       if (open) fetchedAt = -Infinity;
     },
   });
@@ -78,32 +81,35 @@ export function followLive(sheet, hooks) {
     stopPolling();
     stopListening();
   }
-  if (!document.hidden) onState(stateOf(sheet, silenceLimit));
+  if (!document.hidden) onState(decideState(sheet, silenceLimit));
   return stop;
 }
 
 /**
- * Readings as the feed tells them are as stored; history's answers are as shown.
- * @param {import("./stream.js").Readings} readings
- * @param {(metric: string) => number} factorOf
- * @returns {import("./stream.js").Readings}
+ * Scale the feed's readings: it sends stored values, history sends shown ones.
+ * @param {Readings} readings
+ * @param {(metric: string) => number} getFactor
+ * @returns {Readings}
  */
-function shown(readings, factorOf) {
+function scaleReadings(readings, getFactor) {
   return Object.fromEntries(
     Object.entries(readings).map(([metric, pairs]) => [
       metric,
-      pairs.map(([time, value]) => [time, value * factorOf(metric)]),
+      pairs.map(([time, value]) => [time, value * getFactor(metric)]),
     ]),
   );
 }
 
-/** @param {Sheet} sheet @param {number | null} silenceLimit @returns {LiveState} */
-function stateOf(sheet, silenceLimit) {
+/**
+ * Decide whether the device is live or silent.
+ * @param {Sheet} sheet @param {number | null} silenceLimit @returns {LiveState}
+ */
+function decideState(sheet, silenceLimit) {
   if (sheet.newest == null) return "silent";
-  const distances = [...sheet.points.values()].map((points) => usualDistance(points, sheet.bucket));
+  const distances = [...sheet.points.values()].map((points) => estimateDistance(points, sheet.bucket));
   const usual = Math.min(...distances.filter((distance) => distance > 0), Infinity);
-  // Before the newest reading itself is known, its bucket's start has to do.
+  // Until the newest reading itself is known, its bucket's start stands for it.
   const slack = sheet.latest.size ? 0 : 2 * sheet.bucket;
   const allowed = silenceLimit ?? Math.max(LEAST_SILENCE, Number.isFinite(usual) ? 3 * usual : 0);
-  return serverNow() - sheet.newest > allowed + slack ? "silent" : "live";
+  return getServerTime() - sheet.newest > allowed + slack ? "silent" : "live";
 }

@@ -1,4 +1,4 @@
-// What every page does: theme button, menus that close, copy buttons, times that keep counting.
+// For every page: theme button, closing menus, copy buttons, ages that count up.
 
 import { formatAgo } from "./instant.js";
 
@@ -13,7 +13,7 @@ document.querySelector("form.theme")?.addEventListener("submit", (event) => {
   root.dataset.theme = dark ? "light" : "dark";
   const body = new FormData(form);
   body.set("theme", root.dataset.theme);
-  // Only the memory of it is lost if this fails; the page has changed already.
+  // If this fails, the theme is not remembered; the page has changed already.
   fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => {});
 });
 
@@ -32,7 +32,7 @@ document.addEventListener("keydown", (event) => {
 for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
   document.querySelectorAll("[data-copy]")
 )) {
-  // Browsers offer the clipboard to pages from this machine or behind TLS only.
+  // Browsers allow the clipboard to pages from this machine or behind TLS only.
   if (!navigator.clipboard) continue;
   button.hidden = false;
   button.addEventListener("click", async () => {
@@ -44,7 +44,7 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
   });
 }
 
-// The server's clock counts: a wrong one in the browser would tell wrong ages.
+// A browser's clock more than 5 s wrong is corrected by the server's, else ages would be wrong.
 const ahead = Number(root.dataset.now) * 1000 - Date.now();
 const offset = Math.abs(ahead) > 5000 ? ahead : 0;
 setInterval(() => {

@@ -1,9 +1,12 @@
-// Bars and shares on a chart's canvas: each bucket from its start to its end, patterns beside colours.
+// Paints bars and shares on a chart's canvas: each bucket from its start to its end, patterns beside colours.
 
-import { askedSeconds } from "./tracks.js";
+import { countRequestedSeconds } from "./tracks.js";
 
-/** @typedef {import("../vendor/uPlot.esm.js").default} Plot */
-/** @typedef {import("./tracks.js").Track} Track */
+/**
+ * @import Plot from "../vendor/uPlot.esm.js"
+ * @import { Track } from "./tracks.js"
+ */
+
 /** @typedef {{line: string, ink: string, grid: string, ground: string, states: string[]}} Colours */
 /** @typedef {{colour: number, pattern: number}} StateStyle */
 
@@ -14,35 +17,35 @@ const CELL = 6;
 const patterns = new Map();
 
 /**
- * Paint how far a counter rose; above it, hatched, what no bucket can claim. Resets and replaced meters
- * are marked from top to bottom.
+ * Paint a counter's increase; above it, hatched, the increase not allocated to one bucket. Lines from top to
+ * bottom mark resets and replaced meters.
  * @param {Plot} plot
  * @param {Track} track
  * @param {{bucket: number, colours: Colours, replacements: number[]}} options
  */
 export function paintBars(plot, track, { bucket, colours, replacements }) {
-  within(plot, (ctx) => {
+  paintInside(plot, (ctx) => {
     const y = (/** @type {number} */ value) => plot.valToPos(value, "y", true);
-    eachBucket(plot, track, bucket, (index, left, width) => {
+    forEachBucket(plot, track, bucket, (index, left, width) => {
       const rise = track.increase?.[index] ?? 0;
       const lost = track.unallocated?.[index] ?? 0;
       ctx.fillStyle = colours.line;
-      rect(ctx, left, y(0), width, y(rise));
+      fillSpan(ctx, left, y(0), width, y(rise));
       if (!lost) return;
-      ctx.fillStyle = patternOf(ctx, 1, colours.line);
-      rect(ctx, left, y(rise), width, y(rise + lost));
+      ctx.fillStyle = getPattern(ctx, 1, colours.line);
+      fillSpan(ctx, left, y(rise), width, y(rise + lost));
       ctx.strokeStyle = colours.line;
       ctx.strokeRect(left + 0.5, y(rise + lost) + 0.5, Math.max(1, width - 1), y(rise) - y(rise + lost));
     });
-    eachBucket(plot, track, bucket, (index, left, width) => {
-      if (track.resets?.[index]) mark(plot, left + width / 2, colours, "triangle");
+    forEachBucket(plot, track, bucket, (index, left, width) => {
+      if (track.resets?.[index]) paintMark(plot, left + width / 2, colours, "triangle");
     });
-    for (const time of replacements) mark(plot, plot.valToPos(time, "x", true), colours, "diamond");
+    for (const time of replacements) paintMark(plot, plot.valToPos(time, "x", true), colours, "diamond");
   });
 }
 
 /**
- * Paint each bucket's shares upon each other; the ground of what is covered stays visible where nothing is.
+ * Stack each covered bucket's shares on a ground; the ground shows the rest, such as the time off.
  * @param {Plot} plot
  * @param {Track} track
  * @param {{bucket: number, colours: Colours, binary: boolean}} options
@@ -50,19 +53,19 @@ export function paintBars(plot, track, { bucket, colours, replacements }) {
 export function paintShares(plot, track, { bucket, colours, binary }) {
   const states = track.states ?? [];
   const values = states.map(({ value }) => value);
-  within(plot, (ctx) => {
+  paintInside(plot, (ctx) => {
     const y = (/** @type {number} */ value) => plot.valToPos(value, "y", true);
-    eachBucket(plot, track, bucket, (index, left, width) => {
+    forEachBucket(plot, track, bucket, (index, left, width) => {
       if (!states.some(({ share }) => share[index] != null)) return;
       ctx.fillStyle = colours.grid;
-      rect(ctx, left, y(0), width, y(1));
+      fillSpan(ctx, left, y(0), width, y(1));
       let level = 0;
       for (const { value, share } of states) {
         const part = share[index] ?? 0;
         if (!part || (binary && value === 0)) continue;
-        const style = stateStyle(value, values);
-        ctx.fillStyle = binary ? colours.line : patternOf(ctx, style.pattern, colours.states[style.colour]);
-        rect(ctx, left, y(level), width, y(level + part));
+        const style = chooseStateStyle(value, values);
+        ctx.fillStyle = binary ? colours.line : getPattern(ctx, style.pattern, colours.states[style.colour]);
+        fillSpan(ctx, left, y(level), width, y(level + part));
         level += part;
       }
     });
@@ -70,31 +73,31 @@ export function paintShares(plot, track, { bucket, colours, binary }) {
 }
 
 /**
- * A small square as a state is painted, for the legend.
+ * Paint a small square in a state's style, for the legend.
  * @param {HTMLCanvasElement} canvas
  * @param {StateStyle} style
  * @param {Colours} colours
  */
 export function paintSwatch(canvas, style, colours) {
   const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  ctx.fillStyle = patternOf(ctx, style.pattern, colours.states[style.colour]);
+  ctx.fillStyle = getPattern(ctx, style.pattern, colours.states[style.colour]);
   ctx.fillRect(0, 0, canvas.width, canvas.height);
 }
 
 /**
- * The look of a state: small codes have theirs in every range, others by their place among those shown.
+ * Choose a state's style: small codes have the same in every range, others by their index among the values.
  * @param {number} value
  * @param {number[]} values
  * @returns {StateStyle}
  */
-export function stateStyle(value, values) {
+export function chooseStateStyle(value, values) {
   const small = Number.isInteger(value) && value >= 0 && value < STATE_COLOURS * PATTERNS;
   const number = small ? value : values.indexOf(value);
   return { colour: number % STATE_COLOURS, pattern: (number + Math.floor(number / STATE_COLOURS)) % PATTERNS };
 }
 
 /** Paint inside the plotting area only. @param {Plot} plot @param {(ctx: CanvasRenderingContext2D) => void} paint */
-function within(plot, paint) {
+function paintInside(plot, paint) {
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.beginPath();
@@ -109,12 +112,12 @@ function within(plot, paint) {
  * @param {Plot} plot @param {Track} track @param {number} bucket
  * @param {(index: number, left: number, width: number) => void} paint
  */
-function eachBucket(plot, track, bucket, paint) {
+function forEachBucket(plot, track, bucket, paint) {
   const { min, max } = plot.scales.x;
   if (min == null || max == null) return;
   const gap = devicePixelRatio || 1;
   track.time.forEach((time, index) => {
-    const length = askedSeconds(track, index, bucket, { start: -Infinity, end: Infinity });
+    const length = countRequestedSeconds(track, index, bucket, { start: -Infinity, end: Infinity });
     if (time + length <= min || time >= max) return;
     const left = Math.round(plot.valToPos(time, "x", true));
     const right = Math.round(plot.valToPos(time + length, "x", true));
@@ -123,13 +126,20 @@ function eachBucket(plot, track, bucket, paint) {
   });
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {number} left @param {number} from @param {number} width @param {number} to */
-function rect(ctx, left, from, width, to) {
+/**
+ * @param {CanvasRenderingContext2D} ctx
+ * @param {number} left @param {number} from @param {number} width @param {number} to
+ */
+function fillSpan(ctx, left, from, width, to) {
   ctx.fillRect(left, Math.min(from, to), width, Math.abs(to - from));
 }
 
-/** A dashed line with a sign on top. @param {Plot} plot @param {number} x @param {Colours} colours @param {"triangle" | "diamond"} sign */
-function mark({ ctx, bbox }, x, colours, sign) {
+/**
+ * Paint a dashed line with a sign on top.
+ * @param {Plot} plot @param {number} x @param {Colours} colours
+ * @param {"triangle" | "diamond"} sign
+ */
+function paintMark({ ctx, bbox }, x, colours, sign) {
   const size = 5 * (devicePixelRatio || 1);
   const top = bbox.top + 1;
   ctx.strokeStyle = ctx.fillStyle = colours.ink;
@@ -154,10 +164,10 @@ function mark({ ctx, bbox }, x, colours, sign) {
 }
 
 /**
- * 0 full, 1 hatched, 2 dotted, 3 striped: shapes tell apart what colours may not.
+ * Return a pattern: 0 full, 1 hatched, 2 dotted, 3 striped; patterns distinguish states of similar colours.
  * @param {CanvasRenderingContext2D} ctx @param {number} number @param {string} colour
  */
-function patternOf(ctx, number, colour) {
+function getPattern(ctx, number, colour) {
   if (number === 0) return colour;
   const key = `${number} ${colour} ${devicePixelRatio}`;
   const found = patterns.get(key);

@@ -1,11 +1,15 @@
-// A metric's points: taken out of an answer, joined or broken by the metric's own rhythm, extended live.
+// A metric's points: extracted from an answer, joined or broken by the usual distance of reports, extended live.
 
-/** @typedef {import("./history-client.js").Answer} Answer */
+/**
+ * @import { Answer } from "./history-client.js"
+ * @import { Columns } from "./kinds.js"
+ */
+
 /**
  * One metric's points without holes; every array has the same length.
  * @typedef {object} Points
  * @property {number[]} time seconds since 1970 UTC, a bucket's start
- * @property {number[]} mean the reading itself where count is null
+ * @property {number[]} mean the readings themselves where count is null
  * @property {number[] | null} min null at resolution "raw"
  * @property {number[] | null} max
  * @property {number[] | null} count
@@ -14,21 +18,21 @@
 const GAP_FACTOR = 3;
 
 /**
- * Take one metric's points out of an answer.
+ * Extract one metric's points from an answer.
  * @param {Answer} answer
  * @param {string} metric
  * @returns {Points}
  */
-export function pointsOf(answer, metric) {
+export function extractPoints(answer, metric) {
   const series = answer.series.find((candidate) => candidate.metric === metric);
   const values = series?.value ?? series?.mean ?? [];
-  const kept = answer.time.map((_, index) => index).filter((index) => values[index] != null);
+  const indices = answer.time.map((_, index) => index).filter((index) => values[index] != null);
   /** @param {(number | null)[] | undefined} column */
   const pick = (column) =>
-    kept.map((index) => /** @type {number} */ (/** @type {(number | null)[]} */ (column)[index]));
+    indices.map((index) => /** @type {number} */ (/** @type {(number | null)[]} */ (column)[index]));
   const raw = answer.resolution === "raw" || !series?.mean;
   return {
-    time: kept.map((index) => answer.time[index]),
+    time: indices.map((index) => answer.time[index]),
     mean: pick(values),
     min: raw ? null : pick(series?.min),
     max: raw ? null : pick(series?.max),
@@ -37,41 +41,41 @@ export function pointsOf(answer, metric) {
 }
 
 /**
- * The distance at which the metric usually reports, in seconds; 0 if nothing tells.
+ * Estimate the usual distance between the metric's reports in seconds; 0 for fewer than two points.
  * @param {Points} points
  * @param {number} bucket the bucket's length in seconds, 0 for raw
  */
-export function usualDistance(points, bucket) {
-  const perBucket = points.count ? median(points.count) : 1;
-  if (bucket && perBucket > 1) return bucket / perBucket;
+export function estimateDistance(points, bucket) {
+  const describePerBucket = points.count ? computeMedian(points.count) : 1;
+  if (bucket && describePerBucket > 1) return bucket / describePerBucket;
   const distances = [];
   for (let i = 1; i < points.time.length; i++) distances.push(points.time[i] - points.time[i - 1]);
-  return median(distances);
+  return computeMedian(distances);
 }
 
 /**
- * Whether the line breaks between two neighbouring points: buckets that touch never break it, nor
- * does a silence of up to three times the usual distance.
+ * Return whether the line breaks between two neighbouring points. Touching buckets never break it, nor
+ * does a gap of up to three times the usual distance.
  * @param {number} from
  * @param {number} to
  * @param {number} bucket
  * @param {number} distance
- * @param {number} [silence] seconds for which the metric may say nothing, however often it usually reports
+ * @param {number} [silence] seconds without a reading allowed in any case
  */
 export function isGap(from, to, bucket, distance, silence = 0) {
   return to - from > Math.max(GAP_FACTOR * distance, bucket * 1.05, silence);
 }
 
 /**
- * Columns for the chart: time, max, min, mean; a row of nulls amid every gap breaks the line there.
+ * Make the chart's columns: time, max, min, mean; a row of nulls in the middle of each gap breaks the line.
  * @param {Points} points
  * @param {number} bucket
- * @param {number} [silence] as `isGap` has it
- * @returns {[number[], (number | null)[], (number | null)[], (number | null)[]]}
+ * @param {number} [silence] see `isGap`
+ * @returns {Columns}
  */
-export function chartColumns(points, bucket, silence = 0) {
-  const distance = usualDistance(points, bucket);
-  /** @type {[number[], (number | null)[], (number | null)[], (number | null)[]]} */
+export function makeCurveColumns(points, bucket, silence = 0) {
+  const distance = estimateDistance(points, bucket);
+  /** @type {Columns} */
   const [time, max, min, mean] = [[], [], [], []];
   points.time.forEach((at, i) => {
     const before = points.time[i - 1];
@@ -90,16 +94,16 @@ export function chartColumns(points, bucket, silence = 0) {
 }
 
 /**
- * Replace what `points` know from `from` on by `newer`, and drop what lies before `oldest`.
+ * Replace the points from `from` on by `newer`, and drop those before `oldest`.
  * @param {Points} points
  * @param {Points} newer of the same resolution
  * @param {number} from
  * @param {number} oldest
  * @returns {Points}
  */
-export function extended(points, newer, from, oldest) {
-  const first = lowerBound(points.time, oldest);
-  const last = Math.max(first, lowerBound(points.time, from));
+export function extendPoints(points, newer, from, oldest) {
+  const first = findLowerBound(points.time, oldest);
+  const last = Math.max(first, findLowerBound(points.time, from));
   /** @param {number[] | null} old @param {number[] | null} fresh */
   const join = (old, fresh) => (old && fresh ? old.slice(first, last).concat(fresh) : null);
   return {
@@ -112,18 +116,18 @@ export function extended(points, newer, from, oldest) {
 }
 
 /**
- * Put single readings in their places; one for a time that is there already takes the other's.
+ * Insert single readings by their times; a reading replaces another of the same time.
  * @param {Points} points at resolution "raw"
  * @param {[number, number][]} readings time and value
- * @param {number} oldest what lies before it is dropped
+ * @param {number} oldest earlier points are dropped
  * @returns {Points}
  */
-export function withReadings(points, readings, oldest) {
-  const first = lowerBound(points.time, oldest);
+export function insertReadings(points, readings, oldest) {
+  const first = findLowerBound(points.time, oldest);
   const [time, mean] = [points.time.slice(first), points.mean.slice(first)];
   for (const [at, value] of readings) {
     if (at < oldest) continue;
-    const index = lowerBound(time, at);
+    const index = findLowerBound(time, at);
     const there = time[index] === at ? 1 : 0;
     time.splice(index, there, at);
     mean.splice(index, there, value);
@@ -132,11 +136,11 @@ export function withReadings(points, readings, oldest) {
 }
 
 /**
- * Index of the first time that is not before `at`.
+ * Return the index of the first time at or after `at`.
  * @param {number[]} time ascending
  * @param {number} at
  */
-export function lowerBound(time, at) {
+export function findLowerBound(time, at) {
   let [low, high] = [0, time.length];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -147,7 +151,7 @@ export function lowerBound(time, at) {
 }
 
 /** @param {number[]} values */
-function median(values) {
+function computeMedian(values) {
   if (!values.length) return 0;
   const sorted = Float64Array.from(values).sort();
   return sorted[sorted.length >> 1];

@@ -1,4 +1,4 @@
-// Asks again and again while the page is seen: pauses when it is hidden, backs off when it fails.
+// Repeats a task while the page is visible: pauses while it is hidden, waits longer after each failure.
 
 const LONGEST_WAIT = 30;
 
@@ -9,7 +9,7 @@ const LONGEST_WAIT = 30;
  * @param {() => number} options.every seconds
  * @param {(state: "ok" | "failing" | "paused", error?: unknown) => void} [options.onState]
  * @param {boolean} [options.atOnce]
- * @returns {() => void} stops it
+ * @returns {() => void} a function to stop it
  */
 export function poll({ task, every, onState = () => {}, atOnce = false }) {
   const life = new AbortController();
@@ -17,7 +17,7 @@ export function poll({ task, every, onState = () => {}, atOnce = false }) {
   let failures = 0;
   let running = false;
 
-  async function turn() {
+  async function run() {
     if (running || life.signal.aborted) return;
     running = true;
     try {
@@ -37,16 +37,16 @@ export function poll({ task, every, onState = () => {}, atOnce = false }) {
     clearTimeout(timer);
     if (life.signal.aborted || document.hidden) return;
     const wait = failures ? Math.min(LONGEST_WAIT, 2 ** failures) : every();
-    timer = setTimeout(turn, wait * 1000);
+    timer = setTimeout(run, wait * 1000);
   }
   function onVisibility() {
     clearTimeout(timer);
     if (document.hidden) onState("paused");
-    else turn();
+    else run();
   }
   document.addEventListener("visibilitychange", onVisibility, { signal: life.signal });
   if (document.hidden) onState("paused");
-  else if (atOnce) turn();
+  else if (atOnce) run();
   else plan();
   return () => {
     clearTimeout(timer);

@@ -1,4 +1,4 @@
-// How a number with its unit is written for people; web/quantities.py writes the same.
+// Numbers with their units as people read them; the server's web/display.py writes the same.
 
 export const NO_VALUE = "–";
 const NARROW_SPACE = "\u202f";
@@ -17,16 +17,16 @@ const HUGE = 1e15;
 export function formatQuantity(value, unit = "") {
   if (value == null || !Number.isFinite(value)) return NO_VALUE;
   const [number, prefix] = SCALED_UNITS.has(unit) ? scale(Math.abs(value)) : [Math.abs(value), ""];
-  const digits = writeDigits(number, unit);
+  const digits = formatDigits(number, unit);
   const sign = value < 0 && /[1-9]/.test(digits) ? MINUS : "";
   const fullUnit = prefix + unit;
   return sign + digits + (fullUnit ? NARROW_SPACE + fullUnit : "");
 }
 
-/** A number as it is, without a unit: a state's code. @param {number} value */
-export const writePlain = (value) => String(Number(value.toPrecision(12))).replace("-", MINUS);
+/** Write a number without a unit: a state's code. @param {number} value */
+export const formatPlain = (value) => String(Number(value.toPrecision(12))).replace("-", MINUS);
 
-/** Percent; never "100" unless nothing is missing, never "0" unless there is nothing. @param {number} share */
+/** Write a share in percent; a nearly whole share is "99" and a tiny one "<1". @param {number} share */
 export function formatShare(share) {
   if (share > 0.995 && share < 0.9995) return "99";
   if (share > 0 && share < 0.005) return "<1";
@@ -34,12 +34,12 @@ export function formatShare(share) {
 }
 
 /**
- * Make the writer of an axis' ticks: one prefix for the whole axis, as many digits as its steps need.
+ * Make the function to write an axis' ticks: one prefix for the whole axis, the digits that its steps need.
  * @param {string} unit
  * @param {number[]} ticks
  * @returns {(value: number) => string}
  */
-export function tickWriter(unit, ticks) {
+export function makeTickFormatter(unit, ticks) {
   const most = Math.max(...ticks.map(Math.abs), 0);
   const [scaled, prefix] = SCALED_UNITS.has(unit) ? scale(most) : [most, ""];
   const factor = scaled ? most / scaled : 1;
@@ -47,16 +47,16 @@ export function tickWriter(unit, ticks) {
   const decimals = [0, 1, 2, 3, 4, 5].find((count) => isWhole(step * 10 ** count)) ?? 6;
   const fullUnit = prefix + unit;
   return (value) => {
-    const digits = group(Math.abs(value / factor).toFixed(decimals));
+    const digits = groupDigits(Math.abs(value / factor).toFixed(decimals));
     const sign = value < 0 && /[1-9]/.test(digits) ? MINUS : "";
     return sign + digits + (fullUnit ? NARROW_SPACE + fullUnit : "");
   };
 }
 
-/** Whole but for the noise of binary fractions. @param {number} number */
+/** Return whether a number is whole, apart from the noise of binary fractions. @param {number} number */
 const isWhole = (number) => Math.abs(number - Math.round(number)) < 1e-6;
 
-/** @param {number} number @returns {[number, string]} */
+/** Scale a number to its prefix. @param {number} number @returns {[number, string]} */
 function scale(number) {
   let step = 0;
   while (number >= 999.5 && step < PREFIXES.length - 1) {
@@ -67,21 +67,21 @@ function scale(number) {
 }
 
 /** @param {number} number @param {string} unit */
-function writeDigits(number, unit) {
+function formatDigits(number, unit) {
   if (number === 0) return "0";
   if (number < TINY || number >= HUGE) return number.toExponential(1).replace("+", "");
-  return group(number.toFixed(decimals(number, unit)));
+  return groupDigits(number.toFixed(countDecimals(number, unit)));
 }
 
 /** @param {string} digits */
-function group(digits) {
+function groupDigits(digits) {
   const [whole, fraction] = digits.split(".");
   const grouped = whole.length > 4 ? whole.replace(/\B(?=(\d{3})+$)/g, NARROW_SPACE) : whole;
   return fraction ? `${grouped}.${fraction}` : grouped;
 }
 
 /** @param {number} number @param {string} unit */
-function decimals(number, unit) {
+function countDecimals(number, unit) {
   if (unit === "" && number === Math.round(number)) return 0;
   if (unit === "Hz" && number < 999.5) return 2;
   if (number >= 999.5 || (SCALED_UNITS.has(unit.replace(/^k/, "").replace(/^M/, "")) && number >= 99.95))

@@ -1,22 +1,24 @@
-// What is shown, as a picture or as CSV: copied to the clipboard or saved as a file.
+// The charts as a picture or their points as CSV: copied to the clipboard or saved as a file.
 
 import { formatRfc3339, formatWindow } from "./instant.js";
-import { tableOf, tidy } from "./table.js";
+import { makeTable, tidy } from "./table.js";
 
-/** @typedef {import("./sheet.js").Sheet} Sheet */
-/** @typedef {import("./panel.js").Panel} Panel */
+/**
+ * @import { Panel } from "./panel.js"
+ * @import { Sheet } from "./sheet.js"
+ */
 
 const TITLE_HEIGHT = 44;
 const MARGIN = 16;
 
 /**
- * Draw the charts below each other on one picture.
+ * Draw the charts below each other in one picture.
  * @param {string} title
  * @param {Sheet} sheet
  * @param {Panel[]} panels
  * @returns {Promise<Blob>} PNG
  */
-export async function pictureOf(title, sheet, panels) {
+export async function drawPicture(title, sheet, panels) {
   const charts = panels.map((panel) => ({ panel, canvas: panel.chart.canvas }));
   const ratio = devicePixelRatio || 1;
   const width = Math.max(...charts.map(({ canvas }) => canvas.width)) + 2 * MARGIN * ratio;
@@ -49,7 +51,7 @@ export async function pictureOf(title, sheet, panels) {
   let y = TITLE_HEIGHT * ratio;
   for (const { panel, canvas } of charts) {
     const name = `${panel.info.label}${panel.unit ? ` (${panel.unit})` : ""}`;
-    write(`${name} · ${panel.words}`, y + 28 * ratio, 15, "--ink");
+    write(`${name} · ${panel.pointsText}`, y + 28 * ratio, 15, "--ink");
     y += TITLE_HEIGHT * ratio;
     context.drawImage(canvas, MARGIN * ratio, y);
     y += canvas.height;
@@ -63,26 +65,26 @@ export async function pictureOf(title, sheet, panels) {
 }
 
 /**
- * The points as CSV: RFC 3339 times, metrics by their own names.
+ * Write the points as CSV: RFC 3339 times, metrics by their own names.
  * @param {Sheet} sheet
  */
-export function csvOf(sheet) {
-  const { head, rows } = tableOf(sheet, (metric) => metric);
+export function formatCsv(sheet) {
+  const { head, rows } = makeTable(sheet, (metric) => metric);
   const lines = rows.map(([time, ...values]) =>
     [formatRfc3339(time, sheet.view.tz), ...values.map((value) => (value == null ? "" : tidy(value)))].join(
       ",",
     ),
   );
-  return `${[head.map(quoted).join(","), ...lines].join("\r\n")}\r\n`;
+  return `${[head.map(quoteCell).join(","), ...lines].join("\r\n")}\r\n`;
 }
 
-/** A name that a spreadsheet would take for a formula is made plain text. @param {string} name */
-function quoted(name) {
+/** Quote a name for CSV; spreadsheets read it as text even if it begins like a formula. @param {string} name */
+function quoteCell(name) {
   const plain = /^[=+\-@\t\r]/.test(name) ? `'${name}` : name;
   return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
 }
 
-/** @param {Blob} blob @param {string} name */
+/** Save a file under a name. @param {Blob} blob @param {string} name */
 export function download(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
@@ -91,10 +93,10 @@ export function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** Whether the browser lets this page use the clipboard: from this machine or behind TLS only. */
+/** Return whether the page may use the clipboard: browsers allow it from this machine or behind TLS only. */
 export const canCopy = () => Boolean(navigator.clipboard && "ClipboardItem" in window);
 
-/** @param {Blob} blob */
+/** Copy to the clipboard. @param {Blob} blob */
 export function copy(blob) {
   return navigator.clipboard.write([new ClipboardItem({ [blob.type]: blob })]);
 }

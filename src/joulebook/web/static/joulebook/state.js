@@ -1,25 +1,27 @@
-// On or off, or a code: for which share of the time; single readings as steps.
+// On and off, or a code: shares of the time in each bucket; single readings as steps.
 
 import { formatLength } from "./instant.js";
-import { paintShares, stateStyle } from "./paint.js";
-import { chartColumns, isGap, usualDistance } from "./points.js";
-import { formatShare, NO_VALUE, writePlain } from "./quantity.js";
-import { perBucket } from "./resolution.js";
-import { askedSeconds } from "./tracks.js";
+import { chooseStateStyle, paintShares } from "./paint.js";
+import { estimateDistance, isGap, makeCurveColumns } from "./points.js";
+import { formatPlain, formatShare, NO_VALUE } from "./quantity.js";
+import { describePerBucket } from "./resolution.js";
+import { countRequestedSeconds } from "./tracks.js";
 
-/** @typedef {import("./kinds.js").Shown} Shown */
-/** @typedef {import("./tracks.js").Track} Track */
+/**
+ * @import { Columns, Kind, MetricData } from "./kinds.js"
+ * @import { Track } from "./tracks.js"
+ */
 
-/** @type {import("./kinds.js").Kind} */
+/** @type {Kind} */
 export const state = {
-  words: (resolution) => perBucket(resolution, "share of"),
-  columns: ({ points, track, bucket, silence }) =>
-    track ? shareColumns(track) : chartColumns(points, bucket, silence),
-  drawing(shown) {
-    const { track, bucket } = shown;
-    const binary = isBinary(valuesOf(shown));
+  describePoints: (resolution) => describePerBucket(resolution, "share of"),
+  makeColumns: ({ points, track, bucket, silence }) =>
+    track ? makeShareColumns(track) : makeCurveColumns(points, bucket, silence),
+  makeDrawing(data) {
+    const { track, bucket } = data;
+    const binary = isBinary(listValues(data));
     if (!track) {
-      const label = (/** @type {number} */ tick) => (Number.isInteger(tick) ? word(tick, binary) : "");
+      const label = (/** @type {number} */ tick) => (Number.isInteger(tick) ? formatState(tick, binary) : "");
       return { shape: "step", label, ...(binary ? { range: [-0.1, 1.1] } : {}) };
     }
     return {
@@ -29,20 +31,20 @@ export const state = {
       paint: (plot, colours) => paintShares(plot, track, { bucket, colours, binary }),
     };
   },
-  value: (value, shown) => (value == null ? NO_VALUE : word(value, isBinary(valuesOf(shown)))),
-  describe(shown, index) {
-    const { track, columns } = shown;
-    const binary = isBinary(valuesOf(shown));
-    if (!track) return word(/** @type {number} */ (columns[3][index]), binary);
+  formatValue: (value, data) => (value == null ? NO_VALUE : formatState(value, isBinary(listValues(data)))),
+  describePoint(data, index) {
+    const { track, columns } = data;
+    const binary = isBinary(listValues(data));
+    if (!track) return formatState(/** @type {number} */ (columns[3][index]), binary);
     const covered = track.coverage[index];
     const words = (track.states ?? [])
       .filter(({ share }) => (share[index] ?? 0) > 0)
-      .map(({ value, share }) => `${word(value, binary)} ${formatShare(share[index] ?? 0)}\u202f%`);
+      .map(({ value, share }) => `${formatState(value, binary)} ${formatShare(share[index] ?? 0)}\u202f%`);
     if (covered < 0.995) words.push(`${formatShare(covered)}\u202f% covered`);
     return words.join(" · ");
   },
-  figures(shown) {
-    const seconds = secondsByState(shown);
+  makeFigures(data) {
+    const seconds = sumSecondsByState(data);
     const all = [...seconds.values()].reduce((sum, each) => sum + each, 0);
     const [label, value] = isBinary([...seconds.keys()])
       ? ["On", 1]
@@ -50,49 +52,52 @@ export const state = {
     if (!all) return [{ name: "on", label: "On", text: NO_VALUE }];
     const mine = seconds.get(value) ?? 0;
     const share = `${formatShare(mine / all)}\u202f%`;
-    const text = label === "On" ? share : `${writePlain(value)}: ${share}`;
+    const text = label === "On" ? share : `${formatPlain(value)}: ${share}`;
     return [{ name: "on", label, text, aside: formatLength(mine) }];
   },
-  legend(shown) {
-    const seconds = secondsByState(shown);
+  makeLegend(data) {
+    const seconds = sumSecondsByState(data);
     const values = [...seconds.keys()];
-    if (!shown.track || isBinary(values)) return [];
+    if (!data.track || isBinary(values)) return [];
     const all = [...seconds.values()].reduce((sum, each) => sum + each, 0);
     return values.map((value) => ({
-      text: `${writePlain(value)} ${formatShare(all ? (seconds.get(value) ?? 0) / all : 0)}\u202f%`,
-      style: stateStyle(value, values),
+      text: `${formatPlain(value)} ${formatShare(all ? (seconds.get(value) ?? 0) / all : 0)}\u202f%`,
+      style: chooseStateStyle(value, values),
     }));
   },
-  table(shown) {
-    const { points, track } = shown;
+  makeTableColumns(data) {
+    const { points, track } = data;
     if (!track) return { time: points.time, figures: [{ name: "", column: points.mean }] };
-    const binary = isBinary(valuesOf(shown));
-    const kept = track.time.map((_, index) => index).filter((index) => track.coverage[index] > 0);
+    const binary = isBinary(listValues(data));
+    const indices = track.time.map((_, index) => index).filter((index) => track.coverage[index] > 0);
     const figures = (track.states ?? [])
       .filter(({ value }) => !binary || value === 1)
       .map(({ value, share }) => ({
-        name: `share of ${word(value, binary)}`,
-        column: kept.map((index) => share[index]),
+        name: `share of ${formatState(value, binary)}`,
+        column: indices.map((index) => share[index]),
         plain: true,
       }));
-    const coverage = { name: "coverage", column: kept.map((index) => track.coverage[index]), plain: true };
-    return { time: kept.map((index) => track.time[index]), figures: [...figures, coverage] };
+    const coverage = { name: "coverage", column: indices.map((index) => track.coverage[index]), plain: true };
+    return { time: indices.map((index) => track.time[index]), figures: [...figures, coverage] };
   },
 };
 
-/** @param {number} value @param {boolean} binary */
-const word = (value, binary) => (binary ? (value ? "on" : "off") : writePlain(value));
+/** Write a state in words. @param {number} value @param {boolean} binary */
+const formatState = (value, binary) => (binary ? (value ? "on" : "off") : formatPlain(value));
 
-/** @param {number[]} values */
+/** Return whether all values are on or off. @param {number[]} values */
 const isBinary = (values) => values.every((value) => value === 0 || value === 1);
 
-/** @param {Shown} shown @returns {number[]} */
-function valuesOf({ points, track }) {
+/** List the states in the data. @param {MetricData} data @returns {number[]} */
+function listValues({ points, track }) {
   return track ? (track.states ?? []).map(({ value }) => value) : [...new Set(points.mean)];
 }
 
-/** Time, 1, 0, and the share of on (or 1 of several codes); nothing where nothing is known. @param {Track} track */
-function shareColumns(track) {
+/**
+ * Make columns of time, 1, 0 and the share of on (1 for several codes); null in buckets without readings.
+ * @param {Track} track
+ */
+function makeShareColumns(track) {
   const states = track.states ?? [];
   const on = states.find(({ value }) => value === 1);
   const binary = isBinary(states.map(({ value }) => value));
@@ -101,11 +106,11 @@ function shareColumns(track) {
     return binary ? (on?.share[index] ?? 0) : 1;
   });
   const fill = (/** @type {number} */ level) => share.map((each) => (each == null ? null : level));
-  return /** @type {import("./kinds.js").Columns} */ ([track.time, fill(1), fill(0), share]);
+  return /** @type {Columns} */ ([track.time, fill(1), fill(0), share]);
 }
 
-/** For how long the metric had each of its values in the window. @param {Shown} shown */
-function secondsByState({ points, track, window, bucket, silence }) {
+/** Sum the seconds of each state in the window, by ascending state. @param {MetricData} data */
+function sumSecondsByState({ points, track, window, bucket, silence }) {
   /** @type {Map<number, number>} */
   const seconds = new Map();
   const add = (/** @type {number} */ value, /** @type {number} */ more) =>
@@ -113,10 +118,10 @@ function secondsByState({ points, track, window, bucket, silence }) {
   if (track) {
     for (const { value, share } of track.states ?? [])
       share.forEach((each, index) =>
-        add(value, (each ?? 0) * track.coverage[index] * askedSeconds(track, index, bucket, window)),
+        add(value, (each ?? 0) * track.coverage[index] * countRequestedSeconds(track, index, bucket, window)),
       );
   } else {
-    const distance = usualDistance(points, 0);
+    const distance = estimateDistance(points, 0);
     points.time.forEach((at, index) => {
       const next = points.time[index + 1] ?? window.end;
       add(points.mean[index], isGap(at, next, 0, distance, silence) ? 0 : next - at);

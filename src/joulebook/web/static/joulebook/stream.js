@@ -1,20 +1,20 @@
-// Listens to a device's live feed while the page is seen; where that fails, the page asks by itself.
+// Listens to a device's live feed while the page is visible; without the feed the page polls (live.js).
 
 const LONGEST_WAIT = 60;
-/** A stream is followed by the next one so many seconds before it ends. */
+/** The next stream opens so many seconds before the ticket of the present one expires. */
 const RENEW_BEFORE = 10;
 
-/**
- * @typedef {Record<string, [number, number][]>} Readings new readings by metric: seconds since 1970 UTC, value
- */
+/** @typedef {Record<string, [number, number][]>} Readings new readings by metric: seconds since 1970 UTC, value */
+/** @typedef {{readings: Readings}} LiveMessage a message of the feed */
+/** @typedef {{url: string, expires_at: string}} Ticket the feed's address, and the end of its validity (RFC 3339) */
 
 /**
  * Listen until stopped.
  * @param {object} options
- * @param {string} options.ticketUrl where the web says, after a look at who asks, where to listen
+ * @param {string} options.ticketUrl the web checks the account there and issues a ticket
  * @param {(readings: Readings) => void} options.onReadings
- * @param {(open: boolean) => void} options.onState whether readings come by themselves
- * @returns {() => void} stops it
+ * @param {(open: boolean) => void} options.onState the feed opened or closed
+ * @returns {() => void} a function to stop it
  */
 export function listen({ ticketUrl, onReadings, onState }) {
   const life = new AbortController();
@@ -32,7 +32,7 @@ export function listen({ ticketUrl, onReadings, onState }) {
       if (mine !== turn || life.signal.aborted || document.hidden) return;
       if (!ticket) return lose(mine);
       const next = new EventSource(ticket.url);
-      // Until the next one is open, the one before is listened to.
+      // The present stream stays until the next one is open.
       const giveUp = setTimeout(() => fail(next, mine), RENEW_BEFORE * 500);
       next.onopen = () => {
         clearTimeout(giveUp);
@@ -43,7 +43,10 @@ export function listen({ ticketUrl, onReadings, onState }) {
         onState(true);
         timer = setTimeout(open, Math.max(1, ticket.seconds - RENEW_BEFORE) * 1000);
       };
-      next.onmessage = (event) => source === next && onReadings(JSON.parse(event.data).readings);
+      next.onmessage = (event) => {
+        const message = /** @type {LiveMessage} */ (JSON.parse(event.data));
+        if (source === next) onReadings(message.readings);
+      };
       next.addEventListener("end", () => fail(next, mine));
       next.onerror = () => {
         clearTimeout(giveUp);
@@ -82,15 +85,16 @@ export function listen({ ticketUrl, onReadings, onState }) {
 }
 
 /**
+ * Request a ticket.
  * @param {string} url
  * @param {AbortSignal} signal
- * @returns {Promise<{url: string, seconds: number} | null>} where to listen, and for how long
+ * @returns {Promise<{url: string, seconds: number} | null>} the feed's address and the seconds of its validity
  */
 async function fetchTicket(url, signal) {
   const response = await fetch(url, { method: "POST", signal, credentials: "same-origin" });
   if (!response.ok) return null;
-  const answer = await response.json();
-  // By the server's clock, which said when it answered: the browser's may be wrong.
+  const ticket = /** @type {Ticket} */ (await response.json());
+  // The browser's clock may be wrong; the server's is in the answer's Date.
   const now = Date.parse(response.headers.get("Date") ?? "") || Date.now();
-  return { url: answer.url, seconds: (Date.parse(answer.expires_at) - now) / 1000 };
+  return { url: ticket.url, seconds: (Date.parse(ticket.expires_at) - now) / 1000 };
 }

@@ -1,29 +1,34 @@
-// The figures below a chart: latest, mean, peak and how much of the window readings cover.
+// The figures below a chart: latest, mean, peak and the window's coverage.
 
-import { isGap, usualDistance } from "./points.js";
-import { coverOf } from "./tracks.js";
+import { estimateDistance, isGap } from "./points.js";
+import { computeCoverage } from "./tracks.js";
 
-/** @typedef {import("./points.js").Points} Points */
+/**
+ * @import { Points } from "./points.js"
+ * @import { Track } from "./tracks.js"
+ * @import { TimeWindow } from "./view.js"
+ */
+
 /**
  * @typedef {object} Summary
  * @property {{value: number, time: number} | null} last
  * @property {number | null} mean of all readings in the window
  * @property {{value: number, time: number} | null} peak the greatest reading, not the greatest mean
- * @property {number | null} cover share of the window, 0 to 1
+ * @property {number | null} coverage share of the window, 0 to 1
  */
 
 /**
- * Sum up what a chart shows.
+ * Sum up the points in a window.
  * @param {Points} points
- * @param {{start: number, end: number}} window
+ * @param {TimeWindow} window
  * @param {number} bucket seconds; 0 for raw
  * @param {number} now
- * @param {import("./tracks.js").Track | null} [track] what the answer says of every bucket
+ * @param {Track | null} [track] the coverage by the server; without it the points give an estimate
  * @returns {Summary}
  */
 export function summarise(points, window, bucket, now, track = null) {
   const { time, mean, max, count } = points;
-  if (!time.length) return { last: null, mean: null, peak: null, cover: null };
+  if (!time.length) return { last: null, mean: null, peak: null, coverage: null };
   const highs = max ?? mean;
   let [sum, readings, top] = [0, 0, 0];
   for (let i = 0; i < time.length; i++) {
@@ -37,20 +42,20 @@ export function summarise(points, window, bucket, now, track = null) {
     last: { value: mean[end], time: time[end] },
     mean: readings ? sum / readings : null,
     peak: { value: highs[top], time: time[top] },
-    cover: track ? coverOf(track, window, bucket, now) : cover(points, window, bucket, now),
+    coverage: track ? computeCoverage(track, window, bucket, now) : estimateCoverage(points, window, bucket, now),
   };
 }
 
 /**
- * Share of the elapsed window in which the metric reported as it usually does.
+ * Estimate the share of the elapsed window with reports at the metric's usual distance.
  * @param {Points} points
- * @param {{start: number, end: number}} window
+ * @param {TimeWindow} window
  * @param {number} bucket
  * @param {number} now
  */
-function cover(points, window, bucket, now) {
+function estimateCoverage(points, window, bucket, now) {
   const end = Math.min(window.end, now);
-  const distance = usualDistance(points, bucket);
+  const distance = estimateDistance(points, bucket);
   if (end <= window.start || !distance) return null;
   let covered = 0;
   points.time.forEach((at, i) => {

@@ -1,18 +1,18 @@
 // The points as a table: for screen readers, for copying, and the rows of a saved file.
 
 import { formatRfc3339 } from "./instant.js";
-import { kindNamed } from "./kinds.js";
-import { lowerBound } from "./points.js";
+import { getKind } from "./kinds.js";
+import { findLowerBound } from "./points.js";
 
-/** @typedef {import("./sheet.js").Sheet} Sheet */
+/** @import { Sheet } from "./sheet.js" */
 
 /**
- * Every point of a sheet: one row for each time, one column for each figure of each metric.
+ * Make a table of all points of a sheet: one row for each time, one column for each figure of each metric.
  * @param {Sheet} sheet
  * @param {(metric: string) => string} label
  * @returns {{head: string[], rows: [number, ...(number | null)[]][]}}
  */
-export function tableOf(sheet, label) {
+export function makeTable(sheet, label) {
   const head = ["time"];
   /** @type {((time: number) => number | null)[]} */
   const readers = [];
@@ -20,13 +20,13 @@ export function tableOf(sheet, label) {
   const instants = new Set();
   for (const metric of sheet.metrics) {
     const unit = sheet.units.get(metric) ?? "";
-    const { time: axis, figures } = kindNamed(sheet.kinds.get(metric)).table(sheet.shown(metric));
+    const { time: axis, figures } = getKind(sheet.kinds.get(metric)).makeTableColumns(sheet.getMetricData(metric));
     axis.forEach((time) => instants.add(time));
     for (const { name, column, plain } of figures) {
       const named = unit && !plain ? `${label(metric)} (${unit})` : label(metric);
       head.push(name ? `${named} ${name}` : named);
       readers.push((time) => {
-        const at = lowerBound(axis, time);
+        const at = findLowerBound(axis, time);
         return axis[at] === time ? (column?.[at] ?? null) : null;
       });
     }
@@ -36,13 +36,13 @@ export function tableOf(sheet, label) {
 }
 
 /**
- * Fill a box with the table.
+ * Draw the table in a box.
  * @param {HTMLElement} box
  * @param {Sheet} sheet
  * @param {(metric: string) => string} label
  */
 export function renderTable(box, sheet, label) {
-  const { head, rows } = tableOf(sheet, label);
+  const { head, rows } = makeTable(sheet, label);
   const table = document.createElement("table");
   const headRow = table.createTHead().insertRow();
   for (const text of head) {
@@ -60,5 +60,5 @@ export function renderTable(box, sheet, label) {
   box.replaceChildren(table);
 }
 
-/** Without the noise of binary fractions: 0.30000000000000004 is 0.3. @param {number} value */
+/** Remove the noise of binary fractions: 0.30000000000000004 becomes 0.3. @param {number} value */
 export const tidy = (value) => Number(value.toPrecision(12));

@@ -1,26 +1,30 @@
-// What an answer says of every bucket, also of one without readings: coverage, and what a kind adds to it.
+// A metric's track: the answer's figures of every bucket, also of empty ones: coverage, and those of its kind.
 
-import { lowerBound } from "./points.js";
+import { findLowerBound } from "./points.js";
 
-/** @typedef {import("./history-client.js").Answer} Answer */
 /**
- * One metric's buckets without exception; every array has the same length.
- * @typedef {object} Track
- * @property {number[]} time seconds since 1970 UTC, a bucket's start
- * @property {number[]} coverage share of the asked time of the bucket that readings cover
- * @property {number[] | null} increase of a counter
- * @property {number[] | null} unallocated what a counter rose by while nothing was heard across a border
- * @property {number[] | null} resets
- * @property {{value: number, share: (number | null)[]}[] | null} states of a state, by ascending value
+ * @import { Answer, StateShare } from "./history-client.js"
+ * @import { TimeWindow } from "./view.js"
  */
 
 /**
- * Take one metric's track out of an answer; null where the answer has single readings.
+ * All buckets of one metric; every array has the same length.
+ * @typedef {object} Track
+ * @property {number[]} time seconds since 1970 UTC, a bucket's start
+ * @property {number[]} coverage share of the bucket's requested time covered by readings
+ * @property {number[] | null} increase of a counter
+ * @property {number[] | null} unallocated a counter's increase in a time without readings across a bucket's border
+ * @property {number[] | null} resets
+ * @property {StateShare[] | null} states of a state, by ascending value
+ */
+
+/**
+ * Extract one metric's track from an answer; null where the answer has single readings.
  * @param {Answer} answer
  * @param {string} metric
  * @returns {Track | null}
  */
-export function trackOf(answer, metric) {
+export function extractTrack(answer, metric) {
   const series = answer.series.find((candidate) => candidate.metric === metric);
   if (!series?.coverage) return null;
   return {
@@ -34,16 +38,16 @@ export function trackOf(answer, metric) {
 }
 
 /**
- * Replace what a track knows from `from` on by `newer`, and drop what lies before `oldest`.
+ * Replace a track's buckets from `from` on by `newer`, and drop those before `oldest`.
  * @param {Track} track
  * @param {Track} newer of the same resolution
  * @param {number} from
  * @param {number} oldest
  * @returns {Track}
  */
-export function extendedTrack(track, newer, from, oldest) {
-  const first = lowerBound(track.time, oldest);
-  const last = Math.max(first, lowerBound(track.time, from));
+export function extendTrack(track, newer, from, oldest) {
+  const first = findLowerBound(track.time, oldest);
+  const last = Math.max(first, findLowerBound(track.time, from));
   /** @template T @param {T[]} old @param {T[]} fresh */
   const join = (old, fresh) => old.slice(first, last).concat(fresh);
   /** @param {number[] | null} old @param {number[] | null} fresh */
@@ -54,16 +58,16 @@ export function extendedTrack(track, newer, from, oldest) {
     increase: joined(track.increase, newer.increase),
     unallocated: joined(track.unallocated, newer.unallocated),
     resets: joined(track.resets, newer.resets),
-    states: track.states && newer.states ? joinedStates(track, newer, join) : null,
+    states: track.states && newer.states ? joinStates(track, newer, join) : null,
   };
 }
 
 /**
- * A state that either side never had took none of its covered time there.
+ * Join the shares of each state. Where one side never had the state, its share of covered time is 0.
  * @param {Track} track @param {Track} newer
  * @param {<T>(old: T[], fresh: T[]) => T[]} join
  */
-function joinedStates(track, newer, join) {
+function joinStates(track, newer, join) {
   const values = new Set([...(track.states ?? []), ...(newer.states ?? [])].map(({ value }) => value));
   /** @param {Track} side @param {number} value @returns {(number | null)[]} */
   const shareIn = (side, value) =>
@@ -75,31 +79,31 @@ function joinedStates(track, newer, join) {
 }
 
 /**
- * Seconds of a bucket that lie in a window: the outermost ones may reach beyond it.
+ * Count the seconds of a bucket inside a window: the first and the last bucket may reach beyond it.
  * @param {Track} track
  * @param {number} index
  * @param {number} bucket the greatest length of a bucket
- * @param {{start: number, end: number}} window
+ * @param {TimeWindow} window
  */
-export function askedSeconds({ time }, index, bucket, { start, end }) {
+export function countRequestedSeconds({ time }, index, bucket, { start, end }) {
   const until = Math.min(end, time[index + 1] ?? Infinity, time[index] + bucket);
   return Math.max(0, until - Math.max(start, time[index]));
 }
 
 /**
- * Share of the elapsed window of which readings tell; null where none of it has passed.
+ * Compute the share of the elapsed window covered by readings; null before the window begins.
  * @param {Track} track
- * @param {{start: number, end: number}} window
+ * @param {TimeWindow} window
  * @param {number} bucket
  * @param {number} now
  */
-export function coverOf(track, window, bucket, now) {
+export function computeCoverage(track, window, bucket, now) {
   const elapsed = { start: window.start, end: Math.min(window.end, now) };
-  let [covered, asked] = [0, 0];
+  let [covered, requested] = [0, 0];
   track.coverage.forEach((share, index) => {
-    const seconds = askedSeconds(track, index, bucket, elapsed);
+    const seconds = countRequestedSeconds(track, index, bucket, elapsed);
     covered += share * seconds;
-    asked += seconds;
+    requested += seconds;
   });
-  return asked > 0 ? covered / asked : null;
+  return requested > 0 ? covered / requested : null;
 }

@@ -1,8 +1,8 @@
-// What a device's page shows: a range, metrics, a zone. The address bar always carries it.
+// The view of a device's page: a range, metrics and a zone. The address bar always carries it.
 
 import { knowsZone } from "./zone-offsets.js";
 
-/** @type {Record<string, number>} Ranges that end now, in seconds; "all" begins with the first reading. */
+/** @type {Record<string, number>} Lengths in seconds of ranges up to now; "all" begins with the first reading. */
 export const PRESETS = {
   "10m": 600,
   "1h": 3600,
@@ -18,19 +18,20 @@ export const DEFAULT_PRESET = "24h";
 const SHORTEST = 5;
 const EARLIEST = Date.UTC(1970, 0, 1) / 1000;
 
+/** @typedef {{start: number, end: number}} TimeWindow seconds since 1970 UTC, half-open */
 /**
  * @typedef {object} View
- * @property {string | null} preset a name of PRESETS: the range ends now and moves on
- * @property {number | null} start seconds since 1970 UTC, where there is no preset
+ * @property {string | null} preset a name of PRESETS: the range ends now and moves with the clock
+ * @property {number | null} start seconds since 1970 UTC; null with a preset
  * @property {number | null} end half-open
- * @property {string[] | null} metrics null: those that the page shows at first
+ * @property {string[] | null} metrics null: the page's first metrics
  * @property {string} tz IANA name
  */
 
 /**
- * Read a view from an address; what is missing or makes no sense falls back to the last 24 hours.
+ * Read a view from an address; a missing or wrong range becomes the last 24 hours.
  * @param {string} search "?range=…"
- * @param {string} tz the zone if none is named
+ * @param {string} tz the zone where the address has none
  * @returns {View}
  */
 export function parseView(search, tz) {
@@ -47,16 +48,16 @@ export function parseView(search, tz) {
 }
 
 /**
- * The address of a view; the history API takes the same words.
+ * Write a view as the query of an address; the history API takes the same words.
  * @param {View} view
  * @returns {URLSearchParams}
  */
-export function viewQuery(view) {
+export function makeQuery(view) {
   const query = new URLSearchParams();
   if (view.preset) query.set("range", view.preset);
   else {
-    query.set("start", isoInstant(/** @type {number} */ (view.start)));
-    query.set("end", isoInstant(/** @type {number} */ (view.end)));
+    query.set("start", formatIsoInstant(/** @type {number} */ (view.start)));
+    query.set("end", formatIsoInstant(/** @type {number} */ (view.end)));
   }
   for (const metric of view.metrics ?? []) query.append("metric", metric);
   query.set("tz", view.tz);
@@ -64,14 +65,14 @@ export function viewQuery(view) {
 }
 
 /**
- * The view that shows `start` to `end`: never less than a few seconds, never the future.
+ * Return the view of another window, at least a few seconds long and not in the future.
  * @param {View} view
  * @param {number} start
  * @param {number} end
  * @param {number} now
  * @returns {View}
  */
-export function withWindow(view, start, end, now) {
+export function replaceWindow(view, start, end, now) {
   const span = Math.max(SHORTEST, Math.min(end - start, now - EARLIEST));
   const centre = (start + end) / 2;
   let from = end - start < SHORTEST ? centre - span / 2 : start;
@@ -80,24 +81,24 @@ export function withWindow(view, start, end, now) {
 }
 
 /**
- * The view one window earlier or later; one that reaches the present becomes the preset of its length.
+ * Return the view one window earlier or later; at the present it becomes the preset of its length.
  * @param {View} view
- * @param {{start: number, end: number}} window what is shown now
+ * @param {TimeWindow} window shown now
  * @param {-1 | 1} direction
  * @param {number} now
  * @returns {View}
  */
-export function stepped(view, window, direction, now) {
+export function stepView(view, window, direction, now) {
   const span = window.end - window.start;
   if (direction > 0 && window.end + span >= now) {
     const preset = Object.keys(PRESETS).find((name) => Math.abs(PRESETS[name] - span) < 1.5);
     if (preset) return { ...view, preset, start: null, end: null };
   }
-  return withWindow(view, window.start + direction * span, window.end + direction * span, now);
+  return replaceWindow(view, window.start + direction * span, window.end + direction * span, now);
 }
 
 /** @param {number} seconds */
-function isoInstant(seconds) {
+function formatIsoInstant(seconds) {
   return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 

@@ -1,18 +1,22 @@
-// How far zones are ahead of UTC, as the server says with each page and answer: the only rules that pages use.
+// Zones' offsets from UTC. The server sends them with each page and answer; pages use no other rules.
 
-/** @typedef {[number, number][]} Offsets from each instant (seconds since 1970 UTC) on, how many seconds; the first holds before too */
+/**
+ * Pairs of an instant (seconds since 1970 UTC) and the seconds ahead of UTC from then on; the first offset also
+ * holds before its instant.
+ * @typedef {[number, number][]} Offsets
+ */
 
 /** @type {Map<string, Offsets>} */
 const known = new Map([["UTC", [[0, 0]]]]);
 
-/** Whether the server has said anything of a zone. @param {string} tz IANA name */
+/** Return whether the server has sent a zone's offsets. @param {string} tz IANA name */
 export const knowsZone = (tz) => known.has(tz);
 
 /**
- * Take in what the server says of a zone; it replaces what was known of the same stretch of time.
+ * Learn a zone's offsets; they replace the known ones of the same stretch of time.
  * @param {string} tz
  * @param {Offsets} offsets in order
- * @param {number} [end] the stretch ends here, or with the last change if that is later
+ * @param {number} [end] of the stretch; a later last change extends it
  */
 export function learnOffsets(tz, offsets, end = -Infinity) {
   const [begin, until] = [offsets[0][0], Math.max(end, offsets[offsets.length - 1][0])];
@@ -23,55 +27,55 @@ export function learnOffsets(tz, offsets, end = -Infinity) {
 }
 
 /**
- * Seconds by which the zone is ahead of UTC at an instant.
+ * Find the seconds by which the zone is ahead of UTC at an instant.
  * @param {number} seconds since 1970 UTC
  * @param {string} tz
  */
-export function offsetAt(seconds, tz) {
-  const offsets = offsetsOf(tz);
-  return offsets[Math.max(0, countOf(offsets, ([from]) => from <= seconds) - 1)][1];
+export function findOffset(seconds, tz) {
+  const offsets = getOffsets(tz);
+  return offsets[Math.max(0, countLeading(offsets, ([from]) => from <= seconds) - 1)][1];
 }
 
 /**
- * All offsets that the zone has between two instants.
+ * Find all offsets of the zone between two instants.
  * @param {number} start
  * @param {number} end
  * @param {string} tz
  */
-export function offsetsBetween(start, end, tz) {
-  const changed = offsetsOf(tz).filter(([from]) => from > start && from <= end);
-  return [offsetAt(start, tz), ...changed.map(([, offset]) => offset)];
+export function findOffsets(start, end, tz) {
+  const changed = getOffsets(tz).filter(([from]) => from > start && from <= end);
+  return [findOffset(start, tz), ...changed.map(([, offset]) => offset)];
 }
 
 /**
- * The instant at which the zone's clock shows a local time.
+ * Find the instant of a local time in the zone.
  * @param {number} local seconds since the clock showed the first moment of 1970
  * @param {string} tz
- * @param {0 | 1} [fold] of a time that comes twice 0 is the first; one that is left out is counted on with
- *   the offset before (0) or after (1) the change
+ * @param {0 | 1} [fold] where clocks show the time twice, 0 is the first and 1 the second instant; where clocks
+ *   skip the time, the offset from before (0) or after (1) the change counts
  */
-export function instantOfLocal(local, tz, fold = 0) {
-  const offsets = offsetsOf(tz);
+export function findInstant(local, tz, fold = 0) {
+  const offsets = getOffsets(tz);
   const choose = fold ? Math.min : Math.max;
   const changes = offsets.slice(1);
-  const passed = countOf(changes, ([from, after], index) => from + choose(offsets[index][1], after) <= local);
+  const passed = countLeading(changes, ([from, after], index) => from + choose(offsets[index][1], after) <= local);
   return local - offsets[passed][1];
 }
 
 /** @param {string} tz */
-function offsetsOf(tz) {
+function getOffsets(tz) {
   const offsets = known.get(tz);
-  if (!offsets) throw new Error(`the server has not said how the clocks of ${tz} go`);
+  if (!offsets) throw new Error(`the server has sent no offsets of ${tz}`);
   return offsets;
 }
 
 /**
- * How many elements at the beginning fulfil a condition that no later one does.
+ * Count the elements at the beginning that fulfil a condition; no later element may fulfil it.
  * @template T
  * @param {T[]} sorted
  * @param {(element: T, index: number) => boolean} condition
  */
-function countOf(sorted, condition) {
+function countLeading(sorted, condition) {
   let [low, high] = [0, sorted.length];
   while (low < high) {
     const middle = (low + high) >> 1;

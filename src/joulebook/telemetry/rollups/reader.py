@@ -16,16 +16,16 @@ from typing import LiteralString, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebook.telemetry.batch import are_in_order
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
-from joulebook.telemetry.readings import from_microseconds, to_microseconds
-from joulebook.telemetry.rollups.marks import MINUTE
-from joulebook.telemetry.rollups.spans import Spans
+from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, joined, of_readings, summarise
 from joulebook.telemetry.rollups.tables import (
     SUMMARY_COLUMNS,
     WIDTHS,
+    Spans,
     fitting_widths,
     read_readings,
     read_summaries,
@@ -107,15 +107,14 @@ _FIRST_FROM: LiteralString = """
 SELECT time FROM readings WHERE series_id = %(series)s AND time >= %(instant)s ORDER BY time LIMIT 1
 """
 # A chunk's length: a part of a range that is read at once, so that none is too large to hold.
-_PART = 7 * 24 * 60 * MINUTE
-_HOUR = 60 * MINUTE
+_PART = 7 * DAY
 
 SeriesRange = tuple[int, int, int]
 """A series, and the half-open time [begin, end) in microseconds since 1970 UTC."""
 
 
 @dataclass
-class PieceReader:
+class SummaryReader:
     """Reads summaries of series, none of which lies on both sides of one of `edges`.
 
     Use it inside `one_snapshot`, with the `state` as that shows it. Of what comes from rollups only
@@ -142,7 +141,7 @@ class PieceReader:
         return WIDTHS.get(self.coarsest, "readings")
 
     def read(
-        self, ranges: Sequence[SeriesRange], *, apart: Sequence[int] = (), widest: int = _HOUR
+        self, ranges: Sequence[SeriesRange], *, apart: Sequence[int] = (), widest: int = HOUR
     ) -> Summaries:
         """Return what the readings of the ranges come to, in the order of series and time.
 
@@ -233,11 +232,8 @@ class PieceReader:
 
 def _in_order(rows: Summaries) -> Summaries:
     series_id, bucket = rows["series_id"], rows["bucket"]
-    rising = (series_id[1:] > series_id[:-1]) | (
-        (series_id[1:] == series_id[:-1]) & (bucket[1:] >= bucket[:-1])
-    )
-    # What came from one table is in order already.
-    if rising.all():
+    # Rows from one table are in order already.
+    if are_in_order(series_id, bucket, are_distinct=False):
         return rows
     ordered: Summaries = rows[np.lexsort((bucket, series_id))]
     return ordered
