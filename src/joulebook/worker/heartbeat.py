@@ -45,16 +45,13 @@ class Heartbeat:
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self._beat_seconds):
-                self._beat()
+                held = self._held
+                if not held:
+                    continue
+                try:
+                    close_old_connections()
+                    leases.renew(held)
+                except DatabaseError as exc:
+                    log.warning("imports got no heartbeat, the accounts database does not answer: %s", exc)
         finally:
             connections.close_all()
-
-    def _beat(self) -> None:
-        held = self._held
-        if not held:
-            return
-        try:
-            close_old_connections()
-            leases.renew(held)
-        except DatabaseError as exc:
-            log.warning("imports got no heartbeat, the accounts database does not answer: %s", exc)

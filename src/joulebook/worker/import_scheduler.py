@@ -141,11 +141,15 @@ class ImportScheduler:
             if len(self._open) >= self._most_open and not self._free_slot():
                 return
             # Connect first: a claimed import can then begin at once.
-            conn = self._connected()
+            if self._conn is None:
+                self._conn = connect(self._url)
+                if self._is_unavailable:
+                    log.info("the readings' database is back, importing again")
+                self._is_unavailable = False
             import_ = leases.claim_next(self._lock.name, skipped_users=users, is_dead=self._lock.is_dead)
             if import_ is None:
                 return
-            self._begin(conn, import_)
+            self._begin(self._conn, import_)
 
     def _free_slot(self) -> bool:
         """Release the import open for the longest time, if any has had its turn; return whether one was."""
@@ -250,14 +254,6 @@ class ImportScheduler:
     def _close(self, opened: _OpenImport) -> None:
         self._open.remove(opened)
         opened.steps.close()
-
-    def _connected(self) -> Connection:
-        if self._conn is None:
-            self._conn = connect(self._url)
-            if self._is_unavailable:
-                log.info("the readings' database is back, importing again")
-            self._is_unavailable = False
-        return self._conn
 
     def _disconnect(self) -> None:
         conn, self._conn = self._conn, None

@@ -49,7 +49,13 @@ class RollupTask:
         The log gets one warning for that.
         """
         try:
-            self._roll(until=time.monotonic() + TURN_SECONDS)
+            until = time.monotonic() + TURN_SECONDS
+            if self._conn is None or self._roller is None:
+                self._conn = connect(self._url)
+                self._roller = Roller(self._conn)
+            self._roller.close(datetime.now(UTC) - GRACE)
+            while self._roller.roll() and time.monotonic() < until:
+                pass
         except DatabaseUnavailable as exc:
             self.close()
             if not self._is_unavailable:
@@ -67,14 +73,6 @@ class RollupTask:
         conn, self._conn, self._roller = self._conn, None, None
         if conn is not None:
             conn.close()
-
-    def _roll(self, until: float) -> None:
-        if self._conn is None or self._roller is None:
-            self._conn = connect(self._url)
-            self._roller = Roller(self._conn)
-        self._roller.close(datetime.now(UTC) - GRACE)
-        while self._roller.roll() and time.monotonic() < until:
-            pass
 
 
 EVERY = timedelta(hours=1)
@@ -173,7 +171,10 @@ class BackupTask:
                 process.wait()
             return False
         reader.join(_END_SECONDS)
-        output, errors = (_one_line(text) for text in (*outputs, "", "")[:2])
+        output, errors = (
+            ", ".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+            for text in (*outputs, "", "")[:2]
+        )
         if process.returncode == 0:
             log.info("backup made: %s", output)
             return True
@@ -182,10 +183,6 @@ class BackupTask:
         )
         log.error("BACKUP FAILED (%s): %s", newest, errors or f"exit code {process.returncode}")
         return False
-
-
-def _one_line(text: str) -> str:
-    return ", ".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
 
 
 def remove_expired_sessions() -> None:

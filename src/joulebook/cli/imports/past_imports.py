@@ -32,7 +32,6 @@ from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.web.imports import leases
 from joulebook.web.imports.api.answers import (
     ImportAnswer,
-    RunDetails,
     WholeImportAnswer,
     has_begun,
     import_answer,
@@ -93,8 +92,14 @@ def print_imports(*, device_id: str | None, states: list[str], limit: int, as_js
 
 def print_import(number: int, *, as_json: bool) -> None:
     """Print one import with its report, as tables or as JSON."""
-    import_ = _find_import(number)
-    answer = whole_import(import_, _read_details(import_))
+    import_, details = _find_import(number), None
+    if has_begun(import_):
+        try:
+            with connect(telemetry_url(Config.from_environ(), "reader")) as conn:
+                details = read_run_details(conn, import_)
+        except DatabaseUnavailable:
+            say("the database of the readings does not answer; its part of the report is missing here")
+    answer = whole_import(import_, details)
     if as_json:
         result(answer.model_dump_json(indent=2))
     else:
@@ -107,18 +112,6 @@ def _find_import(number: int) -> Import:
     if import_ is None:
         fail(f"there is no import {number}; see them with: joulebook imports list")
     return import_
-
-
-def _read_details(import_: Import) -> RunDetails | None:
-    """Return the details stored beside the readings; None before its beginning, or without the database."""
-    if not has_begun(import_):
-        return None
-    try:
-        with connect(telemetry_url(Config.from_environ(), "reader")) as conn:
-            return read_run_details(conn, import_)
-    except DatabaseUnavailable:
-        say("the database of the readings does not answer; its part of the report is missing here")
-        return None
 
 
 def _print_tables(answer: WholeImportAnswer) -> None:
@@ -173,7 +166,7 @@ def undo(number: int, *, user_name: str | None) -> None:
         with connect(telemetry_url(config, "writer")) as conn:
             with interruptible(), show_progress(f"undoing import {import_.pk}") as show:
                 _run_until_undone(import_, conn, show, config=config)
-            _print_outcome(import_, conn)
+            undone = _undo_state(import_, conn)
     except DatabaseUnavailable as exc:
         fail(
             "the database of the readings does not answer; start it with: joulebook db start\n"
@@ -182,6 +175,14 @@ def undo(number: int, *, user_name: str | None) -> None:
     except KeyboardInterrupt:
         say("stopped; undoing continues from here when a worker runs, or with this command again")
         raise typer.Exit(EXIT_STOPPED) from None
+    if import_.state != State.UNDONE:
+        fail(f"import {import_.pk} is not undone: {import_.problem}")
+    result(
+        f"import {import_.pk} of {import_.file_name} is undone: {undone.get('removed', 0):,} readings "
+        f"removed, {undone.get('restored', 0):,} restored to their earlier values"
+    )
+    if import_.problem:
+        say(import_.problem)
 
 
 def _run_until_undone(import_: Import, conn: Connection, show: Show, *, config: Config) -> None:
@@ -235,15 +236,3 @@ def _undone_share(import_: Import, conn: Connection) -> float:
 def _undo_state(import_: Import, conn: Connection) -> dict[str, Any]:
     progress = read_progress(conn, import_.pk)
     return (progress.undo if progress is not None else None) or {}
-
-
-def _print_outcome(import_: Import, conn: Connection) -> None:
-    if import_.state != State.UNDONE:
-        fail(f"import {import_.pk} is not undone: {import_.problem}")
-    undo = _undo_state(import_, conn)
-    result(
-        f"import {import_.pk} of {import_.file_name} is undone: {undo.get('removed', 0):,} readings removed, "
-        f"{undo.get('restored', 0):,} restored to their earlier values"
-    )
-    if import_.problem:
-        say(import_.problem)

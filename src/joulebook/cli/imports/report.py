@@ -31,15 +31,24 @@ def show_progress(source: FileSource) -> Iterator[Show]:
 
     It shows the bytes read and the readings per second.
     """
-    if sys.stderr.isatty():
-        with _bar() as progress:
-            yield _bar_updater(progress, source)
-    else:
-        yield _line_printer(source)
+    began = time.monotonic()
+    if not sys.stderr.isatty():
+        due = began + _FIRST_LINE_AFTER
 
+        def print_line(report: ImportReport) -> None:
+            nonlocal due
+            now = time.monotonic()
+            if now >= due:
+                due = now + _LINE_EVERY
+                percent = 100 * source.bytes_read // source.size
+                sys.stderr.write(
+                    f"{percent} % of {source.size / 1e6:,.1f} MB read, {report.readable:,} readings, "
+                    f"{_rate(report, now - began)}\n"
+                )
 
-def _bar() -> Progress:
-    return Progress(
+        yield print_line
+        return
+    with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
@@ -47,35 +56,14 @@ def _bar() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-    )
+    ) as progress:
+        task = progress.add_task(source.name[:30], total=source.size, rate="")
 
+        def update_bar(report: ImportReport) -> None:
+            rate = _rate(report, time.monotonic() - began)
+            progress.update(task, completed=source.bytes_read, rate=rate)
 
-def _bar_updater(progress: Progress, source: FileSource) -> Show:
-    began = time.monotonic()
-    task = progress.add_task(source.name[:30], total=source.size, rate="")
-
-    def update(report: ImportReport) -> None:
-        progress.update(task, completed=source.bytes_read, rate=_rate(report, time.monotonic() - began))
-
-    return update
-
-
-def _line_printer(source: FileSource) -> Show:
-    began = time.monotonic()
-    due = began + _FIRST_LINE_AFTER
-
-    def update(report: ImportReport) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now >= due:
-            due = now + _LINE_EVERY
-            percent = 100 * source.bytes_read // source.size
-            sys.stderr.write(
-                f"{percent} % of {source.size / 1e6:,.1f} MB read, {report.readable:,} readings, "
-                f"{_rate(report, now - began)}\n"
-            )
-
-    return update
+        yield update_bar
 
 
 def _rate(report: ImportReport, seconds: float) -> str:

@@ -76,7 +76,13 @@ class DropFolder:
 
         `now` is in seconds of a monotonic clock. Raises OSError if the folder cannot be read.
         """
-        self._seen = {name: self._look(name, found, now) for name, found in self._candidates().items()}
+        looked: dict[str, _Seen] = {}
+        for name, found in self._candidates().items():
+            seen = self._seen.get(name)
+            if seen is None or (seen.size, seen.changed_at) != (found.st_size, found.st_mtime_ns):
+                seen = _Seen(found.st_size, found.st_mtime_ns, now)
+            looked[name] = seen
+        self._seen = looked
         complete = [name for name, seen in self._seen.items() if now - seen.since >= self._settle]
         return [
             self.path / name
@@ -125,12 +131,6 @@ class DropFolder:
                 if stat.S_ISREG(status.st_mode):
                     found[entry.name] = status
         return found
-
-    def _look(self, name: str, found: os.stat_result, now: float) -> _Seen:
-        before = self._seen.get(name)
-        if before and (before.size, before.changed_at) == (found.st_size, found.st_mtime_ns):
-            return before
-        return _Seen(found.st_size, found.st_mtime_ns, now)
 
 
 def _reserve(path: Path) -> bool:
@@ -192,19 +192,22 @@ class _Watching:
         self._folder = DropFolder(options.path, settle=settle)
         self._poll = min(max(settle / 2, 0.05), 2.0)
         self._is_once = is_once
-        self._wait_seconds = 0.0
         self._immovable: set[Path] = set()
 
     def run(self) -> None:
         """Import until stopped, or with `is_once` until the folder is empty."""
+        wait_seconds = 0.0
         say(f"watching {self._options.path} for files of device {self._options.device_id}")
         while not self.stopping.is_set():
             try:
                 worked = self._import_complete_files()
             except (_Unavailable, OSError) as exc:
-                self._wait_longer(exc)
+                if not wait_seconds:
+                    say(f"waiting, and trying again: {exc}")
+                wait_seconds = min(max(2 * wait_seconds, 1.0), LONGEST_WAIT)
+                self.stopping.wait(wait_seconds)
                 continue
-            self._wait_seconds = 0.0
+            wait_seconds = 0.0
             if worked:
                 continue
             if self._is_once and self._folder.names <= {file.name for file in self._immovable}:
@@ -266,12 +269,6 @@ class _Watching:
             say(f"{file.name}: {outcome.summary}, but it cannot be moved and stays: {exc.strerror}")
             return
         say(f"{target.relative_to(self._options.path)}: {outcome.summary}")
-
-    def _wait_longer(self, exc: Exception) -> None:
-        if not self._wait_seconds:
-            say(f"waiting, and trying again: {exc}")
-        self._wait_seconds = min(max(2 * self._wait_seconds, 1.0), LONGEST_WAIT)
-        self.stopping.wait(self._wait_seconds)
 
 
 def _outcome(imported: ImportResult) -> _Outcome:

@@ -41,7 +41,7 @@ def signed_in_user(request: HttpRequest) -> User:
     return cast("User", request.user)
 
 
-def owned_device(request: HttpRequest, device_id: str) -> Device:
+def get_owned_device_or_403(request: HttpRequest, device_id: str) -> Device:
     """Return a device of the user; refuse another user's and a missing one with the same 403."""
     device = find_visible_device(request.user, device_id)
     if device is None:
@@ -51,7 +51,7 @@ def owned_device(request: HttpRequest, device_id: str) -> Device:
     return device
 
 
-def visible_import(request: HttpRequest, number: int) -> Import:
+def get_import_or_403(request: HttpRequest, number: int) -> Import:
     """Return an import the user may see; refuse others and missing ones with the same 403.
 
     The address takes no parameters.

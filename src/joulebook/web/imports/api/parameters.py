@@ -287,18 +287,13 @@ def _values(query: QueryDict, also: QueryDict | None) -> dict[str, list[str]]:
     return found
 
 
-def _check_values(values: dict[str, list[str]]) -> None:
-    """Raise `BadParameter` for a value unusable with any file."""
+def _given(values: dict[str, list[str]]) -> Given:
     for name, check in _CHECKS.items():
         for value in values.get(name, ()):
             try:
                 check(value)
             except FileError as exc:
                 raise BadParameter(name, in_parameters(str(exc))) from None
-
-
-def _given(values: dict[str, list[str]]) -> Given:
-    _check_values(values)
     try:
         mapping = mapping_from(values.get("map", ()), option="map")
     except UnusableProfile as exc:

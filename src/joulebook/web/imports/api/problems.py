@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -33,18 +34,29 @@ class OpenQuestions(Exception):
         self.questions = questions
 
 
+_PLAIN_PROBLEMS: dict[type[Exception], tuple[int, str]] = {
+    UploadTooLarge: (413, "File too large"),
+    NotYours: (403, "Forbidden"),
+    UnableToImport: (409, "Not possible now"),
+    UnableToSaveProfile: (409, "Not possible now"),
+    DiskFull: (507, "Insufficient storage"),
+}
+"""Errors with nothing but a status, a title, and their message."""
+
+
 def install_problems(api: NinjaAPI) -> None:
-    """Add these errors to the API."""
+    """Add the errors of imports to the API."""
+    for error, (status, title) in _PLAIN_PROBLEMS.items():
+        api.exception_handler(error)(partial(_plain_problem, status, title))
     api.exception_handler(OpenQuestions)(_open_questions)
     api.exception_handler(FileError)(_file_error)
-    api.exception_handler(UploadTooLarge)(_too_large)
-    api.exception_handler(NotYours)(_not_yours)
     api.exception_handler(AlreadyImported)(_already_imported)
-    api.exception_handler(UnableToImport)(_unable)
-    api.exception_handler(UnableToSaveProfile)(_unable)
     api.exception_handler(TooManyFiles)(_too_many_files)
-    api.exception_handler(DiskFull)(_disk_full)
     api.exception_handler(QuotaReached)(_quota_reached)
+
+
+def _plain_problem(status: int, title: str, request: HttpRequest, exc: Exception) -> HttpResponse:  # noqa: ARG001
+    return problem(status, title, str(exc))
 
 
 def _open_questions(request: HttpRequest, exc: OpenQuestions) -> HttpResponse:  # noqa: ARG001
@@ -68,22 +80,10 @@ def _file_error(request: HttpRequest, exc: FileError) -> HttpResponse:  # noqa: 
     return problem(400, "File cannot be read", detail)
 
 
-def _too_large(request: HttpRequest, exc: UploadTooLarge) -> HttpResponse:  # noqa: ARG001
-    return problem(413, "File too large", str(exc))
-
-
-def _not_yours(request: HttpRequest, exc: NotYours) -> HttpResponse:  # noqa: ARG001
-    return problem(403, "Forbidden", str(exc))
-
-
 def _already_imported(request: HttpRequest, exc: AlreadyImported) -> HttpResponse:  # noqa: ARG001
     number = exc.earlier.pk
     detail = f"{exc}: send it with force=1"
     return problem(409, "Imported already", detail, **{"import": number, "link": import_link(number)})
-
-
-def _unable(request: HttpRequest, exc: Exception) -> HttpResponse:  # noqa: ARG001
-    return problem(409, "Not possible now", str(exc))
 
 
 def _too_many_files(request: HttpRequest, exc: TooManyFiles) -> HttpResponse:  # noqa: ARG001
@@ -94,10 +94,6 @@ def _too_many_files(request: HttpRequest, exc: TooManyFiles) -> HttpResponse:  #
 
 def _quota_reached(request: HttpRequest, exc: QuotaReached) -> HttpResponse:  # noqa: ARG001
     return problem(409, "Limit reached", str(exc), code=exc.code)
-
-
-def _disk_full(request: HttpRequest, exc: DiskFull) -> HttpResponse:  # noqa: ARG001
-    return problem(507, "Insufficient storage", str(exc))
 
 
 _PROBLEM = {"schema": {"type": "object", "description": "RFC 9457 problem details"}}

@@ -12,7 +12,12 @@ from django.http.response import HttpResponseBase
 from ninja import NinjaAPI, Router
 
 from joulebook.web.imports.api import profiles
-from joulebook.web.imports.api.access import CHANGING, owned_device, signed_in_user, visible_import
+from joulebook.web.imports.api.access import (
+    CHANGING,
+    get_import_or_403,
+    get_owned_device_or_403,
+    signed_in_user,
+)
 from joulebook.web.imports.api.answers import (
     DryRunAnswer,
     ImportAnswer,
@@ -71,12 +76,12 @@ def post_import(request: HttpRequest) -> HttpResponse:
     """Receive a file and queue its import for a worker; with dry_run=1, only return its report."""
     if not is_form(request):
         # Check all parameters before a byte of the file is written.
-        owned_device(request, read_import(request.GET).device)
+        get_owned_device_or_403(request, read_import(request.GET).device)
     elif "device" in request.GET:
-        owned_device(request, request.GET["device"])
+        get_owned_device_or_403(request, request.GET["device"])
     with received_upload(request) as (upload, name, fields):
         parameters = read_import(request.GET, also=fields)
-        device = owned_device(request, parameters.device)
+        device = get_owned_device_or_403(request, parameters.device)
         answer = queue_or_count(
             signed_in_user(request), parameters, upload, device=device, name=parameters.name or name
         )
@@ -98,7 +103,7 @@ def list_imports(request: HttpRequest) -> HttpResponse:
     parameters = read_list(request.GET)
     imports = visible_imports(request.user).order_by("-pk").prefetch_related("devices")
     if parameters.device:
-        device = owned_device(request, parameters.device)
+        device = get_owned_device_or_403(request, parameters.device)
         imports = imports.filter(Q(device=device) | Q(devices=device))
     if parameters.states:
         imports = imports.filter(state__in=parameters.states)
@@ -122,7 +127,7 @@ def list_imports(request: HttpRequest) -> HttpResponse:
 )
 def get_import(request: HttpRequest, number: int) -> HttpResponse:
     """Return an import with its report, its first problems, and its progress while it runs."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_403(request, number)
     if not has_begun(import_):
         return json_response(whole_import(import_))
     with telemetry_connection() as conn:
@@ -139,7 +144,7 @@ def get_import(request: HttpRequest, number: int) -> HttpResponse:
 )
 def delete_import(request: HttpRequest, number: int) -> HttpResponse:
     """Undo an import by a worker; a draft is discarded."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_403(request, number)
     if import_.state == Import.State.DRAFT:
         discard_draft(import_)
         return HttpResponse(status=204)
@@ -156,7 +161,7 @@ def delete_import(request: HttpRequest, number: int) -> HttpResponse:
 )
 def post_cancel(request: HttpRequest, number: int) -> HttpResponse:
     """Stop an import; readings stored until then stay, and can be undone."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_403(request, number)
     cancel_import(import_)
     return json_response(import_answer(import_), status=202)
 
@@ -173,4 +178,4 @@ def post_cancel(request: HttpRequest, number: int) -> HttpResponse:
 )
 def get_rejected(request: HttpRequest, number: int) -> HttpResponseBase:
     """Return the rows and cells not stored as CSV, in the order of lines: line, column, code, text, row."""
-    return rejected_csv(visible_import(request, number), person=signed_in_user(request).pk)
+    return rejected_csv(get_import_or_403(request, number), person=signed_in_user(request).pk)

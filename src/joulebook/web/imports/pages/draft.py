@@ -119,11 +119,11 @@ def _shape(profile: ImportProfile) -> ImportProfile:
     return replace(profile, encoding="", header_line=header, first_data_line=0)
 
 
-def visible_import(request: HttpRequest, number: int) -> Import:
+def get_import_or_404(request: HttpRequest, number: int) -> Import:
     """Return the import if the user may see it; raises `Http404` for another user's and for a missing one."""
     import_ = find_visible_import(cast("User", request.user), number)
     if import_ is None:
-        raise Http404("There is no such import, or it is not yours to see.")
+        raise Http404("There is no such import, or you may not see it.")
     return import_
 
 
@@ -142,7 +142,7 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
 
     The field `do` first creates a device or saves a profile.
     """
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     if request.method != "POST" or import_.state != Import.State.DRAFT:
         return _redirect(request, import_)
     try:
@@ -162,7 +162,7 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
 @require_POST
 def queue(request: HttpRequest, number: int) -> HttpResponse:
     """Queue a draft as read by the sent entry; show the page again with obstacles."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     if import_.state != Import.State.DRAFT:
         return _redirect(request, import_)
     try:
@@ -191,7 +191,7 @@ def queue(request: HttpRequest, number: int) -> HttpResponse:
 @require_POST
 def discard(request: HttpRequest, number: int) -> HttpResponse:
     """Discard a draft and its file."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     try:
         discard_draft(import_)
     except UnableToImport as exc:

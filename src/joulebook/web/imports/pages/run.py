@@ -22,13 +22,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.files.report import ImportReport
-from joulebook.telemetry.imports.progress import Progress, read_progress
+from joulebook.telemetry.imports.progress import read_progress
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.leases import LEASE_TIME
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import UnableToImport, cancel_import, undo_import
-from joulebook.web.imports.pages.draft import draft_page, part_login_required, visible_import
+from joulebook.web.imports.pages.draft import draft_page, get_import_or_404, part_login_required
 from joulebook.web.imports.rejected import rejected_csv
 from joulebook.web.telemetry import telemetry_connection
 
@@ -90,14 +90,16 @@ def run_progress(import_: Import, *, now: datetime) -> RunProgress:
     doubt = _doubt(import_, now)
     if found is None:
         return RunProgress(0, 0, doubt=doubt)
-    counts = _counts(found)
+    report = None if found.report is None else ImportReport.from_state(found.report)
     size = import_.file_size
     return RunProgress(
         percent=min(100, 100 * found.bytes_read // size) if size else 0,
         bytes_read=found.bytes_read,
         removed=int((found.undo or {}).get("removed", 0)),
         doubt=doubt,
-        **counts,
+        rows=report.rows_read if report else 0,
+        stored=report.stored + report.replaced if report else 0,
+        problems=report.problem_count if report else 0,
     )
 
 
@@ -110,19 +112,9 @@ def run_report(import_: Import) -> RunReport | None:
         if found is None or found.report is None:
             return None
         whole = ImportReport.from_state(found.report).as_json()
-    first, last = (_instant(whole.get(name)) for name in ("first_time", "last_time"))
+    times = (whole.get(name) for name in ("first_time", "last_time"))
+    first, last = (None if text is None else datetime.fromisoformat(text) for text in times)
     return RunReport(whole, _columns(import_, whole, first, last), whole["problems"][:LISTED], first, last)
-
-
-def _counts(found: Progress) -> dict[str, int]:
-    if found.report is None:
-        return {}
-    report = ImportReport.from_state(found.report)
-    return {
-        "rows": report.rows_read,
-        "stored": report.stored + report.replaced,
-        "problems": report.problem_count,
-    }
 
 
 def _doubt(import_: Import, now: datetime) -> str:
@@ -173,10 +165,6 @@ def _chart(device: Device | None, metric: str, first: datetime | None, last: dat
     return f"{reverse('device', args=[device.device_id])}?{urlencode(query)}"
 
 
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
 ACTIVE = frozenset({Import.State.QUEUED, Import.State.RUNNING, Import.State.UNDOING})
 CAN_BE_UNDONE = frozenset({Import.State.DONE, Import.State.FAILED, Import.State.CANCELLED})
 
@@ -186,7 +174,7 @@ CAN_BE_UNDONE = frozenset({Import.State.DONE, Import.State.FAILED, Import.State.
 @never_cache
 def import_page(request: HttpRequest, number: int) -> HttpResponse:
     """Show an import by its state: a draft, its progress, or its report."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     if import_.state == Import.State.DRAFT:
         return draft_page(request, import_)
     if import_.state in ACTIVE:
@@ -199,7 +187,7 @@ def import_page(request: HttpRequest, number: int) -> HttpResponse:
 @never_cache
 def progress(request: HttpRequest, number: int) -> HttpResponse:
     """Show the progress of an import; once it has ended, reload the whole page."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     if import_.state not in ACTIVE:
         return HttpResponse(headers={"HX-Refresh": "true"})
     return render(request, "imports/_progress.html", _progress_context(import_))
@@ -209,7 +197,7 @@ def progress(request: HttpRequest, number: int) -> HttpResponse:
 @require_POST
 def cancel(request: HttpRequest, number: int) -> HttpResponse:
     """Stop an import; stored readings stay until it is undone."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     try:
         cancel_import(import_)
     except UnableToImport as exc:
@@ -222,7 +210,7 @@ def cancel(request: HttpRequest, number: int) -> HttpResponse:
 @never_cache
 def undo(request: HttpRequest, number: int) -> HttpResponse:
     """Ask for confirmation of an undo; by POST request the undo."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     if import_.state not in CAN_BE_UNDONE:
         return redirect("import", number)
     if request.method != "POST":
@@ -239,7 +227,7 @@ def undo(request: HttpRequest, number: int) -> HttpResponse:
 @never_cache
 def rejected(request: HttpRequest, number: int) -> HttpResponseBase:
     """Send every row and cell not stored, as CSV."""
-    return rejected_csv(visible_import(request, number), person=cast("User", request.user).pk)
+    return rejected_csv(get_import_or_404(request, number), person=cast("User", request.user).pk)
 
 
 def _progress_context(import_: Import) -> dict[str, object]:
