@@ -37,9 +37,9 @@ _LARGEST_RATIO = 1.3
 _BACK_UP = """
 import sys
 from pathlib import Path
-from joulebook.backup.make import make_backup
+from joulebook.backup.create import create_backup
 from joulebook.config import Config
-make_backup(Config.from_environ(), Path(sys.argv[1]))
+create_backup(Config.from_environ(), Path(sys.argv[1]))
 """
 _COPY = "COPY readings (time, value, series_id, import_id) FROM STDIN (FORMAT BINARY)"
 

@@ -1,9 +1,9 @@
-"""Tickets for the live feed: the web issues one after its look at the owner, ingest opens a stream for it.
+"""Tickets for the live feed: the web issues them for a device, ingest opens a stream for each.
 
-A ticket stands for one user, one device, one page's origin and a few seconds, and is signed with a key
-that both processes derive from the signing key that they share. The user is an opaque name, by which
-ingest counts streams. It travels in an address, because a browser's
-`EventSource` can send no headers; so it is worth little by the time that anybody reads a log.
+A ticket is for one user, one device, one page's origin and a few seconds. Both processes derive the key of
+its signature from their common signing key. The web issues a ticket only to users with access to the device.
+The user is an opaque name; ingest counts streams by it. The ticket is part of an address, because a
+browser's `EventSource` cannot send headers. So it expires soon: a copy in a log is worth little.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 
 TICKET_SECONDS = 50
-"""How long a ticket, and a stream that was opened with it, lasts: a withdrawn share ends within a minute."""
+"""How long a ticket and its stream last: the streams of a withdrawn share end within a minute."""
 
 _PURPOSE = b"joulebook live ticket 2"
 _USER_BYTES = 12
@@ -22,14 +22,14 @@ _LONGEST = 1000
 
 
 class TicketRefused(Exception):
-    """The ticket is not one of ours, is for another device, or has expired."""
+    """The ticket is forged, is for another device, or has expired."""
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a ticket allows: pages of `origin` may watch until `expires_at` (seconds since 1970 UTC).
+    """A valid ticket: pages of `origin` may watch until `expires_at` (seconds since 1970 UTC).
 
-    `user` names who was given it, without telling who that is; no two tickets have the same `number`.
+    `user` is an opaque name of the ticket's owner; each ticket has its own `number`.
     """
 
     origin: str
@@ -39,9 +39,9 @@ class Ticket:
 
 
 def issue_ticket(secret_key: str, device_id: str, *, user: int, origin: str, now: float) -> tuple[str, int]:
-    """Return a ticket for the device and when it expires; `now` in seconds since 1970 UTC.
+    """Return a ticket for the device and the time of its end; times are in seconds since 1970 UTC.
 
-    `user` is the primary key of the account that it is given to.
+    `user` is the primary key of the owner's account.
     """
     expires_at = int(now) + TICKET_SECONDS
     name = hmac.digest(_key(secret_key), b"user %d" % user, "sha256")[:_USER_BYTES]
@@ -50,20 +50,25 @@ def issue_ticket(secret_key: str, device_id: str, *, user: int, origin: str, now
 
 
 def open_ticket(secret_key: str, device_id: str, ticket: str, *, now: float) -> Ticket:
-    """Return what a ticket for the device allows. Raises `TicketRefused`."""
+    """Check a ticket for the device and return its content. Raises `TicketRefused`."""
     claims, _, signature = ticket.rpartition(".")
     expected = _signature(secret_key, device_id, claims)
     if len(ticket) > _LONGEST or not hmac.compare_digest(_bytes(signature), expected.encode()):
         raise TicketRefused("the ticket is not valid for this device; ask the web for another")
-    # Only what we have signed ourselves is taken apart.
+    # Parse only after the check of our signature.
     expires_at, origin, user, number = claims.split(".")
     if int(expires_at) <= now:
         raise TicketRefused("the ticket has expired; ask the web for another")
-    return Ticket(origin=_decode(origin).decode(), expires_at=int(expires_at), user=user, number=number)
+    return Ticket(
+        origin=base64.urlsafe_b64decode(origin + "=" * (-len(origin) % 4)).decode(),
+        expires_at=int(expires_at),
+        user=user,
+        number=number,
+    )
 
 
 def _signature(secret_key: str, device_id: str, claims: str) -> str:
-    # The claims hold no line break, so no device's id can be mistaken for a part of them.
+    # The claims hold no line break, so a device's id cannot pass for a part of them.
     return _encode(hmac.digest(_key(secret_key), _bytes(f"{claims}\n{device_id}"), "sha256"))
 
 
@@ -77,7 +82,3 @@ def _bytes(text: str) -> bytes:
 
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

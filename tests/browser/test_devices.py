@@ -61,7 +61,7 @@ def test_the_list_shows_last_readings_and_keeps_them_fresh(alices_page, device, 
 def test_a_device_that_is_silent_says_since_when(alices_page, device, store):
     store(device.device_id, "power", [time.time() - 400 * 86_400], [42])
     alices_page.goto("/")
-    expect(alices_page.locator(".device", has_text=device.name)).to_contain_text("silent since")
+    expect(alices_page.locator(".device", has_text=device.name)).to_contain_text("offline since")
 
 
 def test_an_unreachable_server_is_told_and_recovers(alices_page, device, past, watch):

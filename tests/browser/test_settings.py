@@ -71,7 +71,7 @@ def test_the_keyboard_alone_names_a_device_and_says_when_it_is_silent(alices_pag
     expect(page.get_by_role("status")).to_contain_text("are saved")
     page.goto("/")
     row = page.locator(".device", has_text="Barn meter")
-    expect(row).to_contain_text("silent since")
+    expect(row).to_contain_text("offline since")
     expect(row.locator(".dot")).to_have_attribute("title", "silent")
 
 
@@ -85,7 +85,7 @@ def test_without_scripts_everything_can_be_said(
     page.get_by_role("button", name="Share").click()
     expect(page.get_by_role("button", name="Withdraw from charlie")).to_be_visible()
     page.get_by_role("button", name="Withdraw from charlie").click()
-    expect(page.get_by_text("Nobody: only you see this device.")).to_be_visible()
+    expect(page.get_by_text("Only you see this device.")).to_be_visible()
     page.get_by_role("link", name="Power").click()
     page.get_by_label("Unit").fill("kW")
     page.get_by_role("button", name="Save").click()

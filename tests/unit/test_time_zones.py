@@ -56,7 +56,7 @@ def test_made_up_rules_are_as_they_were_made(package: Path) -> None:
         "import joulebook.cli.main, joulebook.telemetry.files.times",
         "import joulebook.web.wsgi, joulebook.web.history.api",
         "from joulebook.cli.django_setup import setup_django; setup_django(); import joulebook.worker.import_scheduler",
-        "from zoneinfo import ZoneInfo; ZoneInfo('Africa/Casablanca'); import joulebook.telemetry.export.csv_text",
+        "from zoneinfo import ZoneInfo; ZoneInfo('Africa/Casablanca'); import joulebook.telemetry.export.formats",
     ],
 )
 def test_a_process_takes_the_package_and_not_the_machines_files(package: Path, entry: str) -> None:

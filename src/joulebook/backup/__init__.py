@@ -1,1 +1,1 @@
-"""Backup and restore: a folder with everything that a Joulebook cannot make again, taken while it runs."""
+"""Backup and restore: everything of a running Joulebook in one folder, and back."""

@@ -1,8 +1,7 @@
-"""The accounts database as it is at one moment: a copy of SQLite's file, or PostgreSQL's tables.
+"""The accounts database at one moment: a copy of SQLite's file, or PostgreSQL's tables.
 
-`held` keeps imports from changing among the accounts for the moment in which both databases' snapshots are
-taken. What lies between the snapshots then concerns no import, and no state exists in which an import is
-further in one of them than it was in the other: see `joulebook.backup.make`.
+`hold_imports` locks the records of imports while the snapshots of both databases are taken. So no import is
+further in one snapshot than in the other: see `joulebook.backup.create`.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from pathlib import Path
 import psycopg
 
 from joulebook.backup.errors import BackupError, DamagedBackup
+from joulebook.backup.files import BLOCK_BYTES, PartWriter, read_part
 from joulebook.backup.manifest import Migration, SqliteCopy
-from joulebook.backup.parts import BLOCK_BYTES, PartWriter, read_part
 from joulebook.backup.tables import LOCK_PATIENCE, Snapshot
 from joulebook.config import Config, sqlite_path
 from joulebook.telemetry.connection import connect, translated_errors
@@ -30,10 +29,10 @@ _PAGES_AT_ONCE = 1000
 
 
 @contextmanager
-def held(config: Config) -> Iterator[None]:
-    """Let nothing change an import among the accounts until the block ends; short, since the web waits too.
+def hold_imports(config: Config) -> Iterator[None]:
+    """Lock the records of imports in the accounts until the block ends. Keep it short: the web waits, too.
 
-    Raises `BackupError` and `DatabaseUnavailable` where that takes too long.
+    Raises `BackupError` or `DatabaseUnavailable` if the lock is not free soon.
     """
     file = sqlite_path(config.database_url)
     if file is None:
@@ -52,30 +51,30 @@ def held(config: Config) -> Iterator[None]:
 
 
 class SqliteSnapshot:
-    """One moment of a SQLite database in WAL mode, as long as the block lasts. Writers do not wait for it."""
+    """One moment of a SQLite database in WAL mode, until `close`. Writers do not wait for it."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._conn = _open(file)
 
     def close(self) -> None:
-        """Let the moment go."""
+        """End the snapshot."""
         self._conn.close()
 
     def take(self) -> None:
-        """Take the moment."""
+        """Begin the snapshot."""
         self._conn.execute("BEGIN")
         self._conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
     def copy(self, folder: Path, file: str) -> SqliteCopy:
-        """Copy the database into a part of the folder of a backup."""
+        """Copy the database into a part of a backup's folder."""
         plain = folder / "accounts.unpacked"
         os.close(os.open(plain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             with closing(_open(plain)) as copy:
-                # It reads in the transaction that is open, so it sees that moment whatever is written.
+                # It reads in the open transaction, so it sees the snapshot and no later writes.
                 self._conn.backup(copy, pages=_PAGES_AT_ONCE)
-                # A file that stands alone: no log beside it.
+                # One file, without a log beside it.
                 copy.execute("PRAGMA journal_mode = DELETE")
                 rows, migrations = _look_into(copy)
             with plain.open("rb") as content, PartWriter(folder, file) as writer:
@@ -86,8 +85,8 @@ class SqliteSnapshot:
             plain.unlink(missing_ok=True)
 
 
-def accounts_snapshot(config: Config) -> Snapshot | SqliteSnapshot:
-    """Return what takes a moment of the accounts. Raises `BackupError` where there are none."""
+def open_accounts(config: Config) -> Snapshot | SqliteSnapshot:
+    """Return an object to take a snapshot of the accounts. Raises `BackupError` if there are none."""
     file = sqlite_path(config.database_url)
     if file is None:
         return Snapshot(config.database_url)
@@ -110,23 +109,23 @@ def unpack_sqlite(folder: Path, copied: SqliteCopy, target: Path) -> None:
         except sqlite3.Error as exc:
             raise DamagedBackup(f"the accounts in {folder} are damaged: {exc}") from exc
     if rows != copied.rows or migrations != copied.migrations:
-        raise DamagedBackup(f"the accounts in {folder} are not those that the manifest tells of")
+        raise DamagedBackup(f"the accounts in {folder} are not those listed in the manifest")
 
 
 def replace_sqlite(draft: Path, file: Path) -> None:
-    """Put a database in its place; the log of one that was there must not be applied to it."""
+    """Move a restored database to `file`; a log of an earlier database must not be applied to it."""
     for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)
     shutil.move(draft, file)
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    # Threads take turns: one makes the copy that another has begun.
+    # Threads use it in turn: one takes the snapshot, another copies it.
     return sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
 def _look_into(conn: sqlite3.Connection) -> tuple[dict[str, int], tuple[Migration, ...]]:
-    """Return the rows of each table, and the migrations. Raises `DamagedBackup` where the file is damaged."""
+    """Return the rows of each table, and the migrations. Raises `DamagedBackup`."""
     ((found,),) = conn.execute("PRAGMA integrity_check(1)").fetchall()
     if found != "ok":
         raise DamagedBackup(f"the accounts are damaged: {found}")
@@ -138,5 +137,5 @@ def _look_into(conn: sqlite3.Connection) -> tuple[dict[str, int], tuple[Migratio
 
 
 def read_migrations(conn: psycopg.Connection[tuple[object, ...]]) -> tuple[Migration, ...]:
-    """Return the migrations that were applied to a PostgreSQL database, in their order."""
+    """Return the migrations applied to a PostgreSQL database, in their order."""
     return tuple((str(app), str(name)) for app, name in conn.execute(_MIGRATIONS).fetchall())

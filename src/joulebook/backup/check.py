@@ -1,4 +1,4 @@
-"""Checks a backup without restoring it: every part's checksum, and by unpacking, what the parts hold."""
+"""Checks a backup without restoring it: the checksums of its parts, and after unpacking their content."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from joulebook.backup.accounts import unpack_sqlite
+from joulebook.backup.create import Progress
 from joulebook.backup.errors import DamagedBackup
-from joulebook.backup.make import Progress
+from joulebook.backup.files import check_part, read_part
 from joulebook.backup.manifest import FileCopy, Manifest, SqliteCopy, TableCopy, TablePart
-from joulebook.backup.parts import Part, check_part, read_part
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -23,7 +23,7 @@ _LENGTH = struct.Struct(">i")
 
 
 def count_rows(blocks: Iterable[bytes], *, is_binary: bool) -> int:
-    """Return how many rows a whole stream has. Raises `DamagedBackup` where it is not one."""
+    """Return the number of rows of a stream of COPY. Raises `DamagedBackup` if the stream is not whole."""
     if not is_binary:
         return sum(block.count(b"\n") for block in blocks)
     rest, rows, has_begun = b"", 0, False
@@ -44,7 +44,7 @@ def count_rows(blocks: Iterable[bytes], *, is_binary: bool) -> int:
 
 
 def _whole_rows(data: bytes) -> tuple[int, int]:
-    """Return how many whole rows data begin with, and how many bytes these are."""
+    """Return the number of whole rows at the beginning of `data`, and their length in bytes."""
     rows = at = 0
     while (found := _layout(data, at)) is not None:
         end, marks = found
@@ -59,7 +59,7 @@ def _whole_rows(data: bytes) -> tuple[int, int]:
 
 
 def _layout(data: bytes, begin: int) -> tuple[int, list[int]] | None:
-    """Return where the row at `begin` ends, and which of its bytes give its layout; None: it is not whole."""
+    """Return the end of the row at `begin`, and the offsets of its layout's bytes; None if not whole."""
     if len(data) < begin + _COUNT.size:
         return None
     (fields,) = _COUNT.unpack_from(data, begin)
@@ -80,7 +80,7 @@ Check = Callable[[], None]
 
 
 class Checker:
-    """Looks at one backup; each method returns what is wrong, part by part."""
+    """Checks one backup; each method returns the problems, part by part."""
 
     def __init__(self, folder: Path, manifest: Manifest, *, progress: Progress = lambda _share: None) -> None:
         self._folder = folder
@@ -89,11 +89,13 @@ class Checker:
         self._done = 0
 
     def check_files(self) -> list[str]:
-        """Compare sizes and checksums; nothing is unpacked."""
-        return _problems(partial(self._check_file, part) for part in self._manifest.parts())
+        """Compare sizes and checksums without unpacking."""
+        return _problems(
+            partial(check_part, self._folder, part, progress=self._advance) for part in self._manifest.parts()
+        )
 
     def check_content(self) -> list[str]:
-        """Unpack everything, and count rows and bytes as well."""
+        """Unpack everything, and compare the numbers of rows and bytes as well."""
         return _problems(self._content_checks())
 
     def _content_checks(self) -> Iterator[Check]:
@@ -109,9 +111,6 @@ class Checker:
                     yield partial(self._check_rows, table, each)
         for copied in (*self._manifest.uploads, *self._manifest.files):
             yield partial(self._check_bytes, copied)
-
-    def _check_file(self, part: Part) -> None:
-        check_part(self._folder, part, progress=self._advance)
 
     def _check_sqlite(self, copied: SqliteCopy) -> None:
         with tempfile.TemporaryDirectory(prefix="joulebook-check-") as scratch:
@@ -138,7 +137,7 @@ class Checker:
 
 
 def _problems(checks: Iterator[Check]) -> list[str]:
-    """Run checks, and return what those have to say that fail."""
+    """Run checks, and return the messages of the failed ones."""
     found = []
     for check in checks:
         try:

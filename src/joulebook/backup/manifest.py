@@ -1,6 +1,6 @@
-"""The manifest of a backup: what it holds, of which versions, in how many rows, with which checksums.
+"""The manifest of a backup: its content with versions, numbers of rows and checksums.
 
-It is written last. A folder without one, or with one that is damaged, is no backup.
+It is written last. A folder without a manifest, or with a damaged one, is no backup.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from joulebook.backup.errors import BackupError, DamagedBackup
-from joulebook.backup.parts import Part
+from joulebook.backup.files import Part
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -29,7 +29,7 @@ _SAFE_FILE = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*/)*[A-Za-z0-9_-][A-Za-z
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """One column and its type as PostgreSQL writes it."""
 
     name: str
@@ -46,23 +46,23 @@ class TablePart:
 
 @dataclass(frozen=True)
 class TableCopy:
-    """A table's rows, as COPY gives them in `format`."""
+    """A table's rows in the `format` of COPY."""
 
     schema: str
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     format: Literal["binary", "text"]
     parts: tuple[TablePart, ...]
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return sum(each.rows for each in self.parts)
 
 
 @dataclass(frozen=True)
 class SequenceCopy:
-    """A sequence that has given out numbers, and the last of them."""
+    """A used sequence, and its last number."""
 
     schema: str
     name: str
@@ -71,7 +71,7 @@ class SequenceCopy:
 
 @dataclass(frozen=True)
 class DatabaseCopy:
-    """A PostgreSQL database: its version, the migrations that were applied, and its content."""
+    """A PostgreSQL database: its version, its applied migrations, and its content."""
 
     version: str
     migrations: tuple[Migration, ...]
@@ -81,7 +81,7 @@ class DatabaseCopy:
 
 @dataclass(frozen=True)
 class SqliteCopy:
-    """A SQLite database as one file, and how many rows each of its tables has."""
+    """A SQLite database as one file, and the number of rows of each table."""
 
     part: Part
     migrations: tuple[Migration, ...]
@@ -99,7 +99,7 @@ class FileCopy:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything in a backup. At `instant` both databases were as they are in it; `origin` is whose it is."""
+    """Everything in a backup: both databases at `instant`, and the backed-up Joulebook in `origin`."""
 
     joulebook: str
     instant: datetime
@@ -109,9 +109,9 @@ class Manifest:
     accounts: SqliteCopy | DatabaseCopy
     uploads: tuple[FileCopy, ...] = ()
     files: tuple[FileCopy, ...] = ()
-    """Further files of the home, such as the secret key where it was asked for."""
+    """Further files of the home, such as the secret key if requested."""
     settings: dict[str, str] = field(default_factory=dict)
-    """The settings of the environment that are not their default, without addresses of databases and keys."""
+    """The environment's settings other than the defaults, without addresses of databases and keys."""
 
     def parts(self) -> Iterator[Part]:
         """Yield every part."""
@@ -129,18 +129,25 @@ class Manifest:
 
     @property
     def size(self) -> int:
-        """How many bytes all parts take."""
+        """The bytes of all parts."""
         return sum(part.size for part in self.parts())
 
     @property
     def readings(self) -> int:
-        """How many readings it holds."""
+        """The number of readings."""
         return sum(t.rows for t in self.telemetry.tables if (t.schema, t.name) == ("public", "readings"))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest to the disk; all parts are there before."""
-    body = _body(manifest)
+    kind = "sqlite" if isinstance(manifest.accounts, SqliteCopy) else "postgresql"
+    content = asdict(manifest) | {
+        "format": FORMAT,
+        "accounts_kind": kind,
+        "instant": manifest.instant.isoformat(),
+    }
+    # The form after reading it back: tuples become lists.
+    body: dict[str, Any] = json.loads(json.dumps(content))
     document = {"checksum": _checksum(body), **body}
     descriptor = os.open(folder / MANIFEST, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -153,8 +160,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a backup.
 
-    Raises `BackupError` where the folder is none or a later version has made it, and `DamagedBackup` where
-    the manifest is not what was written.
+    Raises `BackupError` if the folder is no backup or a later version made it, and `DamagedBackup` if the
+    manifest has changed since it was written.
     """
     path = folder / MANIFEST
     try:
@@ -184,38 +191,28 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _body(manifest: Manifest) -> dict[str, Any]:
-    kind = "sqlite" if isinstance(manifest.accounts, SqliteCopy) else "postgresql"
-    body = asdict(manifest) | {
-        "format": FORMAT,
-        "accounts_kind": kind,
-        "instant": manifest.instant.isoformat(),
-    }
-    # As it will be read back: tuples become lists.
-    return dict(json.loads(json.dumps(body)))
-
-
 def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _manifest(body: dict[str, Any]) -> Manifest:
-    accounts = body["accounts"]
+    accounts: SqliteCopy | DatabaseCopy
+    if body["accounts_kind"] == "sqlite":
+        copied = body["accounts"]
+        accounts = SqliteCopy(Part(**copied["part"]), _migrations(copied), dict(copied["rows"]))
+    else:
+        accounts = _database(body["accounts"])
     return Manifest(
         joulebook=body["joulebook"],
         instant=datetime.fromisoformat(body["instant"]),
         seconds=body["seconds"],
         origin=body["origin"],
         telemetry=_database(body["telemetry"]),
-        accounts=_sqlite(accounts) if body["accounts_kind"] == "sqlite" else _database(accounts),
+        accounts=accounts,
         uploads=tuple(_file(each) for each in body["uploads"]),
         files=tuple(_file(each) for each in body["files"]),
         settings=dict(body["settings"]),
     )
-
-
-def _sqlite(body: dict[str, Any]) -> SqliteCopy:
-    return SqliteCopy(Part(**body["part"]), _migrations(body), dict(body["rows"]))
 
 
 def _database(body: dict[str, Any]) -> DatabaseCopy:
@@ -223,7 +220,7 @@ def _database(body: dict[str, Any]) -> DatabaseCopy:
         TableCopy(
             schema=each["schema"],
             name=each["name"],
-            columns=tuple(Column(**column) for column in each["columns"]),
+            columns=tuple(TableColumn(**column) for column in each["columns"]),
             format=each["format"],
             parts=tuple(TablePart(Part(**part["part"]), part["rows"]) for part in each["parts"]),
         )

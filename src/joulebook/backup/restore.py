@@ -1,34 +1,45 @@
 """Restores a backup into an empty home, or into empty databases of a server of one's own.
 
-The schema is made by the migrations that the backup's databases had; then every table is filled from its
-parts, as many as side by side, and compared by its count. Migrating to what this version needs comes after
-that and is no part of restoring: `joulebook up` does so at every start.
+The schema is made by the migrations of the backed-up databases. Then every table is filled from its parts,
+two tables in parallel, and the number of rows is compared. Migrating to this version's schema comes later and
+is no part of restoring: `joulebook up` does so at every start.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import LiteralString, cast
 
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from psycopg import sql
 
 from joulebook.backup.accounts import replace_sqlite, unpack_sqlite
+from joulebook.backup.create import OWN_SETTINGS, SECRET_KEY, UPLOADS, Progress
 from joulebook.backup.errors import BackupError, DamagedBackup, Stopped
-from joulebook.backup.make import OWN_SETTINGS, SECRET_KEY, UPLOADS, Progress
-from joulebook.backup.manifest import DatabaseCopy, FileCopy, Manifest, SqliteCopy, TableCopy, TablePart
-from joulebook.backup.parts import read_part
-from joulebook.backup.schema import migrate_to
+from joulebook.backup.files import read_part
+from joulebook.backup.manifest import (
+    DatabaseCopy,
+    FileCopy,
+    Manifest,
+    Migration,
+    SqliteCopy,
+    TableCopy,
+    TablePart,
+)
 from joulebook.backup.tables import copy_in, find_tables, set_sequences, without_keys
 from joulebook.config import Config, sqlite_path
 from joulebook.telemetry.connection import Connection, connect, translated_errors
 
+_APPS = ("accounts", "devices", "imports", "readings")
 _LOADERS = 2
 _MIGRATIONS_TABLE = ("public", "django_migrations")
-_PLACES = {OWN_SETTINGS: Path("db") / OWN_SETTINGS, SECRET_KEY: Path(SECRET_KEY)}
+_PATHS = {OWN_SETTINGS: Path("db") / OWN_SETTINGS, SECRET_KEY: Path(SECRET_KEY)}
 _WITHOUT_LIMITS = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
@@ -38,7 +49,7 @@ _WITHOUT_LIMITS = (
 
 
 class Restore:
-    """One restore of a checked backup; call the steps in their order. The home is marked by the caller."""
+    """One restore of a checked backup; call the steps in their order. The caller marks the home."""
 
     def __init__(
         self,
@@ -60,7 +71,7 @@ class Restore:
         self._size = max(1, manifest.size)
 
     def check_kind(self) -> None:
-        """Raise `BackupError` where the accounts are to lie in another kind of database than they did."""
+        """Raise `BackupError` if the configured accounts database is of another kind than the backup's."""
         is_file = sqlite_path(self._config.database_url) is not None
         if is_file != isinstance(self._manifest.accounts, SqliteCopy):
             was = "PostgreSQL" if is_file else "SQLite"
@@ -69,28 +80,42 @@ class Restore:
             )
 
     def restore_files(self) -> None:
-        """Write uploads, and the key and settings of the database where they are in the backup."""
+        """Write uploads, and the key and the database's settings if the backup has them."""
         for copied in self._manifest.files:
-            place = _PLACES.get(copied.name)
-            if place is None:
-                raise DamagedBackup(f"the backup holds a file that has no place: {copied.name}")
-            self._restore_file(copied, self._config.home / place)
+            path = _PATHS.get(copied.name)
+            if path is None:
+                raise DamagedBackup(f"the backup holds an unknown file: {copied.name}")
+            self._restore_file(copied, self._config.home / path)
             self._pause("file restored")
         for copied in self._manifest.uploads:
             self._restore_file(copied, self._config.home / UPLOADS / Path(copied.part.file).stem)
             self._pause("file restored")
 
     def restore_telemetry(self, owner_url: str) -> None:
-        """Make the schema of the readings and fill it. Django is set up, with the owner's alias."""
+        """Create the schema of the readings and fill it. Django is set up, with the owner's alias."""
         from joulebook.web.databases import OWNER
 
         migrate_to(OWNER, self._manifest.telemetry.migrations)
         self._pause("schema made")
-        with translated_errors():
-            self._fill(owner_url, self._manifest.telemetry)
+        database = self._manifest.telemetry
+        with translated_errors(), connect(owner_url) as conn:
+            self._prepare(conn, database, everything=False)
+            copied = [table for table in database.tables if (table.schema, table.name) != _MIGRATIONS_TABLE]
+            self._load_in_parallel(owner_url, copied)
+            self._pause("tables filled")
+            for table in database.tables:
+                conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
+            with conn.transaction():
+                set_sequences(conn, database.sequences)
+                # Emptied and filled in one transaction: a repeated restore finds the applied migrations.
+                for table in database.tables:
+                    if (table.schema, table.name) == _MIGRATIONS_TABLE:
+                        conn.execute("DELETE FROM public.django_migrations")
+                        for each in table.parts:
+                            self._load(conn, table, each)
 
     def restore_accounts(self) -> None:
-        """Put the accounts in their place. Django is set up, and has not used them before."""
+        """Restore the accounts. Django is set up, and has not used them before."""
         copied = self._manifest.accounts
         if isinstance(copied, SqliteCopy):
             file = cast("Path", sqlite_path(self._config.database_url))
@@ -103,32 +128,15 @@ class Restore:
             return
         migrate_to("default", copied.migrations)
         with translated_errors(), connect(self._config.database_url) as conn, conn.transaction():
-            # One transaction: tables refer to each other, and PostgreSQL looks at that in its end.
+            # One transaction: tables refer to each other, and PostgreSQL checks references at its end.
             self._prepare(conn, copied, everything=True)
             for table in copied.tables:
                 for each in table.parts:
                     self._load(conn, table, each)
             set_sequences(conn, copied.sequences)
 
-    def _fill(self, url: str, database: DatabaseCopy) -> None:
-        with connect(url) as conn:
-            self._prepare(conn, database, everything=False)
-            copied = [table for table in database.tables if (table.schema, table.name) != _MIGRATIONS_TABLE]
-            self._load_side_by_side(url, copied)
-            self._pause("tables filled")
-            for table in database.tables:
-                conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
-            with conn.transaction():
-                set_sequences(conn, database.sequences)
-                # Emptied and filled in one: a restore that is begun again finds what was migrated.
-                for table in database.tables:
-                    if (table.schema, table.name) == _MIGRATIONS_TABLE:
-                        conn.execute("DELETE FROM public.django_migrations")
-                        for each in table.parts:
-                            self._load(conn, table, each)
-
     def _prepare(self, conn: Connection, database: DatabaseCopy, *, everything: bool) -> None:
-        """Empty all tables, compare their columns, and create those that no migration has made."""
+        """Empty all tables, compare their columns, and create those unknown to the migrations."""
         tables = {(table.schema, table.name): table for table in find_tables(conn)}
         for copied in database.tables:
             found = tables.get((copied.schema, copied.name))
@@ -144,8 +152,8 @@ class Restore:
         if emptied:
             conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(emptied)))
 
-    def _load_side_by_side(self, url: str, tables: Sequence[TableCopy]) -> None:
-        waiting = sorted(tables, key=_size)
+    def _load_in_parallel(self, url: str, tables: Sequence[TableCopy]) -> None:
+        waiting = sorted(tables, key=lambda table: sum(each.part.size for each in table.parts))
         with ThreadPoolExecutor(_LOADERS, "joulebook-restore") as pool:
             futures = [pool.submit(self._load_some, url, waiting) for _ in range(_LOADERS)]
             try:
@@ -166,7 +174,7 @@ class Restore:
                     if not waiting:
                         return
                     table = waiting.pop()
-                # One transaction a table: if it is killed, the keys are there again.
+                # One transaction a table: if the process is killed, the keys are there again.
                 with conn.transaction(), without_keys(conn, table):
                     for each in table.parts:
                         self._load(conn, table, each)
@@ -203,10 +211,6 @@ class Restore:
         self._progress(min(1.0, share))
 
 
-def _size(table: TableCopy) -> int:
-    return sum(each.part.size for each in table.parts)
-
-
 def _create_table(conn: Connection, copied: TableCopy) -> None:
     """Create a table of the user's own from its columns alone, without keys and indexes."""
     columns = []
@@ -222,3 +226,41 @@ def _create_table(conn: Connection, copied: TableCopy) -> None:
     conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(copied.schema)))
     name = sql.Identifier(copied.schema, copied.name)
     conn.execute(sql.SQL("CREATE TABLE {} ({})").format(name, sql.SQL(", ").join(columns)))
+
+
+def check_age(manifest: Manifest, package: Path) -> None:
+    """Raise `BackupError` if a later version made the backup; this compares names of files only."""
+    unknown = [
+        f"{app}.{name}"
+        for app, name in {*manifest.telemetry.migrations, *manifest.accounts.migrations}
+        if app in _APPS and not (package / "web" / app / "migrations" / f"{name}.py").is_file()
+    ]
+    if unknown:
+        raise BackupError(
+            _newer(unknown, f"Joulebook {manifest.joulebook} made it; install that or a later one")
+        )
+
+
+def migrate_to(database: str, migrations: Iterable[Migration]) -> None:
+    """Migrate a database to exactly these migrations. Raises `BackupError` if one is unknown."""
+    wanted = set(migrations)
+    loader = MigrationLoader(None)
+    unknown = wanted - set(loader.graph.nodes)
+    if unknown:
+        raise BackupError(
+            _newer([f"{app}.{name}" for app, name in unknown], "install the version that made it")
+        )
+    # Django takes back the migrations after a named one, so only the last of each chain are named.
+    last = [
+        key
+        for key in sorted(wanted)
+        if not any(child.key in wanted for child in loader.graph.node_map[key].children)
+    ]
+    executor = MigrationExecutor(connections[database])
+    executor.migrate(last)
+    connections[database].close()
+
+
+def _newer(unknown: list[str], remedy: str) -> str:
+    names = ", ".join(sorted(unknown))
+    return f"the backup is of a newer version, with migrations unknown here ({names}): {remedy}"

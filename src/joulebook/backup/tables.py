@@ -1,8 +1,8 @@
-"""Copies the tables of a PostgreSQL database out and in; which there are, its catalogue says.
+"""Copies the tables of a PostgreSQL database out and in, as listed in its catalogue.
 
-Rows travel as COPY's binary format where all columns have types whose binary form has never changed, else
-as its text format: both are independent of chunks, editions and versions. A hypertable is cut along its
-chunks, so several connections read it side by side; the pieces together cover all of time.
+Rows travel in COPY's binary format if the binary form of all columns' types has never changed, else in its
+text format: both are independent of chunks, editions and versions. A hypertable is cut
+along its chunks, so several connections read it in parallel; the pieces together cover all of time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from psycopg import sql
 from psycopg.pq import ExecStatus
 
 from joulebook.backup.errors import BackupError, Stopped
-from joulebook.backup.manifest import Column, SequenceCopy, TableCopy
+from joulebook.backup.manifest import SequenceCopy, TableColumn, TableCopy
 from joulebook.priority import let_stand_back
 from joulebook.telemetry.connection import Connection, connect, translated_errors
 
@@ -33,7 +33,7 @@ _STABLE_TYPES = {
 }  # fmt: skip
 _READ_BYTES = 1 << 18
 
-# Neither what belongs to an extension, nor chunks and partitions, which are read through their parents.
+# Without the relations of extensions, and without chunks and partitions: their parents are read.
 _OURS: LiteralString = """
     namespace.nspname !~ '^pg_' AND namespace.nspname <> 'information_schema'
     AND namespace.nspname !~ '^_timescaledb_'
@@ -73,7 +73,7 @@ LEFT JOIN pg_class AS class ON relnamespace = namespace.oid AND relname = chunk_
 WHERE primary_dimension_type = 'timestamptz'::regtype
 ORDER BY range_start
 """
-# Of a hypertable to whose keys no other table refers.
+# Keys of a hypertable without references from other tables.
 _KEYS = """
 SELECT conname::text, pg_get_constraintdef(pg_constraint.oid)
 FROM pg_constraint
@@ -90,17 +90,17 @@ WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'tran
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table, its columns but for generated ones, and how it is read."""
+class DatabaseTable:
+    """A table with its columns, without generated ones, and its size in bytes."""
 
     schema: str
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     size: int
 
     @property
     def format(self) -> Literal["binary", "text"]:
-        """The format of COPY in which its rows travel."""
+        """The format of COPY for its rows."""
         stable = all(column.type.partition("(")[0] in _STABLE_TYPES for column in self.columns)
         return "binary" if stable else "text"
 
@@ -112,16 +112,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some of a table's rows: all, or those whose `dimension` lies in [begin, end), None being no limit."""
+    """Rows of a table: all, or those with a `dimension` in [begin, end); None is no limit."""
 
-    table: Table
+    table: DatabaseTable
     size: int
     dimension: str = ""
     begin: datetime | None = None
     end: datetime | None = None
 
     def copy_out(self) -> sql.Composed:
-        """Return the statement that reads it."""
+        """Return the statement to read it."""
         names = sql.SQL(", ").join(sql.Identifier(column.name) for column in self.table.columns)
         query = sql.SQL("SELECT {} FROM {}").format(names, self.table.identifier)
         limits = [
@@ -134,8 +134,8 @@ class Piece:
         return sql.SQL("COPY ({}) TO STDOUT (FORMAT {})").format(query, sql.SQL(self.table.format))
 
 
-def find_tables(conn: Connection) -> list[Table]:
-    """Return every table that is not an extension's. Raises `BackupError` where one may not be read."""
+def find_tables(conn: Connection) -> list[DatabaseTable]:
+    """Return all tables except those of extensions. Raises `BackupError` if one may not be read."""
     tables, refused = [], []
     for schema, name, may_read, columns, types, size in cast(
         "list[tuple[str, str, bool, list[str], list[str], int]]", conn.execute(_TABLES).fetchall()
@@ -143,16 +143,17 @@ def find_tables(conn: Connection) -> list[Table]:
         if not may_read:
             refused.append(f"{schema}.{name}")
         pairs = zip(columns, types, strict=True)
-        tables.append(Table(schema, name, tuple(Column(*pair) for pair in pairs), size))
+        tables.append(DatabaseTable(schema, name, tuple(TableColumn(*pair) for pair in pairs), size))
     if refused:
         raise BackupError(_may_not_read(conn, refused))
     return tables
 
 
 def find_sequences(conn: Connection) -> list[SequenceCopy]:
-    """Return every sequence that has given out a number. Raises `BackupError` where one may not be read.
+    """Return all used sequences. Raises `BackupError` if one may not be read.
 
-    Sequences do not keep to snapshots: asked after one was taken, they tell that number or a later one.
+    Sequences do not follow snapshots: read after a snapshot was taken, a sequence has its number of that
+    moment or a later one.
     """
     found, refused = [], []
     for schema, name, may_read, last in cast(
@@ -167,8 +168,8 @@ def find_sequences(conn: Connection) -> list[SequenceCopy]:
     return found
 
 
-def cut(conn: Connection, tables: Sequence[Table]) -> list[Piece]:
-    """Return the pieces in which tables are read: hypertables along their chunks, others whole."""
+def cut(conn: Connection, tables: Sequence[DatabaseTable]) -> list[Piece]:
+    """Return the tables in pieces: hypertables cut along their chunks, others whole."""
     chunks: dict[tuple[str, str], list[tuple[str, datetime, int]]] = defaultdict(list)
     ((has_chunks,),) = conn.execute(_HAS_CHUNKS).fetchall()
     if has_chunks:
@@ -190,10 +191,10 @@ def cut(conn: Connection, tables: Sequence[Table]) -> list[Piece]:
 
 
 class Snapshot:
-    """One moment of a database until `close`: `take` it once, then give `reader`s as many as needed.
+    """One moment of a database until `close`: `take` it once, then open any number of `reader`s.
 
-    All tables are locked against being dropped or rewritten before the moment is taken, as `pg_dump` does:
-    so retention, which drops chunks, waits for the end of a backup and drops them then.
+    All tables are first locked against being dropped or rewritten, as `pg_dump` does. So retention waits for
+    the end of a backup, and drops chunks then.
     """
 
     def __init__(self, url: str) -> None:
@@ -201,14 +202,14 @@ class Snapshot:
         self._url = url
         self.conn = connect(url)
         self.id = ""
-        self.tables: list[Table] = []
+        self.tables: list[DatabaseTable] = []
 
     def close(self) -> None:
-        """Let the moment go."""
+        """End the snapshot."""
         self.conn.close()
 
     def take(self) -> datetime:
-        """Take the moment; return the server's time.
+        """Begin the snapshot; return the server's time.
 
         Raises `DatabaseUnavailable` if a lock is not free soon.
         """
@@ -225,8 +226,8 @@ class Snapshot:
                     return now
                 self.conn.rollback()  # A migration passed between looking and locking.
 
-    def _freeze(self, tables: Sequence[Table]) -> datetime:
-        # The snapshot is that of the first SELECT: locks come before it.
+    def _freeze(self, tables: Sequence[DatabaseTable]) -> datetime:
+        # The first SELECT takes the snapshot: locks come before it.
         self.conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_PATIENCE)))
         if tables:
             names = sql.SQL(", ").join(table.identifier for table in tables)
@@ -237,14 +238,14 @@ class Snapshot:
         sizes = {(table.schema, table.name): table.size for table in tables}
         # Sizes are no part of a snapshot.
         self.tables = [
-            Table(found.schema, found.name, found.columns, sizes.get((found.schema, found.name), 0))
+            DatabaseTable(found.schema, found.name, found.columns, sizes.get((found.schema, found.name), 0))
             for found in find_tables(self.conn)
         ]
         return now
 
     @contextmanager
     def reader(self, *, is_nice: bool = False) -> Iterator[Connection]:
-        """Give a further connection that sees this moment; with `is_nice` one that others come before."""
+        """Open a further connection to this snapshot; with `is_nice` one of low priority."""
         with translated_errors(), connect(self._url) as conn:
             if is_nice:
                 let_stand_back(conn.info.backend_pid, conn.fileno())
@@ -255,9 +256,9 @@ class Snapshot:
 
 
 def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Generator[bytes, None, int]:
-    """Yield the rows of a piece in blocks; return how many they are. Raises psycopg's errors.
+    """Yield the rows of a piece in blocks; return the number of rows. Raises psycopg's errors.
 
-    `psycopg.Cursor.copy` takes a turn of Python's machinery for each row; libpq itself a third less.
+    libpq is used directly: `psycopg.Cursor.copy` runs Python code for each row and takes half as long again.
     """
     pgconn = conn.pgconn
     begun = pgconn.exec_(piece.copy_out().as_bytes(conn))
@@ -295,9 +296,9 @@ def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Genera
 
 @contextmanager
 def without_keys(conn: Connection, table: TableCopy) -> Iterator[None]:
-    """Fill a hypertable without its keys, in a transaction of the caller's, and build them afterwards.
+    """Drop a hypertable's keys for the time of the block, and build them afterwards.
 
-    To build an index from all rows costs about half of what it costs to insert each row into it.
+    Belongs in a transaction. Building an index from all rows takes about half as long as inserting each row.
     """
     keys = cast("list[tuple[str, str]]", conn.execute(_KEYS, [table.schema, table.name]).fetchall())
     name = sql.Identifier(table.schema, table.name)
@@ -314,7 +315,7 @@ def without_keys(conn: Connection, table: TableCopy) -> Iterator[None]:
 
 
 def copy_in(conn: Connection, table: TableCopy, blocks: Iterable[bytes]) -> int:
-    """Append rows to a table, all or nothing; return how many."""
+    """Append rows to a table, all or nothing; return their number."""
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(
         sql.Identifier(table.schema, table.name), names, sql.SQL(table.format)
@@ -327,7 +328,7 @@ def copy_in(conn: Connection, table: TableCopy, blocks: Iterable[bytes]) -> int:
 
 
 def set_sequences(conn: Connection, sequences: Sequence[SequenceCopy]) -> None:
-    """Let sequences go on after the numbers that they have given out; create those of the user's own."""
+    """Set sequences to their last numbers; create those of the user's own."""
     for each in sequences:
         identifier = sql.Identifier(each.schema, each.name)
         name = identifier.as_string(conn)

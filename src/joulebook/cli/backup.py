@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.table import Table
 
 from joulebook.backup.check import Checker
+from joulebook.backup.create import create_backup
 from joulebook.backup.errors import BackupError, DamagedBackup
-from joulebook.backup.home import (
+from joulebook.backup.folder import ListedBackup, add_backup, list_backups
+from joulebook.backup.manifest import Manifest, SqliteCopy, read_manifest
+from joulebook.backup.restore_target import (
     check_database_is_empty,
     check_is_empty,
-    how_to_go_on,
+    explain_unfinished,
     remove_mark,
     set_mark,
     unfinished_restore,
 )
-from joulebook.backup.kept import KeptBackup, list_backups, make_kept_backup
-from joulebook.backup.make import make_backup
-from joulebook.backup.manifest import Manifest, SqliteCopy, read_manifest
 from joulebook.cli.django_setup import setup_django
 from joulebook.cli.output import AsJson, fail, json_result, plain_errors, result, say
 from joulebook.cli.progress import show_progress
@@ -57,14 +57,14 @@ def backup(
         with show_progress("backing up") as progress:
             if target is not None:
                 target = target.absolute()
-                manifest = make_backup(config, target, with_keys=with_keys, is_nice=True, progress=progress)
+                manifest = create_backup(config, target, with_keys=with_keys, is_nice=True, progress=progress)
                 removed: list[Path] = []
             elif config.backup_folder is None:
                 fail("name a folder, or set JOULEBOOK_BACKUP_FOLDER")
             elif with_keys:
                 fail("--with-keys needs a folder of its own: keys do not belong among daily backups")
             else:
-                target, manifest, removed = make_kept_backup(config, config.backup_folder, progress=progress)
+                target, manifest, removed = add_backup(config, config.backup_folder, progress=progress)
         for line in _lines(manifest):
             result(line)
         result(f"{'in':<10} {target}")
@@ -125,14 +125,14 @@ def _check(source: Path, manifest: Manifest) -> None:
 
 
 def _restore(config: Config, source: Path, manifest: Manifest, *, again: bool) -> None:
-    from joulebook.backup.schema import check_age
+    from joulebook.backup.restore import check_age
 
     check_age(manifest, config.package)
     goes_on = again and unfinished_restore(config.home) is not None
     if not goes_on:
         unfinished = unfinished_restore(config.home)
         if unfinished is not None:
-            fail(how_to_go_on(config.home, unfinished))
+            fail(explain_unfinished(config.home, unfinished))
         check_is_empty(config, source)
     with show_progress("checking") as progress:
         problems = Checker(source, manifest, progress=progress).check_files()
@@ -159,7 +159,7 @@ def _restore_into(config: Config, source: Path, manifest: Manifest, *, goes_on: 
         run.check_kind()
         set_mark(config.home, source)
         with ExitStack() as stack:
-            with _told_how_to_go_on(config, source):
+            with _told_explain_unfinished(config, source):
                 run.restore_files()
                 stack.enter_context(_database(config))
                 setup_django(owner=True)
@@ -170,14 +170,14 @@ def _restore_into(config: Config, source: Path, manifest: Manifest, *, goes_on: 
 
 
 @contextmanager
-def _told_how_to_go_on(config: Config, source: Path) -> Iterator[None]:
+def _told_explain_unfinished(config: Config, source: Path) -> Iterator[None]:
     """Add to an error what can be done about half a restore."""
     from django.db import Error as DjangoError
 
     try:
         yield
     except (OSError, TelemetryError, EmbeddedError, psycopg.Error, DjangoError) as exc:
-        raise BackupError(f"{exc}\n{how_to_go_on(config.home, str(source))}") from exc
+        raise BackupError(f"{exc}\n{explain_unfinished(config.home, str(source))}") from exc
 
 
 def _check_databases_are_empty(config: Config) -> None:
@@ -229,7 +229,7 @@ def _lines(manifest: Manifest) -> list[str]:
     ]
 
 
-def _as_json(each: KeptBackup) -> dict[str, Any]:
+def _as_json(each: ListedBackup) -> dict[str, Any]:
     found = each.manifest
     if found is None:
         return {"path": str(each.path), "problem": each.problem}
@@ -245,7 +245,7 @@ def _as_json(each: KeptBackup) -> dict[str, Any]:
     }
 
 
-def _print_table(found: list[KeptBackup]) -> None:
+def _print_table(found: list[ListedBackup]) -> None:
     table = Table("instant (UTC)", "readings", "MB", "folder", box=None)
     for each in found:
         if each.manifest is None:

@@ -111,7 +111,7 @@ def tokens(device_id: _DeviceId, *, as_json: AsJson = False) -> None:
     """List the tokens that write for a device, and when each was last used."""
     with accounts_database():
         from joulebook.web.devices.models import Device
-        from joulebook.web.devices.tokens import tokens_of
+        from joulebook.web.devices.queries import tokens_of
 
         device = Device.objects.filter(device_id=device_id).first()
         if device is None:

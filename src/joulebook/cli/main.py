@@ -123,7 +123,7 @@ def _root(
 ) -> None:
     """A self-hosted home for the readings of energy devices and sensors."""
     if context.invoked_subcommand not in _ON_HALF_A_RESTORE:
-        from joulebook.backup.home import how_to_go_on, unfinished_restore
+        from joulebook.backup.restore_target import explain_unfinished, unfinished_restore
         from joulebook.cli.output import fail, plain_errors
         from joulebook.config import Config
 
@@ -131,7 +131,7 @@ def _root(
             home = Config.from_environ().home
         source = unfinished_restore(home)
         if source is not None:
-            fail(how_to_go_on(home, source))
+            fail(explain_unfinished(home, source))
 
 
 def main() -> None:

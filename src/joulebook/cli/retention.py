@@ -44,7 +44,7 @@ def plan(
 
 
 def _print(plan: TablePlan) -> None:
-    result(f"{plan.table}: kept {_age(plan.keep)}")
+    result(f"{plan.table}: kept {_age(plan.retained_for)}")
     result(f"  to drop      {_chunks(plan.goes)}")
     if plan.waits:
         result(f"  waits        {_chunks(plan.waits)}, until it is rolled up")
@@ -71,7 +71,7 @@ def _as_json(plans: list[TablePlan]) -> dict[str, Any]:
         "tables": [
             {
                 "table": plan.table,
-                "keep_days": None if plan.keep is None else plan.keep.days,
+                "keep_days": None if plan.retained_for is None else plan.retained_for.days,
                 "drop": _chunks_json(plan.goes),
                 "wait": _chunks_json(plan.waits),
                 "bytes": plan.size,

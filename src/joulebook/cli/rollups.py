@@ -18,10 +18,10 @@ from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.telemetry.rollups.status import (
     RollupsStatus,
-    covered_time,
     mark_for_rebuild,
-    read_status,
+    read_rollups_status,
     time_to_roll,
+    union_length,
 )
 from joulebook.telemetry.timescale import Range
 
@@ -35,7 +35,7 @@ _WORRY_AFTER = 60.0
 def status(*, as_json: AsJson = False) -> None:
     """Tell until when readings are rolled up, what waits, and what the tables hold."""
     with plain_errors(), connect(telemetry_url(Config.from_environ(), "reader")) as conn:
-        found = read_status(conn)
+        found = read_rollups_status(conn)
     if as_json:
         json_result(_as_json(found))
         return
@@ -102,7 +102,7 @@ def _lines(found: RollupsStatus, *, now: datetime) -> list[tuple[str, str]]:
             )
         )
     for table in found.tables:
-        kept = "" if table.kept_from <= 0 else f", kept from {_instant(table.kept_from)}"
+        kept = "" if table.retained_from <= 0 else f", kept from {_instant(table.retained_from)}"
         lines.append((table.table, f"about {table.rows:,} rows, {decimal(table.size)}{kept}"))
     return lines
 
@@ -112,7 +112,7 @@ def _as_json(found: RollupsStatus) -> dict[str, Any]:
         "closed_until": from_microseconds(found.closed_until),
         "rolled_from": from_microseconds(found.rolled_from),
         "rolled_share": found.rolled_share,
-        "seconds_to_roll": covered_time(found.to_roll) / MICROSECONDS,
+        "seconds_to_roll": union_length(found.to_roll) / MICROSECONDS,
         "marks": found.marks,
         "marked_series": found.marked_series,
         "marked_from": None if found.marked is None else from_microseconds(found.marked[0]),
@@ -123,7 +123,7 @@ def _as_json(found: RollupsStatus) -> dict[str, Any]:
                 "table": each.table,
                 "rows": each.rows,
                 "bytes": each.size,
-                "kept_from": None if each.kept_from <= 0 else from_microseconds(each.kept_from),
+                "kept_from": None if each.retained_from <= 0 else from_microseconds(each.retained_from),
             }
             for each in found.tables
         ],
@@ -133,7 +133,7 @@ def _as_json(found: RollupsStatus) -> dict[str, Any]:
 def _rolled(found: RollupsStatus) -> str:
     if not found.to_roll:
         return "everything that is closed"
-    left = _duration(covered_time(found.to_roll) / MICROSECONDS)
+    left = _duration(union_length(found.to_roll) / MICROSECONDS)
     return f"{100 * found.rolled_share:.1f} % of the time since {_instant(found.rolled_from)}, {left} to go"
 
 

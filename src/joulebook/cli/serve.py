@@ -50,6 +50,7 @@ def web() -> None:
         config = Config.from_environ()
         name_process("web")
         require_page_assets("web")
+        setup_django()
         from joulebook.web.server import serve
 
         serve(config)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,38 +24,43 @@ from joulebook.ingest.access.rates import RateLimits
 from joulebook.ingest.access.token_use import TokenUse
 from joulebook.ingest.access.tokens import TokenDirectory
 from joulebook.ingest.commit.group_commit import GroupCommitter
-from joulebook.ingest.commit.series_directory import SeriesDirectory
 from joulebook.ingest.commit.storing import ReadingStore
+from joulebook.ingest.connection import DatabaseProbe
 from joulebook.ingest.live.endpoint import LiveEndpoint
 from joulebook.ingest.live.feed import LiveFeed
 from joulebook.ingest.metrics import IngestMetrics, Siblings
-from joulebook.ingest.openapi import document_readings
-from joulebook.ingest.wires.bodies import BodyMemory
-from joulebook.ingest.wires.json.endpoint import Limits, ReadingsEndpoint
-from joulebook.ingest.wires.line_protocol.endpoints import WriteEndpoint, line_protocol_routes
-from joulebook.ingest.wires.line_protocol.naming import LineNaming
-from joulebook.ingest.wires.websocket.endpoint import WebSocketEndpoint
+from joulebook.ingest.requests.bodies import BodyMemory
+from joulebook.ingest.requests.intake import Intake, Limits
+from joulebook.ingest.wire import Wire
+from joulebook.ingest.wires.json import JsonWire
+from joulebook.ingest.wires.line_protocol import LineProtocolWire
+from joulebook.ingest.wires.websocket import WebSocketWire
 from joulebook.logs import request_id
 from joulebook.secret_key import load_secret_key
 from joulebook.serving.metrics import MetricsRefused, check_metrics_reader
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import to_microseconds
 
+WIRES: tuple[type[Wire], ...] = (JsonWire, LineProtocolWire, WebSocketWire)
+"""Every wire; their routes, documentation and metrics follow from this list."""
+
 
 class DirectRoutes:
-    """The ASGI application that calls an endpoint for its exact address, and another one for all else."""
+    """The ASGI application that calls endpoints by their exact address, and the router for all others."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Pass on to `app` what has no endpoint; it knows them too, and so their other methods."""
+        """Pass all other requests to `app`; it also has the direct routes, for their other methods."""
         self._app = app
         self._endpoints: dict[str, ASGIApp] = {}
 
-    def add(self, path: str, endpoint: ASGIApp) -> None:
-        """Let `endpoint` answer a POST to exactly this path."""
-        self._endpoints[path] = endpoint
+    def add(self, routes: Iterable[BaseRoute]) -> None:
+        """Call an endpoint directly for a POST to a path without parameters."""
+        for route in routes:
+            if isinstance(route, Route) and "{" not in route.path and "POST" in (route.methods or ()):
+                self._endpoints[route.path] = route.app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on one request."""
+        """Pass one request on."""
         if scope["type"] == "http" and scope["method"] == "POST":
             await self._endpoints.get(scope["path"], self._app)(scope, receive, send)
         else:
@@ -62,18 +68,66 @@ class DirectRoutes:
 
 
 _BODIES = 4
-"""The bodies that are held at a time take as much memory as so many of the largest."""
-
-_TOKENS_SHARE = 8
-"""Of all connections, one in so many may be a WebSocket of the same token."""
+"""The memory for bodies has room for this number of the largest ones."""
 
 DESCRIPTION = """
-Devices send readings here, and learn what became of each of them after it was committed.
+Devices send readings here. Each answer reports every reading, after its commit.
 
-A client's rule: on 2xx discard what you sent; on 400 and 422 log and discard it; on 413 split it; on
-401 and 403 keep it and raise an alarm; on 429 and 5xx send the same again after `Retry-After` seconds.
-Sending again is always harmless.
+A client's rule: on 2xx discard the readings; on 400 and 422 log and discard them; on 413 split the request;
+on 401 and 403 keep the readings and raise an alarm; on 429 and 5xx send the same again after `Retry-After`
+seconds. Sending again is always safe.
 """
+
+
+class _Services:
+    """Everything that serves requests, from the application's start to its end."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        wires: Sequence[Wire],
+        limits: Limits,
+        metrics: IngestMetrics,
+        secret_key: str,
+    ) -> None:
+        """Start in the running event loop."""
+        self._wires = wires
+        url = telemetry_url(config, "writer")
+        self._use = TokenUse(config.database_url)
+        self._writing_use = asyncio.create_task(self._use.run())
+        self._tokens = TokenDirectory(config.database_url, used=self._use.note)
+        self._committer = GroupCommitter(
+            url,
+            queue_readings=config.ingest_queue_readings,
+            device_metrics=config.device_metrics,
+            metrics=metrics,
+        )
+        self.probe = DatabaseProbe(url)
+        self._live = LiveFeed(url)
+        metrics.live_streams = lambda: self._live.streams
+        store = ReadingStore(committer=self._committer, metrics=metrics)
+        intake = Intake(tokens=self._tokens, store=store, limits=limits, check_database=self.probe.check)
+        live = LiveEndpoint(feed=self._live, secret_key=secret_key, trusted_proxies=config.trusted_proxies)
+        self.routes = [route for wire in wires for route in wire.open(intake)]
+        self.routes.append(Route("/live/{device_id}", live, methods=["GET"]))
+
+    async def drain(self, *, seconds: float) -> None:
+        """End the streams of viewers and the connections of devices: they have no end of their own."""
+        self._live.drain()
+        for wire in self._wires:
+            await wire.drain(seconds=seconds)
+
+    async def close(self) -> None:
+        """Store the readings still waiting; end threads and connections."""
+        for wire in self._wires:
+            await wire.close()
+        await self._live.close()
+        await self._committer.close()
+        self.probe.close()
+        self._tokens.close()
+        self._writing_use.cancel()
+        await self._use.close()
 
 
 def create_app(
@@ -81,8 +135,8 @@ def create_app(
 ) -> FastAPI:
     """Return the application for a configuration (default: the environment's).
 
-    One of several processes on a port is given its number, and the folder in which they meet. Raises
-    `ConfigError` for settings that cannot be used.
+    If there are several processes, each is given its number and a common folder. Raises `ConfigError` for
+    unusable settings.
     """
     settings = config or Config.from_environ()
     limits = Limits(
@@ -92,62 +146,22 @@ def create_app(
         rates=RateLimits(settings.ingest_rate),
         bodies=BodyMemory(_BODIES * settings.ingest_max_bytes),
     )
-    naming = LineNaming(device_tags=settings.line_protocol_device_tags, metric=settings.line_protocol_metric)
-    url = telemetry_url(settings, "writer")
+    wires = [wire(settings) for wire in WIRES]
     secret_key = load_secret_key(settings)
     metrics = IngestMetrics(process=process)
+    metrics.wires = lambda: [metric for wire in wires for metric in wire.collect()]
     siblings = Siblings(metrics, home=settings.home, folder=siblings_folder)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await siblings.open()
-        use = TokenUse(settings.database_url)
-        writing_use = asyncio.create_task(use.run())
-        tokens = TokenDirectory(settings.database_url, used=use.note)
-        series = SeriesDirectory(url, device_metrics=settings.device_metrics)
-        committer = GroupCommitter(url, metrics=metrics, queue_readings=settings.ingest_queue_readings)
-        store = ReadingStore(series=series, committer=committer, metrics=metrics)
-        endpoint = ReadingsEndpoint(tokens=tokens, store=store, limits=limits)
-        websockets = WebSocketEndpoint(
-            tokens=tokens,
-            store=store,
-            limits=limits,
-            metrics=metrics,
-            listen_url=settings.telemetry_listen_url or url,
-            most_per_token=max(1, settings.ingest_connections // _TOKENS_SHARE),
-        )
-        app.state.series = series
-        live = LiveFeed(url)
-        live_endpoint = LiveEndpoint(
-            feed=live, secret_key=secret_key, trusted_proxies=settings.trusted_proxies
-        )
-        metrics.live_streams = lambda: live.streams
-
-        async def drain(*, seconds: float) -> None:
-            """End what would go on for ever: the viewers' streams, and the devices' connections."""
-            live.drain()
-            await websockets.drain(seconds=seconds)
-
-        app.state.drain = drain
-        writing = line_protocol_routes(
-            tokens=tokens, store=store, limits=limits, naming=naming, ping_database=series.ping
-        )
-        writing.append(Route("/api/readings", endpoint, methods=["POST"]))
-        for route in writing:
-            if isinstance(route.endpoint, ReadingsEndpoint | WriteEndpoint):
-                app.state.direct.add(route.path, route.endpoint)
-        app.router.routes[:0] = writing
-        app.router.routes.insert(0, Route("/live/{device_id}", live_endpoint, methods=["GET"]))
-        app.router.routes.insert(0, WebSocketRoute("/ws/device/{device_id}", websockets))
+        services = _Services(settings, wires=wires, limits=limits, metrics=metrics, secret_key=secret_key)
+        app.state.probe, app.state.drain = services.probe, services.drain
+        app.router.routes[:0] = services.routes
+        app.state.direct.add(services.routes)
         yield
         await siblings.close()
-        await websockets.close()
-        await live.close()
-        await committer.close()
-        series.close()
-        tokens.close()
-        writing_use.cancel()
-        await use.close()
+        await services.close()
 
     app = FastAPI(
         title="Joulebook ingest",
@@ -162,19 +176,35 @@ def create_app(
     app.state.direct = DirectRoutes(app)
     _add_probes(app, siblings, metrics_token=settings.metrics_token)
     _add_docs(app, settings)
-    document_readings(app)
+    _document(app, wires)
     return app
 
 
+def _document(app: FastAPI, wires: Sequence[Wire]) -> None:
+    """Add the operations of the wires, no FastAPI routes, to the application's OpenAPI document."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        schemes: dict[str, Any] = {"device token": {"type": "http", "scheme": "bearer"}}
+        for wire in wires:
+            document["paths"] |= wire.openapi_paths
+            schemes |= wire.security_schemes
+        document.setdefault("components", {})["securitySchemes"] = schemes
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
 def _add_probes(app: FastAPI, siblings: Siblings, *, metrics_token: str | None) -> None:
-    @app.get("/livez", tags=["probes"], summary="Is the process alive?")
+    @app.get("/livez", tags=["probes"], summary="Whether the process is alive")
     async def livez() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["probes"], summary="Can it store readings now?")
+    @app.get("/readyz", tags=["probes"], summary="Whether readings can be stored now")
     async def readyz(request: Request) -> JSONResponse:
         try:
-            await request.app.state.series.ping()
+            await request.app.state.probe.check()
         except DatabaseUnavailable as exc:
             answer = {"status": "unavailable", "message": str(exc), "request_id": request_id.get()}
             return JSONResponse(answer, status_code=503)
@@ -198,14 +228,14 @@ def _add_probes(app: FastAPI, siblings: Siblings, *, metrics_token: str | None) 
 
 
 def _add_docs(app: FastAPI, config: Config) -> None:
-    """Serve the API's documentation with scripts of our own, so that it works offline."""
+    """Serve the API's documentation with our own copies of the scripts, so that it works offline."""
     assets = config.package / "ingest" / "assets"
     app.mount("/docs/assets", StaticFiles(directory=assets, check_dir=False), name="docs-assets")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return get_swagger_ui_html(
-            # Relative, so that a proxy may serve the page below any path.
+            # Relative: a proxy may serve the page below any path.
             openapi_url="openapi.json",
             title="Joulebook ingest",
             swagger_js_url="docs/assets/swagger-ui-bundle.js",

@@ -1,34 +1,32 @@
-"""A connection that survives the database's restarts, and from which a waiting thread can be freed."""
+"""Database connections of ingest: opened again after a restart, and cut if the database does not answer."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable, TelemetryError
+from joulebook.telemetry.connection import Connection, connect, translated_errors
+from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable
 
 T = TypeVar("T")
 
+TIMEOUT_SECONDS = 10.0
+"""How long a request waits for a silent database before it is answered 503."""
 
-class SeriesForgotten(TelemetryError):
-    """The connection was opened after the ids of series were asked for: ask again, they may be wrong."""
-
-
-PATIENCE_SECONDS = 10.0
-"""How long a request waits for a database that does not answer before it is told to come again."""
+_PROBE_SECONDS = 3.0
+"""How long a probe waits for the database: shorter than the timeouts of common health checks."""
 
 
-class PatientConnection:
-    """One connection for one thread, opened when it is first needed; `cut` may be called by any thread."""
+class Reconnecting:
+    """One connection for one thread, opened on first use; any thread may call `cut`."""
 
     def __init__(self, url: str) -> None:
         """Prepare to connect to `url`."""
-        self.opened = 0
-        """How often a connection was opened: behind another one there may be another database."""
         self._url = url
         self._conn: Connection | None = None
         self._handle: socket.socket | None = None
@@ -36,11 +34,11 @@ class PatientConnection:
         self._was_broken = False
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Return what `work` makes of the connection.
+        """Return `work(connection)`.
 
-        A connection that has been idle may have died with its server. So work that finds it broken is
-        done once more on a fresh one: it must be harmless to do twice, as everything here is that
-        stores or finds by key. Raises `DatabaseUnavailable`, and what `work` raises.
+        An idle connection may have died with its server. `work` then runs a second time, on a fresh
+        connection, so it must be safe to repeat: everything here stores or finds rows by their key.
+        Raises `DatabaseUnavailable`, and the errors of `work`.
         """
         used_before = self._conn is not None and not self._conn.closed
         try:
@@ -51,7 +49,7 @@ class PatientConnection:
         return self._attempt(work)
 
     def cut(self) -> None:
-        """Break the connection: a thread waiting for its server gets `DatabaseUnavailable` at once."""
+        """Break the connection: a thread waiting for the server gets `DatabaseUnavailable` at once."""
         self._was_cut = True
         handle = self._handle
         if handle is not None:
@@ -59,7 +57,7 @@ class PatientConnection:
                 handle.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the connection; `run` opens another."""
+        """Close the connection; `run` opens another."""
         conn, self._conn = self._conn, None
         handle, self._handle = self._handle, None
         if handle is not None:
@@ -70,10 +68,10 @@ class PatientConnection:
     def _attempt(self, work: Callable[[Connection], T]) -> T:
         try:
             return work(self._open())
-        except (BatchRefused, SeriesForgotten):
+        except BatchRefused:
             raise
         except Exception:
-            # A server that is only short of something is not asked again at once.
+            # Repeat only if the connection broke: a server short of memory or disk needs a pause.
             self._was_broken = self._conn is not None and self._conn.closed
             self.close()
             raise
@@ -83,7 +81,36 @@ class PatientConnection:
             self.close()
             self._was_cut = False
             self._conn = connect(self._url)
-            self.opened += 1
-            # A descriptor of our own: libpq closes and forgets its own in the middle of an error.
+            # A duplicate of the descriptor: libpq closes its own in the middle of an error.
             self._handle = socket.socket(fileno=os.dup(self._conn.fileno()))
         return self._conn
+
+
+class DatabaseProbe:
+    """Checks that the telemetry database answers, on a connection and in a thread of its own."""
+
+    def __init__(self, url: str) -> None:
+        """Prepare to connect to `url`."""
+        self._connection = Reconnecting(url)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+
+    async def check(self) -> None:
+        """Raise `DatabaseUnavailable` unless the database answers within 3 s."""
+
+        def select(conn: Connection) -> None:
+            with translated_errors():
+                conn.execute("SELECT 1 FROM series LIMIT 1")
+
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await loop.run_in_executor(self._thread, self._connection.run, select)
+        except TimeoutError as exc:
+            self._connection.cut()  # the next probe gets a fresh connection
+            raise DatabaseUnavailable(f"the database has not answered for {_PROBE_SECONDS:g} s") from exc
+
+    def close(self) -> None:
+        """End the thread and close the connection."""
+        self._connection.cut()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._connection.close()

@@ -1,1 +1,1 @@
-"""How both services serve connections: deadlines, shares, the address of a client, the server itself."""
+"""The server of both services: connections, their deadlines and shares, the address of a client, metrics."""

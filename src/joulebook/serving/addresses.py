@@ -1,4 +1,4 @@
-"""Who the client of a connection is, behind the proxies that are trusted, and whose share it uses."""
+"""The address of a client behind trusted proxies, and the share of connections it counts in."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _IPV6_SHARE_BITS = 64
 
 
 def client_address(peer: str, forwarded_for: str | None, trusted: Networks) -> str:
-    """Return the address of the client: the rightmost one that is no trusted proxy's.
+    """Return the address of the client: the rightmost one outside the trusted proxies.
 
     `peer` is the other end of the connection. `forwarded_for` is the value of X-Forwarded-For, several
-    headers joined by commas in their order; it counts only where the peer is a trusted proxy. Each proxy
-    appends the address that it was called from, so a client can write to the left of the result only.
-    An entry that is no address ends the search: the proxy that passed it on is the client then.
+    headers joined by commas in their order. It counts only if the peer is a trusted proxy. Each proxy
+    appends the address of its caller, so a client can write only to the left of the result. An entry without
+    an address ends the search, and the proxy passing it on counts as the client.
     """
     client = _parse(peer)
     if client is None:
@@ -41,9 +41,9 @@ def is_trusted(peer: str, trusted: Networks) -> bool:
 
 
 def share_key(address: str) -> str:
-    """Return what an address shares its limits with: IPv4 alone, IPv6 with its /64.
+    """Return the key of an address for limits: an IPv4 address, or the /64 of an IPv6 address.
 
-    One household or machine is given a whole /64, and could call from each of its addresses.
+    One household or machine has a whole /64, and could call from each of its addresses.
     """
     parsed = _parse(address)
     if isinstance(parsed, IPv6Address):
@@ -53,7 +53,7 @@ def share_key(address: str) -> str:
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the address; an IPv4 address that is written as IPv6 (`::ffff:10.0.0.5`) is IPv4."""
+    """Return the address; one written as IPv6 (`::ffff:10.0.0.5`) counts as IPv4."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -1,13 +1,12 @@
-"""Which connections a process keeps: how many in all, how many of one address, how many without a request.
+"""Bounds the connections of a process: in all, of one address, and without a request.
 
-While there is room, one address may have as many connections as it likes: a gateway or a household
-calls from one. When the last place is taken, the address with the most connections gives one up for an
-address that has fewer, so nobody can lock others out by holding connections. Connections that have sent
-no whole head of a request yet are bounded more tightly.
+While there are free slots, one address may have any number of connections: a gateway or a household calls
+from one. After that, the address with the most connections loses one to an address with fewer, so one client
+cannot lock out others by holding connections. Connections that have not yet sent the whole head of a request
+have a tighter bound.
 
-The clock here is coarse: it moves once a second, in `tick`, and only while the process runs. Requests
-then note times at the cost of reading an attribute, and a process that was stopped for a minute does
-not find all of its clients late.
+The clock here is coarse: it moves once a second, in `tick`, and only while the process runs. So reading the
+time costs a request one attribute, and after a pause of the whole process its clients do not count as late.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ from typing import Protocol
 from joulebook.serving.addresses import is_trusted, share_key
 
 _WAITING_SHARE = 4
-"""One in so many connections may be without a whole head."""
+"""One in 4 connections may be without a whole head."""
 _REFUSED_SHARE = 8
-"""For every so many connections one more is kept for a moment, to be told that there are too many."""
+"""For each 8 connections one more is kept for a moment, to answer that there are too many."""
 _FEWEST_REFUSED = 16
 _LONGEST_TICK = 2.0
-_TIME_TO_ASK = 2.0
-"""A connection may be accepted this many seconds before its head is read, when thousands come at once."""
+_HEAD_GRACE = 2.0
+"""With thousands of new connections at once, seconds may pass between accepting one and reading its head."""
 
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long a client may keep the process waiting, in seconds."""
+    """How long the process waits for a client, in seconds."""
 
     head: float = 10
-    """From the connection, or from a further request's first byte, to the end of the request's head."""
+    """From the start of the connection, or the first byte of a further request, to the end of the head."""
     body: float = 30
-    """In each such time, `body_bytes` of a body must come: a 4 GB file may, and so may a slow modem."""
+    """`body_bytes` of a body must arrive in each such time: enough for a 4 GB file, and for a slow modem."""
     body_bytes: int = 1024
     idle: float = 75
-    """Without a request on a connection that is kept. Longer than most devices pause between packets."""
+    """Without a request on an open connection. Longer than the pause of most devices between packets."""
     answer: float = 75
-    """In which a client takes nothing of an answer that waits for it."""
+    """Without the client reading any of its answer."""
     discard: float = 10
-    """For the rest of a body that was refused, so that its sender can read why."""
+    """For the rest of a refused body, so that its sender can read the reason."""
     refused: float = 5
-    """For the request of a client that is one too many."""
+    """For the request of a client without a slot."""
 
 
 class Guarded(Protocol):
@@ -54,12 +53,12 @@ class Guarded(Protocol):
     def is_answering(self) -> bool:
         """Return whether a request is being answered."""
 
-    def give_up(self) -> None:
-        """Close at once, whatever is in flight."""
+    def abort(self) -> None:
+        """Close at once, without finishing requests in flight."""
 
 
 class Guard:
-    """Counts connections, and decides for each new one whether it is kept and which one ends for it."""
+    """Counts connections, and decides whether each new one has a slot and which one loses its slot."""
 
     def __init__(
         self,
@@ -69,9 +68,9 @@ class Guard:
         trusted: Iterable[IPv4Network | IPv6Network] = (),
         deadlines: Deadlines | None = None,
     ) -> None:
-        """Keep `most` connections in all, and `per_address` (0: any number) of one address.
+        """Allow `most` connections in all, and `per_address` (0: any number) of one address.
 
-        Connections from `trusted` proxies carry many clients and belong to no address.
+        Connections from `trusted` proxies serve many clients and belong to no address.
         """
         self.deadlines = deadlines or Deadlines()
         self.now = 1.0
@@ -85,24 +84,24 @@ class Guard:
         self._waiting: dict[Guarded, float] = {}
         self._waiting_shares = _Shares()
         self._refused: set[Guarded] = set()
-        self._looked_at: float | None = None
+        self._ticked_at: float | None = None
 
     def tick(self, at: float) -> None:
-        """Move the clock by the time since the last call, which was at a time before `at`."""
-        if self._looked_at is not None:
-            self.now += min(_LONGEST_TICK, at - self._looked_at)
-        self._looked_at = at
+        """Move the clock by the time from the last call to `at`, 2 seconds at most."""
+        if self._ticked_at is not None:
+            self.now += min(_LONGEST_TICK, at - self._ticked_at)
+        self._ticked_at = at
 
     def admit(self, connection: Guarded, peer: str) -> str | None:
-        """Count a new connection; return None, or the reason why it is not kept.
+        """Count a new connection; return None, or the reason to refuse it.
 
-        Another one may be given up for it.
+        It may take the slot of another one.
         """
         key = None if self._trusted and is_trusted(peer, self._trusted) else share_key(peer)
         if len(self._waiting) >= self._most_waiting:
-            self._give_up_waiting(self._waiting_shares.largest())
+            self._abort_waiting(self._waiting_shares.largest())
         if self._per_address and self._shares.size(key) >= self._per_address:
-            if not self._give_up_waiting(key):
+            if not self._abort_waiting(key):
                 return f"{self._per_address} connections of your address are open already"
         elif len(self._keys) >= self._most and not self._make_room(key):
             return f"{self._most} connections are open already"
@@ -118,7 +117,7 @@ class Guard:
             self._waiting_shares.remove(self._keys[connection], connection)
 
     def may_refuse(self, connection: Guarded) -> bool:
-        """Count a connection that is to be told that it is one too many; False where too many are told."""
+        """Count a connection to be refused with an answer; return False if too many are."""
         if len(self._refused) >= self._most_refused:
             return False
         self._refused.add(connection)
@@ -132,13 +131,13 @@ class Guard:
             self._shares.remove(self._keys.pop(connection), connection)
 
     def _make_room(self, key: str | None) -> bool:
-        """Give up a connection for one of `key`: of the address with the most, or an own one that is late."""
+        """Free a slot for an address: of the address with the most, or its own late connection."""
         largest = self._shares.largest()
         if largest is None:
             return False
         if key is not None and self._shares.size(key) + 1 >= self._shares.size(largest):
-            return self._give_up_waiting(key)
-        self._give_up(self._least_useful(largest))
+            return self._abort_waiting(key)
+        self._abort(self._least_useful(largest))
         return True
 
     def _least_useful(self, key: str) -> Guarded:
@@ -148,24 +147,24 @@ class Guard:
         members = self._shares.members(key)
         return next((each for each in members if not each.is_answering()), next(reversed(members)))
 
-    def _give_up_waiting(self, key: str | None) -> bool:
-        """Give up the oldest connection of an address without a head, if it had time to send one."""
+    def _abort_waiting(self, key: str | None) -> bool:
+        """Abort the oldest connection of an address without a head, if it had time to send one."""
         for connection in self._waiting_shares.members(key):
-            if self.now - self._waiting[connection] < _TIME_TO_ASK:
+            if self.now - self._waiting[connection] < _HEAD_GRACE:
                 return False
-            self._give_up(connection)
+            self._abort(connection)
             return True
         return False
 
-    def _give_up(self, connection: Guarded) -> None:
+    def _abort(self, connection: Guarded) -> None:
         self.forget(connection)
-        connection.give_up()
+        connection.abort()
 
 
 class _Shares:
-    """Connections by address in the order in which they came, and the address that has the most.
+    """Connections by address, oldest first, and the address with the most.
 
-    Both are known without a search: an attacker makes many thousands of connections a second.
+    Both need no search: an attacker opens many thousands of connections a second.
     """
 
     def __init__(self) -> None:
@@ -173,7 +172,7 @@ class _Shares:
         self._by_size: list[dict[str, None]] = [{}]
 
     def add(self, key: str | None, connection: Guarded) -> None:
-        """Add a connection; one of no address is not counted."""
+        """Add a connection; without an address it is not counted."""
         if key is None:
             return
         members = self._members.setdefault(key, {})
@@ -181,7 +180,7 @@ class _Shares:
         members[connection] = None
 
     def remove(self, key: str | None, connection: Guarded) -> None:
-        """Remove a connection that was added."""
+        """Remove an added connection."""
         if key is None:
             return
         members = self._members[key]
@@ -195,11 +194,11 @@ class _Shares:
         return self._members.get(key, {}) if key is not None else {}
 
     def size(self, key: str | None) -> int:
-        """Return how many connections an address has."""
+        """Return the number of connections of an address."""
         return len(self.members(key))
 
     def largest(self) -> str | None:
-        """Return an address of those that have the most connections; None where none has any."""
+        """Return an address with the most connections; None if there are none."""
         return next(iter(self._by_size[-1]), None)
 
     def _move(self, key: str, size: int, to: int) -> None:

@@ -1,19 +1,18 @@
-"""A client's HTTP connection: uvicorn's, with deadlines, a share, bounded heads and answers in one piece.
+"""A client's HTTP connection: uvicorn's, with deadlines, shares, bounded heads and answers in one piece.
 
-It stands on private parts of uvicorn, which `pyproject.toml` pins to a minor version. They are used in
-this package only.
+It uses private parts of uvicorn, pinned to a minor version in `pyproject.toml`. Only this package does so.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from joulebook.serving.guard import Guard
@@ -21,35 +20,37 @@ from joulebook.serving.guard import Guard
 STOPPING = "the server is stopping"
 
 _MOST_OVERHEAD = 64 * 1024
-"""Bytes of a request's head, and of what may come between two parts of its body."""
+"""Bytes of a request's head, or between two parts of its body."""
 _MOST_DISCARDED = 32 * 1024 * 1024
+_PAUSE_READING = 64 * 1024
+"""Bytes of a body waiting for the application at which reading pauses."""
 _HEAD, _END, _CONTINUE = b"HTTP/1.1 ", b"\r\n\r\n", b"HTTP/1.1 100"
 
 
 class Connections(ServerState):
-    """The open connections of a process, the guard who admits them, and whether it takes more."""
+    """The open connections of a process, their guard, and whether the process is stopping."""
 
     def __init__(self, guard: Guard, refuse: Callable[[str], ASGIApp]) -> None:
-        """Let `guard` decide; `refuse` makes the application that tells a client why it is not served."""
+        """Let `guard` admit connections; `refuse` makes an application answering with a reason."""
         super().__init__()
         self.guard = guard
         self.refuse = refuse
         self.stopping = False
 
-    def look_at_deadlines(self, at: float) -> None:
-        """End connections that have kept the process waiting too long; called once a second."""
+    def check_deadlines(self, at: float) -> None:
+        """End connections past a deadline; called once a second."""
         self.guard.tick(at)
         for connection in tuple(self.connections):
             if isinstance(connection, HttpConnection):
-                connection.look_at_deadlines()
+                connection.check_deadlines()
 
     def stop(self) -> None:
-        """Turn away every request that has not begun; those that have are finished."""
+        """Refuse further requests; those in flight are finished."""
         self.stopping = True
         answer = self.refuse(STOPPING)
         for connection in tuple(self.connections):
             if isinstance(connection, HttpConnection):
-                connection.turn_away(answer)
+                connection.refuse_next(answer)
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -58,17 +59,17 @@ class HttpConnection(HttpToolsProtocol):
     server_state: Connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Ask the guard for a place; turn the client away where there is none."""
+        """Ask the guard for a slot; refuse the client if there is none."""
         state, guard = self.server_state, self.server_state.guard
         self._guard = guard
         self._writes = JoinedWrites(transport, self)
         self._is_new = True
-        # Where the client is in its request: within a head, within a body, or neither.
+        # The state of the request: within a head, within a body, or neither.
         self._head_since = self._idle_since = guard.now
         self.is_receiving = False
         self._overhead = self._received = 0
         self._body_since, self._body_before = 0.0, 0
-        # What the client has not taken yet, and since when it takes nothing.
+        # The bytes not yet read by the client, and since when it reads nothing.
         self._unsent, self._unsent_since = 0, guard.now
         self._refused_since = self._lingers_since = 0.0
         super().connection_made(self._writes)  # type: ignore[arg-type]
@@ -76,12 +77,12 @@ class HttpConnection(HttpToolsProtocol):
         if reason is not None:
             self._refused_since = guard.now
             if guard.may_refuse(self):
-                self.turn_away(state.refuse(reason))
+                self.refuse_next(state.refuse(reason))
             else:
                 transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Release the slot."""
         self._guard.forget(self)
         super().connection_lost(exc)
 
@@ -89,19 +90,19 @@ class HttpConnection(HttpToolsProtocol):
         """Return whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    def give_up(self) -> None:
-        """Close at once, whatever is in flight."""
+    def abort(self) -> None:
+        """Close at once, without finishing requests in flight."""
         self._writes.transport.abort()
 
-    def turn_away(self, answer: ASGIApp) -> None:
-        """Answer what is in flight, then let `answer` have the next request, and close behind either."""
+    def refuse_next(self, answer: ASGIApp) -> None:
+        """Finish a request in flight, or answer the next one with `answer`; then close."""
         self.app = answer
         self.ws_protocol_class = None
         if self.is_answering():
             self.cycle.keep_alive = False
 
-    def look_at_deadlines(self) -> None:
-        """End the connection where its client has kept us waiting too long."""
+    def check_deadlines(self) -> None:
+        """End the connection if its client is past a deadline."""
         now, deadlines = self._guard.now, self._guard.deadlines
         transport = self._writes.transport
         unsent = transport.get_write_buffer_size()
@@ -114,7 +115,7 @@ class HttpConnection(HttpToolsProtocol):
             if now - self._lingers_since > deadlines.discard:
                 transport.abort()
         elif self.is_receiving:
-            self._look_at_body(now)
+            self._check_body(now)
         elif self.is_answering():
             return
         elif self._refused_since and now - self._refused_since > deadlines.refused:
@@ -124,25 +125,25 @@ class HttpConnection(HttpToolsProtocol):
         elif now - self._idle_since > deadlines.idle:
             self._writes.close()
 
-    def _look_at_body(self, now: float) -> None:
-        """End the connection where a body comes too slowly, while it is we who wait for it."""
+    def _check_body(self, now: float) -> None:
+        """End the connection if its body arrives too slowly while this process is reading it."""
         deadlines = self._guard.deadlines
         if not self.is_answering() and now - self._idle_since > deadlines.discard:
-            self._writes.transport.close()  # it was answered, and is only being discarded
+            self._writes.transport.close()  # answered already: the rest is only discarded
             return
-        is_ours_to_wait = not self.flow.read_paused and not (
+        is_reading = not self.flow.read_paused and not (
             self.is_answering() and self.cycle.waiting_for_100_continue
         )
         enough = self._received - self._body_before >= deadlines.body_bytes
-        if enough or not is_ours_to_wait:
+        if enough or not is_reading:
             self._body_since, self._body_before = now, self._received
         elif now - self._body_since > deadlines.body:
             self._end(408, "the body of the request came too slowly")
 
-    # What the transport and the parser report.
+    # Called by the transport and the parser
 
     def data_received(self, data: bytes) -> None:
-        """Take in some bytes of requests, within bounds."""
+        """Receive bytes of requests, within bounds."""
         if self._lingers_since:
             self._received += len(data)
             if self._received > _MOST_DISCARDED:
@@ -157,26 +158,26 @@ class HttpConnection(HttpToolsProtocol):
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
             elif self.is_answering():
-                # The parser reads no further request behind an upgrade.
+                # The parser reads no further request after an upgrade.
                 self.cycle.keep_alive = False
         else:
             if self._overhead > _MOST_OVERHEAD:
                 self._end(431, "the head of the request is too large")
 
     def resume_writing(self) -> None:
-        """Go on to send, and note that the client has taken what waited for it."""
+        """Continue sending: the client has read the waiting bytes."""
         self._unsent_since = self._guard.now
         super().resume_writing()
 
     def on_message_begin(self) -> None:
-        """Note that a head has begun."""
+        """Note the start of a head."""
         super().on_message_begin()
         self._head_since = self._guard.now
 
-    # The next three are uvicorn's own with an addition: a call of theirs costs as much as they do.
+    # The next three repeat uvicorn's with an addition: calling theirs would double their cost.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take in a header; what comes behind the body is none."""
+        """Receive a header; skip trailers, sent after the body."""
         if self._head_since:
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
@@ -184,7 +185,7 @@ class HttpConnection(HttpToolsProtocol):
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Start to answer."""
+        """Start answering."""
         guard = self._guard
         self._head_since = 0.0
         self._overhead = self._received = self._body_before = 0
@@ -195,24 +196,24 @@ class HttpConnection(HttpToolsProtocol):
             guard.note_head(self)
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0" and self.cycle is not None:
-            # An old client knows no chunks: its answer ends with the connection.
+            # HTTP/1.0 has no chunks: the answer ends with the connection.
             self.cycle.chunked_encoding = False
             self.cycle.expected_content_length = cast("int", _AnyLength())
 
     def on_body(self, body: bytes) -> None:
-        """Take in a part of a body."""
+        """Receive a part of a body."""
         self._received += len(body)
         self._overhead = 0
         cycle = self.cycle
         if (self.parser.should_upgrade() and self._should_upgrade()) or cycle.response_complete:
             return
         cycle.body += body
-        if len(cycle.body) > HIGH_WATER_LIMIT:
+        if len(cycle.body) > _PAUSE_READING:
             self.flow.pause_reading()
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        """Note that a request has arrived whole."""
+        """Note the end of a request."""
         self.is_receiving = False
         cycle = self.cycle
         if (self.parser.should_upgrade() and self._should_upgrade()) or cycle.response_complete:
@@ -221,7 +222,7 @@ class HttpConnection(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_response_complete(self) -> None:
-        """Go on to the next request, behind the whole answer to this one."""
+        """Continue with the next request after the whole answer to this one."""
         self._writes.flush()
         self.server_state.total_requests += 1
         if self._writes.is_closing():
@@ -235,15 +236,15 @@ class HttpConnection(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection itself over, with its place."""
+        """Hand over the connection with its slot."""
         self._guard.forget(self)
         self.transport = self._writes.transport
         super().handle_websocket_upgrade()
 
     def linger(self) -> None:
-        """End the answer, and take in the rest of the body for a moment without looking at it.
+        """End the answer, then discard the rest of the body for a moment.
 
-        Closing a connection on which bytes are unread resets it, and the client might not see the answer.
+        Closing a connection with unread bytes resets it, and the client might not see the answer.
         """
         self._lingers_since = self._guard.now
         self._received = 0
@@ -251,9 +252,9 @@ class HttpConnection(HttpToolsProtocol):
         self._writes.transport.resume_reading()
 
     def _end(self, status: int, text: str) -> None:
-        """Close, with an answer that says why where the client can still get one."""
+        """Close the connection, with the reason as an answer if the client can still receive one."""
         if self.is_answering() and not self.is_receiving:
-            # The mistake is in what follows: the request before it is answered first.
+            # The error is in the next request: the one before it is answered first.
             self.cycle.keep_alive = False
             self.flow.pause_reading()
             return
@@ -261,31 +262,32 @@ class HttpConnection(HttpToolsProtocol):
             self._writes.transport.abort()
             return
         if status == 408 and self._overhead == 0 and not self.is_receiving:
-            self._writes.close()  # it has asked nothing
+            self._writes.close()  # there was no request
             return
         body = text.encode() + b"\n"
         head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self._writes.transport.write(STATUS_LINE[status] + head % len(body) + body)
+        line = b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
+        self._writes.transport.write(line + head % len(body) + body)
         self.is_receiving = False
         self._writes.transport.close()
 
 
 class JoinedWrites:
-    """A transport that holds back the head of an answer until what follows it is written.
+    """A transport that holds back the head of an answer until its first body part.
 
-    Uvicorn writes the two one after the other, and uvloop sends each at once. ASGI allows the head to
-    wait: it need not be sent before the first event that carries a body.
+    Uvicorn writes the two separately, and uvloop sends each at once. ASGI allows the head to wait for the
+    first event with a body.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: HttpConnection) -> None:
-        """Write to `transport` what `connection` answers."""
+        """Write the answers of `connection` to `transport`."""
         self.transport = transport
         self._connection = connection
         self._head = b""
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
-        """Send the data, or keep it for the next call where it is a head."""
+        """Send the data; if it is a head, hold it back until the next call."""
         if self._head:
             data, self._head = self._head + data, b""
         elif data.startswith(_HEAD) and data.endswith(_END) and not data.startswith(_CONTINUE):
@@ -294,16 +296,16 @@ class JoinedWrites:
         self.transport.write(data)
 
     def flush(self) -> None:
-        """Send a head to which nothing follows."""
+        """Send a head without a body."""
         if self._head:
             self.write(b"")
 
     def close(self) -> None:
-        """Close the connection behind what was written."""
+        """Close the connection after the written data."""
         if not self.is_closing():
             self.flush()
             if self._connection.is_receiving:
-                self.is_closing = _is_so
+                self.is_closing = lambda: True
                 self._connection.linger()
                 return
         self.transport.close()
@@ -312,12 +314,8 @@ class JoinedWrites:
         return getattr(self.transport, name)
 
 
-def _is_so() -> bool:
-    return True
-
-
 class _AnyLength:
-    """The length of an answer that ends where it ends; uvicorn counts down the bytes that are to come."""
+    """A length for answers without one: uvicorn counts down the remaining bytes."""
 
     def __lt__(self, _other: object) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What every service tells Prometheus: its requests, process, build and disk; and who may read that."""
+"""The metrics of every service: its requests, process, build and disk; and the check of their reader."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from joulebook import __version__
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Others count as one: a client's text must not become a label."""
+"""All others share one label: a client's text must not become a label."""
 
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
 
 
 class Histogram:
-    """How many observations were at most as large as each bound."""
+    """The number of observed values up to each bound."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        """Count by `bounds`, which rise."""
+        """Count by ascending `bounds`."""
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
@@ -47,23 +47,23 @@ class Histogram:
         self._sum += value
 
     def add(self, other: Histogram) -> None:
-        """Count what another one with the same bounds has counted."""
+        """Add the counts of another histogram with the same bounds."""
         self._counts = [own + more for own, more in zip(self._counts, other._counts, strict=True)]
         self._sum += other._sum
 
     def copy(self) -> Histogram:
-        """Return one that has counted the same."""
+        """Return a histogram with the same counts."""
         copied = Histogram(self._bounds)
         copied.add(self)
         return copied
 
     @property
     def count(self) -> int:
-        """How many values there were."""
+        """The number of values."""
         return sum(self._counts)
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return the cumulated counts by upper bound."""
+        """Return the cumulative counts by upper bound."""
         total, found = 0, []
         for bound, count in zip((*self._bounds, "+Inf"), self._counts, strict=True):
             total += count
@@ -77,45 +77,45 @@ class Histogram:
 
 
 class RequestMetrics(Collector):
-    """Requests of one service by route, method and status, how long they took, and those in flight.
+    """Requests of one service by route, method and status, their durations, and those in flight.
 
-    Threads count by `begin`, `end` and `give_up`. A service with one thread, such as ingest, changes
-    `in_flight` itself and observes in `durations`, which costs a request less.
+    Threads count with `begin`, `end` and `give_up`. A service with one thread, such as ingest, changes
+    `in_flight` and the histograms of `durations` directly: this costs a request less.
     """
 
     def __init__(self, service: str) -> None:
-        """Count for `service`, which becomes a label."""
+        """Count for `service`, the value of a label."""
         self._service = service
         self._lock = threading.Lock()
         self.in_flight = 0
-        # One look-up a request: how many there were is what the histogram has counted.
+        # One look-up a request: the histogram's count is the number of requests.
         self._seconds: dict[tuple[str, str, int], Histogram] = {}
         self.turned_away: Counter[int] = Counter()
-        """Answers by status on connections that the service has no room for: they never reach a route."""
+        """Answers by status on connections without a slot: they never reach a route."""
 
     def durations(self, route: str, method: str, status: int) -> Histogram:
-        """Return where such requests' seconds are counted; `route` is a template, never a client's path."""
+        """Return the histogram of such requests, in seconds; `route` is a template, never a client's path."""
         key = route, method if method in METHODS else "other", status
         return self._seconds.get(key) or self._seconds.setdefault(key, Histogram(_REQUEST_SECONDS))
 
     def begin(self) -> None:
-        """Count a request that is in flight from now on."""
+        """Count a request as in flight."""
         with self._lock:
             self.in_flight += 1
 
     def end(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count the answer to a request that was begun."""
+        """Count the answer to a request in flight."""
         with self._lock:
             self.in_flight -= 1
             self.durations(route, method, status).observe(seconds)
 
     def give_up(self) -> None:
-        """Forget a request that was begun and gets no answer: its client has left."""
+        """Forget a request in flight without an answer: its client has disconnected."""
         with self._lock:
             self.in_flight -= 1
 
     def by_status(self, *, without: frozenset[str]) -> dict[int, int]:
-        """Return the number of requests by status, but for the routes in `without`."""
+        """Return the number of requests by status, except those for the routes in `without`."""
         found = Counter(self.turned_away)
         with self._lock:
             for (route, _, status), histogram in self._seconds.items():
@@ -124,14 +124,14 @@ class RequestMetrics(Collector):
         return dict(sorted(found.items()))
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metrics."""
+        """Yield the metrics."""
         with self._lock:
             in_flight = self.in_flight
-            told = {key: histogram.copy() for key, histogram in sorted(self._seconds.items())}
-        counts = [(key, histogram.count) for key, histogram in told.items()]
+            histograms = {key: histogram.copy() for key, histogram in sorted(self._seconds.items())}
+        counts = [(key, histogram.count) for key, histogram in histograms.items()]
         counts += [(("turned away", "other", status), n) for status, n in self.turned_away.items()]
         durations: dict[tuple[str, str], Histogram] = {}
-        for (route, method, _), histogram in told.items():
+        for (route, method, _), histogram in histograms.items():
             durations.setdefault((route, method), Histogram(_REQUEST_SECONDS)).add(histogram)
         requests = CounterMetricFamily(
             "joulebook_http_requests",
@@ -161,13 +161,13 @@ class _Machine(Collector):
         self._home = home
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metrics."""
+        """Yield the metrics."""
         build = {"version": __version__, "python": platform.python_version()}
         yield InfoMetricFamily("joulebook_build", "Versions of Joulebook and Python.", value=build)
         try:
             found = os.statvfs(self._home)
         except OSError:
-            return  # nothing was ever kept there
+            return  # the folder does not exist
         yield GaugeMetricFamily(
             "joulebook_disk_free_bytes",
             "Space that is left for files in JOULEBOOK_HOME.",
@@ -181,7 +181,7 @@ class _Machine(Collector):
 
 
 def new_registry(home: Path, *collectors: Collector) -> CollectorRegistry:
-    """Return a registry with what all services tell, and these collectors."""
+    """Return a registry of the metrics of every service and of these collectors."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     registry.register(_Machine(home))
@@ -191,13 +191,13 @@ def new_registry(home: Path, *collectors: Collector) -> CollectorRegistry:
 
 
 def exposition(registry: Collector, accept: str) -> tuple[bytes, str]:
-    """Return the text of all metrics and its content type, as the scraper's Accept header asks."""
+    """Return the text of all metrics and its content type, chosen by the scraper's Accept header."""
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
 class MetricsRefused(Exception):
-    """The metrics may not be read by this request; `status` is 401 or 403, the message says what to do."""
+    """This request may not read the metrics; `status` is 401 or 403, the message has the remedy."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -259,7 +259,7 @@ class Snapshots(Collector):
         self._snapshots = snapshots
 
     def collect(self) -> Iterator[Metric]:
-        """Give each metric once, with the samples of all processes."""
+        """Yield each metric once, with the samples of all processes."""
         merged: dict[str, Metric] = {}
         for snapshot in self._snapshots:
             for name, documentation, kind, samples in snapshot:

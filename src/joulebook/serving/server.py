@@ -1,7 +1,7 @@
 """Runs an ASGI application on an address: uvicorn with our connections, and an orderly end.
 
-On SIGTERM it first says no to new requests and only then closes connections: requests in flight are
-answered, and clients that keep their connection are told to come again.
+On SIGTERM it first refuses new requests with 503 and only then closes connections. Requests in flight are
+answered, and clients with an open connection read that they should try again.
 """
 
 from __future__ import annotations
@@ -28,26 +28,25 @@ from joulebook.serving.websockets import PING_SECONDS, WebSocketConnection
 log = logging.getLogger("uvicorn.error")
 
 LINGER_SECONDS = 1.0
-"""How long clients that keep their connection get a 503 rather than a closed door."""
+"""How long clients with an open connection are answered 503 before connections are closed."""
 
 DRAIN_SECONDS = 20
 """How long requests in flight may take to finish after SIGTERM."""
 
 _OTHER_FILES = 256
-"""Open files that a process needs beside its connections: databases, logs, uploads."""
-_LOOKS_EVERY = 10
-"""A tenth of a second each."""
+"""Open files of a process beside its connections: databases, logs, uploads."""
+_TICKS_A_SECOND = 10
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """How a service tells a client that it is not served now."""
+class Unavailable:
+    """The answer of a service to a client without a slot."""
 
     content_type: str
     body: Callable[[str], bytes]
-    """From the reason."""
+    """Makes the body from a reason."""
     counted: Counter[int]
-    """By status."""
+    """Counts the answers by status."""
 
     def __call__(self, reason: str) -> ASGIApp:
         """Return the application that answers 503 with `Retry-After` to any request."""
@@ -58,7 +57,7 @@ class Refusal:
             headers = [
                 (b"content-type", self.content_type.encode()),
                 (b"content-length", b"%d" % len(body)),
-                # Spread, so that a thousand devices do not come back in the same instant.
+                # Spread, so that a thousand devices do not return at once.
                 (b"retry-after", b"%d" % random.randint(2, 5)),  # noqa: S311
                 (b"connection", b"close"),
             ]
@@ -70,15 +69,15 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Service:
-    """What is served, and where."""
+    """An application and the address to serve it on."""
 
     app: ASGIApp
     host: str
     port: int
     guard: Guard
-    refusal: Refusal
+    unavailable: Unavailable
     drain: Callable[[], Awaitable[None]] | None = None
-    """Called first at the end, to end what would go on for ever."""
+    """Called first at the end: it ends connections without an end of their own."""
     message_bytes: int = 0
     """The largest message of a WebSocket; 0: there are no WebSockets."""
 
@@ -87,7 +86,7 @@ class Server(uvicorn.Server):
     """Uvicorn's server for a `Service`."""
 
     def __init__(self, service: Service) -> None:
-        """Prepare to serve; `connections` are those that are open."""
+        """Prepare to serve; `connections` are the open ones."""
         super().__init__(
             uvicorn.Config(
                 service.app,
@@ -107,7 +106,7 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,
             )
         )
-        self.server_state = self.connections = Connections(service.guard, service.refusal)
+        self.server_state = self.connections = Connections(service.guard, service.unavailable)
         self._drain = service.drain
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -117,24 +116,24 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """Look at the connections' deadlines once a second."""
-        if counter % _LOOKS_EVERY == 0:
-            self.connections.look_at_deadlines(time.monotonic())
+        """Check the connections' deadlines once a second."""
+        if counter % _TICKS_A_SECOND == 0:
+            self.connections.check_deadlines(time.monotonic())
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the end, at once: readiness fails with the next question."""
+        """Refuse new requests at once: the next readiness probe fails."""
         super().handle_exit(sig, frame)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.connections.stop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests in flight, turn away those that come, then stop listening and close."""
+        """Finish the requests in flight, refuse new ones, then stop listening and close."""
         if self._drain is not None:
             await self._drain()
         began = time.monotonic()
         self.connections.stop()
-        while (  # noqa: ASYNC110 - uvicorn keeps a set, and tells nobody when it is empty
+        while (  # noqa: ASYNC110 - uvicorn has a set of them, without a signal
             self.connections.connections and time.monotonic() < began + LINGER_SECONDS
         ):
             await asyncio.sleep(0.02)
@@ -143,32 +142,32 @@ class Server(uvicorn.Server):
 
 
 def run(server: Server, *, listening: socket.socket | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; return when requests in flight are done.
+    """Serve until SIGTERM or SIGINT and the end of requests in flight.
 
-    One of several processes is given a socket that is `listening` already.
+    If there are several processes, each is given a `listening` socket.
     """
-    log.addFilter(_is_for_the_log)
+    log.addFilter(_should_be_logged)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(None if listening is None else [listening])
 
 
 def connections_that_fit(wanted: int) -> int:
-    """Return how many connections the system's limit of open files leaves room for, `wanted` at most.
+    """Return the number of connections that fit in the system's limit of open files, up to `wanted`.
 
-    The process may open as many files as the system allows it afterwards: the usual 1,024 are few.
+    Raise the process's soft limit to the hard limit: the usual 1,024 files are few.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if most == resource.RLIM_INFINITY:
         return wanted
-    # Clients that are told there are too many have a connection, too.
+    # Refused clients have a connection, too.
     fitting = max(1, (most - _OTHER_FILES) * 7 // 8)
     if fitting < wanted:
         log.warning("room for %d connections, not %d: the limit of open files is %d", fitting, wanted, most)
     return min(wanted, fitting)
 
 
-def _is_for_the_log(record: logging.LogRecord) -> bool:
-    """Leave out addresses of WebSockets, where a mistaken client puts its token, and viewers cut off."""
+def _should_be_logged(record: logging.LogRecord) -> bool:
+    """Return False for addresses of WebSockets, where a client may put its token, and for viewers cut off."""
     text = str(record.msg)
     return "WebSocket %s" not in text and "returned without completing response" not in text

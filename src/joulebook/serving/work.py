@@ -1,4 +1,4 @@
-"""The request that a thread is working on, and what to stop when its client has gone."""
+"""The work of a thread for a request, and its cancellation when the client disconnects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _current: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 class Work:
-    """What is done for one request; one thread at a time does it."""
+    """The work for one request, done by one thread at a time."""
 
     def __init__(self) -> None:
         self.is_cancelled = False
@@ -20,7 +20,7 @@ class Work:
 
     @contextmanager
     def underway(self) -> Iterator[None]:
-        """Let this be the current thread's work."""
+        """Make this the current thread's work."""
         token = _current.set(self)
         try:
             yield
@@ -28,7 +28,7 @@ class Work:
             _current.reset(token)
 
     def cancel(self) -> None:
-        """Stop what is done; called from another thread, and waits until the stop was passed on."""
+        """Stop the work, from another thread; return after all `stop` functions have been called."""
         with self._lock:
             self.is_cancelled = True
             for stop in self._stops.values():
@@ -36,7 +36,7 @@ class Work:
 
     @contextmanager
     def stopped_by(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Have `stop` called if the work is cancelled meanwhile, and never after the end of the context."""
+        """Call `stop` if the work is cancelled inside the context, and never after it."""
         handle = object()
         with self._lock:
             self._stops[handle] = stop
@@ -48,14 +48,14 @@ class Work:
 
 
 def is_client_gone() -> bool:
-    """Return whether nobody waits for the current thread's work any longer; long work asks now and then."""
+    """Return whether the client has disconnected; long work checks this from time to time."""
     work = _current.get()
     return work is not None and work.is_cancelled
 
 
 @contextmanager
 def stopped_with_client(stop: Callable[[], object]) -> Iterator[None]:
-    """Have `stop` called from another thread when the client of the current request goes away."""
+    """Call `stop` from another thread if the client of the current request disconnects."""
     work = _current.get()
     if work is None:
         yield

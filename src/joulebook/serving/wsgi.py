@@ -1,9 +1,9 @@
-"""Runs a WSGI application behind our ASGI server, so that no wait costs one of its threads.
+"""Runs a WSGI application behind our ASGI server, so that waiting for a client costs no thread.
 
-A request reaches a thread only when it is whole: its body lies in memory or, from some size on, in a
-temporary file. An answer that is not done in one go is taken from the application piece by piece, and
-between two pieces, while the client takes them, no thread is held. When the client goes away, the
-answer is closed, and what its thread does meanwhile is told to stop.
+A request reaches a thread only after its whole body has arrived, in memory or, if it is large, in a
+temporary file. A long answer is read from the application in pieces; between two pieces, while the client
+reads them, it occupies no thread. When the client disconnects, the answer is closed and the work of its
+thread is cancelled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
-from joulebook.serving.turns import Keys, Turns
+from joulebook.serving.slots import Keys, SharedSlots
 from joulebook.serving.work import Work
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _IN_MEMORY = 64 * 1024
 _WRITTEN_AT_ONCE = 128 * 1024
-_LOOKED_EVERY = 16 * 1024 * 1024
-"""Bytes of a body on disk after which `check_room` is called again."""
+_CHECKED_EVERY = 16 * 1024 * 1024
+"""Bytes of a body on disk between two calls of `check_room`."""
 _PIECE = 256 * 1024
 _DISK_THREADS = 2
 _NOT_FROM_HEADERS = frozenset({"TRANSFER_ENCODING", "PROXY", "CONTENT_LENGTH", "CONTENT_TYPE"})
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class Refused(Exception):
-    """The body of a request is not taken in."""
+    """The body of a request is refused."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
@@ -53,102 +53,102 @@ class Refused(Exception):
 
 
 class Lane:
-    """Threads for one kind of work, and whose turn it is to use them."""
+    """Threads for one kind of work, and the slots to use them."""
 
     def __init__(self, threads: int, shares: tuple[int, int], *, name: str) -> None:
         """Start up to `threads`; `shares` of them may work for one person and for one address."""
-        self.turns = Turns(threads, shares)
+        self.slots = SharedSlots(threads, shares)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, keys: Keys, work: Work, function: Callable[[], T]) -> T:
-        """Run a function in a thread when it is its turn."""
+        """Run a function in a thread as soon as there is a slot."""
 
         def job() -> T:
             with work.underway():
                 return function()
 
-        async with self.turns.turn(keys):
-            # The turn lasts as long as the thread works, whether or not somebody still waits for it.
+        async with self.slots.slot(keys):
+            # The slot is in use until the thread is done, even if the client has disconnected.
             running = asyncio.get_running_loop().run_in_executor(self._pool, job)
             try:
                 return await asyncio.shield(running)
             except asyncio.CancelledError:
                 await asyncio.wait({running})
-                running.cancelled() or running.exception()  # nobody is told of it
+                running.cancelled() or running.exception()  # mark its exception as retrieved
                 raise
 
     def close(self) -> None:
-        """Let threads end when they are done."""
+        """End the threads after their current work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True)
 class Head:
-    """A request's method, path and headers, named as in WSGI without HTTP_."""
+    """A request's method, path and headers, with WSGI's names less HTTP_."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     size: int | None
-    """Of the body; None where it comes in chunks of unknown number."""
+    """Bytes of the body; None if it arrives in chunks."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the service says about requests before its application sees them."""
+    """Decisions of the service about requests before its application sees them."""
 
     pages: Lane
-    """For what is answered soon."""
+    """For quick answers."""
     files: Lane
-    """For what may take long."""
+    """For slow answers."""
     streams: Lane
-    """For the further pieces of long answers."""
+    """For later pieces of long answers."""
     takes_long: Callable[[Head], bool]
     keys: Callable[[Scope, Head], Keys]
-    """The person and the address."""
+    """Returns the person and the address of a request."""
     usual_body: int
-    """The largest body that any request may have."""
+    """The largest body of any other request, in bytes."""
     may_be_larger: Callable[[Head], bool]
-    """Return whether to ask `largest_body`, which may take a while."""
+    """Returns whether to call `largest_body`; that may be slow."""
     largest_body: Callable[[Head], int]
-    """Raises `Refused`."""
+    """Returns the largest body of a request, in bytes. Raises `Refused`."""
     check_room: Callable[[], None]
-    """Called while a large body is written. Raises `Refused` when the disk has no room for more."""
-    answers: Turns
-    """Requests that are being answered, which also means: answers that wait to be taken."""
-    bodies: Turns
-    """Bodies that are larger than usual, from their beginning to the end of the answer."""
+    """Called while a large body is written. Raises `Refused` if the disk has no room for more."""
+    answers: SharedSlots
+    """For each request from its whole body to the end of its answer, also while its client reads."""
+    bodies: SharedSlots
+    """For each large body, from its beginning to the end of the answer."""
 
 
 @dataclass
 class _Answer:
-    """What the application has answered so far."""
+    """The answer of the application so far."""
 
     status: int = 500
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     begun: bytes = b""
     rest: Iterator[bytes] | None = None
-    """What is still to come; None where nothing is."""
+    """Further pieces; None if there are none."""
     body: Any = None
 
     def start(self, status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
-        """Take in the head, as WSGI's `start_response`."""
+        """Receive the head: WSGI's `start_response`."""
         self.status = int(status[:3])
         self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
-    def say_length(self) -> None:
-        """Add the length of an answer that is whole, where the application has not said it."""
+    def add_length(self) -> None:
+        """Add the length of a whole answer unless the application has set it."""
         if self.status not in _WITHOUT_BODY and all(name != b"content-length" for name, _ in self.headers):
             self.headers.append((b"content-length", b"%d" % len(self.begun)))
 
     def close(self) -> None:
-        """Let the application end the answer; a second call does nothing."""
+        """Close the application's answer; a second call does nothing."""
         body, self.body, self.rest = self.body, None, None
         if hasattr(body, "close"):
             body.close()
 
     def take(self) -> bytes:
-        """Return the next piece, of some size; an empty one is the end, and closes the answer."""
+        """Return the next piece, of about `_PIECE` bytes; an empty one is the end, and closes the answer."""
         pieces, size = [], 0
         try:
             for piece in self.rest or ():
@@ -202,7 +202,7 @@ class WsgiBridge:
     async def _take_body(
         self, head: Head, keys: Keys, receive: Receive, stack: AsyncExitStack
     ) -> IO[bytes] | None:
-        """Return the whole body; None where the client went away. Raises `Refused`."""
+        """Return the whole body; None if the client disconnects. Raises `Refused`."""
         rules = self._rules
         most = rules.usual_body
         if head.size != 0 and rules.may_be_larger(head):
@@ -210,7 +210,7 @@ class WsgiBridge:
         if head.size is not None and head.size > most:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body may have {most:,} bytes here")
         if most > rules.usual_body:
-            await stack.enter_async_context(rules.bodies.turn(keys))
+            await stack.enter_async_context(rules.bodies.slot(keys))
         if head.size == 0:
             return BytesIO()
         body = _Body(self._disk, rules.check_room)
@@ -243,15 +243,15 @@ class WsgiBridge:
     async def _answer(
         self, scope: Scope, head: Head, keys: Keys, body: IO[bytes], receive: Receive, send: Send
     ) -> None:
-        """Have the request answered; stop when its client has gone."""
+        """Answer the request; stop if its client disconnects."""
         work = Work()
-        gone = asyncio.ensure_future(_wait_for_the_end(receive))
+        gone = asyncio.ensure_future(_wait_for_disconnect(receive))
         answering = asyncio.ensure_future(self._make_and_send(scope, head, keys, body, work, send))
         try:
             await asyncio.wait({gone, answering}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
                 answering.cancel()
-                # It asks the database to stop, which may be slow.
+                # Cancelling a query of the database may be slow.
                 await asyncio.get_running_loop().run_in_executor(self._disk, work.cancel)
                 await asyncio.wait({answering})
                 answering.cancelled() or answering.exception()
@@ -278,12 +278,12 @@ class WsgiBridge:
             answer.rest = iter(answer.body)
             answer.begun = answer.take()
 
-        async with self._rules.answers.turn(keys):
+        async with self._rules.answers.slot(keys):
             try:
                 lane = self._rules.files if self._rules.takes_long(head) else self._rules.pages
                 await lane.run(keys, work, begin)
                 if answer.rest is None and head.method != "HEAD":
-                    answer.say_length()
+                    answer.add_length()
                 start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
                 await send(start)
                 piece = answer.begun
@@ -299,7 +299,7 @@ class WsgiBridge:
 
 
 class _Body:
-    """A body on its way: in memory, and from some size on in a file."""
+    """A body while it arrives: in memory, or if it is large, in a file."""
 
     def __init__(self, disk: ThreadPoolExecutor, check_room: Callable[[], None]) -> None:
         self.size = 0
@@ -334,14 +334,14 @@ class _Body:
         await self._on_disk(lambda: self._write_to_file(pending))
 
     async def _on_disk(self, function: Callable[[], None]) -> None:
-        """Call a function in a thread: a disk that is slow must not hold up all other connections."""
+        """Call a function in a thread: a slow disk must not block all other connections."""
         await asyncio.get_running_loop().run_in_executor(self._disk, function)
 
     def _write_to_file(self, pending: bytearray) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` removes it
-        if self.size - self._checked_at >= _LOOKED_EVERY:
-            # Many bodies may be on their way, each of which had room when it began.
+        if self.size - self._checked_at >= _CHECKED_EVERY:
+            # Many bodies may arrive at once, and each had room at its beginning.
             self._checked_at = self.size
             self._check_room()
         view = memoryview(pending)
@@ -349,7 +349,7 @@ class _Body:
             view = view[self._file.write(view) :]
 
 
-async def _wait_for_the_end(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -374,7 +374,7 @@ def _read_head(scope: Scope) -> Head:
         elif raw == b"transfer-encoding":
             size = None
         if b"_" in raw:
-            continue  # it would be taken for another header, such as one that only a proxy may set
+            continue  # with WSGI's names it would pass for a header with dashes, such as a trusted proxy's
         name, text = raw.decode("latin-1").upper().replace("-", "_"), value.decode("latin-1")
         if name in headers:
             text = f"{headers[name]}{'; ' if name == 'COOKIE' else ','}{text}"
@@ -384,7 +384,7 @@ def _read_head(scope: Scope) -> Head:
 
 
 def _environ(scope: Scope, head: Head, body: IO[bytes]) -> dict[str, Any]:
-    """Return the request as WSGI wants it."""
+    """Return the request as WSGI's environ."""
     server = scope.get("server") or ("localhost", 0)
     client = scope.get("client") or ("", 0)
     environ = {

@@ -1,1 +1,1 @@
-"""The framework-free core: what a reading is, and the only code that knows how to write readings."""
+"""The framework-free core: the rules of readings, their meaning, and the only code to write them."""

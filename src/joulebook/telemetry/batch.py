@@ -51,7 +51,7 @@ class Batch:
         )
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Batch:
-        """Return the rows that an index array, a mask or a slice selects."""
+        """Return the rows selected by an index array, a mask or a slice."""
         return Batch(series_id=self.series_id[rows], time=self.time[rows], value=self.value[rows])
 
     def copy_bytes(self, *, import_id: int) -> bytes:

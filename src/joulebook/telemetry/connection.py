@@ -20,12 +20,12 @@ _ATTEMPTS = 8
 
 
 def connect(url: str) -> Connection:
-    """Open a connection for the core's functions: autocommit, and quick to notice a server that is gone.
+    """Open a connection for the core's functions: autocommit, and quick to notice a lost server.
 
-    It works through a pooler that gives each transaction another session of the server: nothing is prepared
-    on the server, and whoever uses the connection sets nothing beyond a transaction (`SET LOCAL`).
+    It works through a pooler with another session of the server for each transaction: nothing is prepared on
+    the server, and users of the connection set nothing beyond a transaction (`SET LOCAL`).
 
-    Raises `DatabaseUnavailable` where the server cannot be reached.
+    Raises `DatabaseUnavailable` if the server cannot be reached.
     """
     with translated_errors():
         return psycopg.connect(
@@ -36,9 +36,9 @@ def connect(url: str) -> Connection:
 
 @contextmanager
 def one_snapshot(conn: Connection) -> Iterator[None]:
-    """Let all statements inside see the database as it is at the first of them, and write nothing.
+    """Run all statements inside in one snapshot, taken by the first of them; none may write.
 
-    The connection must be in autocommit. Inside a transaction of the caller's it does nothing.
+    The connection must be in autocommit. Inside a transaction of the caller this does nothing.
     """
     if conn.info.transaction_status != TransactionStatus.IDLE:
         yield
@@ -52,14 +52,14 @@ def one_snapshot(conn: Connection) -> Iterator[None]:
 
 
 def is_rolled_back(exc: psycopg.Error) -> bool:
-    """Say whether the server rolled a transaction back for the sake of another: a deadlock or the like."""
-    # psycopg's classes for the SQLSTATEs of class 40 have no common parent but that of all.
+    """Return whether the server rolled a transaction back in favour of another, as in a deadlock."""
+    # psycopg's exceptions for SQLSTATE class 40 have no common parent of their own.
     return (exc.sqlstate or "").startswith("40")
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the driver's errors into the core's; transaction rollbacks (class 40) pass unchanged."""
+    """Raise the driver's errors as the core's; transaction rollbacks (class 40) pass unchanged."""
     try:
         yield
     except psycopg.Error as exc:
@@ -73,10 +73,11 @@ def translated_errors() -> Iterator[None]:
 
 
 def retried(conn: Connection, work: Callable[[], Result]) -> Result:
-    """Return what `work` returns, and do it again where a deadlock or the like has rolled it back.
+    """Return the result of `work`, retried if a deadlock or the like rolled it back.
 
-    Inside a transaction of the caller's another attempt is its caller's too, and the error passes. Raises
-    `DatabaseUnavailable` when all attempts were in vain, and the driver's errors in the core's words.
+    Inside a transaction of the caller nothing is retried, and the error passes: the caller must retry its
+    whole transaction. Raises `DatabaseUnavailable` after the last attempt, and the driver's errors as the
+    core's.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:

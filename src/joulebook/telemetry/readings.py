@@ -1,4 +1,4 @@
-"""What one reading is, and the rules that it must meet before it may be written.
+"""The rules of readings: a reading must meet them before it may be written.
 
 A reading is one finite number of one series (a device's metric) at one instant. Instants are whole
 microseconds since 1970-01-01T00:00:00Z, as `int`, everywhere in the core: PostgreSQL's resolution.
@@ -26,7 +26,7 @@ FUTURE_ALLOWANCE = 600 * MICROSECONDS
 """How far a sender's clock may run ahead of ours: ten minutes."""
 
 LARGEST_VALUE = 1e100
-"""No reading is larger than this, either way: sums of as many as one likes stay finite."""
+"""No reading is larger than this, either way: the sum of any number of readings stays finite."""
 
 METRIC_NAME_LENGTH = 200
 DEVICE_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
@@ -43,9 +43,9 @@ def from_microseconds(time: int) -> datetime:
 
 
 def device_id_problem(device_id: str) -> str | None:
-    """Return what is wrong with a device id, or None where nothing is.
+    """Return the problem with a device id, or None.
 
-    Ids are plain ASCII, so that no two of them look alike in a URL or on a page.
+    Ids are plain ASCII: two different ids never look alike in a URL or on a page.
     """
     if DEVICE_ID_PATTERN.fullmatch(device_id):
         return None
@@ -56,10 +56,10 @@ def device_id_problem(device_id: str) -> str | None:
 
 
 def metric_name_problem(metric: str) -> str | None:
-    """Return what is wrong with a metric's name, or None where nothing is.
+    """Return the problem with a metric's name, or None.
 
     A name is 1 to 200 printable characters without blanks at its ends; PostgreSQL's text cannot hold
-    U+0000, and control characters or lone surrogates have no place on a page.
+    U+0000, and control characters or lone surrogates cannot be shown on a page.
     """
     if not metric:
         return "a metric's name must not be empty"

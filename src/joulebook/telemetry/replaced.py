@@ -1,11 +1,11 @@
-"""What imports have overwritten: kept beside the readings, so that undoing an import restores it.
+"""Values replaced by imports, stored beside the readings, so that undoing an import restores them.
 
-For each reading there is a pile of values: what was there first, and on top of it what each import put
-in its place. `readings` shows the top one, and each import that lies on another has one record in
-`import_replaced`, which says what lies right below and whose it is (0: live). Undoing an import takes its
-value out of the pile. Where that is the top one, what lies below is shown again; else the record of the
-import above takes over what lay below the one that is gone. So undoing in any order gives what would be
-there had those imports never been. Live values are never taken out: below them nothing matters any more.
+Each reading has a pile of values: the first value, and on top of it the value of each import. `readings`
+holds the top one. Each import's value above another has one record in `import_replaced`: the value right
+below, and the import of that value (0: live). Undoing an import removes its value from the pile. If it was
+the top one, the value below is shown again; else the record of the import above takes over the value below
+the removed one. So after undoing in any order, the readings are as if the undone imports had never run. Live
+values are never removed: values below them do not matter any more.
 """
 
 from __future__ import annotations
@@ -51,28 +51,27 @@ _FORGOTTEN_AT_ONCE = 50_000
 
 
 def record_replaced(conn: Connection, *, import_id: int, series_id: list[int], time: list[datetime]) -> None:
-    """Note what is stored under these keys, which the import is about to overwrite; lock the readings.
+    """Record the stored values of these keys before the import overwrites them; lock the readings.
 
-    What the import itself has stored there is not noted. Belongs in the transaction that overwrites,
-    under `UNDO_LOCK`.
+    Values of the import itself are not recorded. Belongs in the overwriting transaction, under `UNDO_LOCK`.
     """
     keys = {
         "import_id": import_id, "series_id": series_id, "time": time,
         "oldest": min(time), "newest": max(time),
     }  # fmt: skip
-    # Never a generic plan here: the index is one of imports alone.
+    # Never a generic plan: the index holds the values of imports alone.
     ((is_covered,),) = conn.execute(_IS_COVERED, keys, prepare=False).fetchall()
     if is_covered:
-        # Its own former value under another import's: it would lie in the pile twice.
+        # Its former value lies under another import's: without this it would be in the pile twice.
         conn.execute(_TAKE_OVER + _AMONG, keys, prepare=False)
         conn.execute(_LIES_ON_NOTHING + _AMONG, keys, prepare=False)
     conn.execute(_RECORD, keys, prepare=False)
 
 
-def uncover(
+def remove_from_piles(
     conn: Connection, *, import_id: int, series: Sequence[int], begin: datetime, end: datetime
 ) -> None:
-    """Take the import's values out from under those of other imports, for series in [begin, end).
+    """Remove the import's values from below those of other imports, for series in [begin, end).
 
     Belongs in a transaction under `UNDO_LOCK`.
     """
@@ -82,9 +81,9 @@ def uncover(
 
 
 def forget_replaced(conn: Connection, before: datetime) -> int:
-    """Drop what was overwritten before an instant, some at a time; return how many those were.
+    """Remove the replaced values before an instant, in portions; return their number.
 
-    For time whose readings are not kept, and on a connection in autocommit.
+    For time without retained readings, and on a connection in autocommit.
     """
     forgotten = 0
     while gone := conn.execute(_FORGET_OLD, {"before": before, "limit": _FORGOTTEN_AT_ONCE}).rowcount:

@@ -1,4 +1,4 @@
-"""Shows what retention would drop, and what disk space today's rate will need in a year."""
+"""Retention: drops chunks too old to retain, and shows beforehand what goes and what a year will need."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from joulebook.telemetry.rollups.state import (
     ROLLERS_LOCK,
     TABLES,
     WRITERS_LOCK,
-    be_patient,
+    limit_lock_waits,
     read_state,
     take_lock,
 )
 from joulebook.telemetry.timescale import Chunk, Range, read_chunk_sizes, read_chunks, typical_bytes
 
-Keep = Mapping[str, timedelta | None]
-"""By table of `TABLES` for how long it is kept; None stands for ever. Coarser ones at least as long."""
+RetentionTimes = Mapping[str, timedelta | None]
+"""By table of `TABLES` the time to retain rows; None is for ever. Coarser tables have at least as long."""
 
 QUERIES_END = timedelta(minutes=15)
-"""What began to read before the instants moved has ended after this time, or sees less than there was."""
+"""The longest query: one begun before the instants moved ends within this time, or may miss dropped rows."""
 
 
 _EARLIEST_MARK = "SELECT min(begins_at) FROM rollup_dirty"
@@ -43,7 +43,7 @@ _DROP = "SELECT drop_chunks_not_kept(%(table)s, %(before)s)"
 
 @dataclass(frozen=True)
 class Dropped:
-    """Chunks of a table that are gone: what lay before `before`, in microseconds since 1970 UTC."""
+    """The dropped chunks of a table: those before `before`, in microseconds since 1970 UTC."""
 
     table: str
     chunks: int
@@ -52,36 +52,44 @@ class Dropped:
 
 @dataclass
 class Retention:
-    """Applies `keep` on one connection of the writer's, which is in autocommit.
+    """Applies retention times on one connection of the writer's, in autocommit.
 
     `pause` is called with the name of each point between two statements: tests stop there.
     """
 
     conn: Connection
-    keep: Keep
+    times: RetentionTimes
     pause: Callable[[str], None] = lambda _point: None
 
     def move(self, now: datetime) -> dict[str, int]:
-        """Note from when on each table is kept at the instant `now`; return those that have moved.
+        """Move the beginning of each table's retained time at the instant `now`; return the moved ones.
 
-        Nothing moves past a mark or past closed time. Nothing at all while a writer or a roller keeps
-        its lock for longer than a moment. Raises `DatabaseUnavailable`.
+        No beginning moves past a mark or past closed time. Nothing moves while a writer or a roller holds its
+        lock for longer than a moment. Raises `DatabaseUnavailable`.
         """
-        return retried(self.conn, lambda: self._refuse_and_move(now))
+
+        def attempt() -> dict[str, int]:
+            try:
+                self._refuse(now)
+                return self._move(now)
+            except psycopg.errors.LockNotAvailable:
+                return {}
+
+        return retried(self.conn, attempt)
 
     def drop(self, *, patience: timedelta = QUERIES_END) -> list[Dropped]:
-        """Drop the chunks before what is kept, if that has not moved for `patience`; return what is gone.
+        """Drop the chunks before the retained time, unless it moved within `patience`; return those dropped.
 
-        A chunk that a query or writer holds on to is left for the next time. Raises `DatabaseUnavailable`.
+        A chunk in use by a query or writer is left for the next time. Raises `DatabaseUnavailable`.
         """
         dropped = []
         with translated_errors():
             ((is_time,),) = self.conn.execute(_IS_TIME_TO_DROP, {"patience": patience}).fetchall()
             if not is_time:
                 return []
-            kept_from = read_state(self.conn).kept_from
+            retained_from = read_state(self.conn).retained_from
             for table, chunks in read_chunks(self.conn, TABLES).items():
-                gone = [end for _, end in chunks if end <= kept_from[table]]
+                gone = [end for _, end in chunks if end <= retained_from[table]]
                 try:
                     for end in gone:
                         dropped.append(Dropped(table, self._drop_before(table, end), end))
@@ -90,18 +98,11 @@ class Retention:
                     continue
             if any(each.table == READINGS_TABLE for each in dropped):
                 # No import is undone there any more.
-                forget_replaced(self.conn, from_microseconds(kept_from[READINGS_TABLE]))
+                forget_replaced(self.conn, from_microseconds(retained_from[READINGS_TABLE]))
         return dropped
 
-    def _refuse_and_move(self, now: datetime) -> dict[str, int]:
-        try:
-            self._refuse(now)
-            return self._move(now)
-        except psycopg.errors.LockNotAvailable:
-            return {}
-
     def _refuse(self, now: datetime) -> None:
-        """Have writers refuse what is too old."""
+        """Make writers refuse readings too old to retain."""
         if self._refused(now) is None:
             return
         with self.conn.transaction():
@@ -112,10 +113,10 @@ class Retention:
                 self.pause("refused")
 
     def _refused(self, now: datetime) -> int | None:
-        """Return the new instant before which writers refuse readings, or None where it stays."""
+        """Return the new instant before which writers refuse readings, or None if it stays."""
         state = read_state(self.conn)
         chunks = read_chunks(self.conn, (READINGS_TABLE,))[READINGS_TABLE]
-        new = kept_from(chunks, limit_of(self.keep, READINGS_TABLE, now), bound=state.closed_until)
+        new = retained_from(chunks, limit_of(self.times, READINGS_TABLE, now), bound=state.closed_until)
         return new if new is not None and new > state.writable_from else None
 
     def _move(self, now: datetime) -> dict[str, int]:
@@ -127,13 +128,13 @@ class Retention:
             take_lock(self.conn, WRITERS_LOCK, patience="1s")
             self.pause("writers locked out")
             moved = self._moved(now)
-            instants = read_state(self.conn).kept_from | moved
+            instants = read_state(self.conn).retained_from | moved
             self.conn.execute(_MOVE, {table: from_microseconds(instants[table]) for table in TABLES})
             self.pause("moved")
         return moved
 
     def _moved(self, now: datetime) -> dict[str, int]:
-        """Return by table the new instants of those that may move; they are ends of chunks."""
+        """Return the new beginnings of retained time, by table; each is the end of a chunk."""
         state = read_state(self.conn)
         ((mark,),) = self.conn.execute(_EARLIEST_MARK).fetchall()
         bound = state.writable_from
@@ -141,37 +142,37 @@ class Retention:
             bound = min(bound, to_microseconds(cast("datetime", mark)))
         moved = {}
         for table, chunks in read_chunks(self.conn, TABLES).items():
-            new = kept_from(chunks, limit_of(self.keep, table, now), bound=bound)
-            if new is not None and new > state.kept_from[table]:
+            new = retained_from(chunks, limit_of(self.times, table, now), bound=bound)
+            if new is not None and new > state.retained_from[table]:
                 moved[table] = new
-            # What is summed up must not outlive the sums: a coarser table is whole for at least as long.
-            bound = moved.get(table, state.kept_from[table])
+            # Sums must outlive the summed rows: a coarser table is retained for at least as long.
+            bound = moved.get(table, state.retained_from[table])
         return moved
 
     def _drop_before(self, table: str, before: int) -> int:
-        """Drop chunks in a transaction of their own; readers queue behind one that waits, so not for long.
+        """Drop chunks in a transaction of their own. It waits for locks briefly: queries queue behind it.
 
-        A query may hold what this waits for and wait for what this holds: this gives up before the server
-        looks for such deadlocks (after a second), or it might be the query that is ended.
+        A query and this transaction can wait for each other's locks. This gives up before the server looks
+        for deadlocks (after a second), or the server might end the query.
         """
         with self.conn.transaction():
-            be_patient(self.conn, "200ms")
+            limit_lock_waits(self.conn, "200ms")
             ((count,),) = self.conn.execute(
                 _DROP, {"table": table, "before": from_microseconds(before)}
             ).fetchall()
         return cast("int", count)
 
 
-def limit_of(keep: Keep, table: str, now: datetime) -> int | None:
-    """Return the instant before which a table's rows are to go, or None where they are kept for ever."""
-    age = keep[table]
+def limit_of(times: RetentionTimes, table: str, now: datetime) -> int | None:
+    """Return the instant of a table's oldest rows to retain, or None if they are retained for ever."""
+    age = times[table]
     return None if age is None else to_microseconds(now - age)
 
 
-def kept_from(chunks: list[Range], limit: int | None, *, bound: int) -> int | None:
-    """Return the whole hour from which on a table is kept, or None where all of it is.
+def retained_from(chunks: list[Range], limit: int | None, *, bound: int) -> int | None:
+    """Return the whole hour at the beginning of a table's retained time, or None if all of it is retained.
 
-    It is the end of the last chunk that is older than `limit` and ends by `bound` as a whole.
+    It is the end of the last chunk ending by both `limit` and `bound`.
     """
     if limit is None:
         return None
@@ -183,8 +184,8 @@ YEAR = 365 * DAY
 
 _ENOUGH_ROWS = 10_000
 
-# The last 24 whole hours that are rolled up; where there are fewer, those. The zone is named, since a server
-# of the user's own may have another, with hours and days of its own.
+# The last 24 rolled-up whole hours, or fewer if there are fewer. The zone is named, since a server of the
+# user's own may have another one, with other hours and days.
 _RATE_WINDOW = """
 SELECT GREATEST(min(bucket), date_trunc('hour', max(closed_until), 'UTC') - INTERVAL '24 hours'),
        date_trunc('hour', max(closed_until), 'UTC')
@@ -202,10 +203,10 @@ _ROWS_IN: dict[str, LiteralString] = {
 
 @dataclass(frozen=True)
 class TablePlan:
-    """What becomes of a table: `goes` now, `waits` until it is rolled up; sizes in bytes, rows about."""
+    """Retention of one table: `goes` are dropped now, `waits` after being rolled up; sizes in bytes."""
 
     table: str
-    keep: timedelta | None
+    retained_for: timedelta | None
     goes: list[Chunk]
     waits: list[Chunk]
     size: int
@@ -214,8 +215,8 @@ class TablePlan:
     size_in_a_year: int
 
 
-def plan_retention(conn: Connection, keep: Keep, now: datetime) -> list[TablePlan]:
-    """Return what retention would do at `now`, from fine to coarse. Changes nothing.
+def plan_retention(conn: Connection, times: RetentionTimes, now: datetime) -> list[TablePlan]:
+    """Return the effect of retention at `now`, from the finest table to the coarsest. Changes nothing.
 
     `conn` is in autocommit and may read. Raises `DatabaseUnavailable`.
     """
@@ -229,19 +230,19 @@ def plan_retention(conn: Connection, keep: Keep, now: datetime) -> list[TablePla
         plans = []
         for table in TABLES:
             chunks = read_chunk_sizes(conn, table)
-            limit = max(limit_of(keep, table, now) or 0, state.kept_from[table])
+            limit = max(limit_of(times, table, now) or 0, state.retained_from[table])
             old = [chunk for chunk in chunks if chunk.end <= limit]
-            goes = [chunk for chunk in old if chunk.end <= max(bound, state.kept_from[table])]
-            bound = max([state.kept_from[table], *(chunk.end for chunk in goes)])
+            goes = [chunk for chunk in old if chunk.end <= max(bound, state.retained_from[table])]
+            bound = max([state.retained_from[table], *(chunk.end for chunk in goes)])
             plans.append(
-                _plan(table, keep[table], chunks, goes, old[len(goes) :], rate=rates[table], now=now)
+                _plan(table, times[table], chunks, goes, old[len(goes) :], rate=rates[table], now=now)
             )
     return plans
 
 
 def _plan(
     table: str,
-    keep: timedelta | None,
+    retained_for: timedelta | None,
     chunks: list[Chunk],
     goes: list[Chunk],
     waits: list[Chunk],
@@ -251,14 +252,16 @@ def _plan(
 ) -> TablePlan:
     size, rows = sum(chunk.size for chunk in chunks), sum(chunk.rows for chunk in chunks)
     bytes_per_row = size / rows if rows >= _ENOUGH_ROWS else typical_bytes(table)
-    age = YEAR if keep is None else min(YEAR, keep // timedelta(microseconds=1))
+    age = YEAR if retained_for is None else min(YEAR, retained_for // timedelta(microseconds=1))
     next_year = to_microseconds(now) + YEAR
     still_there = [
-        chunk for chunk in chunks if keep is None or chunk.end > next_year - keep // timedelta(microseconds=1)
+        chunk
+        for chunk in chunks
+        if retained_for is None or chunk.end > next_year - retained_for // timedelta(microseconds=1)
     ]
     return TablePlan(
         table=table,
-        keep=keep,
+        retained_for=retained_for,
         goes=goes,
         waits=waits,
         size=size,
@@ -269,7 +272,7 @@ def _plan(
 
 
 def _rates(conn: Connection) -> dict[str, float]:
-    """Return by table how many rows a day come in, by what the last day brought."""
+    """Return by table the new rows of a day, measured over the last day."""
     ((begin, end),) = conn.execute(_RATE_WINDOW).fetchall()
     if begin is None:
         return dict.fromkeys(TABLES, 0.0)

@@ -1,4 +1,4 @@
-"""Finds or creates the series of a (device, metric), and keeps to the cap on metrics per device."""
+"""Finds or creates the series of a (device, metric), up to the limit of metrics of a device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ON CONFLICT (device_id, metric) DO NOTHING
 
 
 def find_series(conn: Connection, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
-    """Return the ids of those series that exist."""
+    """Return the ids of the existing series."""
     devices, metrics = _columns(keys)
     if not devices:
         return {}
@@ -45,10 +45,10 @@ def series_by_metric(conn: Connection, device_id: str) -> dict[str, int]:
 def ensure_series(
     conn: Connection, keys: Iterable[SeriesKey], *, most_per_device: int | None = None
 ) -> dict[SeriesKey, int]:
-    """Return the id of each series, creating those that are missing.
+    """Return the id of each series, creating the missing ones.
 
-    Beyond `most_per_device` metrics a device's further new series are left out of the answer, in the
-    order asked. Creating commits on its own, so that it never holds up other writers.
+    Keys are served in the given order: new series beyond `most_per_device` metrics of a device are not
+    created and not returned. Creating commits on its own, so it never blocks other writers.
     """
     wanted = list(dict.fromkeys(keys))
     found = find_series(conn, wanted)

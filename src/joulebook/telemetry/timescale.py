@@ -1,4 +1,4 @@
-"""What kind of database keeps the readings, and how large it is."""
+"""The readings' database as TimescaleDB sees it: chunks, sizes, compression and versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import LiteralString, cast
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.readings import to_microseconds
 
-# What a row takes with its index where there are too few to measure it.
+# Bytes of a row with its index, if there are too few rows to measure.
 _BYTES_PER_ROW = {"readings": 80.0}
 _BYTES_PER_ROLLUP_ROW = 260.0
 
@@ -49,7 +49,7 @@ class Chunk:
 
 def read_chunk_sizes(conn: Connection, table: str) -> list[Chunk]:
     """Return the chunks of a table in the order of time."""
-    asked = {"table": table, "row": int(typical_bytes(table) * 2 / 3)}
+    parameters = {"table": table, "row": int(typical_bytes(table) * 2 / 3)}
     return [
         Chunk(
             to_microseconds(cast("datetime", begin)),
@@ -57,7 +57,7 @@ def read_chunk_sizes(conn: Connection, table: str) -> list[Chunk]:
             cast("int", size),
             cast("int", rows),
         )
-        for begin, end, size, rows in conn.execute(_CHUNKS, asked).fetchall()
+        for begin, end, size, rows in conn.execute(_CHUNKS, parameters).fetchall()
     ]
 
 
@@ -73,14 +73,14 @@ def read_chunks(conn: Connection, tables: Sequence[str]) -> dict[str, list[Range
 
 
 def typical_bytes(table: str) -> float:
-    """Return what a row of readings or of a rollup usually takes with its index."""
+    """Return the usual bytes of a row of readings or of a rollup, with its index."""
     return _BYTES_PER_ROW.get(table, _BYTES_PER_ROLLUP_ROW)
 
 
 COMMUNITY = "timescale"
-"""What `timescaledb.license` says of the Community edition; the Apache edition says `apache`."""
+"""The value of `timescaledb.license` in the Community edition; in the Apache edition it is `apache`."""
 
-# A table's settings are left alone once somebody has made them: they may be the administrator's own.
+# Existing compression settings of a table stay: an administrator may have made them.
 _EDITION = """
 SELECT current_setting('timescaledb.license', true),
        (SELECT compression_enabled FROM timescaledb_information.hypertables
@@ -96,16 +96,16 @@ SELECT add_compression_policy('readings', INTERVAL '7 days', if_not_exists => tr
 
 
 def compression_statements(edition: str | None, *, is_enabled: bool) -> tuple[LiteralString, ...]:
-    """Return what switches compression on at a server of this edition: nothing where it cannot, or is on."""
+    """Return the statements to enable compression; none if the edition lacks it or it is enabled."""
     if edition != COMMUNITY or is_enabled:
         return ()
     return (_COMPRESS, _AFTER_A_WEEK)
 
 
 def switch_compression_on(conn: Connection) -> bool:
-    """Have readings compressed where the server can; return whether anything was changed.
+    """Enable the compression of readings if the server has it; return whether anything was changed.
 
-    `conn` is the owner's, in autocommit. Raises what psycopg raises.
+    `conn` is the owner's, in autocommit. Raises psycopg's errors.
     """
     ((edition, is_enabled),) = conn.execute(_EDITION).fetchall()
     statements = compression_statements(cast("str | None", edition), is_enabled=bool(is_enabled))

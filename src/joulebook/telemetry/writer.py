@@ -1,10 +1,10 @@
-"""Copies a batch of readings into the hypertable, exactly once per (series, time).
+"""Writes a batch of readings into the hypertable, exactly once per (series, time).
 
 Two paths. The straight one is a single binary COPY into `readings`. When a key of the batch is
-already stored, PostgreSQL refuses that COPY as a whole, and the batch takes the careful path: a
-staging table tells the rows that are there from those that are new. Readings of a time that is rolled
-up already are marked in the same transaction. Either way the function returns after the commit (or,
-inside a transaction of the caller's, after everything but its commit).
+already stored, PostgreSQL refuses the COPY as a whole, and the batch takes the careful path: a
+staging table separates stored rows from new ones. Readings of already rolled-up time are marked in the same
+transaction. Either way the function returns after the commit, or inside a transaction of the caller after
+everything but the commit.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _PIECE = 128 * 1024
 
 
 def copy_in_one_trip(conn: Connection, statements: bytes, rows: bytes) -> None:
-    """Run `statements`, the last of which is a COPY … FROM STDIN that takes `rows`, and commit.
+    """Run `statements`, the last one a COPY … FROM STDIN of `rows`, and commit.
 
-    The connection must be in autocommit and outside a transaction. When this raises (as psycopg does),
-    nothing is stored, and the connection is outside a transaction again.
+    The connection must be in autocommit and outside a transaction. If this raises (psycopg's
+    errors), nothing is stored, and the connection is outside a transaction again.
     """
     with conn.lock:
         conn.wait(_conversation(conn.pgconn, statements, rows))
@@ -65,24 +65,24 @@ GROUP BY series_id
 
 
 @dataclass(frozen=True)
-class Stored:
-    """For each row of a batch whether its key is stored, and the value stored there (NaN where not)."""
+class StoredValues:
+    """For each row of a batch whether its key is stored, and the stored value (NaN if none)."""
 
     is_present: NDArray[np.bool_]
     value: NDArray[np.float64]
 
 
-def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> Stored | None:
-    """Return what is stored under the keys of a batch, or None where looking is not worth it.
+def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> StoredValues | None:
+    """Return the stored values of a batch's keys, or None if reading them would take too long.
 
-    Reads what the batch's series hold between its first and its last time; if that is `most_rows` or
-    more, it gives up. Suits a batch that covers its range, such as a file that was imported before.
+    Reads the series of the batch between its first and its last time, and gives up at `most_rows` rows. Suits
+    a batch without gaps, such as a file imported before.
     Raises `DatabaseUnavailable`.
     """
     present = np.zeros(len(batch), np.bool_)
     value = np.full(len(batch), np.nan)
     if not len(batch):
-        return Stored(present, value)
+        return StoredValues(present, value)
     limits = {
         "series": np.unique(batch.series_id).tolist(),
         "oldest": from_microseconds(int(batch.time.min())),
@@ -90,7 +90,7 @@ def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> Stored | N
         "limit": most_rows,
     }
     with translated_errors(), conn.cursor(binary=True) as cursor:
-        # Never a generic plan: the range's constants are what excludes chunks.
+        # Never a generic plan: the constants of the range exclude chunks.
         found = cursor.execute(_FIND, limits, prepare=False).fetchall()
     if sum(len(cast("bytes", times)) for _, times, _ in found) >= most_rows * 8:
         return None
@@ -103,22 +103,22 @@ def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> Stored | N
         is_there = time[hit] == batch.time[rows]
         present[rows] = is_there
         value[rows[is_there]] = values_from(cast("bytes", values))[hit[is_there]]
-    return Stored(present, value)
+    return StoredValues(present, value)
 
 
 class Outcome(IntEnum):
-    """What became of one row of a batch."""
+    """The outcome of one row of a batch."""
 
     STORED = 0
     """New, and stored."""
     DUPLICATE = 1
-    """The same value was there already: a success."""
+    """The same value was stored already: a success."""
     CONFLICT = 2
-    """Another value was there already, and was kept."""
+    """Another value was stored already, and stays."""
     REPLACED = 3
-    """Another value was there already, and this one took its place."""
+    """Another value was stored already; this one replaced it."""
     TOO_OLD = 4
-    """Not stored: readings of that time are not kept any more."""
+    """Not stored: readings of this time are not retained any more."""
 
 
 _COPY_COLUMNS = ", ".join(READING_COLUMNS)
@@ -130,7 +130,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_readings (
 ) ON COMMIT DELETE ROWS
 """
 _COPY_STAGED = f'COPY staged_readings ({_COPY_COLUMNS}, "row") FROM STDIN (FORMAT BINARY)'
-# The range is the batch's own: it lets the planner leave out every chunk that the batch cannot touch.
+# The range of the batch lets the planner exclude all other chunks.
 _TAKE_PRESENT = """
 DELETE FROM staged_readings AS staged USING readings AS stored
 WHERE stored.series_id = staged.series_id AND stored.time = staged.time
@@ -156,25 +156,24 @@ WHERE stored.series_id = new.series_id AND stored.time = new.time
   AND stored.time >= %(oldest)s AND stored.time <= %(newest)s
 """
 
-# Until when readings were rolled up when last asked. It only grows: older ones need not be tried.
+# The last known end of rolled-up time. It only grows: for older readings the short way need not be tried.
 _closed_until: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
 
 def write_batch(
     conn: Connection, batch: Batch, *, import_id: int = 0, replace: bool = False
 ) -> NDArray[np.int8]:
-    """Store a batch and say what became of each row.
+    """Store a batch and return the `Outcome` of each row.
 
-    `import_id` is written beside every row that is stored; 0 stands for live data. Rows may be in any
-    order and may repeat a key: the first of them counts, or with `replace` the last. With `replace`
-    another value takes the place of a stored one; what an import replaces is recorded, and undoing it
-    restores that (in a transaction of the caller's, `UNDO_LOCK` comes first then). Returns an array of
-    `Outcome`, one a row.
+    `import_id` is written beside every stored row; 0 stands for live data. Rows may be in any order and may
+    repeat a key: the first of them counts, or with `replace` the last. With `replace` a different value
+    replaces the stored one. Values replaced by an import are recorded, and undoing the import restores them
+    (in a transaction of the caller, `UNDO_LOCK` must be taken first).
 
-    On a connection without an open transaction the rows are committed when this returns; inside one,
-    they become part of it. Conflicts with other transactions are retried. Raises `DatabaseUnavailable` when
-    the database cannot be used now (what became of the batch is then unknown, and sending it again
-    is harmless) and `BatchRefused` when it refuses the values.
+    On a connection without an open transaction the rows are committed when this returns; inside one, they
+    become part of it. Conflicts with other transactions are retried. Raises `DatabaseUnavailable` if the
+    database cannot be used now (the outcome is then unknown, and sending the batch again is harmless), and
+    `BatchRefused` if it refuses the values.
     """
     if not len(batch):
         return np.empty(0, np.int8)
@@ -186,7 +185,7 @@ def write_batch(
 
 
 def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) -> NDArray[np.int8]:
-    """Store a batch only if none of its rows is a conflict or too old; return what became or would become.
+    """Store a batch only if none of its rows is a conflict or too old; return all outcomes, stored or not.
 
     Otherwise as `write_batch`, in a transaction of its own.
     """
@@ -201,8 +200,8 @@ def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) 
     return retried(conn, write)
 
 
-class _NotKept(Exception):
-    """Some rows are of time whose readings are about to be dropped; those from `writable_from` on are not."""
+class _NotRetained(Exception):
+    """Some rows are older than `writable_from`: readings before it are about to be dropped."""
 
     def __init__(self, writable_from: int) -> None:
         super().__init__(writable_from)
@@ -210,27 +209,23 @@ class _NotKept(Exception):
 
 
 def _write(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
-    try:
-        return _write_kept(conn, batch, import_id=import_id, replace=replace)
-    except _NotKept as exc:
-        kept = batch.time >= exc.writable_from
-    outcome = np.full(len(batch), Outcome.TOO_OLD, np.int8)
-    if kept.any():
-        outcome[kept] = _write(conn, batch.take(kept), import_id=import_id, replace=replace)
-    return outcome
-
-
-def _write_kept(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> NDArray[np.int8]:
     order, leads = _order_by_key(batch)
     unique = batch.take(order[leads])
-    present, value = retried(conn, lambda: _store(conn, unique, import_id=import_id, replace=replace))
+    try:
+        present, value = retried(conn, lambda: _store(conn, unique, import_id=import_id, replace=replace))
+    except _NotRetained as exc:
+        outcome = np.full(len(batch), Outcome.TOO_OLD, np.int8)
+        retained = batch.time >= exc.writable_from
+        if retained.any():
+            outcome[retained] = _write(conn, batch.take(retained), import_id=import_id, replace=replace)
+        return outcome
     if len(unique) == len(batch) and not present.any():
         return np.full(len(batch), Outcome.STORED, np.int8)
     return _outcomes(batch, order=order, leads=leads, present=present, stored_value=value, replace=replace)
 
 
 def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return the stable order by (series, time), and in that order which rows are the first of their key."""
+    """Return the stable order by (series, time), and a mask, in this order, of the first row of each key."""
     series_id, instant = batch.series_id, batch.time
     if are_in_order(series_id, instant, are_distinct=True):
         return np.arange(len(batch)), np.ones(len(batch), np.bool_)
@@ -244,7 +239,7 @@ def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 def _store(
     conn: Connection, batch: Batch, *, import_id: int, replace: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Store rows of distinct keys; return which were there before, and the value found for each."""
+    """Store rows of distinct keys; return a mask of the rows stored before, and the stored value of each."""
     try:
         _store_straight(conn, batch, import_id=import_id)
     except psycopg.errors.UniqueViolation:
@@ -264,7 +259,7 @@ def _store(
 
 
 def _store_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
-    """Copy rows of which none is stored yet. Raises `UniqueViolation` where one is."""
+    """Copy new rows. Raises `UniqueViolation` if one is stored already."""
     rows = batch.copy_bytes(import_id=import_id)
     oldest = int(batch.time.min())
     is_alone = conn.info.transaction_status == TransactionStatus.IDLE
@@ -284,13 +279,13 @@ def _store_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
 
 
 def _begin_writing(conn: Connection, oldest: int) -> int:
-    """Return until when readings are rolled up. Raises `_NotKept` where `oldest` is of time not kept."""
+    """Return the end of rolled-up time. Raises `_NotRetained` if `oldest` is too old to be stored."""
     closed_until = begin_writing(conn)
     if oldest < closed_until:
-        # It does not move while the writers' lock is held.
+        # This instant does not move while the writers' lock is held.
         writable_from = read_state(conn).writable_from
         if oldest < writable_from:
-            raise _NotKept(writable_from)
+            raise _NotRetained(writable_from)
     return closed_until
 
 
@@ -303,8 +298,8 @@ def _store_carefully(
     conn: Connection, batch: Batch, *, import_id: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     conn.execute(_CREATE_STAGED)
-    # It is logged, too, so that the commit waits for the disk even where nothing is stored: whoever is told
-    # that a reading is there already may drop it, and an import that stored it may not have waited yet.
+    # TRUNCATE is logged, so the commit waits for the disk even if nothing is stored: a sender may drop a
+    # reading reported as a duplicate, and the import that stored it may not have waited for the disk yet.
     conn.execute("TRUNCATE staged_readings")
     _copy(conn, _COPY_STAGED, batch.staged_copy_bytes(import_id=import_id))
     present = np.zeros(len(batch), np.bool_)
@@ -316,22 +311,22 @@ def _store_carefully(
     waiting = len(batch)
     while waiting:
         with conn.cursor(binary=True) as cursor:
-            # Never a generic plan: the range's constants are what excludes chunks.
+            # Never a generic plan: the constants of the range exclude chunks.
             cursor.execute(_TAKE_PRESENT, limits, prepare=False)
             found = np.array(cursor.fetchall(), dtype=[("row", np.int64), ("value", np.float64)])
         present[found["row"]] = True
         value[found["row"]] = found["value"]
         waiting -= len(found)
         if waiting:
-            # What another transaction stored meanwhile stays behind, and the next turn finds it there.
+            # Rows stored by another transaction meanwhile stay here, and the next turn finds them stored.
             waiting -= conn.execute(_STORE_FRESH, prepare=False).rowcount
     return present, value
 
 
 def _replace(conn: Connection, batch: Batch, rows: NDArray[np.bool_], *, import_id: int) -> None:
-    """Put the batch's values in the place of those that are stored for these rows.
+    """Replace the stored values of these rows by the batch's.
 
-    What an import overwrites is recorded, so that it can be undone; live values are never taken back.
+    Values overwritten by an import are recorded for its undo; live values are never undone.
     """
     if not rows.any():
         return
@@ -352,8 +347,8 @@ def _replace(conn: Connection, batch: Batch, rows: NDArray[np.bool_], *, import_
         prepare=False,
     )
     if found.rowcount < len(new):
-        # Undoing an import has removed one since it was looked for: with another attempt it is stored.
-        raise psycopg.errors.SerializationFailure("a reading that was to be replaced is gone")
+        # An undo removed one since it was found: the next attempt stores it.
+        raise psycopg.errors.SerializationFailure("a reading to be replaced is gone")
 
 
 def _outcomes(
@@ -365,7 +360,7 @@ def _outcomes(
     stored_value: NDArray[np.float64],
     replace: bool,
 ) -> NDArray[np.int8]:
-    """Spread what happened to each key over the rows that carry it, in the batch's own order."""
+    """Return the outcome of each row, in the batch's order, from the outcome of each key."""
     key = np.cumsum(leads) - 1
     same = batch.value[order] == stored_value[key]
     other = Outcome.REPLACED if replace else Outcome.CONFLICT

@@ -1,1 +1,1 @@
-"""The management layer: who are you, and what may you see. Django, with the reader's rights only."""
+"""The web: accounts, devices, history, imports, and their API. Django, with read-only rights on readings."""

@@ -1,4 +1,4 @@
-"""Which database holds what: addresses become Django's settings, and a router keeps them apart."""
+"""Django's settings for the databases, and the router sending each model to its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def database_from_url(url: str) -> DatabaseSettings:
 
 
 def telemetry_databases(config: Config) -> dict[str, DatabaseSettings]:
-    """Return TimescaleDB's settings for the reader, and for the owner where the environment names it."""
+    """Return TimescaleDB's settings for the reader, and for the owner if the environment has its address."""
     databases = {READER: _postgresql(_reader_url(config))}
     if config.telemetry_owner_url is not None:
         databases[OWNER] = _postgresql(config.telemetry_owner_url)
@@ -49,7 +49,7 @@ def telemetry_databases(config: Config) -> dict[str, DatabaseSettings]:
 
 
 def _reader_url(config: Config) -> str:
-    """Return the reader's address; before the database's first start, one where nobody answers.
+    """Return the reader's address; before the database's first start, one without a server.
 
     Accounts and devices can be managed before there is a database of readings.
     """
@@ -70,7 +70,7 @@ def _postgresql(url: str) -> DatabaseSettings:
         "PORT": fields.pop("port", ""),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
-        # Before the server may be a pooler that gives each transaction another session.
+        # A pooler may give each transaction another session.
         "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {"connect_timeout": 5, "application_name": "joulebook-web", **fields},
     }
@@ -84,7 +84,7 @@ class TelemetryRouter:
         return READER if model._meta.app_label == TELEMETRY_APP else None
 
     def db_for_write(self, model: Any, **_hints: Any) -> str | None:
-        """Send a write of readings where the database itself refuses it."""
+        """Send a write of readings to the reader: the database refuses it."""
         return READER if model._meta.app_label == TELEMETRY_APP else None
 
     def allow_relation(self, obj1: Any, obj2: Any, **_hints: Any) -> bool | None:

@@ -1,4 +1,7 @@
-"""How a number with its unit is written for people; `static/joulebook/quantity.js` writes the same."""
+"""Numbers, times, durations and colours of metrics for people.
+
+`static/joulebook/quantity.js` formats numbers in the same way.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,9 @@ _WRITTEN = re.compile(r"\s*([0-9]{1,9}(?:[.,][0-9]{1,6})?)\s*([a-z]*)\.?\s*", re
 
 
 def read_duration(text: str) -> int:
-    """Return whole seconds for what a person wrote; a number alone is seconds.
+    """Return whole seconds for a text such as `15 min`; a number alone is seconds.
 
-    Raises ValueError that says how to write it.
+    Raises ValueError with examples.
     """
     match = _WRITTEN.fullmatch(text)
     unit = _WORDS.get(match[2].lower()) if match else None
@@ -43,7 +46,7 @@ def read_duration(text: str) -> int:
 
 
 def format_duration(seconds: int) -> str:
-    """Return seconds in the coarsest unit that tells them exactly."""
+    """Return seconds in the coarsest exact unit."""
     size, unit = next((size, unit) for unit, size in _SECONDS.items() if seconds % size == 0)
     return f"{seconds // size} {unit}"
 
@@ -89,8 +92,8 @@ _HUGE = 1e15
 def format_quantity(value: float | None, unit: str = "") -> str:
     """Return `value` with sensible digits and its unit: 1.24 kW, 230.1 V, 50.02 Hz, 18 343 kWh.
 
-    Watts, watt hours and their kin take k, M, G, T; a unit that already carries a prefix is kept as
-    its owner chose it. None, NaN and infinities are a dash.
+    W, Wh, VA and var get k, M, G or T; a unit with a prefix of its own stays. None, NaN and infinities are a
+    dash.
     """
     if value is None or not math.isfinite(value):
         return NO_VALUE
@@ -104,7 +107,7 @@ def format_quantity(value: float | None, unit: str = "") -> str:
 
 
 def format_exact(value: Decimal) -> str:
-    """Return `value` with all of its digits, grouped: 18 343.250; tables of such numbers add up."""
+    """Return `value` with all of its digits, grouped: 18 343.250. Sums of a table's rows match its total."""
     sign = _MINUS if value < 0 else ""
     whole, _, fraction = f"{abs(value):f}".partition(".")
     grouped = f"{int(whole):,}".replace(",", _NARROW_SPACE)
@@ -112,7 +115,7 @@ def format_exact(value: Decimal) -> str:
 
 
 def _scale(number: float) -> tuple[float, str]:
-    """Return the number and the SI prefix that leave at most three digits before the point."""
+    """Return the number scaled to at most three digits before the point, and its SI prefix."""
     step = 0
     while number >= 999.5 and step < len(_PREFIXES) - 1:
         number /= 1000
@@ -133,7 +136,7 @@ def _digits(number: float, unit: str) -> str:
 
 
 def _decimals(number: float, unit: str) -> int:
-    """Return how many digits after the point tell something in this unit."""
+    """Return the number of meaningful digits after the point in this unit."""
     if unit == "" and number == round(number):
         return 0
     if unit == "Hz" and number < 999.5:
@@ -148,3 +151,24 @@ def _decimals(number: float, unit: str) -> int:
 
 def _rounded(number: float, decimals: int) -> str:
     return str(Decimal(number).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP))
+
+
+# The first pattern matching a metric's name decides; `static/joulebook/joulebook.css` has the colours.
+_COLOURS = (
+    ("solar", re.compile(r"solar|pv|photovoltaic|production|generation|irradiance")),
+    ("battery", re.compile(r"batter|storage|soc\b|state_of_charge")),
+    ("grid", re.compile(r"grid|mains|utility|import|export|feed_?in|frequency")),
+    ("load", re.compile(r"load|consum|house|home|usage|demand|power|energy")),
+    ("volt", re.compile(r"volt|\bv\d?\b")),
+    ("current", re.compile(r"current|amp")),
+    ("warm", re.compile(r"temp|heat")),
+)
+_OTHER_COLOURS = ("sky", "warm", "volt", "current")
+
+
+def metric_colour(metric: str, position: int = 0) -> str:
+    """Return the name of the metric's series colour: by its name, else by its position on the page."""
+    for colour, pattern in _COLOURS:
+        if pattern.search(metric.lower()):
+            return colour
+    return _OTHER_COLOURS[position % len(_OTHER_COLOURS)]

@@ -1,7 +1,7 @@
-"""`/metrics` of the web: its own requests, and the figures of the databases that all services share.
+"""`/metrics` of the web: its own requests, and the figures of the databases shared by all services.
 
-The web tells the shared figures because it has a port, reads both databases, and lives on when the worker
-dies: the lag of the rollups then grows where an alert sees it.
+The web reports the shared figures because it has a port, reads both databases, and survives the worker: an
+alert sees the growing lag of the rollups after the worker's death.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from joulebook.config import sqlite_path
-from joulebook.logs import REQUEST_ID_HEADER, accepted_request_id, new_request_id, request_id
-from joulebook.serving.addresses import is_trusted
+from joulebook.logs import REQUEST_ID_HEADER, request_id
 from joulebook.serving.metrics import (
     MetricsRefused,
     RequestMetrics,
@@ -34,10 +33,11 @@ from joulebook.serving.metrics import (
     exposition,
     new_registry,
 )
+from joulebook.serving.observing import UNKNOWN_ROUTE, choose_request_id
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.rollups.state import TABLES
-from joulebook.telemetry.rollups.status import RollupProgress, read_progress
+from joulebook.telemetry.rollups.status import RollupProgress, read_rollup_progress
 from joulebook.telemetry.rollups.tables import WIDTHS
 from joulebook.telemetry.timescale import DatabaseFigures, read_figures
 from joulebook.web.imports.models import Import
@@ -48,28 +48,27 @@ Handler = Callable[[HttpRequest], HttpResponseBase]
 METRICS = RequestMetrics("web")
 """The requests of this process."""
 
-_UNKNOWN = "unknown"
-"""The route of addresses that are none of ours: a scanner's paths must not become labels."""
 
-
-class ObservedRequests:
-    """The outermost middleware: an answer counts when it has been sent, also one that is streamed."""
+class RequestMetricsMiddleware:
+    """The outermost middleware: counts an answer, streamed ones too, once it has been sent."""
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Pass the request on; the answer carries its id in `X-Request-ID`."""
-        given = request.headers.get(REQUEST_ID_HEADER)
-        is_proxy = given and is_trusted(request.META.get("REMOTE_ADDR", ""), settings.CONFIG.trusted_proxies)
-        own = (accepted_request_id(given) if is_proxy else None) or new_request_id()
+        own = choose_request_id(
+            request.headers.get(REQUEST_ID_HEADER),
+            peer=request.META.get("REMOTE_ADDR", ""),
+            trusted=settings.CONFIG.trusted_proxies,
+        )
         token = request_id.set(own)
         METRICS.begin()
         began = time.perf_counter()
         try:
             response = self._get_response(request)
         except BaseException:
-            # Django answers every error itself, so this is the end of the process, or of the test.
+            # Django answers every error itself: this is the end of the process, or of a test.
             METRICS.give_up()
             request_id.reset(token)
             raise
@@ -79,7 +78,7 @@ class ObservedRequests:
             METRICS.end(
                 _route(request), request.method or "", response.status_code, time.perf_counter() - began
             )
-            if request_id.get() == own:  # else the thread is at work on another request already
+            if request_id.get() == own:  # else the thread already works on another request
                 request_id.set("")
 
         response._resource_closers.append(count)  # type: ignore[attr-defined]
@@ -92,7 +91,7 @@ def _route(request: HttpRequest) -> str:
         return f"/{request.resolver_match.route}"
     if request.path_info.startswith(settings.STATIC_URL):
         return f"{settings.STATIC_URL}{{path}}"
-    return request.path_info if request.path_info in _ANSWERED_BY_MIDDLEWARE else _UNKNOWN
+    return request.path_info if request.path_info in _ANSWERED_BY_MIDDLEWARE else UNKNOWN_ROUTE
 
 
 _ANSWERED_BY_MIDDLEWARE = frozenset({"/livez", "/readyz", "/metrics"})
@@ -103,23 +102,23 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 QUEUE_SECONDS = 10.0
-"""How old the figures of imports and rollups may be."""
+"""The greatest age of the figures of imports and rollups."""
 
 SIZE_SECONDS = 60.0
-"""How old sizes may be: a database looks at each of its files to tell its own."""
+"""The greatest age of sizes: a database looks at each of its files for its own."""
 
 _FIRST_SECONDS = 3.0
-"""How long the first scrape waits for figures; later ones take what was read before."""
+"""The wait of the first scrape for figures; later ones take the last figures."""
 
 _EXPIRE_SECONDS = 300.0
-"""Figures that could not be read again for this time are left out: they are not true any more."""
+"""Figures older than this are left out: they are no longer true."""
 
 
-class Remembered(Generic[T]):
-    """A value that a thread reads anew when somebody asks and it has become old."""
+class Cached(Generic[T]):
+    """A value read by a thread, again on the first request after `seconds`."""
 
     def __init__(self, read: Callable[[], T], *, seconds: float) -> None:
-        """Remember what `read` returns for `seconds`."""
+        """Cache the result of `read` for `seconds`."""
         self._read = read
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -128,10 +127,10 @@ class Remembered(Generic[T]):
         self._value: T | None = None
         self._read_at = float("-inf")
         self.is_up = True
-        """Whether the last reading worked."""
+        """Whether the last call of `read` succeeded."""
 
     def get(self) -> T | None:
-        """Return the value; None where it cannot be read."""
+        """Return the value; None if it cannot be read."""
         with self._lock:
             age = time.monotonic() - self._read_at
             if age > self._seconds and self._idle.is_set():
@@ -160,7 +159,7 @@ class Remembered(Generic[T]):
 
 @dataclass(frozen=True)
 class _Queue:
-    """How many imports are in each state, and since when the oldest waits."""
+    """The number of imports in each state, and the start of the oldest one's wait."""
 
     by_state: dict[str, int]
     oldest_queued_at: datetime | None
@@ -174,7 +173,7 @@ def _read_queue() -> _Queue:
 
 def _read_progress() -> RollupProgress:
     with telemetry_connection() as conn:
-        return read_progress(conn)
+        return read_rollup_progress(conn)
 
 
 def _read_figures() -> DatabaseFigures:
@@ -193,20 +192,20 @@ def _read_accounts_size() -> int:
 
 
 class SharedFigures(Collector):
-    """What the databases hold; read in the background, so that a scrape costs them little."""
+    """The databases' figures, read in the background: frequent scrapes cost the databases little."""
 
     def __init__(self) -> None:
-        self._queue = Remembered(_read_queue, seconds=QUEUE_SECONDS)
-        self._progress = Remembered(_read_progress, seconds=QUEUE_SECONDS)
-        self._figures = Remembered(_read_figures, seconds=SIZE_SECONDS)
-        self._accounts_size = Remembered(_read_accounts_size, seconds=SIZE_SECONDS)
+        self._queue = Cached(_read_queue, seconds=QUEUE_SECONDS)
+        self._progress = Cached(_read_progress, seconds=QUEUE_SECONDS)
+        self._figures = Cached(_read_figures, seconds=SIZE_SECONDS)
+        self._accounts_size = Cached(_read_accounts_size, seconds=SIZE_SECONDS)
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metrics; those that cannot be read are left out."""
+        """Yield the metrics; unreadable ones are left out."""
         queue, progress = self._queue.get(), self._progress.get()
         figures, accounts_size = self._figures.get(), self._accounts_size.get()
         up = GaugeMetricFamily(
-            "joulebook_database_up", "1 where the database answered at the last look.", labels=["database"]
+            "joulebook_database_up", "1 if the database answered at the last look.", labels=["database"]
         )
         up.add_metric(["accounts"], float(self._queue.is_up))
         up.add_metric(["telemetry"], float(self._progress.is_up))
@@ -232,7 +231,7 @@ def _queue_metrics(queue: _Queue | None) -> Iterator[Metric]:
     oldest = queue.oldest_queued_at
     yield GaugeMetricFamily(
         "joulebook_imports_oldest_queued_seconds",
-        "How long the longest waiting import has waited for a worker; 0 where none waits.",
+        "How long the oldest queued import has waited for a worker; 0 without one.",
         value=0.0 if oldest is None else max(0.0, (timezone.now() - oldest).total_seconds()),
     )
 
@@ -243,7 +242,7 @@ def _rollup_metrics(progress: RollupProgress | None) -> Iterator[Metric]:
     now = to_microseconds(timezone.now())
     lag = GaugeMetricFamily(
         "joulebook_rollup_lag_seconds",
-        "How long ago the first bucket ended that is not rolled up.",
+        "Time since the end of the first bucket not yet rolled up.",
         labels=["table"],
     )
     for width, table in WIDTHS.items():
@@ -251,12 +250,12 @@ def _rollup_metrics(progress: RollupProgress | None) -> Iterator[Metric]:
     yield lag
     yield GaugeMetricFamily(
         "joulebook_rollup_waiting_seconds",
-        "Closed time that waits to be rolled up for all series.",
+        "Closed time waiting to be rolled up for all series.",
         value=progress.waiting / 1_000_000,
     )
     yield GaugeMetricFamily(
         "joulebook_rollup_marks",
-        "Marks of single series, left by late and changed readings, that wait to be rolled up.",
+        "Marks of single series, left by late and changed readings, waiting to be rolled up.",
         value=progress.marks,
     )
 
@@ -264,7 +263,7 @@ def _rollup_metrics(progress: RollupProgress | None) -> Iterator[Metric]:
 def _server_metrics(figures: DatabaseFigures) -> Iterator[Metric]:
     names = ["postgresql", "timescaledb", "edition"]
     server = GaugeMetricFamily(
-        "joulebook_telemetry_server_info", "Versions of the server that keeps the readings.", labels=names
+        "joulebook_telemetry_server_info", "Versions of the server storing the readings.", labels=names
     )
     server.add_metric([figures.postgresql, figures.timescaledb, figures.edition], 1)
     yield server
@@ -278,7 +277,7 @@ _registry = new_registry(settings.CONFIG.home, METRICS, SharedFigures())
 
 
 class MetricsMiddleware:
-    """Answers `/metrics` before hosts are checked and HTTPS is demanded: a scraper may come by address."""
+    """Answers `/metrics` before the check of hosts and HTTPS: a scraper may use an IP address."""
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response

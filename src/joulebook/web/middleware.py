@@ -1,4 +1,4 @@
-"""Keeps answers out of shared caches: each shows what its user may see."""
+"""Two middlewares: a page for an unavailable database, and headers against shared caches."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from django.utils.cache import patch_vary_headers
 
 from joulebook.logs import request_id
 from joulebook.telemetry.errors import DatabaseUnavailable
+from joulebook.web.api.problems import DATABASE_RETRY_SECONDS
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class DatabaseUnavailableMiddleware:
-    """Answers with a page saying so if the database of a page is unavailable."""
+    """Answers a page with 503 and `Retry-After` if its database is unavailable."""
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
@@ -26,19 +27,19 @@ class DatabaseUnavailableMiddleware:
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Return the page for an unavailable database; leave other exceptions alone."""
+        """Return the page for an unavailable database, None for other exceptions."""
         if not isinstance(exception, OperationalError | DatabaseUnavailable):
             return None
         response = render(request, "503.html", {"request_id": request_id.get()}, status=503)
-        response["Retry-After"] = "5"
+        response["Retry-After"] = str(DATABASE_RETRY_SECONDS)
         return response
 
 
 class PrivateAnswersMiddleware:
-    """Marks answers of every kind as one user's own; those that say that they are public stay so.
+    """Marks every answer as one user's own, except for public ones.
 
-    An answer that names no other rule is not stored at all, so that nothing can be seen after signing out
-    by going back.
+    Without another rule an answer is not stored at all: after signing out the browser's back button shows
+    nothing.
     """
 
     def __init__(self, get_response: Handler) -> None:

@@ -1,4 +1,4 @@
-"""The origin under which a browser reaches the pages, and what a form from another one is answered."""
+"""The pages' origin for a browser, and the answer to a form from another origin."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LONGEST_ORIGIN = 200
 
 
 def page_origin(request: HttpRequest) -> str:
-    """Return scheme, host and port under which the request's browser reaches the pages.
+    """Return the scheme, host and port of the pages for the request's browser.
 
-    Without `JOULEBOOK_WEB_URL` that is what the request says. A proxy may pass on a host without its port, or
-    none, so with it the public origin counts for its host, and for pages that say that they are of it.
+    Without `JOULEBOOK_WEB_URL` these are the request's own. With it they are the public origin's for its
+    host, and for pages with that `Origin`: a proxy may pass on a host without its port, or none.
     """
     own = f"{request.scheme}://{request.get_host()}"
     public: str | None = settings.CONFIG.web_url
@@ -31,12 +31,12 @@ def page_origin(request: HttpRequest) -> str:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer a form that is refused with the cause, and the remedy where there is one."""
+    """Answer a refused form with the cause, and a remedy if there is one."""
     return render(request, "403_csrf.html", {"problem": csrf_problem(request, reason)}, status=403)
 
 
 def csrf_problem(request: HttpRequest, reason: str = "") -> str:
-    """Return what is wrong with a request that changes something; `reason` is Django's."""
+    """Return the cause for people, empty if it is unknown; `reason` is Django's."""
     origin = request.headers.get("Origin")
     if origin is not None and not _is_allowed(request, origin):
         return _wrong_origin(request, origin)

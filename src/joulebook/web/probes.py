@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`: is the process alive, and can it answer now?"""
+"""`/livez` and `/readyz`: whether the process is alive, and whether it can answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def livez(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
-    """Answer 200 when both databases answer, else 503 with the one that does not."""
+    """Answer 200 if both databases answer, else 503 with the name of the other one."""
     for alias in ("default", "telemetry"):
         try:
             with connections[alias].cursor() as cursor:

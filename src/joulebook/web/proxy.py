@@ -1,7 +1,7 @@
-"""The client of each request, as trusted proxies name it; and which hosts are answered.
+"""The client of each request behind trusted proxies, and the refusal of foreign hosts.
 
-`ProxyMiddleware` comes before every other that looks at the client's address, scheme or host, and does not
-depend on the server: that passes on headers and the connection's own address unchanged.
+`ProxyMiddleware` runs before every other middleware using the client's address, scheme or host. The server
+passes on headers and the connection's own address unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from joulebook.serving.addresses import client_address, is_trusted
 log = logging.getLogger(__name__)
 
 FOR_ANY_HOST = ("/livez", "/readyz")
-"""Orchestrators ask these by plain HTTP and by an address of their own."""
+"""Orchestrators request these by plain HTTP and by an address of their own."""
 
 _FOR, _PROTO, _HOST = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST"
 _SECONDS_BETWEEN_LINES = 60.0
@@ -33,12 +33,12 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class ProxyMiddleware:
-    """Puts a trusted proxy's client in place of the proxy, and refuses hosts that are not ours."""
+    """Replaces a trusted proxy by its client, and refuses foreign hosts."""
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
-        self._foreign_hosts = _Line()
-        self._unknown_proxies = _Line()
+        self._foreign_hosts = _RareLine()
+        self._unknown_proxies = _RareLine()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass the request on, or answer it here."""
@@ -53,7 +53,7 @@ class ProxyMiddleware:
         return self._get_response(request)
 
     def _name_client(self, meta: dict[str, Any], config: Config) -> None:
-        """Set the request's address and host to the client's, and drop headers that are not believed."""
+        """Set the request's address and host to the client's, and drop untrusted headers."""
         peer = meta.get("REMOTE_ADDR", "")
         forwarded_for, host = meta.pop(_FOR, None), meta.pop(_HOST, None)
         if is_trusted(peer, config.trusted_proxies):
@@ -62,7 +62,7 @@ class ProxyMiddleware:
                 meta["HTTP_HOST"] = host.rpartition(",")[2].strip()
             return
         if config.secure and not config.names_proxies:
-            # A client that claims to have come over TLS gets cookies that it cannot send: that harms nobody.
+            # A client pretending TLS gets cookies it cannot send: harmless.
             self._warn_of_unknown_proxy(peer, forwarded_for)
         else:
             meta.pop(_PROTO, None)
@@ -91,8 +91,8 @@ class ProxyMiddleware:
         )
 
 
-class _Line:
-    """Lets one line a minute into the log, with the number of events since the one before."""
+class _RareLine:
+    """Allows one log line a minute, with the number of events since the line before."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -100,7 +100,7 @@ class _Line:
         self._next = 0.0
 
     def is_due(self) -> bool:
-        """Count an event, and return whether a line is to be written."""
+        """Count an event, and return whether to write a line."""
         with self._lock:
             self._count += 1
             now = time.monotonic()
@@ -110,7 +110,7 @@ class _Line:
             return True
 
     def take_count(self) -> int:
-        """Return the number of events since the last line, and begin anew."""
+        """Return the number of events since the last line, and reset it."""
         with self._lock:
             count, self._count = self._count, 0
             return count

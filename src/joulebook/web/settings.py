@@ -1,8 +1,8 @@
 """Django's settings, derived from the JOULEBOOK_* environment alone.
 
 Databases: `default` holds accounts, devices and ownership; `telemetry` is TimescaleDB with the
-reader's rights. `telemetry_owner` exists only where the environment hands out the owner's address:
-in commands that migrate, never in the web process.
+reader's rights. `telemetry_owner` exists only with the owner's address in the environment: in commands for
+migrations, never in the web process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from joulebook.logs import log_settings
 from joulebook.secret_key import load_secret_key
 from joulebook.web.databases import database_from_url, telemetry_databases
 
-# Lets `ModelAdmin[Device]` and the like be written where they are executed.
+# Makes `ModelAdmin[Device]` and the like valid at run time.
 django_stubs_ext.monkeypatch()
 
 CONFIG = Config.from_environ()
@@ -46,7 +46,7 @@ INSTALLED_APPS = [
     "joulebook.web.readings",
 ]
 MIDDLEWARE = [
-    "joulebook.web.metrics.ObservedRequests",
+    "joulebook.web.metrics.RequestMetricsMiddleware",
     "joulebook.web.metrics.MetricsMiddleware",
     "joulebook.web.middleware.PrivateAnswersMiddleware",
     "joulebook.web.proxy.ProxyMiddleware",
@@ -111,7 +111,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CONFIG.secure or IS_PUBLIC_OVER_TLS
 CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = [CONFIG.web_url] if CONFIG.web_url is not None else []
 CSRF_FAILURE_VIEW = "joulebook.web.origins.csrf_failure"
-# `ProxyMiddleware` removes the header where it is not believed.
+# `ProxyMiddleware` removes the header of an untrusted sender.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = CONFIG.secure
 SECURE_SSL_HOST = urlsplit(CONFIG.web_url).netloc if CONFIG.web_url is not None else None
@@ -134,14 +134,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
-# The draft of an import has six fields for each column that it lists, 1,000 at most.
+# The draft of an import has six fields for each listed column, 1,000 columns at most.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 8_000
-# A view that takes files brings a handler of its own, once it knows who sends them.
+# A view for uploads sets a handler of its own, after the check of the sender.
 FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.uploads.receiving.SkipFiles"]
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [CONFIG.package / "web" / "static", CONFIG.package / "web" / "assets"]
-# Served from where they lie: nothing has to be collected before the first start.
+# Served from their folders: no `collectstatic` before the first start.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 

@@ -1,20 +1,20 @@
-"""A number of slots for what takes long, of which one person may have a few only."""
+"""Slots for long work: a number for all, and fewer for one person."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 
-_EVERYBODY = "others use all of them; try again soon"
-_YOURSELF = "yours are running; try again when one of them is done"
+_ALL_USED = "others use all of them; try again soon"
+_OWN_USED = "yours are running; try again when one of them is done"
 
 
 class NoSlot(Exception):
-    """There is no slot now; the message says whose are in use."""
+    """All slots, or all of this person, are in use; the message names the case."""
 
 
 class Slots:
-    """Counts what runs, in all and for each person; used from any thread."""
+    """Counts running work, in all and for each person; usable from any thread."""
 
     def __init__(self, most: int, *, per_person: int) -> None:
         self._most, self._per_person = most, per_person
@@ -25,13 +25,13 @@ class Slots:
         """Take a slot for a person. Raises `NoSlot`; it never waits."""
         with self._lock:
             if self._held[person] >= self._per_person:
-                raise NoSlot(_YOURSELF)
+                raise NoSlot(_OWN_USED)
             if self._held.total() >= self._most:
-                raise NoSlot(_EVERYBODY)
+                raise NoSlot(_ALL_USED)
             self._held[person] += 1
 
-    def give_back(self, person: int) -> None:
-        """Give a slot back that was taken for a person."""
+    def release(self, person: int) -> None:
+        """Release a slot taken for a person."""
         with self._lock:
             self._held[person] -= 1
             if not self._held[person]:

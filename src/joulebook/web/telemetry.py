@@ -1,4 +1,4 @@
-"""Lends connections to the telemetry database to the core's functions, with the reader's role."""
+"""Connections to the telemetry database for the core's functions, in the reader's role."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CANCEL_SECONDS = 5.0
 def telemetry_connection() -> Iterator[Connection]:
     """Lend Django's connection to the telemetry database, with the driver's errors as Django's own.
 
-    When the client of the request goes away, the statement that runs then is cancelled.
+    A running statement is cancelled if the request's client disconnects.
     """
     with _lent(connections["telemetry"]) as conn:
         yield conn
@@ -33,9 +33,9 @@ def device_series(device_id: str) -> dict[str, int]:
 
 @contextmanager
 def own_telemetry_connection() -> Iterator[Connection]:
-    """Open a connection for one answer, which may be made in turns by several threads.
+    """Open a connection for one answer, usable by several threads in turn.
 
-    Django's own belongs to a thread, which answers others between two pieces of a long answer.
+    Django's own belongs to a thread, and a thread serves others between two pieces of a long answer.
     """
     own = connections["telemetry"].copy()
     own.inc_thread_sharing()

@@ -1,4 +1,4 @@
-"""The check of time zones' names where people enter them."""
+"""The check of entered time zones."""
 
 from __future__ import annotations
 

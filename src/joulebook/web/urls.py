@@ -7,7 +7,7 @@ from django.urls import path
 
 from joulebook.web import probes
 from joulebook.web.accounts import pages as accounts
-from joulebook.web.accounts.authentication import SignedInAuth, UserTokenAuth
+from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.root import create_api
 from joulebook.web.devices import api as devices_api
 from joulebook.web.devices import pages as devices
@@ -27,11 +27,11 @@ handler500 = "joulebook.web.api.problems.server_error"
 
 admin.site.site_header = admin.site.site_title = "Joulebook administration"
 
-api = create_api([UserTokenAuth(), SignedInAuth()])
-history_api.install(api)
-devices_api.install(api)
-export_api.install(api)
-energy_api.install(api)
+api = create_api(authentication())
+api.add_router("", history_api.router)
+api.add_router("/devices", devices_api.router)
+api.add_router("/export", export_api.router)
+api.add_router("/energy", energy_api.router)
 imports_api.install(api)
 
 urlpatterns = [

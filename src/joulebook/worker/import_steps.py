@@ -12,10 +12,9 @@ from joulebook.telemetry.files.errors import FileError, UnreadableFile
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check import CheckRun
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import NumberTaken, read_progress
-from joulebook.telemetry.imports.run import ImportRun
+from joulebook.telemetry.imports.run import CheckRun, ImportRun
 from joulebook.telemetry.imports.undo import UndoRun
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.imports.models import Import
@@ -67,13 +66,12 @@ class ImportSteps:
         if not self._import.upload:
             self.reload_report()
             return Ending(State.FAILED, COMMAND_ENDED)
-        path = upload_path(self._import.upload)
         try:
             return (yield from self._check_and_store())
         except NumberTaken as exc:
             return Ending(State.FAILED, str(exc))
         except FileError as exc:
-            return self._unreadable(str(exc).replace(str(path), self._import.file_name))
+            return self._unreadable(str(exc))
 
     def reload_report(self) -> None:
         """Read the report from the database, because a crash there may have lost the last blocks."""
@@ -87,7 +85,7 @@ class ImportSteps:
         if not path.is_file():
             raise UnreadableFile("the uploaded file is missing on the server; upload it again")
         profile = ImportProfile.from_json(self._import.profile)
-        source = FileSource(path, sheet=profile.sheet)
+        source = FileSource(path, sheet=profile.sheet, name=self._import.file_name)
         if self._import.is_strict:
             progress = read_progress(self._conn, self._import.pk)
             if progress is None or progress.checkpoint is None:

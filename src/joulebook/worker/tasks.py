@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from joulebook.backup.kept import next_due
+from joulebook.backup.folder import next_due
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import from_microseconds
-from joulebook.telemetry.retention import QUERIES_END, Keep, Retention
+from joulebook.telemetry.retention import QUERIES_END, Retention, RetentionTimes
 from joulebook.telemetry.rollups.roller import Roller
 from joulebook.worker.loop import Task
 from joulebook.worker.metrics import WorkerMetrics
@@ -82,7 +82,7 @@ EVERY = timedelta(hours=1)
 class RetentionTask:
     """Drops readings past retention; several workers may do so side by side."""
 
-    def __init__(self, url: str, keep: Keep, *, patience: timedelta = QUERIES_END) -> None:
+    def __init__(self, url: str, keep: RetentionTimes, *, patience: timedelta = QUERIES_END) -> None:
         """Prepare to connect to `url` as the writer."""
         self._url = url
         self._keep = keep

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from joulebook.backup.create import create_backup
 from joulebook.backup.errors import BackupError
-from joulebook.backup.kept import list_backups, make_kept_backup
-from joulebook.backup.make import make_backup
+from joulebook.backup.folder import add_backup, list_backups
 from joulebook.backup.manifest import MANIFEST, read_manifest
 from joulebook.config import Config
 
@@ -172,12 +172,12 @@ def test_databases_of_ones_own_server_are_restored_into_empty_ones_and_into_no_o
 def test_a_table_that_cannot_be_read_fails_the_backup(source: Home, tmp_path: Path) -> None:
     with source.connect("owner") as conn:
         conn.execute("CREATE TABLE hidden (a int)")
-        make_backup(config_of(source), tmp_path / "with")
+        create_backup(config_of(source), tmp_path / "with")
         assert "hidden" in {table.name for table in read_manifest(tmp_path / "with").telemetry.tables}
         conn.execute("REVOKE ALL ON hidden FROM joulebook_reader")
         try:
             with pytest.raises(BackupError, match=r"may not read public\.hidden"):
-                make_backup(config_of(source), tmp_path / "without")
+                create_backup(config_of(source), tmp_path / "without")
         finally:
             conn.execute("DROP TABLE hidden")
     assert [path.name for path in tmp_path.iterdir()] == ["with"]
@@ -187,7 +187,7 @@ def test_a_damaged_backup_is_told_by_the_check_and_refused_by_a_restore_that_cha
     homes: Callable[..., Home], source: Home, tmp_path: Path
 ) -> None:
     target = tmp_path / "backup"
-    make_backup(config_of(source), target)
+    create_backup(config_of(source), target)
     (part,) = target.glob("telemetry/public.import_replaced.*")
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
@@ -209,7 +209,7 @@ def test_a_backup_of_a_later_version_is_refused(
     from joulebook.backup.manifest import write_manifest
 
     target = tmp_path / "backup"
-    manifest = make_backup(config_of(source), target)
+    manifest = create_backup(config_of(source), target)
     later = replace(
         manifest.telemetry, migrations=(*manifest.telemetry.migrations, ("readings", "0999_the_future"))
     )
@@ -226,7 +226,7 @@ def test_a_backup_of_a_later_version_is_refused(
 def test_a_backup_does_not_write_over_anything(source: Home, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(BackupError, match="is there already"):
-        make_backup(config_of(source), tmp_path / "there")
+        create_backup(config_of(source), tmp_path / "there")
     assert list((tmp_path / "there").iterdir()) == []
 
 
@@ -235,12 +235,12 @@ def test_kept_backups_are_listed_and_only_ones_own_and_oldest_are_removed(
 ) -> None:
     folder = tmp_path / "kept"
     config = config_of(source, JOULEBOOK_BACKUP_KEEP="2")
-    another, _, _ = make_kept_backup(config, folder, progress=lambda _share: None)
+    another, _, _ = add_backup(config, folder, progress=lambda _share: None)
     manifest = json.loads((another / MANIFEST).read_text())
     assert manifest["origin"].endswith(str(source.path))
     make_another_ones(another)
     (folder / ".joulebook-20200101T000000Z.unfinished").mkdir()
-    made = [make_kept_backup(config, folder, progress=lambda _share: None) for _ in range(3)]
+    made = [add_backup(config, folder, progress=lambda _share: None) for _ in range(3)]
     assert [removed for _, _, removed in made] == [[], [], [made[0][0]]]
     assert {path.name for path in folder.iterdir()} == {
         ".lock",

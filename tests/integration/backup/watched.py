@@ -19,7 +19,7 @@ import fingerprints
 
 import joulebook.cli.backup
 from joulebook.backup import restore, tables
-from joulebook.backup.make import make_backup
+from joulebook.backup.create import create_backup
 from joulebook.cli.main import main
 from joulebook.config import Config
 
@@ -50,6 +50,6 @@ def pause(point: str) -> None:
 
 
 tables.Snapshot.take = take
-joulebook.cli.backup.make_backup = functools.partial(make_backup, pause=pause)
+joulebook.cli.backup.create_backup = functools.partial(create_backup, pause=pause)
 restore.Restore.__init__ = functools.partialmethod(restore.Restore.__init__, pause=pause)
 main()

@@ -9,7 +9,7 @@ import pytest
 
 from joulebook.web.devices.models import DeviceShare, DeviceToken
 from joulebook.web.devices.operations import hand_over, issue_device_token, issue_gateway_token
-from joulebook.web.devices.tokens import tokens_of
+from joulebook.web.devices.queries import tokens_of
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import create_draft
 from joulebook.web.imports.queries import may_still_import, visible_imports

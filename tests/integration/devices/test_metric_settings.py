@@ -9,14 +9,10 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 
 from joulebook.telemetry.kinds.kinds import COUNTER
-from joulebook.web.devices.metric_settings import (
-    MetricSettings,
-    Replacement,
-    metric_settings,
-    settings_by_device,
-)
+from joulebook.telemetry.kinds.settings import MetricSettings, Replacement
 from joulebook.web.devices.models import MeterReplacement, Metric
 from joulebook.web.devices.operations import create_device, set_metric_unit
+from joulebook.web.devices.queries import metric_settings, settings_by_device
 
 SPRING = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -69,7 +65,7 @@ def test_many_devices_cost_the_same_two_statements(device, alice, django_assert_
         MeterReplacement.objects.create(metric=metric, replaced_at=SPRING)
     ids = [owned.device_id for owned in (device, *others)]
     with django_assert_num_queries(2):
-        found = settings_by_device(ids)
+        found = settings_by_device([device, *others])
     assert [found[device_id]["energy"].display_name for device_id in ids] == ids
     assert all(len(found[device_id]["energy"].replacements) == 1 for device_id in ids)
 

@@ -12,19 +12,20 @@ from joulebook.telemetry.history.overview import DeviceOverview, read_overviews
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch
-from joulebook.web.devices.metric_settings import settings_by_device
+from joulebook.web.devices.models import Device
 from joulebook.web.devices.operations import set_metric_unit
+from joulebook.web.devices.queries import settings_by_device
 from joulebook.web.telemetry import telemetry_connection
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 
-
-def overviews_of(device) -> dict[str, DeviceOverview]:
-    with telemetry_connection() as conn:
-        return read_overviews(conn, settings_by_device([device.device_id]), now=NOW)
-
-
 pytestmark = pytest.mark.usefixtures("transaction_on_both")
+
+
+def device_overviews(device_ids: list[str], *, now: datetime) -> dict[str, DeviceOverview]:
+    settings = settings_by_device(Device.objects.filter(device_id__in=device_ids))
+    with telemetry_connection() as conn:
+        return read_overviews(conn, settings, now=now)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_a_device_is_shown_by_its_power_and_its_last_reading(device, store):
         "power",
         {timedelta(minutes=5): 100.0, timedelta(minutes=5, seconds=30): 300.0, timedelta(days=3): 7.0},
     )
-    overview = overviews_of(device)[device.device_id]
+    overview = device_overviews([device.device_id], now=NOW)[device.device_id]
     assert (overview.metric, overview.unit, overview.value) == ("power", "W", 100.0)
     assert overview.time == NOW - timedelta(minutes=5)
     assert overview.sparkline == [None] * 54 + [300.0, 100.0] + [None] * 4
@@ -55,8 +56,8 @@ def test_a_device_is_shown_by_its_power_and_its_last_reading(device, store):
 def test_the_owners_unit_is_shown(device, store):
     store("power", {timedelta(0): 1.0})
     set_metric_unit(device, "power", "kW")
-    assert overviews_of(device)[device.device_id].unit == "kW"
+    assert device_overviews([device.device_id], now=NOW)[device.device_id].unit == "kW"
 
 
 def test_a_device_that_never_sent_is_left_out(device):
-    assert overviews_of(device) == {}
+    assert device_overviews([device.device_id], now=NOW) == {}

@@ -96,7 +96,7 @@ def test_an_import_whose_database_dies_between_and_within_blocks_ends_with_an_ex
                     if moment == "between" and next(steps) == 3:
                         kill_and_start_database()
 
-    for lease, moment in enumerate(("between", "readings written", "account kept", "between")):
+    for lease, moment in enumerate(("between", "readings written", "progress recorded", "between")):
         until_it_dies(moment, lease=lease)
     with closing(begin(conn := own_writer(), path, number, device_id, lease=9)) as run:
         while run.step():
@@ -137,7 +137,7 @@ def test_a_command_whose_database_dies_counts_what_is_left(own_writer, path, dev
     blocks = itertools.count()
 
     def pause(point: str) -> None:
-        if point == "account kept" and next(blocks) == 5:
+        if point == "progress recorded" and next(blocks) == 5:
             kill_and_start_database()
 
     monkeypatch.setattr(import_storing, "ImportRun", partial(ImportRun, block_readings=20, pause=pause))

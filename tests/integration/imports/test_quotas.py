@@ -13,9 +13,13 @@ from django.db import connection
 from django.utils import timezone
 
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
-from joulebook.web.devices.meaning import MOST_SHARES, share_device
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.operations import UnableToCreateDevice, create_device
+from joulebook.web.devices.operations import (
+    MOST_SHARES,
+    UnableToCreateDevice,
+    create_device,
+    share_device,
+)
 from joulebook.web.display import format_instant
 from joulebook.web.imports.models import DRAFT_RETENTION, Import
 from joulebook.web.imports.operations import (

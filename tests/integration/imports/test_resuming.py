@@ -15,13 +15,12 @@ import psycopg
 import pytest
 
 from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.files.parsed import MOST_PROBLEMS
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check import CheckRun
+from joulebook.telemetry.files.table import MOST_PROBLEMS
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import LeaseLost, NumberTaken, read_progress
-from joulebook.telemetry.imports.run import ImportRun
+from joulebook.telemetry.imports.run import CheckRun, ImportRun
 from joulebook.telemetry.imports.undo import UndoRun
 
 from .stopping_import import BETWEEN, BLOCK_READINGS, COLUMNS, NOW, PROFILE, SLICE_READINGS
@@ -111,7 +110,7 @@ def kill_at(url: str, point: str, kind: str, number: int, device_id: str, path: 
     "point",
     [
         pytest.param("readings written", id="before the account"),
-        pytest.param("account kept", id="before the commit", marks=pytest.mark.slow),
+        pytest.param("progress recorded", id="before the commit", marks=pytest.mark.slow),
         pytest.param(BETWEEN, id="behind the commit"),
     ],
 )
@@ -143,7 +142,7 @@ def test_an_import_that_is_killed_is_gone_on_with_and_its_account_is_exact(
     [
         pytest.param("restored", id="half way through a slice"),
         pytest.param("removed", id="before the account", marks=pytest.mark.slow),
-        pytest.param("account kept", id="before the commit", marks=pytest.mark.slow),
+        pytest.param("progress recorded", id="before the commit", marks=pytest.mark.slow),
         pytest.param(BETWEEN, id="behind the commit"),
     ],
 )
@@ -212,7 +211,7 @@ def test_a_block_that_deadlocks_is_stored_by_another_attempt_and_counted_once(
     failures = iter([psycopg.errors.DeadlockDetected("as the server says it"), None])
 
     def fail_once(point: str) -> None:
-        failure = next(failures, None) if point == "account kept" else None
+        failure = next(failures, None) if point == "progress recorded" else None
         if failure is not None:
             raise failure
 

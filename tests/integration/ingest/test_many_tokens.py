@@ -18,15 +18,15 @@ from joulebook.web.devices.operations import issue_device_token
 
 
 class Noting:
-    """Finds tokens as `find` does, and notes how many each question was about."""
+    """Accounts that note how many tokens each question was about."""
 
-    def __init__(self, find: Any) -> None:
-        self.find, self.questions = find, []
-        self.cut, self.close = find.cut, find.close
+    def __init__(self, accounts: Any) -> None:
+        self.accounts, self.questions = accounts, []
+        self.cut, self.close = accounts.cut, accounts.close
 
-    def __call__(self, token_hashes: Sequence[str]) -> Any:
-        self.questions.append(len(token_hashes))
-        return self.find(token_hashes)
+    def find_tokens(self, hashes: Sequence[str]) -> Any:
+        self.questions.append(len(hashes))
+        return self.accounts.find_tokens(hashes)
 
 
 class Watched(TokenDirectory):
@@ -34,7 +34,7 @@ class Watched(TokenDirectory):
 
     def __init__(self) -> None:
         super().__init__(Config.from_environ().database_url)
-        self._find = noting = Noting(self._find)
+        self._accounts = noting = Noting(self._accounts)
         self.questions = noting.questions
 
 

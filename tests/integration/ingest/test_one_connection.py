@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from joulebook.ingest.wires.websocket.siblings import Begun, ConnectionNews
+from joulebook.ingest.wires.websocket.announcements import Announcements, Begun
 
 from ...conftest import Service, free_port
 from ..drills.faults import stopped
@@ -156,8 +156,8 @@ def test_news_are_heard_where_descriptors_are_many(telemetry):
     heard: list[tuple[str, Begun]] = []
 
     async def run() -> None:
-        ears = ConnectionNews(telemetry["writer"], process="a", heard=lambda *news: heard.append(news))
-        mouth = ConnectionNews(telemetry["writer"], process="b", heard=lambda *_: None)
+        ears = Announcements(telemetry["writer"], process="a", received=lambda *news: heard.append(news))
+        mouth = Announcements(telemetry["writer"], process="b", received=lambda *_: None)
         ears.announce("begins to listen", Begun(0, "a"))
         mouth.announce("begins to listen", Begun(0, "b"))
         for number in range(1, 100):

@@ -16,7 +16,7 @@ from joulebook.serving.guard import Guard
 from joulebook.serving.server import Server, Service
 from joulebook.serving.websockets import MISSED_PINGS
 
-from ..serving.servers import REFUSAL, running
+from ..serving.servers import UNAVAILABLE, running
 
 INTERVAL = 0.3
 PING, CLOSE = 0x89, 0x88
@@ -36,7 +36,7 @@ async def listening(scope, receive, send) -> None:
 def port() -> Iterator[int]:
     """A server in this process whose pings are fast."""
     server = Server(
-        Service(listening, "127.0.0.1", 0, guard=Guard(10), refusal=REFUSAL, message_bytes=1_000_000)
+        Service(listening, "127.0.0.1", 0, guard=Guard(10), unavailable=UNAVAILABLE, message_bytes=1_000_000)
     )
     server.config.ws_ping_interval = INTERVAL
     with running(server) as port:

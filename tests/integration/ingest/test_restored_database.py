@@ -6,17 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import numpy as np
 import psycopg
-import pytest
 
 from joulebook.ingest.commit.columns import Readings
 from joulebook.ingest.commit.group_commit import GroupCommitter
-from joulebook.ingest.commit.series_directory import SeriesDirectory
-from joulebook.ingest.commit.storing import ReadingStore, Stored
-from joulebook.ingest.connection import SeriesForgotten
+from joulebook.ingest.commit.storing import ReadingStore, StoredCounts
 from joulebook.ingest.metrics import IngestMetrics
-from joulebook.telemetry.batch import Batch
 
 from ..drills.faults import writing_backends
 from .conftest import T0
@@ -29,11 +24,12 @@ class Ingest:
         self.telemetry = telemetry
         self.before = writing_backends(telemetry)
         metrics = IngestMetrics()
-        self.series = SeriesDirectory(telemetry["writer"], device_metrics=most_metrics)
-        self.committer = GroupCommitter(telemetry["writer"], queue_readings=1000, metrics=metrics)
-        self.store = ReadingStore(series=self.series, committer=self.committer, metrics=metrics)
+        self.committer = GroupCommitter(
+            telemetry["writer"], queue_readings=1000, device_metrics=most_metrics, metrics=metrics
+        )
+        self.store = ReadingStore(committer=self.committer, metrics=metrics)
 
-    async def send(self, device_id: str, second: int, **values: float) -> Stored:
+    async def send(self, device_id: str, second: int, **values: float) -> StoredCounts:
         self.readings = Readings(
             keys=[(device_id, metric) for metric in values],
             key=list(range(len(values))),
@@ -61,7 +57,6 @@ async def running(telemetry: dict[str, str], *, most_metrics: int = 10) -> Async
         yield ingest
     finally:
         await ingest.committer.close()
-        ingest.series.close()
 
 
 def test_after_a_restore_readings_go_to_their_own_series_and_not_to_who_has_its_id_now(
@@ -69,10 +64,10 @@ def test_after_a_restore_readings_go_to_their_own_series_and_not_to_who_has_its_
 ):
     async def run() -> None:
         async with running(telemetry) as ingest:
-            assert await ingest.send(device_id, 0, power=1.0, current=2.0) == Stored(accepted=2)
+            assert await ingest.send(device_id, 0, power=1.0, current=2.0) == StoredCounts(accepted=2)
             ingest.restore(device_id, f"{device_id}_other")
-            assert await ingest.send(device_id, 1, power=3.0, current=4.0) == Stored(accepted=2)
-            assert await ingest.send(device_id, 2, power=5.0) == Stored(accepted=1)
+            assert await ingest.send(device_id, 1, power=3.0, current=4.0) == StoredCounts(accepted=2)
+            assert await ingest.send(device_id, 2, power=5.0) == StoredCounts(accepted=1)
 
     asyncio.run(run())
     assert stored(f"{device_id}_other") == {("power", 0.0): 1.0, ("current", 0.0): 2.0}
@@ -82,7 +77,7 @@ def test_after_a_restore_readings_go_to_their_own_series_and_not_to_who_has_its_
 def test_many_that_wait_while_the_database_is_restored_are_all_stored_where_they_belong(
     telemetry, stored, device_id
 ):
-    async def run() -> list[Stored]:
+    async def run() -> list[StoredCounts]:
         async with running(telemetry) as ingest:
             await ingest.send(device_id, 0, power=0.0)
             ingest.restore(device_id, f"{device_id}_other")
@@ -90,7 +85,7 @@ def test_many_that_wait_while_the_database_is_restored_are_all_stored_where_they
                 *(ingest.send(device_id, second, power=float(second)) for second in range(1, 30))
             )
 
-    assert asyncio.run(run()) == [Stored(accepted=1)] * 29
+    assert asyncio.run(run()) == [StoredCounts(accepted=1)] * 29
     assert stored(f"{device_id}_other") == {("power", 0.0): 0.0}
     assert stored() == {("power", float(second)): float(second) for second in range(1, 30)}
 
@@ -100,28 +95,10 @@ def test_a_metric_that_no_longer_fits_under_the_cap_is_refused_once(telemetry, s
         async with running(telemetry, most_metrics=1) as ingest:
             await ingest.send(device_id, 0, power=1.0)
             ingest.restore(device_id, f"{device_id}_other")
-            assert await ingest.send(device_id, 1, current=2.0, power=3.0) == Stored(accepted=1)
+            assert await ingest.send(device_id, 1, current=2.0, power=3.0) == StoredCounts(accepted=1)
             return ingest
 
     readings = asyncio.run(run()).readings
     assert [(one.metric, one.code) for one in readings.rejected] == [("power", "metric_limit")]
     assert readings.rejected_total == 1
     assert stored() == {("current", 1.0): 2.0}
-
-
-def test_ids_asked_for_before_the_connection_was_opened_are_not_written(telemetry, stored, device_id):
-    async def run() -> None:
-        async with running(telemetry) as ingest:
-            keys = [(device_id, "power")]
-            connection = ingest.committer.connection
-            (number,) = (await ingest.series.ensure(keys, connection=connection)).values()
-            await ingest.send(device_id, 0, power=1.0)
-            assert ingest.committer.connection == connection + 1
-            at = int(T0.timestamp() + 60) * 1_000_000
-            batch = Batch(np.array([number], np.int32), np.array([at], np.int64), np.array([7.0]))
-            with pytest.raises(SeriesForgotten):
-                await ingest.committer.submit(batch, connection=connection)
-            await ingest.committer.submit(batch, connection=connection + 1)
-
-    asyncio.run(run())
-    assert stored() == {("power", 0.0): 1.0, ("power", 60.0): 7.0}

@@ -121,7 +121,7 @@ def use(database_url: str, token: str, *, every: float = 60, seconds: float = 0.
     """Use a token again and again for so many seconds, and write as ingest would, only faster."""
 
     async def run() -> None:
-        uses = TokenUse(database_url, every=every, look=0.05, patience=1)
+        uses = TokenUse(database_url, every=every, look=0.05, timeout=1)
         task = asyncio.create_task(uses.run())
         until = time.monotonic() + seconds
         uses.note(digest_of(token))
@@ -182,9 +182,9 @@ class TestInSqlite:
         ],
     )
     def test_its_connection_may_do_nothing_else(self, device_token, statement):
-        from joulebook.ingest.access.token_use import _SqliteWriter
+        from joulebook.ingest.access.accounts import _SqliteAccounts
 
-        conn = _SqliteWriter(HOME / "joulebook.sqlite3")._open()
+        conn = _SqliteAccounts(HOME / "joulebook.sqlite3")._open_for_last_use()
         with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|prohibited"):
             conn.execute(statement)
         conn.close()
@@ -253,7 +253,7 @@ class TestInPostgresql:
         url, conn, last_used = postgresql
 
         async def run() -> None:
-            uses = TokenUse(url, look=0.05, patience=0.3)
+            uses = TokenUse(url, look=0.05, timeout=0.3)
             task = asyncio.create_task(uses.run())
             with conn.transaction():
                 conn.execute("LOCK TABLE devices_gatewaytoken")

@@ -46,7 +46,7 @@ def test_a_token_is_found_after_an_idle_connection_was_closed_and_after_a_silenc
     before = writing_backends(telemetry)
 
     async def run() -> None:
-        tokens = TokenDirectory(accounts, patience=1)
+        tokens = TokenDirectory(accounts, timeout=1)
         try:
             assert (await tokens.grant_of(b"t0")).devices == {"device_a"}
             assert await tokens.grant_of(b"unknown") is None

@@ -214,7 +214,7 @@ def test_a_revoked_token_closes_its_connection_within_ten_seconds(open_socket, d
     device.tokens.get().revoke(now=timezone.now())
     before = time.monotonic()
     code, reason, _ = closing(connection)
-    assert (code, reason) == (4401, "the token is no longer in force for this device")
+    assert (code, reason) == (4401, "the token is no longer valid for this device")
     assert time.monotonic() - before < 10
 
 

@@ -15,7 +15,7 @@ from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.telemetry.rollups.roller import Roller
-from joulebook.telemetry.rollups.status import covered_time
+from joulebook.telemetry.rollups.status import union_length
 from joulebook.telemetry.writer import write_batch
 
 from ..telemetry_database import addresses
@@ -141,5 +141,5 @@ def test_a_rebuild_that_names_no_time_or_a_wrong_one_is_refused(command, series)
 
 
 def test_covered_time_counts_what_ranges_share_once():
-    assert covered_time([(5, 10), (0, 3), (8, 12), (20, 19), (9, 10)]) == 3 + 7
-    assert covered_time([]) == 0
+    assert union_length([(5, 10), (0, 3), (8, 12), (20, 19), (9, 10)]) == 3 + 7
+    assert union_length([]) == 0

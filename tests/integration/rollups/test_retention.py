@@ -79,14 +79,16 @@ def test_chunks_that_are_too_old_as_a_whole_go_and_their_rollups_stay(rollup_dat
     limited = retention(keep(readings=100))
     moved = limited.move(NOW)
     assert list(moved) == ["readings"]
-    kept_from = moved["readings"]
+    retained_from = moved["readings"]
     limit = MIDNIGHT + 100 * DAY
-    assert limit - 7 * DAY < kept_from <= limit
+    assert limit - 7 * DAY < retained_from <= limit
     gone = limited.drop(patience=AT_ONCE)
     assert {each.table for each in gone} == {"readings"}
     assert sum(each.chunks for each in gone) == len(gone) >= 13
-    assert read_chunks(rollup_database.writer, TABLES)["readings"][0][0] == kept_from
-    assert count(rollup_database) == count(rollup_database, where=f"time >= '{from_microseconds(kept_from)}'")
+    assert read_chunks(rollup_database.writer, TABLES)["readings"][0][0] == retained_from
+    assert count(rollup_database) == count(
+        rollup_database, where=f"time >= '{from_microseconds(retained_from)}'"
+    )
     assert count(rollup_database, "readings_1m") == rollups
     with connect(rollup_database.urls["reader"]) as reading:
         found = verify_all(reading, 0, 1 << 60)
@@ -110,7 +112,9 @@ def test_each_rollup_has_a_limit_of_its_own_and_never_goes_before_what_it_sums_u
     state = read_state(rollup_database.writer)
     for table in ("readings", "readings_1m", "readings_5m"):
         assert (
-            read_chunks(rollup_database.writer, TABLES)[table][0][0] == state.kept_from[table] == moved[table]
+            read_chunks(rollup_database.writer, TABLES)[table][0][0]
+            == state.retained_from[table]
+            == moved[table]
         )
 
 
@@ -144,8 +148,8 @@ def test_time_that_is_not_closed_is_not_dropped(rollup_database, retention, seri
 
 def test_readings_of_time_that_is_not_kept_are_refused_row_by_row(rollup_database, retention, series):
     limited = retention(keep(readings=100))
-    kept_from = limited.move(NOW)["readings"]
-    edge = (kept_from - MIDNIGHT) / DAY
+    retained_from = limited.move(NOW)["readings"]
+    edge = (retained_from - MIDNIGHT) / DAY
     mixed = batch(series, np.array([edge - 1.01, edge + 1.01, 250.01, edge - 50.01, edge]), 5.0)
     mixed.value[-1] = 1.0
     assert write_batch(rollup_database.writer, mixed).tolist() == [
@@ -156,8 +160,8 @@ def test_readings_of_time_that_is_not_kept_are_refused_row_by_row(rollup_databas
     assert again.tolist() == [
         Outcome.TOO_OLD, Outcome.DUPLICATE, Outcome.DUPLICATE, Outcome.TOO_OLD, Outcome.DUPLICATE,
     ]  # fmt: skip
-    assert count(rollup_database, where=f"time < '{from_microseconds(kept_from)}'") == 0
-    assert count(rollup_database, "rollup_dirty", f"begins_at < '{from_microseconds(kept_from)}'") == 0
+    assert count(rollup_database, where=f"time < '{from_microseconds(retained_from)}'") == 0
+    assert count(rollup_database, "rollup_dirty", f"begins_at < '{from_microseconds(retained_from)}'") == 0
     before = count(rollup_database)
     whole = batch(series, np.array([edge - 1, edge + 3.003]), 5.0)
     assert write_whole_batch(rollup_database.writer, whole).tolist() == [Outcome.TOO_OLD, Outcome.STORED]
@@ -166,13 +170,13 @@ def test_readings_of_time_that_is_not_kept_are_refused_row_by_row(rollup_databas
 
 def test_nothing_is_recomputed_from_readings_that_are_gone(rollup_database, retention, series):
     limited = retention(keep(readings=100))
-    kept_from = from_microseconds(limited.move(NOW)["readings"])
+    retained_from = from_microseconds(limited.move(NOW)["readings"])
     limited.drop(patience=AT_ONCE)
     before = [count(rollup_database, table) for table in ("readings_1m", "readings_5m", "readings_1h")]
     for number in (series, None):
         rollup_database.owner.execute(
             "INSERT INTO rollup_dirty (begins_at, ends_at, series_id) VALUES (%s, %s, %s), (%s, %s, %s)",
-            [CLOSED, CLOSED + timedelta(days=3), number, CLOSED, kept_from + timedelta(days=1), number],
+            [CLOSED, CLOSED + timedelta(days=3), number, CLOSED, retained_from + timedelta(days=1), number],
         )
     rollup_database.roll_all()
     assert rollup_database.marks() == 0
@@ -237,9 +241,9 @@ def test_the_writer_may_drop_what_is_not_kept_and_nothing_else(rollup_database, 
     for table in ("series", "readings; DROP TABLE series", "", None):
         with pytest.raises(psycopg.errors.InvalidParameterValue):
             writer.execute("SELECT drop_chunks_not_kept(%s, 'infinity')", [table])
-    kept_from = retention(keep(readings=100)).move(NOW)["readings"]
+    retained_from = retention(keep(readings=100)).move(NOW)["readings"]
     writer.execute("SELECT drop_chunks_not_kept('readings', 'infinity')")
-    assert read_chunks(writer, TABLES)["readings"][0][0] == kept_from
+    assert read_chunks(writer, TABLES)["readings"][0][0] == retained_from
     with psycopg.connect(rollup_database.urls["reader"]) as reading:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reading.execute("SELECT drop_chunks_not_kept('readings', 'infinity')")
@@ -254,8 +258,8 @@ def test_an_undo_leaves_what_is_not_kept_and_what_was_overwritten_there_goes_wit
     assert (replaced == Outcome.REPLACED).all()
     rollup_database.roll_all()
     limited = retention(keep(readings=100))
-    kept_from = limited.move(NOW)["readings"]
-    too_old = int((MIDNIGHT + np.round(days * DAY).astype(np.int64) < kept_from).sum())
+    retained_from = limited.move(NOW)["readings"]
+    too_old = int((MIDNIGHT + np.round(days * DAY).astype(np.int64) < retained_from).sum())
     undo = UndoRun(writer, import_id=5, lease=1)
     while undo.step():
         pass
@@ -275,11 +279,11 @@ def test_an_undo_leaves_what_is_not_kept_and_what_was_overwritten_there_goes_wit
 def test_the_worker_finds_first_and_drops_at_a_later_turn(rollup_database, series):
     keeper = RetentionTask(rollup_database.urls["writer"], keep(readings=100), patience=AT_ONCE)
     keeper.turn()
-    kept_from = read_state(rollup_database.writer).kept_from["readings"]
-    assert kept_from > MIDNIGHT
+    retained_from = read_state(rollup_database.writer).retained_from["readings"]
+    assert retained_from > MIDNIGHT
     assert count(rollup_database) == 200 * 24
     keeper.turn()
-    assert read_chunks(rollup_database.writer, TABLES)["readings"][0][0] >= kept_from
+    assert read_chunks(rollup_database.writer, TABLES)["readings"][0][0] >= retained_from
 
 
 def test_a_keeper_whose_database_is_away_says_so_and_lives(caplog):
@@ -308,7 +312,7 @@ def test_the_plan_shows_what_would_go_and_deletes_nothing(
     assert readings["drop"]["to"] <= "2026-04-12"
     assert (minutes["keep_days"], minutes["drop"]["chunks"]) == (None, 0)
     assert count(rollup_database) == 200 * 24
-    assert read_state(rollup_database.writer).kept_from["readings"] == 0
+    assert read_state(rollup_database.writer).retained_from["readings"] == 0
     text = joulebook("retention", "plan", **environment).stdout
     assert f"readings: kept {days:,} days" in text
     assert f"  to drop      {readings['drop']['chunks']} chunk(s) of " in text
@@ -335,9 +339,9 @@ def test_the_plan_says_what_waits_and_what_a_year_will_need(
 def test_an_import_reports_what_is_of_a_time_that_is_not_kept(
     rollup_database, joulebook: Command, environment, retention, series, tmp_path, transactional_db, device
 ):
-    kept_from = from_microseconds(retention(keep(readings=100)).move(NOW)["readings"])
+    retained_from = from_microseconds(retention(keep(readings=100)).move(NOW)["readings"])
     path = tmp_path / "log.csv"
-    times = [kept_from - timedelta(days=40), kept_from - timedelta(seconds=1), kept_from]
+    times = [retained_from - timedelta(days=40), retained_from - timedelta(seconds=1), retained_from]
     path.write_text("time,power\n" + "".join(f"{time:%Y-%m-%dT%H:%M:%SZ},{5}\n" for time in times))
     done = joulebook("import", str(path), "--device", device.device_id, "--json", **environment)
     assert done.returncode == 3, done.stderr
@@ -350,7 +354,7 @@ def test_an_import_reports_what_is_of_a_time_that_is_not_kept(
 def test_ingest_refuses_what_is_of_a_time_that_is_not_kept_and_stores_the_rest(
     rollup_database, environment, retention, series, device_token, device
 ):
-    kept_from = from_microseconds(retention(keep(readings=100)).move(NOW)["readings"])
+    retained_from = from_microseconds(retention(keep(readings=100)).move(NOW)["readings"])
     service = Service("ingest", free_port(), environment)
     service.start(path="/readyz")
     try:
@@ -358,8 +362,8 @@ def test_ingest_refuses_what_is_of_a_time_that_is_not_kept_and_stores_the_rest(
             httpx.post(
                 f"{service.url}/api/readings{query}",
                 json=[
-                    {"timestamp": (kept_from - timedelta(seconds=1)).isoformat(), "power": 1},
-                    {"timestamp": kept_from.isoformat(), "power": 2},
+                    {"timestamp": (retained_from - timedelta(seconds=1)).isoformat(), "power": 1},
+                    {"timestamp": retained_from.isoformat(), "power": 2},
                 ],
                 headers={"Authorization": f"Bearer {device_token}"},
             )

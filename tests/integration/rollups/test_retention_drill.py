@@ -183,7 +183,7 @@ def test_write_against_drop_against_undo_leaves_no_orphan_and_resurrects_nothing
         Retention(conn, dict.fromkeys(("readings", "readings_1m", "readings_5m", "readings_1h"))).drop(
             patience=timedelta(0)
         )
-        kept_from = read_state(conn).kept_from["readings"]
+        retained_from = read_state(conn).retained_from["readings"]
         chunks = read_chunks(conn, TABLES)["readings"]
         found = verify_all(conn, 0, 1 << 60)
 
@@ -192,7 +192,7 @@ def test_write_against_drop_against_undo_leaves_no_orphan_and_resurrects_nothing
         (row[0], to_microseconds(row[1])): row[2]
         for row in rollup_database.owner.execute("SELECT series_id, time, value FROM readings")
     }
-    kept = {key: value for key, value in ledger.items() if key[1] >= kept_from}
+    kept = {key: value for key, value in ledger.items() if key[1] >= retained_from}
     hours = Counter((number, instant // HOUR * HOUR) for number, instant in ledger)
     rolled = {
         (row[0], to_microseconds(row[1])): row[2]
@@ -208,5 +208,5 @@ def test_write_against_drop_against_undo_leaves_no_orphan_and_resurrects_nothing
     )
     assert (readings_wrong, hours_wrong, found.differing) == (0, 0, 0)
     assert rollup_database.marks() == 0
-    assert all(begin >= kept_from for begin, _ in chunks)
+    assert all(begin >= retained_from for begin, _ in chunks)
     assert drill.is_enough()

@@ -92,8 +92,8 @@ def test_ten_minutes_of_old_time_come_by_the_minute_and_whole(rollup_database, a
 
 def test_where_minutes_are_dropped_too_the_next_width_that_is_kept_answers(rollup_database, ask, series):
     begin = CLOSED + timedelta(days=3, hours=5, seconds=17)
-    kept_from = dropped(rollup_database, readings=5, readings_1m=10)
-    assert begin < kept_from["readings_1m"]
+    retained_from = dropped(rollup_database, readings=5, readings_1m=10)
+    assert begin < retained_from["readings_1m"]
     found = ask(begin, begin + timedelta(minutes=10))
     assert (found.resolution, found.source) == ("5m", "readings_5m")
     assert found.columns[0].count.tolist() == [10, 10, 10]

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from joulebook.serving.server import Refusal, Server
+from joulebook.serving.server import Server, Unavailable
 
-REFUSAL = Refusal("text/plain", lambda reason: reason.encode(), Counter())
+UNAVAILABLE = Unavailable("text/plain", lambda reason: reason.encode(), Counter())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 from joulebook.serving.guard import Deadlines, Guard
 from joulebook.serving.server import Server, Service
 
-from .servers import REFUSAL, running
+from .servers import UNAVAILABLE, running
 
 SHORT = Deadlines(head=1, body=2, body_bytes=100, idle=2, answer=4, discard=2, refused=1)
 GET = b"GET /brief HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -88,7 +88,7 @@ def serving(application: Application) -> Iterator[Callable[[Guard], int]]:
     with contextlib.ExitStack() as stack:
 
         def serve(guard: Guard) -> int:
-            return stack.enter_context(running(Server(Service(application, "", 0, guard, REFUSAL))))
+            return stack.enter_context(running(Server(Service(application, "", 0, guard, UNAVAILABLE))))
 
         yield serve
 

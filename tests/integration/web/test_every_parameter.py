@@ -60,6 +60,14 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield method, path, operation
 
 
+def properties(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a body, of a schema that the description names as well."""
+    if "$ref" in schema:
+        schemas = api.get_openapi_schema(path_prefix="/api/")["components"]["schemas"]
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    return dict(schema.get("properties", {}))
+
+
 def queries() -> list[tuple[str, str, dict[str, Any]]]:
     return [
         (method, path, parameter)
@@ -75,7 +83,7 @@ def fields() -> list[tuple[str, str, str, dict[str, Any]]]:
         for method, path, operation in operations()
         for body in [operation.get("requestBody", {}).get("content", {}).get("application/json")]
         if body is not None
-        for name, schema in body["schema"].get("properties", {}).items()
+        for name, schema in properties(body["schema"]).items()
     ]
 
 

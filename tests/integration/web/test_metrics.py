@@ -88,13 +88,13 @@ def test_a_streamed_answer_counts_when_it_has_ended(web, device, alice, client_o
     from django.http import StreamingHttpResponse
     from django.test import RequestFactory
 
-    from joulebook.web.metrics import METRICS, ObservedRequests
+    from joulebook.web.metrics import METRICS, RequestMetricsMiddleware
 
     def in_flight() -> float:
         return next(m for m in METRICS.collect() if m.name.endswith("in_flight")).samples[0].value
 
     before, counted = in_flight(), sum(METRICS.by_status(without=frozenset()).values())
-    observed = ObservedRequests(lambda _: StreamingHttpResponse(iter([b"a", b"b"])))
+    observed = RequestMetricsMiddleware(lambda _: StreamingHttpResponse(iter([b"a", b"b"])))
     response = observed(RequestFactory().get("/api/export/x"))
     assert in_flight() == before + 1
     assert list(response) == [b"a", b"b"]

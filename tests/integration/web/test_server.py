@@ -18,12 +18,12 @@ from joulebook.config import Config
 from joulebook.serving import wsgi
 from joulebook.serving.guard import Deadlines, Guard
 from joulebook.serving.server import Server, Service
-from joulebook.serving.turns import Turns
+from joulebook.serving.slots import SharedSlots
 from joulebook.serving.work import is_client_gone, stopped_with_client
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.server import rules_of
 
-from ..serving.servers import REFUSAL, running
+from ..serving.servers import UNAVAILABLE, running
 
 _CHUNK = bytes(256 * 1024)
 _SHORT = Deadlines(body=2, body_bytes=100, answer=3)
@@ -101,7 +101,7 @@ def rules(threads: int = 1) -> Rules:
         may_be_larger=lambda head: head.path == "/size" and not 0 < (head.size or 0) < 1000,
         largest_body=largest,
         check_room=lambda: None,
-        answers=Turns(100, (50, 50)),
+        answers=SharedSlots(100, (50, 50)),
     )
 
 
@@ -119,7 +119,7 @@ def serving(application: Application) -> Iterator[Callable[[Rules], int]]:
 
         def serve(rules: Rules) -> int:
             bridge = WsgiBridge(application, rules)
-            service = Service(bridge, "", 0, Guard(200, deadlines=_SHORT), REFUSAL)
+            service = Service(bridge, "", 0, Guard(200, deadlines=_SHORT), UNAVAILABLE)
             return stack.enter_context(running(Server(service)))
 
         yield serve
@@ -294,7 +294,7 @@ class TestBodies:
             if len(asked) > 1:
                 raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, "others have filled the disk")
 
-        monkeypatch.setattr(wsgi, "_LOOKED_EVERY", 1_000_000)
+        monkeypatch.setattr(wsgi, "_CHECKED_EVERY", 1_000_000)
         address = f"http://127.0.0.1:{serving(replace(rules(), check_room=check_room))}/size"
         first = httpx.post(address, content=bytes(900_000), headers={"Authorization": "pass"}, timeout=60)
         assert (first.status_code, asked) == (200, [])

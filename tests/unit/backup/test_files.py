@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from joulebook.backup.errors import BackupError, DamagedBackup
+from joulebook.backup.files import Part, PartWriter, check_part, read_part
 from joulebook.backup.manifest import (
     MANIFEST,
-    Column,
     DatabaseCopy,
     FileCopy,
     Manifest,
     SequenceCopy,
     SqliteCopy,
+    TableColumn,
     TableCopy,
     TablePart,
     read_manifest,
     write_manifest,
 )
-from joulebook.backup.parts import Part, PartWriter, check_part, read_part
 
 CONTENT = b"".join(b"%d,%d\n" % (number, number * number) for number in range(200_000))
 
@@ -66,7 +66,7 @@ def test_a_damaged_part_is_found_with_and_without_unpacking(tmp_path: Path, part
 
 
 def manifest_of(part: Part) -> Manifest:
-    columns = (Column("time", "timestamp with time zone"), Column("value", "double precision"))
+    columns = (TableColumn("time", "timestamp with time zone"), TableColumn("value", "double precision"))
     table = TableCopy("public", "readings", columns, "binary", (TablePart(part, 7), TablePart(part, 5)))
     migrations = (("readings", "0001_roles"),)
     return Manifest(

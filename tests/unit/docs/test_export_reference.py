@@ -9,7 +9,8 @@ from joulebook.telemetry.export.formats import FORMATS
 from joulebook.telemetry.export.frames import LAYOUTS
 from joulebook.telemetry.export.reading import BLOCK_READINGS
 from joulebook.telemetry.history.points import ALL, RANGES
-from joulebook.web.history.export.api import EXPORT_OPERATION, EXPORTS_AT_ONCE, EXPORTS_OF_ONE_PERSON
+from joulebook.web.history.export.api import EXPORTS_AT_ONCE, EXPORTS_OF_ONE_PERSON
+from joulebook.web.urls import api
 
 from ...docs_pages import REPOSITORY, rows, unwrapped
 
@@ -24,7 +25,8 @@ def test_the_parameters_are_those_of_the_source() -> None:
     table = {
         name: row for row in rows(PAGE, "Parameters") for name in words(f"`{row[0]}`".replace("``", "`"))
     }
-    described = {parameter["name"]: parameter["schema"] for parameter in EXPORT_OPERATION["parameters"]}
+    operation = api.get_openapi_schema(path_prefix="/api/")["paths"]["/api/export/{device_id}"]["get"]
+    described = {each["name"]: each["schema"] for each in operation["parameters"] if each["in"] == "query"}
     assert set(table) == set(described)
     assert words(table["range"][2])[:-1] == list(RANGES)
     assert words(table["range"][2])[-1] == ALL

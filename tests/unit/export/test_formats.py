@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from joulebook.telemetry.csv_format import guarded, unguarded
 from joulebook.telemetry.export import frames
-from joulebook.telemetry.export.csv_text import csv_chunks
-from joulebook.telemetry.export.formats import arrow_chunks
+from joulebook.telemetry.export.formats import arrow_chunks, csv_chunks
 from joulebook.telemetry.export.frames import Layout, column_names, tables
 from joulebook.telemetry.export.parquet import parquet_chunks, read_struct, written
 from joulebook.telemetry.export.reading import Block

@@ -14,11 +14,11 @@ import pytest
 
 from joulebook.telemetry.files import workbook
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
-from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.source import FileSource
 
+from .settled import settled_layout
 from .workbooks import sheet_xml, write_workbook
 
 NOW = 1_900_000_000_000_000
@@ -110,7 +110,7 @@ def test_a_workbook_is_read_by_rows_with_the_numbers_and_times_that_its_cells_ho
     table = [["Station 7"], [], ["Zeit", "Leistung [kW]", "Zähler"], *rows(200), ["Summe", 1990.0]]
     path = write_workbook(tmp_path / "a.xlsx", {"Info": sheet_xml([["read me"]]), "Daten": sheet_xml(table)})
     source = FileSource(path)
-    layout = guess_layout(source.head(1 << 20), is_whole=True, given=Given(), device_tz="UTC")
+    layout = settled_layout(source.head(1 << 20), is_whole=True, given=Given(), device_tz="UTC")
     assert (layout.profile.header_line, layout.profile.first_data_line) == (3, 4)
     (block,) = parse_file(source, layout.profile, layout.columns, now=NOW)
     power = block.value[block.column == 0]

@@ -18,7 +18,7 @@ from joulebook.telemetry.files.errors import (
     UnusableProfile,
 )
 from joulebook.telemetry.files.guess.columns import column_names
-from joulebook.telemetry.files.guess.layout import guess_with_questions
+from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.parser import MOST_CELLS, parse_file
 from joulebook.telemetry.files.profile import MOST_COLUMNS, MOST_NAMINGS, Given, ImportProfile, ValueColumn
 from joulebook.telemetry.files.read_ahead import read_ahead
@@ -117,11 +117,11 @@ def test_the_guess_looks_at_a_bounded_number_of_cells(monkeypatch: pytest.Monkey
     seen: list[int] = []
     from joulebook.telemetry.files.guess import layout
 
-    usual = layout.guess_numbers
+    usual = layout.settle_numbers
     monkeypatch.setattr(
-        layout, "guess_numbers", lambda cells, *a, **k: (seen.append(cells.height), usual(cells, *a, **k))[1]
+        layout, "settle_numbers", lambda sample: (seen.append(sample.cells.height), usual(sample))[1]
     )
-    guess_with_questions(head, is_whole=True, given=Given(delimiter=","), device_tz="UTC")
+    guess_layout(head, is_whole=True, given=Given(delimiter=","), device_tz="UTC")
     assert 2 < seen[0] <= 1_000_000 // 400 + 2
 
 

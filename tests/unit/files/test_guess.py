@@ -7,19 +7,21 @@ import codecs
 import pytest
 
 from joulebook.telemetry.files.errors import FileError, UnclearFile, UnusableProfile
-from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout
+from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.profile import Given, Target, ValueColumn
+
+from .settled import settled_layout
 
 
 def guess(
     text: str | bytes, *, device_tz: str = "Europe/Berlin", is_whole: bool = True, **given: object
 ) -> FileLayout:
     head = text.encode() if isinstance(text, str) else text
-    return guess_layout(head, is_whole=is_whole, given=Given(**given), device_tz=device_tz)  # type: ignore[arg-type]
+    return settled_layout(head, is_whole=is_whole, given=Given(**given), device_tz=device_tz)  # type: ignore[arg-type]
 
 
 def source_of(layout: FileLayout, name: str) -> str:
-    return next(setting.source for setting in layout.settings if setting.name == name)
+    return next(setting.reason for setting in layout.settings if setting.name == name)
 
 
 def metrics(layout: FileLayout) -> list[str]:
@@ -45,7 +47,7 @@ def test_a_plain_file_is_understood_and_every_setting_says_where_it_comes_from()
         "encoding", "delimiter", "header", "first data", "time", "time format", "time zone", "decimal mark",
         "thousands mark", "missing values",
     }  # fmt: skip
-    assert all(setting.source.startswith("guessed: ") for setting in layout.settings)
+    assert all(setting.reason.startswith("guessed: ") for setting in layout.settings)
 
 
 def test_what_is_given_is_used_and_said_to_be_given() -> None:
@@ -61,7 +63,7 @@ def test_what_is_given_is_used_and_said_to_be_given() -> None:
         ("x",),
     )
     assert profile.time_columns == ("time",)
-    guessed = [setting.name for setting in layout.settings if setting.source != "given"]
+    guessed = [setting.name for setting in layout.settings if setting.reason != "given"]
     assert guessed == ["first data"]
 
 
@@ -92,7 +94,7 @@ def test_a_head_that_ends_within_a_character_is_still_utf8() -> None:
 def test_letters_far_behind_the_head_decide_the_encoding() -> None:
     further = "2024-01-13 00:03:00,1,Ä\n"
     for encoding in ("utf-8", "cp1252"):
-        layout = guess_layout(
+        layout = settled_layout(
             PLAIN.encode(), is_whole=False, given=Given(), device_tz="UTC", further=further.encode(encoding)
         )
         assert layout.profile.encoding == encoding
@@ -123,13 +125,13 @@ def test_a_line_that_names_the_separator_is_believed() -> None:
 
 
 def test_lines_without_columns_ask_for_the_delimiter() -> None:
-    with pytest.raises(UnclearFile, match=r"no delimiter makes columns.*'hello'.*--delimiter"):
+    with pytest.raises(UnclearFile, match=r"no delimiter makes columns.*'hello'.*delimiter"):
         guess("hello\nworld\n")
 
 
 @pytest.mark.parametrize("word", ["ab", "", "a", '"', "\n", "é", "5", "."])
 def test_a_delimiter_that_cannot_be_is_refused(word: str) -> None:
-    with pytest.raises(UnusableProfile, match=r"--delimiter .* cannot be used; it is one character"):
+    with pytest.raises(UnusableProfile, match=r"delimiter .* cannot be used; it is one character"):
         guess(PLAIN, delimiter=word)
 
 
@@ -173,7 +175,7 @@ def test_names_are_made_distinct_and_clean() -> None:
 def test_a_header_line_that_is_given_is_used_even_if_it_looks_like_data() -> None:
     layout = guess("x,y\n1,2\n2024-01-13 00:00,1\n2024-01-14 00:00,2\n", header_line=2)
     assert layout.columns == ("1", "2")
-    with pytest.raises(UnusableProfile, match=r"--header-line 99: there is no such row"):
+    with pytest.raises(UnusableProfile, match=r"header line 99: there is no such row"):
         guess(PLAIN, header_line=99)
 
 
@@ -183,7 +185,7 @@ def test_an_order_of_day_and_month_that_stays_open_is_asked_for_with_both_readin
         guess("t,P\n" + rows)
     message = str(raised.value)
     for part in ("'03/04/2024 00:00'", "3 April 2024", "4 March 2024",
-                 "--time-format '%d/%m/%Y %H:%M'", "--time-format '%m/%d/%Y %H:%M'"):  # fmt: skip
+                 "time formats '%d/%m/%Y %H:%M'", "time formats '%m/%d/%Y %H:%M'"):  # fmt: skip
         assert part in message
     given = guess("t,P\n" + rows, time_formats=("%m/%d/%Y %H:%M",))
     assert given.profile.time_formats == ("%m/%d/%Y %H:%M",)
@@ -246,7 +248,7 @@ def test_date_and_time_of_day_in_two_columns_belong_together() -> None:
 
 def test_no_time_at_all_names_both_options() -> None:
     with pytest.raises(
-        UnclearFile, match=r"no column of the file looks like a date.*--time-column.*--time-format"
+        UnclearFile, match=r"no column of the file looks like a date.*time columns.*time formats"
     ):
         guess("a,b\n1,2\n3,4\n")
 
@@ -265,7 +267,7 @@ def test_an_unusual_format_finds_its_column() -> None:
 
 def test_a_time_column_that_the_file_lacks_is_named_with_those_it_has() -> None:
     with pytest.raises(
-        UnusableProfile, match=r"--time-column 'when': the file has no such column; it has 'time', 'P', 'E'"
+        UnusableProfile, match=r"time columns 'when': the file has no such column; it has 'time', 'P', 'E'"
     ):
         guess(PLAIN, time_columns=("when",), header_line=1)
 
@@ -320,7 +322,7 @@ def test_decimal_and_thousands_marks_are_told_from_the_numbers(
 def test_a_comma_that_can_be_both_marks_is_asked_for() -> None:
     rows = "t;P\n" + "".join(f"2024-01-13 00:{m:02d};{m + 1},234\n" for m in range(20))
     with pytest.raises(
-        UnclearFile, match=r"'1,234' can be 1\.234 or 1234.*--decimal , or --decimal \. --thousands ,"
+        UnclearFile, match=r"'1,234' can be 1\.234 or 1234.*decimal , or decimal \. thousands ,"
     ):
         guess(rows)
     assert guess(rows, decimal=",").profile.thousands == ""
@@ -331,7 +333,7 @@ def test_a_comma_that_can_be_both_marks_is_asked_for() -> None:
 def test_a_point_that_can_be_both_marks_is_asked_for_unless_commas_part_the_cells() -> None:
     rows = "t;P\n" + "".join(f"2024-01-13 00:{m:02d};{m + 1}.234\n" for m in range(20))
     with pytest.raises(
-        UnclearFile, match=r"'1\.234' can be 1\.234 or 1234.*--decimal \. or --decimal , --thousands \."
+        UnclearFile, match=r"'1\.234' can be 1\.234 or 1234.*decimal \. or decimal , thousands \."
     ):
         guess(rows)
     assert guess(rows, decimal=".").profile.thousands == ""
@@ -343,7 +345,7 @@ def test_a_point_that_can_be_both_marks_is_asked_for_unless_commas_part_the_cell
 def test_columns_of_text_and_columns_without_name_are_left_out_and_listed() -> None:
     layout = guess("time,flag,P,empty,\n" + "".join(f"2024-01-13 00:{m:02d},ok,{m},,\n" for m in range(9)))
     assert metrics(layout) == ["P", "empty"]
-    left_out = {setting.value: setting.source for setting in layout.settings if setting.name == "left out"}
+    left_out = {setting.value: setting.reason for setting in layout.settings if setting.name == "left out"}
     assert left_out == {
         "flag": "guessed: text such as 'ok'",
         "column_5": "guessed: no name, and empty so far",
@@ -361,8 +363,8 @@ def test_a_mapping_renames_leaves_out_and_keeps_the_rest() -> None:
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({"Q": Target("power")}, "--map 'Q': the file has no such column; it has 'time', 'P', 'E'"),
-        ({"time": Target("power")}, "--map 'time': this column holds the time"),
+        ({"Q": Target("power")}, "mapping 'Q': the file has no such column; it has 'time', 'P', 'E'"),
+        ({"time": Target("power")}, "mapping 'time': this column holds the time"),
         ({"P": Target("E")}, "the columns 'P', 'E' all map to the metric 'E'"),
         ({"P": None, "E": None}, "no column beside the time holds numbers"),
     ],
@@ -389,5 +391,6 @@ def test_more_columns_than_any_file_has_are_refused() -> None:
     "head", [b"\x7fELF\0\0\1\2" * 500, bytes(5000), b"\n\n\n", b"\xff\xfe", b'"' * 5000, b"," * 300_000]
 )
 def test_what_is_no_table_is_refused_in_words(head: bytes) -> None:
-    with pytest.raises(FileError, match=r"--"):
+    with pytest.raises(FileError) as refused:
         guess(head)
+    assert "--" in refused.value.said(lambda setting, _value: f"--{setting}")

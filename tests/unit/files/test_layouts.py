@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
-from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout, guess_with_questions
-from joulebook.telemetry.files.parsed import Checkpoint, ParsedBlock
+from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile, plain_name
+from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given, HourColumn, ImportProfile, Target
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.table import Checkpoint, ParsedBlock
+
+from .settled import settled_layout
 
 NOW = 1_900_000_000_000_000
 BERLIN = "Europe/Berlin"
@@ -25,7 +27,7 @@ def read(
 ) -> tuple[FileLayout, list[ParsedBlock]]:
     path = folder / "readings.txt"
     path.write_text(text)
-    layout = guess_layout(text.encode(), is_whole=True, given=Given(**given), device_tz=tz)  # type: ignore[arg-type]
+    layout = settled_layout(text.encode(), is_whole=True, given=Given(**given), device_tz=tz)  # type: ignore[arg-type]
     return layout, list(
         parse_file(FileSource(path), layout.profile, layout.columns, now=NOW, block_readings=block_readings)
     )
@@ -83,7 +85,7 @@ def test_keys_that_come_up_behind_what_was_looked_at_become_metrics_too(tmp_path
     path.write_text(
         LONG + "2024-01-14 00:00;Heat;MWh;5\n2024-01-14 00:00;;kWh;6\n2024-01-14 00:00;Import;kWh;-\n"
     )
-    layout = guess_layout(LONG.encode(), is_whole=False, given=Given(), device_tz="UTC")
+    layout = settled_layout(LONG.encode(), is_whole=False, given=Given(), device_tz="UTC")
     for size in (2, 50_000):
         blocks = list(
             parse_file(FileSource(path), layout.profile, layout.columns, now=NOW, block_readings=size)
@@ -107,9 +109,11 @@ def test_blocks_of_keys_are_seen_where_the_second_begins_far_behind_the_head(tmp
     )
     source = FileSource(path)
     head = source.head(100_000)
-    alone = guess_layout(head, is_whole=False, given=Given(), device_tz="UTC")
+    alone = settled_layout(head, is_whole=False, given=Given(), device_tz="UTC")
     assert alone.profile.layout == "wide"
-    layout = guess_layout(head, is_whole=False, given=Given(), device_tz="UTC", further=source.further(head))
+    layout = settled_layout(
+        head, is_whole=False, given=Given(), device_tz="UTC", further=source.further(head)
+    )
     assert [value.metric for value in layout.profile.values] == ["In", "Out"]
     blocks = list(parse_file(source, layout.profile, layout.columns, now=NOW))
     assert [sum(block.cells[at].readable for block in blocks) for at in (0, 1)] == [len(times)] * 2
@@ -130,7 +134,7 @@ def test_series_that_never_share_a_time_are_asked_about_and_kept_apart(
         + "\n"
     )
     with pytest.raises(
-        UnclearFile, match=r"'entity' holds words such as 'power', 'voltage'.*--key-column 'entity'"
+        UnclearFile, match=r"'entity' holds words such as 'power', 'voltage'.*key columns 'entity'"
     ):
         read(tmp_path, text)
     layout, _ = read(tmp_path, text, key_columns=("entity",))
@@ -251,10 +255,10 @@ def test_an_hour_that_never_was_can_be_taken_for_a_clock_that_was_not_put_forwar
 
 def test_ends_of_intervals_are_stored_as_they_stand_until_somebody_says_otherwise(tmp_path: Path) -> None:
     text = "date,time,v\n" + "".join(f"13/01/2024,{hour:02d}:00,{hour}\n" for hour in range(1, 25))
-    layout = guess_with_questions(text.encode(), is_whole=True, given=Given(), device_tz="UTC")
+    layout = guess_layout(text.encode(), is_whole=True, given=Given(), device_tz="UTC")
     question = next(question for question in layout.questions if question.setting == "time_marks")
     assert not question.is_required
-    assert "60 minutes" in question.text
+    assert "60 minutes" in question.said(plain_name)
     layout, blocks = read(tmp_path, text, tz="UTC")
     assert readings(layout, blocks)["v"][-1] == ("01-14 00:00", 24)
     layout, blocks = read(tmp_path, text, tz="UTC", time_marks="end")
@@ -278,7 +282,7 @@ def test_keys_beyond_what_a_file_may_add_are_rejected_and_counted(
     monkeypatch.setattr("joulebook.telemetry.files.series_table.MOST_SERIES", 1)
     path = tmp_path / "long.csv"
     path.write_text(LONG + "".join(f"2024-01-14 00:00;K{n};W;5\n" for n in range(3)))
-    layout = guess_layout(LONG.encode(), is_whole=False, given=Given(), device_tz="UTC")
+    layout = settled_layout(LONG.encode(), is_whole=False, given=Given(), device_tz="UTC")
     (block,) = parse_file(FileSource(path), layout.profile, layout.columns, now=NOW)
     assert [value.metric for value in block.added] == ["K0"]
     assert block.rows_rejected == {"key_limit": 2}
@@ -347,7 +351,7 @@ def test_comments_among_the_data_are_counted_and_no_rows(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("text", [LONG, ACROSS + "01.06.2024" + ";1" * 24 + "\n"])
 def test_a_profile_goes_through_json_and_back(text: str) -> None:
-    layout = guess_layout(text.encode(), is_whole=True, given=Given(), device_tz=BERLIN)
+    layout = settled_layout(text.encode(), is_whole=True, given=Given(), device_tz=BERLIN)
     stored = json.loads(json.dumps(layout.profile.as_json()))
     assert ImportProfile.from_json(stored) == layout.profile
     assert stored["version"] == 1
@@ -371,7 +375,7 @@ def test_a_profile_goes_through_json_and_back(text: str) -> None:
     ],
 )
 def test_a_profile_that_cannot_be_used_names_the_entry(change: dict[str, object], message: str) -> None:
-    stored = guess_layout(LONG.encode(), is_whole=True, given=Given(), device_tz="UTC").profile.as_json()
+    stored = settled_layout(LONG.encode(), is_whole=True, given=Given(), device_tz="UTC").profile.as_json()
     with pytest.raises(UnusableProfile, match=message):
         ImportProfile.from_json({**stored, **change})
     with pytest.raises(UnusableProfile, match="is a JSON object"):

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.errors import UnreadableFile, UnusableProfile
-from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.table import ParsedBlock
 from joulebook.telemetry.readings import to_microseconds
 
 NOW = to_microseconds(datetime(2025, 6, 1, tzinfo=UTC))

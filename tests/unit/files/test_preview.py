@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from joulebook.telemetry.files.guess.layout import guess_with_questions
+from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.preview import Preview, preview
 from joulebook.telemetry.files.profile import Given
 
@@ -14,7 +14,7 @@ MIDNIGHT = 1_705_104_000_000_000
 
 def shown(text: str, *, encoding: str = "utf-8", is_whole: bool = True, **given: object) -> Preview:
     head = text.encode(encoding)
-    layout = guess_with_questions(head, is_whole=is_whole, given=Given(**given), device_tz="UTC")  # type: ignore[arg-type]
+    layout = guess_layout(head, is_whole=is_whole, given=Given(**given), device_tz="UTC")  # type: ignore[arg-type]
     return preview(head, layout.profile, layout.columns, is_whole=is_whole, now=NOW)
 
 

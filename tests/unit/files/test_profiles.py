@@ -13,12 +13,14 @@ import pytest
 from joulebook.telemetry.files.builtin import BUILTIN, find_builtin
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.guess.chosen import apply_profile
-from joulebook.telemetry.files.guess.layout import guess_layout, guess_with_questions
+from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given, ImportProfile, Target
 from joulebook.telemetry.files.rejected import RejectedWriter, plain_text
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
+
+from .settled import settled_layout
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 NOW = 1_900_000_000_000_000
@@ -28,7 +30,7 @@ TEXT = "Station 7\ntime;P;E\n" + "".join(f"13.01.2024 00:{m:02d};{m},5;{m}\n" fo
 
 
 def saved(text: str, **given: object) -> ImportProfile:
-    layout = guess_layout(text.encode(), is_whole=True, given=Given(**given), device_tz="UTC")  # type: ignore[arg-type]
+    layout = settled_layout(text.encode(), is_whole=True, given=Given(**given), device_tz="UTC")  # type: ignore[arg-type]
     return ImportProfile.from_json(json.loads(json.dumps(layout.profile.as_json())))
 
 
@@ -46,9 +48,9 @@ def test_what_is_given_beside_a_profile_overrules_it_where_it_can() -> None:
     layout = apply_profile(TEXT.encode(), profile, Given(tz="+02:00", na_values=("x",), mapping={"P": None}))
     assert (layout.profile.tz, layout.profile.na_values) == ("+02:00", ("x",))
     assert [value.metric for value in layout.profile.values] == ["E"]
-    with pytest.raises(UnusableProfile, match="--delimiter cannot be combined with a saved profile"):
+    with pytest.raises(UnusableProfile, match="delimiter cannot be combined with a saved profile"):
         apply_profile(TEXT.encode(), profile, Given(delimiter=","))
-    with pytest.raises(UnusableProfile, match="--map 'Q'"):
+    with pytest.raises(UnusableProfile, match="mapping 'Q'"):
         apply_profile(TEXT.encode(), profile, Given(mapping={"Q": None}))
 
 
@@ -79,7 +81,7 @@ def test_a_built_in_profile_answers_all_questions_of_its_files(
     name: str, profile: str, metrics: dict[str, float]
 ) -> None:
     source = FileSource(DATA / name)
-    layout = guess_with_questions(
+    layout = guess_layout(
         source.head(4 << 20), is_whole=True, given=find_builtin(profile).given, device_tz="UTC"
     )
     assert not [question for question in layout.questions if question.is_required]
@@ -101,7 +103,7 @@ def test_the_list_of_rejected_rows_has_them_all_with_the_line_as_it_stands(tmp_p
     path = tmp_path / "readings.csv"
     bad = "".join(f"broken;{m};\t=2\n13.01.2024 01:{m % 60:02d};x{m};1\n" for m in range(1500))
     path.write_text(TEXT + bad)
-    layout = guess_layout(TEXT.encode(), is_whole=False, given=Given(), device_tz="UTC")
+    layout = settled_layout(TEXT.encode(), is_whole=False, given=Given(), device_tz="UTC")
     out = io.StringIO(newline="")
     writer = RejectedWriter(out)
     for block in parse_file(FileSource(path), layout.profile, layout.columns, now=NOW, most_problems=10**9):

@@ -9,10 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulebook.telemetry.files.parsed import CellCounts, ParsedBlock
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.report import MOST_PROBLEMS, ImportReport, count_blocks
-from joulebook.telemetry.files.table import Problem
+from joulebook.telemetry.files.table import CellCounts, ParsedBlock, Problem
 
 VALUES = (ValueColumn("P", "power", "W"), ValueColumn("E", "energy"))
 

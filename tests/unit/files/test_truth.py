@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from joulebook.telemetry.files.errors import UnclearFile
-from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout, guess_with_questions
-from joulebook.telemetry.files.parsed import ParsedBlock
+from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.table import ParsedBlock
+
+from .settled import settled_layout
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 NOW = 1_900_000_000_000_000
@@ -71,7 +73,7 @@ def read(name: str, given: Given = PLAIN) -> tuple[FileLayout, list[ParsedBlock]
     head = source.head(HEAD_BYTES)
 
     def guess(given: Given) -> FileLayout:
-        return guess_with_questions(head, is_whole=len(head) < HEAD_BYTES, given=given, device_tz="UTC")
+        return guess_layout(head, is_whole=len(head) < HEAD_BYTES, given=given, device_tz="UTC")
 
     layout = guess(given)
     if label := ANSWERS[name]:
@@ -154,8 +156,8 @@ def test_rows_lines_and_times_equal_the_truth(name: str) -> None:
 def test_what_a_file_leaves_open_is_asked_once_and_nothing_is_stored_before(name: str) -> None:
     head = (DATA / name).read_bytes()
     with pytest.raises(UnclearFile, match=r"say (which|so) with --"):
-        guess_layout(head, is_whole=True, given=PLAIN, device_tz="UTC")
-    layout = guess_with_questions(head, is_whole=True, given=PLAIN, device_tz="UTC")
+        settled_layout(head, is_whole=True, given=PLAIN, device_tz="UTC")
+    layout = guess_layout(head, is_whole=True, given=PLAIN, device_tz="UTC")
     assert len([question for question in layout.questions if question.is_required]) == 1
 
 

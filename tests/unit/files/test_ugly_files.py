@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from joulebook.telemetry.errors import TelemetryError
-from joulebook.telemetry.files.guess.layout import FileLayout, guess_with_questions
+from joulebook.telemetry.files.errors import plain_name
+from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout
 from joulebook.telemetry.files.guess.questions import Question
-from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.table import ParsedBlock
 
 from .ugly_files import UglyFile, make_ugly_file
 
@@ -31,18 +32,18 @@ def answered(question: Question, ugly: UglyFile, given: Given) -> Given:
             or (ugly.sentinel and ugly.sentinel.replace(".", ugly.decimal) in settings.get("na_values", ()))
         ):
             return answer.applied_to(given)
-    raise AssertionError(f"no answer fits: {question.text}")
+    raise AssertionError(f"no answer fits: {question.said(plain_name)}")
 
 
 def guessed(ugly: UglyFile) -> tuple[FileLayout, list[str]]:
     """Return the layout after all that has to be answered is, and what was asked."""
     given, asked = Given(), []
     while True:
-        layout = guess_with_questions(ugly.data, is_whole=True, given=given, device_tz=ugly.tz)
+        layout = guess_layout(ugly.data, is_whole=True, given=given, device_tz=ugly.tz)
         left = [question for question in layout.questions if question.is_required]
         if not left:
             return layout, asked
-        assert left[0].setting not in asked, f"asked again: {left[0].text}"
+        assert left[0].setting not in asked, f"asked again: {left[0].said(plain_name)}"
         asked.append(left[0].setting)
         given = answered(left[0], ugly, given)
 

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.ingest.wires.bodies import BodyTooLarge, BodyUnreadable, inflate
+from joulebook.ingest.requests.bodies import BodyTooLarge, BodyUnreadable, inflate
 
 COMPRESS = {"gzip": gzip.compress, "zstd": zstandard.compress}
 

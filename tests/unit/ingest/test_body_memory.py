@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from joulebook.ingest.wires.bodies import SMALL_BODY, BodyMemory, BodyTooLarge, NoRoom, read_body
+from joulebook.ingest.requests.bodies import SMALL_BODY, BodyMemory, BodyMemoryFull, BodyTooLarge, read_body
 
 PART = SMALL_BODY
 SCOPE = {"type": "http", "headers": []}
@@ -53,7 +53,7 @@ def test_where_there_is_no_room_the_slower_sender_stands_back_for_the_faster_one
         fast = Sender(*[bytes(PART)] * 3)
         fast.send(bytes(10), last=True)
         assert len(await read(memory, fast)) == 3 * PART + 10
-        with pytest.raises(NoRoom, match="no room for all"):
+        with pytest.raises(BodyMemoryFull, match="no room for all"):
             await waiting
         assert memory.bytes == 0
 
@@ -84,7 +84,7 @@ def test_the_slowest_itself_is_sent_away_and_a_body_that_has_come_is_never():
         with memory.hold() as arrived:
             arrived.grow_to(3 * PART)
             await asyncio.sleep(0.05)
-            with pytest.raises(NoRoom, match="196608 bytes of requests are held already"):
+            with pytest.raises(BodyMemoryFull, match="196608 bytes of requests are held already"):
                 await read(memory, Sender(bytes(2 * PART)))
             assert memory.bytes == 3 * PART
         assert memory.bytes == 0
@@ -139,7 +139,7 @@ def test_slow_bodies_do_not_give_way_to_the_many_of_one_sender():
         await asyncio.sleep(0.2)
         with memory.hold("greedy") as first, memory.hold("greedy") as second:
             first.grow_to(4 * PART)
-            with pytest.raises(NoRoom):
+            with pytest.raises(BodyMemoryFull):
                 second.grow_to(4 * PART)
             assert not slow.done()
         slow.cancel()

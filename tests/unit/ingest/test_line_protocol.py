@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.ingest.access.tokens import Grant
-from joulebook.ingest.wires.json.packets import TooManyReadings
+from joulebook.ingest.packets import TooManyReadings
 from joulebook.ingest.wires.line_protocol.lines import PRECISIONS_V1, LineRules, parse_lines
 from joulebook.telemetry.readings import to_microseconds
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.ingest.access.tokens import Grant
-from joulebook.ingest.wires.json.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
+from joulebook.ingest.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
 from joulebook.telemetry.readings import to_microseconds
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -80,7 +80,7 @@ def test_times_are_kept_to_the_microsecond_in_every_precision(microseconds):
         "ms": microseconds / 1e3,
     }
     for precision, stamp in stamps.items():
-        rules = PacketRules(**{**RULES.__dict__, "precision": precision})
+        rules = RULES._replace(precision=precision)
         readings = parse_packets(json.dumps({"timestamp": stamp, "power": 1}).encode(), rules)
         assert readings.time == [microseconds]
 
@@ -130,7 +130,7 @@ def test_a_metric_that_only_held_what_is_no_number_is_none():
 @pytest.mark.parametrize("stamp", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"1" + b"0" * 400])
 @pytest.mark.parametrize("precision", ["s", "ms", "us", "ns"])
 def test_a_time_that_is_no_number_rejects_only_its_packet(stamp, precision):
-    rules = PacketRules(**{**RULES.__dict__, "precision": precision})
+    rules = RULES._replace(precision=precision)
     body = b'[{"timestamp": 946684800, "power": 5}, {"timestamp": ' + stamp + b', "power": 1}, {"power": 2}]'
     readings = parse_packets(body, rules)
     assert readings.value[-1] == 2

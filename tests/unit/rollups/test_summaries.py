@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.telemetry.rollups.summaries import SUMMARY, merge, of_readings, summarise
+from joulebook.telemetry.rollups.summaries import SUMMARY, merge, summarise, summarise_each
 
 SECOND = 1_000_000
 # Whole numbers below 2^30: sums of them are exact, so that results can be compared to the last bit.
@@ -76,7 +76,7 @@ def test_merged_summaries_are_the_summary_of_all_their_readings(readings, width,
     readings.sort()
     series, time, value = arrays(readings)
     fine = width * SECOND
-    rows = merge(of_readings(series, time, value), time // fine * fine)
+    rows = merge(summarise_each(series, time, value), time // fine * fine)
     for factor in (times, again):
         fine *= factor
         rows = merge(rows, rows["bucket"] // fine * fine)
@@ -92,7 +92,7 @@ def test_series_are_kept_apart():
     assert rows["series_id"].tolist() == [1, 2]
     assert rows["increase"].tolist() == [2.0, 0.5]
     assert rows["resets"].tolist() == [0, 1]
-    again = merge(of_readings(series, time, np.array([5.0, 7.0, 1.0, 0.5])), np.zeros(4, np.int64))
+    again = merge(summarise_each(series, time, np.array([5.0, 7.0, 1.0, 0.5])), np.zeros(4, np.int64))
     assert again.tolist() == rows.tolist()
 
 
@@ -103,6 +103,6 @@ def test_nothing_comes_to_nothing(function):
 
 def test_a_dip_across_a_border_is_no_rise_twice():
     series, time, value = arrays([(0, 90.0), (1, 100.0), (2, 97.0), (3, 101.0)])
-    rows = merge(of_readings(series, time, value), time // (2 * SECOND) * (2 * SECOND))
+    rows = merge(summarise_each(series, time, value), time // (2 * SECOND) * (2 * SECOND))
     assert rows["increase"].tolist() == [10.0, 4.0]
     assert merge(rows, np.zeros(2, np.int64))["increase"].tolist() == [11.0]

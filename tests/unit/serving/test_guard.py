@@ -20,7 +20,7 @@ class Connection:
     def is_answering(self) -> bool:
         return self.busy
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         assert self.open
         self.open = False
 
@@ -38,7 +38,7 @@ def enter(guard: Guard, peer: str, *, asks: bool = False, busy: bool = False) ->
 def pass_seconds(guard: Guard, seconds: int) -> None:
     for second in range(seconds + 1):
         guard.tick(float(second))
-    guard._looked_at = None
+    guard._ticked_at = None
 
 
 def test_a_lone_address_may_have_all_and_one_more_is_refused():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.config import Config, ConfigError
-from joulebook.telemetry.retention import HOUR, kept_from
+from joulebook.telemetry.retention import HOUR, retained_from
 
 WEEK = 7 * 24 * HOUR
 CHUNKS = [(number * WEEK, (number + 1) * WEEK) for number in (0, 1, 2, 5)]
@@ -28,12 +28,12 @@ CHUNKS = [(number * WEEK, (number + 1) * WEEK) for number in (0, 1, 2, 5)]
     ],
 )
 def test_it_is_the_end_of_the_last_chunk_that_is_too_old_as_a_whole(limit, bound, expected):
-    assert kept_from(CHUNKS, limit, bound=bound) == expected
+    assert retained_from(CHUNKS, limit, bound=bound) == expected
 
 
 @given(st.integers(0, 7 * WEEK), st.integers(0, 7 * WEEK))
 def test_it_never_passes_the_limit_or_the_bound_and_cuts_no_chunk(limit, bound):
-    found = kept_from(CHUNKS, limit, bound=bound)
+    found = retained_from(CHUNKS, limit, bound=bound)
     if found is not None:
         assert found <= min(limit, bound)
         assert not any(begin < found < end for begin, end in CHUNKS)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.telemetry.kinds.settings import metric_label
-from joulebook.web.devices import metric_settings
+from joulebook.web.devices import queries
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.presentation import Status, device_status, metric_colour
-from joulebook.web.display import format_ago, format_instant, format_quantity, format_since
+from joulebook.web.devices.status import DeviceStatus, device_status
+from joulebook.web.display import format_ago, format_instant, format_quantity, format_since, metric_colour
 
 NOW = datetime(2026, 11, 21, 6, 30, tzinfo=UTC)
 
@@ -85,14 +85,14 @@ def test_an_instant_is_told_in_the_zone():
 def test_a_device_is_silent_after_its_owners_limit_else_five_minutes_or_three_usual_distances(
     silence_limit, usual, seconds
 ):
-    limit = metric_settings.silence_limit(Device(silence_limit=silence_limit), usual=usual)
+    limit = queries.silence_limit(Device(silence_limit=silence_limit), usual=usual)
     assert limit == timedelta(seconds=seconds)
-    assert device_status(NOW - limit, limit=limit, now=NOW) is Status.LIVE
-    assert device_status(NOW - limit - timedelta(seconds=1), limit=limit, now=NOW) is Status.SILENT
+    assert device_status(NOW - limit, limit=limit, now=NOW) is DeviceStatus.LIVE
+    assert device_status(NOW - limit - timedelta(seconds=1), limit=limit, now=NOW) is DeviceStatus.SILENT
 
 
 def test_a_device_that_never_sent_waits():
-    assert device_status(None, limit=timedelta(minutes=5), now=NOW) is Status.WAITING
+    assert device_status(None, limit=timedelta(minutes=5), now=NOW) is DeviceStatus.WAITING
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ def test_a_person_has_a_few_and_others_have_theirs():
     slots.take(CHARLIE)
     with pytest.raises(NoSlot, match="others use all of them"):
         slots.take(BOB)
-    slots.give_back(ALICE)
+    slots.release(ALICE)
     slots.take(BOB)
     for person in (ALICE, BOB, BOB, CHARLIE):
-        slots.give_back(person)
+        slots.release(person)
     assert not slots._held

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.web.devices.sparkline import HEIGHT, WIDTH, sparkline
+from joulebook.web.devices.templatetags.readings import HEIGHT, WIDTH, sparkline
 
 
 def runs(values):

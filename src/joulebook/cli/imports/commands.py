@@ -174,16 +174,16 @@ def import_file(
         fail("--once goes with --watch")
     with accounts_database():
         from joulebook.cli.imports.options import ImportOptions
+        from joulebook.cli.imports.report import option_words
         from joulebook.cli.imports.run import import_and_report
         from joulebook.cli.imports.watch import watch_folder
         from joulebook.telemetry.files.errors import UnusableProfile
-        from joulebook.telemetry.files.mapping_words import mapping_from
-        from joulebook.telemetry.files.profile import Given
+        from joulebook.telemetry.files.profile import Given, mapping_from
 
         try:
             mapping = mapping_from(map_ or [])
         except UnusableProfile as exc:
-            fail(str(exc))
+            fail(exc.said(option_words))
         given = Given(
             delimiter=delimiter,
             encoding=encoding,

@@ -25,6 +25,11 @@ _FIRST_LINE_AFTER = 2.0
 _LINE_EVERY = 10.0
 
 
+def option_words(setting: str, value: str) -> str:
+    """Return the option for a reading setting, with its value: `--tz UTC`."""
+    return f"--{_OPTIONS.get(setting, setting.replace('_', '-'))} {value}".rstrip()
+
+
 @contextmanager
 def show_progress(source: FileSource) -> Iterator[Show]:
     """Yield a function to call after each block: a bar on a terminal, else a line every ten seconds.
@@ -70,6 +75,15 @@ def _rate(report: ImportReport, seconds: float) -> str:
     return f"{report.readable / max(seconds, 1e-9):,.0f} readings/s"
 
 
+_OPTIONS = {
+    "time_columns": "time-column",
+    "time_formats": "time-format",
+    "na_values": "na",
+    "mapping": "map",
+    "key_columns": "key-column",
+}
+"""Options with another name than their setting."""
+
 MOST_LISTED = 20
 """Problems printed; the JSON form lists more."""
 
@@ -99,11 +113,15 @@ def report_json(
         "file": {"name": file.name, "size": file.size, "sha256": file.sha256},
         "problem": file.problem or None,
         "questions": [
-            {"setting": q.setting, "text": q.text, "answers": [answer.label for answer in q.answers]}
+            {
+                "setting": q.setting,
+                "text": q.said(option_words),
+                "answers": [answer.label for answer in q.answers],
+            }
             for q in layout.questions
         ],
         "profile": layout.profile.as_json(),
-        "settings": [{"name": s.name, "value": s.value, "source": s.source} for s in layout.settings],
+        "settings": [{"name": s.name, "value": s.value, "source": s.reason} for s in layout.settings],
         **report.as_json(),
     }
     return json.dumps(described, indent=2, ensure_ascii=True)
@@ -116,7 +134,7 @@ def print_report(file: ImportedFile, layout: FileLayout, report: ImportReport) -
         outcome = "refused by --strict, nothing stored"
     parts = [
         [f"{file.name} for device {file.device_id} ({outcome})"],
-        ["Read with:", *_aligned([("  " + s.name, s.value, s.source) for s in layout.settings])],
+        ["Read with:", *_aligned([("  " + s.name, s.value, s.reason) for s in layout.settings])],
         _totals(report),
         _columns(report),
         _problems(report),

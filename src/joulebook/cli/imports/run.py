@@ -23,13 +23,13 @@ from joulebook.cli.imports.options import (
     ImportResult,
     UnableToBegin,
 )
-from joulebook.cli.imports.report import ImportedFile, print_report, show_progress
+from joulebook.cli.imports.report import ImportedFile, option_words, print_report, show_progress
 from joulebook.cli.imports.storing import store
 from joulebook.cli.output import fail, result, say
 from joulebook.cli.signals import interruptible
 from joulebook.telemetry.errors import TelemetryError
 from joulebook.telemetry.files.builtin import BuiltinProfile
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.errors import FileError, UnusableProfile
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.profile import ImportProfile
@@ -37,7 +37,7 @@ from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.imports.check import check_file
+from joulebook.telemetry.imports.run import check_file
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.models import Import
@@ -73,7 +73,7 @@ def import_one(options: ImportOptions) -> ImportResult:
     layout = _choose_layout(source, options, device)
     for question in layout.questions:
         if question.setting == "time_marks":
-            say(question.text)
+            say(question.said(option_words))
     for other in {value.device for value in layout.profile.values} - {""}:
         find_device(other)
     if options.save_profile is not None:
@@ -104,12 +104,13 @@ def _choose_layout(source: FileSource, options: ImportOptions, device: Device) -
     Raises `UnclearFile` for a required answer, the errors of the guess, and `UnusableProfile`.
     """
     profile = None if options.profile is None else _find_profile(options.profile, device)
-    layout = choose_layout(
-        source, options.given, profile=profile, device_tz=device.time_zone, sheet=options.sheet
-    )
-    for question in layout.questions:
-        if question.is_required:
-            raise UnclearFile(question.text)
+    try:
+        layout = choose_layout(
+            source, options.given, profile=profile, device_tz=device.time_zone, sheet=options.sheet
+        )
+        layout.require_answers()
+    except FileError as exc:
+        raise type(exc)(exc.said(option_words), setting=exc.setting) from exc
     return layout
 
 

@@ -30,10 +30,9 @@ from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.imports.check import CheckRun
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import LeaseLost
-from joulebook.telemetry.imports.run import ImportRun
+from joulebook.telemetry.imports.run import CheckRun, ImportRun
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.models import Device
 from joulebook.web.imports import leases

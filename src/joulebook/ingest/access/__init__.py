@@ -1,1 +1,1 @@
-"""Which devices a token writes for, and how much it may send."""
+"""Which devices a token may write for, and how much it may send."""

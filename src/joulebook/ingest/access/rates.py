@@ -1,4 +1,4 @@
-"""How many readings a second may a token send? A burst is allowed, and so is one large request."""
+"""Limits the readings that a token may send a second; a burst is allowed, and so is one large request."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import time
 from collections.abc import Callable
 
 BURST_SECONDS = 10.0
-"""A token that was silent may send as many readings at once as it may in this time."""
+"""A token silent for this time may send the readings of this time at once."""
 
 
 class RateLimits:
     """Counts the readings of each token against one rate, for this process.
 
-    Kept is the instant at which a token's allowance would be whole again: readings push it on, and
-    when it is more than a burst ahead, the token has to wait. So even a request that is larger than a
-    burst goes through, and is waited for afterwards.
+    For each token it holds the instant at which its allowance is whole again. Readings move that instant
+    ahead; if it is more than a burst ahead, the token has to wait. So a request larger than a burst is
+    accepted, and the wait comes afterwards.
     """
 
     def __init__(self, readings_a_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Allow each token this rate; 0 is no limit."""
+        """Allow each token this rate; 0 means no limit."""
         self._rate = readings_a_second
         self._clock = clock
         self._whole_at: dict[str, float] = {}
 
     def wait(self, token: str) -> int:
-        """Return the whole seconds after which the token may send again; 0 stands for now."""
+        """Return the whole seconds until the token may send again; 0 means now."""
         if not self._rate:
             return 0
         return max(0, math.ceil(self._whole_at.get(token, 0.0) - self._clock() - BURST_SECONDS))
@@ -37,10 +37,10 @@ class RateLimits:
             self._whole_at[token] = begin + readings / self._rate
 
     def refund(self, token: str, readings: int) -> None:
-        """Take back the charge of readings that were stored already.
+        """Take back the charge for readings that were stored before.
 
-        Else a client that sends the two halves of a batch, and both again when the second is refused,
-        would spend its allowance on the first half for ever.
+        Otherwise a client repeating both halves of a batch because the second was refused would spend its
+        allowance on the first half each time.
         """
         if self._rate and readings:
             self._whole_at[token] = self._whole_at.get(token, 0.0) - readings / self._rate

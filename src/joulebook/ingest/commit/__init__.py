@@ -1,1 +1,1 @@
-"""From columns to committed rows: series ids and group commit."""
+"""From a request's columns to committed rows."""

@@ -1,4 +1,4 @@
-"""The readings of one request in columns, whichever wire they came over."""
+"""The readings of one request in columns, the same for every wire."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from joulebook.telemetry.readings import METRIC_NAME_LENGTH
 from joulebook.telemetry.series import SeriesKey
 
 MOST_LISTED = 100
-"""How many rejected readings and ignored fields are named in an answer; all are counted."""
+"""How many rejected readings and ignored fields an answer names; it counts all of them."""
+
+
+class TooManyReadings(Exception):
+    """The body holds more readings than one request may."""
+
+
+class UnparsableBody(Exception):
+    """The body breaks the syntax of its wire; the message names the offset or line."""
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """One reading (or, without a metric, one packet or line) that was refused for good."""
+    """One reading that was refused for good; without a metric, a whole packet or line."""
 
     index: int
     metric: str | None
@@ -21,9 +29,9 @@ class Rejected:
     message: str
 
 
-@dataclass
+@dataclass(slots=True)
 class Readings:
-    """What a request held: readings in columns, and what was refused or passed over.
+    """The content of a request: readings in columns, and the refused and ignored parts.
 
     `key` indexes `keys`, which are (device id, metric); `packet` is the position in the body; `time` is
     microseconds since 1970 UTC. The four columns have the same length.
@@ -39,19 +47,19 @@ class Readings:
     ignored: dict[str, None] = field(default_factory=dict)
 
     def reject(self, index: int, metric: str | None, code: str, message: str) -> None:
-        """Count a packet or reading that is refused for good, and note the first of them."""
+        """Count a packet or reading as refused for good, and list the first `MOST_LISTED`."""
         self.rejected_total += 1
         if len(self.rejected) < MOST_LISTED:
             name = None if metric is None else presentable(metric)
             self.rejected.append(Rejected(index=index, metric=name, code=code, message=message))
 
     def ignore(self, name: str) -> None:
-        """Note a field that holds no number, if not too many are noted already."""
+        """List a field without a number, up to `MOST_LISTED` of them."""
         if len(self.ignored) < MOST_LISTED:
             self.ignored[presentable(name)] = None
 
-    def keep(self, rows: list[int]) -> None:
-        """Keep only these rows."""
+    def select(self, rows: list[int]) -> None:
+        """Drop all rows but these."""
         self.key = [self.key[row] for row in rows]
         self.time = [self.time[row] for row in rows]
         self.value = [self.value[row] for row in rows]
@@ -59,5 +67,5 @@ class Readings:
 
 
 def presentable(name: str) -> str:
-    """Return a name from outside as an answer can carry it: of bounded length, and encodable."""
+    """Return a client's name fit for an answer: of bounded length, and encodable as UTF-8."""
     return name[:METRIC_NAME_LENGTH].encode("utf-8", "replace").decode()

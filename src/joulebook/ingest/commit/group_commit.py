@@ -1,10 +1,14 @@
-"""Group commit: requests that wait at the same moment share one COPY and one commit.
+"""Group commit: requests waiting at the same moment share one COPY and one commit.
 
-A thread owns the connection. While it copies and commits one batch, further requests gather; when it
-is done it takes all of them at once. So batches grow with the load by themselves, and a lone request
-waits for nobody. Nothing is acknowledged before its commit. What waits is bounded, and so is how long:
-a database that does not answer frees its callers after `patience`. Where the queue is full, it is the
-sender with the most readings in it whose newest are refused: nobody can fill it for all others.
+A thread owns the connection. While it copies and commits one group, further requests gather; then it takes
+all of them at once. So groups grow with the load, and a lone request waits for no other. A request is
+acknowledged only after its commit. The queue is bounded in readings, and the wait in time: if the database
+does not answer, requests fail after a timeout. If the queue is full, the sender with the most readings in it
+loses its newest ones, so one sender cannot fill the queue for all others.
+
+The same thread finds the ids of series, on the same connection, and remembers them for as long as that
+connection lives. Behind the next connection there may be an older state of the database, restored from a
+backup, where the same id means another series.
 """
 
 from __future__ import annotations
@@ -20,46 +24,91 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.ingest.connection import PATIENCE_SECONDS, PatientConnection, SeriesForgotten
+from joulebook.ingest.commit.columns import Readings
+from joulebook.ingest.connection import TIMEOUT_SECONDS, Reconnecting
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable, TelemetryError
+from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch, write_whole_batch
 
 log = logging.getLogger(__name__)
 
 Outcomes = NDArray[np.int8]
+"""One number a reading: a `telemetry.writer.Outcome`, `OVER_CAP` or `NOT_WRITTEN`."""
 
+OVER_CAP = 100
+"""Not stored: the metric is new, and the device has as many metrics as it may."""
+
+NOT_WRITTEN = 101
+"""Not stored: another reading of the same atomic request was rejected."""
+
+_NO_SERIES = 0
+"""Stands for the id of a series beyond its device's cap; PostgreSQL numbers them from 1."""
 
 _HEAVIEST_SECONDS = 0.05
-"""How long the sender with the most readings is remembered: finding it means to look at all."""
+"""How long the sender with the most readings is remembered: finding it means a look at every sender."""
 
 
 class QueueFull(TelemetryError):
-    """As many readings wait for their commit as may; the client must keep its data and try later."""
+    """The queue of readings is full; the client must keep its data and send it again later."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Submission:
-    batch: Batch
-    done: asyncio.Future[Outcomes]
+    readings: Readings
+    done: asyncio.Future[Outcomes | None]
     since: float
-    sender: str = ""
-    connection: int | None = None
-    replace: bool = False
-    atomic: bool = False
+    sender: str
+    replace: bool
+    atomic: bool
+
+    def __len__(self) -> int:
+        return len(self.readings.time)
 
     def joins(self, other: _Submission) -> bool:
-        """Tell whether both may share one COPY: an atomic one succeeds or fails by itself."""
-        same = self.replace == other.replace and self.connection == other.connection
-        return same and not self.atomic and not other.atomic
+        """Return whether both may share one COPY: an atomic one succeeds or fails alone."""
+        return self.replace == other.replace and not self.atomic and not other.atomic
+
+
+class _SeriesIds:
+    """The ids of series in the database behind one connection; a known one costs no query."""
+
+    def __init__(self, conn: Connection, *, most_per_device: int) -> None:
+        self.conn = conn
+        self._most_per_device = most_per_device
+        self._known: dict[str, dict[str, int]] = {}
+
+    def rows_of(self, group: list[_Submission]) -> list[int]:
+        """Return the id of each reading's series, or `_NO_SERIES`; create the series that are missing."""
+        try:
+            return self._look_up(group)
+        except KeyError:
+            pass
+        keys = dict.fromkeys(key for submission in group for key in submission.readings.keys)
+        wanted = [key for key in keys if key[1] not in self._known.get(key[0], ())]
+        found = ensure_series(self.conn, wanted, most_per_device=self._most_per_device)
+        for (device_id, metric), number in found.items():
+            self._known.setdefault(device_id, {})[metric] = number
+        ids = {(d, m): self._known.get(d, {}).get(m, _NO_SERIES) for d, m in keys}
+        each = (submission.readings for submission in group)
+        return [ids[readings.keys[number]] for readings in each for number in readings.key]
+
+    def _look_up(self, group: list[_Submission]) -> list[int]:
+        """Return the id of each reading's series. Raises `KeyError` if one is not known."""
+        known, rows = self._known, []
+        for submission in group:
+            readings = submission.readings
+            ids = [known[device_id][metric] for device_id, metric in readings.keys]
+            rows += [ids[number] for number in readings.key]
+        return rows
 
 
 class GroupCommitter:
-    """Stores submitted batches, many to a transaction, and tells each what became of its rows.
+    """Stores submitted readings, many requests to a transaction, and returns what became of each reading.
 
-    Start it inside the running event loop; `close` lets everything that waits finish first.
+    Create it inside the running event loop. `close` stores everything still waiting.
     """
 
     def __init__(
@@ -67,111 +116,111 @@ class GroupCommitter:
         url: str,
         *,
         queue_readings: int,
+        device_metrics: int,
         flush_rows: int = 100_000,
-        patience: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
         metrics: IngestMetrics | None = None,
     ) -> None:
-        """Prepare to write to `url`.
+        """Prepare to write to `url`, and to create up to `device_metrics` series a device.
 
-        `queue_readings` bounds the readings that wait, `flush_rows` those of one COPY, `patience` the
-        seconds that a batch waits for its commit. `metrics` is told of every commit.
+        `queue_readings` bounds the readings waiting, `flush_rows` those of one COPY, and `timeout` the
+        seconds until a request's commit. Each commit is counted in `metrics`.
         """
         self._metrics = metrics or IngestMetrics()
-        self._metrics.queue_readings = lambda: self._waiting_readings
+        self._metrics.queue_readings = lambda: self._queued
         self._metrics.oldest_unflushed = self._oldest_age
-        self._connection = PatientConnection(url)
+        self._connection = Reconnecting(url)
+        self._series: _SeriesIds | None = None
+        self._device_metrics = device_metrics
         self._queue_readings = queue_readings
         self._flush_rows = flush_rows
-        self._patience = patience
-        self._waiting: deque[_Submission] = deque()
-        self._waiting_readings = 0
+        self._timeout = timeout
+        # Only the event loop counts; a submission counts from `submit` until its result is delivered.
+        self._queued = 0
         self._by_sender: defaultdict[str, int] = defaultdict(int)
         self._heaviest, self._heaviest_at = "", 0.0
+        # The event loop appends, the thread takes: both under the lock.
+        self._waiting: deque[_Submission] = deque()
         self._storing: list[_Submission] = []
         self._storing_since = 0.0
-        self._wake = threading.Condition()
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
         self._closing = False
         self._loop = asyncio.get_running_loop()
-        self._watch = self._loop.call_later(patience / 20, self._free_overdue)
+        self._watch = self._loop.call_later(timeout / 20, self._fail_overdue)
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
-    @property
-    def connection(self) -> int:
-        """The number of the connection that is written to; ids of series hold for as long as it does."""
-        return self._connection.opened
-
     async def submit(
-        self,
-        batch: Batch,
-        *,
-        sender: str = "",
-        connection: int | None = None,
-        replace: bool = False,
-        atomic: bool = False,
-    ) -> Outcomes:
-        """Store a batch of a sender's; return one `Outcome` a row after the commit.
+        self, readings: Readings, *, sender: str = "", replace: bool = False, atomic: bool = False
+    ) -> Outcomes | None:
+        """Store the readings of a sender; return one outcome a reading after the commit, None if all are new.
 
-        `connection` is what `connection` was before the ids of the series were asked for, or None where
-        they are right whatever happens. With `replace` another value for a stored key takes its place. With
-        `atomic` nothing is stored when the outcomes hold a conflict.
+        With `replace` another value replaces the stored one of the same key. With `atomic` nothing is
+        stored if any reading is rejected, also by the caller before.
 
-        Raises `QueueFull`, `DatabaseUnavailable` (its fate is unknown, sending again is harmless),
-        `BatchRefused`, and `SeriesForgotten` where the connection is another one by now.
+        Raises `QueueFull`, `BatchRefused`, and `DatabaseUnavailable` (whether the readings are stored is then
+        unknown, and sending them again is safe).
         """
-        done: asyncio.Future[Outcomes] = self._loop.create_future()
         submission = _Submission(
-            batch, done, self._loop.time(), sender, connection=connection, replace=replace, atomic=atomic
+            readings, self._loop.create_future(), self._loop.time(), sender, replace, atomic
         )
-        refused: list[_Submission] = []
-        with self._wake:
-            if self._closing:
-                raise DatabaseUnavailable("ingest is shutting down")
-            if self._waiting and self._waiting_readings + len(batch) > self._queue_readings:
-                refused = self._make_room(sender, len(batch))
+        rows = len(readings.time)
+        if self._closing:
+            raise DatabaseUnavailable("ingest is shutting down")
+        removed: list[_Submission] = []
+        with self._lock:
+            if self._waiting and self._queued + rows > self._queue_readings:
+                removed = self._make_room(sender, rows)
             self._waiting.append(submission)
-            self._count(submission, 1)
-            self._wake.notify()
-        for each in refused:
-            if not each.done.done():
-                each.done.set_exception(QueueFull("others have fewer readings in the queue, which is full"))
-        return await done
+            if len(self._waiting) == 1:
+                self._wake.notify()
+        self._queued += rows
+        self._by_sender[sender] += rows
+        for each in removed:
+            self._finish(each, QueueFull("others have fewer readings in the queue, which is full"))
+        return await submission.done
 
-    def _count(self, submission: _Submission, sign: int) -> None:
-        """Count the readings of a submission that has come or, with a `sign` of -1, has gone."""
-        readings = sign * len(submission.batch)
-        self._waiting_readings += readings
-        left = self._by_sender[submission.sender] + readings
+    def _finish(self, submission: _Submission, result: Outcomes | Exception | None) -> None:
+        """Count a submission no longer, and answer its request unless that has timed out."""
+        rows = len(submission)
+        self._queued -= rows
+        left = self._by_sender[submission.sender] - rows
         if left:
             self._by_sender[submission.sender] = left
         else:
             del self._by_sender[submission.sender]
+        if submission.done.done():
+            return
+        if isinstance(result, Exception):
+            submission.done.set_exception(result)
+        else:
+            submission.done.set_result(result)
 
-    def _make_room(self, sender: str, readings: int) -> list[_Submission]:
-        """Take the newest submissions of the heaviest sender out of the queue; return them.
+    def _make_room(self, sender: str, rows: int) -> list[_Submission]:
+        """Remove the newest submissions of the heaviest sender from the queue, and return them.
 
-        Raises `QueueFull` where `sender` would itself be the heaviest, or where that is not enough.
+        Raises `QueueFull` if `sender` would itself be the heaviest, or if that does not free enough.
         """
-        full = QueueFull(f"{self._waiting_readings} readings wait for the database already")
-        own = self._by_sender.get(sender, 0) + readings
+        full = QueueFull(f"{self._queued} readings wait for the database already")
+        own = self._by_sender.get(sender, 0) + rows
         heaviest = self._heaviest_sender()
-        over = self._waiting_readings + readings - self._queue_readings
+        over = self._queued + rows - self._queue_readings
         if heaviest == sender or self._by_sender.get(heaviest, 0) - over < own:
             raise full
-        found: list[int] = []
+        found = []
         for index in range(len(self._waiting) - 1, -1, -1):
             if self._waiting[index].sender == heaviest:
                 found.append(index)
-                over -= len(self._waiting[index].batch)
+                over -= len(self._waiting[index])
                 if over <= 0:
                     break
         if over > 0:
-            raise full  # the rest is being stored, and cannot be taken back
-        refused = [self._waiting[index] for index in found]
-        for index, each in zip(found, refused, strict=True):  # from the end: the others keep their places
+            raise full  # the rest is with the database already
+        removed = [self._waiting[index] for index in found]
+        for index in found:  # from the end: the indexes of the others stay valid
             del self._waiting[index]
-            self._count(each, -1)
-        return refused
+        return removed
 
     def _heaviest_sender(self) -> str:
         now = time.monotonic()
@@ -180,105 +229,115 @@ class GroupCommitter:
             self._heaviest_at = now
         return self._heaviest
 
+    def _fail_overdue(self) -> None:
+        """Fail the requests that have waited too long, and cut the connection of a silent database."""
+        self._watch = self._loop.call_later(self._timeout / 20, self._fail_overdue)
+        oldest = self._loop.time() - self._timeout
+        message = f"the database has not answered for {self._timeout:g} s"
+        with self._lock:
+            overdue = []
+            while self._waiting and self._waiting[0].since < oldest:
+                overdue.append(self._waiting.popleft())
+            storing = [submission for submission in self._storing if submission.since < oldest]
+            is_stuck = bool(self._storing) and self._storing_since < oldest
+        if is_stuck:
+            self._connection.cut()
+        for submission in overdue:
+            self._finish(submission, DatabaseUnavailable(message))
+        for submission in storing:  # counted until the thread is done with them
+            if not submission.done.done():
+                submission.done.set_exception(DatabaseUnavailable(message))
+
+    def _oldest_age(self) -> float:
+        with self._lock:
+            begun = [submission.since for submission in (*self._storing[:1], *islice(self._waiting, 1))]
+        return self._loop.time() - min(begun) if begun else 0.0
+
     async def close(self) -> None:
-        """Refuse new batches, finish those that wait, and close the connection."""
-        with self._wake:
+        """Refuse new readings, store those waiting, and close the connection."""
+        with self._lock:
             self._closing = True
             self._wake.notify()
-        # A thread that even a cut connection does not free is left behind: it ends with the process.
-        await asyncio.to_thread(self._thread.join, 2 * self._patience)
+        # If even a cut connection does not free the thread, it ends with the process.
+        await asyncio.to_thread(self._thread.join, 2 * self._timeout)
         self._watch.cancel()
+
+    # The thread
 
     def _run(self) -> None:
         while group := self._next_group():
             results = self._store(group)
-            with self._wake:
+            with self._lock:
                 self._storing = []
-                for submission in group:
-                    self._count(submission, -1)
-            self._loop.call_soon_threadsafe(_deliver, group, results)
+            self._loop.call_soon_threadsafe(self._deliver, group, results)
         self._connection.close()
 
-    def _free_overdue(self) -> None:
-        """Answer the requests that have waited too long, and free the thread from a silent database."""
-        self._watch = self._loop.call_later(self._patience / 20, self._free_overdue)
-        now = self._loop.time()
-        oldest = now - self._patience
-        with self._wake:
-            overdue = [submission for submission in self._storing if submission.since < oldest]
-            while self._waiting and self._waiting[0].since < oldest:
-                overdue.append(self._waiting.popleft())
-                self._count(overdue[-1], -1)
-            stuck = bool(self._storing) and self._storing_since < oldest
-        if stuck:
-            self._connection.cut()
-        for submission in overdue:
-            if not submission.done.done():
-                message = f"the database has not answered for {self._patience:g} s"
-                submission.done.set_exception(DatabaseUnavailable(message))
+    def _deliver(self, group: list[_Submission], results: list[Outcomes | Exception | None]) -> None:
+        for submission, result in zip(group, results, strict=True):
+            self._finish(submission, result)
 
     def _next_group(self) -> list[_Submission]:
-        """Wait for work and take as much of it as one COPY should carry; nothing when closed."""
-        with self._wake:
-            self._wake.wait_for(lambda: self._waiting or self._closing)
+        """Wait for submissions; return those of one COPY, or an empty list after `close`."""
+        with self._lock:
+            while not (self._waiting or self._closing):
+                self._wake.wait()
+            waiting = self._waiting
             group: list[_Submission] = []
             rows = 0
-            while self._waiting and (
-                not group
-                or (
-                    group[0].joins(self._waiting[0])
-                    and rows + len(self._waiting[0].batch) <= self._flush_rows
-                )
+            while waiting and (
+                not group or (group[0].joins(waiting[0]) and rows + len(waiting[0]) <= self._flush_rows)
             ):
-                group.append(self._waiting.popleft())
-                rows += len(group[-1].batch)
+                group.append(waiting.popleft())
+                rows += len(group[-1])
             self._storing = group
             self._storing_since = self._loop.time()
             return group
 
-    def _store(self, group: list[_Submission]) -> list[Outcomes | Exception]:
+    def _store(self, group: list[_Submission]) -> list[Outcomes | Exception | None]:
+        """Store a group; return the result of each submission."""
+        began = time.perf_counter()
         try:
-            outcomes = self._write(group)
+            outcomes = self._connection.run(lambda conn: self._write(conn, group))
         except BatchRefused as exc:
             if len(group) == 1:
                 return [exc]
-            # One client's rows must not fail another's: each on its own.
+            # Each alone: one client's rows must not fail another's.
             return [result for submission in group for result in self._store([submission])]
         except Exception as exc:
             if not isinstance(exc, TelemetryError):
-                log.exception("a batch could not be stored")
+                log.exception("readings could not be stored")
             return [exc] * len(group)
-        ends = np.cumsum([len(submission.batch) for submission in group])
-        return list(np.split(outcomes, ends[:-1]))
-
-    def _write(self, group: list[_Submission]) -> Outcomes:
-        """Store a group whose members join each other."""
-        batch = Batch.concat(submission.batch for submission in group)
-        write = write_whole_batch if group[0].atomic else write_batch
-
-        def work(conn: Connection) -> Outcomes:
-            if group[0].connection not in {None, self.connection}:
-                raise SeriesForgotten("the connection to the database was opened anew")
-            return write(conn, batch, replace=group[0].replace)
-
-        began = time.perf_counter()
-        outcomes = self._connection.run(work)
         self._metrics.commit_seconds.observe(time.perf_counter() - began)
-        self._metrics.batch_readings.observe(len(batch))
+        self._metrics.batch_readings.observe(len(outcomes))
+        if not outcomes.any():
+            return [None] * len(group)
+        results: list[Outcomes | Exception | None] = []
+        start = 0
+        for submission in group:
+            results.append(outcomes[start : start + len(submission)])
+            start += len(submission)
+        return results
+
+    def _write(self, conn: Connection, group: list[_Submission]) -> Outcomes:
+        """Write the readings of a group and return their outcomes."""
+        if self._series is None or self._series.conn is not conn:
+            self._series = _SeriesIds(conn, most_per_device=self._device_metrics)
+        first = group[0]
+        times: list[int] = []
+        values: list[float] = []
+        for submission in group:
+            times += submission.readings.time
+            values += submission.readings.value
+        batch = Batch(
+            series_id=np.array(self._series.rows_of(group), np.int32),
+            time=np.array(times, np.int64),
+            value=np.array(values, np.float64),
+        )
+        write = write_whole_batch if first.atomic else write_batch
+        has_series = batch.series_id != _NO_SERIES
+        if has_series.all() and not (first.atomic and first.readings.rejected_total):
+            return write(conn, batch, replace=first.replace)
+        outcomes = np.where(has_series, NOT_WRITTEN, OVER_CAP).astype(np.int8)
+        if not first.atomic and has_series.any():
+            outcomes[has_series] = write(conn, batch.take(has_series), replace=first.replace)
         return outcomes
-
-    def _oldest_age(self) -> float:
-        with self._wake:
-            begun = [submission.since for submission in (*self._storing[:1], *islice(self._waiting, 1))]
-        return self._loop.time() - min(begun) if begun else 0.0
-
-
-def _deliver(group: list[_Submission], results: list[Outcomes | Exception]) -> None:
-    """Answer the requests of a group, in the event loop."""
-    for submission, result in zip(group, results, strict=True):
-        if submission.done.done():
-            continue
-        if isinstance(result, Exception):
-            submission.done.set_exception(result)
-        else:
-            submission.done.set_result(result)

@@ -1,4 +1,4 @@
-"""`GET /live/{device_id}`: committed readings as server-sent events, for a ticket that the web issued."""
+"""`GET /live/{device_id}`: committed readings as server-sent events, for a ticket issued by the web."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from joulebook.ingest.live.feed import LiveFeed, TooManyViewers, Viewer, Watcher
-from joulebook.ingest.wires.json.endpoint import Refusal
+from joulebook.ingest.requests.refusals import Refusal, refusal_as_json
 from joulebook.live_ticket import Ticket, TicketRefused, open_ticket
-from joulebook.logs import request_id
 from joulebook.serving.addresses import Networks, client_address, share_key
 
 HEARTBEAT_SECONDS = 10
-"""A comment is sent after such a silence, so that everybody on the way knows that the stream lives."""
+"""A comment is sent after such a silence, so that proxies keep the stream open."""
 
 GRACE_SECONDS = 5
-"""How long a stream that has ended may take to be read."""
+"""How long the client may take to read the rest of an ended stream."""
+
+_FULL_SECONDS = 30
+"""How long a client waits before it tries again for a slot."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class LiveEndpoint:
-    """Opens a stream of a device's readings for whoever holds a ticket, until the ticket expires."""
+    """Streams a device's readings to the holder of a ticket until the ticket expires."""
 
     def __init__(self, *, feed: LiveFeed, secret_key: str, trusted_proxies: Networks = ()) -> None:
         self._feed = feed
@@ -35,9 +37,9 @@ class LiveEndpoint:
         self._trusted = tuple(trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request: the stream, or why not."""
+        """Answer a request with the stream or a refusal."""
         request = Request(scope, receive)
-        # Proxies that gather a response before they pass it on are told not to.
+        # X-Accel-Buffering: a proxy must not collect the response before it passes it on.
         headers = {"Vary": "Origin", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         try:
             ticket = self._ticket(request)
@@ -45,13 +47,16 @@ class LiveEndpoint:
             if request.method == "HEAD":
                 await Response(media_type="text/event-stream", headers=headers)(scope, receive, send)
                 return
-            watcher = Watcher(ticket.number, ticket.user, share_key(self._address(request)))
+            peer = request.client.host if request.client is not None else ""
+            forwarded = ",".join(request.headers.getlist("x-forwarded-for")) or None
+            address = client_address(peer, forwarded, self._trusted)
+            watcher = Watcher(ticket.number, ticket.user, share_key(address))
             with self._feed.watch(str(request.path_params["device_id"]), watcher) as viewer:
                 stream = StreamingResponse(
                     _events(viewer, ticket), media_type="text/event-stream", headers=headers
                 )
-                # A viewer that reads nothing keeps its place no longer than one that does, and no longer
-                # than there is room for what it does not read.
+                # A viewer that does not read has its slot no longer than others, and only while there is
+                # room for its unread events.
                 loop = asyncio.get_running_loop()
                 async with asyncio.timeout(ticket.expires_at - time.time() + GRACE_SECONDS) as limit:
                     viewer.cut = lambda: limit.reschedule(loop.time())
@@ -61,13 +66,8 @@ class LiveEndpoint:
         except Refusal as exc:
             await _refused(exc, headers)(scope, receive, send)
         except TooManyViewers as exc:
-            refusal = Refusal(503, "unavailable", str(exc))
-            await _refused(refusal, {**headers, "Retry-After": "30"})(scope, receive, send)
-
-    def _address(self, request: Request) -> str:
-        peer = request.client.host if request.client is not None else ""
-        forwarded = request.headers.getlist("x-forwarded-for")
-        return client_address(peer, ",".join(forwarded) if forwarded else None, self._trusted)
+            refusal = Refusal(503, "unavailable", str(exc), retry_after=_FULL_SECONDS)
+            await _refused(refusal, headers)(scope, receive, send)
 
     def _ticket(self, request: Request) -> Ticket:
         device_id = str(request.path_params["device_id"])
@@ -83,7 +83,7 @@ class LiveEndpoint:
 
 
 async def _events(viewer: Viewer, ticket: Ticket) -> AsyncIterator[bytes]:
-    """Give the events of a stream until the ticket expires or the viewer is ended."""
+    """Yield the events of a stream until the ticket expires or the viewer is ended."""
     yield b": open\n\n"
     while (left := ticket.expires_at - time.time()) > 0:
         fresh = await viewer.next(seconds=min(left, HEARTBEAT_SECONDS))
@@ -94,8 +94,7 @@ async def _events(viewer: Viewer, ticket: Ticket) -> AsyncIterator[bytes]:
 
 
 def _refused(refusal: Refusal, headers: dict[str, str]) -> Response:
-    answer = {"code": refusal.code, "message": str(refusal)}
-    if refusal.status >= 500:
-        answer["request_id"] = request_id.get()
-    body = _encode(answer) + b"\n"
-    return Response(body, status_code=refusal.status, media_type="application/json", headers=headers)
+    own, body = refusal_as_json(refusal)
+    response = Response(body, status_code=refusal.status, headers=headers)
+    response.raw_headers += [(name, value) for name, value in own if name != b"content-length"]
+    return response

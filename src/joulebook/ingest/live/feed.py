@@ -1,12 +1,12 @@
-"""The readings of watched devices as they are committed, by whichever process.
+"""Newly committed readings of watched devices, from every process.
 
-One task looks for new rows of all watched devices together, a few times a second, and only while
-somebody watches. So the write path pays nothing, not even when nobody is told, and what another ingest
-process, an import or a gateway stored is seen like everything else. A look at a device with ten metrics
-at one reading a second took 0.6 ms, at twenty such devices 6 ms (2 cores, shared with the writers);
-PostgreSQL's NOTIFY makes commits wait for each other: in one short measurement eight writers lost a
-quarter of theirs. Everything but the passing on is done in a thread, and in pieces: with twenty devices
-of ten metrics at 33 readings a second the event loop stands still for 0.1 s at most, and else for 0.4 s.
+While there are viewers, one task queries new rows of all watched devices together, a few times a second. So
+writing costs nothing extra, and readings stored by another ingest process or by an import appear like all
+others. A query for a device with ten metrics at one reading a second took 0.6 ms, for twenty such devices
+6 ms (2 cores, shared with the writers). PostgreSQL's NOTIFY makes commits wait for each other: in one short
+measurement eight writers lost a quarter of theirs. A thread runs the queries and reads their rows in pieces.
+With twenty devices of ten metrics at 33 readings a second the event loop then stops for 0.1 s at most, and
+otherwise for 0.4 s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from joulebook.ingest.connection import PatientConnection
+from joulebook.ingest.connection import Reconnecting
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
@@ -33,27 +33,27 @@ Fresh = dict[str, list[tuple[float, float]]]
 
 POLL_SECONDS = 0.25
 LEAST_REST = 4
-"""The task rests so many times as long as a look has taken: at most a fifth of one connection is used."""
+"""After a query the task rests this many times its duration: it uses a fifth of one connection at most."""
 
 OVERLAP = 15_000_000
-"""Microseconds before a series' newest reading that are looked at again: readings come out of order."""
+"""Microseconds before a series' newest reading that are queried again: readings arrive out of order."""
 
 FURTHEST = 86_400_000_000
-"""Microseconds: a reading older than this is history when it arrives, and not live."""
+"""Microseconds: an older reading is history when it arrives, and not live."""
 
 _MOST_ROWS = 1_000
-"""Newest readings of one series that one look takes."""
+"""Newest readings of one series in one query."""
 
 _FIRST_ROWS = 30
-"""The same for a series that is new to the feed: about what came within the overlap."""
+"""The same for a series new to the feed: about the readings of the overlap."""
 
 _PIECE = 200
 
 _QUEUE = 64
-"""Looks with something new that may wait for a viewer before it is dropped."""
+"""Events that may wait for a viewer before it is dropped."""
 
-# Rows that were seen are found again within the overlap. The constant bound leaves out all old chunks.
-_LOOK = f"""
+# Rows seen before are found again within the overlap. The constant bound excludes all old chunks.
+_NEW_READINGS = f"""
 SELECT series.id, series.device_id, series.metric, fresh.time, fresh.value
 FROM series
 LEFT JOIN unnest(%(ids)s::int[], %(since)s::timestamptz[]) AS seen (id, since) ON seen.id = series.id
@@ -67,12 +67,12 @@ WHERE series.device_id = ANY(%(devices)s)
 
 
 class TooManyViewers(Exception):
-    """As many people watch as may, or one of them as much as one may."""
+    """All slots for viewers are taken, or all of one ticket, user or address."""
 
 
 @dataclass(frozen=True)
 class Watcher:
-    """Whose streams are counted together: those of one ticket, of one user, and of one address."""
+    """The owner of a stream: streams are counted by ticket, by user, and by address."""
 
     ticket: str
     user: str
@@ -80,17 +80,17 @@ class Watcher:
 
 
 class Viewer:
-    """One open stream: what is new for it, until it or the feed ends it."""
+    """One open stream: the queue of its events, until either side ends it."""
 
     def __init__(self, device_id: str) -> None:
         self.device_id = device_id
-        self.cut: Callable[[], None] = _nothing
-        """Called when the viewer does not keep up: what waits for it is not read either."""
+        self.cut: Callable[[], None] = lambda: None
+        """Called if the viewer does not keep up: it will not read the waiting events either."""
         self._waiting: asyncio.Queue[Fresh | None] = asyncio.Queue(_QUEUE + 1)
         self._ended = False
 
     def offer(self, fresh: Fresh) -> None:
-        """Pass something new on; a viewer that does not keep up is ended and cut off."""
+        """Queue new readings; end and cut off a viewer that does not keep up."""
         if self._ended:
             return
         if self._waiting.qsize() >= _QUEUE:
@@ -100,13 +100,13 @@ class Viewer:
             self._waiting.put_nowait(fresh)
 
     def end(self) -> None:
-        """Let the stream end once it has what waits."""
+        """End the stream after the waiting events."""
         if not self._ended:
             self._ended = True
             self._waiting.put_nowait(None)
 
     async def next(self, *, seconds: float) -> Fresh | None:
-        """Return what is new, nothing (an empty dict) after `seconds`, or None at the end."""
+        """Return new readings, an empty dict after `seconds` without any, or None at the end."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._waiting.get()
@@ -114,12 +114,8 @@ class Viewer:
             return {}
 
 
-def _nothing() -> None:
-    """Stand for a stream that nobody has to cut."""
-
-
 class LiveFeed:
-    """Looks for new readings of the devices that somebody watches, and passes them on."""
+    """Queries new readings of the watched devices, and passes them to their viewers."""
 
     def __init__(
         self,
@@ -132,10 +128,10 @@ class LiveFeed:
     ) -> None:
         """Prepare to read at `url`; nothing is opened before the first viewer.
 
-        Up to `most_viewers` watch at a time. A page opens one stream with its ticket, and another where
-        the first seems to be dead.
+        There are slots for `most_viewers` streams. A page opens one stream with its ticket, and another if
+        the first seems dead.
         """
-        self._conn = PatientConnection(url)
+        self._conn = Reconnecting(url)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="live")
         self._most_viewers = most_viewers
         self._most_of = (of_a_ticket, of_a_user, of_an_address)
@@ -147,54 +143,43 @@ class LiveFeed:
 
     @property
     def streams(self) -> int:
-        """How many viewers there are."""
+        """The number of viewers."""
         return sum(map(len, self._viewers.values()))
 
     @contextmanager
     def watch(self, device_id: str, watcher: Watcher) -> Iterator[Viewer]:
-        """Give a viewer of the device. Raises `TooManyViewers`."""
-        with self._share(watcher):
-            yield from self._watch(device_id)
-
-    @contextmanager
-    def _share(self, watcher: Watcher) -> Iterator[None]:
-        """Count a stream of the watcher's. Raises `TooManyViewers`."""
+        """Add a viewer of the device for the time of the context. Raises `TooManyViewers`."""
         if self._draining or self.streams >= self._most_viewers:
             raise TooManyViewers("too many people watch at the moment")
         shares = (("ticket", watcher.ticket), ("user", watcher.user), ("address", watcher.address))
         for share, most in zip(shares, self._most_of, strict=True):
             if self._shares[share] >= most:
                 raise TooManyViewers(f"this {share[0]} has {most} streams open already, its share")
-        self._shares.update(shares)
-        try:
-            yield
-        finally:
-            self._shares.subtract(shares)
-            for share in shares:
-                if not self._shares[share]:
-                    del self._shares[share]
-
-    def _watch(self, device_id: str) -> Iterator[Viewer]:
         viewer = Viewer(device_id)
+        self._shares.update(shares)
         self._viewers[device_id].add(viewer)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._look_again_and_again())
+            self._task = asyncio.create_task(self._run())
         try:
             yield viewer
         finally:
             self._viewers[device_id].discard(viewer)
             if not self._viewers[device_id]:
                 del self._viewers[device_id]
+            self._shares.subtract(shares)
+            for share in shares:
+                if not self._shares[share]:
+                    del self._shares[share]
 
     def drain(self) -> None:
-        """End all streams and take no more viewers."""
+        """End all streams and refuse further viewers."""
         self._draining = True
         for viewers in self._viewers.values():
             for viewer in viewers:
                 viewer.end()
 
     async def close(self) -> None:
-        """Let go of the task, the thread and the connection."""
+        """End the task and the thread, and close the connection."""
         self.drain()
         if self._task is not None:
             self._task.cancel()
@@ -203,36 +188,35 @@ class LiveFeed:
         await asyncio.to_thread(self._thread.shutdown)
         self._conn.close()
 
-    async def _look_again_and_again(self) -> None:
-        """Look for as long as somebody watches."""
+    async def _run(self) -> None:
+        """Query until the last viewer has gone."""
         loop = asyncio.get_running_loop()
         while self._viewers:
             began = loop.time()
-            self._remember_only_watched()
+            for device_id in self._memory.keys() - self._viewers.keys():
+                del self._memory[device_id]
+            for device_id in self._viewers.keys() - self._memory.keys():
+                self._memory[device_id] = _DeviceMemory()
             try:
-                fresh = await loop.run_in_executor(self._thread, self._look, dict(self._memory))
+                fresh = await loop.run_in_executor(self._thread, self._query, dict(self._memory))
             except DatabaseUnavailable:
-                await asyncio.sleep(2)  # pages ask the history themselves, and say what is wrong
+                await asyncio.sleep(2)  # pages also poll the history, and show what is wrong
                 continue
             except Exception:
-                log.exception("the live feed could not look for new readings")
+                log.exception("the live feed could not query new readings")
                 await asyncio.sleep(5)
                 continue
-            self._pass_on(fresh)
+            for device_id, new in fresh.items():
+                for viewer in self._viewers.get(device_id, ()) if new else ():
+                    viewer.offer(new)
             await asyncio.sleep(max(POLL_SECONDS, LEAST_REST * (loop.time() - began)))
         self._memory.clear()
 
-    def _remember_only_watched(self) -> None:
-        for device_id in self._memory.keys() - self._viewers.keys():
-            del self._memory[device_id]
-        for device_id in self._viewers.keys() - self._memory.keys():
-            self._memory[device_id] = _DeviceMemory()
-
-    def _look(self, memory: dict[str, _DeviceMemory]) -> dict[str, Fresh]:
-        """Return what is new of each device, in the feed's thread: requests must not wait for it."""
+    def _query(self, memory: dict[str, _DeviceMemory]) -> dict[str, Fresh]:
+        """Return the new readings of each device; runs in the feed's thread, so that requests do not wait."""
         now = time.time_ns() // 1_000
         since = {number: at for device in memory.values() for number, at in device.since(now).items()}
-        asked = {
+        parameters = {
             "devices": list(memory),
             "ids": list(since),
             "since": [from_microseconds(at) for at in since.values()],
@@ -242,8 +226,8 @@ class LiveFeed:
         def run(conn: Connection) -> list[Any]:
             rows: list[Any] = []
             with translated_errors():
-                found = conn.execute(_LOOK, asked)
-                # In pieces: the driver lets no other thread run while it makes objects of rows.
+                found = conn.execute(_NEW_READINGS, parameters)
+                # In pieces: the driver blocks all other threads while it makes objects of rows.
                 while part := found.fetchmany(_PIECE):
                     rows += part
             return rows
@@ -253,33 +237,27 @@ class LiveFeed:
             by_device[row[1]].append(row)
         return {device_id: device.new_of(by_device[device_id]) for device_id, device in memory.items()}
 
-    def _pass_on(self, fresh: dict[str, Fresh]) -> None:
-        for device_id, new in fresh.items():
-            if new:
-                for viewer in self._viewers.get(device_id, ()):
-                    viewer.offer(new)
-
 
 class _DeviceMemory:
-    """What has been seen of a device: the readings of each series within the overlap."""
+    """The readings of a device seen before: those of each series within the overlap."""
 
     def __init__(self) -> None:
         self._series: dict[int, dict[int, float]] = {}
         self._first = True
 
     def since(self, now: int) -> dict[int, int]:
-        """Return from when on each known series is looked at, in microseconds since 1970 UTC."""
+        """Return the start of the query for each known series, in microseconds since 1970 UTC."""
         floor = now - FURTHEST
-        # A reading that claims to be of the future must not hide those of the present.
+        # A reading with a time in the future must not hide those of the present.
         return {
             number: max(floor, min(now, max(seen)) - OVERLAP) if seen else floor
             for number, seen in self._series.items()
         }
 
     def new_of(self, rows: list[Any]) -> Fresh:
-        """Return the readings that were not there at the last look, or had another value.
+        """Return the readings that are new since the last query, or have another value.
 
-        The first look only learns what is there: the page has it from the history.
+        The first query returns none: the page has these readings from the history.
         """
         found: dict[int, dict[int, float]] = {number: {} for number in self._series}
         names: dict[int, str] = {}

@@ -1,1 +1,1 @@
-"""The wires over which readings arrive: each turns bytes into columns, and a result into its answer."""
+"""The wires: protocols over which readings arrive. None of them knows another."""

@@ -1,4 +1,4 @@
-"""The formats in which readings leave: what each is called, and blocks of readings to its bytes."""
+"""The formats of exports: their names, and their bytes for blocks of readings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from datetime import UTC, tzinfo
 from io import BytesIO
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
-from joulebook.telemetry.csv_format import guarded
-from joulebook.telemetry.export.csv_text import csv_chunks
+from joulebook.telemetry.clocks import Clock
+from joulebook.telemetry.csv_format import guarded, header
 from joulebook.telemetry.export.frames import TIME, Layout, tables
 from joulebook.telemetry.export.parquet import parquet_chunks
 from joulebook.telemetry.export.reading import Block
+from joulebook.telemetry.readings import MICROSECONDS
 
 _CONTINUES = b"\xff\xff\xff\xff"
 _END = _CONTINUES + bytes(4)
@@ -74,15 +76,15 @@ def export_chunks(
     layout: Layout = "wide",
     zone: tzinfo = UTC,
 ) -> Iterator[bytes]:
-    """Yield the readings in a format, a piece a block; the first piece comes before any block is asked for.
+    """Yield the readings in a format, one piece for each block; the first piece needs no block.
 
-    `metrics` are those that the blocks number. Times are local to `zone` in CSV, and UTC in the others.
+    Blocks refer to `metrics` by index. Times are local to `zone` in CSV, and UTC in the other formats.
     """
     found = tables(
         blocks, [guarded(metric) for metric in metrics] if file_format == "csv" else metrics, layout
     )
     if file_format == "csv" and layout == "wide":
-        # The name of a metric that is called as the column of times is, needs no other in a text.
+        # In CSV a metric called `time` keeps its name beside the column of times.
         return csv_chunks(found, zone, names=[TIME, *map(guarded, metrics)])
     return table_chunks(found, file_format=file_format, zone=zone)
 
@@ -90,7 +92,53 @@ def export_chunks(
 def table_chunks(
     found: Iterable[pl.DataFrame], *, file_format: FormatName, zone: tzinfo = UTC
 ) -> Iterator[bytes]:
-    """Yield tables of one schema, whose first column is `time`, in a format."""
+    """Yield tables of one schema, with `time` as the first column, in a format."""
     if file_format == "csv":
         return csv_chunks(found, zone)
     return parquet_chunks(found) if file_format == "parquet" else arrow_chunks(found)
+
+
+_CLOCK = "%Y-%m-%dT%H:%M:%S%.f"
+_MINUTE = 60 * MICROSECONDS
+_NUMBERS = {pl.Float64, pl.Int64}
+
+
+def csv_chunks(
+    tables: Iterable[pl.DataFrame], zone: tzinfo, *, names: Sequence[str] | None = None
+) -> Iterator[bytes]:
+    """Yield the tables as CSV in UTF-8, header first; lines end with LF.
+
+    Numbers have the fewest digits that read back as the same number. `names` replace the columns' names in
+    the header, and need not be distinct. Times are RFC 3339, local to `zone` with its offset; they end with
+    Z where the offset is zero or no whole minutes.
+    """
+    is_first = True
+    for table in tables:
+        if is_first:
+            text_columns = [column.dtype not in _NUMBERS for column in table.get_columns()]
+            yield f"{header(names or table.columns, text_columns)}\n".encode()
+            is_first = False
+        if len(table):
+            text = table.with_columns(_time_text(table[TIME], zone))
+            yield text.write_csv(include_header=False).encode()
+
+
+def _time_text(time: pl.Series, zone: tzinfo) -> pl.Series:
+    """Return instants as RFC 3339, with as many digits of a second as they need."""
+    utc = time.to_physical().to_numpy()
+    ahead = Clock.over(zone, int(utc.min()), int(utc.max())).offsets_at(utc)
+    # RFC 3339 has no seconds in an offset; zones had, until the seventies.
+    ahead = np.where(ahead % _MINUTE, 0, ahead)
+    if not ahead.any():
+        return time.dt.to_string(f"{_CLOCK}Z")
+    local = pl.Series(TIME, utc + ahead).cast(pl.Datetime("us"))
+    known = np.unique(ahead).tolist()
+    suffix = pl.Series("offset", ahead).replace_strict(known, [_offset_text(offset) for offset in known])
+    return local.dt.to_string(_CLOCK) + suffix
+
+
+def _offset_text(offset: int) -> str:
+    if not offset:
+        return "Z"
+    minutes = abs(offset) // _MINUTE
+    return f"{'-' if offset < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"

@@ -16,14 +16,14 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 TIME = "time"
 
 _MOST_CELLS = 4_000_000
-"""Numbers in one wide table: metrics that never report at once need a row for each reading."""
+"""Most numbers in one wide table: metrics that never share an instant need a row for each reading."""
 
 
 def tables(blocks: Iterable[Block], metrics: Sequence[str], layout: Layout) -> Iterator[pl.DataFrame]:
-    """Yield the blocks as tables of one schema; the first is an empty one, that there be one at all.
+    """Yield the blocks as tables of one schema; the first is empty, for exports without a reading.
 
-    Columns: `time` (microseconds, UTC); long: `metric`, `value`; wide: one Float64 a metric, null where it
-    has no reading at that instant. Names of wide columns are made distinct by `column_names`.
+    Columns: `time` (microseconds, UTC); long: `metric`, `value`; wide: one Float64 column a metric, null
+    where it has no reading at the instant. `column_names` makes the names of wide columns distinct.
     """
     nothing = Block(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0), 0)
     yield from _tables(nothing, metrics, layout)
@@ -32,7 +32,7 @@ def tables(blocks: Iterable[Block], metrics: Sequence[str], layout: Layout) -> I
 
 
 def column_names(metrics: Sequence[str]) -> list[str]:
-    """Return the names of the wide columns: the metrics'; `time_2` for one that is called `time`."""
+    """Return the names of the wide columns: the metrics' names, but `time_2` for a metric called `time`."""
     taken = set(metrics)
     names = list(metrics)
     if TIME in taken:
@@ -64,7 +64,7 @@ def _tables(block: Block, metrics: Sequence[str], layout: Layout) -> Iterator[pl
         begin, end = np.searchsorted(row, (first, first + height)).tolist()
         part = slice(begin, end)
         rows = time[first : first + height]
-        # No reading is NaN, so that it can stand for "none".
+        # No reading is NaN: here it means "none".
         cells = np.full((len(metrics), len(rows)), np.nan)
         cells[block.metric[part], row[part] - first] = block.value[part]
         columns = [

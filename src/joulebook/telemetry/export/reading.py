@@ -19,10 +19,10 @@ from joulebook.telemetry.connection import Connection, one_snapshot, translated_
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds, to_microseconds
 
 BLOCK_READINGS = 200_000
-"""About so many readings at most are held at a time."""
+"""Approximate largest number of readings in memory."""
 
 NO_END = 7_258_118_400 * MICROSECONDS
-"""2200-01-01T00:00:00Z, behind every reading."""
+"""2200-01-01T00:00:00Z, later than every reading."""
 
 _EXTENT = """
 SELECT min(oldest.time), max(newest.time)
@@ -52,16 +52,16 @@ WHERE packed.time IS NOT NULL
 """  # noqa: S608 - our own text
 _FIRST_SPAN = 86_400 * MICROSECONDS
 _LEAST_A_SERIES = 100
-# A slice is planned to fill this share of a block, so that it is seldom cut short.
+# A slice is planned to fill this share of a block: then it is seldom cut short.
 _FILLED = 0.8
 _GROWTH = 8
 
 
 @dataclass(frozen=True)
 class Block:
-    """Readings in the order of time, and of metrics where times are equal; `until` is where the next begins.
+    """Readings in the order of time, then of metrics; `until` is the beginning of the next block.
 
-    `metric` are positions in the mapping of series that was asked for.
+    `metric` holds indexes into the mapping of series passed to `read_blocks`.
     """
 
     time: NDArray[np.int64]
@@ -75,7 +75,7 @@ class Block:
 
 @dataclass(frozen=True)
 class _Packed:
-    """The first readings of a series in a slice; `is_cut` where there may be more."""
+    """The first readings of a series in a slice; `is_cut` means there may be more."""
 
     number: int
     time: NDArray[np.int64]
@@ -84,9 +84,9 @@ class _Packed:
 
 
 def extent(conn: Connection, series: Sequence[int], begin: int, end: int) -> tuple[int, int]:
-    """Return the half-open time from the first to behind the last reading of [begin, end).
+    """Return the half-open range from the first to just after the last reading of [begin, end).
 
-    (begin, begin) where there is none. Raises `DatabaseUnavailable`.
+    Returns (begin, begin) if there is no reading. Raises `DatabaseUnavailable`.
     """
     limits = {"series": list(series), "begin": from_microseconds(begin), "end": from_microseconds(end)}
     with translated_errors():
@@ -104,10 +104,10 @@ def read_blocks(
     end: int = NO_END,
     block_readings: int = BLOCK_READINGS,
 ) -> Generator[Block]:
-    """Yield the readings of the series in [begin, end), as they are in one snapshot of the database.
+    """Yield the readings of the series in [begin, end) from one snapshot of the database.
 
-    Each block is one statement, so that a timeout of statements bounds a block, not the whole. The
-    snapshot lasts until the iterator is exhausted or closed. Raises `DatabaseUnavailable`.
+    Each block is one statement: a statement timeout bounds a block, not the whole. The snapshot lasts
+    until the iterator is exhausted or closed. Raises `DatabaseUnavailable`.
     """
     if not series:
         return
@@ -125,7 +125,7 @@ def read_blocks(
 
 
 class _Pace:
-    """How long a slice to read next, and how much of each series at most: what the one before suggests."""
+    """Length of the next slice and most readings of each series in it, estimated from the slice before."""
 
     def __init__(self, series: int, block_readings: int) -> None:
         self._block = block_readings
@@ -133,14 +133,14 @@ class _Pace:
         self.most = np.full(series, max(block_readings // series, _LEAST_A_SERIES), np.int64)
 
     def learn(self, block: Block, begin: int) -> None:
-        """Take in what a slice that began at `begin` has held."""
+        """Adapt to the readings of a slice beginning at `begin`."""
         covered = block.until - begin
         if not len(block):
             self.span *= _GROWTH
             return
         wanted = int(covered * _FILLED * self._block / len(block))
         self.span = max(min(wanted, self.span * _GROWTH), MICROSECONDS)
-        # A series that was silent may wake up: each may have some more than its share.
+        # A silent series may resume: each may have some more than its share.
         share = np.bincount(block.metric, minlength=len(self.most)) / len(block)
         self.most = np.maximum((share * self._block).astype(np.int64), _LEAST_A_SERIES)
 
@@ -169,12 +169,12 @@ def _read_slice(
 
 
 def _merged(packed: Sequence[_Packed], stop: int) -> Block:
-    """Put series together in the order of time, up to where each of them is known."""
+    """Merge series in the order of time, up to the time known of all of them."""
     until = min([int(part.time[-1]) + 1 for part in packed if part.is_cut], default=stop)
     kept = [int(np.searchsorted(part.time, until)) for part in packed]
     time = np.concatenate([np.empty(0, np.int64), *(p.time[:n] for p, n in zip(packed, kept, strict=True))])
     value = np.concatenate([np.empty(0), *(p.value[:n] for p, n in zip(packed, kept, strict=True))])
     metric = np.repeat(np.array([part.number for part in packed], np.int32), kept)
-    # Rows of a statement come in no promised order; within a series they are in that of time.
+    # The rows of the statement have no promised order; within a series they are in the order of time.
     order = np.lexsort((metric, time)) if len(packed) > 1 else slice(None)
     return Block(time[order], metric[order], value[order], until)

@@ -1,4 +1,4 @@
-"""Zip archives: one member with text, or a workbook; what is more, or hides something, is refused."""
+"""Zip archives with one text file, or a workbook; others, and those made to exhaust memory, are refused."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
 from joulebook.telemetry.files.table import shown
 
 FREE_BYTES = 64 << 20
-"""What any file may swell to, however small it is."""
+"""Bytes that every file may unpack to, even a very small one."""
 
 MOST_TIMES = 300
-"""Beyond that a file may swell to so many times its size; readings with times hardly reach 50."""
+"""Beyond `FREE_BYTES` a file may unpack to this many times its size; readings with times hardly reach 50."""
 
 
 def guarded(chunks: Iterator[bytes], *, stored: int, name: str) -> Iterator[bytes]:
-    """Yield the inflated chunks of `stored` bytes; raises `FileTooLarge` before they become too many."""
+    """Yield the unpacked chunks of `stored` bytes; raises `FileTooLarge` before they become too many."""
     limit = max(FREE_BYTES, MOST_TIMES * stored)
     inflated = 0
     for chunk in chunks:
@@ -42,33 +42,33 @@ _END, _LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 _LOCATOR_BYTES, _LARGE_END_BYTES = 20, 56
 _END_BYTES = (1 << 16) + 22 + _LOCATOR_BYTES + _LARGE_END_BYTES
 _MEMBER_BYTES = 1024
-"""More than an entry of the list of members usually has: 46 bytes, its name, and some extra."""
+"""More than the usual size of an entry in the list of members: 46 bytes, a name, and some extra."""
 
 _WORKBOOK = "xl/workbook.xml"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive; raises `UnreadableFile` where it cannot be read, on the way too."""
+def opened(path: Path, *, name: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive, called `name` in messages; raises `UnreadableFile`, also while it is read."""
     try:
-        _check_directory(path)
+        _check_directory(path, name=name)
         with zipfile.ZipFile(path) as archive:
             if len(archive.infolist()) > MOST_MEMBERS:
                 raise UnreadableFile(
-                    f"{path} has more than {MOST_MEMBERS:,} members; pack the one file that counts"
+                    f"{name} has more than {MOST_MEMBERS:,} members; pack the one file that counts"
                 )
             yield archive
     except _DAMAGE as exc:
         raise UnreadableFile(
-            f"{path} cannot be unpacked ({exc}); fetch it again, or unpack it yourself"
+            f"{name} cannot be unpacked ({exc}); fetch it again, or unpack it yourself"
         ) from exc
 
 
-def _check_directory(path: Path) -> None:
-    """Raise `UnreadableFile` where the list of members is far longer than it may be.
+def _check_directory(path: Path, *, name: str) -> None:
+    """Raise `UnreadableFile` if the list of members is far too long.
 
-    zipfile holds all of it in memory before it can be counted. Source: APPNOTE.TXT, 4.3.14 to 4.3.16.
+    zipfile reads all of it into memory before we can count. Source: APPNOTE.TXT, 4.3.14 to 4.3.16.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -83,18 +83,18 @@ def _check_directory(path: Path) -> None:
             declared = max(declared, int.from_bytes(tail[record + 40 : record + 48], "little"))
         at = tail.find(_END, at + 1)
     if declared > MOST_MEMBERS * _MEMBER_BYTES:
-        raise UnreadableFile(f"{path} lists its members in {declared:,} bytes; pack the one file that counts")
+        raise UnreadableFile(f"{name} lists its members in {declared:,} bytes; pack the one file that counts")
 
 
-def is_workbook(path: Path) -> bool:
+def is_workbook(path: Path, *, name: str) -> bool:
     """Return whether an archive is an .xlsx workbook; raises `UnreadableFile`."""
-    with opened(path) as archive:
+    with opened(path, name=name) as archive:
         return _WORKBOOK in archive.namelist()
 
 
-def member_chunks(path: Path) -> Iterator[bytes]:
-    """Yield the content of an archive's only file; raises `UnreadableFile` where it has none, or several."""
-    with opened(path) as archive:
+def member_chunks(path: Path, *, name: str) -> Iterator[bytes]:
+    """Yield the content of an archive's only file; raises `UnreadableFile` if it has none, or several."""
+    with opened(path, name=name) as archive:
         files = [
             member
             for member in archive.infolist()
@@ -103,14 +103,14 @@ def member_chunks(path: Path) -> Iterator[bytes]:
         if len(files) != 1:
             names = ", ".join(shown(member.filename)[:60] for member in files[:5])
             raise UnreadableFile(
-                f"{path} holds {len(files)} files ({names}{', …' if len(files) > 5 else ''}); "
+                f"{name} holds {len(files)} files ({names}{', …' if len(files) > 5 else ''}); "
                 "an archive with one file can be imported: unpack it and import them one by one"
             )
-        yield from guarded(read_member(archive, files[0]), stored=path.stat().st_size, name=str(path))
+        yield from guarded(read_member(archive, files[0]), stored=path.stat().st_size, name=name)
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Yield a member in chunks; raises `UnreadableFile` where it is encrypted."""
+    """Yield a member in chunks; raises `UnreadableFile` if it is encrypted."""
     if member.flag_bits & 0x1:
         raise UnreadableFile(
             f"{shown(member.filename)} is encrypted; unpack it with its password and import that"

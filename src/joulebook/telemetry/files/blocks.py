@@ -1,4 +1,4 @@
-"""Chunks of UTF-8 text to blocks of whole lines that know their line number; memory stays bounded."""
+"""Chunks of UTF-8 text to blocks of whole lines with their line numbers, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 from joulebook.telemetry.files.errors import FileError
 
 MAX_LINE_BYTES = 128 * 1024
-"""A line longer than this is damage, and is rejected; the standard library's `csv` has the same limit."""
+"""A longer line is damage, and is rejected; the standard library's `csv` has the same limit."""
 
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
-"""Where lines are long, a block ends here (give or take a chunk) before it has its number of lines."""
+"""A block of long lines ends at this size (give or take a chunk), before its number of lines."""
 
 
 @dataclass(frozen=True)
 class Block:
     """Whole lines of UTF-8 text, ended by LF; only the last line of a file may lack its end.
 
-    `first_line` is the physical number of the first of them, from 1. A line that is longer than
-    `MAX_LINE_BYTES` may have lost its end, but remains longer than that. `offset` is the byte of the text
-    at which the block begins.
+    `first_line` is the physical number of the first line, from 1. A line longer than `MAX_LINE_BYTES` may
+    have lost its end, but remains longer than that. `offset` is the block's first byte in the text.
     """
 
     data: bytes
@@ -36,8 +35,8 @@ def cut_blocks(
 ) -> Iterator[Block]:
     """Yield the lines from `start_line` on in blocks of at most `max_lines`; the last one is marked.
 
-    A file without lines from there on yields one empty last block. Where `chunks` raises `FileError`, the
-    whole lines before that are yielded first, and none of them as the last.
+    A file without lines from there on yields one empty last block. If `chunks` raises `FileError`, the
+    whole lines before it are yielded first, none of them marked as last.
     """
     held: Block | None = None
     cut = _cut(_TrimmedLines(chunks), max_lines=max_lines, max_bytes=max_bytes)
@@ -65,12 +64,12 @@ def line_ends(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
 
 
 class _TrimmedLines:
-    """Drops what a line has beyond the limit where it spans chunks, so that it never has to be held."""
+    """Drops the bytes of a line beyond the limit where it spans chunks: memory never holds them."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = chunks
         self.dropped = 0
-        """Bytes dropped so far; they belong to lines that end with or behind the last chunk's first LF."""
+        """Bytes dropped so far, all of lines ending at or after the last chunk's first LF."""
 
     def __iter__(self) -> Iterator[bytes]:
         open_bytes = 0
@@ -89,7 +88,7 @@ class _TrimmedLines:
 
 
 class _Readable:
-    """Ends where the bytes end in damage, and remembers it."""
+    """Ends at damage of the bytes, and keeps the error."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = chunks
@@ -131,7 +130,7 @@ def _cut(trimmed: _TrimmedLines, *, max_lines: int, max_bytes: int) -> Iterator[
         passed += len(chunk)
     rest = b"".join(pieces)
     if chunks.failure is not None:
-        # What is cut off may still look like a number, but is not the one that was written.
+        # A line cut off may still look like a number, but not the one written.
         rest = rest[: rest.rfind(b"\n") + 1]
     if rest:
         yield Block(rest, first_line, offset=offset)

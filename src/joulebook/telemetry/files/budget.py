@@ -1,6 +1,6 @@
-"""Bounds the work of reading a file for a person who waits, and ends it when that person has gone.
+"""Limits the processor time of reading a file for a request, and ends it when the client disconnects.
 
-A worker and a command read under no budget: what they read was bounded before, and may be long.
+A worker and a command read without a budget: their files were checked before, and may be long.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def _is_wanted() -> bool:
 
 
 class Stopwatch:
-    """Measures the processor time that this process has spent since the stopwatch was made.
+    """Measures the processor time of this process since the stopwatch was made.
 
-    Other threads count too, so it is never more than the time that has passed.
+    Other threads count too; it never exceeds the elapsed time.
     """
 
     def __init__(self) -> None:
@@ -35,9 +35,9 @@ class Stopwatch:
 
 
 class Budget:
-    """How much processor time may be spent on a file, and whether anybody still waits for the result.
+    """The processor time allowed for a file, and whether the client still waits for the result.
 
-    `pattern_seconds` is what delimiter patterns have spent of it.
+    `pattern_seconds` is the part of it used by delimiter patterns.
     """
 
     def __init__(self, seconds: float, is_wanted: Callable[[], bool]) -> None:
@@ -47,7 +47,7 @@ class Budget:
         self.pattern_seconds = 0.0
 
     def check(self) -> None:
-        """Raise `ReadingAbandoned` where nobody waits, and `TooMuchWork` where the time is spent."""
+        """Raise `ReadingAbandoned` if the client has disconnected, `TooMuchWork` if the time is used up."""
         if not self._is_wanted():
             raise ReadingAbandoned("the client has gone, so its file is read no further")
         if self._stopwatch.seconds > self._seconds:
@@ -59,7 +59,7 @@ class Budget:
 
 @contextmanager
 def limited_work(seconds: float, *, is_wanted: Callable[[], bool] = _is_wanted) -> Iterator[None]:
-    """Bound what is read of files inside the block, also in threads that `read_ahead` starts."""
+    """Limit the reading of files inside the block, also in threads started by `read_ahead`."""
     token = _current.set(Budget(seconds, is_wanted))
     try:
         yield
@@ -68,12 +68,12 @@ def limited_work(seconds: float, *, is_wanted: Callable[[], bool] = _is_wanted) 
 
 
 def current_budget() -> Budget | None:
-    """Return the budget under which files are read here, None for no limit."""
+    """Return the budget for reading files here, None for no limit."""
     return _current.get()
 
 
 def check_budget() -> None:
-    """Raise `ReadingAbandoned` or `TooMuchWork` where reading has to end; call it once in a while."""
+    """Raise `ReadingAbandoned` or `TooMuchWork` if reading has to end; call it regularly."""
     budget = _current.get()
     if budget is not None:
         budget.check()

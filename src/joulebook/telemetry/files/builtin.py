@@ -1,6 +1,7 @@
-"""Built-in profiles: what the makers of loggers and keepers of data say about files that leave it open.
+"""Built-in profiles: settings documented by makers of loggers and publishers of data.
 
-Each is a set of answers on top of the guess, so that it fits files with other columns of the same kind.
+The files themselves leave these settings open. Each profile is a set of settings on top of the guess: it
+also fits files of the same kind with other columns.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, Target
 
 @dataclass(frozen=True)
 class BuiltinProfile:
-    """A built-in profile: its name, what files it is for, and the settings that it answers."""
+    """A built-in profile: its name, the files it is for, and its settings."""
 
     name: str
     about: str
@@ -140,7 +141,7 @@ BUILTIN = {profile.name: profile for profile in _ALL}
 
 
 def find_builtin(name: str) -> BuiltinProfile:
-    """Return a built-in profile; raises `UnusableProfile` that lists those there are."""
+    """Return a built-in profile; raises `UnusableProfile` with a list of all."""
     if name not in BUILTIN:
         raise UnusableProfile(
             f"there is no profile {name!r}, and no file of that name; built in are {', '.join(BUILTIN)}"

@@ -1,4 +1,4 @@
-"""Cells of text to numbers: the number grammar of a file, what is NA, and what is neither."""
+"""Cells of text to numbers, by a file's number format and NA values."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ NOT_FINITE = "value_not_finite"
 
 @dataclass(frozen=True)
 class Numbers:
-    """One column's numbers, as long as the column; `value` is NaN in rows that have none.
+    """One column's numbers; `value` is as long as the column, with NaN in rows without a number.
 
-    `na_rows` are the row indices of NA cells and `na_text` what stands in them ("" for empty or missing).
-    `malformed` are row indices, and `malformed_text` and `malformed_code` what stands there and why it is
-    no reading.
+    `na_rows` are the row indexes of NA cells and `na_text` their text ("" for empty or missing).
+    `malformed` are the row indexes of other cells without a number, with their text and the code of the
+    problem.
     """
 
     value: NDArray[np.float64]
@@ -40,17 +40,17 @@ class Numbers:
 
     @property
     def na(self) -> dict[str, int]:
-        """The NA cells, counted by what stands in them."""
+        """The number of NA cells by their text."""
         return {str(text): int(count) for text, count in self.na_text.value_counts().iter_rows()}
 
 
 class NumberFormat:
-    """What a number looks like in a file: its decimal mark, its thousands mark, and its NA values.
+    """The form of numbers in a file: decimal mark, thousands mark, and NA values.
 
     A number is an optional sign, digits with an optional decimal mark, and an optional exponent. With a
-    thousands mark the digits before the decimal mark may stand in groups of three; any other grouping
-    is malformed, so that `1.234` and `1,5` are never confused without a word. One of the `affixes`, a
-    unit or a currency, may stand before the number (before or behind its sign), or behind it.
+    thousands mark the digits before the decimal mark may be in groups of three; any other grouping is
+    malformed: `1.234` and `1,5` are never confused silently. One of the `affixes`, a unit or a currency,
+    may precede the number (before or after its sign), or follow it.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class NumberFormat:
         )
         self._na_values = sorted({value.strip(BLANKS) for value in na_values} - {""})
         matches = re.compile(self.pattern)
-        # These would pass for readings, so they have to be looked for in every cell.
+        # These look like readings: every cell is compared with them.
         self._na_numbers = [value for value in self._na_values if matches.search(value)]
 
     @classmethod
@@ -106,7 +106,7 @@ class NumberFormat:
         return [self._numbers(text, cast[text.name]) for text in frame.get_columns()]
 
     def _number(self, text: pl.Expr) -> pl.Expr:
-        """Return the expression for the numbers; null or not finite where a cell needs a closer look."""
+        """Return the expression for the numbers; null or not finite where a cell needs a second pass."""
         if self._is_plain:
             number = text
         else:
@@ -128,7 +128,7 @@ class NumberFormat:
             is_na = left.is_in(["", *self._na_values])
             na_rows, na_text = rest[is_na.to_numpy()], left.filter(is_na)
             rest, left = rest[~is_na.to_numpy()], left.filter(~is_na)
-        # Only now those that are written in an unusual way: blanks around them, another minus, a unit.
+        # Second pass for unusual forms: blanks around the number, another minus, a unit.
         if len(rest):
             plain = left.str.replace("^\u2212", "-")
             rest, left = self._fill(value, rest, left, plain)
@@ -141,14 +141,14 @@ class NumberFormat:
     def _fill(
         self, value: NDArray[np.float64], rows: NDArray[np.intp], left: pl.Series, plain: pl.Series
     ) -> tuple[NDArray[np.intp], pl.Series]:
-        """Put the numbers that `plain` says into the rows; return the rows and cells that say none."""
+        """Set `value` in rows where `plain` is a number; return the other rows and their cells."""
         numbers = plain.to_frame("text").select(self._number(pl.col("text"))).to_series().to_numpy()
         found = np.abs(numbers) <= LARGEST_VALUE
         value[rows[found]] = numbers[found]
         return rows[~found], left.filter(pl.Series(~found))
 
     def _without_affix(self, text: pl.Series) -> pl.Series:
-        """Return sign and number of cells that hold a unit too; "" where they hold none."""
+        """Return sign and number of cells with a unit; "" for cells without one."""
         part = text.str.replace("^\u2212", "-").str.extract_groups(self._affixed).struct.unnest()
         part = part.with_columns(pl.all().fill_null(""))
         names = part.columns

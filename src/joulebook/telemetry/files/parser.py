@@ -1,4 +1,4 @@
-"""A file and its profile to blocks of readings: the steps of reading put together."""
+"""Reads a file by its profile: all steps from bytes to blocks of readings."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from dataclasses import replace
 from joulebook.telemetry.files.blocks import Block, cut_blocks, line_ends
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.long import LongParser
-from joulebook.telemetry.files.parsed import MOST_PROBLEMS, Checkpoint, ParsedBlock
+from joulebook.telemetry.files.layouts import LongParser, WideParser
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
-from joulebook.telemetry.files.table import Problem, shown_row
+from joulebook.telemetry.files.table import MOST_PROBLEMS, Checkpoint, ParsedBlock, Problem, shown_row
 from joulebook.telemetry.files.text import utf8_chunks
-from joulebook.telemetry.files.wide import WideParser
 
 BLOCK_READINGS = 50_000
-"""Most readings in one block, give or take the lines of a quoted cell; a block is one transaction."""
+"""Most readings in one block, apart from the lines of a quoted cell; a block is one transaction."""
 
 MOST_CELLS = 4_000_000
-"""Cells of one table of text, empty ones included: 16 bytes each."""
+"""Most cells in one table of text, empty ones included: 16 bytes each."""
 
 
 def parse_file(
@@ -35,12 +33,12 @@ def parse_file(
     most_problems: int = MOST_PROBLEMS,
     checkpoint: Checkpoint | None = None,
 ) -> Iterator[ParsedBlock]:
-    """Yield the readings of a file block by block, in the file's order; memory does not grow with it.
+    """Yield the readings of a file block by block, in the file's order and in bounded memory.
 
     `columns` are the file's column names by position, `now` is the present in microseconds since 1970 UTC.
-    With the `checkpoint` of a block everything up to and with that block is passed over. A block lists at
-    most `most_problems`. Raises `UnusableProfile` where profile and columns do not fit, and
-    `UnreadableFile` where the bytes end in damage; what was readable before it has been yielded by then.
+    With the `checkpoint` of a block, reading begins behind that block. A block lists at most
+    `most_problems`. Raises `UnusableProfile` if profile and columns do not fit, and `UnreadableFile` at
+    damaged bytes, after the readings before them.
     """
     chunks = utf8_chunks(source.chunks(), encoding=profile.encoding, line_end=profile.line_end)
     lines = min(max(1, block_readings // cells_in_a_row(profile)), most_lines(len(columns)))
@@ -58,9 +56,9 @@ def parse_blocks(
     most_problems: int = MOST_PROBLEMS,
     checkpoint: Checkpoint | None = None,
 ) -> Iterator[ParsedBlock]:
-    """Yield the readings of blocks of lines, the first of which begins where the data do, or go on.
+    """Yield the readings of blocks of lines; the first block begins with the data, or at the checkpoint.
 
-    The arguments are those of `parse_file`, and so are the errors.
+    Arguments and errors are those of `parse_file`.
     """
     check_columns(profile, columns)
     records = RecordReader(Splitter.of(profile), width=len(columns), skip_prefixes=profile.skip_prefixes)
@@ -79,22 +77,22 @@ def parse_blocks(
 
 
 def most_lines(width: int, *, cells: int = MOST_CELLS) -> int:
-    """Return how many lines of a file with so many columns may be held as a table of so many cells.
+    """Return the most lines of a file with `width` columns in a table of at most `cells` cells.
 
-    Short lines have as many cells as the header: a small file could fill the memory with empty ones.
+    Short lines have as many cells as the header: a small file could fill the memory with empty cells.
     """
     return max(1, cells // max(width, 1))
 
 
 def cells_in_a_row(profile: ImportProfile) -> int:
-    """Return how many readings one row of a file can hold; at least 1."""
+    """Return the most readings in one row of a file; at least 1."""
     if profile.layout == "wide":
         return max(1, len(profile.values))
     return max(1, len(profile.hour_columns) or len({value.column for value in profile.values}))
 
 
 def check_columns(profile: ImportProfile, columns: Sequence[str]) -> None:
-    """Raise `UnusableProfile` where the profile names a column that the file does not have."""
+    """Raise `UnusableProfile` if the profile names a column missing in the file."""
     named = [*profile.time_columns, *profile.key_columns, *(hour.column for hour in profile.hour_columns)]
     if not profile.hour_columns:
         named += [value.column for value in profile.values]
@@ -107,7 +105,7 @@ def check_columns(profile: ImportProfile, columns: Sequence[str]) -> None:
 
 
 def _next(block: Block, held: Block | None, parser: WideParser | LongParser) -> Checkpoint:
-    """Return where to go on behind a block, or before the row that it has cut in two."""
+    """Return the checkpoint behind a block, or before a row cut in two by its end."""
     if held is not None:
         return Checkpoint(held.first_line, held.offset, parser.state())
     count = block.data.count(b"\n") + (not block.data.endswith(b"\n") and bool(block.data))
@@ -115,7 +113,7 @@ def _next(block: Block, held: Block | None, parser: WideParser | LongParser) -> 
 
 
 def _with_rows(problems: list[Problem], block: Block) -> list[Problem]:
-    """Add to rejected rows the line as it stands in the file, where it lies in this block."""
+    """Add to rejected rows their whole line, where it is in this block."""
     if not any(problem.column is None for problem in problems):
         return problems
     ends = line_ends(block.data)

@@ -1,4 +1,4 @@
-"""The first rows of a file as they would be read: for a person to look at before anything is stored."""
+"""The first rows of a file and their readings, for a person to check before anything is stored."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.blocks import cut_blocks, line_ends
-from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import most_lines, parse_blocks
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.split import Splitter
-from joulebook.telemetry.files.table import Problem, shown
+from joulebook.telemetry.files.table import ParsedBlock, Problem, shown
 from joulebook.telemetry.files.text import utf8_chunks
 
 PREVIEW_ROWS = 20
@@ -23,10 +22,10 @@ PREVIEW_ROWS = 20
 
 @dataclass
 class PreviewRow:
-    """A row of the file: its line, what stands there, and what would become of it.
+    """A row of the file: its line number, its text, and its readings.
 
     `readings` are (index into the preview's values, microseconds since 1970 UTC, value). `problems` are
-    those of the row, or of its cells; a cell that is in neither has no value.
+    those of the row, or of its cells; a cell in neither list has no value.
     """
 
     line: int
@@ -37,7 +36,7 @@ class PreviewRow:
 
 @dataclass(frozen=True)
 class Preview:
-    """The first rows, the values (metrics) that they belong to, and the lines above the data."""
+    """The first rows, the values (metrics) of their readings, and the lines above the data."""
 
     rows: list[PreviewRow]
     values: tuple[ValueColumn, ...]
@@ -53,16 +52,16 @@ def preview(
     now: int,
     most_rows: int = PREVIEW_ROWS,
 ) -> Preview:
-    """Return the first rows of a file that begins with `head`, read by a profile.
+    """Return the first rows of a file beginning with `head`, read by a profile.
 
-    `columns` are the file's column names by position, `is_whole` says that nothing follows the head, and
-    `now` is the present in microseconds since 1970 UTC. Raises `UnusableProfile`.
+    `columns` are the file's column names by position. `is_whole` means nothing follows the head. `now` is
+    the present in microseconds since 1970 UTC. Raises `UnusableProfile`.
     """
     text = b"".join(utf8_chunks([head], encoding=profile.encoding, line_end=profile.line_end))
     if not is_whole:
         text = text[: text.rfind(b"\n") + 1]
     ends = line_ends(text)
-    # Enough lines for the rows, though some of them may be blank or comments.
+    # Enough lines for the rows even if some are blank or comments.
     last = min(len(ends), profile.first_data_line + 3 * most_rows)
     text = text[: int(ends[last - 1])] if last else text
     (block,) = cut_blocks([text], max_lines=10**6, start_line=profile.first_data_line)
@@ -79,9 +78,9 @@ def preview(
 def count_head(
     head: bytes, profile: ImportProfile, columns: Sequence[str], *, is_whole: bool, now: int
 ) -> ImportReport:
-    """Return the account of the rows in a file's `head`, as a dry run over them would give it.
+    """Return the report of a dry run over the rows in a file's `head`.
 
-    The arguments are those of `preview`, and so are the errors.
+    Arguments and errors are those of `preview`.
     """
     text = b"".join(utf8_chunks([head], encoding=profile.encoding, line_end=profile.line_end))
     if not is_whole:

@@ -1,16 +1,17 @@
-"""How a file is read: the import profile, and the part of it that a person has given."""
+"""How a file is read: the import profile, and the settings given by a person."""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
+from joulebook.telemetry.readings import metric_name_problem
 
 VERSION = 1
 _LONGEST_TEXT = 1000
@@ -27,11 +28,11 @@ _MOST_ENTRIES = {
     "values": 50_000,
     "ignored_keys": 50_000,
 }
-"""How long each list of a profile may be: what is done for each row grows with most of them."""
+"""Most entries in each list of a profile: the work for each row grows with most of them."""
 
 
 def profile_to_json(profile: Any) -> dict[str, Any]:
-    """Return a profile (a data class) as a JSON object; nested entries leave out what has its default."""
+    """Return a profile (a data class) as a JSON object; nested entries omit defaults."""
     described: dict[str, Any] = {"version": VERSION}
     for entry in dataclasses.fields(profile):
         value = getattr(profile, entry.name)
@@ -42,9 +43,9 @@ def profile_to_json(profile: Any) -> dict[str, Any]:
 
 
 def profile_from_json(stored: object, profile_type: type) -> dict[str, Any]:
-    """Return the entries of a profile by name; raises `UnusableProfile` that names what cannot be used."""
+    """Return the entries of a profile by name; raises `UnusableProfile` with the name of a wrong entry."""
     if not isinstance(stored, Mapping):
-        raise UnusableProfile("an import profile is a JSON object, such as --save-profile writes")
+        raise UnusableProfile("an import profile is a JSON object, as Joulebook saves it")
     version = stored.get("version", VERSION)
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= VERSION:
         raise UnusableProfile(
@@ -82,12 +83,12 @@ def _entries(stored: Mapping[str, Any], kind: type, where: str) -> dict[str, Any
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
-    """Return the types of a data class's fields: to find them takes longer than to read an entry."""
+    """Return the types of a data class's fields; finding them takes longer than reading an entry."""
     return get_type_hints(kind)
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
-    """Return `value` as the type of a field wants it; raises `UnusableProfile` where it is of another."""
+    """Return `value` in the type of a field; raises `UnusableProfile` if it has another."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is tuple:
         most = _MOST_ENTRIES[where.rpartition(".")[2]]
@@ -117,7 +118,7 @@ def _plain(value: Any, hint: Any, where: str) -> Any:
         value = float(value)
     if not isinstance(value, hint) or isinstance(value, bool):
         raise _unfit(value, {str: "text", int: "a whole number", float: "a number"}[hint], where)
-    # A database of accounts may not take a NUL, and no line of a file has one.
+    # A database of accounts may refuse a NUL, and no line of a file has one.
     if hint is str and (len(value) > _LONGEST_TEXT or "\0" in value):
         raise _unfit(value, f"text of at most {_LONGEST_TEXT} characters without NUL", where)
     if hint is int and not 0 <= value < 2**31:
@@ -145,30 +146,30 @@ DEFAULT_NA_VALUES = (
     "--",
     "---",
 )
-"""What stands for a missing value unless the profile says otherwise; an empty cell always does."""
+"""Texts for a missing value unless the profile has others; an empty cell is always missing."""
 
 MOST_COLUMNS = 4096
 """A line with more cells than this is taken for damage, not for a header."""
 
 MOST_NAMINGS = 4
-"""So often a wide file's column may be stored, each time as another metric or for another device."""
+"""A wide file's column may be stored this many times, each as another metric or for another device."""
 
 BLANK_RUNS = r"[ \t]+"
-"""The delimiter pattern of columns that are set apart by any number of blanks."""
+"""The delimiter pattern of columns separated by any number of blanks."""
 
 WIDE_GAPS = r"[ ]{2,}|[ ]*\t[ \t]*"
-"""The delimiter pattern of columns that are set apart by two blanks or more: one may stand in a cell."""
+"""The delimiter pattern of columns separated by two blanks or more: a cell may hold single blanks."""
 
 Layout = Literal["wide", "long", "across"]
 
 
 @dataclass(frozen=True)
 class ValueColumn:
-    """Numbers of the file and the metric that they belong to.
+    """Numbers of the file and their metric.
 
-    Wide: those of a column. Long: those of a column in the rows whose key cells are `key`. Hours across:
-    those of all hour columns in such rows, and `column` is empty. A number is multiplied by `factor`.
-    `device` is empty for the device of the import.
+    Wide: the numbers of a column. Long: the numbers of a column in rows with these `key` cells. Hours
+    across: the numbers of all hour columns in such rows, and `column` is empty. A number is multiplied by
+    `factor`. `device` is empty for the device of the import.
     """
 
     column: str
@@ -181,9 +182,9 @@ class ValueColumn:
 
 @dataclass(frozen=True)
 class HourColumn:
-    """A column of the layout with the hours across: `minutes` of its time behind the row's midnight.
+    """A column of the layout with the hours across, `minutes` after the row's midnight.
 
-    `pass_` is 1 or 2 where the column is one of the two of a doubled hour, else 0.
+    `pass_` is 1 or 2 if the column is one of the two of a doubled hour, else 0.
     """
 
     column: str
@@ -193,27 +194,27 @@ class HourColumn:
 
 @dataclass(frozen=True)
 class ImportProfile:
-    """Everything that decides how a file's bytes become readings.
+    """All settings for converting a file's bytes to readings.
 
     `layout` is wide (a time, then one value a column), long (a time, a key such as a register, and
     values) or across (a day, perhaps a key, and the hours of the day as columns). `encoding` is a name
-    that Python knows; cells are parted by `delimiter`, one ASCII character, unless `delimiter_pattern` (a
-    regular expression) or `widths` (characters a column) is set; `line_end` is LF (which may follow a CR)
-    or a lone CR. `sheet` is the sheet of a workbook, empty for the first that holds anything. Lines are
-    physical and count from 1; `header_line` is None where the file has none, and its columns are then
-    called `column_1`, `column_2`, … Lines that begin with one of `skip_prefixes` are no rows.
+    known to Python. Cells are separated by `delimiter`, one ASCII character, unless `delimiter_pattern` (a
+    regular expression) or `widths` (characters a column) is set. `line_end` is LF (possibly after a CR) or
+    a lone CR. `sheet` is the sheet of a workbook, empty for the first with any cells. Lines are physical
+    and count from 1. Without a header, `header_line` is None and the columns are called `column_1`,
+    `column_2`, … Lines beginning with one of `skip_prefixes` are no rows.
 
     The cells of `time_columns` are joined by one blank and must match one of `time_formats` (see
-    `times`), the first that fits. `tz` is an IANA name or a fixed offset such as `+01:00`; it applies to
-    times that carry no offset of their own. A local time that the clocks showed twice is told apart by the
-    order of rows, or is always the first or second pass (`doubled_hour`); one that they never showed is
-    rejected, or taken for what a clock that was not put forward shows (`missing_hour`). With `time_marks`
-    "end" a time is that of an interval's end, and `interval` (seconds) is taken from it.
+    `times`); the first match counts. `tz` is an IANA name or a fixed offset such as `+01:00`; it applies
+    to times without an offset of their own. The order of rows decides the pass of a repeated local time,
+    or it is always the first or second (`doubled_hour`). A skipped local time is rejected, or converted
+    with the offset before the change (`missing_hour`). With `time_marks` "end" a time is the end of an
+    interval, and `interval` (seconds) is subtracted from it.
 
     `na_values` are compared as exact text after stripping blanks; an empty cell is always NA. `affixes`
-    are units and currencies that may stand before or behind a number. A long file's keys that have no
-    entry in `values` become metrics as they come (`new_keys` "import"), or are left out ("ignore"), as
-    those always are that `ignored_keys` lists, their cells joined by one blank.
+    are units and currencies allowed before or after a number. Keys of a long file without an entry in
+    `values` become metrics (`new_keys` "import"), or are left out ("ignore"). Keys in `ignored_keys`
+    (cells joined by one blank) are always left out.
     """
 
     time_columns: tuple[str, ...]
@@ -247,14 +248,14 @@ class ImportProfile:
     name: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the profile as a JSON object that `from_json` takes back."""
+        """Return the profile as a JSON object for `from_json`."""
         return profile_to_json(self)
 
     @classmethod
     def from_json(cls, stored: object) -> ImportProfile:
-        """Return the profile that `as_json` described, in this version or an earlier one.
+        """Return the profile of a JSON object from `as_json`, in this version or an earlier one.
 
-        Raises `UnusableProfile` that names the entry which cannot be used.
+        Raises `UnusableProfile` with the name of a wrong entry.
         """
         entries = profile_from_json(stored, cls)
         values = tuple(ValueColumn(**entry) for entry in entries.pop("values"))
@@ -264,9 +265,9 @@ class ImportProfile:
         return profile
 
     def check_repeats(self) -> None:
-        """Raise `UnusableProfile` where columns are named again and again.
+        """Raise `UnusableProfile` if a column is named too many times.
 
-        Each naming costs the reading of a whole column, however small the file is.
+        Each time costs the conversion of a whole column, even in a small file.
         """
         counts: Counter[tuple[str, ...]]
         if self.layout == "wide":
@@ -292,7 +293,7 @@ class ImportProfile:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the numbers of a column or key go: a metric, its unit and a factor where they were named."""
+    """The target of a column or key: a metric, and its unit and a factor if they were named."""
 
     metric: str
     unit: str = ""
@@ -302,11 +303,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Given:
-    """The settings that a person named; None (or nothing) where the file itself is to be asked.
+    """The settings given by a person; None (or empty) for settings to be guessed from the file.
 
     `delimiter` is a character, a word such as `tab`, `blanks` or `/REGULAR EXPRESSION/`, or the widths of
-    fixed columns (`10,8,8`). `header_line` 0 means that there is none. `mapping` renames a column, or
-    in a long file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none.
+    fixed columns (`10,8,8`). `header_line` 0 means no header. `mapping` renames a column, or in a long
+    file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none.
     """
 
     layout: Layout | None = None
@@ -324,3 +325,48 @@ class Given:
     na_values: tuple[str, ...] | None = None
     key_columns: tuple[str, ...] = ()
     mapping: Mapping[str, Target | None] = field(default_factory=dict)
+
+
+MOST_UNIT_CHARACTERS = 32
+
+
+def mapping_from(words: Iterable[str]) -> dict[str, Target | None]:
+    """Return the targets by column of words `COLUMN=METRIC[:UNIT]`; `COLUMN=` leaves it out (None).
+
+    The last `=` ends the column's name and the last `:` begins the unit: `a=b:c:` is the metric `b:c`.
+    Raises `UnusableProfile` with the wrong word and the right form.
+    """
+    mapping: dict[str, Target | None] = {}
+    for word in words:
+        shown = word[:200]
+        column, equals, target = word.rpartition("=")
+        if not equals or not column.strip():
+            raise _unusable(" must be COLUMN=METRIC, COLUMN=METRIC:UNIT, or COLUMN=", shown)
+        if column in mapping:
+            raise _unusable(": the column {1!r} is mapped twice", shown, column[:200])
+        mapping[column] = _target(shown, target.strip()) if target.strip() else None
+    return mapping
+
+
+def mapping_word(column: str, target: Target | None) -> str:
+    """Return the word for `mapping_from`; it has no place for a factor and a device."""
+    if target is None:
+        return f"{column}="
+    unit = f":{target.unit}" if target.unit or ":" in target.metric else ""
+    return f"{column}={target.metric}{unit}"
+
+
+def _target(shown: str, text: str) -> Target:
+    metric, colon, unit = text.rpartition(":")
+    if not colon:
+        metric, unit = text, ""
+    metric, unit = metric.strip(), unit.strip()
+    if problem := metric_name_problem(metric):
+        raise _unusable(": {1}", shown, problem)
+    if len(unit) > MOST_UNIT_CHARACTERS or not unit.isprintable():
+        raise _unusable(": a unit has at most {1} printable characters", shown, MOST_UNIT_CHARACTERS)
+    return Target(metric, unit)
+
+
+def _unusable(problem: str, *arguments: object) -> UnusableProfile:
+    return UnusableProfile(Message("{mapping:{0!r}}" + problem, *arguments), setting="mapping")

@@ -1,4 +1,4 @@
-"""Runs an iterator in a thread of its own, a few items ahead, so that reading and storing overlap."""
+"""Runs an iterator in a thread of its own, a few items ahead: reading and storing overlap."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _POLL = 0.1
 
 
 class _End:
-    """The last thing in the queue: the iterator ended, or failed with an exception."""
+    """The last item in the queue: the iterator ended, or failed with an exception."""
 
     def __init__(self, failure: BaseException | None = None) -> None:
         self.failure = failure
 
 
 def read_ahead(items: Iterable[Item], *, depth: int = 2) -> Generator[Item, None, None]:
-    """Yield the items of `items`, which runs in another thread at most `depth` items ahead.
+    """Yield the items of `items`, iterated in another thread at most `depth` items ahead.
 
     The thread sees its caller's context variables. Its exception is raised here, after the items before
     it. When this generator is closed, the thread ends with its current item.
@@ -53,7 +53,7 @@ def read_ahead(items: Iterable[Item], *, depth: int = 2) -> Generator[Item, None
     try:
         while True:
             try:
-                # With a timeout, so that Ctrl-C gets through to the waiting thread at once.
+                # With a timeout: so Ctrl-C reaches the waiting thread at once.
                 item = queue.get(timeout=_POLL)
             except Empty:
                 continue

@@ -1,8 +1,7 @@
 """Blocks of lines to tables of cells: polars splits ordinary lines, the standard library's csv the rest.
 
 Ordinary lines are valid UTF-8 without NUL, not too long, with balanced quotes and not too many cells.
-All others are taken one by one, so that whatever is wrong with them is found with its line number and
-never touches a neighbour.
+All others are read one by one: a problem gets its line number and never affects another line.
 """
 
 from __future__ import annotations
@@ -26,12 +25,11 @@ _LF, _CR = 10, 13
 def lines_with_odd_quotes(
     data: bytes, ends: NDArray[np.intp], *, quote: str, delimiter: str
 ) -> NDArray[np.bool_]:
-    """Return for each line whether its quotes are not simply those of quoted cells.
+    """Return for each line whether its quotes do anything else than enclose cells of that line.
 
-    Simple are lines in which every quoted cell opens behind a delimiter, closes before one on the same
-    line, and doubles the quotes inside. Counting a line's quotes from 0, the even ones must open a cell
-    or follow a quote directly (the second of a doubled pair), and the odd ones must close a cell or be
-    followed by a quote.
+    In an ordinary line every quoted cell opens after a delimiter, closes before one on the same line, and
+    doubles the quotes inside. Counting a line's quotes from 0, the even ones must open a cell or follow a
+    quote directly (the second of a doubled pair), and the odd ones must close a cell or precede a quote.
     """
     odd = np.zeros(len(ends), np.bool_)
     text = np.frombuffer(data, np.uint8)
@@ -57,19 +55,19 @@ def _byte_after(text: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.uin
 
 
 def _is_line_end(text: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return where a CR follows that itself stands before LF or at the end."""
+    """Return where a CR follows, itself before LF or at the end."""
     is_end: NDArray[np.bool_] = (_byte_after(text, at) == _CR) & (_byte_after(text, at + 1) == _LF)
     return is_end
 
 
 MAX_RECORD_LINES = 100
-"""A quoted cell that is still open after this many lines was not meant to be: its first line is rejected."""
+"""A quoted cell still open after this many lines is damage: its first line is rejected."""
 
 _BLANK_BYTES = b" \t\r"
 
 
 class RecordReader:
-    """Splits blocks of one file into cells; remembers a record that a block's end has cut in two."""
+    """Splits blocks of one file into cells; keeps the beginning of a record cut by a block's end."""
 
     def __init__(
         self,
@@ -79,9 +77,9 @@ class RecordReader:
         skip_prefixes: Sequence[str] = (),
         always_carefully: bool = False,
     ) -> None:
-        """Take how lines fall into cells, the number of columns, and how lines begin that are no rows.
+        """Set the splitter, the number of columns, and the prefixes of lines to skip.
 
-        With `always_carefully` every line is read by the standard library; the result is the same.
+        With `always_carefully` the standard library reads every line; the result is the same.
         """
         delimiter = splitter.delimiter
         self._splitter = splitter
@@ -91,17 +89,17 @@ class RecordReader:
         self._skip_prefixes = tuple(prefix.encode() for prefix in skip_prefixes if prefix)
         self._always_carefully = always_carefully
         self._schema = {f"c{index}": pl.String for index in range(width)}
-        # polars takes the number of columns from the first line it sees: it is shown one that has them all.
+        # polars takes the number of columns from the first line: this one has them all.
         self._first_line = delimiter.join(["-"] * width).encode() + b"\n"
         self._held: Block | None = None
 
     @property
     def held(self) -> Block | None:
-        """The beginning of a row whose end is still to come."""
+        """The beginning of a row with its end in the next block."""
         return self._held
 
     def read(self, block: Block) -> Table:
-        """Return the rows that begin in `block`, but for a last one whose end is still to come."""
+        """Return the rows beginning in `block`, except a last row with its end in the next block."""
         if not self._splitter.is_prepared:
             return self._read(self._splitter.prepare(block))
         table = self._read(self._splitter.prepare(block))
@@ -129,7 +127,7 @@ class RecordReader:
             odd |= (lines.count(ord(self._delimiter)) >= self._width) & ~no_rows
             table = self._assemble(lines, odd, blank, skipped)
         if table is None:
-            # Whatever else polars stumbled over: reading all lines one by one is slow, but right.
+            # polars failed for another reason: reading all lines one by one is slow, but right.
             table = self._assemble(lines, ~no_rows, blank, skipped)
         if table is None:
             raise AssertionError("a block without ordinary lines cannot fail to be split")
@@ -288,7 +286,7 @@ class _Lines:
         )
 
     def rest(self, index: int) -> Block:
-        """Return the block that begins with the line `index`."""
+        """Return the block beginning with the line `index`."""
         begin = int(self.begins[index])
         return Block(self.data[begin:], self.first_line + index, offset=self._offset + begin)
 
@@ -305,9 +303,9 @@ class _Lines:
 
 
 class _Record:
-    """One record read with care from the line `index` on: its cells, or what is wrong with its first line.
+    """One record read by the standard library from the line `index` on: its cells, or its problem.
 
-    `line_count` lines belong to it. `is_cut` means that its end lies in the next block.
+    It has `line_count` lines. `is_cut` means its end is in the next block.
     """
 
     def __init__(

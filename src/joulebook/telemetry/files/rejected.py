@@ -17,8 +17,8 @@ _NUMBER = re.compile(r"[+-][0-9.,]*(?:[eE][+-]?[0-9]+)?")
 class RejectedWriter:
     """Writes problems to an open text file (`newline=""`), the header first.
 
-    `column` is empty where the whole row was rejected, and `row` is then the line as it stands in the file.
-    What a spreadsheet would take for a formula gets a `'` before it; numbers stay as they are.
+    For a rejected row `column` is empty and `row` is the line from the file. Text that a spreadsheet would
+    take for a formula gets a `'` before it; numbers are unchanged.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -37,5 +37,5 @@ class RejectedWriter:
 
 
 def plain_text(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell protected from being taken for a formula."""
     return cell if _NUMBER.fullmatch(cell) else guarded(cell)

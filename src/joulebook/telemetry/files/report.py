@@ -1,4 +1,4 @@
-"""What became of a file: counts that add up, and the first problems with line, column and text.
+"""The report of an import: complete counts of rows and cells, and the first problems with their text.
 
 Rows read are rows imported plus rows rejected. The cells of the value columns in imported rows are
 stored, replaced, duplicate, in conflict, NA or malformed; in a dry run they are readable, NA or malformed.
@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.profile import ValueColumn
-from joulebook.telemetry.files.table import Problem
+from joulebook.telemetry.files.table import ParsedBlock, Problem
 from joulebook.telemetry.readings import from_microseconds
 
 
 @dataclass
 class ColumnReport:
-    """What became of the cells of one column; `na` counts by what stood there ("" for an empty cell)."""
+    """The counts of one column's cells; `na` counts by their text ("" for an empty cell)."""
 
     column: str
     metric: str
@@ -36,7 +35,7 @@ class ColumnReport:
     na: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
     device: str = ""
-    """The device, where it is not that of the import."""
+    """The device, if other than that of the import."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts as a JSON object."""
@@ -54,27 +53,27 @@ class ColumnReport:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return everything as a JSON object that `from_state` takes back."""
+        """Return everything as a JSON object for `from_state`."""
         return {**vars(self), "na": dict(self.na), "malformed": dict(self.malformed)}
 
     @classmethod
     def of(cls, value: ValueColumn) -> ColumnReport:
-        """Return an empty account of what a column, or a key of it, holds."""
+        """Return empty counts for a column, or for one of its keys."""
         name = " ".join((value.column, *value.key)).strip()
         return cls(name or value.metric, value.metric, value.unit, device=value.device)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ColumnReport:
-        """Return the column that `state` described."""
+        """Return the column of an object from `state`."""
         return cls(**{**state, "na": Counter(state["na"]), "malformed": Counter(state["malformed"])})
 
 
 MOST_PROBLEMS = 1000
-"""Problems that a report keeps with their text; all of them are counted."""
+"""Problems in a report with their text; all are counted."""
 
 METRIC_LIMIT = "metric_limit"
 NOT_KEPT = "time_past"
-"""Of readable cells that the database would not store; no file's parser gives these to cells."""
+"""The code of readable cells refused by the database; the parser never gives it to cells."""
 CONFLICT = "conflict"
 
 _COUNTS = (
@@ -84,11 +83,11 @@ _COUNTS = (
 
 
 class ImportReport:
-    """The account of one run over one file, filled block by block.
+    """The counts of one import from one file, added block by block.
 
-    `readable` cells of a column are those that hold a number; unless the run is dry, each of them is
-    then also counted as stored, replaced, duplicate or in conflict (or as malformed: beyond the cap on
-    metrics, or of a time whose readings are not kept).
+    `readable` cells of a column hold a number. Unless the run is dry, each of them is also counted as
+    stored, replaced, duplicate or in conflict, or as malformed: beyond the limit of metrics, or older than
+    the retention.
     """
 
     def __init__(
@@ -98,9 +97,9 @@ class ImportReport:
         is_dry_run: bool,
         on_problems: Callable[[Sequence[Problem]], None] | None = None,
     ) -> None:
-        """Take the profile's values; `on_problems` is given every problem, also those beyond the first.
+        """Set the profile's values; `on_problems` is called with all problems, not only the first.
 
-        It has to be given every problem of each block too: see `parse_file`.
+        For that the blocks must list all of their problems too: see `parse_file`.
         """
         self.is_dry_run = is_dry_run
         self._on_problems = on_problems
@@ -110,9 +109,9 @@ class ImportReport:
         self.rows_rejected: Counter[str] = Counter()
         self.blank_lines = 0
         self.skipped_lines = 0
-        """Lines that the profile says are no rows: comments, say."""
+        """Lines skipped by the profile, such as comments."""
         self.doubled_first = 0
-        """Rows in the first pass of an hour that the clock showed twice."""
+        """Rows in the first pass of a repeated hour."""
         self.doubled_second = 0
         self.first_time: int | None = None
         """Of the readings, microseconds since 1970 UTC."""
@@ -120,7 +119,7 @@ class ImportReport:
         self._problems: list[Problem] = []
 
     def add_block(self, block: ParsedBlock) -> None:
-        """Count what parsing found; what the database says comes by `add_outcomes`."""
+        """Count the result of parsing a block; `add_outcomes` counts that of storing it."""
         self.rows_imported += block.rows_imported
         self.rows_rejected += block.rows_rejected
         self.blank_lines += block.blank_lines
@@ -148,9 +147,9 @@ class ImportReport:
         not_kept: NDArray[np.bool_],
         replaced: NDArray[np.bool_],
     ) -> None:
-        """Count what became of the readings of a block; those that are in no mask had no room as metrics.
+        """Count the outcomes of a block's readings; readings in no mask are beyond the limit of metrics.
 
-        `not_kept` are those of a time whose readings retention has given up.
+        `not_kept` are readings older than the retention.
         """
         limited = ~(stored | replaced | duplicate | conflict | not_kept)
         counts = [
@@ -187,7 +186,7 @@ class ImportReport:
         self._problems += problems[: MOST_PROBLEMS - len(self._problems)]
 
     def state(self) -> dict[str, Any]:
-        """Return all counts, and how many problems are listed, as a JSON object that `restore` takes back."""
+        """Return all counts, and the number of problems listed, as a JSON object for `restore`."""
         return {
             "is_dry_run": self.is_dry_run,
             "given": self._given,
@@ -198,7 +197,7 @@ class ImportReport:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back, or on, to where `state` was returned; problems listed since then are taken away."""
+        """Set the counts returned by `state`, and drop the problems listed since."""
         self.is_dry_run = state["is_dry_run"]
         self._given = state["given"]
         for name in _COUNTS:
@@ -215,14 +214,14 @@ class ImportReport:
         problems: Iterable[Problem] = (),
         on_problems: Callable[[Sequence[Problem]], None] | None = None,
     ) -> ImportReport:
-        """Return a report that goes on where `state` was returned; `problems` are the first until then."""
+        """Return a report continuing from a `state`; `problems` are the first problems up to it."""
         report = cls((), is_dry_run=False, on_problems=on_problems)
         report.list_again(problems)
         report.restore(state)
         return report
 
     def list_again(self, problems: Iterable[Problem]) -> None:
-        """Have the report list the first of these problems, which it has counted before."""
+        """List the first of these problems, counted before."""
         self._problems = list(islice(problems, MOST_PROBLEMS))
 
     @property
@@ -237,12 +236,12 @@ class ImportReport:
 
     @property
     def rows_read(self) -> int:
-        """Rows that are no blank lines and stand where the data are."""
+        """Rows among the data, without blank lines."""
         return self.rows_imported + self.rows_rejected.total()
 
     @property
     def cells(self) -> int:
-        """Cells of the value columns in imported rows, but for those of keys that are left out."""
+        """Cells of the value columns in imported rows, without those of keys left out."""
         return (
             self.readable
             + self.na
@@ -253,27 +252,27 @@ class ImportReport:
 
     @property
     def readable(self) -> int:
-        """Cells that hold a number."""
+        """Cells with a number."""
         return sum(column.readable for column in self.columns)
 
     @property
     def stored(self) -> int:
-        """Cells that became new readings."""
+        """Cells stored as new readings."""
         return sum(column.stored for column in self.columns)
 
     @property
     def replaced(self) -> int:
-        """Cells whose value took the place of another one that was there already."""
+        """Cells stored in place of another value."""
         return sum(column.replaced for column in self.columns)
 
     @property
     def duplicate(self) -> int:
-        """Cells whose reading was there already, with the same value."""
+        """Cells of readings stored before with the same value."""
         return sum(column.duplicate for column in self.columns)
 
     @property
     def conflict(self) -> int:
-        """Cells whose reading was there already, with another value, which was kept."""
+        """Cells of readings stored before with another value; the stored value is unchanged."""
         return sum(column.conflict for column in self.columns)
 
     @property
@@ -283,7 +282,7 @@ class ImportReport:
 
     @property
     def malformed(self) -> int:
-        """Cells that hold something else than a number or a mark for none."""
+        """Cells with text that is neither a number nor a missing value."""
         return sum(column.malformed.total() for column in self.columns)
 
     def as_json(self) -> dict[str, Any]:

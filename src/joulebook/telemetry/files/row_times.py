@@ -1,4 +1,4 @@
-"""The times of a file's rows: cells of text to UTC instants, or the reason why a row has none."""
+"""The times of a file's rows: cells of text to UTC instants, or the reason for having none."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ class LocalClock:
 
 
 class RowTimes:
-    """Reads the times of one file's rows, in the file's order; remembers what tells a doubled hour apart."""
+    """Reads the times of one file's rows, in the file's order, with one clock for each series."""
 
     def __init__(self, profile: ImportProfile, *, now: int) -> None:
-        """Take the profile and the present in microseconds; raises `UnusableProfile`."""
+        """Set the profile and the present in microseconds; raises `UnusableProfile`."""
         self._formats = tuple(TimeFormat(text) for text in profile.time_formats)
         self._zone = find_zone(profile.tz)
         self._doubled = _PASSES[profile.doubled_hour]
@@ -123,9 +123,9 @@ class RowTimes:
     def read(
         self, text: pl.Series, key: pl.Series | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
-        """Return UTC microseconds, an index into `TIME_CODES`, and how many rows each doubled pass has.
+        """Return UTC microseconds, an index into `TIME_CODES`, and the number of rows in each doubled pass.
 
-        `text` are stripped cells. Rows with different `key` are series of their own: each has its clock.
+        `text` are stripped cells. Each `key` is a series of its own, with its own clock.
         """
         parsed = parse_times(text, self._formats)
         code = np.where(parsed.fits, OK, MALFORMED).astype(np.int8)
@@ -133,7 +133,7 @@ class RowTimes:
         return self.to_utc(parsed, code, key)
 
     def dates(self, text: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        """Return local midnights and an index into `TIME_CODES`, for rows whose cells have a time of day."""
+        """Return local midnights and an index into `TIME_CODES`, for rows with the hours across."""
         parsed = parse_times(text, self._formats)
         code = np.where(parsed.fits, OK, MALFORMED).astype(np.int8)
         code[(text == "").to_numpy()] = MISSING
@@ -145,11 +145,11 @@ class RowTimes:
     def to_utc(
         self, parsed: ParsedTimes, code: NDArray[np.int8], key: pl.Series | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
-        """Return the same as `read` for times that are parsed; `code` is changed in place."""
+        """Return the same as `read` for parsed times; `code` is changed in place."""
         time = parsed.wall.copy()
         has_offset = parsed.offset != NO_OFFSET
         time[has_offset] -= parsed.offset[has_offset]
-        # Far from the present no zone has to be asked, and two days are more than any offset.
+        # Times far from the present need no zone: two days are more than any offset.
         code[(code == OK) & (time < OLDEST - 2 * DAY)] = PAST
         code[(code == OK) & (time > self._latest + 2 * DAY)] = FUTURE
         local = np.flatnonzero((code == OK) & ~has_offset)
@@ -183,10 +183,10 @@ class RowTimes:
         return self._clocks[name]
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the clocks remember of the rows so far."""
+        """Return the state of the clocks after the rows so far."""
         return {name: clock.as_json() for name, clock in self._clocks.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `as_json` returned."""
+        """Set the state returned by `as_json`."""
         for name, clock in state.items():
             self._clock(name).restore(clock)

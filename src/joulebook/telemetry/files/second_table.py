@@ -1,4 +1,4 @@
-"""Notices where another table begins within a file, so that its rows are not read under the wrong names."""
+"""Detects the beginning of another table within a file: its rows have other columns."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _REFUSED = np.int8(MALFORMED)
 
 
 class TableWatch:
-    """Follows the rows of one file: its own header may come again, and another one ends the table.
+    """Follows the rows of one file: its own header may repeat, and another header ends the table.
 
     Another header is a row of at least two different names and nothing else (only its first cell may be
-    empty), with a row that has a time soon below it, and a blank line above it or the name of our own time
-    column in it. Everything from there on is refused until our own header comes again.
+    empty), with a row of data soon below it, and either a blank line above it or the name of our time
+    column in it. All rows from there on are rejected until our own header repeats.
     """
 
     def __init__(self, profile: ImportProfile, columns: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ class TableWatch:
         self._is_other = False
 
     def reasons(self, table: Table, code: NDArray[np.int8]) -> dict[int, str]:
-        """Return why rows are refused that are no rows of the table, by index; `code` is changed in place."""
+        """Return the reasons for rejecting rows outside the table, by index; `code` is changed in place."""
         candidates = np.flatnonzero((code == MALFORMED) | (code == MISSING))
         if not len(candidates) and not self._is_other:
             return {}
@@ -55,11 +55,11 @@ class TableWatch:
         return reasons
 
     def as_json(self) -> bool:
-        """Return whether the rows read last were those of another table."""
+        """Return whether the last rows were those of another table."""
         return self._is_other
 
     def restore(self, state: bool) -> None:
-        """Take over what `as_json` returned."""
+        """Set the state returned by `as_json`."""
         self._is_other = state
 
     def _refuse(self, reasons: dict[int, str], code: NDArray[np.int8], begin: int | None, end: int) -> None:

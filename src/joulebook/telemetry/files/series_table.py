@@ -1,4 +1,4 @@
-"""The series of a long file: which key and value column belong to which entry of the values."""
+"""The series of a long file: entries of the values by key and value column."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.readings import METRIC_NAME_LENGTH, metric_name_problem
 
 MOST_SERIES = 4096
-"""Entries that a file's keys can add to the values; the cells of further ones are refused."""
+"""Most entries added to the values by a file's keys; the rows of further keys are rejected."""
 
 KEY_LIMIT = "key_limit"
 KEY_MISSING = "key_missing"
@@ -23,18 +23,18 @@ KEY_MARK = "\x1f"
 
 
 def metric_of(key: Sequence[str], column: str) -> str:
-    """Return the metric of a key's series; `column` is empty where each key has only one.
+    """Return the metric of a key's series; `column` is empty if each key has one series.
 
-    A name that is too long for a metric is cut off: a person sees it before anything is stored.
+    A name too long for a metric is cut: a person sees it before anything is stored.
     """
     return " ".join(unguarded(part) for part in (column, *key) if part)[:METRIC_NAME_LENGTH].strip()
 
 
 class SeriesTable:
-    """Finds the entry of the values by key and value column; takes in keys that come up on the way."""
+    """Finds the entry of the values by key and value column, and adds entries for new keys."""
 
     def __init__(self, profile: ImportProfile, value_columns: Sequence[str]) -> None:
-        """Take the profile, and the value columns of which each key has one series."""
+        """Set the profile and the value columns; each key has a series for each of them."""
         self.values = list(profile.values)
         self._given = len(self.values)
         self.columns = list(value_columns)
@@ -45,11 +45,11 @@ class SeriesTable:
 
     @property
     def added(self) -> tuple[ValueColumn, ...]:
-        """The entries behind those of the profile."""
+        """The entries added to those of the profile."""
         return tuple(self.values[self._given :])
 
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
-        """Take over the entries that were added before, as `as_json` returned them."""
+        """Add the entries returned by `as_json`."""
         for column, key, metric, unit in state:
             self._add(ValueColumn(str(column), str(metric), str(unit), tuple(map(str, key))))
 
@@ -60,7 +60,7 @@ class SeriesTable:
     def entries(self, key: pl.Series, unit: pl.Series) -> NDArray[np.int64]:
         """Return for each row (first axis) and value column the index of its entry.
 
-        It is `NO_SERIES` where the key is left out, and `REFUSED` where it cannot become a metric.
+        It is `NO_SERIES` for a key left out, and `REFUSED` for a key that cannot become a metric.
         """
         if not len(key):
             return np.empty((0, len(self.columns)), np.int64)

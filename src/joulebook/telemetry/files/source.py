@@ -1,4 +1,4 @@
-"""The bytes of a file in chunks: opened, inflated where it is gzip, counted and hashed on the way."""
+"""The bytes of a file in chunks: opened, unpacked, counted and hashed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.files.workbook import sheet_names, workbook_chunks
 
 CHUNK_BYTES = 1 << 20
-"""Most bytes in one chunk, before and after inflating: what a small file can swell to is never held."""
+"""Most bytes in one chunk, before and after unpacking: a small file cannot fill the memory."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -33,48 +33,51 @@ _UNREADABLE_KINDS = (
 
 
 class FileSource:
-    """One file on disk, read from its beginning each time it is asked for its chunks.
+    """One file on disk, read from its beginning by each call of `chunks`.
 
-    `name` is for people, and never used as a path. `size` is in bytes as stored. While `chunks` runs,
-    `bytes_read` grows up to `size`; once it has run to the end, `sha256` is the hexadecimal digest of the
-    stored bytes.
+    `name` is for people, and never used as a path; messages show it, or the path if no name was given.
+    `size` is in bytes as stored. While `chunks` runs, `bytes_read` grows up to `size`; at its end `sha256`
+    is the hexadecimal digest of the stored bytes.
     """
 
-    def __init__(self, path: Path, *, sheet: str = "") -> None:
+    def __init__(self, path: Path, *, sheet: str = "", name: str = "") -> None:
         """Check that the file can be read; raises `UnreadableFile`.
 
         `sheet` is the sheet of a workbook, empty for the first with anything in it.
         """
         self.path = path
         self.sheet = sheet
-        self.name = shown(os.fsencode(path.name))
+        self.name = name or shown(os.fsencode(path.name))
+        self._called = name or str(path)
         self.bytes_read = 0
         self.sha256 = ""
         try:
             if path.is_dir():
-                raise UnreadableFile(f"{path} is a folder; name one file of it")
+                raise UnreadableFile(f"{self._called} is a folder; name one file of it")
             if path.exists() and not path.is_file():
                 raise UnreadableFile(
-                    f"{path} is no regular file, and it is read twice; save it to a file first"
+                    f"{self._called} is no regular file, and it is read twice; save it to a file first"
                 )
             with path.open("rb") as file:
                 start = file.read(16)
                 self.size = path.stat().st_size
         except FileNotFoundError as exc:
-            raise UnreadableFile(f"there is no file {path}; check the name and the folder") from exc
+            raise UnreadableFile(f"there is no file {self._called}; check the name and the folder") from exc
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-            raise UnreadableFile(f"{path} cannot be opened: {reason}") from exc
+            raise UnreadableFile(f"{self._called} cannot be opened: {reason}") from exc
         if not start:
-            raise UnreadableFile(f"{path} is empty; there is nothing to import")
+            raise UnreadableFile(f"{self._called} is empty; there is nothing to import")
         for magic, kind, remedy in _UNREADABLE_KINDS:
             if start.startswith(magic):
-                raise UnreadableFile(f"{path} is {kind}; {remedy} and import that (plain text, gzip, or zip)")
-        self._kind = _kind(path, start)
+                raise UnreadableFile(
+                    f"{self._called} is {kind}; {remedy} and import that (plain text, gzip, or zip)"
+                )
+        self._kind = _kind(path, start, name=self._called)
 
     @property
     def is_compressed(self) -> bool:
-        """Whether the content is gzip, or a zip archive's, and so may be far larger than `size`."""
+        """Whether the content is gzip or a zip archive, and may be far larger than `size`."""
         return self._kind in ("gzip", "zip")
 
     @property
@@ -84,37 +87,39 @@ class FileSource:
 
     def sheets(self) -> tuple[str, ...]:
         """Return the names of a workbook's sheets, none for any other file; raises `UnreadableFile`."""
-        return sheet_names(self.path) if self._kind == "workbook" else ()
+        return sheet_names(self.path, name=self._called) if self._kind == "workbook" else ()
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content in chunks, inflated where the file is gzip or a zip archive with one member.
+        """Yield the content in chunks; gzip and a zip archive with one member are unpacked.
 
-        A chunk has at most `CHUNK_BYTES`, but for those of a workbook, whose sheet comes as UTF-8 CSV.
-        Raises `UnreadableFile` where the file is damaged or ends early, after everything that could be
-        inflated was yielded, and `FileTooLarge` where it swells to too much.
+        A chunk has at most `CHUNK_BYTES`, except those of a workbook: its sheet is converted to UTF-8 CSV.
+        Raises `UnreadableFile` if the file is damaged or ends early, after all readable chunks, and
+        `FileTooLarge` if it unpacks to too many bytes.
         """
         stored = self._stored_chunks()
         if self._kind == "plain":
             return stored
         if self._kind == "gzip":
-            return guarded(_inflate(stored, name=str(self.path)), stored=self.size, name=str(self.path))
+            return guarded(_inflate(stored, name=self._called), stored=self.size, name=self._called)
         return self._unpacked(stored)
 
     def _unpacked(self, stored: Iterator[bytes]) -> Iterator[bytes]:
         for _ in stored:
-            pass  # The digest is that of the archive as it is stored.
+            pass  # The digest is that of the archive as stored.
         yield from (
-            workbook_chunks(self.path, self.sheet) if self._kind == "workbook" else member_chunks(self.path)
+            workbook_chunks(self.path, self.sheet, name=self._called)
+            if self._kind == "workbook"
+            else member_chunks(self.path, name=self._called)
         )
 
     def head(self, limit: int) -> bytes:
-        """Return the first `limit` bytes of the content, or all of it where it is shorter.
+        """Return the first `limit` bytes of the content, or all of it if it is shorter.
 
-        Raises `UnreadableFile` where damage leaves nothing at all; behind the head it shows in `chunks`.
+        Raises `UnreadableFile` if damage leaves no bytes; `chunks` reports damage behind the head.
         """
         head = b""
         try:
-            for chunk in FileSource(self.path, sheet=self.sheet).chunks():
+            for chunk in FileSource(self.path, sheet=self.sheet, name=self._called).chunks():
                 head += chunk
                 if len(head) >= limit:
                     break
@@ -126,8 +131,8 @@ class FileSource:
     def further(self, head: bytes, *, pieces: int = 32, piece_bytes: int = 65_536) -> bytes:
         """Return whole lines from all over a plain text file behind its `head`, for a better guess.
 
-        It is empty where the file is compressed, or written in more than one byte a character: then its
-        lines cannot be told from afar.
+        It is empty for a compressed file, and for more than one byte a character: lines cannot be found
+        there without reading everything before them.
         """
         rest = self.size - len(head)
         if self._kind != "plain" or rest <= 0 or b"\0" in head[:4096]:
@@ -153,9 +158,9 @@ class FileSource:
         self.sha256 = digest.hexdigest()
 
 
-def _kind(path: Path, start: bytes) -> Literal["plain", "gzip", "zip", "workbook"]:
+def _kind(path: Path, start: bytes, *, name: str) -> Literal["plain", "gzip", "zip", "workbook"]:
     if start.startswith(_ZIP_MAGIC):
-        return "workbook" if is_workbook(path) else "zip"
+        return "workbook" if is_workbook(path, name=name) else "zip"
     return "gzip" if start.startswith(_GZIP_MAGIC) else "plain"
 
 

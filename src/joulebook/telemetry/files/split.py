@@ -1,4 +1,4 @@
-"""Prepares lines for splitting: blanks in runs, patterns and fixed widths become one mark between cells."""
+"""Splits lines into cells: blanks in runs, patterns and fixed widths become one mark between cells."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile import BLANK_RUNS, MOST_COLUMNS, WIDE_GAPS, ImportProfile
 
 LONGEST_LINE = 8192
-"""Characters of a line that an expression of a person's own is applied to; a longer one is not split."""
+"""Most characters of a line for a pattern given by a person; a longer line is not split."""
 
 LONGEST_LINE_FOR_REPEATS = 2048
-"""The same for one with `*`, `+` or `{1,}`: to find where that matches can take the square of the length."""
+"""The same for a pattern with `*`, `+` or `{1,}`: its time can grow with the square of the length."""
 
 MOST_SECONDS = 1.5
-"""Processor time that may be spent on the lines of a block, where usual expressions take 0.1.
+"""Processor time allowed for a pattern on the lines of a block; usual patterns take 0.1.
 
-It is spent once for all that is read under one budget. The last piece of text may take as much again.
+One budget allows it once for the whole file. The last piece of text may take as much again.
 """
 
 _LONGEST_PATTERN = 200
@@ -35,7 +35,7 @@ _OWN = (BLANK_RUNS, WIDE_GAPS)
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise `UnusableProfile` for what is no expression, matches nothing, or can only be slow."""
+    """Raise `UnusableProfile` for a pattern that is no expression, matches empty text, or is too slow."""
     repeats = [max(int(least or 0), int(most or 0), 1) for least, most in _REPEAT.findall(pattern[:1000])]
     if len(pattern) <= _LONGEST_PATTERN and math.prod(repeats) > _MOST_REPEATS:
         raise UnusableProfile(
@@ -58,7 +58,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def marked(texts: Sequence[str], pattern: str, mark: str) -> list[str]:
-    """Return the texts with `mark` in place of each match; raises `UnusableProfile` where that takes long."""
+    """Return the texts with `mark` for each match; raises `UnusableProfile` if that takes too long."""
     if pattern in _OWN:
         return _replaced(texts, pattern, mark)
     done: list[str] = []
@@ -89,12 +89,12 @@ def _replaced(texts: Sequence[str], pattern: str, mark: str) -> list[str]:
 
 
 def longest_line(pattern: str) -> int:
-    """Return how many characters a line may have that the expression is applied to."""
+    """Return the most characters of a line for this pattern."""
     return LONGEST_LINE_FOR_REPEATS if _ENDLESS.search(pattern) else LONGEST_LINE
 
 
 def _slices(texts: Iterable[str], longest: int) -> Iterator[list[str]]:
-    """Yield the texts in lists of at most `longest` characters, each that is too long by itself."""
+    """Yield the texts in lists of at most `longest` characters; a longer text is a list of its own."""
     some: list[str] = []
     size = 0
     for text in texts:
@@ -108,19 +108,19 @@ def _slices(texts: Iterable[str], longest: int) -> Iterator[list[str]]:
 
 
 MARK = "\x1f"
-"""ASCII's unit separator, which parts the cells of lines that had no delimiter of one character."""
+"""ASCII's unit separator: the delimiter of lines split by a pattern or by widths."""
 
 _NO_QUOTE = "\x1e"
-"""Stands for the quote where cells are cut by width: a `"` is then a character like any other."""
+"""The quote of cells cut by width: a `"` is then an ordinary character."""
 
-# Tried where blanks begin only: at each blank of a long run, it would take the square of the run.
+# Matched only at the beginning of a run of blanks: matching at each blank takes the square of the run.
 _EDGES = re.compile(rb"(?m)(?<![ \t])[ \t]++(?=\r?$)|^[ \t]+")
 _RUNS = re.compile(rb"[ \t]+")
 
 
 @dataclass(frozen=True)
 class Splitter:
-    """How lines fall into cells: by `delimiter`, once `prepare` has put it where a pattern or width says."""
+    """How lines are split: at `delimiter`; `prepare` inserts it for patterns and widths."""
 
     delimiter: str
     quote: str = '"'
@@ -138,7 +138,7 @@ class Splitter:
     def from_words(
         cls, delimiter: str, *, quote: str = '"', pattern: str = "", widths: Sequence[int] = ()
     ) -> Splitter:
-        """Return a splitter; raises `UnusableProfile` where one cannot split lines that way."""
+        """Return a splitter; raises `UnusableProfile` for settings that cannot split lines."""
         if quote != _NO_QUOTE and (len(quote) != 1 or not quote.isascii() or not quote.isprintable()):
             raise UnusableProfile(f'quote {quote!r} cannot be used; it is one character such as "')
         if pattern and widths:
@@ -160,7 +160,7 @@ class Splitter:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether lines have to be rewritten before they can be split; then no cell spans lines."""
+        """Whether lines are rewritten before they are split; then no cell spans lines."""
         return bool(self.pattern or self.widths)
 
     def prepare(self, block: Block) -> Block:
@@ -176,7 +176,7 @@ class Splitter:
             return _RUNS.sub(MARK.encode(), _EDGES.sub(b"", data))
         lines = data.split(b"\n")
         is_text = [_is_utf8(line) for line in lines]
-        # A line that is no text stays as it is: it is rejected for that.
+        # A line with bytes that are no text is unchanged: it is rejected later.
         texts = [line.decode() if good else "" for line, good in zip(lines, is_text, strict=True)]
         column = pl.Series("line", texts, dtype=pl.String).str.strip_suffix("\r")
         split = self._by_widths(column) if self.widths else self._by_pattern(column)
@@ -189,7 +189,7 @@ class Splitter:
     def _by_pattern(self, lines: pl.Series) -> pl.Series:
         is_blank = self.pattern in (BLANK_RUNS, WIDE_GAPS)
         texts = (lines.str.strip_chars(" \t") if is_blank else lines).to_list()
-        # What stands between quotes is taken as it is: those parts have odd places after splitting.
+        # Text between quotes is unchanged: those parts have odd indexes after splitting.
         parts = [text.split(self.quote) if text.count(self.quote) % 2 == 0 else [text] for text in texts]
         between = iter(marked([part for each in parts for part in each[::2]], self.pattern, MARK))
         for each in parts:
@@ -212,7 +212,7 @@ class Splitter:
 
 
 def _without_formula_signs(data: bytes, delimiter: str) -> bytes:
-    """Take the sign off cells that spreadsheets are kept from changing by `="…"`."""
+    """Remove the sign of cells written as `="…"` to keep spreadsheets from changing them."""
     if b"=" not in data or b'="' not in data:
         return data
     mark = re.escape(delimiter.encode())

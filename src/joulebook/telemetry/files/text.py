@@ -1,4 +1,4 @@
-"""Bytes in a file's encoding to UTF-8 bytes with LF between lines; what cannot be decoded stays visible."""
+"""Bytes in a file's encoding to UTF-8 with LF between lines; undecodable bytes remain visible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from joulebook.telemetry.files.errors import UnusableProfile
 
 _BOM = codecs.BOM_UTF8
 _PIECE = 1 << 20
-# Codecs that are for names and escapes, or that can yield halves of surrogate pairs.
+# Codecs for names and escapes, and codecs that can yield halves of surrogate pairs.
 _REFUSED = {"undefined", "idna", "punycode", "utf-7", "unicode-escape", "raw-unicode-escape"}
 
 
@@ -25,9 +25,9 @@ codecs.register_error("joulebook-invalid", _mark_invalid)
 def utf8_chunks(chunks: Iterable[bytes], *, encoding: str, line_end: str = "\n") -> Iterator[bytes]:
     """Yield the text of `chunks` as UTF-8 without its byte-order mark.
 
-    UTF-8 itself passes unchecked: whoever splits it into lines finds a bad byte together with its line.
-    In other encodings an undecodable byte becomes 0xFF, which no UTF-8 holds. With `line_end` CR, as old
-    Macs wrote, each CR becomes LF. Raises `UnusableProfile` for a name that is no text encoding.
+    UTF-8 itself passes unchecked: `RecordReader` finds bad bytes together with their line. In other
+    encodings an undecodable byte becomes 0xFF, never found in UTF-8. With `line_end` CR, as on old Macs,
+    each CR becomes LF. Raises `UnusableProfile` for a name that is no text encoding.
     """
     name = codec_name(encoding)
     text = _without_bom(chunks) if name == "utf-8" else _recoded(chunks, name)
@@ -35,7 +35,7 @@ def utf8_chunks(chunks: Iterable[bytes], *, encoding: str, line_end: str = "\n")
 
 
 def codec_name(encoding: str) -> str:
-    """Return Python's own name of a text encoding; raises `UnusableProfile` where it is none."""
+    """Return Python's own name of a text encoding; raises `UnusableProfile` for any other name."""
     try:
         name = codecs.lookup(encoding).name.removesuffix("-sig")
         codecs.getincrementaldecoder(name)
@@ -86,7 +86,7 @@ def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, encoding: str, *,
     try:
         return decoder.decode(piece, final)
     except UnicodeError as exc:
-        # Not of a character, which is marked, but of all: UTF-32 wants to begin with its mark.
+        # An error of the whole text, not of a character: UTF-32 must begin with its mark.
         raise UnusableProfile(
             f"the file cannot be read in the encoding {encoding!r} ({exc}); try utf-8, cp1252 or utf-16",
             setting="encoding",
@@ -98,6 +98,6 @@ def _encoded(text: str) -> bytes:
 
 
 def _extends_ascii(encoding: str) -> bool:
-    """Return whether one byte is one character and the first 128 are ASCII, so that ASCII needs no work."""
+    """Return whether one byte is one character and the first 128 are ASCII: ASCII then needs no decoding."""
     every = bytes(range(256)).decode(encoding, "replace")
     return len(every) == 256 and every[:128] == bytes(range(128)).decode("ascii")

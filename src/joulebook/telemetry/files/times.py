@@ -1,13 +1,13 @@
-"""Time formats in strptime's words, compiled to a pattern, and cells of text to instants or local times.
+"""Time formats in strptime's words, compiled to patterns: cells of text to instants or local times.
 
 The words: %Y %y %m %d %j %H %I %p %M %S %f %z %Z %b %B %a and %%; or, alone, %s for seconds since 1970 UTC
 (with %f behind a mark for a fraction) and %Q for milliseconds. A blank stands for one or more blanks, any
 other character for itself. %d, %m, %H, %I, %M and %S take one or two digits, %f one to nine (kept to the
 microsecond), %z `Z`, `UTC`, `GMT`, `+01:00`, `+0100` or `+01`, %Z an abbreviation of a zone (CET, PDT), %b
 and %B names of months, %a the name of a weekday (not checked), %p AM or PM in any case. 24:00:00 is the
-midnight that ends its day. Three words are not strptime's: %k is hours and minutes in one number (5,
-1430, 2400), %D the letter A or B that marks the first and second pass of a doubled hour, or nothing, and
-%* any text, which is not looked at (the end of a range, say).
+midnight at the end of its day. Three words are not strptime's: %k is hours and minutes in one number (5,
+1430, 2400), %D the letter A or B for the first and second pass of a doubled hour, or nothing, and %* any
+text, ignored (the end of a range, for example).
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ ZONES = {
     "AKST": -540, "AKDT": -480, "HST": -600, "JST": 540, "AWST": 480, "AEST": 600, "AEDT": 660,
     "NZST": 720, "NZDT": 780,
 }  # fmt: skip
-"""Minutes ahead of UTC. CST, IST, BST and the like are left out: each is the name of several zones."""
+"""Minutes ahead of UTC, without CST, IST, BST and others: each is the name of several zones."""
 
 
 NO_OFFSET = np.iinfo(np.int64).min
-"""Marks a time that carries no offset of its own."""
+"""Marks a time without an offset of its own."""
 
 DAY = 86_400 * MICROSECONDS
 _NO_SUCH_OFFSET = DAY
@@ -98,10 +98,10 @@ _DATES = (
 class ParsedTimes:
     """Times of a column of text; all three arrays are as long as the column.
 
-    `wall` is what the clock showed, in microseconds since 1970-01-01 00:00 of that same clock. `offset`
-    is what it was ahead of UTC in microseconds where the text says so, else `NO_OFFSET`. `marked` is 1 or
-    2 where the text says which pass of a doubled hour it is, else 0. Where `fits` is False the text is no
-    time of the format, and the others mean nothing.
+    `wall` is the local time, in microseconds since 1970-01-01 00:00 on the same clock. `offset` is the
+    offset from UTC in microseconds written in the text, else `NO_OFFSET`. `marked` is 1 or 2 for a pass of
+    a doubled hour written in the text, else 0. Where `fits` is False the text is no time of the format,
+    and the other fields mean nothing.
     """
 
     wall: NDArray[np.int64]
@@ -112,7 +112,7 @@ class ParsedTimes:
 
 @dataclass(frozen=True)
 class TimeFormat:
-    """One time format; raises `UnusableProfile` unless it names a whole date once and nothing twice."""
+    """One time format; raises `UnusableProfile` unless it names one whole date, and no word twice."""
 
     text: str
 
@@ -180,7 +180,7 @@ class TimeFormat:
 
 
 class _Fields:
-    """The words of a format as they stand in each cell; whole numbers are 0 where a cell does not fit."""
+    """The words of a format in each cell; whole numbers are 0 in cells that do not fit."""
 
     def __init__(self, groups: pl.DataFrame) -> None:
         self._groups = groups
@@ -194,14 +194,14 @@ class _Fields:
         return self._groups[word]
 
     def whole(self, word: str) -> NDArray[np.int64]:
-        """Return a word's whole numbers, 0 where the format does not have it."""
+        """Return a word's whole numbers, 0 if the format lacks the word."""
         if word not in self:
             return np.zeros(len(self._groups), np.int64)
         return self[word].cast(pl.Int64, strict=False).fill_null(0).to_numpy()
 
 
 def parse_times(text: pl.Series, formats: tuple[TimeFormat, ...]) -> ParsedTimes:
-    """Return the times of a column by the first format that fits each cell."""
+    """Return the times of a column, each cell by its first fitting format."""
     first, *others = formats
     times = first.parse(text)
     for other in others:
@@ -215,7 +215,7 @@ def parse_times(text: pl.Series, formats: tuple[TimeFormat, ...]) -> ParsedTimes
 
 
 def _days(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return days since 1970-01-01, and where there is such a day."""
+    """Return days since 1970-01-01, and whether there is such a day."""
     if fields.is_epoch:
         zero = fields.whole("d")
         return zero, zero == 0
@@ -232,7 +232,7 @@ def _days(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def _clock(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return microseconds since the day's midnight (or since 1970 UTC), and where a clock shows them."""
+    """Return microseconds since the day's midnight (or since 1970 UTC), and whether there is such a time."""
     fraction = _fraction(fields["f"]) if "f" in fields else fields.whole("f")
     if fields.is_epoch:
         time = fields.whole("s") * MICROSECONDS + fields.whole("Q") * 1000 + fraction
@@ -251,7 +251,7 @@ def _clock(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def _full_year(year: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the years that two digits mean by POSIX: 69 to 99 are 1969 to 1999, the others 2000 on."""
+    """Return the years of two digits by POSIX: 69 to 99 are 1969 to 1999, the others 2000 to 2068."""
     return np.where(year >= 69, year + 1900, year + 2000)
 
 
@@ -285,7 +285,7 @@ def _named_offset(name: pl.Series) -> NDArray[np.int64]:
 
 
 def _fraction(digits: pl.Series) -> NDArray[np.int64]:
-    """Return microseconds for the digits behind a decimal mark; what is finer is cut off."""
+    """Return microseconds for the digits after a decimal mark; further digits are dropped."""
     padded = digits.str.pad_end(6, "0").str.head(6)
     return padded.cast(pl.Int64, strict=False).fill_null(0).to_numpy()
 

@@ -1,6 +1,6 @@
-"""Workbooks (.xlsx): checked for what would blow up, then read by rows as lines of CSV.
+"""Workbooks (.xlsx): checked for content made to exhaust memory, then read by rows as lines of CSV.
 
-Line n of the text is row n of the sheet, so that a report's line numbers are those that people see.
+Line n of the text is row n of the sheet: a report's line numbers are those of the spreadsheet.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
 
 MOST_INFLATED = 256 << 20
-"""Bytes that all parts of a workbook may have together, unpacked."""
+"""Most bytes of all parts of a workbook together, unpacked."""
 
 MOST_CELLS = 20_000_000
-"""Cells in the rectangle that a sheet's cells span, filled or not."""
+"""Most cells in the rectangle spanned by a sheet's cells, filled or not."""
 
 MOST_TEXT = 512 << 20
-"""Characters that the cells may show together if each shows the longest text that several may share.
+"""Most characters in all cells with shared texts, if each had the longest shared text.
 
-A text is stored once, however many cells show it, and a reader holds a copy for each.
+A workbook stores a shared text once for many cells, but a reader holds a copy for each.
 """
 
 _ROWS_A_CHUNK = 2000
@@ -39,24 +39,24 @@ _OVERLAP = 200
 _XML_STARTS = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _FORBIDDEN = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _MARKS = re.compile(rb"<(?:[^\s<>/]*:)?(c|row)(?=[\s/>])|[\s\"']r\s*=\s*[\"']\s*([A-Za-z]{0,8})([0-9]{0,10})")
-"""A row or a cell that begins, or a place that one names, however it is written."""
+"""The beginning of a row or a cell, or the address of one, in any valid spelling."""
 
 _SHARED = re.compile(rb"<(?:[^\s<>/]{1,40}:)?(?P<text>si)(?=[\s/>])|[\s\"']t\s*=\s*[\"']\s*s\s*[\"']")
-"""A text that cells share begins, or a cell that shows one, however they are written."""
+"""The beginning of a shared text, or a cell with one, in any valid spelling."""
 
 _LONGEST_TAG = 4 << 20
 _OTHER_FORMATS = frozenset({"content.xml", "mimetype", "xl/workbook.bin"})
 _LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x85\u2028\u2029]+")
 
 
-def workbook_chunks(path: Path, sheet: str) -> Iterator[bytes]:
-    """Yield a sheet as UTF-8 CSV; `sheet` is empty for the first that has two rows or more.
+def workbook_chunks(path: Path, sheet: str, *, name: str) -> Iterator[bytes]:
+    """Yield a sheet as UTF-8 CSV; `sheet` is empty for the first with two rows or more.
 
-    Raises `UnreadableFile` for a workbook that is damaged, or holds what no workbook needs, and
-    `FileTooLarge` for one that is larger than any person's.
+    Raises `UnreadableFile` for a damaged workbook or one with suspicious content, and `FileTooLarge` for
+    one larger than any workbook of readings.
     """
-    _check(path)
-    rows = _rows(path, sheet)
+    _check(path, name)
+    rows = _rows(path, sheet, name)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for number, row in enumerate(rows, 1):
@@ -71,26 +71,26 @@ def workbook_chunks(path: Path, sheet: str) -> Iterator[bytes]:
         yield text.encode("utf-8", "replace")
 
 
-def sheet_names(path: Path) -> tuple[str, ...]:
-    """Return the names of a workbook's sheets in their order; raises what `workbook_chunks` does."""
-    _check(path)
-    with _reader(path), CalamineWorkbook.from_path(path) as book:
+def sheet_names(path: Path, *, name: str) -> tuple[str, ...]:
+    """Return the names of a workbook's sheets in their order; the errors are those of `workbook_chunks`."""
+    _check(path, name)
+    with _reader(name), CalamineWorkbook.from_path(path) as book:
         return tuple(book.sheet_names)
 
 
-def _check(path: Path) -> None:
-    """Unpack every part once, without keeping it, and refuse what would blow up in a reader."""
+def _check(path: Path, name: str) -> None:
+    """Unpack every part once, without keeping it, and refuse content that would exhaust a reader's memory."""
     inflated = 0
-    shared = _SharedTexts(path)
-    with opened(path) as archive:
-        # The reader would try other formats too, which are not checked here.
+    shared = _SharedTexts(name)
+    with opened(path, name=name) as archive:
+        # The reader would also try other formats, without the checks here.
         if _OTHER_FORMATS & {member.filename.lower() for member in archive.infolist()}:
             raise UnreadableFile(
-                f"{path} is not an .xlsx workbook alone; save the sheet as CSV and import that"
+                f"{name} is not an .xlsx workbook alone; save the sheet as CSV and import that"
             )
         for member in archive.infolist():
-            # Any part may be called a sheet, whatever its name is.
-            bounds = _Bounds(path)
+            # Any part may be a sheet, under any name.
+            bounds = _Bounds(name)
             shared.begin_part()
             is_xml = member.filename.lower().endswith((".xml", ".rels", ".vml"))
             rest = b""
@@ -99,12 +99,12 @@ def _check(path: Path) -> None:
                 inflated += len(chunk)
                 if inflated > MOST_INFLATED:
                     raise FileTooLarge(
-                        f"{path} unpacks to more than {MOST_INFLATED >> 20} MB; "
+                        f"{name} unpacks to more than {MOST_INFLATED >> 20} MB; "
                         "save the sheet as CSV and import that"
                     )
                 is_xml = is_xml or (at == 0 and chunk.lstrip().startswith(_XML_STARTS))
                 if is_xml:
-                    _check_text(rest + chunk, path)
+                    _check_text(rest + chunk, name)
                     rest = chunk[-_OVERLAP:]
                 bounds.add(chunk)
                 shared.add(chunk)
@@ -112,39 +112,39 @@ def _check(path: Path) -> None:
             shared.end_part()
 
 
-def _check_text(text: bytes, path: Path) -> None:
+def _check_text(text: bytes, name: str) -> None:
     if _FORBIDDEN.search(text) or b"\0" in text:
         raise UnreadableFile(
-            f"{path} declares entities of its own, which no workbook needs; "
+            f"{name} declares entities of its own, which no workbook needs; "
             "save the sheet as CSV and import that"
         )
 
 
 class _Bounds:
-    """The rectangle that a sheet's cells span at most: a reader makes room for all of it.
+    """The largest possible rectangle of a sheet's cells: a reader allocates all of it.
 
-    Cells and rows that name no place follow on the one before. Where it is not plain what a place belongs
-    to, it counts.
+    Cells and rows without an address follow the one before. An address counts even if it is unclear what
+    it belongs to.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._row = self._column = 0
         self._rows = self._columns = 1
         self._open = b""
 
     def add(self, chunk: bytes) -> None:
-        """Take in a piece of a part; raises `FileTooLarge`, and `UnreadableFile` for an endless tag."""
+        """Add a piece of a part; raises `FileTooLarge`, and `UnreadableFile` for an endless tag."""
         text = self._open + chunk
         cut = text.rfind(b"<")
-        # Pictures are long, and have no tags.
+        # Pictures are long, without tags.
         self._open = b"" if cut < 0 else text[cut:]
         if len(self._open) > _LONGEST_TAG:
-            raise UnreadableFile(f"{self._path} holds no tags of a workbook; save the sheet as CSV instead")
+            raise UnreadableFile(f"{self._name} holds no tags of a workbook; save the sheet as CSV instead")
         self._take(text[: len(text) - len(self._open)])
 
     def end(self) -> None:
-        """Take in what is left; raises `FileTooLarge`."""
+        """Add the rest; raises `FileTooLarge`."""
         self._take(self._open)
 
     def _take(self, text: bytes) -> None:
@@ -160,16 +160,16 @@ class _Bounds:
             self._columns = max(self._columns, self._column)
         if self._rows * self._columns > MOST_CELLS:
             raise FileTooLarge(
-                f"{self._path} has a sheet of {self._rows:,} rows by {self._columns:,} columns; "
+                f"{self._name} has a sheet of {self._rows:,} rows by {self._columns:,} columns; "
                 f"at most {MOST_CELLS:,} cells are read: save the sheet as CSV and import that"
             )
 
 
 class _SharedTexts:
-    """How much text the cells show together at most: the longest shared text in each that shows one."""
+    """The most text in all cells together: the longest shared text in each cell with a shared text."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._longest = self._cells = 0
         self.begin_part()
 
@@ -180,13 +180,13 @@ class _SharedTexts:
         self._begin: int | None = None
 
     def add(self, chunk: bytes) -> None:
-        """Take in a piece of a part; raises `FileTooLarge`."""
+        """Add a piece of a part; raises `FileTooLarge`."""
         text = self._tail + chunk
-        # A mark at the very end may go on in the next piece, and is found there.
+        # A mark at the very end may continue in the next piece, and is found there.
         self._take(text, until=max(0, len(text) - _OVERLAP))
 
     def end_part(self) -> None:
-        """Take in the end of a part; raises `FileTooLarge`."""
+        """Add the end of a part; raises `FileTooLarge`."""
         self._take(self._tail, until=len(self._tail))
         self._end_text(self._offset)
 
@@ -211,7 +211,7 @@ class _SharedTexts:
     def _check(self) -> None:
         if self._longest * self._cells > MOST_TEXT:
             raise FileTooLarge(
-                f"{self._path} shows texts of up to {self._longest:,} characters in {self._cells:,} cells, "
+                f"{self._name} shows texts of up to {self._longest:,} characters in {self._cells:,} cells, "
                 "which may be more than fits into memory; save the sheet as CSV and import that"
             )
 
@@ -224,51 +224,51 @@ def _number(letters: bytes) -> int:
     return number
 
 
-def _rows(path: Path, sheet: str) -> Iterator[Sequence[Any]]:
-    with _reader(path), CalamineWorkbook.from_path(path) as book:
-        chosen = _sheet(book, sheet, path)
+def _rows(path: Path, sheet: str, name: str) -> Iterator[Sequence[Any]]:
+    with _reader(name), CalamineWorkbook.from_path(path) as book:
+        chosen = _sheet(book, sheet, name)
         for _ in range((chosen.start or (0, 0))[0]):
             yield ()
-        # Rows come without the empty columns before the first that is filled; nobody misses them.
+        # Rows come without the empty columns before the first filled one.
         yield from chosen.iter_rows()
 
 
 @contextmanager
-def _reader(path: Path) -> Iterator[None]:
-    """Tell what goes wrong in the reader as `UnreadableFile`."""
+def _reader(name: str) -> Iterator[None]:
+    """Raise `UnreadableFile` for errors of the reader."""
     try:
         yield
     except (UnreadableFile, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as exc:
-        # The reader is written in Rust; when it panics, that is no Exception.
+        # The reader is written in Rust; its panic is no Exception.
         if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
             raise
-        raise UnreadableFile(f"{path} cannot be read as a workbook: {str(exc)[:200]}") from exc
+        raise UnreadableFile(f"{name} cannot be read as a workbook: {str(exc)[:200]}") from exc
 
 
-def _sheet(book: CalamineWorkbook, name: str, path: Path) -> CalamineSheet:
-    if name:
-        if name not in book.sheet_names:
+def _sheet(book: CalamineWorkbook, sheet: str, name: str) -> CalamineSheet:
+    if sheet:
+        if sheet not in book.sheet_names:
             raise UnreadableFile(
-                f"{path} has no sheet {name!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}",
+                f"{name} has no sheet {sheet!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}",
                 setting="sheet",
             )
-        return book.get_sheet_by_name(name)
+        return book.get_sheet_by_name(sheet)
     first = None
     for candidate in book.sheet_names:
-        sheet = book.get_sheet_by_name(candidate)
+        found = book.get_sheet_by_name(candidate)
         if first is None:
-            first = sheet
-        if sheet.height > 1:
-            return sheet
+            first = found
+        if found.height > 1:
+            return found
     if first is None:
-        raise UnreadableFile(f"{path} has no sheet; is it a workbook?")
+        raise UnreadableFile(f"{name} has no sheet; is it a workbook?")
     return first
 
 
 def _text(cell: Any) -> str:
-    """Return a cell as text that the parser reads back as the same number or instant."""
+    """Return a cell as text; the parser reads it back as the same number or instant."""
     match cell:
         case bool():
             return "TRUE" if cell else "FALSE"
@@ -289,7 +289,7 @@ def _text(cell: Any) -> str:
 
 
 def _instant(moment: datetime) -> str:
-    """Return an instant to the millisecond: days as fractions of a number are not finer than that."""
+    """Return an instant to the millisecond: the resolution of days stored as a number."""
     rounded = moment + timedelta(microseconds=500)
     whole = rounded.replace(microsecond=rounded.microsecond // 1000 * 1000)
     return whole.isoformat(" ", "milliseconds" if whole.microsecond else "seconds")

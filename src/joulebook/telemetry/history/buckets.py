@@ -1,4 +1,8 @@
-"""Reads the summaries of series in a window of time, and makes the figures of every kind of them."""
+"""Buckets of a window: reads the summaries of series, and makes the figures common to all kinds.
+
+A reading holds until the next one. If the next reading is further away than `silence`, nothing is known of
+the time between: it is not covered, and counts for nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +33,22 @@ class Integrals:
     covered: Numbers
 
 
-def integrals_of(rows: Summaries, edges: NDArray[np.int64], *, silence: int) -> Integrals:
-    """Return what one level comes to in each bucket [edges[i], edges[i + 1]).
+def integrate(rows: Summaries, edges: NDArray[np.int64], *, silence: int) -> Integrals:
+    """Return the integral and the covered time of one level in each bucket [edges[i], edges[i + 1]).
 
     `rows` are summaries in the order of time, none of them on both sides of an edge, and none with a
     `longest_gap` above `silence` (microseconds). Rows before the first and after the
-    last edge say what held at the borders.
+    last edge give the values at these edges.
     """
     length = len(edges) - 1
     if not len(rows):
         return Integrals(np.zeros(length), np.zeros(length))
     gap = np.append(rows["first_at"][1:] - rows["last_at"][:-1], 0)
     held = np.where(gap <= silence, gap, 0)
-    # Both as they stand when the last reading of each row begins to hold.
+    # Both up to the last reading of each row.
     known = np.cumsum(rows["last_at"] - rows["first_at"]) + np.append(0, np.cumsum(held[:-1]))
     total = np.cumsum(rows["integral"]) + np.append(0, np.cumsum((rows["last"] * (held / MICROSECONDS))[:-1]))
-    # Until each edge, the last row that begins before it has held for some time more.
+    # Until each edge, the value of the last row before it has held for some more time.
     row = np.searchsorted(rows["first_at"], edges, side="left") - 1
     is_before_all = row < 0
     row = np.maximum(row, 0)
@@ -156,7 +160,7 @@ class BucketReader:
             )
         reader, start, end = self._by_tolerance[tolerance], self.window.start, self.window.end
         ranges: list[SeriesRange] = [(series_id, start, end)]
-        before, after = reader.heard_before(series_id, start), reader.heard_from(series_id, end)
+        before, after = reader.last_before(series_id, start), reader.first_from(series_id, end)
         if before is not None:
             ranges.insert(0, (series_id, before, start))
         if after is not None:
@@ -165,7 +169,7 @@ class BucketReader:
 
     def integrals(self, summaries: SeriesSummaries) -> Integrals:
         """Return the integral of a level and the covered time of each bucket; no summary holds a silence."""
-        return integrals_of(summaries.rows, self.window.clipped(), silence=summaries.silence)
+        return integrate(summaries.rows, self.window.clipped(), silence=summaries.silence)
 
     def column(
         self, wanted: Wanted, rows: Summaries, covered: Numbers, *, more: KindFigures | None = None

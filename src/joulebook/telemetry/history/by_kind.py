@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries
 from joulebook.telemetry.history.columns import Column, Numbers, Wanted, check_numbers
-from joulebook.telemetry.history.counters import Replacement, Rises, rises_of
+from joulebook.telemetry.history.counters import RegisterChange, Rises, compute_rises
 from joulebook.telemetry.kinds.kinds import COUNTER, STATE, Kind
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 
 MOST_STATES = 20
-"""Of a state with more values than these, the others are not told apart."""
+"""The most values of a state with a share of their own in an answer."""
 
-# Summaries in which a state changes are read reading by reading: a year of flicker would not fit.
+# Summaries with changes of a state are read reading by reading: a year of flicker would not fit in memory.
 _MOST_CHANGING = 3_000_000
 _SECONDS_AN_HOUR = 3600
 
@@ -47,7 +47,7 @@ class LevelFigures:
     least_numbers = 5
     """Numbers of one bucket in an answer: mean, min, max, count and coverage."""
     most_numbers = 5
-    """Numbers that a bucket may have; how many it has is known after reading."""
+    """The most numbers of one bucket; their count is known after reading."""
 
     def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
         """Return the buckets; `summaries` are those of `read_levels`, if `is_read_at_once`."""
@@ -95,7 +95,7 @@ class CounterFigures(LevelFigures):
         # Registers are entered as shown; readings are stored as sent.
         factor = settings.factor or 1.0
         replacements = [
-            Replacement(
+            RegisterChange(
                 to_microseconds(each.replaced_at),
                 None if each.final_register is None else each.final_register / factor,
                 None if each.start_register is None else each.start_register / factor,
@@ -105,7 +105,7 @@ class CounterFigures(LevelFigures):
         summaries = reader.read_series(
             wanted.series_id, tolerance=settings.dip_tolerance, apart=[each.time for each in replacements]
         )
-        rises = rises_of(
+        rises = compute_rises(
             summaries.rows,
             reader.window.clipped(),
             silence=summaries.silence,
@@ -117,7 +117,7 @@ class CounterFigures(LevelFigures):
 
 @dataclass(frozen=True)
 class StateShare:
-    """The share of each bucket's covered time in which a state was `value`; NaN if nothing is covered."""
+    """The share of each bucket's covered time with a state at `value`; NaN if nothing is covered."""
 
     value: float
     share: Numbers
@@ -185,7 +185,7 @@ _BY_KIND: Mapping[str, LevelFigures] = {COUNTER.name: CounterFigures(), STATE.na
 
 
 def figures_of(kind: Kind) -> LevelFigures:
-    """Return what makes the figures of a kind: those of a level, if the kind has none of its own."""
+    """Return the maker of a kind's figures: that of a level, if the kind has none of its own."""
     return _BY_KIND.get(kind.name, _LEVEL)
 
 

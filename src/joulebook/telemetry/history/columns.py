@@ -1,4 +1,4 @@
-"""What an answer has of each metric: a column of figures in the wanted unit; and how large answers may be."""
+"""The columns of an answer: the figures of each metric in the wanted unit, and the largest answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_NUMBERS = 2_000_000
 
 
 class TooManyNumbers(Exception):
-    """An answer would hold more than `MOST_NUMBERS`; the message says what to ask for instead.
+    """An answer would hold more than `MOST_NUMBERS`; the message says how to ask for fewer.
 
     `parameter` is the one to change.
     """
@@ -82,8 +82,8 @@ class KindFigures(Protocol):
 class Column:
     """One metric's values along the shared time axis.
 
-    Raw: `value` (NaN where this metric has no reading at that instant); each instant begins a bucket that
-    ends with the next. Buckets: `mean`, `min` and `max` (NaN where a bucket is empty), `count`, and
+    Raw: `value` (NaN if this metric has no reading at the instant); each instant begins a bucket, up to
+    the next instant. Buckets: `mean`, `min` and `max` (NaN in an empty bucket), `count`, and
     `coverage`, the share of the bucket's requested time covered by readings. `more` are the figures of the
     metric's kind; a counter has them in raw columns, too.
     """

@@ -1,9 +1,9 @@
-"""How far a counter rose in each bucket of an answer: exactly, across the buckets' borders as well.
+"""The rise of a counter in each bucket of an answer: exact, also across the edges of buckets.
 
-A rise belongs to the bucket in which the higher reading lies. Where nothing was heard for longer than
-`silence`, and the silence crosses a border, nobody knows on which side the counter rose: that rise is
-unallocated, and told beside the bucket in which the counter was heard again. A reset begins a new run
-at zero, a replaced meter at the register that it started with; a dip is waited out.
+A rise belongs to the bucket of the higher reading. If a silence longer than `silence` crosses an edge, the
+rise may have been on either side of the edge: it is unallocated, and listed with the bucket of the next
+reading. A reset begins a new run at zero, a replaced meter at its start register. After a dip, the counter
+rises again when readings exceed its highest one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Replacement:
-    """Another meter at the instant `time` (microseconds since 1970): where the old ended, the new began.
+class RegisterChange:
+    """Another meter from the instant `time` (microseconds since 1970), with stored values of registers.
 
-    None where that is not known: what either counted beyond its last or before its first reading is then
-    lost.
+    `final` is the old meter's last register, `start` the new one's first. If one is None, the rise after the
+    old meter's last reading, or before the new one's first, is lost.
     """
 
     time: int
@@ -36,7 +36,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Rises:
-    """By bucket: how far the counter rose, what of its rise no bucket can claim, and its resets.
+    """By bucket: the rise of the counter, its unallocated rise, and its resets.
 
     A bucket without readings rose by zero and has a count of zero.
     """
@@ -51,7 +51,7 @@ class Rises:
         return 3 * len(self.increase)
 
     def scaled(self, factor: float, offset: float) -> Rises:  # noqa: ARG002 - rises are differences
-        """Return the rises of a counter whose values are multiplied by `factor`."""
+        """Return the rises of a counter with values multiplied by `factor`."""
         return Rises(self.increase * factor, self.unallocated * factor, self.resets)
 
     def table(self) -> Sequence[tuple[str, NDArray[Any]]]:
@@ -63,18 +63,18 @@ class Rises:
         return {"increase": self.increase, "unallocated": self.unallocated, "resets": self.resets}
 
 
-def rises_of(
+def compute_rises(
     rows: Summaries,
     edges: NDArray[np.int64],
     *,
     silence: int,
     tolerance: float = DIP_TOLERANCE,
-    replacements: Sequence[Replacement] = (),
+    replacements: Sequence[RegisterChange] = (),
 ) -> Rises:
-    """Return how far one counter rose in each bucket [edges[i], edges[i + 1]).
+    """Return the rises of one counter in each bucket [edges[i], edges[i + 1]).
 
     `rows` are summaries in the order of time, none of them on both sides of an edge or of a replacement.
-    Those before the first edge tell where the counter stood, and those after the last are ignored.
+    Those before the first edge give the counter's former register, and those after the last are ignored.
     `silence` is in microseconds.
     """
     length = len(edges) - 1
@@ -88,7 +88,7 @@ def rises_of(
     resets = runs.resets & ~new_meter
     begins = resets | new_meter
     run = np.cumsum(begins) - 1
-    # After a reset a register stands at zero at least, whatever it shows.
+    # After a reset a register stands at zero at least, even if a reading is negative.
     peak = np.where(resets[begins][run], np.maximum(runs.peak, 0.0), runs.peak)
     stood_at = _running_peak(peak, run)
     before = np.append(0.0, stood_at[:-1])
@@ -100,45 +100,45 @@ def rises_of(
     bucket = np.searchsorted(edges, rows["first_at"], side="right") - 1
     silent = np.zeros(len(rows), np.bool_)
     silent[1:] = (rows["first_at"][1:] - rows["last_at"][:-1] > silence) & (bucket[1:] != bucket[:-1])
-    # Of a row after a silence, what lies below its first reading rose at an unknown time.
+    # In a row after a silence, the rise up to its first reading has an unknown time.
     row_before = before[runs.begin]
     lost = np.where(silent, np.clip(rows["first"] - row_before, 0.0, rise[runs.begin]), 0.0)
     total = np.add.reduceat(rise, runs.begin) + runs.inner_increase
     number = np.add.reduceat(resets.astype(np.int64), runs.begin) + np.maximum(rows["resets"] - 1, 0)
 
-    asked = (bucket >= 0) & (bucket < length)
-    place = bucket[asked]
+    is_inside = (bucket >= 0) & (bucket < length)
+    index = bucket[is_inside]
     return Rises(
-        increase=np.bincount(place, (total - lost)[asked], length).astype(np.float64),
-        unallocated=np.bincount(place, lost[asked], length).astype(np.float64),
-        resets=np.bincount(place, number[asked], length).astype(np.int64),
+        increase=np.bincount(index, (total - lost)[is_inside], length).astype(np.float64),
+        unallocated=np.bincount(index, lost[is_inside], length).astype(np.float64),
+        resets=np.bincount(index, number[is_inside], length).astype(np.int64),
     )
 
 
 def _with_replacements(
-    rows: Summaries, replacements: Sequence[Replacement]
+    rows: Summaries, replacements: Sequence[RegisterChange]
 ) -> tuple[Summaries, NDArray[np.bool_]]:
-    """Add the registers that were read at replacements as rows; tell which rows are a new meter's first."""
+    """Insert the registers at replacements as rows; return the rows, and a mask of each new meter's first."""
     is_new_meter = np.zeros(len(rows), np.bool_)
     for replacement in sorted(replacements, key=lambda each: each.time):
-        place = int(np.searchsorted(rows["first_at"], replacement.time, side="left"))
-        if replacement.final is not None and place > 0:
-            # The old meter's last register cannot lie below what it showed before.
-            final = max(replacement.final, float(rows["last"][place - 1]))
-            rows, is_new_meter = _insert(rows, is_new_meter, place, replacement.time, final, new_meter=False)
-            place += 1
+        index = int(np.searchsorted(rows["first_at"], replacement.time, side="left"))
+        if replacement.final is not None and index > 0:
+            # The old meter's last register cannot be below its last reading.
+            final = max(replacement.final, float(rows["last"][index - 1]))
+            rows, is_new_meter = _insert(rows, is_new_meter, index, replacement.time, final, new_meter=False)
+            index += 1
         if replacement.start is not None:
             start = replacement.start
-            rows, is_new_meter = _insert(rows, is_new_meter, place, replacement.time, start, new_meter=True)
-        elif place < len(rows):
-            is_new_meter[place] = True
+            rows, is_new_meter = _insert(rows, is_new_meter, index, replacement.time, start, new_meter=True)
+        elif index < len(rows):
+            is_new_meter[index] = True
     return rows, is_new_meter
 
 
 def _insert(
     rows: Summaries,
     is_new_meter: NDArray[np.bool_],
-    place: int,
+    index: int,
     time: int,
     register: float,
     *,
@@ -149,8 +149,8 @@ def _insert(
         row[name] = time
     for name in ("first", "last", "min", "max", "first_peak", "last_peak"):
         row[name] = register
-    joined = np.concatenate([rows[:place], row, rows[place:]])
-    return joined, np.insert(is_new_meter, place, new_meter)
+    joined = np.concatenate([rows[:index], row, rows[index:]])
+    return joined, np.insert(is_new_meter, index, new_meter)
 
 
 def _running_peak(peak: Numbers, run: NDArray[np.int64]) -> Numbers:

@@ -1,7 +1,7 @@
-"""Energy by day, week or month: from power over the time that readings cover, and from counters.
+"""Energy by day, week or month: from power over the time covered by readings, and from counters.
 
 The local day is the unit of account: each is rounded to `DIGITS` decimals, and a week, a month and a
-total are the sums of their days as they are shown. So a table adds up to the last digit, and a month in
+total are the sums of the shown days. So a table adds up to the last digit, and a month in
 a table of months is the same as the total of its days.
 """
 
@@ -39,8 +39,8 @@ MOST_DAYS_OF_ALL = 100_000
 class EnergyColumn:
     """One metric's energy by period, in `unit`.
 
-    `energy` is what each period can claim; `unallocated` what a counter rose by while nothing was heard
-    across a day's border; `coverage` the share of the period of which anything is known.
+    `energy` belongs to the period for certain; `unallocated` is the rise of a counter during silences across
+    midnight; `coverage` is the known share of the period.
     """
 
     metric: str
@@ -53,18 +53,18 @@ class EnergyColumn:
 
     @property
     def total(self) -> Decimal:
-        """The sum of the periods as they are shown."""
+        """The sum of the shown periods."""
         return sum(self.energy, Decimal(0))
 
     @property
     def total_unallocated(self) -> Decimal:
-        """The sum of what no day can claim."""
+        """The sum of the unallocated rises."""
         return sum(self.unallocated, Decimal(0))
 
 
 @dataclass(frozen=True)
 class EnergyTable:
-    """Energy of a device in [start, end): `time` is where each period begins, in microseconds since 1970."""
+    """Energy of a device in [start, end): `time` are the periods' beginnings, in microseconds since 1970."""
 
     start: datetime
     end: datetime
@@ -73,7 +73,7 @@ class EnergyTable:
 
 
 def check_size(metrics: int, length: timedelta) -> None:
-    """Raise `TooManyNumbers` for a table that would take too long to make, or too much memory."""
+    """Raise `TooManyNumbers` if a table would take too long, or too much memory."""
     days = length // timedelta(days=1) + 1
     if metrics * days > MOST_DAYS_OF_ALL:
         most = MOST_DAYS_OF_ALL // metrics
@@ -103,8 +103,8 @@ def energy_of(
 ) -> EnergyTable:
     """Return the energy of each wanted metric by period.
 
-    `start` and `end` are borders of periods; of a period that is not over, what is known until `now`.
-    Each wanted unit must be one of energy that the metric's can be converted into. Raises `UnitProblem`.
+    `start` and `end` are borders of periods; an unfinished period has the energy until `now`. The unit of
+    each metric's energy must be convertible into the wanted unit. Raises `UnitProblem`.
     """
     days = bucket_edges(start, end, PERIODS["day"], zone)
     periods = bucket_edges(start, end, PERIODS[per], zone)
@@ -140,7 +140,7 @@ def _column(
 
 
 def _sums_of_days(days: Numbers, begin: NDArray[np.intp]) -> list[Decimal]:
-    """Return each period's sum of its days as they are shown."""
+    """Return each period's sum of its shown days."""
     shown = [Decimal(repr(day)).quantize(Decimal(1).scaleb(-DIGITS)) for day in days.tolist()]
     ends = [*begin[1:].tolist(), len(shown)]
     return [sum(shown[first:last], Decimal(0)) for first, last in zip(begin.tolist(), ends, strict=True)]

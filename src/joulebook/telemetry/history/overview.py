@@ -19,7 +19,7 @@ SPARKLINE_POINTS = 60
 
 _Latest = tuple[str, int, str, datetime | None, float | None]
 
-# A device is shown by its power where it has one, else by its first metric.
+# The main metric of a device is its power if it has one, else its first metric.
 _LATEST = """
 SELECT shown.device_id, shown.id, shown.metric, latest.time, latest.value
 FROM (
@@ -68,13 +68,13 @@ def read_overviews(
 
 def _add_sparklines(conn: Connection, overviews: Mapping[int, DeviceOverview], *, end: int) -> None:
     """Fill in the means of the last minutes, the last of them up to `end`."""
-    # By the clock's minutes, which are what is rolled up; the last of them may not be over.
+    # Minutes of the clock, as they are rolled up; the last one may be unfinished.
     edges = -(-end // MINUTE) * MINUTE + MINUTE * np.arange(-SPARKLINE_POINTS, 1)
     reader = SummaryReader(conn, edges, read_state(conn), columns=("bucket", "count", "sum"))
     rows = reader.read([(series_id, int(edges[0]), end) for series_id in overviews])
-    place = np.searchsorted(edges, rows["bucket"], side="right") - 1
+    index = np.searchsorted(edges, rows["bucket"], side="right") - 1
     for series_id, minute, mean in zip(
-        rows["series_id"].tolist(), place.tolist(), (rows["sum"] / rows["count"]).tolist(), strict=True
+        rows["series_id"].tolist(), index.tolist(), (rows["sum"] / rows["count"]).tolist(), strict=True
     ):
         overview = overviews[series_id]
         overview.sparkline[minute] = mean * overview.factor

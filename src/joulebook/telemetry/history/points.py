@@ -1,6 +1,6 @@
 """Reads a device's readings in a range as points: raw readings where they are few, else buckets.
 
-The caller has checked that the user may see the device. Times in columns are microseconds since 1970 UTC.
+The caller has checked the user's access to the device. Times in columns are microseconds since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RANGES: Mapping[str, timedelta] = {
 }
 """Ranges by name, each ending now; `all` begins with the first reading."""
 
-# Readings may have been dropped of which rollups are kept.
+# Rollups are retained longer than the readings below them.
 _EARLIEST = """
 SELECT min(first.time) FROM unnest(%(series)s::int[]) AS asked (id)
 CROSS JOIN LATERAL (
@@ -45,8 +45,8 @@ CROSS JOIN LATERAL (
     (SELECT first_at FROM readings_1h WHERE series_id = asked.id ORDER BY bucket LIMIT 1)
 ) AS first
 """
-# One series with more readings than points settles it, at the cost of reading that many and one. A year's
-# statement is planned for all of its chunks, so the end of a long range is asked about first.
+# One series with more readings than points is enough: at most one more reading than points is read.
+# PostgreSQL plans a year's statement for all of its chunks, so the end of a long range is looked at first.
 _END_OF_RANGE = timedelta(days=7)
 _MORE_THAN = """
 SELECT EXISTS (
@@ -58,7 +58,7 @@ SELECT EXISTS (
     ) AS one_more
 )
 """
-# Metrics that report at instants of their own make an axis longer than any of them.
+# Metrics with different instants have an axis longer than any single one.
 _INSTANTS = """
 SELECT count(DISTINCT time) FROM readings
 WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
@@ -93,17 +93,18 @@ def read_points(
 ) -> Points:
     """Return the readings of [start, end) in at most `max_points` points, in the wanted units.
 
-    Raw readings where they are few enough, else the finest rung of the ladder that fits. Where readings
-    are no longer kept, none is finer than the rollups that are, and buckets at the range's ends are
-    whole. `silence` is the device's silence limit. All is read in one snapshot. Raises `ChangesTooOften` and
-    `TooManyNumbers`.
+    They are raw readings if there are few enough, else buckets of the finest fitting resolution. If the
+    readings of the range's start are not retained any more, buckets are no finer than the retained rollups,
+    and whole at both ends of the range. `silence` is the device's silence limit. Everything is read in one
+    snapshot. Raises `ChangesTooOften` and `TooManyNumbers`.
     """
     series = [each.series_id for each in wanted]
     with one_snapshot(conn):
         state = read_state(conn)
         finest = finest_width(state, to_microseconds(start))
         if finest:
-            start, end = _whole(start, end, timedelta(seconds=finest))
+            step = timedelta(seconds=finest)
+            start, end = start - (start - EPOCH) % step, end + (EPOCH - end) % step
         if finest or _has_more_readings(conn, series, start, end, points=max_points):
             resolution, edges = choose_resolution(start, end, zone, max_points=max_points, finest=finest)
             numbers = least_numbers(wanted) * (len(edges) - 1)
@@ -120,7 +121,7 @@ def read_points(
 def _has_more_readings(
     conn: Connection, series: list[int], start: datetime, end: datetime, *, points: int
 ) -> bool:
-    """Tell whether the readings of the series have more than so many instants."""
+    """Return whether the readings of the series have more than `points` instants."""
     limits = {"series": series, "start": start, "end": end, "points": points}
     at_the_end = {**limits, "start": end - min(_END_OF_RANGE, end - start)}
     if _rows(conn, _MORE_THAN, at_the_end)[0][0]:
@@ -130,11 +131,6 @@ def _has_more_readings(
     return bool(len(series) > 1 and _rows(conn, _INSTANTS, limits)[0][0] > points)
 
 
-def _whole(start: datetime, end: datetime, step: timedelta) -> tuple[datetime, datetime]:
-    """Return the range widened to multiples of `step`."""
-    return start - (start - EPOCH) % step, end + (EPOCH - end) % step
-
-
 def _read_raw(
     conn: Connection,
     wanted: list[Wanted],
@@ -142,7 +138,7 @@ def _read_raw(
     silence: timedelta | None,
     state: RollupState,
 ) -> Points:
-    """Return the readings themselves, and how far counters rose since the reading before each."""
+    """Return the readings themselves, and the rises of counters since the reading before each."""
     spans = Spans.of((each.series_id, *window) for each in wanted)
     found = list(read_readings(conn, spans))
     number = np.concatenate([np.empty(0, np.int32), *(part.series_id for part in found)])

@@ -1,8 +1,8 @@
-"""The ladder of resolutions, and where their buckets begin and end in a time zone.
+"""The ladder of resolutions, and the edges of their buckets in a time zone.
 
-Buckets are aligned to the zone's own clock, never to the start of the asked range, so that a curve
-does not shimmer when the range moves. A day has 23, 24 or 25 hours where clocks change; buckets up to
-an hour keep both passes of the doubled hour apart.
+Buckets are aligned to the zone's own clock, never to the start of the requested range: so a curve does
+not shimmer when the range moves. A day has 23, 24 or 25 hours where clocks change; buckets up to
+an hour are separate in both passes of the doubled hour.
 
 Instants are microseconds since 1970 UTC; edges are sorted, and bucket i is [edges[i], edges[i + 1]).
 """
@@ -38,7 +38,7 @@ class Resolution:
 
     @property
     def about(self) -> timedelta:
-        """The shortest time that a usual bucket lasts, to estimate how many a range needs."""
+        """The shortest usual length of a bucket, to estimate their number in a range."""
         return timedelta(seconds=self.seconds, days=self.days + 28 * self.months)
 
 
@@ -64,7 +64,7 @@ LADDER = (
     Resolution("10y", months=10 * _YEAR_MONTHS),
     Resolution("100y", months=100 * _YEAR_MONTHS),
 )
-"""From fine to coarse, without `raw`, which stands before them and needs to know the readings."""
+"""From fine to coarse, without the finest, `raw`: that one depends on the readings."""
 
 RAW = "raw"
 
@@ -72,14 +72,14 @@ RAW = "raw"
 def choose_resolution(
     start: datetime, end: datetime, zone: ZoneInfo, *, max_points: int, finest: int = 0
 ) -> tuple[Resolution, Edges]:
-    """Return the finest rung that covers [start, end) with at most `max_points` buckets, and its edges.
+    """Return the finest resolution with at most `max_points` buckets over [start, end), and its edges.
 
-    No rung of fewer seconds than `finest` is taken.
+    Its buckets have at least `finest` seconds.
     """
     for resolution in LADDER[:-1]:
         if 0 < resolution.seconds < finest:
             continue
-        # The doubled hour makes a range of local days up to an hour longer than its buckets say.
+        # A doubled hour makes a range of local days up to an hour longer than its buckets' sum.
         if (end - start - timedelta(hours=1)) / resolution.about > max_points + 1 and not resolution.months:
             continue
         if resolution.months and (end - start) / (resolution.about * 1.12) > max_points + 1:
@@ -91,16 +91,16 @@ def choose_resolution(
 
 
 def bucket_edges(start: datetime, end: datetime, resolution: Resolution, zone: ZoneInfo) -> Edges:
-    """Return the edges of all buckets that [start, end) touches: the first <= start, the last >= end."""
+    """Return the edges of all buckets touching [start, end): the first <= start, the last >= end."""
     first, last = to_microseconds(start), to_microseconds(end)
-    # A bucket that the range touches may begin or end with a move of the clock outside of it.
+    # A bucket touching the range may begin or end with a clock change outside of the range.
     around = first - _HOUR * MICROSECONDS, last + _HOUR * MICROSECONDS
     local = _boundaries(*Clock.over(zone, *around).shown(*around), resolution)
     # No clock is a whole day ahead of UTC, or behind it.
     clock = Clock.over(zone, int(local[0]) - _DAY, int(local[-1]) + _DAY)
     edges = clock.instants(local, fold=0)
     if 0 < resolution.seconds <= _HOUR:
-        # A local time comes round again where the clock has been put back.
+        # After the clock is put back, local times repeat.
         again = clock.instants(local, fold=1)
         edges = np.concatenate([edges, again[again > edges]])
     edges = np.unique(edges)
@@ -112,19 +112,12 @@ def bucket_edges(start: datetime, end: datetime, resolution: Resolution, zone: Z
 def _boundaries(first: int, last: int, resolution: Resolution) -> Edges:
     """Return the boundaries by the local clock from one before `first` to one after `last`."""
     if resolution.months:
-        months = _months_of(np.array([first, last])) // resolution.months + (-1, 2)
-        return _month_begins(np.arange(*months) * resolution.months)
+        in_months = np.array([first, last]).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+        # Counted from the year 0, so that a bucket of 100 years begins in 1900 and 2000.
+        begin, end = (in_months + _MONTHS_TO_1970) // resolution.months + (-1, 2)
+        months = np.arange(begin, end) * resolution.months - _MONTHS_TO_1970
+        return months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
     step = resolution.seconds * MICROSECONDS + resolution.days * _DAY
     # Weeks begin on Mondays, and 1970 on a Thursday; all others begin when a day does.
     monday = 4 * _DAY if resolution.days == 7 else 0
     return np.arange((first - monday) // step - 1, (last - monday) // step + 2) * step + monday
-
-
-def _months_of(local: Edges) -> Edges:
-    """Return the number of the month of each local time, counted from the year 0."""
-    return local.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) + _MONTHS_TO_1970
-
-
-def _month_begins(months: Edges) -> Edges:
-    """Return the local times at which these months begin."""
-    return (months - _MONTHS_TO_1970).astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)

@@ -1,4 +1,4 @@
-"""Every rejected row and cell of an import, kept beside the readings until somebody asks for them."""
+"""All rejected rows and cells of an import, stored beside the readings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from joulebook.telemetry.files.table import Problem
 
 _COPY = 'COPY import_problems (import_id, line, column_name, code, text, "row") FROM STDIN'
 _DROP = "DELETE FROM import_problems WHERE import_id = %(import_id)s"
-# Lines after lines: from the last one on, and behind as many of its problems as were there before.
+# A page begins with the last line of the page before, behind the problems already read of that line.
 _PAGE = """
 SELECT line, column_name, code, text, "row" FROM import_problems
 WHERE import_id = %(import_id)s AND line >= %(line)s
@@ -20,7 +20,7 @@ _PAGE_ROWS = 2000
 
 
 def store_problems(conn: Connection, import_id: int, problems: Sequence[Problem]) -> None:
-    """Store problems of an import, in the transaction of the readings that stand beside them."""
+    """Store problems of an import, in the transaction of the readings of the same rows."""
     if not problems:
         return
     with conn.cursor() as cursor, cursor.copy(_COPY) as copy:
@@ -32,14 +32,14 @@ def store_problems(conn: Connection, import_id: int, problems: Sequence[Problem]
 
 
 def drop_problems(conn: Connection, import_id: int) -> None:
-    """Drop the problems of an import that begins from its first line."""
+    """Drop all problems of an import, before it begins with its first line."""
     conn.execute(_DROP, {"import_id": import_id})
 
 
 def read_problems(conn: Connection, import_id: int, *, limit: int | None = None) -> Iterator[Problem]:
     """Yield the problems of an import in the order of lines, at most `limit`. Raises `DatabaseUnavailable`.
 
-    They are read page by page, so that neither memory nor a transaction holds all of them.
+    They are read page by page: neither memory nor a transaction holds all of them.
     """
     line, passed, left = 0, 0, limit
     while left is None or left > 0:
@@ -62,5 +62,5 @@ def read_problems(conn: Connection, import_id: int, *, limit: int | None = None)
 
 
 def _storable(text: str) -> str:
-    """Return a text without U+0000 and lone surrogates, which PostgreSQL's text cannot hold."""
+    """Return a text without U+0000 and lone surrogates: PostgreSQL's text cannot hold them."""
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

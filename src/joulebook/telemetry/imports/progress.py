@@ -1,8 +1,8 @@
-"""How far an import is: kept beside the readings, and written in the transactions that store them.
+"""The progress of an import, stored beside the readings in the transactions of those readings.
 
-Whoever runs an import holds a lease, a number that only grows. All that is written for the import is
-committed together with `keep` or `keep_undo`, which insists that the lease is still the last one: of one
-that was taken over, nothing is committed any more.
+A process that runs an import holds a lease, a number that only grows. It calls `record_progress` or
+`record_undo` in each of its transactions; they fail unless its lease is the latest. So a process whose
+lease was taken over can commit nothing more.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any, LiteralString, cast
 
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import TelemetryError
-from joulebook.telemetry.files.parsed import Checkpoint
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.files.table import Checkpoint
 
-# Columns of JSON are read as text: what a driver makes of them depends on who has opened the connection.
+# Columns of JSON are read as text: how a driver converts them depends on the settings of the connection.
 _COLUMNS = "lease, device_id, identity, checkpoint::text, report::text, undo::text, bytes_read, updated_at"
 _READ = f"SELECT {_COLUMNS} FROM import_progress WHERE import_id = %(import_id)s"  # noqa: S608 - fixed names
 _TAKE = f"""
-INSERT INTO import_progress AS kept (import_id, lease) VALUES (%(import_id)s, %(lease)s)
+INSERT INTO import_progress AS stored (import_id, lease) VALUES (%(import_id)s, %(lease)s)
 ON CONFLICT (import_id) DO UPDATE SET lease = EXCLUDED.lease, updated_at = clock_timestamp()
-    WHERE kept.lease <= EXCLUDED.lease AND (kept.undo IS NULL OR %(is_undo)s)
+    WHERE stored.lease <= EXCLUDED.lease AND (stored.undo IS NULL OR %(is_undo)s)
 RETURNING {_COLUMNS}
 """  # noqa: S608 - fixed names
 _KEEP = """
@@ -38,7 +38,7 @@ _KEEP_UNDO = """
 UPDATE import_progress SET undo = %(undo)s::json, updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
-_TOUCH = """
+_RENEW = """
 UPDATE import_progress SET updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
@@ -48,14 +48,14 @@ _NO_IDLING = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
 
 class LeaseLost(TelemetryError):
-    """Somebody else runs the import now, or it is being undone; nothing more is stored here."""
+    """Another process runs the import now, or it is being undone; nothing more is stored here."""
 
     def __init__(self, import_id: int, lease: int) -> None:
         super().__init__(f"lease {lease} of import {import_id} is not valid any more: it was taken over")
 
 
 class NumberTaken(TelemetryError):
-    """The import's number is that of another file, of which readings are stored here."""
+    """Readings of another file are stored here under the import's number."""
 
     def __init__(self, import_id: int) -> None:
         super().__init__(
@@ -66,11 +66,11 @@ class NumberTaken(TelemetryError):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an import is. `report` and `undo` are what `ImportReport.state` and `UndoRun` have kept.
+    """The progress of an import. `report` is a state of `ImportReport`, `undo` the state of an `UndoRun`.
 
-    `checkpoint` is None as long as no block is stored, `report` as long as none is read, and `undo`
-    where nobody has begun to take the import back. `device_id` is the device of columns that name none,
-    `identity` tells one file from another.
+    `checkpoint` is None until a block is stored, `report` until a block is read, and `undo` until an undo
+    begins. `device_id` is the device of columns without a device of their own, `identity` that of the file
+    (see `identity_of`).
     """
 
     lease: int
@@ -84,7 +84,7 @@ class Progress:
 
 
 def read_progress(conn: Connection, import_id: int) -> Progress | None:
-    """Return how far an import is, or None where it was not begun. Raises `DatabaseUnavailable`."""
+    """Return the progress of an import, or None before its beginning. Raises `DatabaseUnavailable`."""
     with translated_errors():
         row = conn.execute(_READ, {"import_id": import_id}).fetchone()
     return None if row is None else _progress(row)
@@ -93,10 +93,10 @@ def read_progress(conn: Connection, import_id: int) -> Progress | None:
 def take_lease(
     conn: Connection, *, import_id: int, lease: int, identity: str = "", is_undo: bool = False
 ) -> Progress:
-    """Take the import over from whoever holds an earlier lease, and return how far it is.
+    """Take the import over from a process with an earlier lease, and return its progress.
 
-    Raises `NumberTaken` where an account is kept of another `identity` and this is no undo, `LeaseLost`
-    where a later lease was taken, or the import is being undone and this is no undo, and
+    Raises `NumberTaken` if progress of another `identity` is stored, unless `is_undo`. Raises `LeaseLost`
+    if a later lease was taken, or if the import is being undone, unless `is_undo`. Raises
     `DatabaseUnavailable`.
     """
     before = None if is_undo else read_progress(conn, import_id)
@@ -110,18 +110,18 @@ def take_lease(
 
 
 def end_where_idle(conn: Connection) -> None:
-    """Let the server end the transaction where it stands still for a minute.
+    """Let the server end the transaction after a minute without a statement.
 
-    A process that is stopped, but not dead, must not hold on to what it has locked.
+    A process that is suspended, but not dead, must not keep its locks.
     """
     conn.execute(_NO_IDLING)
 
 
 def identity_of(source: FileSource, columns: Sequence[str], *, device_id: str) -> str:
-    """Return what tells this file, for this device, from others: its size, its beginning, its columns.
+    """Return a digest of the file's size, beginning and columns, and of the device.
 
-    How it is read is not part of it: another version may describe that in other words, and goes on where
-    this one was.
+    The reading settings are not part of it: another version of Joulebook may describe them differently,
+    and continues the import all the same.
     """
     with source.path.open("rb") as file:
         digest = hashlib.sha256(file.read(_BEGINNING))
@@ -129,7 +129,7 @@ def identity_of(source: FileSource, columns: Sequence[str], *, device_id: str) -
     return digest.hexdigest()
 
 
-def keep(
+def record_progress(
     conn: Connection,
     *,
     import_id: int,
@@ -140,9 +140,9 @@ def keep(
     report: dict[str, Any],
     bytes_read: int,
 ) -> None:
-    """Note where the import goes on, in the transaction of what was stored until there.
+    """Record where the import continues, in the transaction of the readings stored up to there.
 
-    Raises `LeaseLost`, which has to roll back that transaction.
+    Raises `LeaseLost`; the caller must roll back that transaction.
     """
     _update(
         conn,
@@ -157,24 +157,21 @@ def keep(
     )
 
 
-def touch(conn: Connection, *, import_id: int, lease: int) -> None:
-    """Note that the holder of this lease still runs the import.
-
-    Raises `LeaseLost` and `DatabaseUnavailable`.
-    """
+def renew_lease(conn: Connection, *, import_id: int, lease: int) -> None:
+    """Renew the lease: its import progresses. Raises `LeaseLost` and `DatabaseUnavailable`."""
     with translated_errors():
-        _update(conn, _TOUCH, import_id=import_id, lease=lease)
+        _update(conn, _RENEW, import_id=import_id, lease=lease)
 
 
-def keep_undo(conn: Connection, *, import_id: int, lease: int, undo: dict[str, Any]) -> None:
-    """Note how far the import is taken back, in the transaction that does it. Raises `LeaseLost`."""
+def record_undo(conn: Connection, *, import_id: int, lease: int, undo: dict[str, Any]) -> None:
+    """Record the progress of an undo, in the transaction of its changes. Raises `LeaseLost`."""
     _update(conn, _KEEP_UNDO, import_id=import_id, lease=lease, undo=json.dumps(undo))
 
 
 def _update(
     conn: Connection, statement: LiteralString, *, import_id: int, lease: int, **more: object
 ) -> None:
-    """Change the row of who holds this lease. Raises `LeaseLost`."""
+    """Change the import's row under this lease. Raises `LeaseLost`."""
     if conn.execute(statement, {"import_id": import_id, "lease": lease, **more}).rowcount != 1:
         raise LeaseLost(import_id, lease)
 

@@ -1,16 +1,17 @@
-"""Stores a file block by block; a process that dies leaves an import that another goes on with.
+"""Runs of an import: store a file block by block, or check it without storing a reading.
 
-Each block is one transaction: its readings, what they have overwritten, the block's problems, and how far
-the import is. So whatever happens, the account that is kept is that of what is stored, to the last cell.
-No block waits for the disk: a database that loses its last blocks in a crash loses the account of them as
-well, and they are stored again. Only the end is told after everything before it is on the disk.
+Each block is one transaction: its readings, the values overwritten by them, the block's problems, the
+report and the progress. So the recorded report always agrees with the stored readings, to the last cell,
+and another process can continue the import after a crash. No block waits for the disk: a database that
+loses its last blocks in a crash loses their report and progress as well, and they are stored again. The
+end of an import is reported only when everything before it is on the disk.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -20,21 +21,26 @@ from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection, retried
 from joulebook.telemetry.errors import TelemetryError
 from joulebook.telemetry.files.errors import FileError
-from joulebook.telemetry.files.parsed import ParsedBlock
 from joulebook.telemetry.files.parser import BLOCK_READINGS, parse_file
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.report import MOST_PROBLEMS, ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.files.table import Problem
+from joulebook.telemetry.files.table import ParsedBlock, Problem
 from joulebook.telemetry.imports.problems import drop_problems, read_problems, store_problems
-from joulebook.telemetry.imports.progress import end_where_idle, identity_of, keep, take_lease, touch
+from joulebook.telemetry.imports.progress import (
+    end_where_idle,
+    identity_of,
+    record_progress,
+    renew_lease,
+    take_lease,
+)
 from joulebook.telemetry.rollups.state import UNDO_LOCK, take_lock
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome, find_stored, write_batch
 
 OVER_CAP = -1
-"""In place of a series: the device has as many metrics as it may."""
+"""In place of a series id: the device has reached its number of metrics."""
 
 _UNKNOWN = 0
 
@@ -53,7 +59,7 @@ class SeriesOfColumns:
         self._ids = np.full(len(values), _UNKNOWN, np.int32)
 
     def add(self, added: Sequence[ValueColumn]) -> None:
-        """Take in the values that the file's keys have added so far."""
+        """Add the values added by the file's keys so far."""
         new = added[len(self._keys) - self._given :]
         if new:
             self._keys += [(value.device or self._device_id, value.metric) for value in new]
@@ -79,10 +85,10 @@ _WITHOUT_WAITING = "SET LOCAL synchronous_commit = off"
 
 
 class ImportRun:
-    """One import being stored, or gone on with where whoever ran it before has left off.
+    """One import being stored, from its beginning or from where an earlier run ended.
 
-    `report` is the account of all that is stored, also by those before. After an exception it still is,
-    but the run is of no more use: begin another one with the same lease, or a later one.
+    `report` covers everything stored so far, also by earlier runs, and stays correct after an exception.
+    The run cannot be used after one: begin another with the same lease, or a later one.
     """
 
     def __init__(
@@ -101,14 +107,13 @@ class ImportRun:
         block_readings: int = BLOCK_READINGS,
         pause: Callable[[str], None] = lambda _point: None,
     ) -> None:
-        """Take the import over; everything that has an earlier `lease` can store nothing from here on.
+        """Take the import over; a run with an earlier `lease` can store nothing from here on.
 
         `conn` is the writer's, in autocommit. A series is created when its column has its first value;
-        beyond `most_metrics` of the device its cells are malformed with the code `metric_limit`. Where
-        another value is stored, it is kept, or with `on_conflict` "replace" overwritten, and recorded.
+        beyond `most_metrics` of the device its cells are malformed with the code `metric_limit`. A stored
+        value that differs stays, or with `on_conflict` "replace" is overwritten, and recorded for an undo.
         `now` is in microseconds since 1970 UTC. `pause` is called with the name of each point between two
-        statements: tests stop there. Raises `LeaseLost`, `NumberTaken`
-        and `DatabaseUnavailable`.
+        statements: tests stop there. Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._source = source
@@ -137,10 +142,10 @@ class ImportRun:
         )  # fmt: skip
 
     def step(self) -> bool:
-        """Store the next block in one transaction; False when the file has ended, and all of it is stored.
+        """Store the next block in one transaction; return False when all of the file is stored.
 
-        Until then, or `close`, the last blocks may be lost in a crash of the database, with the account of
-        them. Raises `LeaseLost`, what reading the file raises (`FileError`), and `DatabaseUnavailable`.
+        Until then, or `close`, the last blocks may be lost in a crash of the database, together with their
+        report. Raises `LeaseLost`, `FileError` for the file, and `DatabaseUnavailable`.
         """
         try:
             block = next(self._blocks, None)
@@ -165,19 +170,19 @@ class ImportRun:
         return True
 
     def close(self) -> None:
-        """End the thread that reads the file; put what was stored on the disk, where that is possible."""
+        """End the thread reading the file; wait for the disk, where the database is available."""
         self._blocks.close()
         with suppress(TelemetryError):
             self._put_on_disk()
 
     def _put_on_disk(self) -> None:
-        """Return when all blocks are on the disk: a commit that waits takes those before it along."""
+        """Wait until all blocks are on the disk: one waiting commit includes all commits before it."""
         if not self._is_on_disk:
-            touch(self._conn, import_id=self._import_id, lease=self._lease)
+            renew_lease(self._conn, import_id=self._import_id, lease=self._lease)
             self._is_on_disk = True
 
     def _store(self, block: ParsedBlock, batch: Batch) -> dict[str, Any]:
-        """Store a block, its problems and the account of it, all or nothing; return the account's state."""
+        """Store a block, its problems and the report, all or nothing; return the report's state."""
         outcome = np.full(len(batch), _NO_OUTCOME, np.int8)
         left = np.flatnonzero(batch.series_id != OVER_CAP)
         if self._looks_first:
@@ -194,41 +199,41 @@ class ImportRun:
                     self._conn, rest, import_id=self._import_id, replace=self._replace
                 )
             self._pause("readings written")
-            account = self._account(block, outcome)
+            report = self._count(block, outcome)
             if self._is_first:
                 drop_problems(self._conn, self._import_id)
             store_problems(self._conn, self._import_id, self._problems)
-            keep(
+            record_progress(
                 self._conn,
                 import_id=self._import_id,
                 lease=self._lease,
                 device_id=self._device_id,
                 identity=self._identity,
                 checkpoint=block.checkpoint,
-                report=account,
+                report=report,
                 bytes_read=self._source.bytes_read,
             )
-            self._pause("account kept")
-        # Where most was there, so it is in the next block: looking first is faster by far.
+            self._pause("progress recorded")
+        # If most readings were stored before, those of the next block are too: looking first is much faster.
         self._looks_first = int(np.count_nonzero(outcome)) * 2 > len(batch)
-        return account
+        return report
 
     def _settle(self, batch: Batch, rows: NDArray[np.intp], outcome: NDArray[np.int8]) -> NDArray[np.intp]:
-        """Fill in the outcome of rows that are found stored; return those that have to be written."""
+        """Set the outcome of rows already stored; return the rows to be written."""
         asked = batch.take(rows)
         found = find_stored(self._conn, asked, most_rows=4 * len(asked) + 1000)
         if found is None:
             return rows
         differs = found.is_present & (asked.value != found.value)
         if self._replace and differs.any():
-            # The last of rows with the same key counts, and only the writer sorts those out.
+            # Of rows with the same key the last counts, and only the writer sorts them out.
             return rows
         outcome[rows[found.is_present]] = Outcome.DUPLICATE
         outcome[rows[differs]] = Outcome.CONFLICT
         return rows[~found.is_present]
 
-    def _account(self, block: ParsedBlock, outcome: NDArray[np.int8]) -> dict[str, Any]:
-        """Count a block, once, and return the account's state with it."""
+    def _count(self, block: ParsedBlock, outcome: NDArray[np.int8]) -> dict[str, Any]:
+        """Count a block, once, and return the report's state with it."""
         if self._is_counted:
             self.report.restore(self._committed)
         self._is_counted = True
@@ -243,3 +248,96 @@ class ImportRun:
             not_kept=outcome == Outcome.TOO_OLD,
         )
         return self.report.state()
+
+
+def check_file(
+    source: FileSource,
+    profile: ImportProfile,
+    columns: Sequence[str],
+    *,
+    now: int,
+    on_block: Callable[[ImportReport, list[Problem]], None] = lambda _report, _problems: None,
+) -> ImportReport:
+    """Return the report of a dry run over the file.
+
+    `on_block` is called with the report so far and the problems of each block. Raises `FileError`, and the
+    exceptions of `on_block`.
+    """
+    problems: list[Problem] = []
+    report = ImportReport(profile.values, is_dry_run=True, on_problems=problems.extend)
+    blocks = read_ahead(parse_file(source, profile, columns, now=now, most_problems=sys.maxsize))
+    with closing(blocks):
+        for block in blocks:
+            problems.clear()
+            report.add_block(block)
+            on_block(report, problems)
+    return report
+
+
+class CheckRun:
+    """A dry run over a file, with its report and problems recorded block by block like an import's.
+
+    It writes no reading, and begins with the first line again after an interruption. A later `ImportRun`
+    begins with an empty report.
+    """
+
+    def __init__(
+        self,
+        conn: Connection,
+        source: FileSource,
+        profile: ImportProfile,
+        columns: Sequence[str],
+        *,
+        import_id: int,
+        lease: int,
+        device_id: str,
+        now: int,
+    ) -> None:
+        """Take the import over. `now` is in microseconds since 1970 UTC.
+
+        Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
+        """
+        self._conn = conn
+        self._source = source
+        self._import_id, self._lease, self._device_id = import_id, lease, device_id
+        self._problems: list[Problem] = []
+        self._is_first = True
+        self._identity = identity_of(source, columns, device_id=device_id)
+        take_lease(conn, import_id=import_id, lease=lease, identity=self._identity)
+        self.report = ImportReport(profile.values, is_dry_run=True, on_problems=self._problems.extend)
+        self._blocks = read_ahead(parse_file(source, profile, columns, now=now, most_problems=sys.maxsize))
+
+    def step(self) -> bool:
+        """Check the next block; return False at the end of the file.
+
+        Raises `LeaseLost`, `FileError` for the file, and `DatabaseUnavailable`.
+        """
+        block = next(self._blocks, None)
+        if block is None:
+            return False
+        self._problems.clear()
+        self.report.add_block(block)
+        retried(self._conn, self._record)
+        self._is_first = False
+        return True
+
+    def close(self) -> None:
+        """End the thread reading the file."""
+        self._blocks.close()
+
+    def _record(self) -> None:
+        with self._conn.transaction():
+            end_where_idle(self._conn)
+            if self._is_first:
+                drop_problems(self._conn, self._import_id)
+            store_problems(self._conn, self._import_id, self._problems)
+            record_progress(
+                self._conn,
+                import_id=self._import_id,
+                lease=self._lease,
+                device_id=self._device_id,
+                identity=self._identity,
+                checkpoint=None,
+                report=self.report.state(),
+                bytes_read=self._source.bytes_read,
+            )

@@ -1,8 +1,8 @@
-"""Takes an import back: what it stored goes, what it overwrote returns, and rollups follow.
+"""Undo of an import: its readings are removed, the values overwritten by it return, and rollups follow.
 
-From the newest reading to the oldest, in slices of few enough readings that nobody waits for long. Each is
-one transaction, in which it is also noted how far the undo is: a process that dies leaves one that another
-goes on with. `joulebook.telemetry.replaced` says what is restored where several imports lie on each other.
+It goes from the newest reading to the oldest, in slices small enough that other writers do not wait long.
+Each slice is one transaction and records the progress of the undo: another process can continue after a
+crash. `joulebook.telemetry.replaced` defines the restored value where several imports overlap.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 from joulebook.telemetry.binary import PACKED_TIMES, times_from
 from joulebook.telemetry.connection import Connection, retried, translated_errors
 from joulebook.telemetry.files.report import ImportReport
-from joulebook.telemetry.imports.progress import Progress, end_where_idle, keep_undo, take_lease
+from joulebook.telemetry.imports.progress import Progress, end_where_idle, record_undo, take_lease
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds
-from joulebook.telemetry.replaced import uncover
+from joulebook.telemetry.replaced import remove_from_piles
 from joulebook.telemetry.rollups.marks import begin_writing, mark_changed
 from joulebook.telemetry.rollups.state import READINGS_TABLE, UNDO_LOCK, read_state, take_lock
 from joulebook.telemetry.series import find_series
 from joulebook.telemetry.timescale import read_chunks
 
 SLICE_READINGS = 20_000
-"""Most readings of the import's series in one slice, whoever stored them; many series may need a few more."""
+"""Most readings of the import's series in one slice, of any import; many series may need a few more."""
 
 _DAY = 24 * 3600 * MICROSECONDS
 _LONGEST = 364 * _DAY
@@ -36,7 +36,7 @@ SELECT count(*) FROM (
     WHERE series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s LIMIT %(limit)s
 ) AS found
 """
-# Where readings are compressed, what is changed is unpacked, and the server's limit on that is no use here.
+# Changes to compressed readings unpack them; the server's limit on unpacking would only stop the undo.
 _UNPACK = """
 SELECT set_config(name, '0', true) FROM pg_settings
 WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'
@@ -74,7 +74,7 @@ _ALL_SERIES = "SELECT id FROM series ORDER BY id"
 
 @dataclass(frozen=True)
 class _Reach:
-    """The series that an import has touched, and the half-open time in which."""
+    """The series touched by an import, and the half-open range of time."""
 
     series: list[int]
     begin: int
@@ -82,11 +82,11 @@ class _Reach:
 
 
 class UndoRun:
-    """One import being taken back, or gone on with where whoever did it before has left off.
+    """The undo of one import, from its beginning or from where an earlier run ended.
 
-    `removed` counts the readings that are gone, `restored` those that are again what they were before,
-    and `kept` (known at the end) those that are older than what may still be changed: they stay until
-    retention drops them. All of them count from the undo's beginning.
+    `removed` counts removed readings, `restored` readings with their earlier value again, and `kept` (known
+    at the end) readings too old to be changed: they stay until retention drops them. All three count from
+    the beginning of the undo.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class UndoRun:
         slice_readings: int = SLICE_READINGS,
         pause: Callable[[str], None] = lambda _point: None,
     ) -> None:
-        """Take the import over; everything that has an earlier `lease` can store nothing from here on.
+        """Take the import over; a run with an earlier `lease` can store nothing from here on.
 
         `conn` is the writer's, in autocommit. `pause` is called with the name of each point between two
         statements: tests stop there. Raises `LeaseLost` and `DatabaseUnavailable`.
@@ -119,7 +119,7 @@ class UndoRun:
         self._width = _DAY
 
     def step(self) -> bool:
-        """Take the next slice back in one transaction; False when there is none left.
+        """Undo the next slice in one transaction; return False when there is none left.
 
         Raises `LeaseLost` and `DatabaseUnavailable`.
         """
@@ -134,7 +134,7 @@ class UndoRun:
         return False
 
     def _next_begin(self) -> int:
-        """Return where the slice before `_end` begins, so that it has neither many nor few readings."""
+        """Return the beginning of the slice before `_end`, with neither too many nor too few readings."""
         while True:
             begin = max(self._end - self._width, self._reach.begin)
             where = {**self._where(begin, self._end), "limit": self._most + 1}
@@ -148,7 +148,7 @@ class UndoRun:
             return begin
 
     def _slice(self, begin: int) -> tuple[int, int, int]:
-        """Take back what lies in [begin, end); return all removed and restored so far, and the new end."""
+        """Undo the readings in [begin, end); return removed and restored readings so far, and the new end."""
         removed, restored, end = self.removed, self.restored, begin
         with self._conn.transaction():
             end_where_idle(self._conn)
@@ -159,7 +159,7 @@ class UndoRun:
             if begin < self._end:
                 where = self._where(begin, self._end)
                 self._conn.execute(_UNPACK)
-                uncover(
+                remove_from_piles(
                     self._conn, import_id=self._import_id, series=self._reach.series,
                     begin=where["begin"], end=where["end"],
                 )  # fmt: skip
@@ -171,14 +171,14 @@ class UndoRun:
                 self._pause("removed")
             if begin <= writable_from:
                 end = self._reach.begin
-            self._keep(removed=removed, restored=restored, end=end)
-            self._pause("account kept")
+            self._record(removed=removed, restored=restored, end=end)
+            self._pause("progress recorded")
         return removed, restored, end
 
     def _change(self, statement: str, where: dict[str, Any], *, closed_until: int) -> int:
-        """Run a statement that changes readings, leave marks for the rollups, and return how many it were."""
+        """Run a statement, mark the changed readings for the rollups, and return their number."""
         with self._conn.cursor(binary=True) as cursor:
-            # Never a generic plan: the range's constants are what excludes chunks.
+            # Never a generic plan: only constants of the range exclude chunks.
             found = cursor.execute(statement, where, prepare=False).fetchall()
         changed = 0
         for series_id, packed in found:
@@ -189,20 +189,20 @@ class UndoRun:
         return changed
 
     def _finish(self) -> None:
-        """Count what is too old to be taken back, and note that the undo is over."""
+        """Count the readings too old to be changed, and record the end of the undo."""
         writable_from = read_state(self._conn).writable_from
         kept = 0
         if self._reach.series and writable_from > self._reach.begin:
             where = self._where(self._reach.begin, min(writable_from, self._reach.end))
             ((count,),) = self._conn.execute(_LEFT, where, prepare=False).fetchall()
             kept = cast("int", count)
-        self._keep(
+        self._record(
             removed=self.removed, restored=self.restored, end=self._reach.begin, kept=kept, is_over=True
         )
         self.kept, self._is_over = kept, True
 
-    def _keep(self, **undo: int) -> None:
-        keep_undo(self._conn, import_id=self._import_id, lease=self._lease, undo=undo)
+    def _record(self, **undo: int) -> None:
+        record_undo(self._conn, import_id=self._import_id, lease=self._lease, undo=undo)
 
     def _where(self, begin: int, end: int) -> dict[str, Any]:
         return {
@@ -214,7 +214,7 @@ class UndoRun:
 
 
 def _reach_of(conn: Connection, progress: Progress) -> _Reach:
-    """Return what an import may have changed: by its account, or everything where it has none."""
+    """Return the readings possibly changed by an import: by its report, or everything without one."""
     if progress.report is None:
         return _everything(conn)
     report = ImportReport.from_state(progress.report)
@@ -229,7 +229,7 @@ def _reach_of(conn: Connection, progress: Progress) -> _Reach:
 
 
 def _everything(conn: Connection) -> _Reach:
-    """Return the whole of readings: for an import of a time when no account was kept in this database."""
+    """Return all readings: for imports from before reports were recorded in this database."""
     chunks = read_chunks(conn, (READINGS_TABLE,))[READINGS_TABLE]
     if not chunks:
         return _Reach([], OLDEST, OLDEST)

@@ -1,7 +1,7 @@
-"""What a metric probably means, guessed from its name alone: its kind and its unit.
+"""The probable kind and unit of a metric, guessed from its name alone.
 
-A guess stands only until the owner says otherwise. It never looks at readings: what a page or an
-answer says about a metric must not change because of what the metric happened to do.
+A guess holds until the owner sets another. It never looks at readings: new readings must not change the
+meaning of a metric on a page or in an answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from joulebook.telemetry.kinds.kinds import COUNTER, GAUGE, KINDS, STATE, Kind
 
 # States at the end of a name (light_on); elsewhere they are part of a tariff's: energy_off_peak.
 _LAST_STATES = frozenset({"on", "off"})
-# `total` alone is a register (rain_total); beside a quantity it tells nothing: power_total adds phases.
+# `total` alone is a register (rain_total); beside a quantity it says nothing: power_total adds phases.
 _TOTALS = frozenset({"total", "totals", "sum", "cumulative", "lifetime"})
 
 _UNITS = {
@@ -51,7 +51,7 @@ _UNITS = {
 }
 _KIND_BY_WORD: dict[str, Kind] = {word: kind for kind in KINDS.values() for word in kind.words}
 _KNOWN = _KIND_BY_WORD.keys() | _LAST_STATES | _TOTALS | _UNITS.keys()
-# Words beside which a quantity's usual unit is wrong: a power factor has none, a gas price not m³.
+# Beside these words a quantity's usual unit is wrong: a power factor has none, a gas price not m³.
 _NO_UNIT = frozenset(
     {"factor", "price", "ratio", "quality", "rate", "flow", "speed", "level", "density", "limit"}
 )
@@ -80,8 +80,8 @@ class Guess(NamedTuple):
 def guess_kind(metric: str) -> Guess:
     """Return the kind that a metric of this name usually has.
 
-    The last telling word decides: `water_temperature` is a temperature, `power_state` a state. Beside the
-    word of a level, a register's word does not count: `energy_price` is a price.
+    The last telling word decides: `water_temperature` is a temperature, `power_state` a state. A register's
+    word does not count beside the word of a level: `energy_price` is a price.
     """
     if _OBIS_REGISTER.fullmatch(metric):
         return Guess(COUNTER, "the name is the number of a meter's register")
@@ -106,9 +106,9 @@ def guess_kind(metric: str) -> Guess:
 
 @lru_cache(maxsize=4096)
 def guess_unit(metric: str) -> str:
-    """Return the usual unit of a metric named so, or nothing where the name does not tell.
+    """Return the usual unit of a metric of this name, or "" if the name does not show it.
 
-    The last word that tells decides: `battery.voltage` is a voltage.
+    The last telling word decides: `battery.voltage` is a voltage.
     """
     words = _words(metric)
     present = frozenset(words)

@@ -1,8 +1,8 @@
 """The kinds of metrics: gauge, counter and state, one object each.
 
-A kind says what a metric's values mean, for people and for programs: forms, the API and guesses all read
-`KINDS`. How the figures of each kind are made from readings is in `joulebook.telemetry.history.by_kind`,
-because that needs NumPy and the web's models do not.
+A kind is the meaning of a metric's values, for people and for programs: forms, the API and guesses all read
+`KINDS`. The figures of each kind are made from readings in `joulebook.telemetry.history.by_kind`: that needs
+NumPy, and the web's models do not.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Kind:
         return self.name
 
 
-# A level's word decides whatever the quantity is: `energy_price` is no register.
+# The word of a level decides for any quantity: `energy_price` is no register.
 GAUGE = Kind(
     "gauge",
     "a level, such as power or temperature",

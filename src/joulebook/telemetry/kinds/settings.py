@@ -1,4 +1,4 @@
-"""What one metric means: its kind, unit, factor and meter replacements; guesses where the owner set none."""
+"""The settings of a metric: kind, unit, factor and meter replacements, set by the owner or guessed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.telemetry.kinds.kinds import Kind
 
-# The rollups' own: of a metric with another, answers are made from readings.
+# Rollups use this one. Answers about a metric with another tolerance are made from readings.
 DIP_TOLERANCE = 0.1
-"""A counter that falls by less than this share of its reading has dipped, not been reset."""
+"""A counter falling by less than this share of its reading has dipped; it was not reset."""
 
 DEFAULT_SILENCE = timedelta(minutes=5)
 USUAL_DISTANCES = 3
@@ -32,10 +32,9 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
-    """What one metric means, as it is in force: said by the owner, or guessed where `…_guessed`.
+    """The settings of one metric: set by the owner, or guessed if the matching `…_guessed` is true.
 
-    A stored value times `factor` is the value in `unit`. Equal settings have equal hashes, so they can
-    stand for what an answer depends on.
+    A stored value times `factor` is the value in `unit`.
     """
 
     name: str
@@ -52,9 +51,9 @@ class MetricSettings:
 
 
 class SettingsByMetric(dict[str, MetricSettings]):
-    """Settings by metric. Indexing by a metric that nobody configured gives what is guessed of it.
+    """Settings by metric. Indexing by a metric without stored settings returns guessed ones.
 
-    Iterating gives the configured ones only: which others there are, telemetry alone knows.
+    Iterating yields the stored ones only: the names of all metrics are in telemetry.
     """
 
     def __missing__(self, name: str) -> MetricSettings:
@@ -71,14 +70,15 @@ def metric_label(metric: str, display_name: str = "") -> str:
 
 
 def guessed_settings(name: str) -> MetricSettings:
-    """Return the settings of a metric whose owner has said nothing of it."""
+    """Return the settings of a metric without any from its owner."""
     return MetricSettings(
         name=name, kind=guess_kind(name).kind, unit=guess_unit(name), display_name=metric_label(name)
     )
 
 
 def silence_rule(own: timedelta | None, *, usual: timedelta) -> timedelta:
-    """Return the silence limit in force: the owner's `own`, else five minutes, or three times `usual`, the
-    readings' usual distance, where that is longer.
+    """Return the silence limit: the owner's `own`, else five minutes or three times `usual`, if longer.
+
+    `usual` is the usual distance between readings.
     """
     return max(DEFAULT_SILENCE, USUAL_DISTANCES * usual) if own is None else own

@@ -1,4 +1,4 @@
-"""Units of the field: which can be converted into which, and by what factor and offset.
+"""Units of the field, and their conversion by factor and offset.
 
 A unit is a factor of base units and their powers, all exact fractions. Sources: the SI brochure (BIPM, 9th
 edition); NIST SP 811, appendix B, for foot, gallon, psi, calorie, British thermal unit and degree Fahrenheit.
@@ -47,7 +47,7 @@ def _unit(factor: Fraction | int | str = 1, *, zero: str = "0", **powers: int) -
 _HOUR = 3600
 _FAHRENHEIT = Fraction(5, 9)
 
-# Apparent and reactive power have dimensions of their own: a volt-ampere is no watt that can be billed.
+# Apparent and reactive power have dimensions of their own: a volt-ampere cannot be billed as a watt.
 _WITH_PREFIX: dict[str, Unit] = {
     "m": _unit(m=1),
     "s": _unit(s=1),
@@ -137,7 +137,7 @@ _POWERS = {"": 1, "2": 2, "²": 2, "3": 3, "³": 3}
 _LONGEST = 32
 _TIMES_AN_HOUR = re.compile(r"(?P<unit>[mkMGT]?(?:W|VA|var|A))(?P<rest>/[^/]+)?")
 
-# The units that pages offer, by quantity. Messages use the quantities' names.
+# The units offered by pages, by quantity. Messages use the quantities' names.
 _USUAL: dict[str, tuple[str, ...]] = {
     "power": ("W", "kW", "MW", "BTU/h"),
     "energy": ("Wh", "kWh", "MWh", "MJ", "BTU"),
@@ -166,7 +166,7 @@ _USUAL: dict[str, tuple[str, ...]] = {
 
 
 class UnitProblem(ValueError):
-    """A unit cannot be used. The message names it and the units that can."""
+    """A unit cannot be used. The message names it and the possible units."""
 
 
 class UnknownUnit(UnitProblem):
@@ -204,9 +204,10 @@ def convert_factor_offset(from_unit: str, to_unit: str) -> Conversion:
         return Conversion(1.0, 0.0)
     source, target = parse_unit(from_unit), parse_unit(to_unit)
     if source.dimension != target.dimension:
+        others = ", ".join(other for other in comparable_units(from_unit) if other != from_unit)
         raise NotComparable(
             f"{from_unit} cannot be shown as {to_unit}: {_describe(from_unit)}, {_describe(to_unit)}; "
-            f"{from_unit} can be shown as {_list_others(from_unit)}"
+            f"{from_unit} can be shown as {others or 'itself only'}"
         )
     return Conversion(
         float(source.factor / target.factor), float((source.zero - target.zero) / target.factor)
@@ -276,10 +277,6 @@ def _quantity(unit: str) -> str | None:
 
 def _describe(unit: str) -> str:
     return f"{unit} measures {_quantity(unit) or 'something else'}"
-
-
-def _list_others(unit: str) -> str:
-    return ", ".join(other for other in comparable_units(unit) if other != unit) or "itself only"
 
 
 def _unknown(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Rollups: per series and minute, five minutes and hour, what the readings of that time come to."""
+"""Rollups: the summaries of each series' readings by minute, five minutes and hour."""

@@ -1,13 +1,14 @@
-"""Marks: which readings have changed in time that was rolled up already.
+"""Marks: changes of readings in already rolled-up time.
 
-A writer asks first until when readings are rolled up (`begin_writing`), which also makes whoever
-closes a window wait for the writer's transaction. What it stores at or after that instant needs no
-mark; of what it stores before, it leaves marks in the same transaction. So every reader sees a reading
-and its mark together.
+A writer first reads the end of rolled-up time (`begin_writing`); this also makes the closing of the next
+window wait for the writer's transaction. Readings stored at or after that instant need no mark; earlier ones
+are marked in the same transaction. So every reader sees a reading and its mark together.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import HOUR, MINUTE, from_microseconds, to_microseconds
+from joulebook.telemetry.timescale import Range
 
 LATE = "JB001"
-"""SQLSTATE of `begin_writing_from` where readings at or after its instant are rolled up already."""
+"""SQLSTATE of `begin_writing_from` if readings at or after its instant are rolled up already."""
 
-# Marks of one series that lie closer than this become one: rolling up a little more of a series costs
-# less than a mark for each reading of a file with four an hour.
+# Marks of one series closer than this become one: rolling up a little more of a series costs less than a
+# mark for each reading of a file with four an hour.
 _NEAR = HOUR
 
 _BEGIN = "SELECT begin_writing()"
@@ -29,10 +31,14 @@ _MARK = """
 INSERT INTO rollup_dirty (series_id, begins_at, ends_at)
 SELECT * FROM unnest(%(series_id)s::int[], %(begins_at)s::timestamptz[], %(ends_at)s::timestamptz[])
 """
+_MARKED = """
+SELECT series_id, begins_at, ends_at FROM rollup_dirty
+WHERE (series_id = ANY(%(series)s) OR series_id IS NULL) AND ends_at > %(start)s AND begins_at < %(end)s
+"""
 
 
 def begin_writing(conn: Connection) -> int:
-    """Return the instant before which readings are rolled up; it holds until the transaction ends.
+    """Return the end of rolled-up time; it stays until the transaction ends.
 
     The transaction must not have read or written anything else before.
     """
@@ -43,10 +49,10 @@ def begin_writing(conn: Connection) -> int:
 def mark_changed(
     conn: Connection, series_id: NDArray[np.int32], time: NDArray[np.int64], *, closed_until: int
 ) -> None:
-    """Mark the minutes of these readings as far as they lie before `closed_until`.
+    """Mark the minutes of those of the readings before `closed_until`.
 
     `series_id` and `time` (microseconds since 1970 UTC) are of equal length, in any order. Belongs in
-    the transaction that changes the readings.
+    the transaction with the change of the readings.
     """
     late = time < closed_until
     if not late.any():
@@ -65,10 +71,23 @@ def mark_changed(
 def _ranges(
     series_id: NDArray[np.int32], minute: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Return series, begin and end of the ranges that cover these minutes, near ones joined."""
+    """Return series, begin and end of the ranges of these minutes, near ones joined."""
     order = np.lexsort((minute, series_id))
     series_id, minute = series_id[order], minute[order]
     leads = np.ones(len(minute), np.bool_)
     leads[1:] = (series_id[1:] != series_id[:-1]) | (minute[1:] - minute[:-1] > _NEAR)
     trails = np.append(leads[1:], True)
     return series_id[leads], minute[leads], minute[trails] + MINUTE
+
+
+def read_marks(
+    conn: Connection, series: Sequence[int], start: int, end: int
+) -> defaultdict[int | None, list[Range]]:
+    """Return the marked ranges of these series touching [start, end), by series; None is all series."""
+    limits = {"series": list(series), "start": from_microseconds(start), "end": from_microseconds(end)}
+    marked: defaultdict[int | None, list[Range]] = defaultdict(list)
+    for series_id, begins_at, ends_at in cast(
+        "list[tuple[int | None, datetime, datetime]]", conn.execute(_MARKED, limits).fetchall()
+    ):
+        marked[series_id].append((to_microseconds(begins_at), to_microseconds(ends_at)))
+    return marked

@@ -1,7 +1,7 @@
-"""Reads the summaries that an answer is made of: from rollups where they are true, else from readings.
+"""Reads the summaries of an answer: from rollups if they are up to date, else from readings.
 
-All of it is seen in one snapshot: what is closed, what is marked, the rollups, and the readings. So an
-answer is right at the moment of its first statement, whatever is written or rolled up meanwhile.
+Closed time, marks, rollups and readings are all read in one snapshot. So an answer is right at the moment of
+its first statement, even if readings are written or rolled up meanwhile.
 """
 
 from __future__ import annotations
@@ -20,8 +20,15 @@ from joulebook.telemetry.batch import are_in_order
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
 from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
-from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, joined, of_readings, summarise
+from joulebook.telemetry.rollups.marks import read_marks
+from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState
+from joulebook.telemetry.rollups.summaries import (
+    SUMMARY,
+    Summaries,
+    join_summaries,
+    summarise,
+    summarise_each,
+)
 from joulebook.telemetry.rollups.tables import (
     SUMMARY_COLUMNS,
     WIDTHS,
@@ -30,25 +37,26 @@ from joulebook.telemetry.rollups.tables import (
     read_readings,
     read_summaries,
 )
-
-Range = tuple[int, int]
+from joulebook.telemetry.timescale import Range
 
 READINGS = 0
-"""Stands for the table of readings among the widths of the rollups."""
+"""The table of readings, among the widths of the rollups."""
 
 
 def plan_range(
     start: int, end: int, *, closed_until: int, blocked: Sequence[Range], widths: Sequence[int]
 ) -> dict[int, list[Range]]:
-    """Return by width of bucket, or `READINGS`, which ranges to read there; together they are [start, end).
+    """Return the ranges to read by width of bucket, or `READINGS`; together they are [start, end).
 
-    `blocked` ranges are not read from rollups; `widths` may be used, each a multiple of the one before.
+    `blocked` ranges are not read from rollups. `widths` are the allowed ones, each a multiple of the one
+    before.
     """
     plan: dict[int, list[Range]] = {}
     remaining = [(start, end)] if start < end else []
     for width in sorted(widths, reverse=True):
-        served = _inward(remaining, width, until=closed_until)
-        served = _without(served, _outward(blocked, width))
+        # The whole buckets inside each range, up to the end of closed time.
+        inner = [(-(-a // width) * width, min(b, closed_until) // width * width) for a, b in remaining]
+        served = _without([(a, b) for a, b in inner if a < b], _outward(blocked, width))
         if served:
             plan[width] = served
             remaining = _without(remaining, served)
@@ -57,14 +65,8 @@ def plan_range(
     return plan
 
 
-def _inward(ranges: Sequence[Range], width: int, *, until: int) -> list[Range]:
-    """Return the whole buckets inside each range that end by `until`."""
-    inner = [(-(-begin // width) * width, min(end, until) // width * width) for begin, end in ranges]
-    return [(begin, end) for begin, end in inner if begin < end]
-
-
 def _outward(ranges: Sequence[Range], width: int) -> list[Range]:
-    """Return the whole buckets that the ranges touch, in order and joined."""
+    """Return the whole buckets touched by the ranges, in order and joined."""
     joined: list[Range] = []
     for begin, end in sorted((begin // width * width, -(-end // width) * width) for begin, end in ranges):
         if joined and begin <= joined[-1][1]:
@@ -75,7 +77,7 @@ def _outward(ranges: Sequence[Range], width: int) -> list[Range]:
 
 
 def _without(ranges: Sequence[Range], taken: Sequence[Range]) -> list[Range]:
-    """Return what is left of the ranges; both are in order and do not overlap."""
+    """Return the ranges without `taken`; both are in order and do not overlap."""
     left: list[Range] = []
     position = 0
     for begin, end in ranges:
@@ -106,7 +108,7 @@ SELECT time FROM readings WHERE series_id = %(series)s AND time < %(instant)s OR
 _FIRST_FROM: LiteralString = """
 SELECT time FROM readings WHERE series_id = %(series)s AND time >= %(instant)s ORDER BY time LIMIT 1
 """
-# A chunk's length: a part of a range that is read at once, so that none is too large to hold.
+# The longest part of a range to read at once, so that it fits in memory: the length of a chunk.
 _PART = 7 * DAY
 
 SeriesRange = tuple[int, int, int]
@@ -115,13 +117,12 @@ SeriesRange = tuple[int, int, int]
 
 @dataclass
 class SummaryReader:
-    """Reads summaries of series, none of which lies on both sides of one of `edges`.
+    """Reads summaries of series; no summary crosses one of `edges`.
 
-    Use it inside `one_snapshot`, with the `state` as that shows it. Of what comes from rollups only
-    `columns` and `bucket` are filled; `first_at` or `bucket` must be one of them. With another `tolerance`
-    than the rollups' all is read from readings, which takes its time. `coarsest` is the longest width that
-    was read so far, `READINGS` at first. Time whose readings are no longer kept is read from rollups alone,
-    whatever else was asked.
+    Use it inside `one_snapshot`, with the `state` of that snapshot. Summaries from rollups have only
+    `columns` and `bucket` filled; `first_at` or `bucket` must be among `columns`. With another `tolerance`
+    than the rollups', everything is read from readings, slowly. `coarsest` is the longest width read so far,
+    `READINGS` at first. Time without retained readings is always read from rollups.
     """
 
     conn: Connection
@@ -137,16 +138,16 @@ class SummaryReader:
 
     @property
     def source(self) -> str:
-        """The coarsest table that was read so far."""
+        """The coarsest table read so far."""
         return WIDTHS.get(self.coarsest, "readings")
 
     def read(
         self, ranges: Sequence[SeriesRange], *, apart: Sequence[int] = (), widest: int = HOUR
     ) -> Summaries:
-        """Return what the readings of the ranges come to, in the order of series and time.
+        """Return the summaries of the readings in the ranges, in the order of series and time.
 
-        The minutes of the instants `apart` come reading by reading, and nothing comes from rollups of
-        longer buckets than `widest`.
+        The minutes of the instants `apart` come reading by reading, and no rollups of longer buckets than
+        `widest` are used.
         """
         if not ranges:
             return np.empty(0, SUMMARY)
@@ -159,8 +160,8 @@ class SummaryReader:
             blocked = [*marked[None], *marked[series], *alone]
             if self.tolerance != DIP_TOLERANCE:
                 blocked = [(begin, end)]
-            kept_from = self.state.kept_from[READINGS_TABLE]
-            blocked = [(max(a, kept_from), b) for a, b in blocked if b > kept_from]
+            retained_from = self.state.retained_from[READINGS_TABLE]
+            blocked = [(max(a, retained_from), b) for a, b in blocked if b > retained_from]
             closed_until = self.state.closed_until
             plan = plan_range(begin, end, closed_until=closed_until, blocked=blocked, widths=widths)
             for width, parts in plan.items():
@@ -173,23 +174,23 @@ class SummaryReader:
                 found.append(rows)
                 self.coarsest = max(self.coarsest, width)
         found += self._from_readings(Spans.of(from_readings), width=max(widths, default=0), alone=alone)
-        return _in_order(joined(found))
+        return _in_order(join_summaries(found))
 
     def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
-        """Return the summaries with those of `which` that are kept read again, reading by reading."""
-        which = which & (rows["bucket"] >= self.state.kept_from[READINGS_TABLE])
+        """Return the summaries; those of `which` with retained readings come reading by reading."""
+        which = which & (rows["bucket"] >= self.state.retained_from[READINGS_TABLE])
         if not which.any():
             return rows
         again = rows[which]
         spans = Spans(again["series_id"], again["first_at"], again["last_at"] + 1)
         found = [
-            of_readings(part.series_id, part.time, part.value) for part in read_readings(self.conn, spans)
+            summarise_each(part.series_id, part.time, part.value) for part in read_readings(self.conn, spans)
         ]
         return _in_order(np.concatenate([rows[~which], *found]))
 
     def minute_by_minute(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
-        """Return the summaries with those of `which` that are kept by minute read again in buckets of one."""
-        which = which & (rows["bucket"] >= self.state.kept_from[WIDTHS[MINUTE]])
+        """Return the summaries; those of `which` with retained minutes are read again minute by minute."""
+        which = which & (rows["bucket"] >= self.state.retained_from[WIDTHS[MINUTE]])
         if not which.any():
             return rows
         again = rows[which]
@@ -199,12 +200,12 @@ class SummaryReader:
         )
         return _in_order(np.concatenate([rows[~which], self.read(ranges, widest=MINUTE)]))
 
-    def heard_before(self, series: int, start: int) -> int | None:
-        """Return when the series was last heard before `start`, or None."""
+    def last_before(self, series: int, start: int) -> int | None:
+        """Return the instant of the series' last reading before `start`, or None."""
         return self._instant(_LAST_BEFORE, series, start)
 
-    def heard_from(self, series: int, end: int) -> int | None:
-        """Return when the series was first heard at or after `end`, or None."""
+    def first_from(self, series: int, end: int) -> int | None:
+        """Return the instant of the series' first reading at or after `end`, or None."""
         return self._instant(_FIRST_FROM, series, end)
 
     def _instant(self, statement: LiteralString, series: int, instant: int) -> int | None:
@@ -213,11 +214,11 @@ class SummaryReader:
         return to_microseconds(cast("datetime", row[0])) if row else None
 
     def _from_readings(self, spans: Spans, *, width: int, alone: Sequence[Range]) -> list[Summaries]:
-        """Return the readings of the spans in pieces of `width`, or of the answer's shorter buckets."""
+        """Return summaries of the readings in the spans, by `width`, or by the answer's shorter buckets."""
         parts = []
         for found in read_readings(self.conn, spans):
             if width:
-                # Where a rollup stands between two spans of one bucket, they are two pieces.
+                # Two spans of one bucket, with a rollup between them, are two summaries.
                 bucket = np.maximum(found.time // width * width, found.begin)
             else:
                 number = np.searchsorted(self.edges, found.time, side="right") - 1

@@ -1,11 +1,11 @@
-"""Keeps the rollups equal to the readings: closes windows of time, and rolls up what is marked.
+"""Updates the rollups after the readings: closes windows of time, and rolls marked time up.
 
-Two kinds of transactions. Closing takes the writers' lock for itself, which waits for the writers in
-flight, moves `closed_until` forward and leaves a mark for the window between; it is over in a moment.
-Rolling takes some marks away and puts right what they cover, in this order: lock, marks, readings.
-Each statement has a snapshot of its own (READ COMMITTED), so readings that committed with a mark are
-seen after it, and what commits later brings a mark of its own. If a process dies anywhere, its
-transaction is undone, marks included, and the next pass does the same again.
+There are two kinds of transactions. Closing takes the writers' lock exclusively, after the writers in flight,
+moves `closed_until` forward and marks the window between; it is over in a moment. Rolling removes some marks
+and recomputes the marked time, in this order: lock, marks, readings. Each statement has a snapshot of its own
+(READ COMMITTED): readings committed with a mark are seen after the mark, and later ones have a mark of their
+own. If a process dies anywhere, its transaction is rolled back together with the marks, and the next pass
+repeats it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from joulebook.telemetry.rollups.tables import (
     read_summaries,
 )
 
-# Writers queue behind a closer that waits: a stuck transaction must not hold them up for longer.
+# Writers queue behind a waiting closer: a stuck transaction must not block them for longer.
 _PATIENCE = "1s"
 _PRESENT_MINUTE = "SELECT date_trunc('minute', clock_timestamp())"
 _CLOSE = """
@@ -58,15 +58,15 @@ _PUT_BACK = "INSERT INTO rollup_dirty (series_id, begins_at, ends_at) VALUES (%s
 _ALL_SERIES = "SELECT id FROM series ORDER BY id"
 
 _MARKS_AT_ONCE = 1000
-# How many readings one transaction is meant to read, and when it is given up as too long; the stretch of
-# time that it covers is fitted to that.
+# The intended least and most readings of one transaction, and the number at which it is given up. The stretch
+# of time of a transaction is adapted to them.
 _FEW, _MANY, _TOO_MANY = 1_000_000, 4_000_000, 16_000_000
 _SHORTEST, _LONGEST = MINUTE, 28 * DAY
 
 
 @dataclass(frozen=True)
 class Rolled:
-    """What one pass did: the marks it took, the readings it read, and the time that it put right."""
+    """The work of one pass: the numbers of its marks and readings, and the recomputed time."""
 
     marks: int
     readings: int
@@ -75,12 +75,12 @@ class Rolled:
 
 
 class _TooManyReadings(Exception):
-    """A pass has come upon more readings than one transaction should roll up."""
+    """A pass has met more readings than one transaction should roll up."""
 
 
 @dataclass
 class Roller:
-    """Closes and rolls up on one connection, which is in autocommit.
+    """Closes and rolls up on one connection, in autocommit.
 
     `pause` is called with the name of each point between two statements: tests stop there.
     """
@@ -90,19 +90,19 @@ class Roller:
     _reach: dict[bool, int] = field(default_factory=lambda: {True: HOUR, False: DAY})
 
     def close(self, until: datetime) -> bool:
-        """Close the time before the minute of `until`; return whether that was anything.
+        """Close the time before the minute of `until`; return whether any was closed.
 
-        False also where a writer's transaction kept its lock for longer than a moment. Raises
+        It is not if a writer's transaction holds its lock for longer than a moment. Raises
         `DatabaseUnavailable`.
         """
         end = to_microseconds(until) // MINUTE * MINUTE
         return retried(self.conn, lambda: self._close(end))
 
     def roll(self) -> Rolled | None:
-        """Roll up some of what is marked, the newest first; None if nothing is marked.
+        """Roll up some of the marked time, the newest first; return None if nothing is marked.
 
-        A pass keeps to one stretch of time, so that its statements are about few chunks: each of its spans
-        is looked up in all of them. Raises `DatabaseUnavailable`.
+        A pass stays in one stretch of time, so its statements touch few chunks: each of its spans is looked
+        up in all of them. Raises `DatabaseUnavailable`.
         """
         while True:
             try:
@@ -120,12 +120,15 @@ class Roller:
             of_all = bool(newest[0])
             taken = self._take(to_microseconds(cast("datetime", newest[1])), of_all=of_all)
             self.pause("marks taken")
-            # Nothing is computed anew from readings that retention may have dropped: such marks just go.
+            # Retention may have dropped earlier readings: their marks are removed without recomputing.
             state = read_state(self.conn)
-            kept = taken.cut(state.kept_from[READINGS_TABLE])
-            spans = kept if not of_all else self._of_all_series(kept)
+            retained = taken.cut(state.retained_from[READINGS_TABLE])
+            if of_all and len(retained):
+                ids = [cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)]
+                begin, end = int(retained.begin[0]), int(retained.end[0])
+                retained = Spans.same_for(np.array(ids, np.int32), begin, end)
             most = _TOO_MANY if self._reach[of_all] > _SHORTEST else None
-            readings = self._put_right(spans, until=state.closed_until, most=most)
+            readings = self._recompute(retained, until=state.closed_until, most=most)
             self._fit_reach(readings, of_all=of_all)
             self.pause("put right")
             return Rolled(
@@ -141,7 +144,7 @@ class Roller:
                 take_lock(self.conn, WRITERS_LOCK, patience=_PATIENCE)
                 self.pause("writers locked out")
                 begin = read_state(self.conn).closed_until
-                # A worker's clock that runs ahead must not close time in which devices still write.
+                # A worker's fast clock must not close time in which devices still write.
                 ((minute,),) = self.conn.execute(_PRESENT_MINUTE).fetchall()
                 end = min(end, to_microseconds(cast("datetime", minute)))
                 if end <= begin:
@@ -153,18 +156,18 @@ class Roller:
             return False
 
     def _take(self, newest: int, *, of_all: bool) -> Spans:
-        """Take away marks of the stretch of time that ends with `newest`; what lies before is marked anew.
+        """Remove marks in the stretch of time ending with `newest`; marks from before it are shortened.
 
         Series is -1 for a mark of all series.
         """
         reach = self._reach[of_all]
         stretch = (newest - 1) // reach * reach
-        asked = {
+        parameters = {
             "of_all": of_all,
             "begin": from_microseconds(stretch),
             "limit": 1 if of_all else _MARKS_AT_ONCE,
         }
-        found = self.conn.execute(_TAKE, asked).fetchall()
+        found = self.conn.execute(_TAKE, parameters).fetchall()
         marks = [
             (
                 cast("int | None", row[0]),
@@ -184,16 +187,10 @@ class Roller:
                 cursor.executemany(_PUT_BACK, left)
         return Spans.of(taken)
 
-    def _of_all_series(self, taken: Spans) -> Spans:
-        if not len(taken):
-            return taken
-        ids = np.array([cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)], np.int32)
-        return Spans.same_for(ids, int(taken.begin[0]), int(taken.end[0]))
+    def _recompute(self, spans: Spans, *, until: int, most: int | None) -> int:
+        """Recompute the rollups of these spans, from fine to coarse; return the number of readings.
 
-    def _put_right(self, spans: Spans, *, until: int, most: int | None) -> int:
-        """Compute the rollups of these spans anew, from the finest to the coarsest; count the readings.
-
-        Raises `_TooManyReadings` where there are more than `most`.
+        Raises `_TooManyReadings` if there are more than `most`.
         """
         readings = 0
         finer = 0
@@ -216,7 +213,7 @@ class Roller:
         return readings
 
     def _fit_reach(self, readings: int, *, of_all: bool) -> None:
-        """Reach further or less far next time, so that a transaction reads neither few nor too many."""
+        """Adapt the next stretch of time, so that a transaction reads neither few readings nor too many."""
         if readings > _MANY:
             self._reach[of_all] = max(_SHORTEST, self._reach[of_all] // 2)
         elif readings < _FEW:

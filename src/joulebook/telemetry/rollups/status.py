@@ -1,4 +1,4 @@
-"""How far the rollups are, and how to have some of them made anew."""
+"""The progress of the rollups, and marks to rebuild some of them."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _MARK_ALL = "INSERT INTO rollup_dirty (begins_at, ends_at) VALUES (%(begin)s, %(
 
 @dataclass(frozen=True)
 class TableStatus:
-    """A table: about how many rows it holds, its bytes with indexes, and from when on it is whole."""
+    """A table: about its number of rows, its bytes with indexes, and the beginning of its retained time."""
 
     table: str
     rows: int
     size: int
-    kept_from: int
+    retained_from: int
 
 
 @dataclass(frozen=True)
 class RollupsStatus:
-    """How far the rollups are, in microseconds since 1970 UTC.
+    """The progress of the rollups, in microseconds since 1970 UTC.
 
-    `marks` of single series, what those cover, and how many series they belong to; `to_roll` are the
-    ranges that wait to be rolled up for all series, of `rolled_from` to `closed_until`.
+    `marks` counts those of single series, `marked_series` their series, and `marked` is their range.
+    `to_roll` are the ranges of `rolled_from` to `closed_until` waiting to be rolled up for all series.
     """
 
     closed_until: int
@@ -52,18 +52,19 @@ class RollupsStatus:
 
     @property
     def rolled_share(self) -> float:
-        """The share of closed time, 0 to 1, in which nothing waits to be rolled up for all series."""
+        """The share of closed time, 0 to 1, already rolled up for all series."""
         whole = self.closed_until - self.rolled_from
-        return 1.0 if whole <= 0 else max(0.0, 1 - covered_time(self.to_roll) / whole)
+        return 1.0 if whole <= 0 else max(0.0, 1 - union_length(self.to_roll) / whole)
 
 
 @dataclass(frozen=True)
 class RollupProgress:
-    """How far the rollups follow the present.
+    """The distance of the rollups from the present.
 
-    `rolled_until` is in microseconds since 1970 UTC: before it, time is closed and rolled up, but for older
-    stretches that wait to be rolled up again. Those and what lies behind it are `waiting`, in microseconds.
-    `marks` of single series wait because of readings that came late or were changed.
+    `rolled_until` is in microseconds since 1970 UTC: time before it is closed and rolled up, except for older
+    stretches waiting to be rolled up again. `waiting` is the length of these stretches and of the closed time
+    after `rolled_until`, in microseconds. `marks` counts the marks of single series, made for late or changed
+    readings.
     """
 
     rolled_until: int
@@ -71,39 +72,43 @@ class RollupProgress:
     marks: int
 
     def lag(self, width: int, *, now: int) -> int:
-        """Return how many microseconds ago the first bucket of `width` seconds ended that is not there."""
+        """Return the microseconds since the end of the first missing bucket of `width` seconds."""
         width *= MICROSECONDS
         return max(0, now - (self.rolled_until // width + 1) * width)
 
 
-def read_progress(conn: Connection) -> RollupProgress:
-    """Return how far the rollups follow the present; cheap. Raises `DatabaseUnavailable`."""
+def read_rollup_progress(conn: Connection) -> RollupProgress:
+    """Return the distance of the rollups from the present; cheap. Raises `DatabaseUnavailable`."""
     with translated_errors(), one_snapshot(conn):
         closed_until = rolled_until = read_state(conn).closed_until
         ((marks,),) = conn.execute(_MARK_COUNT).fetchall()
         to_roll = _marked_for_all(conn)
-    # The newest are rolled up first: those that reach the present are what is behind.
+    # The newest time is rolled up first: only ranges reaching the present delay `rolled_until`.
     for begin, end in sorted(to_roll, key=lambda each: each[1], reverse=True):
         if end < rolled_until:
             break
         rolled_until = min(rolled_until, begin)
-    waiting = covered_time([(begin, min(end, closed_until)) for begin, end in to_roll])
+    waiting = union_length([(begin, min(end, closed_until)) for begin, end in to_roll])
     return RollupProgress(rolled_until, waiting, cast("int", marks))
 
 
-def read_status(conn: Connection) -> RollupsStatus:
-    """Return how far the rollups are. `conn` is in autocommit and may read. Raises `DatabaseUnavailable`."""
+def read_rollups_status(conn: Connection) -> RollupsStatus:
+    """Return the progress of the rollups. `conn` is in autocommit. Raises `DatabaseUnavailable`."""
     with translated_errors(), one_snapshot(conn):
         state = read_state(conn)
         ((marks, series, begins_at, ends_at, seconds),) = conn.execute(_MARKS).fetchall()
         to_roll = _marked_for_all(conn)
         chunks = read_chunks(conn, (READINGS_TABLE,))[READINGS_TABLE]
-        tables = [_table_status(conn, table, state.kept_from[table]) for table in TABLES]
+        tables = []
+        for table in TABLES:
+            sizes = read_chunk_sizes(conn, table)
+            rows, size = sum(chunk.rows for chunk in sizes), sum(chunk.size for chunk in sizes)
+            tables.append(TableStatus(table, rows, size, state.retained_from[table]))
     starts = [chunks[0][0]] if chunks else []
     starts += [to_roll[0][0]] if to_roll else []
     return RollupsStatus(
         closed_until=state.closed_until,
-        rolled_from=max(min(starts, default=state.closed_until), state.kept_from[READINGS_TABLE]),
+        rolled_from=max(min(starts, default=state.closed_until), state.retained_from[READINGS_TABLE]),
         marks=cast("int", marks),
         marked_series=cast("int", series),
         marked=None
@@ -116,18 +121,17 @@ def read_status(conn: Connection) -> RollupsStatus:
 
 
 def mark_for_rebuild(conn: Connection, start: int, end: int) -> Range | None:
-    """Leave a mark of all series for the hours of [start, end); return them, or None where there are none.
+    """Mark the hours of [start, end) for all series; return their range, or None if there are none.
 
-    Only closed time of which readings are kept is marked. Whoever rolls up does the rest; until then
-    the readings themselves are read there. `conn` is the writer's, in autocommit.
-    Raises `DatabaseUnavailable`.
+    Only closed time with retained readings is marked; the worker rolls it up. Until then answers are made
+    from the readings themselves. `conn` is the writer's, in autocommit. Raises `DatabaseUnavailable`.
     """
     with translated_errors(), conn.transaction():
         closed_until = begin_writing(conn)
-        kept_from = read_state(conn).kept_from[READINGS_TABLE]
+        retained_from = read_state(conn).retained_from[READINGS_TABLE]
         chunks = read_chunks(conn, TABLES)
         starts = [ranges[0][0] for ranges in chunks.values() if ranges]
-        begin = max(start, kept_from, min(starts, default=closed_until)) // HOUR * HOUR
+        begin = max(start, retained_from, min(starts, default=closed_until)) // HOUR * HOUR
         until = min(-(-end // HOUR) * HOUR, closed_until)
         if begin >= until:
             return None
@@ -136,14 +140,14 @@ def mark_for_rebuild(conn: Connection, start: int, end: int) -> Range | None:
 
 
 def time_to_roll(conn: Connection, start: int, end: int) -> int:
-    """Return how many microseconds of [start, end) wait to be rolled up for all series."""
+    """Return the microseconds of [start, end) waiting to be rolled up for all series."""
     with translated_errors():
         waiting = _marked_for_all(conn)
-    return covered_time([(max(start, begin), min(end, until)) for begin, until in waiting])
+    return union_length([(max(start, begin), min(end, until)) for begin, until in waiting])
 
 
-def covered_time(ranges: Sequence[Range]) -> int:
-    """Return how long the union of ranges is; those that end before they begin count nothing."""
+def union_length(ranges: Sequence[Range]) -> int:
+    """Return the length of the union of ranges; ranges ending before their begin count nothing."""
     total = 0
     reached = None
     for begin, end in sorted(ranges):
@@ -157,9 +161,3 @@ def covered_time(ranges: Sequence[Range]) -> int:
 def _marked_for_all(conn: Connection) -> list[Range]:
     rows = cast("list[tuple[datetime, datetime]]", conn.execute(_MARKS_OF_ALL).fetchall())
     return [(to_microseconds(begin), to_microseconds(end)) for begin, end in rows]
-
-
-def _table_status(conn: Connection, table: str, kept_from: int) -> TableStatus:
-    chunks = read_chunk_sizes(conn, table)
-    rows, size = sum(chunk.rows for chunk in chunks), sum(chunk.size for chunk in chunks)
-    return TableStatus(table, rows, size, kept_from)

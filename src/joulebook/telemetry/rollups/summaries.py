@@ -1,14 +1,14 @@
-"""What the readings of one series in one bucket come to, made so that summaries can be merged.
+"""Mergeable summaries of the readings of one series in one bucket.
 
-A summary keeps sums and counts, never averages; where it begins and ends, so that the step from one
-bucket to the next is known too; and what counters need: how far they rose, and the highest readings
-before the first and after the last reset, so that a dip at a bucket's border is a dip there as well.
-Rows are NumPy structured arrays of `SUMMARY`, in the order of series and time.
+A summary has sums and counts, never averages. It has its first and last reading, for the step from one
+bucket to the next. For counters it has the rise, and the highest readings before the first and after the last
+reset, so that a dip at a bucket's border is a dip in the merged summary, too. Rows are NumPy structured
+arrays of `SUMMARY`, in the order of series and time.
 
-Counters. A reading that is lower than the one before by `DIP_TOLERANCE` of it or more is a reset: the
-register began anew at zero. Any other fall is a dip: the register stands where it stood until readings
-rise above its highest again. Readings between two resets are one run; a run's rise is its highest
-reading less its first (the first run of a bucket) or less zero (after a reset).
+Counters. A reading lower than the one before by `DIP_TOLERANCE` of it or more is a reset: the register began
+anew at zero. Any other fall is a dip: the register stands still until readings rise above its highest again.
+Readings between two resets are one run; a run's rise is its highest reading less its first (the first run of
+a bucket) or less zero (after a reset).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SUMMARY = np.dtype(
     ]
 )
 """`bucket`, `first_at`, `last_at`: microseconds since 1970 UTC. `first_peak` and `last_peak`: the highest
-reading before the first and after the last reset. `increase`: how far a counter rose within the bucket.
+reading before the first and after the last reset. `increase`: the rise of a counter within the bucket.
 `integral`: each reading times the seconds until the next within the bucket. `longest_gap`: the longest
 time between two neighbours within it, in microseconds."""
 
@@ -53,7 +53,7 @@ Summaries = NDArray[np.void]
 def is_reset(
     before: NDArray[np.float64], after: NDArray[np.float64], *, tolerance: float = DIP_TOLERANCE
 ) -> NDArray[np.bool_]:
-    """Tell for each pair of neighbouring readings of a counter whether it was reset between them."""
+    """Return for each pair of neighbouring readings of a counter whether it was reset between them."""
     return (before > 0) & (after < before) & (before - after >= tolerance * before)
 
 
@@ -67,7 +67,7 @@ def summarise(
 ) -> Summaries:
     """Return one summary a series and bucket of readings in the order of series and time.
 
-    All four are of equal length; `bucket` is the start of the bucket that each reading lies in.
+    All four are of equal length; `bucket` is the start of each reading's bucket.
     """
     begin = _groups(series_id, bucket)
     rows = np.empty(len(begin), SUMMARY)
@@ -91,22 +91,22 @@ def summarise(
     return rows
 
 
-def of_readings(
+def summarise_each(
     series_id: NDArray[np.int32], time: NDArray[np.int64], value: NDArray[np.float64]
 ) -> Summaries:
-    """Return each reading as a summary of its own, whose bucket is its instant."""
+    """Return each reading as a summary of its own, with its instant as the bucket."""
     return summarise(series_id, time, value, time)
 
 
-def joined(parts: Sequence[Summaries]) -> Summaries:
-    """Return all of these, one after the other; a single one as it is, for copying takes its time."""
+def join_summaries(parts: Sequence[Summaries]) -> Summaries:
+    """Return the parts one after the other as one; a single part without copying it."""
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, SUMMARY), *parts])
 
 
 def merge(rows: Summaries, bucket: NDArray[np.int64]) -> Summaries:
     """Return one summary a series and bucket of finer summaries in the order of series and time.
 
-    `bucket` is the start of the coarser bucket that each of `rows` lies in, as a whole.
+    `bucket` is the start of the coarser bucket around each of `rows`; no row crosses its edges.
     """
     begin = _groups(rows["series_id"], bucket)
     merged = np.empty(len(begin), SUMMARY)
@@ -134,11 +134,11 @@ def merge(rows: Summaries, bucket: NDArray[np.int64]) -> Summaries:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of a counter that summaries hold: for each row its first, and its last if that is another.
+    """The runs of a counter in summaries: of each row the first, and the last if it is another one.
 
-    `row`, `peak`, `resets`: for each of these runs, the row it belongs to, its highest reading, and
-    whether it begins with a reset (within the row, or since the row before). `begin`: where each row's
-    begin among them. `inner_increase`: what rose in a row between its first and its last run.
+    `row`, `peak`, `resets`: for each of these runs its row, its highest reading, and whether it begins with a
+    reset (within the row, or since the row before). `begin`: the index of each row's first run.
+    `inner_increase`: the rise in a row between its first and its last run.
     """
 
     row: NDArray[np.intp]
@@ -149,7 +149,7 @@ class Runs:
 
 
 def runs_of(rows: Summaries, *, tolerance: float = DIP_TOLERANCE) -> Runs:
-    """Return the runs of consecutive summaries; whether the first row begins with a reset is not known."""
+    """Return the runs of consecutive summaries; a reset before the first row is unknown."""
     has_reset = rows["resets"] > 0
     number = 1 + has_reset.astype(np.intp)
     begin = np.cumsum(number) - number
@@ -169,14 +169,14 @@ def runs_of(rows: Summaries, *, tolerance: float = DIP_TOLERANCE) -> Runs:
 
 
 def _groups(series_id: NDArray[np.int32], bucket: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Return where each run of equal series and bucket begins."""
+    """Return the index of the first row of each series and bucket."""
     leads = np.ones(len(bucket), np.bool_)
     leads[1:] = (series_id[1:] != series_id[:-1]) | (bucket[1:] != bucket[:-1])
     return np.flatnonzero(leads)
 
 
 def _held(value: NDArray[np.float64], gap: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return for each place what the value before it comes to over the gap between them, in seconds."""
+    """Return for each reading the value before it times the gap between them in seconds."""
     held = np.zeros(len(value))
     held[1:] = value[:-1] * (gap[1:] / MICROSECONDS)
     return held
@@ -189,9 +189,9 @@ def _fill_counter(
     resets: NDArray[np.bool_],
     begin: NDArray[np.intp],
 ) -> None:
-    """Fill what counters need from the highest readings of consecutive stretches.
+    """Fill the columns for counters from the highest readings of consecutive stretches.
 
-    `resets` tells which stretch begins a run, `begin` with which each of `rows` begins.
+    `resets` is true for a stretch beginning a run; `begin` is the index of each row's first stretch.
     """
     starts = resets.copy()
     starts[begin] = True

@@ -1,4 +1,4 @@
-"""Reads and writes the tables of readings and of rollups, in columns. What is written is the roller's."""
+"""Reads the tables of readings and rollups in columns by spans of time, and writes the rollups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from joulebook.telemetry.binary import (
 )
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, joined
+from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, join_summaries
 
 WIDTHS: dict[int, LiteralString] = {
     60 * MICROSECONDS: "readings_1m",
@@ -34,13 +34,13 @@ WIDTHS: dict[int, LiteralString] = {
 
 
 def fitting_widths(edges: NDArray[np.int64]) -> list[int]:
-    """Return the widths, from fine to coarse, of which no bucket lies on both sides of an edge."""
+    """Return the widths, from fine to coarse, of buckets that do not cross an edge."""
     return [width for width in WIDTHS if not (edges % width).any()]
 
 
 @dataclass(frozen=True)
 class Spans:
-    """For each place a series and the half-open time [begin, end), in microseconds since 1970 UTC."""
+    """Stretches of time of series: for each a series and [begin, end), in microseconds since 1970 UTC."""
 
     series_id: NDArray[np.int32]
     begin: NDArray[np.int64]
@@ -61,25 +61,25 @@ class Spans:
         return cls(series_id, np.full(len(series_id), begin), np.full(len(series_id), end))
 
     def cut(self, start: int) -> Spans:
-        """Return what lies at or after `start`."""
+        """Return the parts of the spans at or after `start`."""
         keep = self.end > start
         return Spans(self.series_id[keep], np.maximum(self.begin[keep], start), self.end[keep])
 
     def widened(self, width: int, *, until: int) -> Spans:
-        """Return the whole buckets of `width` that these spans touch and that end by `until`, joined."""
+        """Return the whole buckets of `width` touched by these spans and ending by `until`, joined."""
         begin = self.begin // width * width
         end = np.minimum(-(-self.end // width) * width, until // width * width)
         keep = begin < end
         return Spans(self.series_id[keep], begin[keep], end[keep]).joined()
 
     def joined(self) -> Spans:
-        """Return spans that cover the same time, in order, of which none touches another of its series."""
+        """Return spans of the same time, in order; no span touches another of its series."""
         if not len(self):
             return self
         order = np.lexsort((self.end, self.begin, self.series_id))
         series_id, begin, end = self.series_id[order], self.begin[order], self.end[order]
         new_series = np.append(True, series_id[1:] != series_id[:-1])
-        # The furthest end so far within a series: by rank, so that each series stands above those before.
+        # The furthest end so far within a series, by rank: all ranks of a series are above those before.
         ends, rank = np.unique(end, return_inverse=True)
         above = (np.cumsum(new_series) - 1) * len(ends)
         furthest = ends[np.maximum.accumulate(rank + above) - above]
@@ -88,8 +88,8 @@ class Spans:
         return Spans(series_id[leads], begin[leads], furthest[trails])
 
 
-# Bounds that hold for all spans let the planner leave out chunks; those of each span are found by key.
-# Rows of the columns alone spare the server a step that makes such rows of whole ones.
+# The bounds of all spans together let the planner exclude chunks; the rows of each span are found by key.
+# Selecting the columns in the innermost query spares the server a projection step.
 _READ: LiteralString = """
 SELECT span.series_id, span.begins, {shown}
 FROM unnest(%(series_id)s::int4[], %(begin)s::int8[], %(end)s::int8[]) AS span (series_id, begins, ends)
@@ -117,18 +117,18 @@ _TYPES = {np.dtype(np.float64): "float8", np.dtype(np.int64): "int8", np.dtype(n
 _SENT = {name: SUMMARY[name].newbyteorder(">") for name in SUMMARY.names or ()}
 _INSTANTS = {"time", "bucket", "first_at", "last_at"}
 SUMMARY_COLUMNS = tuple(name for name in SUMMARY.names or () if name != "series_id")
-"""What is stored of a bucket beside its series."""
-# In the order of the table's columns, widest first: see the migration that creates it.
+"""The stored columns of a bucket beside its series."""
+# In the order of the table's columns, widest first, as in the migration of the table.
 _SUMMARY_ROW = row_type((name, _SENT[name].str) for name in SUMMARY.names or ())
 
-# Spans whose readings are fetched together; no more than that need a cursor of the server's.
+# Spans to fetch together; only more than these need a cursor on the server.
 _SPANS_AT_ONCE = 64
 _READINGS_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True)
-class Readings:
-    """Readings in columns, in the order of series and time; `begin` is where the span of each begins."""
+class ReadingsOfSpans:
+    """Readings in columns, in the order of series and time; `begin` is the begin of each reading's span."""
 
     series_id: NDArray[np.int32]
     begin: NDArray[np.int64]
@@ -136,17 +136,17 @@ class Readings:
     value: NDArray[np.float64]
 
 
-def read_readings(conn: Connection, spans: Spans) -> Iterator[Readings]:
+def read_readings(conn: Connection, spans: Spans) -> Iterator[ReadingsOfSpans]:
     """Yield the readings in the spans, whole spans at a time, in the spans' order.
 
     Must run inside a transaction. Memory is bounded by the fullest spans, not by their number.
     """
     statement = _read_statement("readings", "time", ("time", "value"))
-    parts: list[Readings] = []
+    parts: list[ReadingsOfSpans] = []
     waiting = 0
     for series_id, begin, *(time, value) in _rows(conn, statement, spans):
         parts.append(
-            Readings(
+            ReadingsOfSpans(
                 np.full(len(time) // 8, series_id, np.int32),
                 np.full(len(time) // 8, begin, np.int64),
                 times_from(time),
@@ -161,8 +161,8 @@ def read_readings(conn: Connection, spans: Spans) -> Iterator[Readings]:
         yield _together(parts)
 
 
-def _together(parts: list[Readings]) -> Readings:
-    return Readings(
+def _together(parts: list[ReadingsOfSpans]) -> ReadingsOfSpans:
+    return ReadingsOfSpans(
         np.concatenate([part.series_id for part in parts]),
         np.concatenate([part.begin for part in parts]),
         np.concatenate([part.time for part in parts]),
@@ -175,8 +175,8 @@ def read_summaries(
 ) -> Iterator[Summaries]:
     """Yield the stored summaries of this width in the spans, whole spans at a time, in their order.
 
-    Of these `columns`, of which `bucket` or `first_at` must be one; the others but `bucket`, which follows
-    from `first_at`, are zero. Must run inside a transaction.
+    Only `columns` are read, with `bucket` or `first_at` among them; `bucket` follows from `first_at`, other
+    columns are zero. Must run inside a transaction.
     """
     statement = _read_statement(WIDTHS[width], "bucket", columns)
     parts: list[Summaries] = []
@@ -185,10 +185,10 @@ def read_summaries(
         parts.append(_unpacked(series_id, sent, columns, width=width))
         waiting += len(parts[-1])
         if waiting >= _READINGS_AT_ONCE:
-            yield joined(parts)
+            yield join_summaries(parts)
             parts, waiting = [], 0
     if parts:
-        yield joined(parts)
+        yield join_summaries(parts)
 
 
 def delete_summaries(conn: Connection, width: int, spans: Spans) -> None:
@@ -200,7 +200,7 @@ def delete_summaries(conn: Connection, width: int, spans: Spans) -> None:
 
 
 def insert_summaries(conn: Connection, width: int, rows: Summaries) -> None:
-    """Store summaries of this width, of which none is stored yet."""
+    """Store new summaries of this width."""
     names = SUMMARY.names or ()
     packed = empty_rows(_SUMMARY_ROW, len(rows))
     for name in names:
@@ -214,7 +214,9 @@ def insert_summaries(conn: Connection, width: int, rows: Summaries) -> None:
 
 @cache
 def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[LiteralString, ...]) -> bytes:
-    sent = [sql.SQL(packed(column, _type_of(column)) + " AS " + column) for column in columns]
+    types = {"value": "float8", **{name: _TYPES[SUMMARY[name]] for name in SUMMARY_COLUMNS}}
+    types |= dict.fromkeys(_INSTANTS, "timestamptz")
+    sent = [sql.SQL(packed(column, types[column]) + " AS " + column) for column in columns]
     return (
         sql.SQL(_READ)
         .format(
@@ -227,13 +229,6 @@ def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[Li
         )
         .as_bytes()
     )
-
-
-def _type_of(column: str) -> str:
-    """Return PostgreSQL's type of a column of readings or of summaries."""
-    if column in _INSTANTS:
-        return "timestamptz"
-    return "float8" if column == "value" else _TYPES[SUMMARY[column]]
 
 
 def _rows(conn: Connection, statement: bytes, spans: Spans) -> Iterator[tuple[int, int, *tuple[bytes, ...]]]:

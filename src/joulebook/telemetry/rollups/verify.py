@@ -1,8 +1,8 @@
-"""Compares rollups with the readings that they sum up, some spans at a time.
+"""Compares rollups with the summed-up readings, some spans at a time.
 
-Each step sees one snapshot: what is closed, what is marked, the readings, and the rollups. A bucket that
-is not over, is marked, or whose readings retention may have dropped is not compared. All three widths
-are recomputed from the readings themselves, not from one another.
+Each step reads closed time, marks, readings and rollups in one snapshot. Not compared are unfinished and
+marked buckets, and buckets without retained readings. All three widths are recomputed from the readings
+themselves, not from one another.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import DAY, HOUR, MICROSECONDS, MINUTE, from_microseconds
-from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_marks, read_state
+from joulebook.telemetry.rollups.marks import read_marks
+from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_state
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise
 from joulebook.telemetry.rollups.tables import WIDTHS, Spans, read_readings, read_summaries
 from joulebook.telemetry.timescale import Range, read_chunks
 
 MOST_NAMED = 10
-"""Differences that a verification keeps with their details; all of them are counted."""
+"""The most differences of a verification with their details; all differences are counted."""
 
 Progress = Callable[[float], None]
-"""Called with the share of the work that is done, 0 to 1."""
+"""Called with the finished share of the work, 0 to 1."""
 
 _ALL_SERIES = "SELECT id FROM series ORDER BY id"
 _HAS_DATA = """
@@ -36,7 +37,7 @@ WHERE EXISTS (SELECT FROM readings WHERE series_id = id AND time >= %(begin)s AN
    OR EXISTS (SELECT FROM readings_1h WHERE series_id = id AND bucket = %(begin)s)
 ORDER BY place LIMIT 1
 """
-# Series of one step; so few spans need no cursor on the server.
+# Series of one step: few enough to need no cursor on the server.
 _SERIES_AT_ONCE = 64
 _FEW, _MANY = 300_000, 3_000_000
 _LONGEST = 28 * DAY
@@ -48,7 +49,7 @@ _ROUNDED = ("sum", "increase", "integral")
 
 @dataclass(frozen=True)
 class Difference:
-    """A bucket that is not as it should be, and what is wrong with it."""
+    """A wrong bucket, and the problem with it."""
 
     table: str
     series_id: int
@@ -58,7 +59,7 @@ class Difference:
 
 @dataclass
 class Verification:
-    """What was compared so far: buckets of all three tables, the readings behind them, differences."""
+    """The comparison so far: the numbers of buckets of all three tables, readings, and differences."""
 
     buckets: int = 0
     readings: int = 0
@@ -130,8 +131,8 @@ def _all_series(conn: Connection) -> list[int]:
 def _hours_of_chunks(
     conn: Connection, start: int, end: int, tables: Sequence[str] = (READINGS_TABLE, *WIDTHS.values())
 ) -> list[Range]:
-    """Return the hours of [start, end) in which the tables have chunks and readings are kept."""
-    start = max(start, read_state(conn).kept_from[READINGS_TABLE])
+    """Return the hours of [start, end) with chunks in the tables and retained readings."""
+    start = max(start, read_state(conn).retained_from[READINGS_TABLE])
     ranges = sorted(chunk for chunks in read_chunks(conn, tables).values() for chunk in chunks)
     covered: list[Range] = []
     for begin, until in ranges:
@@ -149,20 +150,20 @@ def _random_hours(
     series = _all_series(conn)
     until = read_state(conn).closed_until
     covered = _hours_of_chunks(conn, start, min(end, until), (READINGS_TABLE,))
-    places = [begin + HOUR * number for begin, stop in covered for number in range((stop - begin) // HOUR)]
-    if not places or not series:
+    starts = [begin + HOUR * number for begin, stop in covered for number in range((stop - begin) // HOUR)]
+    if not starts or not series:
         return
     for part in range(hours):
-        low = part * len(places) // hours
-        high = max(low + 1, (part + 1) * len(places) // hours)
+        low = part * len(starts) // hours
+        high = max(low + 1, (part + 1) * len(starts) // hours)
         for _ in range(_TRIES):
-            hour = places[random.randrange(low, high)]
-            asked = {
+            hour = starts[random.randrange(low, high)]
+            parameters = {
                 "series": random.sample(series, min(len(series), _SERIES_AT_ONCE)),
                 "begin": from_microseconds(hour),
                 "end": from_microseconds(hour + HOUR),
             }
-            found = conn.execute(_HAS_DATA, asked, prepare=False).fetchone()
+            found = conn.execute(_HAS_DATA, parameters, prepare=False).fetchone()
             if found is not None:
                 yield cast("int", found[0]), hour, hour + HOUR
                 break
@@ -171,16 +172,16 @@ def _random_hours(
 
 
 class _Verifier:
-    """Compares the spans that it is given and keeps the account."""
+    """Compares spans, and counts buckets, readings and differences."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
         self.found = Verification()
         self.reach = DAY
-        """How long spans should be so that a step reads neither few readings nor too many."""
+        """The best length of spans: a step reads neither few readings nor too many."""
 
     def compare(self, spans: Spans) -> None:
-        """Compare the buckets in spans that begin and end with an hour."""
+        """Compare the buckets in spans beginning and ending with an hour."""
         begin, end = int(spans.begin.min()), int(spans.end.max())
         with one_snapshot(self._conn):
             state = read_state(self._conn)
@@ -191,15 +192,18 @@ class _Verifier:
                 for width in WIDTHS
             }
         self.found.readings += readings
-        self._fit_reach(readings)
+        if readings > _MANY:
+            self.reach = max(HOUR, self.reach // 2)
+        elif readings < _FEW:
+            self.reach = min(_LONGEST, self.reach * 2)
         for width, table in WIDTHS.items():
-            keep = _Comparable(state, marked, width)
+            comparable = _Comparable(state, marked, width)
             ahead = stored[width]["bucket"] + width > state.closed_until
             self._note(table, stored[width][ahead], "is stored before its time is closed")
-            self._compare_rows(table, keep.of(expected[width]), keep.of(stored[width]))
+            self._compare_rows(table, comparable.of(expected[width]), comparable.of(stored[width]))
 
     def _recomputed(self, spans: Spans) -> tuple[dict[int, Summaries], int]:
-        """Return by width what the readings in the spans come to, and how many there are."""
+        """Return the summaries of the readings in the spans by width, and the number of readings."""
         parts: dict[int, list[Summaries]] = {width: [np.empty(0, SUMMARY)] for width in WIDTHS}
         readings = 0
         for found in read_readings(self._conn, spans):
@@ -209,12 +213,6 @@ class _Verifier:
                 parts[width].append(summarise(found.series_id, found.time, found.value, bucket))
         return {width: np.concatenate(rows) for width, rows in parts.items()}, readings
 
-    def _fit_reach(self, readings: int) -> None:
-        if readings > _MANY:
-            self.reach = max(HOUR, self.reach // 2)
-        elif readings < _FEW:
-            self.reach = min(_LONGEST, self.reach * 2)
-
     def _compare_rows(self, table: str, expected: Summaries, stored: Summaries) -> None:
         key, stored_key = _keys(expected), _keys(stored)
         _, here, there = np.intersect1d(key, stored_key, assume_unique=True, return_indices=True)
@@ -222,11 +220,11 @@ class _Verifier:
         self._note(table, expected[np.isin(key, stored_key, invert=True)], "is missing")
         self._note(table, stored[np.isin(stored_key, key, invert=True)], "has no readings")
         wrong = _differing_columns(expected[here], stored[there])
-        for place in np.flatnonzero(np.logical_or.reduce(list(wrong.values()))):
-            row, found = expected[here[place]], stored[there[place]]
-            names = [name for name in wrong if wrong[name][place]]
+        for index in np.flatnonzero(np.logical_or.reduce(list(wrong.values()))):
+            row, found = expected[here[index]], stored[there[index]]
+            names = [name for name in wrong if wrong[name][index]]
             detail = ", ".join(f"{name} is {found[name]!s}, should be {row[name]!s}" for name in names)
-            self._note(table, stored[there[place]][np.newaxis], detail)
+            self._note(table, stored[there[index]][np.newaxis], detail)
 
     def _note(self, table: str, rows: Summaries, what: str) -> None:
         self.found.differing += len(rows)
@@ -237,21 +235,22 @@ class _Verifier:
 
 @dataclass(frozen=True)
 class _Comparable:
-    """Tells which buckets of a width are closed, not marked, and whole in their readings."""
+    """Selects the comparable buckets of a width: closed, not marked, with all readings retained."""
 
     state: RollupState
     marked: dict[int | None, list[Range]]
     width: int
 
     def of(self, rows: Summaries) -> Summaries:
-        """Return those of the rows that are to be compared."""
-        kept_from = max(self.state.kept_from[READINGS_TABLE], self.state.kept_from[WIDTHS[self.width]])
-        keep = (rows["bucket"] >= kept_from) & (rows["bucket"] + self.width <= self.state.closed_until)
+        """Return the comparable ones of the rows."""
+        starts = self.state.retained_from
+        start = max(starts[READINGS_TABLE], starts[WIDTHS[self.width]])
+        is_chosen = (rows["bucket"] >= start) & (rows["bucket"] + self.width <= self.state.closed_until)
         for series_id, ranges in self.marked.items():
             mine = np.True_ if series_id is None else rows["series_id"] == series_id
             for begin, end in ranges:
-                keep &= ~(mine & (rows["bucket"] < end) & (rows["bucket"] + self.width > begin))
-        return rows[keep]
+                is_chosen &= ~(mine & (rows["bucket"] < end) & (rows["bucket"] + self.width > begin))
+        return rows[is_chosen]
 
 
 def _keys(rows: Summaries) -> NDArray[np.int64]:
@@ -262,11 +261,11 @@ def _keys(rows: Summaries) -> NDArray[np.int64]:
 
 
 def _differing_columns(expected: Summaries, stored: Summaries) -> dict[str, NDArray[np.bool_]]:
-    """Return by column which of these pairs differ: sums by more than the order of additions explains."""
+    """Return by column a mask of differing pairs: sums may differ by the order of additions."""
     wrong = {name: expected[name] != stored[name] for name in _EXACT}
     largest = np.maximum(np.abs(expected["min"]), np.abs(expected["max"]))
     seconds = (expected["last_at"] - expected["first_at"]) / MICROSECONDS
-    # n additions are off by at most n times the precision of the sum of what is added, without signs.
+    # n additions are off by at most n times the precision of the sum of the absolute values.
     precision = 4 * np.finfo(np.float64).eps * (expected["count"] + 16)
     added = {"sum": expected["count"] * largest, "increase": 2 * expected["count"] * largest,
              "integral": seconds * largest}  # fmt: skip

@@ -1,1 +1,1 @@
-"""Who are you: users, their profiles, and the tokens with which their scripts sign in."""
+"""Accounts: users, their profiles, their passwords, and the tokens of their scripts."""

@@ -31,7 +31,7 @@ admin.site.register(User, UserWithProfileAdmin)
 
 @admin.register(UserToken)
 class UserTokenAdmin(TokenAdmin):
-    """Tokens of users' scripts: listed and revoked here, made by command."""
+    """Tokens of users' scripts: listed and revoked here, created by command."""
 
     list_display = ("prefix", "user", "created_at", "last_used_at", "revoked_at")
     list_select_related = ("user",)

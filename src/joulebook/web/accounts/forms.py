@@ -73,7 +73,7 @@ class PasswordForm(PasswordChangeForm):
     keep_tokens = forms.BooleanField(
         required=False,
         label="Keep my tokens",
-        help_text="Scripts that read with your tokens go on. Leave it off if your password may be known.",
+        help_text="Scripts with your tokens continue. Leave it off if your password may be known.",
     )
     is_throttled = False
 
@@ -96,7 +96,7 @@ class PasswordForm(PasswordChangeForm):
         return password
 
     def save(self, commit: bool = True) -> User:
-        """Store the password and end the user's tokens, unless they are to be kept."""
+        """Store the password and revoke the user's tokens, unless they stay."""
         with transaction.atomic():
             user = super().save(commit)
             if not self.cleaned_data["keep_tokens"]:
@@ -108,7 +108,7 @@ class ForeignPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  #
     """Another user's password, in the admin: their tokens end with the old one."""
 
     def save(self, commit: bool = True) -> User:
-        """Store the password and end the user's tokens."""
+        """Store the password and revoke the user's tokens."""
         with transaction.atomic():
             user: User = super().save(commit)
             revoke_user_tokens(user)
@@ -116,7 +116,7 @@ class ForeignPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  #
 
 
 class ProfileForm(forms.ModelForm[Profile]):
-    """What a user says about themselves."""
+    """A user's display name, time zone and theme."""
 
     time_zone = forms.ChoiceField(
         help_text="Offered beside each device's own zone when you look at its chart."
@@ -137,7 +137,7 @@ class ProfileForm(forms.ModelForm[Profile]):
 
 
 def time_zone_choices(current: str) -> list[tuple[str, Any]]:
-    """Return the zones to choose from, by region; `current` is among them whatever it is."""
+    """Return the zones to choose from, by region, always with `current`."""
     names = sorted(name for name in time_zone_names() if name.partition("/")[0] in _REGIONS)
     groups: list[tuple[str, Any]] = [("UTC", "UTC")]
     if current != "UTC" and current not in names:

@@ -10,10 +10,10 @@ from joulebook.web.tokens import Token
 
 
 class Profile(models.Model):
-    """What a user says about themselves: a name to be called by, the zone of their clock, a theme."""
+    """A user's display name, time zone and theme."""
 
     class Theme(models.TextChoices):
-        SYSTEM = "system", "as the system"
+        SYSTEM = "system", "theme of the system"
         LIGHT = "light", "light"
         DARK = "dark", "dark"
 
@@ -27,7 +27,7 @@ class Profile(models.Model):
 
 
 class SignInFailures(models.Model):
-    """How many wrong passwords came for a name or from an address since a moment."""
+    """The number of wrong passwords for a name or from an address since a moment."""
 
     key = models.CharField(max_length=120, unique=True)
     count = models.PositiveIntegerField()

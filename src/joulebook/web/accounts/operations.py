@@ -1,4 +1,4 @@
-"""What changes accounts: creating users, giving and checking the tokens of their scripts."""
+"""Changes of accounts: new users, passwords, tokens of scripts; and the check of these tokens."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _LAST_USED_STEP = timedelta(minutes=1)
 
 
 class UnableToCreateUser(Exception):
-    """The name is taken or not allowed, or the password is too weak; the message says which."""
+    """The name is taken or not allowed, or the password is too weak; the message has the reason."""
 
 
 class UnableToChangePassword(Exception):
-    """The password is too weak; the message says why."""
+    """The password is too weak; the message has the reason."""
 
 
 def create_user(name: str, password: str, *, superuser: bool = False) -> User:
@@ -40,27 +40,27 @@ def create_user(name: str, password: str, *, superuser: bool = False) -> User:
 
 
 def profile_of(user: User) -> Profile:
-    """Return the user's profile, making it for a user that came by another way (the admin)."""
+    """Return the user's profile; create it for a user created in the admin."""
     return Profile.objects.get_or_create(user=user)[0]
 
 
 def lock_user(user: User) -> None:
-    """Let no other transaction that locks the user pass until this one has ended.
+    """Make other transactions with this lock wait until the present one has ended.
 
-    What is counted of the user then stays true. SQLite lets one transaction write at a time anyway.
+    A count of the user's devices or shares then stays true. SQLite has one writer at a time anyway.
     """
     User.objects.select_for_update().filter(pk=user.pk).first()
 
 
 def issue_user_token(user: User) -> str:
-    """Give the user a new token and return its text, which is not kept."""
+    """Create a token for the user and return its text; only its hash is stored."""
     token = make_token("jbu")
     UserToken.objects.create(user=user, prefix=token.prefix, token_hash=token.token_hash)
     return token.text
 
 
 def change_password(user: User, password: str, *, keep_tokens: bool = False) -> None:
-    """Set a password; the user's sessions end, and their tokens unless these are to be kept.
+    """Set a password; the user's sessions end, and their tokens without `keep_tokens`.
 
     Raises `UnableToChangePassword`.
     """
@@ -76,12 +76,12 @@ def change_password(user: User, password: str, *, keep_tokens: bool = False) -> 
 
 
 def revoke_user_tokens(user: User) -> int:
-    """Refuse all tokens of the user's scripts from now on; return how many were in force."""
+    """Revoke all tokens of the user's scripts; return the number of active ones."""
     return UserToken.objects.filter(user=user, revoked_at=None).update(revoked_at=timezone.now())
 
 
 def user_of_token(text: str) -> User | None:
-    """Return the active user whose token this is, or None; notes the use, to the minute."""
+    """Return the active user of the token, or None; store the time of its use, to the minute."""
     token = (
         UserToken.objects.select_related("user")
         .filter(token_hash=hash_token(text), revoked_at=None, user__is_active=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView, PasswordChangeView, redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,20 +13,21 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 
 from joulebook.web.accounts import throttle
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.forms import PasswordForm, ProfileForm, SignInForm
 from joulebook.web.accounts.models import Profile
 from joulebook.web.accounts.operations import profile_of
 
 
 class SignInView(LoginView):
-    """Sign in by user name and password, then go to `next` if that is an address of this site."""
+    """Sign in by user name and password, then go to `next` if it is an address of this site."""
 
     template_name = "accounts/sign_in.html"
     authentication_form = SignInForm
     redirect_authenticated_user = True
 
     def form_valid(self, form: SignInForm) -> HttpResponse:  # type: ignore[override]
-        """Sign the user in, and know the browser again."""
+        """Sign the user in, and remember the browser."""
         response = super().form_valid(form)
         throttle.remember_browser(self.request, response, form.get_user())
         return response
@@ -41,27 +39,27 @@ class SignInView(LoginView):
 
 @require_safe
 def admin_sign_in(request: HttpRequest) -> HttpResponse:
-    """Send to the one sign-in page, whose throttle holds for administrators too."""
+    """Redirect to the one sign-in page: its throttle protects administrators, too."""
     if request.user.is_authenticated:
         raise PermissionDenied("These pages are for administrators.")
     return redirect_to_login(request.GET.get("next", reverse("admin:index")))
 
 
 class SignOutView(LogoutView):
-    """Sign out; by POST only, so that no link on another site can do it."""
+    """Sign out; by POST only, out of reach of another site's links."""
 
     http_method_names = ["post", "options"]
 
 
 class PasswordView(PasswordChangeView):
-    """Set a new password; every other session of the user ends, and tokens unless they are to be kept."""
+    """Set a new password; the user's other sessions end, and their tokens unless kept."""
 
     form_class = PasswordForm
     template_name = "accounts/password.html"
     success_url = reverse_lazy("profile")
 
     def form_valid(self, form: PasswordForm) -> HttpResponse:  # type: ignore[override]
-        """Store the password and say so."""
+        """Store the password."""
         messages.success(self.request, "Your password is changed.")
         return super().form_valid(form)
 
@@ -71,7 +69,7 @@ class PasswordView(PasswordChangeView):
 
 
 def _answer_throttled(response: HttpResponse, form: SignInForm | PasswordForm) -> HttpResponse:
-    """Return the answer, with 429 after too many wrong passwords so that scripts notice too."""
+    """Return the answer, with status 429 for scripts after too many wrong passwords."""
     if form.is_throttled:
         response.status_code = 429
         response["Retry-After"] = str(throttle.WINDOW_SECONDS)
@@ -80,15 +78,15 @@ def _answer_throttled(response: HttpResponse, form: SignInForm | PasswordForm) -
 
 @require_safe
 def admin_password(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """Send to the one page where one's own password is changed."""
+    """Redirect to the one page for a user's own password."""
     return redirect("password")
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def profile(request: HttpRequest) -> HttpResponse:
+def profile(request: SignedInRequest) -> HttpResponse:
     """Show and store the user's profile; a POST of a theme alone changes only that."""
-    instance = profile_of(cast("User", request.user))
+    instance = profile_of(request.user)
     if request.method == "POST" and "display_name" not in request.POST:
         return _set_theme(request, instance)
     form = ProfileForm(request.POST or None, instance=instance)
@@ -100,7 +98,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 
 
 def _set_theme(request: HttpRequest, instance: Profile) -> HttpResponse:
-    """Store the theme that the button in the page's head asked for, and return to where it was pressed."""
+    """Store the theme of the button in the page's head, and return to its page."""
     theme = request.POST.get("theme", "")
     if theme in Profile.Theme.values:
         instance.theme = theme

@@ -1,4 +1,4 @@
-"""Sessions in the accounts database, under a hash of their ids: a copy of the table signs nobody in.
+"""Sessions in the accounts database, under a hash of their ids: a copied table allows no sign-in.
 
 The id itself is in the browser's cookie and in this process's memory only, as with tokens.
 """
@@ -18,21 +18,20 @@ _COLUMN_LENGTH = 40
 
 
 class SessionStore(PlainSessionStore):
-    """Django's sessions in the database; each method that names one to the database hashes its id."""
+    """Django's sessions in the database, with hashed ids in every statement."""
 
     def exists(self, session_key: str) -> bool:
         """Return whether there is a session of this id."""
         return super().exists(hash_session_id(session_key))
 
     def load(self) -> dict[str, Any]:
-        """Return what the session holds; an id that is unknown or has expired is forgotten."""
-        stored = Session.objects.filter(
-            session_key=hash_session_id(self.session_key or ""), expire_date__gt=timezone.now()
-        ).first()
-        if stored is None:
-            self._session_key = None
-            return {}
-        return self.decode(stored.session_data)
+        """Return the session's data; forget an unknown or expired id."""
+        key = hash_session_id(self.session_key or "")
+        rows = Session.objects.filter(session_key=key, expire_date__gt=timezone.now())
+        for stored in rows.values_list("session_data", flat=True):
+            return self.decode(stored)
+        self._session_key = None
+        return {}
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
         """Return the row to store."""
@@ -46,7 +45,7 @@ class SessionStore(PlainSessionStore):
         if key is not None:
             super().delete(hash_session_id(key))
 
-    # Django's own would name sessions to the database by their plain ids.
+    # Django's own would use the plain ids.
     aexists = SessionBase.aexists
     aload = SessionBase.aload
     acreate = SessionBase.acreate
@@ -55,5 +54,5 @@ class SessionStore(PlainSessionStore):
 
 
 def hash_session_id(session_id: str) -> str:
-    """Return the name of a session in the database: 160 bits of SHA-256, as many as the column takes."""
+    """Return the key of a session in the database: 160 bits of SHA-256, the column's length."""
     return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:_COLUMN_LENGTH]

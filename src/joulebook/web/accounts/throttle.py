@@ -1,11 +1,11 @@
-"""How many wrong passwords are allowed, and for how long further attempts are refused after them.
+"""Limits for wrong passwords: their number, and the time without further attempts after them.
 
-At sign-in failures are counted by name and address together, by address, and by name, so that neither one
-machine can try many names nor many machines one name. Known and unknown names are treated alike. The
-address is the client's as trusted proxies name it (`web.proxy`); of IPv6 the /64, which one household has.
+At sign-in failures are counted by name and address together, by address, and by name: against one machine
+trying many names, and many machines trying one name. Known and unknown names are treated alike. The address
+is the client's, reported by trusted proxies (`web.proxy`); of IPv6 the /64, the network of one household.
 
-A browser in which a user has signed in before is counted on its own, by a signed cookie for that name. So
-nobody can keep users out of their own browsers by failing in their names, or from behind their router.
+A browser with an earlier sign-in of a user has a counter of its own, by a signed cookie for that name. An
+attacker cannot lock users out of their own browsers by failing in their names, or from behind their router.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ KNOWN_BROWSER_SECONDS = 366 * 86_400
 _SALT = "joulebook.known-browser"
 
 Limits = Sequence[tuple[str, int]]
-"""Counters that an attempt adds to when it fails, each with its limit; a success clears the first."""
+"""The counters of a failed attempt, each with its limit; a success clears the first."""
 
 
 def sign_in_limits(request: HttpRequest | None, name: str) -> Limits:
-    """Return the limits for signing in by a name, which is hashed."""
-    who = _hash_name(name)
-    browser = _known_browser(request, who) if request is not None else None
+    """Return the limits for signing in by a name. The counters hold its hash."""
+    name_hash = _hash_name(name)
+    browser = _known_browser(request, name_hash) if request is not None else None
     if browser is not None:
         return [(f"sign-in:browser:{browser}", FAILURES_BY_KNOWN_BROWSER)]
     address = share_key(request.META.get("REMOTE_ADDR", "")) if request is not None else ""
     return [
-        (f"sign-in:{who}:{address}", FAILURES_BY_NAME_AND_ADDRESS),
+        (f"sign-in:{name_hash}:{address}", FAILURES_BY_NAME_AND_ADDRESS),
         (f"sign-in:address:{address}", FAILURES_BY_ADDRESS),
-        (f"sign-in:name:{who}", FAILURES_BY_NAME),
+        (f"sign-in:name:{name_hash}", FAILURES_BY_NAME),
     ]
 
 
 def old_password_limits(user: User) -> Limits:
-    """Return the limit for the old password that a change of the password asks for."""
+    """Return the limit for the old password in a change of the password."""
     return [(f"old-password:{user.pk}", FAILURES_OF_OLD_PASSWORD)]
 
 
@@ -68,32 +68,32 @@ def is_throttled(limits: Limits) -> bool:
 
 
 def count_failure(limits: Limits) -> None:
-    """Note a wrong password; it is forgotten `WINDOW_SECONDS` after the first of its kind."""
+    """Count a wrong password, until `WINDOW_SECONDS` after the first one of its counter."""
     with transaction.atomic():
         for key, _ in limits:
-            # Only what is old is removed: a count that another process has just begun must stay.
+            # The condition is in the statement: another process may have just started a new count.
             SignInFailures.objects.filter(key=key, since__lte=timezone.now() - _WINDOW).delete()
             SignInFailures.objects.get_or_create(key=key, defaults={"count": 0, "since": timezone.now()})
             SignInFailures.objects.filter(key=key).update(count=F("count") + 1)
 
 
 def forget_failures(limits: Limits) -> None:
-    """Start the first of the counters anew, after a right password."""
+    """Clear the first of the counters, after a right password."""
     SignInFailures.objects.filter(key=limits[0][0]).delete()
 
 
 def remove_forgotten() -> None:
-    """Remove counts that no longer count."""
+    """Delete expired counts."""
     SignInFailures.objects.filter(since__lte=timezone.now() - _WINDOW).delete()
 
 
 def remember_browser(request: HttpRequest, response: HttpResponse, user: User) -> None:
-    """Let the browser carry the cookie by which it is counted on its own for this user's name."""
-    who = _hash_name(user.get_username())
-    browser = _known_browser(request, who) or secrets.token_hex(16)
+    """Set the cookie giving the browser a counter of its own for this user's name."""
+    name_hash = _hash_name(user.get_username())
+    browser = _known_browser(request, name_hash) or secrets.token_hex(16)
     response.set_cookie(
-        _cookie_name(who),
-        signing.dumps([who, browser], salt=_SALT),
+        _cookie_name(name_hash),
+        signing.dumps([name_hash, browser], salt=_SALT),
         max_age=KNOWN_BROWSER_SECONDS,
         path=settings.SESSION_COOKIE_PATH,
         secure=settings.SESSION_COOKIE_SECURE,
@@ -102,19 +102,19 @@ def remember_browser(request: HttpRequest, response: HttpResponse, user: User) -
     )
 
 
-def _known_browser(request: HttpRequest, who: str) -> str | None:
-    """Return the id of a browser in which the user of this name has signed in before."""
+def _known_browser(request: HttpRequest, name_hash: str) -> str | None:
+    """Return the id of a browser with an earlier sign-in by this name."""
     try:
         signed = signing.loads(
-            request.COOKIES.get(_cookie_name(who), ""), salt=_SALT, max_age=KNOWN_BROWSER_SECONDS
+            request.COOKIES.get(_cookie_name(name_hash), ""), salt=_SALT, max_age=KNOWN_BROWSER_SECONDS
         )
     except signing.BadSignature:
         return None
-    return str(signed[1]) if signed[0] == who else None
+    return str(signed[1]) if signed[0] == name_hash else None
 
 
-def _cookie_name(who: str) -> str:
-    return f"joulebook_known_{settings.CONFIG.web_port}_{who[:8]}"
+def _cookie_name(name_hash: str) -> str:
+    return f"joulebook_known_{settings.CONFIG.web_port}_{name_hash[:8]}"
 
 
 def _hash_name(name: str) -> str:

@@ -1,1 +1,1 @@
-"""What all APIs of the web share: problem details and answers in JSON."""
+"""The API itself: its root, parameters, answers and problem details. It knows no app."""

@@ -1,9 +1,9 @@
-"""Answers in JSON: compressed where the client takes it, and not sent again where it has them already."""
+"""Answers in JSON: compressed if the client accepts it, and 304 if the client's copy is still valid."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
@@ -11,23 +11,31 @@ from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import get_conditional_response
 from numpy.typing import NDArray
 
-# msgspec writes NaN, which stands for "no reading", as null.
+# msgspec writes NaN, "no reading" in the arrays, as null.
 encode = msgspec.json.Encoder().encode
 
+_NUMBERS = {"type": "array", "items": {"type": ["number", "null"]}}
+Numbers = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema=_NUMBERS)]
+"""An array of numbers and nulls, encoded ahead by `encode_array`."""
 
-def encoded(numbers: NDArray[Any]) -> msgspec.Raw:
-    """Return an array as JSON: as Python's numbers, all arrays of an answer together would take far more."""
+Integers = Annotated[
+    msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "array", "items": {"type": "integer"}})
+]
+
+
+def encode_array(numbers: NDArray[Any]) -> msgspec.Raw:
+    """Return an array as JSON. One at a time: the Python numbers of all arrays would take far more memory."""
     return msgspec.Raw(encode(numbers.tolist()))
 
 
 _gzip = GZipMiddleware(lambda _request: HttpResponse())
 
 
-def json_answer(request: HttpRequest, answer: dict[str, Any]) -> HttpResponse:
-    """Return an answer about readings, or 304 where the client's copy is still true.
+def json_answer(request: HttpRequest, answer: msgspec.Struct) -> HttpResponse:
+    """Return an answer about readings, or 304 if the client's copy is still valid.
 
-    Readings may come late for any range, so a copy is never true without asking; its tag is of what it
-    says, so asking costs no transfer.
+    Late readings can change any range, so the client asks each time. The ETag is a hash of the answer's
+    content: asking costs no transfer.
     """
     body = encode(answer)
     response = HttpResponse(body, content_type="application/json")
@@ -39,3 +47,19 @@ def json_answer(request: HttpRequest, answer: dict[str, Any]) -> HttpResponse:
         return HttpResponse(status=304, headers={**headers, "Vary": "Accept-Encoding"})
     _gzip.process_response(request, response)
     return response
+
+
+def documented_answer(answer: type[msgspec.Struct], description: str) -> dict[int, Any]:
+    """Return the description of a 200 with an answer of this type, in one schema without references."""
+    [schema], definitions = msgspec.json.schema_components([answer], ref_template="{name}")
+
+    def whole(node: Any) -> Any:
+        if isinstance(node, list):
+            return [whole(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return whole(definitions[node["$ref"]])
+        return {name: whole(each) for name, each in node.items()}
+
+    return {200: {"description": description, "content": {"application/json": {"schema": whole(schema)}}}}

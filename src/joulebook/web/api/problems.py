@@ -1,22 +1,37 @@
-"""Errors of the API as RFC 9457 problem details, those of addresses and methods that it has not included."""
+"""Errors of the API as RFC 9457 problem details, and their part of the API's description."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-import msgspec
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
-from django.urls import URLPattern, URLResolver, re_path
-from ninja import NinjaAPI
 
 from joulebook.logs import request_id
+from joulebook.web.api.answers import encode
 
-_encode = msgspec.json.Encoder().encode
+DATABASE_RETRY_SECONDS = 5
+"""The wait before the next try of a request for a database without an answer."""
 
-_View = Callable[..., HttpResponseBase]
+_NO_TEXTS: Mapping[int, str] = MappingProxyType({})
+_TEXTS = {
+    400: "a parameter cannot be used; `parameter` names it",
+    401: "not signed in, and no active token",
+    403: "no device of yours has this id",
+    503: "the readings' database is unavailable",
+}
+_SCHEMA = {
+    "type": "object",
+    "description": "RFC 9457 problem details",
+    "properties": {
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "parameter": {"type": "string"},
+    },
+}
 
 
 def problem(status: int, title: str, detail: str, **more: object) -> HttpResponse:
@@ -24,50 +39,26 @@ def problem(status: int, title: str, detail: str, **more: object) -> HttpRespons
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     if status >= 500:
         body["request_id"] = request_id.get()
-    return HttpResponse(_encode(body), status=status, content_type="application/problem+json")
+    return HttpResponse(encode(body), status=status, content_type="application/problem+json")
+
+
+def unavailable(title: str, detail: str, *, retry_seconds: int) -> HttpResponse:
+    """Return 503 as problem details with a `Retry-After`."""
+    response = problem(503, title, detail)
+    response["Retry-After"] = str(retry_seconds)
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer for a fault of ours: a problem below `/api/`, else a page; the log has the request by its id."""
+    """Answer 500: a problem below `/api/`, elsewhere a page. The log has the request by its id."""
     if request.path_info.startswith("/api/"):
         return problem(500, "Internal Server Error", "the fault is on Joulebook's side and has been logged")
     return HttpResponse(render_to_string("500.html", {"request_id": request_id.get()}), status=500)
 
 
-class ProblemAPI(NinjaAPI):
-    """An API all of whose errors are problem details, whatever address below its own is asked for."""
-
-    @property
-    def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
-        """Return its addresses for Django, the last of which is every other one."""
-        patterns, app, namespace = super().urls
-        told = [_told(pattern) if isinstance(pattern, URLPattern) else pattern for pattern in patterns]
-        return [*told, re_path("", _no_such_address)], app, namespace
-
-
-def _told(pattern: URLPattern) -> URLPattern:
-    """Return the address with a method that it does not know refused in the API's own way."""
-    return URLPattern(
-        pattern.pattern, _with_told_methods(pattern.callback), pattern.default_args, pattern.name
-    )
-
-
-def _with_told_methods(view: _View) -> _View:
-    @wraps(view)
-    def asked(request: HttpRequest, *words: object, **named: object) -> HttpResponseBase:
-        response = view(request, *words, **named)
-        if response.status_code != 405:
-            return response
-        detail = f"this address does not know {request.method}; use {response['Allow']}"
-        told = problem(405, "Method Not Allowed", detail)
-        told["Allow"] = response["Allow"]
-        return told
-
-    return asked
-
-
-def _no_such_address(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    return problem(404, "Not Found", "the API has no such address; /api/docs lists all that it has")
-
-
-_no_such_address.csrf_exempt = True  # type: ignore[attr-defined]  # it changes nothing
+def documented_problems(*statuses: int, texts: Mapping[int, str] = _NO_TEXTS) -> dict[str, Any]:
+    """Return an operation's `openapi_extra` describing its errors. `texts` go before the usual ones."""
+    content = {"application/problem+json": {"schema": _SCHEMA}}
+    described = {**_TEXTS, **texts}
+    # The keys are numbers as in ninja's own part: "200" beside 200 would make two entries.
+    return {"responses": {code: {"description": described[code], "content": content} for code in statuses}}

@@ -1,1 +1,1 @@
-"""What may you see: devices, who owns them, with whom they are shared, and their tokens."""
+"""Devices: their owners and shares, their metrics' meaning, their tokens."""

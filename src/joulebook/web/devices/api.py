@@ -1,45 +1,31 @@
-"""`/api/devices`: which devices one may see, what their metrics mean, and when meters were replaced.
+"""`/api/devices`: the visible devices, the meaning of their metrics, and their meters' replacements.
 
-The gate is that of the history: another's device and none at all get the same 403, and no statement
-reaches telemetry before it. Who is shared with may look; only the owner changes anything.
+A device is read by its owner and the users sharing it, and changed by its owner alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError as Invalid
-from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from ninja import NinjaAPI, Path, Router, Schema
+from ninja import Path, Router, Schema
 from ninja.errors import HttpError
-from ninja.security import SessionAuth
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import MetricSettings
-from joulebook.web.accounts.authentication import UserTokenAuth
-from joulebook.web.api.parameters import check_names
-from joulebook.web.api.problems import problem
-from joulebook.web.devices.last_seen import LastSeen, last_seen
-from joulebook.web.devices.meaning import NotACounter, add_replacement, change_metric, remove_replacement
-from joulebook.web.devices.metric_settings import metric_settings, silence_limit
+from joulebook.web.accounts.authentication import SignedInRequest, authentication
+from joulebook.web.api.parameters import StrictBody, check_names
+from joulebook.web.api.problems import documented_problems
+from joulebook.web.devices.gate import DeviceRequest, own_device, visible_device
 from joulebook.web.devices.models import Device, MeterReplacement
-from joulebook.web.devices.presentation import device_status
-from joulebook.web.devices.queries import find_visible_device, visible_devices
-from joulebook.web.origins import csrf_problem
+from joulebook.web.devices.operations import NotACounter, add_replacement, change_metric, remove_replacement
+from joulebook.web.devices.queries import metric_settings, silence_limit, visible_devices
+from joulebook.web.devices.status import LastSeen, device_status, last_seen
 from joulebook.web.telemetry import device_series
 
 if TYPE_CHECKING:
@@ -47,15 +33,14 @@ if TYPE_CHECKING:
 else:
     KindName = Literal[tuple(KINDS)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-"""Neither `true` nor `"1"`: what is meant by them is a guess."""
-
+"""A JSON number: the meaning of `true` or `"1"` would be a guess."""
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-"""No NUL: a database of accounts may not take one."""
+"""Text without NUL: PostgreSQL as accounts database cannot store it."""
 
 
 def _check_instant(value: object) -> object:
-    """Refuse a count of seconds, which pydantic takes for an instant."""
+    """Refuse a number of seconds: pydantic accepts it as an instant."""
     if not isinstance(value, str) or "T" not in value.upper():
         raise ValueError("must be a time such as 2026-11-21T09:30:00Z")
     return value
@@ -65,38 +50,36 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_check_instant)]
 
 
 class DeviceAnswer(Schema):
-    """A device that you may see."""
+    """A visible device."""
 
     device: str = Field(description="its id")
-    name: str = Field(description="what people call it; empty: its id")
-    tz: str = Field(description="IANA time zone where it stands")
-    mine: bool = Field(description="false where its owner shares it with you")
+    name: str = Field(description="its name for people; empty: its id")
+    tz: str = Field(description="IANA time zone of its place")
+    mine: bool = Field(description="false if its owner shares it with you")
     silence_limit: int | None = Field(
-        description="seconds without a reading after which it is silent, as its owner said; null: by default"
+        description="seconds without a reading before it is silent, set by its owner; null: the default"
     )
     status: Literal["live", "silent", "waiting"] = Field(description="waiting: it never sent a reading")
-    last_time: datetime | None = Field(description="time of its newest reading, of whichever metric")
+    last_time: datetime | None = Field(description="time of the newest reading of any metric")
 
 
 class DevicesAnswer(Schema):
-    """The devices that you may see."""
+    """The visible devices."""
 
     devices: list[DeviceAnswer]
 
 
 class MetricAnswer(Schema):
-    """What a metric means, as it is in force."""
+    """The meaning of a metric, with guesses for everything not configured."""
 
     metric: str
     display_name: str
-    unit: str = Field(description="of values as they are shown")
+    unit: str = Field(description="of shown values")
     kind: KindName
-    factor: float = Field(description="a stored value times this is shown")
+    factor: float = Field(description="shown value = stored value × factor")
     dip_tolerance: float = Field(description="share by which a counter may go back without a reset")
-    guessed: list[str] = Field(
-        description="which of these nobody has said: guessed from the name, or default"
-    )
-    replacements: int = Field(description="how many times its meter was replaced")
+    guessed: list[str] = Field(description="the fields guessed from the name, or left at their default")
+    replacements: int = Field(description="number of replacements of its meter")
 
 
 class MetricsAnswer(Schema):
@@ -107,7 +90,7 @@ class MetricsAnswer(Schema):
 
 
 class MetricChange(BaseModel):
-    """What is to change of a metric; what is left out stays. Null or an empty text: guess it."""
+    """Changes of a metric; missing fields stay. Null or an empty text restores the guess."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -118,7 +101,7 @@ class MetricChange(BaseModel):
     dip_tolerance: Number | None = Field(None, description="0 to 0.99; null: 0.1")
 
     def changes(self) -> dict[str, Any]:
-        """Return what was given, as the table has it."""
+        """Return the given fields with the table's values."""
         empty = {"factor": 1.0, "dip_tolerance": None}
         return {
             field: empty.get(field, "") if value is None else value
@@ -127,12 +110,14 @@ class MetricChange(BaseModel):
 
 
 class ReplacementAnswer(Schema):
-    """Another meter took over a counter."""
+    """A replacement of a counter's meter."""
 
-    number: int = Field(description="by which it is removed")
+    number: int = Field(description="for its removal")
     replaced_at: datetime
-    final_register: float | None = Field(description="where the old meter stood; null: its last reading")
-    start_register: float | None = Field(description="where the new one began; null: its first reading")
+    final_register: float | None = Field(description="the old meter's last register; null: its last reading")
+    start_register: float | None = Field(
+        description="the new meter's first register; null: its first reading"
+    )
     note: str
     entered_at: datetime
 
@@ -147,7 +132,7 @@ class ReplacementsAnswer(Schema):
 
 
 class NewReplacement(BaseModel):
-    """Another meter took over; registers in the metric's unit, as shown."""
+    """A replacement of a counter's meter; registers are in the metric's unit, as shown."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -157,236 +142,147 @@ class NewReplacement(BaseModel):
     note: Text = Field("", max_length=200)
 
 
-router = Router(tags=["devices"])
+router = Router(tags=["devices"], auth=authentication(visible_device))
+_CHANGE = authentication(own_device, changes=True)
 
-# Anything else in its place is a number that no replacement has, and answered behind the gate as one.
+# Any text here is only a number without a replacement: 404 behind the gate, not 400 before it.
 _Number = Annotated[str, WithJsonSchema({"type": "integer"})]
 _LONGEST_NUMBER = 18
 
-_Shape = TypeVar("_Shape", bound=BaseModel)
-
-_NO_DEVICE = "no device of yours has this id"
-_CHANGING = [UserTokenAuth(), SessionAuth()]
-"""A page of another origin can make a browser send its cookie, but not the CSRF token."""
-
-_GUESSED = ("display_name", "unit", "kind", "dip_tolerance")
-_PROBLEMS: dict[int, str] = {
-    400: "a field cannot be used; `parameter` names it",
-    401: "not signed in, and no token that is in force",
-    403: _NO_DEVICE,
-    404: "the device has no such metric, or it no such replacement",
-    409: "it contradicts what is stored",
-    503: "the readings' database is unavailable",
-}
-
-
-def install(api: NinjaAPI) -> None:
-    """Add these addresses to the API, and let refusals of its own be problem details too."""
-    api.add_router("/devices", router)
-    api.exception_handler(HttpError)(_refused)
-    api.exception_handler(BadBody)(_bad_body)
-
-
-def _refused(request: HttpRequest, exc: HttpError) -> HttpResponse:
-    detail = str(exc)
-    if exc.status_code == 403 and "CSRF" in detail:
-        detail = csrf_problem(request) or (
-            "the CSRF token is missing or wrong: send it as X-CSRFToken, or use a user's token"
-        )
-    return problem(exc.status_code, HTTPStatus(exc.status_code).phrase, detail)
-
-
-class BadBody(Exception):
-    """What was sent cannot be used; `parameter` names the field."""
-
-    def __init__(self, parameter: str, message: str) -> None:
-        super().__init__(message)
-        self.parameter = parameter
-
-
-def _bad_body(request: HttpRequest, exc: BadBody) -> HttpResponse:  # noqa: ARG001
-    return problem(400, "Bad field", f"{exc.parameter}: {exc}", parameter=exc.parameter)
-
-
-def _body(request: HttpRequest, shape: type[_Shape]) -> _Shape:
-    """Return what was sent. Called behind the gate, which a parameter of the function would not be."""
-    try:
-        return shape.model_validate_json(request.body)
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise BadBody(str(first["loc"][0])[:40] if first["loc"] else "body", first["msg"]) from None
-
-
-def _documented(*statuses: int, body: type[BaseModel] | None = None) -> dict[str, Any]:
-    """Describe refusals, and what is sent, for the API's description."""
-    schema = {"type": "object", "description": "RFC 9457 problem details"}
-    content = {"application/problem+json": {"schema": schema}}
-    described: dict[str, Any] = {
-        "responses": {code: {"description": _PROBLEMS[code], "content": content} for code in statuses}
-    }
-    if body is not None:
-        sent = {"application/json": {"schema": body.model_json_schema()}}
-        described["requestBody"] = {"required": True, "content": sent}
-    return described
+_problems = partial(
+    documented_problems,
+    texts={
+        400: "a field cannot be used; `parameter` names it",
+        404: "the device has no such metric, or the metric no such replacement",
+        409: "it contradicts stored data",
+    },
+)
 
 
 @router.get(
-    "", response=DevicesAnswer, summary="List the devices you may see", openapi_extra=_documented(401, 503)
+    "",
+    auth=authentication(),
+    response=DevicesAnswer,
+    summary="List the devices you may see",
+    openapi_extra=_problems(401, 503),
 )
-def list_devices(request: HttpRequest) -> HttpResponse:
-    """Return the devices that you own or that are shared with you, with their newest readings' times."""
+def list_devices(request: SignedInRequest) -> DevicesAnswer:
+    """Return your own devices and those shared with you, with the time of their newest reading."""
     check_names(request.GET)
-    devices = list(visible_devices(_user(request)))
-    return _answer(DevicesAnswer(devices=_devices(devices, user=_user(request))))
+    return DevicesAnswer(devices=_devices(list(visible_devices(request.user)), user=request.user))
 
 
 @router.get(
-    "/{device_id}",
-    response=DeviceAnswer,
-    summary="Look at a device",
-    openapi_extra=_documented(401, 403, 503),
+    "/{device_id}", response=DeviceAnswer, summary="Look at a device", openapi_extra=_problems(401, 403, 503)
 )
-def get_device(request: HttpRequest, device_id: str) -> HttpResponse:
+def get_device(request: DeviceRequest, device_id: str) -> DeviceAnswer:  # noqa: ARG001
     """Return one device."""
-    device = _visible(request, device_id)
-    return _answer(_devices([device], user=_user(request))[0])
+    check_names(request.GET)
+    return _devices([request.auth], user=request.user)[0]
 
 
 @router.get(
     "/{device_id}/metrics",
     response=MetricsAnswer,
     summary="What a device's metrics mean",
-    openapi_extra=_documented(401, 403, 503),
+    openapi_extra=_problems(401, 403, 503),
 )
-def list_metrics(request: HttpRequest, device_id: str) -> HttpResponse:
-    """Return all metrics that the device has sent or that its owner has configured."""
-    device = _visible(request, device_id)
-    settings = metric_settings(device)
-    names = sorted({*device_series(device.device_id), *settings})
-    metrics = [_metric(settings[name]) for name in names]
-    return _answer(MetricsAnswer(device=device.device_id, metrics=metrics))
+def list_metrics(request: DeviceRequest, device_id: str) -> MetricsAnswer:
+    """Return all metrics with readings or settings."""
+    check_names(request.GET)
+    settings = metric_settings(request.auth)
+    names = sorted({*device_series(device_id), *settings})
+    return MetricsAnswer(device=device_id, metrics=[_metric(settings[name]) for name in names])
 
 
 @router.get(
     "/{device_id}/metrics/{path:metric}/replacements",
     response=ReplacementsAnswer,
     summary="When a counter's meter was replaced",
-    openapi_extra=_documented(401, 403, 404, 503),
+    openapi_extra=_problems(401, 403, 404, 503),
 )
-def list_replacements(request: HttpRequest, device_id: str, metric: Path[str]) -> HttpResponse:
+def list_replacements(request: DeviceRequest, device_id: str, metric: Path[str]) -> ReplacementsAnswer:
     """Return the replacements of a metric's meter, in the order of time."""
-    device = _visible(request, device_id)
-    settings = _known_metric(device, metric)
-    rows = MeterReplacement.objects.filter(metric__device=device, metric__name=metric)
-    answer = ReplacementsAnswer(
-        device=device.device_id,
+    check_names(request.GET)
+    settings = _known_metric(request.auth, metric)
+    rows = MeterReplacement.objects.filter(metric__device=request.auth, metric__name=metric)
+    return ReplacementsAnswer(
+        device=device_id,
         metric=metric,
         unit=settings.unit,
         replacements=[_replacement(row) for row in rows],
     )
-    return _answer(answer)
 
 
 @router.post(
     "/{device_id}/metrics/{path:metric}/replacements",
-    auth=_CHANGING,
+    auth=_CHANGE,
     response={201: ReplacementAnswer},
     summary="Note that a counter's meter was replaced",
-    openapi_extra=_documented(400, 401, 403, 404, 409, 503, body=NewReplacement),
+    openapi_extra=_problems(400, 401, 403, 404, 409, 503),
 )
-def post_replacement(request: HttpRequest, device_id: str, metric: Path[str]) -> HttpResponse:
-    """Note that another meter took over; energy is right across it from the next answer on."""
-    device = _owned(request, device_id)
-    settings = _known_metric(device, metric)
+def post_replacement(
+    request: DeviceRequest,
+    device_id: str,  # noqa: ARG001
+    metric: Path[str],
+    replacement: Annotated[NewReplacement, StrictBody(...)],
+) -> ReplacementAnswer:
+    """Store a replacement; from the next answer on energy is right across it."""
+    settings = _known_metric(request.auth, metric)
     if not settings.kind.is_register:
         raise HttpError(
             409, f"{metric[:80]} is a {settings.kind}; only counters have meters that are replaced"
         )
-    row = MeterReplacement(**_body(request, NewReplacement).model_dump())
+    row = MeterReplacement(**replacement.model_dump())
     row.replaced_at = row.replaced_at.astimezone(UTC)
     try:
-        add_replacement(device, metric, row, by=_user(request), now=timezone.now())
+        add_replacement(request.auth, metric, row, by=request.user, now=timezone.now())
     except NotACounter as exc:
         raise HttpError(409, str(exc)) from None
-    except Invalid as exc:
-        return _invalid(exc)
-    return _answer(_replacement(row), status=201)
+    return _replacement(row)
 
 
 @router.delete(
     "/{device_id}/metrics/{path:metric}/replacements/{number}",
-    auth=_CHANGING,
+    auth=_CHANGE,
     response={204: None},
     summary="Forget a replacement",
-    openapi_extra=_documented(401, 403, 404),
+    openapi_extra=_problems(401, 403, 404),
 )
 def delete_replacement(
-    request: HttpRequest, device_id: str, metric: Path[str], number: Path[_Number]
-) -> HttpResponse:
-    """Forget that the meter was replaced; 404 where it was not noted."""
-    device = _owned(request, device_id)
+    request: DeviceRequest,
+    device_id: str,  # noqa: ARG001
+    metric: Path[str],
+    number: Path[_Number],
+) -> None:
+    """Delete a replacement; 404 if there is none with this number."""
+    check_names(request.GET)
     is_number = number.isascii() and number.isdecimal() and len(number) <= _LONGEST_NUMBER
-    if not is_number or not remove_replacement(device, metric, int(number)):
+    if not is_number or not remove_replacement(request.auth, metric, int(number)):
         raise HttpError(404, f"{metric[:80]} has no replacement {number[:20]}")
-    return HttpResponse(status=204)
 
 
 @router.patch(
     "/{device_id}/metrics/{path:metric}",
-    auth=_CHANGING,
+    auth=_CHANGE,
     response=MetricAnswer,
     summary="Say what a metric means",
-    openapi_extra=_documented(400, 401, 403, 404, 503, body=MetricChange),
+    openapi_extra=_problems(400, 401, 403, 404, 503),
 )
-def patch_metric(request: HttpRequest, device_id: str, metric: Path[str]) -> HttpResponse:
-    """Change what is given and leave the rest; readings are not rewritten, so it can be changed again."""
-    device = _owned(request, device_id)
-    _known_metric(device, metric)
-    try:
-        change_metric(device, metric, _body(request, MetricChange).changes())
-    except Invalid as exc:
-        return _invalid(exc)
-    return _answer(_metric(metric_settings(device)[metric]))
-
-
-def _answer(body: Schema, *, status: int = 200) -> HttpResponse:
-    return HttpResponse(body.model_dump_json(), status=status, content_type="application/json")
-
-
-def _invalid(exc: Invalid) -> HttpResponse:
-    """Return what the models refuse as problem details with the field's name."""
-    by_field = exc.message_dict if hasattr(exc, "error_dict") else {"body": exc.messages}
-    parameter, messages = next(iter(by_field.items()))
-    return problem(400, "Bad field", f"{parameter}: {' '.join(messages)}", parameter=parameter)
-
-
-def _user(request: HttpRequest) -> User:
-    return cast("User", request.user)
-
-
-def _find(request: HttpRequest, device_id: str) -> Device:
-    device = find_visible_device(_user(request), device_id)
-    if device is None:
-        raise HttpError(403, _NO_DEVICE)
-    return device
-
-
-def _visible(request: HttpRequest, device_id: str) -> Device:
-    device = _find(request, device_id)
-    check_names(request.GET)
-    return device
-
-
-def _owned(request: HttpRequest, device_id: str) -> Device:
-    device = _find(request, device_id)
-    if device.owner_id != _user(request).pk:
-        raise HttpError(403, "this device is shared with you: only its owner can change it")
-    check_names(request.GET)
-    return device
+def patch_metric(
+    request: DeviceRequest,
+    device_id: str,  # noqa: ARG001
+    metric: Path[str],
+    change: Annotated[MetricChange, StrictBody(...)],
+) -> MetricAnswer:
+    """Change the given fields and leave the rest. Stored readings stay: each change can be undone."""
+    _known_metric(request.auth, metric)
+    change_metric(request.auth, metric, change.changes())
+    return _metric(metric_settings(request.auth)[metric])
 
 
 def _known_metric(device: Device, name: str) -> MetricSettings:
-    """Return the settings of a metric that was configured or has readings, else refuse with 404."""
+    """Return the settings of a metric. Raises `HttpError` 404 without readings and settings."""
     settings = metric_settings(device)
     if name not in settings and name not in device_series(device.device_id):
         raise HttpError(404, f"device {device.device_id} has no metric {name[:80]!r}")
@@ -414,6 +310,7 @@ def _device(device: Device, seen: LastSeen | None, *, user: User, now: datetime)
 
 
 def _metric(settings: MetricSettings) -> MetricAnswer:
+    may_be_guessed = ("display_name", "unit", "kind", "dip_tolerance")
     return MetricAnswer(
         metric=settings.name,
         display_name=settings.display_name,
@@ -421,7 +318,7 @@ def _metric(settings: MetricSettings) -> MetricAnswer:
         kind=settings.kind.name,
         factor=settings.factor,
         dip_tolerance=settings.dip_tolerance,
-        guessed=[field for field in _GUESSED if getattr(settings, f"{field}_guessed")],
+        guessed=[field for field in may_be_guessed if getattr(settings, f"{field}_guessed")],
         replacements=len(settings.replacements),
     )
 

@@ -1,4 +1,4 @@
-"""The forms of a device's settings: the device itself, a metric's meaning, a meter's replacement, a share."""
+"""The forms of a device's settings: the device itself, a metric, a meter's replacement, a share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PERCENT = 100
 
 
 class _Numbers(forms.FloatField):
-    """A number of any size, with a point or a comma: browsers write what their user's language does."""
+    """A number of any size with a point or a comma: browsers use their user's language."""
 
     widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
@@ -48,7 +48,7 @@ class _Numbers(forms.FloatField):
 
 
 class _PlainForm(forms.Form):
-    """A form whose labels end in no colon."""
+    """A form with labels without a colon."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +56,7 @@ class _PlainForm(forms.Form):
 
 
 class DeviceForm(forms.ModelForm[Device]):
-    """What an owner says of a device as a whole."""
+    """The owner's settings of a device."""
 
     time_zone = forms.ChoiceField(
         help_text="Where the device stands: its days begin at this zone's midnight."
@@ -101,7 +101,7 @@ class DeviceForm(forms.ModelForm[Device]):
 
 
 class MetricForm(_PlainForm):
-    """What an owner says of a metric. What is left empty is guessed, and the form says what and why."""
+    """The owner's settings of a metric. An empty field is guessed; the form shows the guess and why."""
 
     display_name = forms.CharField(label="Name", required=False, max_length=150)
     unit = forms.CharField(
@@ -150,13 +150,13 @@ class MetricForm(_PlainForm):
         field.choices = [("", f"guessed: {guess.kind} ({guess.why})"), *kind_choices()]
 
     def changes(self) -> dict[str, Any]:
-        """Return what was said, as the table has it."""
+        """Return the entered settings with the table's values."""
         dip = self.cleaned_data["dip_tolerance"]
         return {**self.cleaned_data, "dip_tolerance": None if dip is None else dip / _PERCENT}
 
 
 class ReplacementForm(_PlainForm):
-    """When another meter took over a counter, by the clock where the device stands."""
+    """A replacement of a counter's meter, by the clock in the device's zone."""
 
     replaced_at = forms.CharField(
         label="Replaced at",
@@ -184,19 +184,19 @@ class ReplacementForm(_PlainForm):
                 self.fields[name].label = f"{self.fields[name].label}, in {unit}"
 
     def clean_replaced_at(self) -> datetime:
-        """Return the instant; of a doubled hour the first pass."""
+        """Return the instant; in a doubled hour its first pass."""
         text = self.cleaned_data["replaced_at"]
         try:
             local = datetime.fromisoformat(text)
         except ValueError:
             raise ValidationError(f"{text!r} is no date and time such as 2026-03-01 14:30") from None
         try:
-            instant = local.astimezone(UTC) if local.tzinfo else self._place(local)
+            instant = local.astimezone(UTC) if local.tzinfo else self._instant(local)
         except OverflowError:
             raise ValidationError(f"{text!r} is out of reach") from None
         return instant
 
-    def _place(self, local: datetime) -> datetime:
+    def _instant(self, local: datetime) -> datetime:
         tz = ZoneInfo(self._tz)
         instant = local.replace(tzinfo=tz).astimezone(UTC)
         if instant.astimezone(tz).replace(tzinfo=None) != local:
@@ -204,12 +204,12 @@ class ReplacementForm(_PlainForm):
         return instant
 
     def replacement(self) -> MeterReplacement:
-        """Return what was entered, not stored yet."""
+        """Return the entered replacement, not stored yet."""
         return MeterReplacement(**self.cleaned_data)
 
 
 class ShareForm(_PlainForm):
-    """With whom the device is to be shared."""
+    """A new share of the device."""
 
     user_name = forms.CharField(
         label="User name",

@@ -1,4 +1,4 @@
-"""Devices, who owns and who may see them, what their metrics mean, and their tokens."""
+"""Devices, their owners and shares, the meaning of their metrics, and their tokens."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from joulebook.web.tokens import Token
 
 
 def validate_device_id(device_id: str) -> None:
-    """Raise Django's ValidationError unless the id may name a device."""
+    """Raise Django's ValidationError unless the id is allowed for a device."""
     if problem := device_id_problem(device_id):
         raise ValidationError(problem)
 
 
 def validate_metric_name(metric: str) -> None:
-    """Raise Django's ValidationError unless the name may name a metric."""
+    """Raise Django's ValidationError unless the name is allowed for a metric."""
     if problem := metric_name_problem(metric):
         raise ValidationError(problem)
 
@@ -47,7 +47,7 @@ def validate_register(value: float) -> None:
 
 
 def validate_unit(unit: str) -> None:
-    """Raise Django's ValidationError for a unit that cannot be written on a page."""
+    """Raise Django's ValidationError for a unit with unprintable characters."""
     if not unit.isprintable():
         raise ValidationError("a unit must not hold control characters")
 
@@ -92,7 +92,7 @@ class Device(models.Model):
 
 
 class DeviceShare(models.Model):
-    """Lets a user who does not own a device see it."""
+    """Lets another user than its owner see a device."""
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="shares")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="device_shares")
@@ -108,7 +108,7 @@ class DeviceShare(models.Model):
 
 
 class Metric(models.Model):
-    """What a metric of a device means to its owner; readings themselves know nothing of it.
+    """The owner's settings of a metric; stored readings do not depend on them.
 
     An empty unit, kind or display name is guessed from the metric's name: see `metric_settings`.
     """
@@ -140,16 +140,16 @@ class Metric(models.Model):
         return self.display_name or self.name
 
     def clean(self) -> None:
-        """Refuse a factor that would make a register that grows one that falls."""
+        """Refuse a negative factor of a counter: its growing register would fall."""
         kind = KINDS.get(self.kind) if self.kind else guess_kind(self.name).kind
         if kind is not None and kind.is_register and self.factor < 0:
             raise ValidationError({"factor": f"a {kind}'s factor must be above 0, for a {kind} only grows"})
 
 
 class MeterReplacement(models.Model):
-    """The instant at which another meter took over a counter, and where both registers stood.
+    """A replacement of the meter behind a counter, with both registers at that instant.
 
-    Registers are in the metric's unit, as it is shown: after the factor.
+    Registers are in the metric's shown unit: after the factor.
     """
 
     metric = models.ForeignKey(Metric, on_delete=models.CASCADE, related_name="replacements")
@@ -189,7 +189,7 @@ class DeviceToken(Token):
 
 
 class GatewayToken(Token):
-    """Lets a gateway write for several devices of one owner, each named in its packets."""
+    """Lets a gateway write for several devices of one owner; each packet has its device's id."""
 
     name = models.CharField(max_length=150, blank=True)
     owner = models.ForeignKey(

@@ -1,8 +1,10 @@
-"""What changes devices: creating them, handing them over, giving them tokens, naming their metrics' units."""
+"""Changes of devices: creation, owners, tokens, the meaning of metrics, replaced meters, shares."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -10,22 +12,41 @@ from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
+from joulebook.telemetry.kinds.guesses import guess_kind
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.web.accounts.operations import lock_user
-from joulebook.web.devices.models import Device, DeviceToken, GatewayToken, Metric
+from joulebook.web.devices.models import (
+    Device,
+    DeviceShare,
+    DeviceToken,
+    GatewayToken,
+    MeterReplacement,
+    Metric,
+)
 from joulebook.web.tokens import make_token
 
+MOST_SHARES = 200
+MOST_REPLACEMENTS = 500
+
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOCKS_DIFFER = timedelta(minutes=10)
+
 handed_over = Signal()
-"""Sent with `device` in the transaction that gives it another owner: apps end what the former one began."""
+"""Sent with `device` inside the transaction of a new owner: apps end the work of the former owner."""
 
 
 class UnableToCreateDevice(Exception):
-    """The id is taken or not allowed, or the time zone is none; the message says which."""
+    """The id is taken or not allowed, the zone unknown or the limit reached; the message has the reason."""
+
+
+class NotACounter(Exception):
+    """Only a counter has a replaceable meter; the message names the metric's kind."""
 
 
 def create_device(
     device_id: str, *, owner: User, name: str = "", time_zone: str = "UTC", most: int | None = None
 ) -> Device:
-    """Create a device that belongs to `owner`, who may have `most` of them; None for no limit.
+    """Create a device of `owner`, up to `most` of them; None for no limit.
 
     Raises `UnableToCreateDevice`.
     """
@@ -46,14 +67,14 @@ def create_device(
 
 
 def issue_device_token(device: Device) -> str:
-    """Give the device a new token and return its text, which is not kept."""
+    """Create a token for the device and return its text; only its hash is stored."""
     token = make_token("jbd")
     DeviceToken.objects.create(device=device, prefix=token.prefix, token_hash=token.token_hash)
     return token.text
 
 
 def issue_gateway_token(devices: Sequence[Device], *, name: str = "") -> str:
-    """Make a token that writes for several devices of one owner; return its text, which is not kept.
+    """Create a token writing for several devices of one owner and return its text; only its hash is stored.
 
     Raises ValueError for no device, or devices of more than one owner.
     """
@@ -69,10 +90,10 @@ def issue_gateway_token(devices: Sequence[Device], *, name: str = "") -> str:
 
 
 def hand_over(device: Device, *, to: User) -> None:
-    """Give the device to another owner, and end every right that the former one has or has given to others.
+    """Make `to` the device's owner, and end every right given by the former one.
 
     Its tokens are revoked, gateways no longer write for it, shares end, and imports into it are cancelled.
-    Live streams end with their tickets, within a minute. Its readings and what its metrics mean stay.
+    Live streams end with their tickets, within a minute. Its readings and its metrics' meaning stay.
     """
     with transaction.atomic():
         Device.objects.select_for_update().get(pk=device.pk)
@@ -85,5 +106,81 @@ def hand_over(device: Device, *, to: User) -> None:
 
 
 def set_metric_unit(device: Device, metric: str, unit: str) -> None:
-    """Say in which unit a metric of the device is reported."""
+    """Set the unit of a metric's values."""
     Metric.objects.update_or_create(device=device, name=metric, defaults={"unit": unit})
+
+
+def change_metric(device: Device, name: str, changes: dict[str, Any]) -> Metric:
+    """Store the owner's settings of a metric. `changes` holds fields of `Metric` with their new values.
+
+    An empty text, or None for the dip tolerance, restores the guess. Raises Django's ValidationError by
+    field, and stores nothing then.
+    """
+    with transaction.atomic():
+        metric = Metric.objects.filter(device=device, name=name).first() or Metric(device=device, name=name)
+        for field, value in changes.items():
+            setattr(metric, field, value)
+        metric.full_clean()
+        metric.save()
+    return metric
+
+
+def add_replacement(
+    device: Device, name: str, replacement: MeterReplacement, *, by: User, now: datetime
+) -> MeterReplacement:
+    """Store that another meter replaced the one of a counter.
+
+    Raises `NotACounter`, and Django's ValidationError by field.
+    """
+    chosen = Metric.objects.filter(device=device, name=name).values_list("kind", flat=True).first()
+    kind = KINDS[chosen] if chosen else guess_kind(name).kind
+    if not kind.is_register:
+        raise NotACounter(f"{name[:80]} is a {kind}; only a counter's meter is replaced: set its kind first")
+    if not _EARLIEST <= replacement.replaced_at <= now + _CLOCKS_DIFFER:
+        raise ValidationError({"replaced_at": "the replacement must lie between 1970 and now"})
+    with transaction.atomic():
+        replacement.metric, _ = Metric.objects.get_or_create(device=device, name=name)
+        replacement.entered_by = by
+        same = MeterReplacement.objects.filter(metric=replacement.metric, replaced_at=replacement.replaced_at)
+        if same.exists():
+            raise ValidationError({"replaced_at": "a replacement at this instant is entered already"})
+        if MeterReplacement.objects.filter(metric=replacement.metric).count() >= MOST_REPLACEMENTS:
+            raise ValidationError(
+                {"replaced_at": f"the metric has {MOST_REPLACEMENTS} replacements already; remove one first"}
+            )
+        replacement.full_clean()
+        replacement.save()
+    return replacement
+
+
+def remove_replacement(device: Device, name: str, number: int) -> bool:
+    """Delete a replacement; return False if the metric has none with this number."""
+    own = MeterReplacement.objects.filter(metric__device=device, metric__name=name, pk=number)
+    return own.delete()[0] > 0
+
+
+def share_device(device: Device, user_name: str) -> User:
+    """Let another user see the device. Raises Django's ValidationError with the reason."""
+    user = User.objects.filter(username=user_name, is_active=True).first()
+    if user is None:
+        raise ValidationError(f"there is no user {user_name[:150]!r} here")
+    if user.pk == device.owner_id:
+        raise ValidationError("the device is yours: you see it anyway")
+    with transaction.atomic():
+        lock_user(device.owner)
+        others = DeviceShare.objects.filter(device=device).exclude(user=user)
+        if others.count() >= MOST_SHARES:
+            raise ValidationError(
+                f"the device is shared with {MOST_SHARES} users already; withdraw one first"
+            )
+        DeviceShare.objects.get_or_create(device=device, user=user)
+    return user
+
+
+def withdraw_share(device: Device, number: int) -> User | None:
+    """End a share at once; return its user, or None if the device has no share with this number."""
+    share = DeviceShare.objects.select_related("user").filter(device=device, pk=number).first()
+    if share is None:
+        return None
+    share.delete()
+    return share.user

@@ -1,37 +1,31 @@
-"""The page with the list of devices a user may see."""
+"""The page with the list of the visible devices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import cast
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.history.overview import DeviceOverview, read_overviews
-from joulebook.web.devices.first_reading import (
-    first_reading_command,
-    ingest_url,
-    new_device_command,
-)
-from joulebook.web.devices.last_seen import LastSeen, last_seen
-from joulebook.web.devices.metric_settings import settings_by_device, silence_limit
+from joulebook.web.accounts.authentication import SignedInRequest
+from joulebook.web.devices.connecting import first_reading_command, new_device_command, readings_url
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.presentation import Status, device_status, metric_colour
-from joulebook.web.devices.queries import visible_devices
+from joulebook.web.devices.queries import settings_by_device, silence_limit, visible_devices
+from joulebook.web.devices.status import DeviceStatus, LastSeen, device_status, last_seen
+from joulebook.web.display import metric_colour
 from joulebook.web.telemetry import telemetry_connection
 
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """One line of the list of devices. `time` is the newest reading's, of whichever metric."""
+    """One line of the list of devices. `time` is the instant of the newest reading of any metric."""
 
     device: Device
     overview: DeviceOverview | None
@@ -43,35 +37,34 @@ class DeviceRow:
 @login_required
 @require_safe
 @never_cache
-def device_list(request: HttpRequest) -> HttpResponse:
+def device_list(request: SignedInRequest) -> HttpResponse:
     """Show the user's devices; with `?rows` only the lines, with `?rows=<id>` only that device's line.
 
-    The latter two are for the script that keeps what a page shows fresh.
+    The page's script refreshes the lines by these.
     """
-    user = cast("User", request.user)
     now = timezone.now()
-    chosen = visible_devices(user)
+    chosen = visible_devices(request.user)
     if device_id := request.GET.get("rows"):
         chosen = chosen.filter(device_id=device_id)
     context = {
         "rows": device_rows(list(chosen), now=now),
         "now": now,
-        "add_command": new_device_command(user.get_username()),
-        "curl_command": first_reading_command(ingest_url(request)),
+        "add_command": new_device_command(request.user.get_username()),
+        "curl_command": first_reading_command(readings_url(request)),
     }
     template = "devices/_rows.html" if "rows" in request.GET else "devices/list.html"
     return render(request, template, context)
 
 
 def device_rows(devices: Sequence[Device], *, now: datetime) -> list[DeviceRow]:
-    """Return the devices' lines. Those whose main metric is late are asked for all of their metrics."""
+    """Return the devices' lines. Only for a late main metric all metrics of its device are read."""
     if not devices:
         return []
-    settings = settings_by_device(device.device_id for device in devices)
+    settings = settings_by_device(devices)
     with telemetry_connection() as conn:
         overviews = read_overviews(conn, settings, now=now)
     rows = [_row(device, overviews.get(device.device_id), now=now) for device in devices]
-    seen = last_seen([row.device.device_id for row in rows if row.status == Status.SILENT.value])
+    seen = last_seen([row.device.device_id for row in rows if row.status == DeviceStatus.SILENT.value])
     return [
         _seen_row(row, seen[row.device.device_id], now=now) if row.device.device_id in seen else row
         for row in rows
@@ -80,7 +73,7 @@ def device_rows(devices: Sequence[Device], *, now: datetime) -> list[DeviceRow]:
 
 def _row(device: Device, overview: DeviceOverview | None, *, now: datetime) -> DeviceRow:
     if overview is None or overview.time is None:
-        return DeviceRow(device, None, Status.WAITING.value, "load")
+        return DeviceRow(device, None, DeviceStatus.WAITING.value, "load")
     status = device_status(overview.time, limit=silence_limit(device), now=now)
     return DeviceRow(device, overview, status.value, metric_colour(overview.metric), overview.time)
 

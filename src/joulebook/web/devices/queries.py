@@ -1,22 +1,42 @@
-"""Whose device is it? What every page begins with that only a device's owner may use."""
+"""Reads about devices from the accounts database: who may see them, their metrics' meaning, their tokens.
+
+Readings are elsewhere: nothing here asks telemetry.
+"""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import Http404, HttpRequest
 
+from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.kinds import KINDS
+from joulebook.telemetry.kinds.settings import (
+    DIP_TOLERANCE,
+    MetricSettings,
+    Replacement,
+    SettingsByMetric,
+    metric_label,
+    silence_rule,
+)
 from joulebook.telemetry.readings import device_id_problem
-from joulebook.web.devices.models import Device, DeviceShare
+from joulebook.web.devices.models import (
+    Device,
+    DeviceShare,
+    DeviceToken,
+    GatewayToken,
+    MeterReplacement,
+    Metric,
+)
 
 
 def visible_devices(user: User | AnonymousUser) -> QuerySet[Device]:
-    """Return the devices that the user owns or that are shared with them.
+    """Return the user's own devices and those shared with them.
 
-    A superuser manages devices in the admin, and sees readings only of their own like anyone else.
+    A superuser manages all devices in the admin, and sees readings only of their own like any other user.
     """
     if not user.is_authenticated or not user.is_active:
         return Device.objects.none()
@@ -25,22 +45,115 @@ def visible_devices(user: User | AnonymousUser) -> QuerySet[Device]:
 
 
 def find_visible_device(user: User | AnonymousUser, device_id: str) -> Device | None:
-    """Return the device if the user may see it; None both for another's and for none at all."""
-    if device_id_problem(device_id):
-        return None  # PostgreSQL, where it keeps the accounts, would refuse some of these as text
-    return visible_devices(user).filter(device_id=device_id).first()
+    """Return the device if the user may see it by the rule of `visible_devices`; else None.
 
-
-def owned_device(request: HttpRequest, device_id: str) -> Device:
-    """Return the user's own device.
-
-    Raises `Http404` for one that they may not see and for none at all alike, and `PermissionDenied` for
-    one that is shared with them.
+    Two plain statements take half the processor time of composing that rule's one, for every request.
     """
-    user = cast("User", request.user)
-    device = find_visible_device(user, device_id)
-    if device is None:
-        raise Http404("There is no such device, or it is not yours to see.")
-    if device.owner_id != user.pk:
-        raise PermissionDenied("Only a device's owner sees its settings.")
-    return device
+    if device_id_problem(device_id):
+        return None  # PostgreSQL would refuse some of these as text
+    if not user.is_authenticated or not user.is_active:
+        return None
+    device = Device.objects.filter(device_id=device_id).order_by("pk").first()
+    if device is not None and device.owner_id == user.pk:
+        return device
+    # Runs for a missing device, too: the time of an answer must not show whether the id exists.
+    is_shared = DeviceShare.objects.filter(user=user, device__device_id=device_id).exists()
+    return device if is_shared else None
+
+
+def metric_settings(device: Device) -> SettingsByMetric:
+    """Return the meaning of the device's metrics; `settings[name]` exists for every name.
+
+    The owner's words come first, guesses fill the rest. At most two statements.
+    """
+    return settings_by_device([device])[device.device_id]
+
+
+def settings_by_device(devices: Iterable[Device]) -> Mapping[str, SettingsByMetric]:
+    """Return the settings of several devices' metrics by device id, with the same two statements."""
+    found = {device.pk: (device.device_id, SettingsByMetric()) for device in devices}
+    metrics = Metric.objects.filter(device__in=list(found)).order_by()
+    # Most devices' metrics are guessed: the second statement is for others.
+    replacements = _replacements(found) if metrics else {}
+    for metric in metrics:
+        own = tuple(replacements.get(metric.pk, ()))
+        found[metric.device_id][1][metric.name] = settings_of(metric, own)
+    return dict(found.values())
+
+
+def _replacements(devices: Iterable[int]) -> dict[int, list[Replacement]]:
+    """Return the replacements of the devices' meters by the metric's row, in the order of time."""
+    found: dict[int, list[Replacement]] = {}
+    for row in MeterReplacement.objects.filter(metric__device__in=list(devices)).order_by("replaced_at"):
+        replacement = Replacement(row.replaced_at, row.final_register, row.start_register)
+        found.setdefault(row.metric_id, []).append(replacement)
+    return found
+
+
+def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> MetricSettings:
+    """Return the active settings of a configured metric."""
+    given_dip = metric.dip_tolerance
+    return MetricSettings(
+        name=metric.name,
+        kind=KINDS[metric.kind] if metric.kind else guess_kind(metric.name).kind,
+        unit=metric.unit or guess_unit(metric.name),
+        display_name=metric_label(metric.name, metric.display_name),
+        factor=metric.factor,
+        dip_tolerance=DIP_TOLERANCE if given_dip is None else given_dip,
+        replacements=replacements,
+        kind_guessed=not metric.kind,
+        unit_guessed=not metric.unit,
+        display_name_guessed=not metric.display_name,
+        dip_tolerance_guessed=given_dip is None,
+    )
+
+
+def silence_limit(device: Device, *, usual: timedelta | None = None) -> timedelta:
+    """Return the time without a reading after which the device is silent; see `silence_rule`."""
+    return silence_rule(own_silence_limit(device), usual=usual or timedelta())
+
+
+def own_silence_limit(device: Device) -> timedelta | None:
+    """Return the owner's silence limit, None for the default."""
+    return None if device.silence_limit is None else timedelta(seconds=device.silence_limit)
+
+
+@dataclass(frozen=True)
+class WritingToken:
+    """A token writing for a device, or formerly writing for it."""
+
+    token: DeviceToken | GatewayToken
+    gateway: str | None
+    """The gateway's name; None for the device's own token."""
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of its holder, for people."""
+        if self.gateway is None:
+            return "device"
+        return f"gateway “{self.gateway}”" if self.gateway else "gateway"
+
+    @property
+    def devices(self) -> list[Device]:
+        """Return the devices for which the token writes."""
+        token = self.token
+        if isinstance(token, DeviceToken):
+            return [token.device]
+        return list(token.devices.filter(owner_id=token.owner_id).order_by("device_id"))
+
+
+def tokens_of(device: Device) -> list[WritingToken]:
+    """Return the device's own tokens and its owner's gateways': active ones first, each part newest first."""
+    gateways = GatewayToken.objects.filter(devices=device, owner_id=device.owner_id)
+    found = [WritingToken(token, None) for token in DeviceToken.objects.filter(device=device)]
+    found += [WritingToken(token, token.name) for token in gateways]
+    return sorted(
+        found,
+        key=lambda each: (each.token.revoked_at is None, each.token.revoked_at or each.token.created_at),
+        reverse=True,
+    )
+
+
+def find_token(device: Device, prefix: str) -> WritingToken | None:
+    """Return the device's token with this prefix."""
+    return next((each for each in tokens_of(device) if each.token.prefix == prefix), None)

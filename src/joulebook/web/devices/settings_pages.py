@@ -1,17 +1,15 @@
-"""The pages of a device's settings, for its owner alone: the device, its metrics, meters, and shares."""
+"""The pages of a device's settings, for its owner alone: device, metrics, meters, shares, tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.forms import Form
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -20,10 +18,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
-from joulebook.web.devices.first_reading import new_token_command
+from joulebook.web.accounts.authentication import SignedInRequest
+from joulebook.web.devices.connecting import new_token_command
 from joulebook.web.devices.forms import DeviceForm, MetricForm, ReplacementForm, ShareForm
-from joulebook.web.devices.last_seen import newest_value
-from joulebook.web.devices.meaning import (
+from joulebook.web.devices.gate import own_device_of_page
+from joulebook.web.devices.models import Device, MeterReplacement, Metric
+from joulebook.web.devices.operations import (
     NotACounter,
     add_replacement,
     change_metric,
@@ -31,10 +31,8 @@ from joulebook.web.devices.meaning import (
     share_device,
     withdraw_share,
 )
-from joulebook.web.devices.metric_settings import metric_settings
-from joulebook.web.devices.models import Device, MeterReplacement, Metric
-from joulebook.web.devices.queries import owned_device
-from joulebook.web.devices.tokens import WritingToken, find_token, tokens_of
+from joulebook.web.devices.queries import WritingToken, find_token, metric_settings, tokens_of
+from joulebook.web.devices.status import newest_value
 from joulebook.web.display import format_instant
 from joulebook.web.telemetry import device_series
 
@@ -42,18 +40,18 @@ from joulebook.web.telemetry import device_series
 @login_required
 @require_safe
 @never_cache
-def token_page(request: HttpRequest, device_id: str, prefix: str) -> HttpResponse:
+def token_page(request: SignedInRequest, device_id: str, prefix: str) -> HttpResponse:
     """Show a token, and ask before it is revoked."""
-    device = owned_device(request, device_id)
+    device = own_device_of_page(request, device_id)
     context = {"device": device, "writing": _token(device, prefix), "now": timezone.now()}
     return render(request, "devices/token.html", context)
 
 
 @login_required
 @require_POST
-def revoke_token(request: HttpRequest, device_id: str, prefix: str) -> HttpResponse:
-    """Refuse a token from now on."""
-    device = owned_device(request, device_id)
+def revoke_token(request: SignedInRequest, device_id: str, prefix: str) -> HttpResponse:
+    """Revoke a token."""
+    device = own_device_of_page(request, device_id)
     _token(device, prefix).token.revoke(now=timezone.now())
     messages.success(request, f"The token {prefix}_… is revoked; ingest refuses it within 10 seconds.")
     return redirect(reverse("device-settings", args=[device_id]) + "#tokens")
@@ -71,15 +69,15 @@ _FORM_METHODS = ["GET", "HEAD", "POST"]
 
 
 @dataclass(frozen=True)
-class MetricPlace:
-    """A metric of a device whose settings are on show."""
+class ShownMetric:
+    """The metric of a settings page."""
 
     device: Device
     settings: MetricSettings
 
     @property
     def address(self) -> str:
-        """Return where the page of this metric is; a name may hold anything, so it stands in the query."""
+        """Return the address of this metric's page; a name may hold any character, so it is in the query."""
         path = reverse("metric-settings", args=[self.device.device_id])
         return f"{path}?{urlencode({'name': self.settings.name})}"
 
@@ -87,9 +85,9 @@ class MetricPlace:
 @login_required
 @require_http_methods(_FORM_METHODS)
 @never_cache
-def device_settings(request: HttpRequest, device_id: str) -> HttpResponse:
-    """Show and store what the owner says of a device."""
-    device = owned_device(request, device_id)
+def device_settings(request: SignedInRequest, device_id: str) -> HttpResponse:
+    """Show and store the settings of a device."""
+    device = own_device_of_page(request, device_id)
     form = DeviceForm(request.POST or None, instance=device)
     if request.method == "POST" and form.is_valid():
         form.save()
@@ -101,60 +99,59 @@ def device_settings(request: HttpRequest, device_id: str) -> HttpResponse:
 @login_required
 @require_http_methods(_FORM_METHODS)
 @never_cache
-def metric_page(request: HttpRequest, device_id: str) -> HttpResponse:
-    """Show and store what the owner says of the metric `?name=`."""
-    place = _metric_place(request, device_id)
-    form = MetricForm(request.POST or None, metric=_metric_of(place))
+def metric_page(request: SignedInRequest, device_id: str) -> HttpResponse:
+    """Show and store the settings of the metric `?name=`."""
+    shown = _shown_metric(request, device_id)
+    form = MetricForm(request.POST or None, metric=_metric_of(shown))
     if request.method == "POST" and form.is_valid():
         try:
-            change_metric(place.device, place.settings.name, form.changes())
+            change_metric(shown.device, shown.settings.name, form.changes())
         except ValidationError as exc:
             form.add_error(None, exc)
         else:
             messages.success(request, "Saved. Charts and answers show it from now on, for old readings too.")
-            return redirect(place.address)
-    return _metric_page(request, place, form=form)
+            return redirect(shown.address)
+    return _metric_page(request, shown, form=form)
 
 
 @login_required
 @require_POST
-def add_meter_replacement(request: HttpRequest, device_id: str) -> HttpResponse:
-    """Note that the meter behind the counter `?name=` was replaced."""
-    place = _metric_place(request, device_id)
-    form = ReplacementForm(request.POST, tz=place.device.time_zone, unit=place.settings.unit)
+def add_meter_replacement(request: SignedInRequest, device_id: str) -> HttpResponse:
+    """Store a replacement of the meter behind the counter `?name=`."""
+    shown = _shown_metric(request, device_id)
+    form = ReplacementForm(request.POST, tz=shown.device.time_zone, unit=shown.settings.unit)
     if form.is_valid():
-        user = cast("User", request.user)
         try:
             noted = add_replacement(
-                place.device, place.settings.name, form.replacement(), by=user, now=timezone.now()
+                shown.device, shown.settings.name, form.replacement(), by=request.user, now=timezone.now()
             )
         except ValidationError as exc:
             form.add_error(None, exc)
         except NotACounter as exc:
             form.add_error(None, str(exc))
         else:
-            when = format_instant(noted.replaced_at, tz=place.device.time_zone)
+            when = format_instant(noted.replaced_at, tz=shown.device.time_zone)
             messages.success(request, f"The replacement at {when} is noted.")
-            return redirect(f"{place.address}#replacements")
-    return _metric_page(request, place, replacement_form=form)
+            return redirect(f"{shown.address}#replacements")
+    return _metric_page(request, shown, replacement_form=form)
 
 
 @login_required
 @require_POST
-def remove_meter_replacement(request: HttpRequest, device_id: str, number: int) -> HttpResponse:
-    """Forget a replacement of the meter behind the counter `?name=`."""
-    place = _metric_place(request, device_id)
-    if not remove_replacement(place.device, place.settings.name, number):
+def remove_meter_replacement(request: SignedInRequest, device_id: str, number: int) -> HttpResponse:
+    """Delete a replacement of the meter behind the counter `?name=`."""
+    shown = _shown_metric(request, device_id)
+    if not remove_replacement(shown.device, shown.settings.name, number):
         raise Http404("This replacement is gone already.")
     messages.success(request, "The replacement is removed.")
-    return redirect(f"{place.address}#replacements")
+    return redirect(f"{shown.address}#replacements")
 
 
 @login_required
 @require_POST
-def add_share(request: HttpRequest, device_id: str) -> HttpResponse:
+def add_share(request: SignedInRequest, device_id: str) -> HttpResponse:
     """Share the device with another user."""
-    device = owned_device(request, device_id)
+    device = own_device_of_page(request, device_id)
     form = ShareForm(request.POST)
     if form.is_valid():
         try:
@@ -169,34 +166,34 @@ def add_share(request: HttpRequest, device_id: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def remove_share(request: HttpRequest, device_id: str, number: int) -> HttpResponse:
+def remove_share(request: SignedInRequest, device_id: str, number: int) -> HttpResponse:
     """End a share at once."""
-    user = withdraw_share(owned_device(request, device_id), number)
+    user = withdraw_share(own_device_of_page(request, device_id), number)
     if user is None:
         raise Http404("This share is gone already.")
     messages.success(request, f"{user.get_username()} no longer sees this device.")
     return redirect("device-settings", device_id)
 
 
-def _metric_place(request: HttpRequest, device_id: str) -> MetricPlace:
-    device = owned_device(request, device_id)
+def _shown_metric(request: SignedInRequest, device_id: str) -> ShownMetric:
+    device = own_device_of_page(request, device_id)
     name = request.GET.get("name", "")
     settings = metric_settings(device)
     if name not in settings and name not in device_series(device.device_id):
         raise Http404("The device has no such metric.")
-    return MetricPlace(device, settings[name])
+    return ShownMetric(device, settings[name])
 
 
-def _metric_of(place: MetricPlace) -> Metric:
-    """Return the row of a metric, or one that says nothing."""
-    name = place.settings.name
-    return Metric.objects.filter(device=place.device, name=name).first() or Metric(
-        device=place.device, name=name
+def _metric_of(shown: ShownMetric) -> Metric:
+    """Return the row of a metric, or an empty one."""
+    name = shown.settings.name
+    return Metric.objects.filter(device=shown.device, name=name).first() or Metric(
+        device=shown.device, name=name
     )
 
 
 def _settings_page(
-    request: HttpRequest,
+    request: SignedInRequest,
     device: Device,
     *,
     form: DeviceForm | None = None,
@@ -212,19 +209,19 @@ def _settings_page(
         "token_command": new_token_command(device.device_id),
         "now": timezone.now(),
         "shares": device.shares.select_related("user").order_by("user__username"),
-        "places": [MetricPlace(device, settings[name]) for name in names],
+        "metrics": [ShownMetric(device, settings[name]) for name in names],
     }
     return render(request, "devices/settings.html", context, status=_status(form, share_form))
 
 
 def _metric_page(
-    request: HttpRequest,
-    place: MetricPlace,
+    request: SignedInRequest,
+    shown: ShownMetric,
     *,
     form: MetricForm | None = None,
     replacement_form: ReplacementForm | None = None,
 ) -> HttpResponse:
-    device, settings = place.device, place.settings
+    device, settings = shown.device, shown.settings
     rows = MeterReplacement.objects.select_related("entered_by").filter(
         metric__device=device, metric__name=settings.name
     )
@@ -232,9 +229,9 @@ def _metric_page(
     known = is_known_unit(settings.unit)
     context = {
         "device": device,
-        "place": place,
+        "shown": shown,
         "settings": settings,
-        "form": form or MetricForm(metric=_metric_of(place)),
+        "form": form or MetricForm(metric=_metric_of(shown)),
         "units": comparable_units(settings.unit) if known else _UNITS,
         "unit_is_odd": bool(settings.unit) and not known,
         "newest": newest,
@@ -248,7 +245,7 @@ def _metric_page(
 
 
 def _status(*forms: Form | DeviceForm | None) -> int:
-    """Return the answer's status for the forms that were sent; the first wrong field gets the focus."""
+    """Return the answer's status for the sent forms; the first wrong field gets the focus."""
     wrong = [form for form in forms if form is not None and form.errors]
     for form in wrong:
         for name in list(form.fields):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -19,34 +19,32 @@ from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
-from joulebook.web.devices.first_reading import (
+from joulebook.web.devices.connecting import (
     first_reading_command,
     ingest_origin,
-    ingest_url,
     new_token_command,
+    readings_url,
 )
-from joulebook.web.devices.metric_settings import metric_settings
+from joulebook.web.devices.gate import device_of_page
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.pages import DeviceRow, device_rows
-from joulebook.web.devices.presentation import metric_colour
-from joulebook.web.devices.queries import find_visible_device
+from joulebook.web.devices.queries import metric_settings
+from joulebook.web.display import metric_colour
 from joulebook.web.history.export.page import ExportForm
 from joulebook.web.telemetry import telemetry_connection
 
-# Panels that a device with many metrics begins with; `device-page.js` has the same number.
+# The first panels of a device with many metrics; `device-page.js` has the same number.
 _FIRST_METRICS = 8
 
 
 @login_required
 @require_safe
 @never_cache
-def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
-    """Show one device. Another's device and none at all are the same 404."""
-    user = cast("User", request.user)
-    device = find_visible_device(user, device_id)
-    if device is None:
-        raise Http404("There is no such device, or it is not yours to see.")
+def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
+    """Show one device."""
+    user, device = request.user, device_of_page(request, device_id)
     now = timezone.now()
     [row] = device_rows([device], now=now)
     metrics = _metrics(device)
@@ -62,7 +60,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
             "skeletons": _skeletons(metrics, request.GET.getlist("metric")),
             "page_data": _page_data(row, metrics, zones=_zones(device, user, request.GET.get("tz")), now=now),
             "token_command": new_token_command(device.device_id),
-            "curl_command": first_reading_command(ingest_url(request)),
+            "curl_command": first_reading_command(readings_url(request)),
         },
     )
     # This page alone speaks to ingest: its charts follow the live feed.
@@ -71,7 +69,7 @@ def device_page(request: HttpRequest, device_id: str) -> HttpResponse:
 
 
 def _metrics(device: Device) -> list[dict[str, Any]]:
-    """Return what a page shows of each metric, power first: the order of the panels."""
+    """Return each metric's settings for the page, in the order of the panels: power first."""
     settings = metric_settings(device)
     with telemetry_connection() as conn:
         series = series_by_metric(conn, device.device_id)
@@ -90,12 +88,12 @@ def _metrics(device: Device) -> list[dict[str, Any]]:
 
 
 def _skeletons(metrics: list[dict[str, Any]], asked: list[str]) -> list[dict[str, Any]]:
-    """Return the metrics whose panels the page has before its script runs: those of the address, if any."""
+    """Return the metrics with a panel before the script runs: those of the address, if any."""
     return [each for each in metrics if each["metric"] in asked] or metrics[:_FIRST_METRICS]
 
 
 def _zones(device: Device, user: User, asked: str | None) -> list[str]:
-    """Return the zones that the page offers, the device's own first."""
+    """Return the offered zones, the device's own first."""
     known = [asked] if asked in time_zone_names() else []
     return list(dict.fromkeys([device.time_zone, profile_of(user).time_zone, "UTC", *known]))
 
@@ -103,9 +101,9 @@ def _zones(device: Device, user: User, asked: str | None) -> list[str]:
 def _page_data(
     row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime
 ) -> dict[str, Any]:
-    """Return what the page's scripts start from."""
+    """Return the data for the page's scripts."""
     device = row.device
-    # A range of any time since 1970 may be typed in. A page that stays open learns more with each answer.
+    # A range may be entered since 1970. Each answer brings later offsets to an open page.
     until = to_microseconds(now + timedelta(days=366))
     last = row.overview.time if row.overview else None
     return {

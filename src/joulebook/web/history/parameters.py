@@ -1,98 +1,60 @@
-"""What a request for history asks for, read from its query and checked."""
+"""Queries for ranges of readings: history's own, and the parts shared with energy and export."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
 
-from django.http import QueryDict
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from joulebook.telemetry.export.formats import FORMATS, FormatName
 from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.time_zones import ZoneInfo, time_zone_names
-from joulebook.web.api.parameters import BadParameter, check_names
+from joulebook.web.api.parameters import BadParameter
 
 DEFAULT_MAX_POINTS = 750
 MOST_POINTS = 5000
 FEWEST_POINTS = 10
 DEFAULT_RANGE = "24h"
-JSON = "json"
+JSON: Literal["json"] = "json"
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-_KNOWN = ("metric", "start", "end", "range", "max_points", "tz", "unit", "format")
+_RANGE_NAMES = [*RANGES, ALL]
 
 
-@dataclass(frozen=True)
-class HistoryRequest:
-    """A checked request. `start` is None where it is to be the first reading's instant.
+def one_of(words: Collection[str]) -> BeforeValidator:
+    """Return the check of a parameter with a few values."""
 
-    `max_points` is None where it is left to us. `unit` is what values are to come in, empty for each
-    metric's own; `file_format` is None for JSON.
-    """
+    def check(value: str, info: ValidationInfo) -> str:
+        if value not in words:
+            raise _bad(info, f"{info.field_name} {value[:40]!r} is not one of {', '.join(words)}")
+        return value
 
-    metrics: Sequence[str]
-    start: datetime | None
-    end: datetime
-    zone: ZoneInfo
-    max_points: int | None
-    unit: str = ""
-    file_format: FormatName | None = None
+    return BeforeValidator(check)
 
 
-def read_parameters(query: QueryDict, *, now: datetime, default_zone: str) -> HistoryRequest:
-    """Return what the query asks for. Raises `BadParameter` that names the parameter and the remedy."""
-    check_names(query, _KNOWN)
-    start, end = read_window(query, now=now)
-    return HistoryRequest(
-        metrics=list(dict.fromkeys(query.getlist("metric"))),
-        start=start,
-        end=end,
-        zone=read_zone(query.get("tz", default_zone)),
-        max_points=_max_points(str(query["max_points"])) if "max_points" in query else None,
-        unit=read_unit(query),
-        file_format=_file_format(query.get("format", JSON)),
-    )
+def _bad(info: ValidationInfo, message: str) -> BadParameter:
+    return BadParameter(str(info.field_name), message)
 
 
-def read_window(
-    query: QueryDict, *, now: datetime, default: str = DEFAULT_RANGE
-) -> tuple[datetime | None, datetime]:
-    """Return start and end of what is asked for; no start where it is to be the first reading's instant."""
-    if "start" not in query and "end" not in query:
-        name = query.get("range", default)
-        if name == ALL:
-            return None, now
-        if name not in RANGES:
-            known = ", ".join([*RANGES, ALL])
-            raise BadParameter("range", f"range {name[:40]!r} is not one of {known}")
-        return now - RANGES[name], now
-    if "range" in query:
-        raise BadParameter("range", "range cannot be combined with start and end; give one or the other")
-    if "start" not in query:
-        raise BadParameter("start", "end is given without start; give both, or range")
-    start = _instant("start", query.get("start", ""))
-    end = _instant("end", query.get("end", "")) if "end" in query else now
-    if start >= end:
-        raise BadParameter("start", f"start {start.isoformat()} is not before the end {end.isoformat()}")
-    return start, end
-
-
-def _instant(name: str, text: str) -> datetime:
-    # In a query an unescaped plus arrives as a blank.
+def _read_instant(text: str, info: ValidationInfo) -> datetime:
+    name = info.field_name
+    # An unescaped plus arrives as a blank.
+    written = text.replace(" ", "+") if "T" in text.upper() else text
     try:
-        instant = datetime.fromisoformat(text.replace(" ", "+") if "T" in text.upper() else text)
+        instant = datetime.fromisoformat(written)
     except ValueError:
-        raise BadParameter(name, f"{name} {text[:40]!r} is not a time such as 2026-11-21T09:30:00Z") from None
+        raise _bad(info, f"{name} {text[:40]!r} is not a time such as 2026-11-21T09:30:00Z") from None
     if instant.tzinfo is None:
-        raise BadParameter(name, f"{name} {text[:40]!r} has no offset; end it with Z or +hh:mm")
+        raise _bad(info, f"{name} {text[:40]!r} has no offset; end it with Z or +hh:mm")
     try:
         instant = instant.astimezone(UTC)
     except OverflowError:
         instant = _LATEST + timedelta(days=1)
     if not _EARLIEST <= instant <= _LATEST:
-        raise BadParameter(name, f"{name} {text[:40]!r} is outside the years 1970 to 2199")
+        raise _bad(info, f"{name} {text[:40]!r} is outside the years 1970 to 2199")
     return instant
 
 
@@ -103,26 +65,74 @@ def read_zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def read_unit(query: QueryDict) -> str:
-    """Return the parameter `unit`, empty where it is not given."""
-    unit = str(query.get("unit", ""))
-    if "unit" in query and not unit.strip():
-        raise BadParameter("unit", "unit is empty; name one such as kWh, or leave it out")
+def _check_unit(unit: str, info: ValidationInfo) -> str:
+    if not unit.strip():
+        raise _bad(info, "unit is empty; name one such as kWh, or leave it out")
     return unit
 
 
-def _file_format(word: str) -> FormatName | None:
-    if word == JSON:
-        return None
-    for name in FORMATS:
-        if name == word:
-            return name
-    raise BadParameter("format", f"format {word[:20]!r} is not one of {', '.join([JSON, *FORMATS])}")
-
-
-def _max_points(text: str) -> int:
+def _read_max_points(text: str, info: ValidationInfo) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise BadParameter("max_points", f"max_points {text[:40]!r} is not a whole number")
+        raise _bad(info, f"max_points {text[:40]!r} is not a whole number")
     if not FEWEST_POINTS <= int(text) <= MOST_POINTS:
-        raise BadParameter("max_points", f"max_points {text} is not from {FEWEST_POINTS} to {MOST_POINTS}")
+        raise _bad(info, f"max_points {text} is not from {FEWEST_POINTS} to {MOST_POINTS}")
     return int(text)
+
+
+_TEXT = WithJsonSchema({"type": "string"})
+_FORMAT = WithJsonSchema({"type": "string", "enum": [JSON, *FORMATS]})
+RangeName = Annotated[str, one_of(_RANGE_NAMES), WithJsonSchema({"type": "string", "enum": _RANGE_NAMES})]
+Instant = Annotated[
+    datetime | None,
+    BeforeValidator(_read_instant),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Zone = Annotated[ZoneInfo | None, BeforeValidator(read_zone), _TEXT]
+UnitName = Annotated[str | None, BeforeValidator(_check_unit), _TEXT]
+MaxPoints = Annotated[
+    int | None,
+    BeforeValidator(_read_max_points),
+    WithJsonSchema({"type": "integer", "default": DEFAULT_MAX_POINTS, "maximum": MOST_POINTS}),
+]
+
+
+class RangeQuery(BaseModel):
+    """Metrics and a range. A bad value raises `BadParameter`, not pydantic's error."""
+
+    metric: list[str] = Field([], description="may be repeated; none: all of the device")
+    start: Instant = Field(None, description="RFC 3339; the range is half-open")
+    end: Instant = Field(None, description="RFC 3339; default: now")
+    range: RangeName = Field(DEFAULT_RANGE, description="instead of start and end, ending now")
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics, each once."""
+        return list(dict.fromkeys(self.metric))
+
+    def window(self, *, now: datetime) -> tuple[datetime | None, datetime]:
+        """Return start and end; start is None for the first reading's instant.
+
+        Raises `BadParameter` for parameters in contradiction.
+        """
+        if self.start is None and self.end is None:
+            return (None if self.range == ALL else now - RANGES[self.range]), now
+        if "range" in self.model_fields_set:
+            raise BadParameter("range", "range cannot be combined with start and end; give one or the other")
+        if self.start is None:
+            raise BadParameter("start", "end is given without start; give both, or range")
+        end = self.end or now
+        if self.start >= end:
+            message = f"start {self.start.isoformat()} is not before the end {end.isoformat()}"
+            raise BadParameter("start", message)
+        return self.start, end
+
+
+class HistoryQuery(RangeQuery):
+    """The query of `GET /api/history/<device>`."""
+
+    max_points: MaxPoints = Field(None, description="limit: the finest resolution within it is chosen")
+    tz: Zone = Field(None, description="IANA time zone of buckets; default: the device's")
+    unit: UnitName = Field(None, description="unit of all values; default: each metric's own")
+    format: Annotated[Literal["json"] | FormatName, one_of([JSON, *FORMATS]), _FORMAT] = Field(
+        JSON, description="JSON, or the points as a file"
+    )

@@ -64,7 +64,7 @@ class _Pieces:
             try:
                 self._pieces.close()
             finally:
-                _slots.give_back(self._person)
+                _slots.release(self._person)
 
     def __del__(self) -> None:
         """Release the slot of an answer never closed."""

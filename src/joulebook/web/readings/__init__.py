@@ -1,1 +1,1 @@
-"""Series and readings as Django sees them, and the migrations that create them in TimescaleDB."""
+"""Series and readings for Django, and the migrations creating them in TimescaleDB."""

@@ -21,7 +21,7 @@ _CALENDAR = {each.name: each for each in LADDER if each.days or each.months}
 
 
 class TimeBucket(Func):
-    """The start of the bucket that an instant falls into: `time_bucket(width, time)`.
+    """The start of an instant's bucket: `time_bucket(width, time)`.
 
     `width` is a `timedelta` or PostgreSQL's words for an interval, such as `"5 minutes"` or
     `"1 month"`. Buckets are aligned to Monday 2000-01-03 UTC (months and longer: to 2000-01-01), or to
@@ -47,7 +47,7 @@ class TimeBucket(Func):
 
 
 class CalendarBucket(Func):
-    """The start of the local day, week, month or year that an instant falls into.
+    """The start of an instant's local day, week, month or year.
 
     `step` is one of the history API's: `1d`, `1w` (from Monday), `1mo`, `3mo`, `1y`, `10y`, `100y`.
     [start, end) is the range that the query filters by; earlier instants have no bucket (NULL), later

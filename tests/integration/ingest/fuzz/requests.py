@@ -150,7 +150,7 @@ paths = st.sampled_from(
 
 @st.composite
 def authorizations(draw: st.DrawFn, token: str) -> dict[str, str]:
-    """Mostly the token that is in force, in one of its forms."""
+    """Mostly the valid token, in one of its forms."""
     basic = base64.b64encode(f"any:{token}".encode()).decode()
     good = [f"Bearer {token}"] * 6 + [f"Token {token}", f"Basic {basic}"]
     bad = [

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,34 +14,24 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from joulebook import __version__
-from joulebook.ingest.access.tokens import TokenDirectory
 from joulebook.ingest.commit.columns import Readings
-from joulebook.ingest.commit.storing import ReadingStore
-from joulebook.ingest.wires.bodies import BodyTooLarge, BodyUnreadable, ClientGone, read_body
-from joulebook.ingest.wires.json.endpoint import (
-    Limits,
-    Refusal,
-    authorise,
-    bearer_token,
-    check_rate,
-    receive_readings,
-    refusal_of,
-)
-from joulebook.ingest.wires.json.packets import TooManyReadings
+from joulebook.ingest.requests.bodies import BodyTooLarge, BodyUnreadable, ClientGone, read_body
+from joulebook.ingest.requests.intake import Intake, bearer_token
+from joulebook.ingest.requests.refusals import Refusal, refusal_of, retry_seconds
 from joulebook.ingest.wires.line_protocol.lines import PRECISIONS_V1, PRECISIONS_V2, LineRules, parse_lines
 from joulebook.ingest.wires.line_protocol.naming import LineNaming
 from joulebook.logs import request_id
 from joulebook.telemetry.errors import DatabaseUnavailable
 
 VERSION = f"1.8.10-joulebook-{__version__}"
-"""What we say we are: the version of InfluxDB that takes writes of both kinds, and then our own."""
+"""Our version for clients: an InfluxDB with both kinds of writes, followed by our own."""
 
 MOST_LISTED = 20
-"""How many refused lines an answer names; the rest is counted."""
+"""How many refused lines an answer names; it counts the others."""
 
 _MOST_QUERY_BYTES = 65_536
 _CREATE_DATABASE = re.compile(
@@ -63,12 +52,13 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Dialect:
-    """What differs between the two generations of clients."""
+    """The differences between the two generations of clients."""
 
     precisions: Mapping[str, tuple[int, int]]
     problem: Callable[[int, str], dict[str, str]]
     challenge: bytes
     keeps_on_429: bool
+    """Whether clients keep their data on 429; the others are answered 503."""
 
 
 V1 = Dialect(PRECISIONS_V1, lambda _, message: {"error": message}, b'Basic realm="Joulebook"', False)
@@ -77,62 +67,52 @@ V2 = Dialect(
 )
 
 
-def line_protocol_routes(
-    *,
-    tokens: TokenDirectory,
-    store: ReadingStore,
-    limits: Limits,
-    naming: LineNaming,
-    ping_database: Callable[[], Awaitable[None]],
-) -> list[Route]:
-    """Return the routes; `ping_database` raises `DatabaseUnavailable` where readings cannot be stored now."""
+def line_protocol_routes(intake: Intake, naming: LineNaming) -> list[BaseRoute]:
+    """Return the routes of both generations."""
+
+    async def ping(_: Request) -> Response:
+        return Response(status_code=204, headers={"X-Influxdb-Version": VERSION})
 
     async def health(_: Request) -> Response:
         answer = {"name": "influxdb", "version": VERSION, "status": "pass", "message": "ready for writes"}
         try:
-            await ping_database()
+            await intake.check_database()
         except DatabaseUnavailable as exc:
             return JSONResponse({**answer, "status": "fail", "message": str(exc)}, status_code=503)
         return JSONResponse(answer)
 
-    def write(dialect: Dialect) -> WriteEndpoint:
-        return WriteEndpoint(dialect, tokens=tokens, store=store, limits=limits, naming=naming)
-
     return [
-        Route("/write", write(V1), methods=["POST"]),
-        Route("/api/v2/write", write(V2), methods=["POST"]),
-        Route("/query", QueryEndpoint(V1, tokens=tokens), methods=["GET", "POST"]),
-        Route("/ping", _ping, methods=["GET"]),
+        Route("/write", WriteEndpoint(V1, intake, naming), methods=["POST"]),
+        Route("/api/v2/write", WriteEndpoint(V2, intake, naming), methods=["POST"]),
+        Route("/query", QueryEndpoint(V1, intake), methods=["GET", "POST"]),
+        Route("/ping", ping, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
     ]
 
 
-async def _ping(_: Request) -> Response:
-    return Response(status_code=204, headers={"X-Influxdb-Version": VERSION})
-
-
 class _Endpoint:
-    """An ASGI application that says what went wrong in its clients' dialect."""
+    """An ASGI application answering in its clients' dialect."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, intake: Intake) -> None:
         self._dialect = dialect
+        self._intake = intake
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        pause = None
+        retry_after = None
         try:
             status, answer = await self._answer(scope, receive)
         except ClientGone:
             return
         except Exception as exc:  # noqa: BLE001 - every request is answered; see refusal_of
-            status, answer, pause = self._refuse(exc)
-        await _send(send, status, answer, challenge=self._dialect.challenge, pause=pause)
+            status, answer, retry_after = self._refuse(exc)
+        await _send(send, status, answer, challenge=self._dialect.challenge, retry_after=retry_after)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
         raise NotImplementedError
 
     def _refuse(self, exc: Exception) -> tuple[int, dict[str, str], int | None]:
-        # The exception holds on to the frames with the body: no local variable of theirs may hold on to it.
+        # The exception refers to the frames holding the body: no local variable of theirs may refer to it.
         refusal = refusal_of(exc)
         return *self._problem(refusal.status, str(refusal)), refusal.retry_after
 
@@ -144,52 +124,33 @@ class _Endpoint:
 
 
 class WriteEndpoint(_Endpoint):
-    """`POST /write` (v1) and `POST /api/v2/write` (v2): line protocol in, 204 after the commit."""
+    """`POST /write` (v1) and `POST /api/v2/write` (v2): takes line protocol, answers 204 after the commit."""
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        *,
-        tokens: TokenDirectory,
-        store: ReadingStore,
-        limits: Limits,
-        naming: LineNaming,
-    ) -> None:
-        super().__init__(dialect)
-        self._tokens = tokens
-        self._store = store
-        self._limits = limits
+    def __init__(self, dialect: Dialect, intake: Intake, naming: LineNaming) -> None:
+        super().__init__(dialect, intake)
         self._naming = naming
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
-        asked = read_query(scope["query_string"])
-        grant = await authorise(scope, self._tokens, find=line_protocol_token)
-        check_rate(grant, self._limits)
+        intake = self._intake
+        parameters = read_influxdb_parameters(scope["query_string"])
+        grant = await intake.authorise(scope, find=line_protocol_token)
+        intake.check_rate(grant)
         rules = LineRules(
             grant=grant,
             arrived_at=time.time_ns() // 1_000,
-            oldest=self._limits.oldest,
-            most_readings=self._limits.most_readings,
-            precision=self._precision(asked),
+            oldest=intake.limits.oldest,
+            most_readings=intake.limits.most_readings,
+            precision=self._precision(parameters),
             naming=self._naming,
         )
-        try:
-            readings = await receive_readings(
-                scope, receive, parse_lines, rules, self._limits, sender=grant.token
-            )
-        except (BodyTooLarge, TooManyReadings) as exc:
-            raise Refusal(413, "too_large", f"{exc}; split it") from exc
-        except BodyUnreadable as exc:
-            raise Refusal(400, "unparsable", f"{exc}; nothing was stored") from exc
-        self._limits.rates.charge(grant.token, len(readings.time))
-        stored = await self._store.store(readings, sender=grant.token, replace=True)
-        self._limits.rates.refund(grant.token, stored.duplicate)
+        readings = await intake.read(scope, receive, parse_lines, rules, sender=grant.token)
+        await intake.store_readings(readings, grant, replace=True)
         if readings.rejected_total:
             return self._problem(400, partial_write(readings))
         return 204, None
 
-    def _precision(self, asked: dict[str, str]) -> tuple[int, int]:
-        name = asked.get("precision") or "ns"
+    def _precision(self, parameters: dict[str, str]) -> tuple[int, int]:
+        name = parameters.get("precision") or "ns"
         if name not in self._dialect.precisions:
             known = ", ".join(self._dialect.precisions)
             raise Refusal(400, "parameter", f"precision {name[:20]!r} is not one of {known}")
@@ -197,18 +158,14 @@ class WriteEndpoint(_Endpoint):
 
 
 class QueryEndpoint(_Endpoint):
-    """`/query`: the statements with which clients set themselves up, and no others."""
-
-    def __init__(self, dialect: Dialect, *, tokens: TokenDirectory) -> None:
-        super().__init__(dialect)
-        self._tokens = tokens
+    """`/query`: answers the statements that clients send before their first write, and no others."""
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
-        asked = read_query(scope["query_string"])
-        await authorise(scope, self._tokens, find=line_protocol_token)
-        if "q" not in asked:
-            asked |= await _read_form(scope, receive)
-        query = asked.get("q", "")
+        parameters = read_influxdb_parameters(scope["query_string"])
+        await self._intake.authorise(scope, find=line_protocol_token)
+        if "q" not in parameters:
+            parameters |= await _read_form(scope, receive)
+        query = parameters.get("q", "")
         result: dict[str, Any] = {"statement_id": 0}
         if _SHOW_DATABASES.fullmatch(query):
             result["series"] = [{"name": "databases", "columns": ["name"], "values": [["joulebook"]]}]
@@ -218,17 +175,17 @@ class QueryEndpoint(_Endpoint):
         return 200, {"results": [result]}
 
 
-def read_query(query: bytes) -> dict[str, str]:
-    """Return the parameters of an address. Raises `Refusal` where they hold a password.
+def read_influxdb_parameters(query: bytes) -> dict[str, str]:
+    """Return the parameters of a query. Raises `Refusal` if they hold a password.
 
-    Those that choose a place to store (`db`, `rp`, `org`, `bucket`, …) mean nothing here.
+    The parameters for a place to store (`db`, `rp`, `org`, `bucket`, …) have no effect here.
     """
-    asked = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    if "p" in asked:
-        # Addresses end up in logs of proxies and in histories.
+    parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    if "p" in parameters:
+        # Addresses end up in the logs of proxies and in histories.
         message = "a token does not belong into an address; send it as password (Basic) or `Token …`"
         raise Refusal(401, "unauthorized", message)
-    return asked
+    return parameters
 
 
 async def _read_form(scope: Scope, receive: Receive) -> dict[str, str]:
@@ -257,7 +214,7 @@ def line_protocol_token(value: bytes) -> bytes | None:
 
 
 def partial_write(readings: Readings) -> str:
-    """Return what was refused, by numbers of lines from 1, in words that InfluxDB's clients look for."""
+    """Return a message with the refused lines, counted from 1, in words expected by InfluxDB's clients."""
     rejected = sorted(readings.rejected, key=lambda one: one.index)
     named = [f"line {one.index + 1}: {one.code}: {one.message}" for one in rejected[:MOST_LISTED]]
     if readings.rejected_total > MOST_LISTED:
@@ -266,14 +223,13 @@ def partial_write(readings: Readings) -> str:
 
 
 async def _send(
-    send: Send, status: int, answer: dict[str, Any] | None, *, challenge: bytes, pause: int | None
+    send: Send, status: int, answer: dict[str, Any] | None, *, challenge: bytes, retry_after: int | None
 ) -> None:
     headers = [(b"x-influxdb-version", VERSION.encode())]
     if status == 401:
         headers.append((b"www-authenticate", challenge))
     elif status in {429, 503}:
-        # Spread, so that a thousand devices do not come back in the same instant.
-        headers.append((b"retry-after", b"%d" % (pause or random.randint(1, 5))))  # noqa: S311
+        headers.append((b"retry-after", b"%d" % (retry_after or retry_seconds())))
     body = b""
     if answer is not None:
         body = _encode(answer) + b"\n"

@@ -1,8 +1,8 @@
-"""InfluxDB line protocol: lines taken apart into columns of readings.
+"""InfluxDB line protocol: parses lines into columns of readings.
 
-Nothing here touches a database or reads a clock. Plain lines, without quotes and backslashes, take a
-fast path; it takes a line only if the slow one, which knows the whole syntax, would take it alike.
-How lines become devices and metrics is described in docs/reference/ingest.md.
+Nothing here touches a database or reads a clock. Plain lines, without quotes and backslashes, take a fast
+path. It accepts a line only if the slow path, for the whole syntax, would read it the same way.
+docs/reference/ingest.md describes how lines become devices and metrics.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from itertools import chain, repeat
 from typing import NamedTuple, TypeVar, cast
 
 from joulebook.ingest.access.tokens import Grant
-from joulebook.ingest.commit.columns import Readings
-from joulebook.ingest.wires.json.packets import TooManyReadings
+from joulebook.ingest.commit.columns import Readings, TooManyReadings
 from joulebook.ingest.wires.line_protocol.naming import LineNaming, Names
 from joulebook.ingest.wires.line_protocol.syntax import (
     BadLine,
@@ -31,7 +30,7 @@ from joulebook.telemetry.series import SeriesKey
 T = TypeVar("T")
 
 LONGEST_PLAIN = 1 << 16
-"""Longer lines are for the slow path, which stops at too many fields before it holds them all."""
+"""Longer lines take the slow path: it stops at too many fields before it holds all of them."""
 
 _ODD = (b'"', b"\\", b"#", b"\t", b"\r")
 _DIGITS = b"0123456789"
@@ -43,8 +42,8 @@ _MOST_DIGITS = 19
 class PlainLines:
     """The fields of plain lines in columns of equal length, one entry a field, in the body's order.
 
-    `head` is a measurement with its tags and `key` a field's key, both as they were written; `stamp` is the
-    time in the sender's precision; `line` counts lines from 0.
+    `head` is a measurement with its tags and `key` a field's key, both as written; `stamp` is the time in the
+    sender's precision; `line` counts lines from 0.
     """
 
     head: list[bytes]
@@ -55,7 +54,7 @@ class PlainLines:
 
 
 def read_plain_lines(body: bytes) -> PlainLines | None:
-    """Return the fields of a body, or None where a line of it is not plain."""
+    """Return the fields of a body, or None if any line is not plain."""
     if any(odd in body for odd in _ODD):
         return None
     lines = body.split(b"\n")
@@ -93,16 +92,16 @@ def _spread(column: Iterable[T], counts: list[int]) -> list[T]:
 
 
 def _stamps(texts: list[bytes]) -> list[int] | None:
-    """Return times, or None where one is not of as many digits as a time may have."""
+    """Return times, or None if one has other characters than digits, or too many of them."""
     if b"".join(texts).translate(None, _DIGITS) or max(map(len, texts)) > _MOST_DIGITS or not all(texts):
         return None
     return list(map(int, texts))
 
 
 def _values(texts: list[bytes]) -> list[float] | None:
-    """Return the values of fields, or None where one is no number or boolean that may be stored."""
+    """Return the values of fields, or None if one is not a storable number or boolean."""
     if b"\n".join(texts).translate(None, _DECIMAL):
-        # Exponents, whole numbers with their letter, booleans: or what is none of them.
+        # Exponents, whole numbers with their letter, booleans, or an error.
         found = list(map(plain_number, texts))
         return None if None in found else cast("list[float]", found)
     try:
@@ -123,7 +122,7 @@ PRECISIONS_V1: dict[str, tuple[int, int]] = {
     "m": (60_000_000, 1),
     "h": (3_600_000_000, 1),
 }
-"""How a time becomes microseconds, by v1's `precision`: times the first number, divided by the second."""
+"""Converts a time to microseconds, by v1's `precision`: times the first number, divided by the second."""
 
 PRECISIONS_V2 = {name: PRECISIONS_V1[name] for name in ("ns", "us", "ms", "s")}
 
@@ -134,10 +133,10 @@ _TOO_MANY = "more than {} lines or readings in one request"
 
 @dataclass(frozen=True)
 class LineRules:
-    """What holds for every line of one request.
+    """The rules for every line of one request.
 
-    `grant` says for which devices the token may write; `arrived_at` and `oldest` are microseconds since
-    1970 UTC; `precision` is a value of `PRECISIONS_V1`; `naming` says what lines write for.
+    `grant` has the devices that the token may write for; `arrived_at` and `oldest` are microseconds since
+    1970 UTC; `precision` is a value of `PRECISIONS_V1`; `naming` maps lines to devices and metrics.
     """
 
     grant: Grant
@@ -149,21 +148,23 @@ class LineRules:
 
 
 def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings:
-    """Take apart a body of line protocol.
+    """Parse a body of line protocol.
 
-    `packet` and `index` are numbers of lines, from 0. A line that breaks a rule is listed in `rejected`,
-    and never costs its neighbours. Fields that are text are passed over. Without `fast` every line takes
-    the slow path, with the same result.
+    `packet` and `index` are numbers of lines, from 0. A line that breaks a rule is listed in `rejected`; its
+    neighbours are kept. Text fields are skipped. Without `fast` every line takes the slow path, with the same
+    result.
 
     Raises `TooManyReadings` for more readings, or more lines, than one request may hold.
     """
-    # A lone line is read sooner by itself, and what is sure to be too much is not split up first.
-    by_columns = fast and 0 < body.count(b"\n") <= rules.most_readings and _is_modest(body, rules)
+    # A lone line is faster by itself, and a body that is sure to exceed the limits is not split first.
+    most_fields = 8 * rules.most_readings  # with tags
+    is_modest = len(body) <= most_fields or body.count(b"=") <= most_fields
+    by_columns = fast and 0 < body.count(b"\n") <= rules.most_readings and is_modest
     if by_columns and (plain := read_plain_lines(body)) is not None:
-        parser = _Parser(body, rules)
+        parser = _LineParser(body, rules)
         if parser.take_columns(plain):
             return parser.finished()
-    parser = _Parser(body, rules)
+    parser = _LineParser(body, rules)
     lines = position = number = 0
     while True:
         start = skip_nothing(body, position)
@@ -181,15 +182,9 @@ def parse_lines(body: bytes, rules: LineRules, *, fast: bool = True) -> Readings
             raise TooManyReadings(_TOO_MANY.format(rules.most_readings))
 
 
-def _is_modest(body: bytes, rules: LineRules) -> bool:
-    """Tell whether a body has no more fields, or tags, than what is taken apart at once should have."""
-    most = 8 * rules.most_readings
-    return len(body) <= most or body.count(b"=") <= most
-
-
 @dataclass(slots=True)
 class _Head:
-    """What the measurement and tags of a line stand for; `numbers` are those of series by raw field key."""
+    """A parsed measurement with its tags; `numbers` are the numbers of its series by raw field key."""
 
     device_id: str
     measurement: str
@@ -199,15 +194,15 @@ class _Head:
 
 
 class _Point(NamedTuple):
-    """What tells a field's points from all others, as InfluxDB would."""
+    """The identity of a field's points in InfluxDB."""
 
     measurement: str
     tags: dict[str, str]
     field: str
 
 
-class _Parser:
-    """Gathers the columns of one body."""
+class _LineParser:
+    """Collects the columns of one body."""
 
     def __init__(self, body: bytes, rules: LineRules) -> None:
         self.body = body
@@ -221,7 +216,7 @@ class _Parser:
         self.newest = rules.arrived_at + FUTURE_ALLOWANCE
 
     def take_columns(self, plain: PlainLines) -> bool:
-        """Add the readings of a body of plain lines; return False, and be spent, where one is refused."""
+        """Add the readings of plain lines. Return False if one is refused: this parser is then unusable."""
         multiply, divide = self.rules.precision
         time = [stamp * multiply // divide for stamp in plain.stamp]
         if min(time) < self.rules.oldest or max(time) > self.newest:
@@ -245,13 +240,13 @@ class _Parser:
         return True
 
     def finished(self) -> Readings:
-        """Return the readings, when all lines are taken."""
+        """Return the readings after the last line."""
         if self.shared:
             self.settle()
         return self.readings
 
     def take_plain(self, line: bytes, number: int) -> bool:
-        """Add a plain line's readings; return False, and add nothing, for any other line."""
+        """Add a plain line's readings; for any other line add nothing and return False."""
         if b'"' in line or b"\\" in line or len(line) > LONGEST_PLAIN:
             return False
         parts = line.split(b" ")
@@ -293,7 +288,7 @@ class _Parser:
         return len(self.body) if end < 0 else end
 
     def add(self, head: _Head, fields: Fields, time: int, number: int) -> None:
-        """Add the readings of a line that is good; a field whose metric's name is bad costs only itself."""
+        """Add the readings of a valid line; a field with an invalid metric name is rejected alone."""
         readings = self.readings
         for key, value in fields:
             series = head.numbers[key] if key in head.numbers else self.number_of(head, key)
@@ -306,9 +301,9 @@ class _Parser:
             readings.packet.append(number)
 
     def number_of(self, head: _Head, key: bytes) -> int | None:
-        """Return the number of a series that this head meets for the first time; None for a bad name.
+        """Return the number of a series new to this head; None for an invalid name.
 
-        Where other points have the series already, the number is below zero: see `settle`.
+        If other points have the series already, the number is below zero: see `settle`.
         """
         name = field_name(key)
         metric = None if name is None else head.names.metric(name)
@@ -326,7 +321,7 @@ class _Parser:
         return number
 
     def other_number(self, point: _Point, series: int) -> int:
-        """Return a number below zero for a point whose series has another point's number."""
+        """Return a number below zero for a point; its series has the number of another point."""
         identity = (point.measurement, tuple(sorted(point.tags.items())), point.field)
         number = self.others.setdefault(identity, -1 - len(self.shared))
         if number == -1 - len(self.shared):
@@ -334,9 +329,9 @@ class _Parser:
         return number
 
     def settle(self) -> None:
-        """Refuse readings that would silently take the place of another point's, which came first.
+        """Reject readings that would silently replace those of an earlier point.
 
-        InfluxDB would keep both: they differ in measurement, tags or field, and the rule here gives them
+        InfluxDB would keep both, since they differ in measurement, tags or field; the naming here gives them
         the same name.
         """
         readings, shared = self.readings, set(self.shared)
@@ -353,10 +348,10 @@ class _Parser:
                     continue
             kept.append(row)
         readings.key = numbers
-        readings.keep(kept)
+        readings.select(kept)
 
     def reject_shared(self, row: int, number: int, holder: int) -> None:
-        """Say which line has the place that this row's reading would take."""
+        """Reject a row, naming the line it conflicts with."""
         metric = self.readings.keys[number][1]
         message = (
             f"line {self.readings.packet[holder] + 1} has other tags or another field, but the same metric "
@@ -365,7 +360,7 @@ class _Parser:
         self.readings.reject(self.readings.packet[row], metric, "conflict", message)
 
     def reject_name(self, head: _Head, key: bytes, number: int) -> None:
-        """Say what is wrong with a metric's name."""
+        """Reject a field for its metric's name."""
         name = field_name(key)
         if name is None:
             self.readings.reject(number, None, "metric_name", f"field {key[:80]!r} is not UTF-8")
@@ -376,7 +371,7 @@ class _Parser:
         self.readings.reject(number, metric, "metric_name", f"{problem}{hint}")
 
     def head_of(self, raw: bytes) -> _Head:
-        """Return what a measurement and its tags stand for, and remember it. Raises `BadLine`."""
+        """Parse a measurement and its tags, and remember them. Raises `BadLine`."""
         measurement, tags = read_head(raw)
         naming = self.rules.naming
         device_id, device_tag = naming.device_of(tags, self.rules.grant)
@@ -385,9 +380,9 @@ class _Parser:
         return head
 
     def time_of(self, stamp: bytes | None, number: int) -> int:
-        """Return when the line was measured, in microseconds. Raises `BadLine`."""
+        """Return the time of the line in microseconds since 1970 UTC. Raises `BadLine`."""
         if stamp is None:
-            # A microsecond apart, so that lines of one body do not take each other's place.
+            # A microsecond apart: lines of one body must not conflict with each other.
             return self.rules.arrived_at + number
         multiply, divide = self.rules.precision
         time = int(stamp) * multiply // divide

@@ -1,8 +1,7 @@
-"""Which device and which metric does a line write for? The rule, set once for an installation.
+"""Maps the lines of an installation to devices and metrics.
 
-InfluxDB keeps two points apart by measurement, tags and field; here a series is a device and a metric.
-By default everything that told them apart is kept in the metric's name. The rule is described in
-docs/reference/ingest.md.
+InfluxDB identifies a point by measurement, tags and field; here a series is a device and a metric. By default
+the metric's name contains all of them. docs/reference/ingest.md describes the rule.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ DEVICE_TAGS = "device_id!,device,host"
 METRIC = "{measurement}.{field}{tags}"
 
 VALUE_FIELD = "value"
-"""The field that is not named: its metric is the rest of the pattern."""
+"""The field without a name of its own: its metric is the rest of the pattern."""
 
 _ESCAPES = str.maketrans({odd: f"\\{odd}" for odd in "\\,={}"})
 _PIECE = re.compile(r"\{([^{}]+)\}|([^{}]+)")
@@ -28,12 +27,12 @@ _SEPARATORS = tuple("._-/:")
 
 Tags = dict[str, str]
 Pieces = Sequence[tuple[str, str]]
-"""Parts of a pattern: (name of a place, "") or ("", text)."""
+"""Parts of a pattern: (placeholder, "") or ("", text)."""
 
 
 @dataclass(frozen=True)
 class DeviceTag:
-    """A tag that may name a device; with `strict` a value that names none of the token's is refused."""
+    """A tag naming a device; with `strict` a value outside the token's devices is refused."""
 
     name: str
     strict: bool
@@ -41,7 +40,7 @@ class DeviceTag:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The metrics of a line: what stands around a field's name, and the metric of `VALUE_FIELD`."""
+    """The metrics of a line: the text before and after a field's name, and the metric of `VALUE_FIELD`."""
 
     before: str
     after: str
@@ -53,10 +52,10 @@ class Names:
 
 
 class Pattern:
-    """A metric's name with places for the measurement, the field, tags, and the tags that are left."""
+    """A metric's name with placeholders for the measurement, the field, tags, and the remaining tags."""
 
     def __init__(self, text: str, refuse: Callable[[str], NoReturn]) -> None:
-        """Read a pattern; call `refuse` with what is wrong with it."""
+        """Read a pattern; call `refuse` with the first error."""
         pieces = [(found[1] or "", found[2] or "") for found in _PIECE.finditer(text)]
         if "".join(f"{{{name}}}" if name else literal for name, literal in pieces) != text:
             refuse(f"{text!r} has a brace that is not closed, not opened, or empty")
@@ -72,11 +71,11 @@ class Pattern:
         self._named = frozenset(names) - {"measurement", "field", "tags"}
 
     def fits(self, tags: Tags) -> bool:
-        """Tell whether a line has all the tags that the pattern names."""
+        """Return whether a line has all the tags of the pattern."""
         return self._named <= tags.keys()
 
     def names(self, measurement: str, tags: Tags, device_tag: str | None) -> Names:
-        """Return the metrics' names; the tag that named the device is none of the tags that are left."""
+        """Return the metrics' names; the device's tag does not count as a remaining tag."""
         left = sorted(key for key in tags if key not in self._named and key != device_tag)
         suffix = ",".join(f"{_quoted(key)}={_quoted(tags[key])}" for key in left)
         places = {**tags, "measurement": measurement, "tags": f"{{{suffix}}}" if suffix else "", "field": ""}
@@ -86,19 +85,19 @@ class Pattern:
         return Names(before, after, alone)
 
     def _template(self, pieces: Pieces) -> str:
-        """Return pieces as `str.format` takes them, with places by number: names may hold anything."""
+        """Return pieces for `str.format`, with numbered placeholders: names may hold any characters."""
         return "".join(f"{{{self._places.index(name)}}}" if name else literal for name, literal in pieces)
 
 
 class LineNaming:
-    """The rule of one installation: which tags name the device, and how metrics are named."""
+    """The naming of one installation: the tags naming a device, and the patterns for metrics."""
 
     def __init__(self, *, device_tags: str = DEVICE_TAGS, metric: str = METRIC) -> None:
-        """Read both settings; raises `ConfigError` for what cannot be understood.
+        """Read both settings. Raises `ConfigError`.
 
-        `device_tags` are names with commas between them, tried in turn, a strict one with `!` at its end.
-        `metric` is one pattern or several with blanks between them: the first for which a line has the
-        tags names its metrics, and the default where none of them does.
+        `device_tags` are names separated by commas, tried in turn; a strict one ends with `!`. `metric` is
+        one pattern, or several separated by blanks. The first pattern whose tags are all in a line names its
+        metrics; if there is none, the default does.
         """
         self._device_tags = tuple(_device_tag(text, device_tags) for text in device_tags.split(","))
 
@@ -108,7 +107,7 @@ class LineNaming:
         self._patterns = [Pattern(text, refuse) for text in (*metric.split(), METRIC)]
 
     def device_of(self, tags: Tags, grant: Grant) -> tuple[str, str | None]:
-        """Return the device that a line writes for and the tag that named it. Raises `BadLine`."""
+        """Return a line's device, and the tag naming it if there is one. Raises `BadLine`."""
         for tag in self._device_tags:
             device_id = tags.get(tag.name)
             if device_id in grant.devices:
@@ -117,14 +116,14 @@ class LineNaming:
                 message = f"this token may not write for device {device_id[:80]!r} (tag {tag.name})"
                 raise BadLine("device_not_allowed", message)
         if grant.device_id is None:
-            raise BadLine("device_not_allowed", self._nobody(tags))
+            raise BadLine("device_not_allowed", self._unnamed(tags))
         return grant.device_id, None
 
     def pattern_for(self, tags: Tags) -> Pattern:
-        """Return the pattern that names the metrics of a line with these tags."""
+        """Return the pattern for the metrics of a line with these tags."""
         return next(pattern for pattern in self._patterns if pattern.fits(tags))
 
-    def _nobody(self, tags: Tags) -> str:
+    def _unnamed(self, tags: Tags) -> str:
         names = [tag.name for tag in self._device_tags]
         found = [f"{name} {tags[name][:80]!r}" for name in names if name in tags]
         where = f"{_listed(found, 'and')} names none of them" if found else "there is none"
@@ -141,7 +140,7 @@ def _device_tag(text: str, setting: str) -> DeviceTag:
 
 
 def _without_separator(before: Pieces, after: Pieces) -> Pieces:
-    """Join what stands around a field, without the separator before it, or at the beginning after it."""
+    """Join the pieces around a field, less the separator before it, or after it at the beginning."""
     if before:
         name, literal = before[-1]
         cut = (name, literal[:-1] if literal[-1:] in _SEPARATORS else literal)
@@ -153,7 +152,7 @@ def _without_separator(before: Pieces, after: Pieces) -> Pieces:
 
 
 def _quoted(text: str) -> str:
-    """Escape what would make the tags in one metric's name look like others."""
+    """Escape the characters that separate tags in a metric's name."""
     return text if text.isalnum() else text.translate(_ESCAPES)
 
 

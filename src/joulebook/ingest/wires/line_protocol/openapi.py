@@ -1,4 +1,4 @@
-"""What InfluxDB's clients may ask for and are answered, for the API's documentation."""
+"""The OpenAPI documentation of the endpoints for InfluxDB's clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "name": "Authorization",
         "description": "`Token ` and then the device's or gateway's token",
     },
-    "token as password": {"type": "http", "scheme": "basic", "description": "the user's name means nothing"},
+    "token as password": {"type": "http", "scheme": "basic", "description": "the user's name has no effect"},
 }
 _SECURITY: list[dict[str, list[str]]] = [
     {"device token": []},
@@ -31,8 +31,8 @@ _PROBLEM_V2: dict[str, Any] = {
     "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
     "required": ["code", "message"],
 }
-# A service that stops turns every caller away in the words of the readings' endpoint.
-_AWAY: dict[str, Any] = {"anyOf": [_PROBLEM_V1, _PROBLEM_V2]}
+# A stopping service answers every request in the format of the JSON wire.
+_UNAVAILABLE: dict[str, Any] = {"anyOf": [_PROBLEM_V1, _PROBLEM_V2]}
 _DATABASES: dict[str, Any] = {
     "type": "object",
     "properties": {"results": {"type": "array", "items": {"type": "object"}}},
@@ -56,17 +56,15 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _write(version: str, precisions: Collection[str], problem: dict[str, Any]) -> dict[str, Any]:
     responses = {
-        "204": {"description": "every number is stored, or was there already"},
-        "400": _answer("lines were refused and all others stored; or nothing could be read", problem),
-        "401": _answer("no token, none that is in force, or one in the address", problem),
+        "204": {"description": "every number is stored, or was stored before"},
+        "400": _answer("lines were refused and all others stored; or the body is unreadable", problem),
+        "401": _answer("no valid token, or a token in the address", problem),
         "413": _answer("too many bytes, lines or readings; split the request", problem),
-        "429": _answer(
-            "the token sends more than it may: send it again after `Retry-After` seconds", problem
-        ),
-        "503": _answer("not acknowledged: send it again after `Retry-After` seconds", _AWAY),
+        "429": _answer("the token is above its rate: send it again after `Retry-After` seconds", problem),
+        "503": _answer("not acknowledged: send it again after `Retry-After` seconds", _UNAVAILABLE),
     }
     if version == "v1":
-        del responses["429"]  # its clients would drop their data
+        del responses["429"]  # v1 clients would drop their data
     return {
         "tags": ["line protocol"],
         "summary": f"Store line protocol, as InfluxDB {version} does",
@@ -76,7 +74,7 @@ def _write(version: str, precisions: Collection[str], problem: dict[str, Any]) -
             {
                 "name": "precision",
                 "in": "query",
-                "description": "unit of times; other parameters (`db`, `org`, `bucket`, …) mean nothing",
+                "description": "unit of times; other parameters (`db`, `org`, `bucket`, …) have no effect",
                 "schema": {"type": "string", "enum": [*precisions, ""], "default": "ns"},
             }
         ],
@@ -92,7 +90,7 @@ def _write(version: str, precisions: Collection[str], problem: dict[str, Any]) -
 def _query(method: str) -> dict[str, Any]:
     return {
         "tags": ["line protocol"],
-        "summary": "Answer the statements with which clients set themselves up",
+        "summary": "Answer the statements that clients send before their first write",
         "operationId": f"query_{method}",
         "security": _SECURITY,
         "parameters": [
@@ -106,11 +104,11 @@ def _query(method: str) -> dict[str, Any]:
             }
         ],
         "responses": {
-            "200": _answer("done, or what databases there are", _DATABASES),
+            "200": _answer("done, or the list of databases", _DATABASES),
             "400": _answer("another statement", _PROBLEM_V1),
-            "401": _answer("no token, none that is in force, or one in the address", _PROBLEM_V1),
+            "401": _answer("no valid token, or a token in the address", _PROBLEM_V1),
             "413": _answer("a form of too many bytes", _PROBLEM_V1),
-            "503": _answer("come again after `Retry-After` seconds", _AWAY),
+            "503": _answer("send it again after `Retry-After` seconds", _UNAVAILABLE),
         },
     }
 
@@ -122,7 +120,7 @@ PATHS: dict[str, Any] = {
     "/ping": {
         method: {
             "tags": ["line protocol"],
-            "summary": "Say which version of InfluxDB this speaks like",
+            "summary": "Return the version of InfluxDB that this resembles",
             "operationId": f"ping_{method}",
             "responses": {"204": {"description": "the version is in `X-Influxdb-Version`"}},
         }
@@ -131,7 +129,7 @@ PATHS: dict[str, Any] = {
     "/health": {
         "get": {
             "tags": ["line protocol"],
-            "summary": "Can it store readings now? As InfluxDB's clients ask",
+            "summary": "Whether readings can be stored now, for InfluxDB's clients",
             "operationId": "health",
             "responses": {"200": _answer("it can", _HEALTH), "503": _answer("not now", _HEALTH)},
         }

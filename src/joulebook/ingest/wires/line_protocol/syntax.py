@@ -1,7 +1,7 @@
-"""The syntax of InfluxDB's line protocol: where a line ends, what its parts are, and what they say.
+"""The syntax of InfluxDB's line protocol: the end of a line, its parts, and their values.
 
-The reference is InfluxDB's own parser; where it is more patient than safe (text after a closing quote,
-a quote that is never closed), a line is refused so that it cannot swallow its neighbours.
+The reference is InfluxDB's own parser. Where that is too lenient (text after a closing quote, a quote never
+closed), a line is refused: it could otherwise swallow its neighbours.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 
-from joulebook.ingest.wires.json.packets import TooManyReadings
+from joulebook.ingest.commit.columns import TooManyReadings
 from joulebook.telemetry.readings import LARGEST_VALUE
 
 _TRUE = frozenset({b"t", b"T", b"true", b"True", b"TRUE"})
@@ -20,7 +20,7 @@ _UNSIGNED = re.compile(rb"([0-9]{1,20})u")
 
 # Blank lines, comments, and blanks before a line. Possessive: a body of nothing else stays cheap.
 _NOTHING = re.compile(rb"(?:[ \t\r\n]++|#[^\n]*+)*+")
-# Outside of strings a backslash only keeps the separator after it from being one.
+# Outside strings a backslash only escapes the separator after it.
 _HEAD = re.compile(rb"(?:[^ \n]|(?<=\\) )++")
 _TAG = re.compile(rb"(?<!\\),")
 _EQUALS = re.compile(rb"(?<!\\)=")
@@ -37,11 +37,11 @@ _LONGEST_HEAD = 65_535
 """Bytes of a measurement and its tags: InfluxDB's own limit."""
 
 Fields = list[tuple[bytes, float]]
-"""Raw keys of a line's fields with their values, without those that are text."""
+"""Raw keys of a line's fields with their values, without text fields."""
 
 
 class BadLine(Exception):
-    """A line that is refused whole, with the code for the answer."""
+    """The whole line is refused; `code` is for the answer."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -49,20 +49,20 @@ class BadLine(Exception):
 
 
 def skip_nothing(body: bytes, position: int) -> int:
-    """Return the offset behind blank lines, comments, and blanks before a line."""
+    """Return the offset after blank lines, comments, and blanks before a line."""
     found = _NOTHING.match(body, position)
     return found.end() if found else position
 
 
 class LineScan:
-    """Reads one line of the full syntax; `position` stands behind what was understood of it."""
+    """Reads one line of the full syntax; `position` is the offset after its parsed part."""
 
     def __init__(self, body: bytes, start: int) -> None:
         self.body = body
         self.position = start
 
     def line(self, most_fields: int) -> tuple[bytes, Fields, bytes | None]:
-        """Return the head, the fields that are numbers, and the time if there is one.
+        """Return the head, the numeric fields, and the time if there is one.
 
         Raises `BadLine` and `TooManyReadings`.
         """
@@ -83,7 +83,7 @@ class LineScan:
                 try:
                     fields.append((key, number_of_text(text)))
                 except BadLine as exc:
-                    # Read on: strings that follow may hold line ends.
+                    # Continue: later strings may hold line ends.
                     problem = problem or exc
             if self.peek() != b",":
                 break
@@ -98,7 +98,7 @@ class LineScan:
         return self.body[self.position : self.position + 1]
 
     def take(self, pattern: re.Pattern[bytes], wanted: str) -> re.Match[bytes]:
-        """Move behind what the pattern matches here. Raises `BadLine`."""
+        """Match the pattern here and move after it. Raises `BadLine`."""
         found = pattern.match(self.body, self.position)
         if found is None:
             rest = self.body[self.position : self.position + 40].partition(b"\n")[0]
@@ -108,10 +108,10 @@ class LineScan:
 
 
 def plain_number(text: bytes) -> float | None:
-    """Return the value of a field's text if it is a number that may be stored, or a boolean, else None."""
+    """Return the value of a field's text, or None unless it is a storable number or a boolean."""
     last = text[-1:]
     if last.isdigit() or last == b".":
-        # float() also takes blanks, signs, underscores and words, which are no numbers here.
+        # float() also accepts blanks, signs, underscores and words, invalid here.
         if b"_" in text or text[0] not in b"-.0123456789":
             return None
         try:
@@ -128,7 +128,7 @@ def plain_number(text: bytes) -> float | None:
 
 
 def number_of_text(text: bytes) -> float:
-    """Return the value of a field's text, which is no string. Raises `BadLine`."""
+    """Return the value of a field without quotes. Raises `BadLine`."""
     if _FLOAT.fullmatch(text):
         value = float(text)
         if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
@@ -155,7 +155,7 @@ def read_head(raw: bytes) -> tuple[str, dict[str, str]]:
     tags: dict[str, str] = {}
     for pair in pairs:
         equals = _EQUALS.search(pair)
-        # A value may begin with an equals sign that is not escaped, and hold no other one.
+        # A value may begin with an unescaped equals sign, and hold no other one.
         if (
             not equals
             or not equals.start()
@@ -172,7 +172,7 @@ def read_head(raw: bytes) -> tuple[str, dict[str, str]]:
 
 
 def field_name(key: bytes) -> str | None:
-    """Return a field's name without its escapes, or None where it is not UTF-8."""
+    """Return a field's name without its escapes, or None if it is not UTF-8."""
     try:
         return _ESCAPED_IN_FIELD.sub(r"\1", key.decode())
     except UnicodeDecodeError:
@@ -187,5 +187,5 @@ def _text(raw: bytes) -> str:
 
 
 def _shown(raw: bytes) -> str:
-    """Show bytes in a message: at most 40 of them, with what cannot be printed escaped."""
+    """Return bytes for a message: at most 40 of them, with unprintable ones escaped."""
     return repr(raw[:40].decode("utf-8", "backslashreplace")) if raw else "nothing"

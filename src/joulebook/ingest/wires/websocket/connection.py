@@ -1,9 +1,9 @@
-"""One device's WebSocket: reads messages, stores them, and acknowledges each in its order.
+"""One device's WebSocket: reads messages, stores them, and acknowledges them in their order.
 
-A reader takes messages and starts to store them; an acknowledger waits for their commits, oldest first.
-Between the two lies a short queue. When the database is slow, or the device does not read its
-acknowledgements, the queue is full, the reader stops, and TCP tells the device to wait: what a
-connection holds in memory is bounded by `IN_FLIGHT` messages of `MESSAGE_BYTES`.
+A reader receives messages and starts to store them. An acknowledger waits for their commits, oldest first.
+Between the two is a short queue. If the database is slow, or the device does not read its acknowledgements,
+the queue fills, the reader stops, and TCP makes the device wait. So the memory of a connection is bounded by
+`IN_FLIGHT` messages of `MESSAGE_BYTES`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,12 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Send
 
-from joulebook.ingest.access.tokens import Grant, TokenDirectory
-from joulebook.ingest.commit.storing import ReadingStore
-from joulebook.ingest.wires.json.endpoint import Asked, Limits, summary
-from joulebook.ingest.wires.json.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
-from joulebook.ingest.wires.websocket.siblings import Begun
+from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.commit.columns import TooManyReadings, UnparsableBody
+from joulebook.ingest.packets import PacketRules, Parameters, parse_packets, report_readings
+from joulebook.ingest.requests.intake import Intake
+from joulebook.ingest.requests.refusals import retry_seconds
+from joulebook.ingest.wires.websocket.announcements import Begun
 from joulebook.telemetry.errors import TelemetryError
 
 log = logging.getLogger(__name__)
@@ -35,89 +35,90 @@ IN_FLIGHT = 16
 """Messages of one connection that may wait for their commit before the reader stops."""
 
 WATCH_SECONDS = 3.0
-"""How often a connection's token is looked at again; with what is remembered of it, 8 s at most."""
+"""How often a connection's token is checked again; with the remembered grant, after 8 s at most."""
 
 NOT_ALLOWED = 4401
-"""Close code: the token is no longer in force for the device."""
+"""Close code: the token is no longer valid for the device."""
 
 FINISH_SECONDS = 15
-"""How long an ending connection may take to answer what is in flight."""
+"""How long an ending connection may take to acknowledge the messages in flight."""
+
+MESSAGE_OUTCOMES = ("stored", "partial", "too_large", "unparsable", "rate", "unavailable", "internal")
+"""A message is stored as a whole, in part, or not at all for one of these reasons."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What the handshake settled: the device, its token and grant, and the parameters of the address."""
+class Handshake:
+    """The result of the handshake: the device, its token and grant, and the parameters of the address."""
 
     device_id: str
     token: bytes
     grant: Grant
-    asked: Asked
+    parameters: Parameters
 
 
 class DeviceConnection:
-    """Serves one accepted connection until the device leaves or `stop` is called."""
+    """Serves one accepted connection until the device disconnects or `stop` is called."""
 
     def __init__(
         self,
         receive: Receive,
         send: Send,
         *,
-        rules: Rules,
-        store: ReadingStore,
-        limits: Limits,
-        tokens: TokenDirectory,
+        intake: Intake,
+        handshake: Handshake,
         counts: dict[str, int],
         begun: Begun,
     ) -> None:
-        """Serve what comes by `receive`; what becomes of messages is counted in `counts`."""
+        """Serve the connection; count messages by outcome in `counts`."""
         self.begun = begun
         self._counts = counts
         self._receive = receive
         self._send = send
-        self._rules = rules
-        self._store = store
-        self._limits = limits
-        self._tokens = tokens
-        # The connection is the device's alone, also where a gateway's token would allow more.
+        self._handshake = handshake
+        self._intake = intake
+        # A gateway's token may write for more devices, but not over this connection.
         self._grant = Grant(
-            token=rules.grant.token, devices=frozenset({rules.device_id}), device_id=rules.device_id
+            token=handshake.grant.token,
+            devices=frozenset({handshake.device_id}),
+            device_id=handshake.device_id,
         )
-        # The acknowledger holds one more, so one less fits in here.
+        # The acknowledger holds one message, so the queue has room for one less.
         self._in_flight: asyncio.Queue[asyncio.Task[dict[str, Any]] | None] = asyncio.Queue(IN_FLIGHT - 1)
         self._stopping: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
 
     def stop(self, code: int, reason: str) -> None:
-        """Take no more messages; answer those in flight, then close with this code and reason."""
+        """Read no more messages; acknowledge those in flight, then close with this code and reason."""
         if not self._stopping.done():
             self._stopping.set_result((code, reason))
 
     async def run(self) -> None:
-        """Serve the connection; return when it has ended, whoever ended it."""
+        """Serve the connection until either side ends it."""
         try:
             await self._send({"type": "websocket.accept"})
             await self._serve()
         except OSError:
-            pass  # the device has left
+            pass  # the device has disconnected
         finally:
             self.ended.set()
 
     async def _serve(self) -> None:
         reader = asyncio.create_task(self._read())
         acknowledger = asyncio.create_task(self._acknowledge())
-        watcher = asyncio.create_task(self._watch())
+        watcher = asyncio.create_task(self._watch_token())
         first: set[asyncio.Future[Any]] = {reader, acknowledger, self._stopping}
         try:
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             reader.cancel()
-            # A device that left without waiting for its answers has its messages stored all the same.
+            # Messages are stored even if the device disconnected before their acknowledgement.
             async with asyncio.timeout(FINISH_SECONDS):
                 await self._in_flight.put(None)
                 await acknowledger
         except TimeoutError:
-            pass  # it does not read its answers, or the database hangs: it sends again what has none
+            pass  # the device does not read, or the database hangs: it sends unacknowledged messages again
         finally:
             for task in (reader, acknowledger, watcher):
                 task.cancel()
@@ -130,7 +131,7 @@ class DeviceConnection:
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     async def _read(self) -> None:
-        """Start to store each message; return when the device has left."""
+        """Start to store each message; return when the device disconnects."""
         sequence = 0
         while True:
             message = await self._receive()
@@ -143,70 +144,57 @@ class DeviceConnection:
             try:
                 await self._in_flight.put(task)
             except asyncio.CancelledError:
-                # Not to be acknowledged any more: the device sends it again on its next connection.
+                # Never acknowledged: the device sends it again on its next connection.
                 task.cancel()
                 raise
 
     async def _acknowledge(self) -> None:
-        """Send the answers, oldest first; return at the marker that ends the queue."""
+        """Send the acknowledgements, oldest first, up to the marker ending the queue."""
         while (task := await self._in_flight.get()) is not None:
             answer = await task
-            self._counts[_outcome(answer)] += 1
-            with contextlib.suppress(OSError):  # the device has left; the rest is stored nevertheless
+            self._counts[answer.get("code") or ("partial" if answer["rejected"] else "stored")] += 1
+            with contextlib.suppress(OSError):  # the device has disconnected; the rest is stored nevertheless
                 await self._send({"type": "websocket.send", "text": _encode(answer).decode()})
 
     async def _answer(self, sequence: int, content: bytes) -> dict[str, Any]:
         """Store one message; return its acknowledgement after the commit."""
-        asked = self._rules.asked
+        parameters, limits = self._handshake.parameters, self._intake.limits
         rules = PacketRules(
             grant=self._grant,
             arrived_at=time.time_ns() // 1_000,
-            oldest=self._limits.oldest,
-            most_readings=self._limits.most_readings,
-            precision=asked.precision,
+            oldest=limits.oldest,
+            most_readings=limits.most_readings,
+            precision=parameters.precision,
         )
-        token = self._grant.token
-        if wait := self._limits.rates.wait(token):
+        if wait := limits.rates.wait(self._grant.token):
             message = f"not stored, this token sends more readings than it may; send it again in {wait} s"
             return {"seq": sequence, "code": "rate", "message": message, "retry_after": wait}
         try:
             readings = parse_packets(content, rules)
-            self._limits.rates.charge(token, len(readings.time))
-            stored = await self._store.store(
-                readings, sender=token, replace=asked.replace, atomic=asked.atomic
+            stored = await self._intake.store_readings(
+                readings, self._grant, replace=parameters.replace, atomic=parameters.atomic
             )
-            self._limits.rates.refund(token, stored.duplicate)
         except TooManyReadings as exc:
             return {"seq": sequence, "code": "too_large", "message": f"{exc}; split it"}
         except UnparsableBody as exc:
             return {"seq": sequence, "code": "unparsable", "message": f"{exc}; nothing was stored"}
         except TelemetryError as exc:
-            message = f"not stored, send it again: {exc}"
-            return {"seq": sequence, "code": "unavailable", "message": message, "retry_after": _pause()}
-        except Exception:  # a device may drop what is refused, and must not for a fault of ours
+            message, code = f"not stored, send it again: {exc}", "unavailable"
+            return {"seq": sequence, "code": code, "message": message, "retry_after": retry_seconds()}
+        except Exception:  # the device must keep its data after an error of ours
             log.exception("a message could not be answered")
-            message = "not stored, send it again"
-            return {"seq": sequence, "code": "internal", "message": message, "retry_after": _pause()}
-        return {"seq": sequence, **summary(readings, stored, asked)[1]}
+            message, code = "not stored, send it again", "internal"
+            return {"seq": sequence, "code": code, "message": message, "retry_after": retry_seconds()}
+        return {"seq": sequence, **report_readings(readings, stored, parameters)}
 
-    async def _watch(self) -> None:
+    async def _watch_token(self) -> None:
         """Stop the connection soon after its token was revoked or its device handed over."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                grant = await self._tokens.grant_of(self._rules.token)
+                grant = await self._intake.tokens.grant_of(self._handshake.token)
             except TelemetryError:
                 continue
-            if grant is None or self._rules.device_id not in grant.devices:
-                self.stop(NOT_ALLOWED, "the token is no longer in force for this device")
+            if grant is None or self._handshake.device_id not in grant.devices:
+                self.stop(NOT_ALLOWED, "the token is no longer valid for this device")
                 return
-
-
-def _outcome(answer: dict[str, Any]) -> str:
-    """Return what became of a message, as /metrics counts it."""
-    return str(answer.get("code") or ("partial" if answer["rejected"] else "stored"))
-
-
-def _pause() -> int:
-    """Return seconds to wait, spread so that a thousand devices do not come back at once."""
-    return random.randint(1, 5)  # noqa: S311

@@ -1,25 +1,21 @@
-"""`/ws/device/{device_id}`: packets over a connection that stays, each acknowledged after its commit."""
+"""`/ws/device/{device_id}`: packets over a lasting connection, each acknowledged after its commit."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections import Counter
-from typing import Any
 
-import msgspec
 from starlette.types import Receive, Scope, Send
 
-from joulebook.ingest.access.tokens import Grant, TokenDirectory
-from joulebook.ingest.commit.storing import ReadingStore
-from joulebook.ingest.metrics import IngestMetrics
-from joulebook.ingest.wires.json.endpoint import Asked, Limits, Refusal, authorise, read_query
-from joulebook.ingest.wires.websocket.connection import DeviceConnection, Rules
-from joulebook.ingest.wires.websocket.siblings import Begun, ConnectionNews
-from joulebook.logs import request_id
+from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.packets import Parameters, read_parameters
+from joulebook.ingest.requests.intake import Intake
+from joulebook.ingest.requests.refusals import Refusal, refusal_as_json
+from joulebook.ingest.wires.websocket.announcements import Announcements, Begun
+from joulebook.ingest.wires.websocket.connection import DeviceConnection, Handshake
 from joulebook.telemetry.errors import TelemetryError
 
 log = logging.getLogger(__name__)
@@ -32,32 +28,22 @@ RESTARTING = 1012
 
 _TAKEN_OVER = "a newer connection of this device has taken over"
 
-_encode = msgspec.json.Encoder().encode
-
 
 class WebSocketEndpoint:
-    """The ASGI application behind `/ws/device/{device_id}`; knows which device is connected.
+    """The ASGI application behind `/ws/device/{device_id}`; has the connections of all devices.
 
-    One connection a device, over all ingest processes: a newer one takes over, and the older is closed
-    when what it was sent is answered.
+    A device has one connection over all ingest processes. A newer one takes over, and the older is closed
+    after its last acknowledgement.
     """
 
     def __init__(
-        self,
-        *,
-        tokens: TokenDirectory,
-        store: ReadingStore,
-        limits: Limits,
-        metrics: IngestMetrics,
-        listen_url: str,
-        most_per_token: int,
+        self, intake: Intake, *, counts: dict[str, int], listen_url: str, most_per_token: int
     ) -> None:
-        self._tokens = tokens
-        self._store = store
-        self._limits = limits
-        self._counts = metrics.messages
+        """Count messages in `counts`; announce connections to other processes over `listen_url`."""
+        self._intake = intake
+        self._counts = counts
         self._process = uuid.uuid4().hex
-        self._news = ConnectionNews(listen_url, process=self._process, heard=self._hear)
+        self._announcements = Announcements(listen_url, process=self._process, received=self._compare)
         self._connected: dict[str, DeviceConnection] = {}
         self._running: set[DeviceConnection] = set()
         self._most_per_token = most_per_token
@@ -68,29 +54,29 @@ class WebSocketEndpoint:
         """Serve one connection from its handshake to its end."""
         await receive()  # websocket.connect
         try:
-            grant, asked = await self._admit(scope)
+            grant, parameters = await self._admit(scope)
         except Refusal as exc:
-            await _refuse(send, exc)
+            headers, body = refusal_as_json(exc)
+            await send({"type": "websocket.http.response.start", "status": exc.status, "headers": headers})
+            await send({"type": "websocket.http.response.body", "body": body})
             return
         device_id = str(scope["path_params"]["device_id"])
         connection = DeviceConnection(
             receive,
             send,
-            store=self._store,
-            rules=Rules(device_id=device_id, grant=grant, token=_token(scope), asked=asked),
-            limits=self._limits,
-            tokens=self._tokens,
+            intake=self._intake,
+            handshake=Handshake(device_id, token=_token(scope), grant=grant, parameters=parameters),
             counts=self._counts,
             begun=Begun(time.time_ns(), self._process),
         )
-        # Before anything is awaited: of two connections at once exactly one ends up as the device's.
+        # Before the first await: of two simultaneous connections exactly one becomes the device's.
         older = self._connected.get(device_id)
         self._connected[device_id] = connection
         self._running.add(connection)
         self._by_token[grant.token] += 1
         if older is not None:
             older.stop(REPLACED, _TAKEN_OVER)
-        self._news.announce(device_id, connection.begun)
+        self._announcements.announce(device_id, connection.begun)
         try:
             await connection.run()
         finally:
@@ -101,24 +87,27 @@ class WebSocketEndpoint:
             if self._connected.get(device_id) is connection:
                 del self._connected[device_id]
 
-    def _hear(self, device_id: str, begun: Begun) -> None:
-        """End the connection that a newer one elsewhere replaces; tell an older one elsewhere of ours."""
+    def _compare(self, device_id: str, begun: Begun) -> None:
+        """Stop our connection if the announced one is newer, else announce ours again.
+
+        Without a device, announce all of ours: the announcements have started, or started again.
+        """
         if not device_id:
             for connected, here in self._connected.items():
-                self._news.announce(connected, here.begun)
+                self._announcements.announce(connected, here.begun)
             return
         connection = self._connected.get(device_id)
         if connection is not None and connection.begun < begun:
             connection.stop(REPLACED, _TAKEN_OVER)
         elif connection is not None:
-            self._news.announce(device_id, connection.begun)
+            self._announcements.announce(device_id, connection.begun)
 
     async def close(self) -> None:
-        """Let go of what connects this process with the others."""
-        await self._news.close()
+        """Stop the announcements."""
+        await self._announcements.close()
 
     async def drain(self, *, seconds: float) -> None:
-        """Refuse new connections; answer what the open ones were sent, and close them, within `seconds`."""
+        """Refuse new connections; acknowledge the open ones' messages and close them, within `seconds`."""
         self._draining = True
         for connection in self._running:
             connection.stop(RESTARTING, "ingest is stopping; connect again")
@@ -130,45 +119,30 @@ class WebSocketEndpoint:
         except TimeoutError:
             log.warning("%d connections of devices did not end in %g s", len(self._running), seconds)
 
-    async def _admit(self, scope: Scope) -> tuple[Grant, Asked]:
-        """Return what the token allows and what the address asks for. Raises `Refusal`."""
+    async def _admit(self, scope: Scope) -> tuple[Grant, Parameters]:
+        """Return the token's grant and the parameters of the address. Raises `Refusal`."""
         if self._draining:
             raise Refusal(503, "unavailable", "ingest is stopping; connect again")
-        # A token in the address is a parameter that is not known here.
-        asked = read_query(scope["query_string"])
+        # A token in the address is refused here, as an unknown parameter.
+        parameters = read_parameters(scope["query_string"])
         try:
-            grant = await authorise(scope, self._tokens)
+            grant = await self._intake.authorise(scope)
         except TelemetryError as exc:
             raise Refusal(503, "unavailable", f"connect again: {exc}") from exc
         device_id = str(scope["path_params"]["device_id"])
         if device_id not in grant.devices:
             message = f"this token may not write for device {device_id[:80]!r}"
             raise Refusal(403, "device_not_allowed", message)
-        # A device that connects anew replaces its own connection.
+        # A device that is connected replaces its own connection.
         if device_id not in self._connected and self._by_token[grant.token] >= self._most_per_token:
             message = f"this token has {self._most_per_token} connections open, its share; use further tokens"
             raise Refusal(503, "unavailable", message)
-        return grant, asked
+        return grant, parameters
 
 
 def _token(scope: Scope) -> bytes:
-    """Return the bearer token that `authorise` has accepted."""
+    """Return the bearer token accepted by `authorise`."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             return bytes(value[7:].strip())
     raise AssertionError("an admitted connection has a token")
-
-
-async def _refuse(send: Send, refusal: Refusal) -> None:
-    """Answer the handshake with an HTTP status."""
-    answer: dict[str, Any] = {"code": refusal.code, "message": str(refusal)}
-    if refusal.status >= 500:
-        answer["request_id"] = request_id.get()
-    body = _encode(answer) + b"\n"
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if refusal.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    elif refusal.status == 503:
-        headers.append((b"retry-after", b"%d" % random.randint(1, 5)))  # noqa: S311
-    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})

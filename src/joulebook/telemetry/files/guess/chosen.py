@@ -1,4 +1,4 @@
-"""How a file is read, whichever way was chosen: its guess, a built-in profile on top, or a saved profile."""
+"""Reads a file's layout by its guess, with a built-in profile on top, or by a saved profile."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from joulebook.telemetry.files.builtin import BuiltinProfile
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names
-from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_with_questions
-from joulebook.telemetry.files.guess.questions import Setting
+from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
+from joulebook.telemetry.files.guess.questions import ReadingSetting
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_lines, sample_rows
 from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.parser import check_columns
@@ -34,10 +34,10 @@ _OVERRIDES = (
 
 
 def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayout:
-    """Return how the file that begins with `head` is read by a profile, and by what was given besides.
+    """Return how the file beginning with `head` is read by a profile, with given settings on top.
 
-    The header is looked for where the profile has it, and else where its names stand. Raises
-    `UnusableProfile` where the file lacks one of its columns, or where something given cannot be combined.
+    The header is at the profile's line, or else at a line with its names. Raises `UnusableProfile` if the
+    file lacks one of the columns, or if a given setting cannot be combined with a profile.
     """
     profile = _with_given(profile, given)
     text = b"".join(utf8_chunks([head], encoding=profile.encoding))
@@ -53,12 +53,12 @@ def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayo
     find_zone(profile.tz)
     NumberFormat.of(profile)
     account = (
-        Setting("profile", profile.name or "(without a name)", "given"),
-        Setting("header", f"line {profile.header_line}" if profile.header_line else "none", "profile"),
-        Setting("time", " + ".join(profile.time_columns), "profile"),
-        Setting("time format", " or ".join(profile.time_formats), "profile"),
-        Setting("time zone", profile.tz, "profile" if given.tz is None else "given"),
-        Setting("decimal mark", profile.decimal, "profile" if given.decimal is None else "given"),
+        ReadingSetting("profile", profile.name or "(without a name)", "given"),
+        ReadingSetting("header", f"line {profile.header_line}" if profile.header_line else "none", "profile"),
+        ReadingSetting("time", " + ".join(profile.time_columns), "profile"),
+        ReadingSetting("time format", " or ".join(profile.time_formats), "profile"),
+        ReadingSetting("time zone", profile.tz, "profile" if given.tz is None else "given"),
+        ReadingSetting("decimal mark", profile.decimal, "profile" if given.decimal is None else "given"),
     )
     return FileLayout(profile, columns, account)
 
@@ -67,13 +67,15 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
     for name in ("layout", "delimiter", "header_line", "time_columns", "key_columns"):
         if getattr(given, name) not in (None, ()):
             raise UnusableProfile(
-                f"--{name.removesuffix('s').replace('_', '-')} cannot be combined with a saved profile: "
-                "change the profile, or leave it out",
+                Message(
+                    f"{{{name}}} cannot be combined with a saved profile: change the profile, or leave it out"
+                ),
                 setting=name,
             )
     if given.time_marks == "end" and not profile.interval:
         raise UnusableProfile(
-            "--time-marks end: the profile does not say how long an interval is", setting="time_marks"
+            Message("{time_marks:end}: the profile does not say how long an interval is"),
+            setting="time_marks",
         )
     changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) is not None}
     if given.encoding is not None:
@@ -100,13 +102,14 @@ def _mapped(profile: ImportProfile, given: Given) -> tuple[object, ...]:
             )
     if left:
         raise UnusableProfile(
-            f"--map {next(iter(left))!r}: the profile has no such column, key or metric", setting="mapping"
+            Message("{mapping:{0!r}}: the profile has no such column, key or metric", next(iter(left))),
+            setting="mapping",
         )
     return tuple(values)
 
 
 def _placed(rows: Sequence[SampleRow], profile: ImportProfile) -> tuple[tuple[str, ...], ImportProfile]:
-    """Return the file's columns, and the profile with the lines at which its header and data begin here."""
+    """Return the file's columns, and the profile with this file's lines of header and first data."""
     lengths = Counter(len(row.cells) for row in rows)
     width = max(lengths, key=lambda length: (lengths[length], length))
     if profile.header_line is None:
@@ -141,11 +144,11 @@ def choose_layout(
     device_tz: str,
     sheet: str = "",
 ) -> FileLayout:
-    """Return how a file is read; what it leaves open is among the `questions`.
+    """Return how a file is read; open decisions are among its `questions`.
 
-    A saved profile leaves nothing open; without one, what was not given is guessed, and times without an
-    offset are local to `device_tz` unless something says otherwise. `source` is set to the sheet of a
-    workbook that is read. Raises what reading the head raises, `UnclearFile` and `UnusableProfile`.
+    A saved profile leaves nothing open. Without one, settings not given are guessed, and times without an
+    offset are local to `device_tz` unless the file or a setting names a zone. Sets the sheet of `source`.
+    Raises `FileError`.
     """
     if isinstance(profile, ImportProfile):
         source.sheet = sheet or profile.sheet
@@ -153,7 +156,7 @@ def choose_layout(
         return _of_sheet(layout, source.sheet)
     source.sheet = sheet
     head = source.head(HEAD_BYTES)
-    layout = guess_with_questions(
+    layout = guess_layout(
         head,
         is_whole=len(head) < HEAD_BYTES,
         given=given if profile is None else merged(profile.given, given),
@@ -164,7 +167,7 @@ def choose_layout(
 
 
 def merged(base: Given, given: Given) -> Given:
-    """Return the settings of `base`, overruled by those that were given."""
+    """Return the settings of `base`, with those given in their place."""
     changed = {
         field.name: getattr(given, field.name)
         for field in dataclasses.fields(Given)

@@ -1,11 +1,11 @@
-"""The names of a file's columns, and how a person may call them."""
+"""The names of a file's columns, distinct and without control characters."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.profile import MOST_COLUMNS
 from joulebook.telemetry.files.table import BLANKS
 
@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+|\s{2,}")
 
 
 def column_names(header: Sequence[str]) -> tuple[str, ...]:
-    """Return distinct names: as in the header, `column_3` where it has none, `Power_2` for a second `Power`.
+    """Return distinct names: as in the header, `column_3` for none, `Power_2` for a second `Power`.
 
     Raises `UnusableProfile` for more columns than any file has.
     """
@@ -26,7 +26,7 @@ def column_names(header: Sequence[str]) -> tuple[str, ...]:
     copies: dict[str, int] = {}
     for position, cell in enumerate(header, start=1):
         wanted = _cleaned(cell) or f"column_{position}"
-        # Where the last copy left off: a header of equal names takes the square of their number otherwise.
+        # Counted on from the last copy: otherwise equal names take the square of their number.
         name, copy = wanted, copies.get(wanted, 1)
         while name in names or (copy > 1 and name in taken):
             copy += 1
@@ -36,10 +36,10 @@ def column_names(header: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def find_column(asked: str, columns: Sequence[str], *, option: str, setting: str) -> str:
-    """Return the column that a person named by `setting`, a field of `Given`.
+def find_column(asked: str, columns: Sequence[str], *, setting: str) -> str:
+    """Return the column named in `setting`, a field of `Given`; upper and lower case may differ.
 
-    Raises `UnusableProfile` that lists those there are.
+    Raises `UnusableProfile` with a list of all columns.
     """
     name = _cleaned(asked)
     if name in columns:
@@ -49,7 +49,8 @@ def find_column(asked: str, columns: Sequence[str], *, option: str, setting: str
         return alike[0]
     listed = ", ".join(repr(column) for column in columns[:30]) + (", …" if len(columns) > 30 else "")
     raise UnusableProfile(
-        f"{option} {asked!r}: the file has no such column; it has {listed}", setting=setting
+        Message(f"{{{setting}:{{0!r}}}}: the file has no such column; it has {{1}}", asked, listed),
+        setting=setting,
     )
 
 

@@ -1,4 +1,4 @@
-"""Guesses how lines fall into cells: the way that splits most lines alike, into cells that look like data."""
+"""Guesses how lines are split: most lines should have equally many cells, and the cells look like data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
-from joulebook.telemetry.files.guess.sample import SampleRow, sample_rows
+from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
+from joulebook.telemetry.files.guess.sample import Sample, SampleRow, sample_rows
 from joulebook.telemetry.files.profile import BLANK_RUNS, WIDE_GAPS
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.times import TimeFormat, parse_times
@@ -21,7 +21,7 @@ _LONGEST_LINE = 5000
 
 
 def guess_widths(lines: Sequence[str]) -> tuple[int, ...]:
-    """Return the widths of the columns of the sample's lines, or nothing where they do not line up."""
+    """Return the widths of the columns of the sample's lines, or nothing if they do not line up."""
     table = [line.rstrip() for line in lines if line.strip() and any(char.isdigit() for char in line)]
     if (
         len(table) < _FEWEST_LINES
@@ -35,11 +35,11 @@ def guess_widths(lines: Sequence[str]) -> tuple[int, ...]:
         return ()
     filled = np.array([[char != " " for char in line] for line in alike])
     is_gap = filled.mean(axis=0) <= 0.01
-    # A column begins where something stands behind a gap.
+    # A column begins with the first character after a gap.
     begins = [at for at in range(1, width) if is_gap[at - 1] and not is_gap[at]]
     if len(begins) < 1:
         return ()
-    # Numbers stand to the right in their column: it ends with the last character before the next gap.
+    # Numbers are aligned to the right: a column ends with the last character before the next gap.
     ends = [at for at in range(1, width) if is_gap[at] and not is_gap[at - 1]] + [width]
     ends = [end for end in ends if end > 0]
     edges = [0, *ends]
@@ -76,17 +76,17 @@ _DATA_CELL = re.compile(
     r"|[+-]?[0-9]{1,3}(?:[ \u00a0][0-9]{3})+(?:[.,][0-9]+)?"
     r"|[+-]?[.,][0-9]+"
 )
-"""A time (or two of them), or a number however it is marked."""
+"""A time (or two), or a number with any marks."""
 
 _TEXT_CELL = re.compile(r"[^,;\t|]{0,40}")
-"""Text that holds no candidate."""
+"""Text without any candidate."""
 
 
 def named_splitter(text: str) -> Splitter:
-    """Return the splitter that a person named.
+    """Return the splitter of a given delimiter.
 
-    It is one character or a word such as `tab`, `blanks` for any number of them, `/PATTERN/` for a regular
-    expression, or the widths of fixed columns, `10,8,8`. Raises `UnusableProfile`.
+    It is one character, or a word such as `tab`, or `blanks` for any number of them, or `/PATTERN/` for a
+    regular expression, or the widths of fixed columns, `10,8,8`. Raises `UnusableProfile`.
     """
     word = text.strip().lower()
     if word in _PATTERNS:
@@ -100,13 +100,16 @@ def named_splitter(text: str) -> Splitter:
         return Splitter.from_words(delimiter)
     except UnusableProfile:
         raise UnusableProfile(
-            f"--delimiter {text!r} cannot be used; it is one character such as , ; | or a word: tab, blank, "
-            "blanks for any number of them; or a /regular expression/, or widths such as 10,8,8"
+            Message(
+                "{delimiter:{0!r}} cannot be used; it is one character such as , ; | or a word: tab, blank, "
+                "blanks for any number of them; or a /regular expression/, or widths such as 10,8,8",
+                text,
+            )
         ) from None
 
 
 def splitter_name(splitter: Splitter) -> str:
-    """Return how lines are split as it is shown to people, and as `named_splitter` takes it."""
+    """Return the delimiter in words for people and for `named_splitter`."""
     if splitter.widths:
         return ",".join(map(str, splitter.widths))
     if splitter.pattern:
@@ -115,10 +118,21 @@ def splitter_name(splitter: Splitter) -> str:
     return {"\t": "tab", " ": "blank"}.get(splitter.delimiter, splitter.delimiter)
 
 
-def guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[Splitter, str]:
-    """Return how lines are split and the reason; raises `UnclearFile` where no candidate makes columns.
+def find_splitter(sample: Sample) -> None:
+    """Find how lines are split into cells. Raises `UnclearFile` and `UnusableProfile`."""
+    given = sample.given
+    if given.delimiter is not None:
+        sample.splitter, reason = named_splitter(given.delimiter), ""
+    else:
+        sample.splitter, reason = _guess_splitter(sample.lines, given.time_formats)
+    name = splitter_name(sample.splitter)
+    sample.note("delimiter", name, reason, is_given=given.delimiter is not None)
 
-    Where time `formats` are known, splitting has to leave cells that fit them.
+
+def _guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[Splitter, str]:
+    """Return how lines are split and the reason; raises `UnclearFile` if no candidate makes columns.
+
+    With given time `formats`, cells must fit them after splitting.
     """
     if lines and (match := SEPARATOR_LINE.fullmatch(lines[0])):
         return Splitter.from_words(match[1]), "the line sep="
@@ -129,7 +143,7 @@ def guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[S
     best = max(CANDIDATES, key=lambda splitter: scores[splitter])
     plain = max((s for s in CANDIDATES if not s.pattern), key=lambda splitter: scores[splitter])
     if best.pattern and scores[plain] >= _AS_GOOD * scores[best]:
-        best = plain  # Blanks within its cells part date from time, which looks no worse.
+        best = plain  # Splitting its cells at blanks only separates date and time: it scores no worse.
     if best.pattern == BLANK_RUNS and _parts_ranges(sample_rows(lines, best)):
         best = max(
             best,
@@ -142,14 +156,17 @@ def guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[S
     if scores[best] == 0:
         shown = next((line for line in lines if line.strip()), "")[:80]
         raise UnclearFile(
-            f"no delimiter makes columns of the file's lines, which begin with {shown!r}; "
-            "name it with --delimiter"
+            Message(
+                "no delimiter makes columns of the file's lines, which begin with {0!r}; "
+                "name it with {delimiter}",
+                shown,
+            )
         )
     return best, "splits the first lines alike"
 
 
 def _score(rows: Sequence[SampleRow]) -> float:
-    """Return 0 for no columns, or up to 1 for equally long rows whose cells all look like data."""
+    """Return 0 for no columns, up to 1 for equally long rows with cells that all look like data."""
     lengths = Counter(len(row.cells) for row in rows if len(row.cells) > 1)
     if not lengths:
         return 0
@@ -161,7 +178,7 @@ def _score(rows: Sequence[SampleRow]) -> float:
 
 
 def _holds_times(lines: Sequence[str], splitter: Splitter, formats: Sequence[str]) -> bool:
-    """Return whether half of the rows have a cell, or some side by side, that fit a time format."""
+    """Return whether a cell, or adjacent cells, of half of the rows fit a time format."""
     rows = sample_rows(lines, splitter)
     parsers = tuple(TimeFormat(text) for text in formats)
     cells = [cell for row in rows for cell in row.cells]
@@ -171,14 +188,14 @@ def _holds_times(lines: Sequence[str], splitter: Splitter, formats: Sequence[str
 
 
 def _parts_ranges(rows: Sequence[SampleRow]) -> bool:
-    """Return whether a column holds nothing but dashes: blanks have split `10:00 - 11:00`."""
+    """Return whether a column holds only dashes: blanks have split `10:00 - 11:00`."""
     cells = [cell for row in rows[-20:] for cell in row.cells]
     dashes = sum(cell in {"-", "–", "to", "bis"} for cell in cells)
     return bool(rows) and dashes >= len(rows[-20:])
 
 
 def _alike(rows: Sequence[SampleRow]) -> float:
-    """Return how many of the rows have as many cells as most have."""
+    """Return the share of rows with the most frequent number of cells."""
     lengths = Counter(len(row.cells) for row in rows)
     return max(lengths.values()) / len(rows) if rows else 0
 

@@ -1,31 +1,28 @@
-"""Finds where names and data begin, and which columns hold the time, by what was given and what is there."""
+"""Finds the header, the beginning of the data, and the columns of the time."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names, find_column
 from joulebook.telemetry.files.guess.delimiter import SEPARATOR_LINE
-from joulebook.telemetry.files.guess.hours import find_hours
-from joulebook.telemetry.files.guess.questions import Account
-from joulebook.telemetry.files.guess.sample import SampleRow, sample_rows
+from joulebook.telemetry.files.guess.sample import Sample, SampleRow, sample_rows
 from joulebook.telemetry.files.guess.time_columns import (
     data_flags,
     find_epoch,
     find_hour,
     find_time_parts,
     guess_time_positions,
+    hour_columns,
 )
 from joulebook.telemetry.files.guess.times import Kind, time_shape
 from joulebook.telemetry.files.profile import Given
-from joulebook.telemetry.files.split import Splitter
 
 _NUMBER = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(?:[eE][+-]?[0-9]+)?")
-# TS and RN are what Campbell loggers write under a time stamp and a record number.
+# Campbell loggers write TS under a time stamp and RN under a record number.
 _UNIT = re.compile(
     r"""\[.{0,12}\] | \(.{0,12}\) | [%°]\ ?[CF]? | [kMG]?(?:W|Wh|VA|VAh|var|varh|V|A|J|Pa|Hz|ohm)
     | [mcdµu]?(?:m|s|V|A|g|l) | h | hPa | mbar | bar | °?C | K | [dD]eg | k?m/[sh] | m3 | m³ | W/m\^?[2²]
@@ -34,79 +31,110 @@ _UNIT = re.compile(
     re.VERBOSE,
 )
 _COMMENTS = ("#", "%", "//", "*")
+_COMMENT = re.compile(r"\s*(?P<mark>#+|//|%+|!+|\*+|')")
 _FEWEST_NAMES = 4
-"""A header names at least one of so many columns."""
+"""A header names at least one of this number of columns."""
 
 _TOGETHER = 3
-"""So many rows in a row (or all there are) must look like data where the data begin."""
+"""Number of consecutive rows (or all) that must look like data at the beginning of the data."""
 
 
-@dataclass(frozen=True)
-class Heading:
-    """Where the header and the data of a file begin; the columns' names, "" where the header has none."""
+def find_heading(sample: Sample) -> None:
+    """Find header, names of columns, first line of the data, time columns, and how comments begin.
 
-    header_line: int | None
-    first_data_line: int
-    names: tuple[str, ...]
+    Raises `UnclearFile` if no line has a time, and `UnusableProfile` for given settings that do not fit.
+    """
+    given, lines = sample.given, sample.lines
+    rows = [
+        row
+        for row in sample_rows(lines, sample.splitter)
+        if not SEPARATOR_LINE.fullmatch(lines[row.line - 1])
+    ]
+    header = _given_header(rows, given)
+    body = [row for row in rows if header is None or row.line > header.line]
+    known = ""
+    if given.time_columns:
+        positions = _given_positions(header, body, given)
+    else:
+        positions, known = _time_positions(body, given)
+    if known and not given.time_formats:
+        flags = [_begin_with_digits(row, positions) for row in body]
+    else:
+        flags = data_flags(body, positions, given.time_formats)
+    first = _first_data_row(flags)
+    if first is None:
+        raise UnclearFile(
+            Message(
+                "no line of the file holds a time where it should; "
+                "check {time_columns}, {time_formats} and {delimiter}"
+            )
+        )
+    first_row = rows.index(body[first])
+    width = _usual_width(rows[first_row:])
+    if header is None and given.header_line != 0:
+        header = _guess_header(rows[:first_row], width, positions)
+    above_data = rows[:first_row] if header is None else rows[rows.index(header) + 1 : first_row]
+    first_data = next((row for row in above_data if _is_spoilt_data(row, width)), rows[first_row])
+    marks = Counter(
+        match["mark"]
+        for row, is_data in zip(body[first:], flags[first:], strict=True)
+        if not is_data and (match := _COMMENT.match(lines[row.line - 1]))
+    )
+    sample.header_line = None if header is None else header.line
+    sample.first_data_line = first_data.line
+    sample.skip_prefixes = tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
+    sample.time_positions, sample.time_format = positions, known
+    cells = () if header is None else header.cells
+    names = (*cells, *[""] * (width - len(cells)))
+    if header is not None:
+        names = _without_comment_mark(names, width=len(body[first].cells))
+        names = _spread_names(names, positions, width=len(_usual_rows(body[first:])[0].cells))
+    sample.names = names
+    sample.columns = column_names(names)
+    where = "none" if header is None else f"line {header.line}"
+    reason = "no names above the data" if header is None else "names above the data"
+    sample.note("header", where, reason, is_given=given.header_line is not None)
+    sample.note("first data", f"line {first_data.line}", "the first times stand there")
+    if sample.skip_prefixes:
+        sample.note("comments", " ".join(sample.skip_prefixes), "lines that begin so are no rows")
 
 
-def find_first_data_row(flags: Sequence[bool]) -> int | None:
-    """Return the index of the first row with which data begin, or None where no row looks like data."""
+def _first_data_row(flags: Sequence[bool]) -> int | None:
+    """Return the index of the first of the data, or None where no row looks like data."""
     for index in range(len(flags)):
-        following = flags[index : index + _TOGETHER]
-        if all(following):
+        if all(flags[index : index + _TOGETHER]):
             return index
     return flags.index(True) if any(flags) else None
 
 
-def find_heading(
-    rows: Sequence[SampleRow],
-    first_data: int,
-    *,
-    header: SampleRow | None = None,
-    is_without: bool = False,
-    times: Sequence[int] = (0,),
-) -> Heading:
-    """Return the heading of a file whose data begin with the row `first_data`.
+def _guess_header(above: Sequence[SampleRow], width: int, times: Sequence[int]) -> SampleRow | None:
+    """Return the row above the data with the most different names, without counting numbers and units.
 
-    `times` are the positions of the time columns. The `header` may be known, or known not to be
-    (`is_without`). Else it is, of the rows above the data, the one with the most different names that are
-    neither numbers nor units; of equals the last that names the time, or else the first.
+    Of equal rows it is the last with a name for the time, or else the first.
     """
-    width = _usual_width(rows[first_data:])
-    if header is None and not is_without:
-        above = rows[:first_data]
-        scores = [_name_count(row, width) if _may_head(row, width, len(times)) else 0 for row in above]
-        if scores and max(scores) > 0:
-            header = _best_header(above, scores, times[0])
-    cells = () if header is None else header.cells
-    names = (*cells, *[""] * (width - len(cells)))
-    above_data = rows[:first_data] if header is None else rows[rows.index(header) + 1 : first_data]
-    first = next((row for row in above_data if _is_spoilt_data(row, width)), rows[first_data])
-    return Heading(None if header is None else header.line, first.line, names)
+    scores = [_name_count(row, width) if _may_head(row, width, len(times)) else 0 for row in above]
+    if not scores or max(scores) == 0:
+        return None
+    best = [row for row, score in zip(above, scores, strict=True) if score == max(scores)]
+    named = [row for row in best if times[0] < len(row.cells) and row.cells[times[0]]]
+    return named[-1] if named else best[0]
 
 
 def _usual_width(rows: Sequence[SampleRow]) -> int:
-    """Return the number of cells that most rows have; of equally common ones the greater."""
+    """Return the most frequent number of cells; of equally frequent numbers the greatest."""
     lengths = Counter(len(row.cells) for row in rows)
     return max(lengths.items(), key=lambda item: (item[1], item[0]))[0] if lengths else 0
 
 
 def _is_spoilt_data(row: SampleRow, width: int) -> bool:
-    """Return whether a row among those above the data is one of theirs whose time is damaged."""
+    """Return whether a row above the data is a data row with a damaged time."""
     filled = [cell for cell in row.cells if cell]
     numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in filled)
     return len(row.cells) == width and numbers >= max(1, len(filled) - 2)
 
 
-def _best_header(rows: Sequence[SampleRow], scores: Sequence[int], time: int) -> SampleRow:
-    best = [row for row, score in zip(rows, scores, strict=True) if score == max(scores)]
-    named = [row for row in best if time < len(row.cells) and row.cells[time]]
-    return named[-1] if named else best[0]
-
-
 def _may_head(row: SampleRow, width: int, times: int) -> bool:
-    """Return whether a row is no comment, or one with a word a column (the `times` may share one)."""
+    """Return whether a row is no comment, or has a word for each column (the `times` may share one)."""
     first = row.cells[0]
     if not first.startswith(_COMMENTS):
         return True
@@ -116,10 +144,10 @@ def _may_head(row: SampleRow, width: int, times: int) -> bool:
 
 
 def _name_count(row: SampleRow, width: int) -> int:
-    """Return how many cells could be names of columns; 0 for a row that is no header."""
+    """Return the number of possible names of columns in a row; 0 if it is no header."""
     if len(row.cells) < min(2, width):
         return 0
-    if find_hours(row.cells):
+    if hour_columns(row.cells):
         return width
     filled = [cell for cell in row.cells if cell]
     numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in filled)
@@ -129,57 +157,8 @@ def _name_count(row: SampleRow, width: int) -> int:
     return min(len(names), width) if len(names) * _FEWEST_NAMES >= width else 0
 
 
-_COMMENT = re.compile(r"\s*(?P<mark>#+|//|%+|!+|\*+|')")
-
-
-@dataclass(frozen=True)
-class Place:
-    """The heading, the positions of the time columns, their format where it is known from their kind."""
-
-    heading: Heading
-    positions: tuple[int, ...]
-    time_format: str
-    skip_prefixes: tuple[str, ...]
-
-
-def place_heading(lines: Sequence[str], splitter: Splitter, given: Given, account: Account) -> Place:
-    """Return where header and data begin, and what the time columns are.
-
-    Raises `UnclearFile` where no line holds a time, and `UnusableProfile` where what was given does not fit.
-    """
-    rows = [row for row in sample_rows(lines, splitter) if not SEPARATOR_LINE.fullmatch(lines[row.line - 1])]
-    header = _given_header(rows, given)
-    body = [row for row in rows if header is None or row.line > header.line]
-    known = ""
-    if given.time_columns:
-        positions = _given_positions(header, body, given)
-    else:
-        positions, known = _time_positions(body, given)
-    flags = [bool(known) and _looks_right(row, positions) for row in body]
-    if not known or given.time_formats:
-        flags = data_flags(body, positions, given.time_formats)
-    first = find_first_data_row(flags)
-    if first is None:
-        raise UnclearFile(
-            "no line of the file holds a time where it should; "
-            "check --time-column, --time-format and --delimiter"
-        )
-    heading = find_heading(
-        rows, rows.index(body[first]), header=header, is_without=given.header_line == 0, times=positions
-    )
-    skip = _comment_mark(lines, body[first:], flags[first:])
-    heading = _spread_names(_uncommented(heading, body[first]), positions, body[first:])
-    where = "none" if heading.header_line is None else f"line {heading.header_line}"
-    reason = "no names above the data" if heading.header_line is None else "names above the data"
-    account.note("header", where, reason, is_given=given.header_line is not None)
-    account.note("first data", f"line {heading.first_data_line}", "the first times stand there")
-    if skip:
-        account.note("comments", " ".join(skip), "lines that begin so are no rows")
-    return Place(heading, positions, known, skip)
-
-
 def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int, ...], str]:
-    """Return the time columns, and their format where it follows from what the columns are."""
+    """Return the time columns, and their format if it follows from the kind of columns."""
     if given.time_formats:
         return guess_time_positions(body, given.time_formats), ""
     usual = _usual_rows(body)
@@ -200,7 +179,7 @@ def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int,
 
 
 def _hour_beside(rows: Sequence[SampleRow], date: int) -> tuple[tuple[int, ...], str] | None:
-    """Return date and hour columns where the date has no clock of its own and a count of hours beside it."""
+    """Return date and hour columns if the dates have no time of day, and a count of hours beside them."""
     shapes = Counter(shape for row in rows if (shape := time_shape(row.cells[date])) is not None)
     if not shapes or shapes.most_common(1)[0][0].kind is not Kind.DATE:
         return None
@@ -226,62 +205,55 @@ def _usual_rows(body: Sequence[SampleRow]) -> list[SampleRow]:
     return [row for row in body if len(row.cells) == usual]
 
 
-def _looks_right(row: SampleRow, positions: Sequence[int]) -> bool:
+def _begin_with_digits(row: SampleRow, positions: Sequence[int]) -> bool:
+    """Return whether all time cells of a row begin with a digit."""
     if max(positions) >= len(row.cells):
         return False
-    cells = [row.cells[position] for position in positions]
-    return all(cell[:1].isdigit() for cell in cells)
+    return all(row.cells[position][:1].isdigit() for position in positions)
 
 
-def _comment_mark(lines: Sequence[str], body: Sequence[SampleRow], flags: Sequence[bool]) -> tuple[str, ...]:
-    """Return how comments among the data begin, where such lines are there."""
-    marks = Counter(
-        match["mark"]
-        for row, is_data in zip(body, flags, strict=True)
-        if not is_data and (match := _COMMENT.match(lines[row.line - 1]))
-    )
-    return tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
+def _without_comment_mark(names: tuple[str, ...], *, width: int) -> tuple[str, ...]:
+    """Return the names of a header without a comment's mark, as in `# time a b` or `#time,a,b`.
 
-
-def _uncommented(heading: Heading, data: SampleRow) -> Heading:
-    """Take a comment's mark off the names of a header, as in `# time a b` or `#time,a,b`."""
-    names = heading.names
-    if heading.header_line is None or not names or not names[0].startswith(("#", "%", "//", "*")):
-        return heading
+    `width` is the number of cells of a data row.
+    """
+    if not names or not names[0].startswith(_COMMENTS):
+        return names
     bare = names[0].lstrip("#%/*!; ")
     if bare:
-        names = (bare, *names[1:])
-    elif len(names) > len(data.cells):
-        names = names[1:]
-    return Heading(heading.header_line, heading.first_data_line, names)
+        return (bare, *names[1:])
+    return names[1:] if len(names) > width else names
 
 
-def _spread_names(heading: Heading, positions: Sequence[int], data: Sequence[SampleRow]) -> Heading:
-    """Give the name of a time to all its columns, where blanks have split date and time of day apart."""
-    names = list(heading.names)
-    while names and not names[-1]:
-        names.pop()
-    width = len(_usual_rows(data)[0].cells)
+def _spread_names(names: Sequence[str], positions: Sequence[int], *, width: int) -> tuple[str, ...]:
+    """Return the names for all `width` columns, where blanks have split date and time of day apart.
+
+    The header then names the time once, and the columns behind it are one place off.
+    """
+    filled = list(names)
+    while filled and not filled[-1]:
+        filled.pop()
     more = len(positions) - 1
     is_one = more > 0 and list(positions) == list(range(positions[0], positions[0] + more + 1))
-    lacking = width - len(names)
-    if heading.header_line is None or not is_one or not 0 < lacking <= more:
-        return heading
+    lacking = width - len(filled)
+    if not is_one or not 0 < lacking <= more:
+        return tuple(names)
     first = positions[0] + 1 + more - lacking
-    return Heading(
-        heading.header_line, heading.first_data_line, (*names[:first], *[""] * lacking, *names[first:])
-    )
+    return (*filled[:first], *[""] * lacking, *filled[first:])
 
 
 def _given_header(rows: Sequence[SampleRow], given: Given) -> SampleRow | None:
-    """Return the header row that was given by its line, or by the names of its time columns."""
+    """Return the header row given by its line, or by the names of its time columns."""
     if given.header_line:
         for row in rows:
             if row.line == given.header_line:
                 return row
         raise UnusableProfile(
-            f"--header-line {given.header_line}: there is no such row among the first lines; "
-            "lines count from 1, and 0 means that there is no header",
+            Message(
+                "{header_line:{0}}: there is no such row among the first lines; "
+                "lines count from 1, and 0 means that there is no header",
+                given.header_line,
+            ),
             setting="header_line",
         )
     if given.time_columns and given.header_line is None:
@@ -296,7 +268,4 @@ def _given_positions(header: SampleRow | None, body: Sequence[SampleRow], given:
     width = max((len(row.cells) for row in body), default=0)
     cells = header.cells if header is not None else ()
     names = column_names((*cells, *[""] * (width - len(cells))))
-    return tuple(
-        names.index(find_column(name, names, option="--time-column", setting="time_columns"))
-        for name in given.time_columns
-    )
+    return tuple(names.index(find_column(name, names, setting="time_columns")) for name in given.time_columns)

@@ -1,77 +1,95 @@
-"""Settles how the numbers of a file are written: marks, units beside them, and what stands for none."""
+"""Finds how the numbers of a file are written: marks, units beside them, and marks for missing values."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
-from joulebook.telemetry.files.guess.questions import Account, Answer, Question
-from joulebook.telemetry.files.guess.units import is_unit
+from joulebook.telemetry.files.errors import Message
+from joulebook.telemetry.files.guess.questions import Answer, Question
+from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.numbers import NumberFormat
-from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given
+from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES
 from joulebook.telemetry.files.table import BLANKS
+
+_UNIT = re.compile(
+    r"""[kMGTmµμu]?(?:Wh|W|VAh|VA|VArh|varh|VAr|var|V|A|Hz|J|Pa|Ohm|ohm|Ω) | (?:h|m)?[Bb]ar | kWhr? | kWp
+    | [cdkm]?m | [mdc]?[lL] | [km]?g | ms | s | min | h | d | K | % | ‰ | ppm | ppb | lx | lux | dBm? | rpm
+    | °\s?[CFK]? | [dD]eg(?:\s?[CF])? | ℃ | degC | degF | degrees | mmHg | inHg | mph | kn | pH | unitless
+    | [kc]?m\s?/\s?[sh] | m\^?[23²³] | N?m[3³]/h | [lL]/(?:min|h|s) | kg/h | g/m[3³] | µg/m[3³]
+    | [kM]?Wh?r?/m(?:\^?2|²) | J/m(?:\^?2|²) | V/m | [µm]S/cm
+    | EUR | USD | GBP | CHF | SEK | NOK | DKK | (?:ct|EUR|€)/[kM]Wh""",
+    re.VERBOSE,
+)
+_BRACKETS = re.compile(r"[\[(](?P<unit>[^\[\]()]{1,16})[\])]\s*$")
+
+
+def is_unit(text: str) -> bool:
+    """Return whether a text is a unit or a currency sign."""
+    return bool(_UNIT.fullmatch(text)) or (len(text) == 1 and unicodedata.category(text) == "Sc")
+
+
+def unit_in_name(name: str) -> str:
+    """Return the unit in brackets at the end of a column's name, or ""."""
+    match = _BRACKETS.search(name)
+    return match["unit"].strip() if match and is_unit(match["unit"].strip()) else ""
+
 
 _BLANK_MARKS = ("'", "’", "\u00a0", "\u202f", " ")
 
 
-def guess_marks(
-    columns: Sequence[pl.Series],
-    *,
-    decimal: str | None,
-    thousands: str | None,
-    delimiter: str,
-    account: Account,
-) -> tuple[str, str, str]:
-    """Return decimal mark, thousands mark ("" for none) and the reason for the first.
+def settle_numbers(sample: Sample) -> None:
+    """Find the marks of numbers, the units beside them, and the missing values; ask open questions."""
+    given = sample.given
+    times = {f"c{position}" for position in sample.time_positions}
+    columns = [column for column in sample.cells.get_columns() if column.name not in times]
+    _settle_marks(sample, columns)
+    sample.na_values = DEFAULT_NA_VALUES if given.na_values is None else given.na_values
+    sample.affixes = {}
+    sample.affixes = _find_affixes(columns, sample.numbers)
+    if sample.affixes:
+        units = " ".join(sorted(set(sample.affixes.values())))
+        sample.note("units beside numbers", units, "most cells have them")
+    if given.na_values is None:
+        _add_sentinels(sample, columns)
+    sample.note(
+        "missing values",
+        " ".join(("(empty)", *sample.na_values)),
+        "the usual ones",
+        is_given=given.na_values is not None,
+    )
 
-    `columns` are the cells that may be numbers; a mark that is not None has been given. Where every
-    comma, or every point, could be either mark, that is asked.
-    """
+
+def _settle_marks(sample: Sample, columns: Sequence[pl.Series]) -> None:
+    """Find decimal and thousands mark ("" for none); ask where every comma, or point, could be either."""
+    given = sample.given
     cells = _Cells(columns)
-    reason = "given"
-    if decimal is None:
-        decimal, reason = _decimal(cells, thousands, delimiter, account)
-    if thousands is None:
-        thousands = _thousands(cells, decimal)
-    return decimal, thousands, reason
+    if given.decimal is None:
+        sample.decimal, reason = _guess_decimal(sample, cells)
+    else:
+        sample.decimal, reason = given.decimal, "given"
+    if given.thousands is None:
+        other = "," if sample.decimal == "." else "."
+        if len(cells.groups(other, sample.decimal)) and not cells.decimals(other, sample.decimal):
+            sample.thousands = other
+        else:
+            blanks = (mark for mark in _BLANK_MARKS if len(cells.groups(mark, sample.decimal)))
+            sample.thousands = next(blanks, "")
+    else:
+        sample.thousands = given.thousands
+    sample.note("decimal mark", sample.decimal, reason, is_given=given.decimal is not None)
+    shown = sample.thousands or "none"
+    sample.note("thousands mark", shown, "as the numbers stand", is_given=given.thousands is not None)
 
 
-class _Cells:
-    """Counts how the numbers among some cells are written."""
-
-    def __init__(self, columns: Sequence[pl.Series]) -> None:
-        renamed = [column.alias("") for column in columns]
-        cells = pl.concat(renamed) if renamed else pl.Series([], dtype=pl.String)
-        # A unit or a currency beside a number says nothing about its marks.
-        bare = cells.str.strip_chars(BLANKS).str.replace(r"^([+-]?)\p{Sc} ?", "$1")
-        self._cells = bare.str.replace(r"([0-9.,]) ?(?:\p{Sc}|%|°?[A-Za-z]{1,4})$", "$1")
-
-    def matching(self, pattern: str) -> pl.Series:
-        """Return the cells that are a sign, the pattern, and perhaps an exponent."""
-        return self._cells.filter(self._cells.str.contains(rf"^[+-]?(?:{pattern})(?:[eE][+-]?[0-9]+)?$"))
-
-    def decimals(self, mark: str, other: str) -> int:
-        """Return how many cells can only be read with `mark` as the decimal mark."""
-        mark, other = re.escape(mark), re.escape(other)
-        any_fraction = len(self.matching(rf"[0-9]*{mark}[0-9]+"))
-        maybe_group = len(self.matching(rf"[1-9][0-9]{{0,2}}{mark}[0-9]{{3}}"))
-        parted = "|".join((other, *_BLANK_MARKS))
-        behind_groups = len(self.matching(rf"[0-9]{{1,3}}(?:(?:{parted})[0-9]{{3}})+{mark}[0-9]*"))
-        many_groups = len(self.matching(rf"[0-9]{{1,3}}(?:{other}[0-9]{{3}}){{2,}}"))
-        return any_fraction - maybe_group + behind_groups + many_groups
-
-    def groups(self, mark: str, decimal: str) -> pl.Series:
-        """Return the cells that can be read with `mark` between thousands."""
-        mark, decimal = re.escape(mark), re.escape(decimal)
-        return self.matching(rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+(?:{decimal}[0-9]*)?")
-
-
-def _decimal(cells: _Cells, thousands: str | None, delimiter: str, account: Account) -> tuple[str, str]:
+def _guess_decimal(sample: Sample, cells: _Cells) -> tuple[str, str]:
+    """Return the decimal mark and the reason; ask where the cells do not decide."""
+    thousands = sample.given.thousands
     if thousands in {".", ","}:
         return ("," if thousands == "." else "."), "the other one parts thousands"
     commas, points = cells.decimals(",", "."), cells.decimals(".", ",")
@@ -81,39 +99,59 @@ def _decimal(cells: _Cells, thousands: str | None, delimiter: str, account: Acco
         return ".", "only so can the numbers be read"
     for mark, other in ((",", "."), (".", ",")):
         unclear = cells.matching(rf"[1-9][0-9]{{0,2}}{re.escape(mark)}[0-9]{{3}}")
-        if len(unclear) and mark == "." and delimiter == ",":
+        if len(unclear) and mark == "." and sample.splitter.delimiter == ",":
             return ".", "commas part the cells"
         if len(unclear) and thousands is not None:
             return mark, "no mark parts thousands, or another"
         if len(unclear):
-            _ask(str(unclear[0]), mark, other, account)
+            text = str(unclear[0])
+            fraction, whole = text.replace(mark, "."), text.replace(mark, "")
+            sample.ask(
+                Question(
+                    "decimal",
+                    f"the number {text!r} can be {fraction} or {whole}, and no line read so far decides",
+                    Message("; say which with {decimal:{0}} or {decimal:{1}} {thousands:{0}}", mark, other),
+                    (
+                        Answer(f"{text} is {fraction}", {"decimal": mark, "thousands": ""}),
+                        Answer(f"{text} is {whole}", {"decimal": other, "thousands": mark}),
+                    ),
+                )
+            )
             return mark, "asked"
     return ".", "no cell speaks against it"
 
 
-def _ask(text: str, mark: str, other: str, account: Account) -> None:
-    account.ask(
-        Question(
-            "decimal",
-            f"the number {text!r} can be {text.replace(mark, '.')} or {text.replace(mark, '')}, and no line "
-            "read so far decides",
-            f"; say which with --decimal {mark} or --decimal {other} --thousands {mark}",
-            (
-                Answer(f"{text} is {text.replace(mark, '.')}", {"decimal": mark, "thousands": ""}),
-                Answer(f"{text} is {text.replace(mark, '')}", {"decimal": other, "thousands": mark}),
-            ),
-        )
-    )
+class _Cells:
+    """Counts how the numbers in some cells are written."""
+
+    def __init__(self, columns: Sequence[pl.Series]) -> None:
+        renamed = [column.alias("") for column in columns]
+        cells = pl.concat(renamed) if renamed else pl.Series([], dtype=pl.String)
+        # A unit or a currency beside a number says nothing about its marks.
+        bare = cells.str.strip_chars(BLANKS).str.replace(r"^([+-]?)\p{Sc} ?", "$1")
+        self._cells = bare.str.replace(r"([0-9.,]) ?(?:\p{Sc}|%|°?[A-Za-z]{1,4})$", "$1")
+
+    def matching(self, pattern: str) -> pl.Series:
+        """Return the cells of a sign, the pattern, and perhaps an exponent."""
+        return self._cells.filter(self._cells.str.contains(rf"^[+-]?(?:{pattern})(?:[eE][+-]?[0-9]+)?$"))
+
+    def decimals(self, mark: str, other: str) -> int:
+        """Return the number of cells with `mark` as their only possible decimal mark."""
+        mark, other = re.escape(mark), re.escape(other)
+        any_fraction = len(self.matching(rf"[0-9]*{mark}[0-9]+"))
+        maybe_group = len(self.matching(rf"[1-9][0-9]{{0,2}}{mark}[0-9]{{3}}"))
+        parted = "|".join((other, *_BLANK_MARKS))
+        behind_groups = len(self.matching(rf"[0-9]{{1,3}}(?:(?:{parted})[0-9]{{3}})+{mark}[0-9]*"))
+        many_groups = len(self.matching(rf"[0-9]{{1,3}}(?:{other}[0-9]{{3}}){{2,}}"))
+        return any_fraction - maybe_group + behind_groups + many_groups
+
+    def groups(self, mark: str, decimal: str) -> pl.Series:
+        """Return the cells readable with `mark` between thousands."""
+        mark, decimal = re.escape(mark), re.escape(decimal)
+        return self.matching(rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+(?:{decimal}[0-9]*)?")
 
 
-def _thousands(cells: _Cells, decimal: str) -> str:
-    other = "," if decimal == "." else "."
-    if len(cells.groups(other, decimal)) and not cells.decimals(other, decimal):
-        return other
-    return next((mark for mark in _BLANK_MARKS if len(cells.groups(mark, decimal))), "")
-
-
-# What loggers write for "no value": nines, perhaps zeros behind them, Campbell's 6999, ends of integers.
+# Loggers write these for "no value": nines, perhaps with zeros behind, Campbell's 6999, limits of integers.
 _SENTINEL = re.compile(r"-?(?:9{2,8}0{0,3}|[67]9{3}|32767|32768|65535)(?:[.,](?:0+|9+|25))?")
 _AFFIXED = re.compile(
     r"(?P<before>[^\d\s+\-.,'\"]{1,4})? ?[+-]?[\d.,'\u00a0]*\d[\d.,]*(?:[eE][+-]?\d+)?[ \u00a0]?"
@@ -124,10 +162,10 @@ _SOME = 0.1
 _FEWEST = 4
 
 
-def guess_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[str, int]:
-    """Return numbers that look like marks for a missing value, as they are written, with their count.
+def _find_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[str, int]:
+    """Return numbers like those for a missing value, as text, with their count.
 
-    They come again and again in one column, and lie far from all its other values.
+    They repeat in one column, and are far from all its other values.
     """
     found: Counter[str] = Counter()
     lone: Counter[str] = Counter()
@@ -153,7 +191,7 @@ def guess_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict
     return dict(found)
 
 
-def guess_affixes(columns: Iterable[pl.Series], numbers: NumberFormat) -> dict[str, str]:
+def _find_affixes(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[str, str]:
     """Return the units and currencies beside numbers, by the name of the column: `$`, `kWh`."""
     affixes: dict[str, str] = {}
     for column in columns:
@@ -190,74 +228,32 @@ def _affix(cell: str) -> str:
 _CURRENCIES = {"EUR", "USD", "GBP", "CHF", "SEK", "NOK", "DKK"}
 
 
-@dataclass(frozen=True)
-class FoundNumbers:
-    """How numbers are written; `affixes` are the units beside them, by the name of the column of cells."""
-
-    format: NumberFormat
-    decimal: str
-    thousands: str
-    na_values: tuple[str, ...]
-    affixes: dict[str, str]
-
-
-def guess_numbers(
-    cells: pl.DataFrame, time_positions: Sequence[int], given: Given, account: Account, *, delimiter: str
-) -> FoundNumbers:
-    """Return how the numbers of a file are written; what is open goes to the account as a question."""
-    times = {f"c{position}" for position in time_positions}
-    columns = [column for column in cells.get_columns() if column.name not in times]
-    decimal, thousands, reason = guess_marks(
-        columns, decimal=given.decimal, thousands=given.thousands, delimiter=delimiter, account=account
-    )
-    account.note("decimal mark", decimal, reason, is_given=given.decimal is not None)
-    account.note(
-        "thousands mark", thousands or "none", "as the numbers stand", is_given=given.thousands is not None
-    )
-    na_values = DEFAULT_NA_VALUES if given.na_values is None else given.na_values
-    plain = NumberFormat(decimal=decimal, thousands=thousands, na_values=na_values)
-    affixes = guess_affixes(columns, plain)
-    found = NumberFormat(
-        decimal=decimal, thousands=thousands, na_values=na_values, affixes=sorted(set(affixes.values()))
-    )
-    if affixes:
-        account.note("units beside numbers", " ".join(sorted(set(affixes.values()))), "most cells have them")
-    if given.na_values is None:
-        na_values = _with_sentinels(columns, found, na_values, account)
-    account.note(
-        "missing values",
-        " ".join(("(empty)", *na_values)),
-        "the usual ones",
-        is_given=given.na_values is not None,
-    )
-    found = NumberFormat(
-        decimal=decimal, thousands=thousands, na_values=na_values, affixes=sorted(set(affixes.values()))
-    )
-    return FoundNumbers(found, decimal, thousands, na_values, affixes)
-
-
-def _with_sentinels(
-    columns: Sequence[pl.Series], numbers: NumberFormat, na_values: tuple[str, ...], account: Account
-) -> tuple[str, ...]:
-    """Ask about numbers that look like marks for a missing value; return the NA values with them."""
-    sentinels = guess_sentinels(columns, numbers)
+def _add_sentinels(sample: Sample, columns: Sequence[pl.Series]) -> None:
+    """Add numbers like those for a missing value to the missing values, and ask whether they are."""
+    na_values = sample.na_values
+    sentinels = _find_sentinels(columns, sample.numbers)
     if not sentinels:
-        return na_values
-    extended = (*na_values, *sorted(sentinels))
-    used = [mark for parsed in numbers.parse(columns) for mark in parsed.na if mark]
-    marks = [*sorted(sentinels), *dict.fromkeys(used)]
-    options = " ".join(f"--na {mark!r}" if mark in "?" else f"--na {mark}" for mark in marks)
-    kept = " ".join(f"--na {mark!r}" for mark in dict.fromkeys(used)) or "--na '?'"
+        return
+    used = sorted({mark for parsed in sample.numbers.parse(columns) for mark in parsed.na if mark})
+    marks = [*sorted(sentinels), *used]
+    shown_marks = [repr(mark) if mark in "?" else mark for mark in marks]
+    kept_marks = [repr(mark) for mark in used] or ["'?'"]
+    each = [f"{{na_values:{{{number}}}}}" for number in range(len(marks) + len(kept_marks))]
     shown = ", ".join(f"{text} ({count:,} cells)" for text, count in sorted(sentinels.items()))
-    account.ask(
+    sample.na_values = (*na_values, *sorted(sentinels))
+    sample.ask(
         Question(
             "na_values",
             f"the file holds {shown}, far from all other values: does it stand for a missing value?",
-            f" say so with {options}, or keep it as a reading with {kept}",
+            Message(
+                f" say so with {' '.join(each[: len(marks)])}, "
+                f"or keep it as a reading with {' '.join(each[len(marks) :])}",
+                *shown_marks,
+                *kept_marks,
+            ),
             (
-                Answer(f"missing: {', '.join(sorted(sentinels))}", {"na_values": extended}),
+                Answer(f"missing: {', '.join(sorted(sentinels))}", {"na_values": sample.na_values}),
                 Answer("a reading like any other", {"na_values": na_values}),
             ),
         )
     )
-    return extended

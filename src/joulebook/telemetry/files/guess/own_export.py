@@ -1,4 +1,4 @@
-"""Knows a CSV file that Joulebook exported: nothing about it has to be guessed, and every bit comes back."""
+"""Recognizes a CSV file exported by Joulebook: it is read back exactly, without a guess."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice
 
 from joulebook.telemetry.csv_format import header, unguarded
 from joulebook.telemetry.files.guess.columns import column_names
-from joulebook.telemetry.files.guess.questions import Setting
+from joulebook.telemetry.files.guess.questions import ReadingSetting
 from joulebook.telemetry.files.profile import Given, ImportProfile, Target, ValueColumn
 
 TIME_FORMATS = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z")
@@ -23,14 +23,14 @@ class OwnExport:
 
     profile: ImportProfile
     columns: tuple[str, ...]
-    settings: tuple[Setting, ...]
+    settings: tuple[ReadingSetting, ...]
 
 
 def own_export(head: bytes, given: Given) -> OwnExport | None:
-    """Return how to read the file that begins with `head`, or None where it is none that was exported.
+    """Return how to read the file beginning with `head`, or None if Joulebook did not export it.
 
-    Nor is it taken for one where a person has given more than a mapping, or a mapping that does not fit:
-    the general way has words for that.
+    It is also None if more than a mapping was given, or a mapping that does not fit: then the guess reads
+    the file, or says why it cannot.
     """
     if given != Given(mapping=given.mapping) or not head.startswith(b'"time",'):
         return None
@@ -51,7 +51,7 @@ def own_export(head: bytes, given: Given) -> OwnExport | None:
 
 
 def _targets(values: Sequence[ValueColumn], given: Given) -> list[ValueColumn] | None:
-    """Return the values under the names that a person has given; None where they cannot all be met."""
+    """Return the values under the given names; None if the file lacks one of them, or two are equal."""
     if not given.mapping.keys() <= {value.metric for value in values}:
         return None
     found = []
@@ -81,4 +81,4 @@ def _found(
         na_values=(),
     )
     words = f"{profile.layout}, as Joulebook exports"
-    return OwnExport(profile, tuple(columns), (Setting("layout", words, "found: its header says so"),))
+    return OwnExport(profile, tuple(columns), (ReadingSetting("layout", words, "found: its header says so"),))

@@ -1,17 +1,27 @@
-"""What a file leaves open: questions with the answers that there are, and what each answer sets."""
+"""Answers of the guess about a file: reading settings with their reasons, and questions left open."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from joulebook.telemetry.files.errors import Message, NameSetting
 from joulebook.telemetry.files.profile import Given
 
 
 @dataclass(frozen=True)
+class ReadingSetting:
+    """One setting of the profile in words, with the reason for its value: given, or guessed and why."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Answer:
-    """One answer to a question: a label for people, and the settings of `Given` that it stands for."""
+    """One answer to a question: a label for people, and the fields of `Given` set by it."""
 
     label: str
     given: Mapping[str, Any]
@@ -23,44 +33,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """Something that a person has to decide, or may: `setting` is the field of `Given` that it is about.
+    """A decision about a file left to a person; `setting` is the field of `Given` it sets.
 
-    `about` says what is open, and `remedy` goes on with the options of the command. The first answer is
-    the one that is taken where nobody answers; with `is_required` nothing may be stored before somebody has.
+    `about` describes the open decision, and `remedy` continues with the settings for it. Without a
+    decision the first answer applies; with `is_required` nothing may be stored before there is one.
     """
 
     setting: str
     about: str
-    remedy: str
+    remedy: Message
     answers: tuple[Answer, ...]
     is_required: bool = True
 
-    @property
-    def text(self) -> str:
-        """The question in one sentence that names the options of the command."""
-        return self.about + self.remedy
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of the profile in words, and where it comes from: given, or guessed and why."""
-
-    name: str
-    value: str
-    source: str
-
-
-@dataclass
-class Account:
-    """Collects what is settled, with its source, and what is open."""
-
-    settings: list[Setting] = field(default_factory=list)
-    questions: list[Question] = field(default_factory=list)
-
-    def note(self, name: str, value: str, reason: str, *, is_given: bool = False) -> None:
-        """Add a setting that was given, or guessed for a reason."""
-        self.settings.append(Setting(name, value, "given" if is_given else f"guessed: {reason}"))
-
-    def ask(self, question: Question) -> None:
-        """Add a question."""
-        self.questions.append(question)
+    def said(self, name: NameSetting) -> str:
+        """Return the question and its remedy in one sentence, with the settings named by `name`."""
+        return self.about + self.remedy.said(name)

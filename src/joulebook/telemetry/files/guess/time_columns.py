@@ -1,4 +1,4 @@
-"""Finds the columns that hold the time, and with them the rows that are data."""
+"""Finds the columns of the time, the rows with a time, and hours as names of columns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from joulebook.telemetry.files.errors import UnclearFile
-from joulebook.telemetry.files.guess.sample import SampleRow
+from joulebook.telemetry.files.errors import Message, UnclearFile
+from joulebook.telemetry.files.guess.sample import Sample, SampleRow
 from joulebook.telemetry.files.guess.times import Kind, time_shape
+from joulebook.telemetry.files.profile import HourColumn
 from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 _YEAR = re.compile(r"(?:19[789]|20[0-9])[0-9]")
@@ -25,14 +26,14 @@ _MINUTES = re.compile(r"(?i)#?(?:mi|mn|mm|min|minutes?|minut[oe]?n?)")
 _QUARTERS = ("0", "00", "15", "30", "45")
 _MOSTLY = 0.9
 
-# Behind the year: what the columns that follow mean, by how far they are from it.
+# The meaning of the columns around the year, by their distance from it.
 _AFTER_YEAR = (
     ("%Y %m %d %H %M %S", (1, 2, 3, 4, 5)),
     ("%Y %m %d %H %M", (1, 2, 3, 4)),
     ("%Y %m %d %k", (1, 2, 3)),
     ("%Y %m %d %H", (1, 2, 3)),
     ("%Y %m %d", (1, 2)),
-    ("%Y %m %d %H %M", (2, 3, 4, 5)),  # The day of the year stands between.
+    ("%Y %m %d %H %M", (2, 3, 4, 5)),  # The day of the year is between them.
     ("%Y %j %H %M %S", (1, 2, 3, 4)),
     ("%Y %j %H %M", (1, 2, 3)),
     ("%Y %j %k", (1, 2)),
@@ -47,7 +48,7 @@ _AFTER_YEAR = (
 
 
 def find_time_parts(rows: Sequence[SampleRow]) -> tuple[tuple[int, ...], str] | None:
-    """Return the columns that together are a time, and their format, or None where there are none."""
+    """Return columns with parts of a time, and their common format, or None if there are none."""
     width = max((len(row.cells) for row in rows), default=0)
     alike = [row.cells for row in rows if len(row.cells) == width]
     found: list[tuple[float, int, int, tuple[int, ...], str]] = []
@@ -74,9 +75,9 @@ def find_time_parts(rows: Sequence[SampleRow]) -> tuple[tuple[int, ...], str] | 
 
 
 def _are_minutes_named(alike: Sequence[tuple[str, ...]], columns: Sequence[int], text: str) -> bool:
-    """Return whether the column behind the hour holds minutes, though they may never change.
+    """Return whether the column after the hour holds minutes, even if they never change.
 
-    A header says so, or it holds nothing but the same full quarter of an hour.
+    Either its header says so, or it only holds the same full quarter of an hour.
     """
     words = text.split(" ")
     if "%M" not in words or "%S" in words:
@@ -88,7 +89,7 @@ def _are_minutes_named(alike: Sequence[tuple[str, ...]], columns: Sequence[int],
 
 
 def find_epoch(rows: Sequence[SampleRow]) -> tuple[int, str] | None:
-    """Return a column of seconds or milliseconds since 1970, and its format; None where there is none."""
+    """Return a column of seconds or milliseconds since 1970, and its format; None if there is none."""
     width = max((len(row.cells) for row in rows), default=0)
     alike = [row.cells for row in rows if len(row.cells) == width]
     for position in range(width):
@@ -104,7 +105,7 @@ def find_epoch(rows: Sequence[SampleRow]) -> tuple[int, str] | None:
 
 
 def find_hour(rows: Sequence[SampleRow], date: int) -> tuple[int, str] | None:
-    """Return the column that counts the hours (or minutes, as 1430) of each day, and its format."""
+    """Return a column counting the hours of each day (or hours and minutes, as 1430), and its format."""
     width = max((len(row.cells) for row in rows), default=0)
     alike = [row.cells for row in rows if len(row.cells) == width and row.cells[date][:1].isdigit()]
     if len(alike) < 3 or len({cells[date] for cells in alike}) > len(alike) // 3:
@@ -123,7 +124,7 @@ def find_hour(rows: Sequence[SampleRow], date: int) -> tuple[int, str] | None:
 
 
 def _counts_up(alike: Sequence[tuple[str, ...]], date: int, position: int, text: str) -> bool:
-    """Return whether the numbers step on within a day and begin anew with the next, as a clock does."""
+    """Return whether the numbers advance within a day and restart with the next, like a clock."""
     pattern = _HOUR if text == "%H" else _WHOLE
     alike = [cells for cells in alike if pattern.fullmatch(cells[position])]
     numbers = [int(match[0]) for cells in alike if (match := re.match(r"[0-9]+", cells[position]))]
@@ -153,7 +154,7 @@ def _are_mostly(alike: Sequence[tuple[str, ...]], position: int, pattern: re.Pat
 
 
 def _score(alike: Sequence[tuple[str, ...]], columns: Sequence[int], text: str) -> float:
-    """Return how many different times the columns give, as a share of the rows; 0 where they are none."""
+    """Return the number of different times in the columns, as a share of the rows; 0 if they are no times."""
     joined = pl.Series([" ".join(cells[column] for column in columns) for cells in alike], dtype=pl.String)
     times = parse_times(joined, (TimeFormat(text),))
     if times.fits.mean() < _MOSTLY:
@@ -168,9 +169,9 @@ _MOST_ROWS = 0.8
 
 
 def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> tuple[int, ...]:
-    """Return the positions of the time column, or of the date's and the time of day's, counted from 0.
+    """Return the positions of the time column, or of those of date and time of day, counted from 0.
 
-    `formats` are those that a person has given, if any. Raises `UnclearFile` where no column fits.
+    `formats` are the given ones, if any. Raises `UnclearFile` if no column fits.
     """
     kinds: dict[int, Counter[Kind]] = {}
     for row in rows:
@@ -182,14 +183,16 @@ def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> t
         return _by_formats(rows, formats, guess)
     if not guess:
         raise UnclearFile(
-            "no column of the file looks like a date; name the time's column with --time-column "
-            "and how it is written with --time-format"
+            Message(
+                "no column of the file looks like a date; name the time's column with {time_columns} "
+                "and how it is written with {time_formats}"
+            )
         )
     return guess
 
 
 def data_flags(rows: Sequence[SampleRow], positions: Sequence[int], formats: Sequence[str]) -> list[bool]:
-    """Return for each row whether a time stands in the time columns."""
+    """Return for each row whether the time columns hold a time."""
     texts = [time_text(row.cells, positions) for row in rows]
     if formats:
         parsed = parse_times(pl.Series(texts, dtype=pl.String), tuple(TimeFormat(text) for text in formats))
@@ -225,13 +228,13 @@ def _by_shape(rows: Sequence[SampleRow], kinds: dict[int, Counter[Kind]]) -> tup
 
 
 def _clocks(rows: Sequence[SampleRow], position: int) -> int:
-    """Return in how many rows a column holds a time of day."""
+    """Return the number of rows with a time of day in a column."""
     shapes = (time_shape(row.cells[position]) for row in rows if position < len(row.cells))
     return sum(shape is not None and shape.kind is Kind.CLOCK for shape in shapes)
 
 
 def _halves_of_day(rows: Sequence[SampleRow]) -> set[int]:
-    """Return the columns that say AM or PM and nothing else, where blanks have parted them from the time."""
+    """Return the columns of AM and PM, where blanks have separated them from the time."""
     counts = Counter(
         position for row in rows for position, cell in enumerate(row.cells) if cell.upper() in {"AM", "PM"}
     )
@@ -246,6 +249,82 @@ def _by_formats(rows: Sequence[SampleRow], formats: Sequence[str], guess: tuple[
     if not best or not fitting[best]:
         listed = " or ".join(repr(text) for text in formats)
         raise UnclearFile(
-            f"no column of the file holds times in the format {listed}; name it with --time-column"
+            Message(
+                "no column of the file holds times in the format {0}; name it with {time_columns}", listed
+            )
         )
     return best
+
+
+_LABEL = re.compile(
+    r"(?P<word>[^\d]{0,12}?)(?P<hour>[0-9]{1,3})(?:[:.h](?P<minute>[0-9]{2})(?::00)?)?(?P<pass>[ABab])?"
+    r"(?P<range> ?[-–] ?[0-9]{1,2}(?:[:.h]?[0-9]{2})?[ABab]?)?(?P<tail>[^\d]{0,8})"
+)
+_FEWEST_HOURS = 20
+_DAY_MINUTES = 1440
+
+
+def find_hours(sample: Sample) -> None:
+    """Find the hour columns of a file with a day a row: its times are dates without a time of day.
+
+    Raises `UnclearFile` where the layout is given and the file has no such columns.
+    """
+    given = sample.given
+    has_clock = any(word in text for text in sample.time_formats for word in ("%H", "%I", "%k"))
+    sample.hours = ()
+    if given.layout in (None, "across") and not has_clock:
+        sample.hours = hour_columns(sample.columns)
+        if given.layout == "across" and not sample.hours:
+            raise UnclearFile(
+                Message("no columns of the file are hours of the day; is the header found? see {header_line}")
+            )
+
+
+def hour_columns(names: Sequence[str]) -> tuple[HourColumn, ...]:
+    """Return the columns named after hours or parts of hours of a day; empty if there are none.
+
+    Numbers from 0 are hours. Numbers from 1 count the hours (or half or quarter hours) of the day: 1 begins
+    at midnight. Times such as 00:15 are used directly; 00:00 after 23:00 is the end of the day.
+    """
+    labels = [(at, match) for at, name in enumerate(names) if (match := _LABEL.fullmatch(name.strip()))]
+    for word in dict.fromkeys(match["word"].strip().casefold() for _, match in labels):
+        run = [(at, match) for at, match in labels if match["word"].strip().casefold() == word]
+        if len(run) >= _FEWEST_HOURS and (columns := _hour_columns(names, run)):
+            return columns
+    return ()
+
+
+def _hour_columns(names: Sequence[str], run: Sequence[tuple[int, re.Match[str]]]) -> tuple[HourColumn, ...]:
+    has_minutes = any(match["minute"] for _, match in run)
+    minutes = [int(match["hour"]) * 60 + int(match["minute"] or 0) for _, match in run]
+    passes = [{"a": 1, "b": 2}.get((match["pass"] or "").lower(), 0) for _, match in run]
+    if not has_minutes:
+        minutes = _minutes_of_numbers([int(match["hour"]) for _, match in run])
+    elif minutes[-1] == 0 and len(minutes) > 1:
+        minutes[-1] = _DAY_MINUTES
+    steps = [after - before for before, after in pairwise(minutes)]
+    step = min((step for step in steps if step > 0), default=0)
+    # A doubled hour repeats or goes back for some columns; all others advance evenly.
+    even = sum(found == step for found in steps)
+    if (
+        not step
+        or not minutes
+        or max(minutes) > _DAY_MINUTES
+        or even < len(steps) * 0.85
+        or (60 % step and step % 60)
+    ):
+        return ()
+    return tuple(
+        HourColumn(names[at], minute, pass_)
+        for (at, _), minute, pass_ in zip(run, minutes, passes, strict=True)
+    )
+
+
+def _minutes_of_numbers(numbers: Sequence[int]) -> list[int]:
+    """Return minutes for numbered hours: 0 to 23, 1 to 24, 1 to 48 or 1 to 96."""
+    first = numbers[0]
+    if first not in (0, 1):
+        return []
+    highest = max(numbers) + 1 - first
+    parts = {24: 60, 48: 30, 96: 15}.get(highest)
+    return [] if parts is None else [(number - first) * parts for number in numbers]

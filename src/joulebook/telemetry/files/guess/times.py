@@ -1,4 +1,4 @@
-"""Guesses time formats from the shape of cells; an order of day and month that stays open is asked for."""
+"""Finds how the times of a file are written: their formats, their zone, and what a time marks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from joulebook.telemetry.files.errors import UnclearFile
-from joulebook.telemetry.files.guess.questions import Account, Answer, Question
-from joulebook.telemetry.files.times import ZONES, TimeFormat, parse_times
+from joulebook.telemetry.files.errors import Message, UnclearFile
+from joulebook.telemetry.files.guess.questions import Answer, Question
+from joulebook.telemetry.files.guess.sample import Sample
+from joulebook.telemetry.files.times import DAY, ZONES, TimeFormat, find_zone, parse_times
+from joulebook.telemetry.readings import MICROSECONDS
 
 MOST_FORMATS = 4
 _WORTH_A_FORMAT = 0.005
@@ -49,7 +54,7 @@ _CLOCK_ALONE = re.compile(rf"{_CLOCK}{_ZONE}{_RANGE}")
 
 
 class Kind(Enum):
-    """What a cell may say about time."""
+    """The kinds of cells with a time."""
 
     INSTANT = "date and time"
     DATE = "date"
@@ -58,7 +63,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Shape:
-    """How cells are written: a format in strptime's words for each of the `orders` of day, month and year."""
+    """The form of cells: a format in strptime's words for each of the `orders` of day, month and year."""
 
     kind: Kind
     orders: tuple[str, ...]
@@ -66,7 +71,7 @@ class Shape:
 
 
 def time_shape(cell: str) -> Shape | None:
-    """Return the shape of a stripped cell, or None where it does not look like a time."""
+    """Return the shape of a stripped cell, or None if it does not look like a time."""
     if not 4 <= len(cell) <= 72 or not (cell[0].isalnum() and any(char.isdigit() for char in cell)):
         return None
     for name, pattern in _SHAPES.items():
@@ -88,7 +93,7 @@ def time_shape(cell: str) -> Shape | None:
 
 
 def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
-    """Return the formats of a date by the order of day, month and year in which it can be read."""
+    """Return the formats of a date for each possible order of day, month and year."""
     if name == "ymd4":
         return {"ymd": f"%Y{mark}%m{mark}%d"}
     if name == "packed":
@@ -102,7 +107,7 @@ def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
     year = "%Y" if name == "dmy4" else "%y"
     orders = {"dmy": f"%d{mark}%m{mark}{year}"}
     if mark != ".":
-        orders["mdy"] = f"%m{mark}%d{mark}{year}"  # Nobody writes the month first with points.
+        orders["mdy"] = f"%m{mark}%d{mark}{year}"  # With points the month is never first.
     if year == "%y":
         orders["ymd"] = f"%y{mark}%m{mark}%d"
     return orders
@@ -126,19 +131,34 @@ def _clock_format(match: re.Match[str]) -> str:
     return text
 
 
-def guess_time_formats(text: pl.Series, *, column: str, account: Account) -> tuple[str, ...]:
-    """Return the formats that the time cells of a file are written in, the commonest first.
+def settle_time_formats(sample: Sample) -> None:
+    """Find the formats of the time cells, the most frequent first.
 
-    `text` are the cells (joined where there are two columns), stripped. An order of day and month that
-    cannot be told is asked for. Raises `UnclearFile` where the cells look like no time at all.
+    An order of day and month left open by the cells becomes a question. Raises `UnclearFile` if the cells
+    look like no time, and `UnusableProfile` for an unusable given format.
     """
-    cells = text.filter(text != "")
+    given = sample.given.time_formats
+    column = " + ".join(sample.time_columns)
+    if given:
+        sample.time_formats = given
+    elif sample.time_format:
+        sample.time_formats = (sample.time_format,)
+    else:
+        sample.time_formats = _guess_formats(sample, column)
+    for text_format in sample.time_formats:
+        TimeFormat(text_format)
+    sample.note("time", column, "its cells look like times", is_given=bool(sample.given.time_columns))
+    sample.note("time format", " or ".join(sample.time_formats), "fits the first lines", is_given=bool(given))
+
+
+def _guess_formats(sample: Sample, column: str) -> tuple[str, ...]:
+    cells = sample.time_text.filter(sample.time_text != "")
     found = (time_shape(cell) for cell in _spread(cells))
     shapes = Counter(shape for shape in found if shape is not None and shape.kind is not Kind.CLOCK)
     enough = max(1, int(shapes.total() * _WORTH_A_FORMAT))
     common = [shape for shape, count in shapes.most_common(MOST_FORMATS) if count >= enough]
     orders_of = {shape.orders for shape in common}
-    # Rare ones too, a doubled hour's marks say, where they leave nothing open.
+    # Rare shapes too (the marks of a doubled hour, for example), where they leave nothing open.
     common += [
         shape
         for shape, _ in shapes.most_common(4 * MOST_FORMATS)
@@ -147,22 +167,26 @@ def guess_time_formats(text: pl.Series, *, column: str, account: Account) -> tup
     if not common:
         shown = cells[0] if len(cells) else ""
         raise UnclearFile(
-            f"column {column!r} holds {shown!r}, which is no time that is known; "
-            "name its format with --time-format"
+            Message(
+                "column {0!r} holds {1!r}, which is no time that is known; "
+                "name its format with {time_formats}",
+                column,
+                shown,
+            )
         )
     formats: dict[Shape, str] = {}
     for orders in {shape.orders: None for shape in common}:
         alike = [shape for shape in common if shape.orders == orders]
-        order = _decided_order(orders, alike, cells, column=column, account=account)
+        order = _decided_order(sample, alike, cells, column)
         formats |= {shape: shape.formats[order] for shape in alike}
     decided = [formats[shape] for shape in common]
-    # Many programs leave out a fraction that happens to be zero: rarely enough to be missing from the sample.
+    # Many programs omit a fraction of zero: too rarely for the sample to show both forms.
     whole = [text.replace(mark, "") for text in decided for mark in (".%f", ",%f") if mark in text]
     return tuple(dict.fromkeys(decided + whole))
 
 
 def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
-    """Return some of the cells from all over the column, and those that are written like no other."""
+    """Return cells from all over the column, and one of each way of writing."""
     every = max(1, len(cells) // most)
     written = cells.str.replace_all("[0-9]+", "0").str.replace_all("A", "B", literal=True)
     first = pl.DataFrame({"cell": cells, "written": written}).unique(
@@ -171,10 +195,9 @@ def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
     return [*cells.gather_every(every).to_list(), *first["cell"].head(50).to_list()]
 
 
-def _decided_order(
-    orders: Sequence[str], shapes: Sequence[Shape], cells: pl.Series, *, column: str, account: Account
-) -> int:
-    """Return the order that fits most cells; asks where two fit as many, but differ."""
+def _decided_order(sample: Sample, shapes: Sequence[Shape], cells: pl.Series, column: str) -> int:
+    """Return the order for the most cells; ask if two fit equally many cells but differ in one."""
+    orders = shapes[0].orders
     if len(orders) < 2:
         return 0
     readings = [
@@ -192,25 +215,123 @@ def _decided_order(
             row = int(apart[0]) if row < 0 else row
             open_orders.append(other)
     if row >= 0:
-        _ask_order(str(cells[row]), [(int(readings[at].wall[row]), [shape.formats[at] for shape in shapes])
-                                     for at in open_orders], column, account)  # fmt: skip
-    return first
-
-
-def _ask_order(cell: str, orders: Sequence[tuple[int, list[str]]], column: str, account: Account) -> None:
-    days = list(dict.fromkeys(_day(wall) for wall, _ in orders))
-    options = [" ".join(f"--time-format '{text}'" for text in formats) for _, formats in orders]
-    account.ask(
-        Question(
-            "time_formats",
-            f"the time {cell!r} in column {column!r} can be {' or '.join(days)}, "
-            "and no line read so far decides",
-            f"; say which with {' or '.join(options)}",
-            tuple(Answer(_day(wall), {"time_formats": tuple(formats)}) for wall, formats in orders),
+        days = [_day(int(readings[order].wall[row])) for order in open_orders]
+        formats = [[shape.formats[order] for shape in shapes] for order in open_orders]
+        texts = [text for each in formats for text in each]
+        options = " or ".join(
+            " ".join(f"{{time_formats:'{{{texts.index(text)}}}'}}" for text in each) for each in formats
         )
-    )
+        sample.ask(
+            Question(
+                "time_formats",
+                f"the time {str(cells[row])!r} in column {column!r} can be "
+                f"{' or '.join(dict.fromkeys(days))}, and no line read so far decides",
+                Message(f"; say which with {options}", *texts),
+                tuple(
+                    Answer(day, {"time_formats": tuple(each)})
+                    for day, each in zip(days, formats, strict=True)
+                ),
+            )
+        )
+    return first
 
 
 def _day(wall: int) -> str:
     day = np.datetime64(wall, "us").astype("datetime64[D]").item()
     return f"{day:%-d %B %Y}"
+
+
+_ZONE_IN_NAME = re.compile(
+    r"(?<![A-Za-z])(?:UTC|GMT)\s*(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)?(?![A-Za-z0-9])", re.IGNORECASE
+)
+_FIXED = "|".join(sorted(ZONES, key=len, reverse=True))
+_ABBREVIATION = re.compile(rf"(?<![A-Za-z])(?P<name>{_FIXED})(?![A-Za-z0-9])")
+
+
+def settle_zone(sample: Sample) -> None:
+    """Find the zone of times without an offset: given, named in the header, or the device's.
+
+    Raises `UnusableProfile` for a given name of no zone.
+    """
+    names = sample.time_columns
+    in_name = next((match for name in names if (match := _ZONE_IN_NAME.search(name))), None)
+    # Two abbreviations, as in CET/CEST, are the name of local time.
+    fixed = next((found[0] for name in names if len(found := [*_ABBREVIATION.finditer(name)]) == 1), None)
+    if sample.given.tz is not None:
+        sample.tz = sample.given.tz
+        sample.note("time zone", sample.tz, "", is_given=True)
+    elif all(any(word in text for word in ("%z", "%Z", "%s", "%Q")) for text in sample.time_formats):
+        sample.tz = "UTC"
+        sample.note("time zone", "in each time", "the times carry their offset")
+    elif in_name is not None:
+        sample.tz = in_name["offset"] or "UTC"
+        sample.note("time zone", sample.tz, f"named in the header {in_name.string!r}")
+    elif fixed is not None:
+        minutes = ZONES[fixed["name"]]
+        sign = "-" if minutes < 0 else "+"
+        sample.tz = f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+        sample.note("time zone", sample.tz, f"{fixed['name']} in the header {fixed.string!r}")
+    else:
+        tz = sample.tz = sample.device_tz
+        sample.note("time zone", tz, "the device's zone")
+        sample.ask(
+            Question(
+                "tz",
+                f"the file does not say in which zone its times are; they are read in the device's, {tz}",
+                Message(": is it another, say {tz:ZONE}"),
+                (Answer(tz, {"tz": tz}), Answer("UTC", {"tz": "UTC"})),
+                is_required=False,
+            )
+        )
+    find_zone(sample.tz)
+
+
+def settle_clock(sample: Sample) -> dict[str, Any]:
+    """Return the profile's entries about doubled and missing hours, and about ends of intervals."""
+    given = sample.given
+    parsed = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
+    interval = _usual_step(parsed.wall[parsed.fits])
+    if sample.hours:
+        interval = min(abs(b.minutes - a.minutes) or 60 for a, b in pairwise(sample.hours)) * 60
+    if given.time_marks == "end" and not interval:
+        raise UnclearFile(
+            Message("{time_marks:end}: the file's times do not show how long its intervals are")
+        )
+    if given.time_marks is not None:
+        sample.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)
+    elif interval and _has_24(sample):
+        length = f"{interval // 60} minutes" if interval % 60 == 0 else f"{interval} seconds"
+        sample.ask(
+            Question(
+                "time_marks",
+                "times such as 24:00 mark the end of an interval; they are stored as they stand",
+                Message(
+                    ". To store each value at the beginning of its {0}, say {time_marks:end}",
+                    length,
+                ),
+                (
+                    Answer("as they stand", {"time_marks": "start"}),
+                    Answer(f"{length} earlier", {"time_marks": "end"}),
+                ),
+                is_required=False,
+            )
+        )
+    return {
+        "time_marks": given.time_marks or "start",
+        "interval": interval if given.time_marks == "end" else 0,
+        "doubled_hour": given.doubled_hour or "order",
+        "missing_hour": given.missing_hour or "reject",
+    }
+
+
+def _usual_step(wall: NDArray[np.int64]) -> int:
+    """Return the most frequent step between different times, in seconds; 0 where there is none."""
+    steps = pl.Series(wall).diff().abs().drop_nulls()
+    steps = steps.filter((steps > 0) & (steps <= DAY))
+    return int(steps.mode().sort()[0]) // MICROSECONDS if len(steps) else 0
+
+
+def _has_24(sample: Sample) -> bool:
+    """Return whether a time is 24:00, the end of its day."""
+    packed = any("%k" in text_format for text_format in sample.time_formats)
+    return bool(sample.time_text.str.contains(r" 2400$" if packed else r"[T ]24(?::00|$)").any())

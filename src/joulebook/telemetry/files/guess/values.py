@@ -1,4 +1,4 @@
-"""Chooses the columns that are imported, and the metric of each."""
+"""Finds the imported columns and their metrics: by column, or by the key of a row."""
 
 from __future__ import annotations
 
@@ -6,140 +6,190 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import find_column
-from joulebook.telemetry.files.guess.keys import Keys
-from joulebook.telemetry.files.guess.questions import Account, Answer, Question
-from joulebook.telemetry.files.guess.units import unit_in_name
+from joulebook.telemetry.files.guess.numbers import is_unit, unit_in_name
+from joulebook.telemetry.files.guess.questions import Answer, Question, ReadingSetting
+from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.numbers import NumberFormat
-from joulebook.telemetry.files.profile import ImportProfile, Target, ValueColumn
+from joulebook.telemetry.files.profile import Target, ValueColumn
 from joulebook.telemetry.files.series_table import metric_of
 from joulebook.telemetry.files.table import BLANKS, shown
+from joulebook.telemetry.files.times import TimeFormat, parse_times
 from joulebook.telemetry.readings import metric_name_problem
 
-TEXT = "guessed: text"
-"""How the reason begins for which a column of text is left out."""
+_TEXT = "guessed: text"
+"""Beginning of the reason for leaving out a column of text."""
+
+_MANY_REPEATS = 0.1
+_FEW_REPEATS = 0.02
+_MOST_KEYS = 2000
+
+
+def find_key_positions(sample: Sample) -> tuple[int, ...]:
+    """Return the key columns of a long file, given or guessed; none for a wide file.
+
+    If the times look like those of several series without a clear key, a question asks for it. Raises
+    `UnusableProfile` for a given column not in the file.
+    """
+    given = sample.given
+    if given.key_columns or (given.layout == "wide" and not sample.hours):
+        return tuple(
+            sample.columns.index(find_column(name, sample.columns, setting="key_columns"))
+            for name in given.key_columns
+            if name
+        )
+    positions = _guess_key_positions(sample)
+    if not positions and not sample.hours and given.layout is None:
+        _ask_for_key(sample)
+    return positions
+
+
+def _guess_key_positions(sample: Sample) -> tuple[int, ...]:
+    """Return the smallest set of columns to make each time unique; none if times are unique already.
+
+    Rows equal to another in every cell do not count.
+    """
+    frame = sample.cells.with_columns(sample.time_text.alias("time"))
+    frame = frame.filter(pl.col("time") != "").unique(maintain_order=True)
+    rows = len(frame)
+    left = _repeats(frame, ["time"])
+    if rows < 4 or left < _MANY_REPEATS * rows:
+        return ()
+    candidates = _candidates(sample, frame)
+    chosen: list[str] = []
+    while left > _FEW_REPEATS * rows and candidates:
+        after = {name: _repeats(frame, ["time", *chosen, name]) for name in candidates}
+        best = min(candidates, key=lambda name: (after[name], frame[name].n_unique()))
+        if after[best] > left // 2:
+            break
+        chosen.append(best)
+        candidates.remove(best)
+        left = after[best]
+    return tuple(int(name[1:]) for name in chosen)
+
+
+def _ask_for_key(sample: Sample) -> None:
+    """Ask whether a column distinguishes series, where the times look like those of several series.
+
+    It is a column of a few words in a file with uneven times: they step back where the word changes, or
+    follow no rhythm, like the times of several sensors listed one after the other.
+    """
+    parsed = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
+    steps = np.diff(parsed.wall[parsed.fits])
+    if len(steps) < 3:
+        return
+    back = steps < 0
+    if not back.any() and np.unique(steps, return_counts=True)[1].max() >= len(steps) / 2:
+        return
+    cells = sample.cells.filter(pl.Series(parsed.fits))
+    for column in _candidates(sample, cells, least=3, only_text=True):
+        words = cells[column].str.strip_chars(BLANKS)
+        changes = (words != words.shift(1))[1:].fill_null(value=False).to_numpy()
+        if back.any() and not changes[back].all():
+            continue
+        name = sample.columns[int(column[1:])]
+        listed = sample.cells[column].unique(maintain_order=True).head(3).to_list()
+        sample.ask(
+            Question(
+                "key_columns",
+                f"the times do not run on evenly, and column {name!r} holds words such as "
+                f"{', '.join(map(repr, listed))}: does it say what each row measures?",
+                Message(
+                    " say so with {key_columns:{0!r}}, or that all rows are of one kind with {layout:wide}",
+                    name,
+                ),
+                (
+                    Answer(f"each word of {name!r} is a series of its own", {"key_columns": (name,)}),
+                    Answer("all rows are of one kind", {"layout": "wide"}),
+                ),
+            )
+        )
+        return
+
+
+def _repeats(frame: pl.DataFrame, names: Sequence[str]) -> int:
+    """Return the number of rows equal to an earlier row in these columns."""
+    return len(frame) - len(frame.select(names).unique())
+
+
+def _candidates(sample: Sample, frame: pl.DataFrame, *, least: int = 1, only_text: bool = False) -> list[str]:
+    """Return the possible key columns: filled, of few values, and text unless there is none."""
+    taken = sample.taken
+    numbers = sample.numbers
+    text: list[str] = []
+    whole: list[str] = []
+    for name in frame.columns:
+        if name == "time" or int(name[1:]) in taken:
+            continue
+        column = frame[name].str.strip_chars(BLANKS)
+        distinct = column.n_unique()
+        most = max(2, min(_MOST_KEYS, len(frame) // (3 * least)))
+        if not 2 <= distinct <= most or int((column == "").sum()) > 0.05 * len(column):
+            continue
+        (parsed,) = numbers.parse([column])
+        if len(parsed.malformed) > len(column) // 2:
+            text.append(name)
+        elif bool(column.str.contains("^[0-9]+$").all()) and column.str.len_chars().n_unique() <= 2:
+            whole.append(name)
+    return text or ([] if only_text else whole)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The columns that are imported, and those (or the keys) that are not with the reason."""
+    """The imported values of a profile; `ignored_keys` are the keys of a long file left out by a mapping."""
 
     values: tuple[ValueColumn, ...]
-    left_out: tuple[tuple[str, str], ...]
+    unit_column: str = ""
     ignored_keys: tuple[str, ...] = ()
 
 
-def choose_values(
-    cells: pl.DataFrame,
-    columns: Sequence[str],
-    time_columns: Sequence[str],
-    *,
-    named: Sequence[str],
-    profile: ImportProfile,
-    affixes: Mapping[str, str],
-    mapping: Mapping[str, Target | None],
-) -> Choice:
-    """Return which columns of `cells` (`c0`, `c1`, …, named `columns`) become which metric.
+def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
+    """Return the metrics of a wide file's columns, or of another file's keys and columns.
 
-    Columns of numbers do, and columns that are empty so far but have a name in the header (`named`);
-    columns of text do not. `mapping` overrides that for the columns it names. Raises `UnclearFile`
-    where nothing is left, and `UnusableProfile` for a mapping or a metric name that cannot be used. A
-    unit is that of the mapping, or stands in the column's name or (`affixes`) beside its numbers.
+    Columns of numbers are imported, and named columns that are empty so far; columns of text are left out.
+    A mapping overrides this for its columns. A long file, or one with the hours across, has a value for
+    each key and column; its mapping may name keys (their cells joined by one blank), guessed metrics, or
+    columns. The unit is that of the mapping, or in the column's name, or beside its numbers.
+
+    Raises `UnclearFile` if there is nothing to import, and `UnusableProfile` for an unusable mapping or
+    metric name.
     """
-    numbers = NumberFormat.of(profile)
-    asked = _resolved(mapping, columns, time_columns)
+    if sample.hours or key_positions:
+        return _choose_keyed(sample, key_positions)
+    mapping = sample.given.mapping
+    asked = _mapping_by_column(sample)
+    numbers = sample.numbers
     values: list[ValueColumn] = []
     left_out: list[tuple[str, str]] = []
-    for position, column in enumerate(columns):
-        if column in time_columns:
+    for position, column in enumerate(sample.columns):
+        if position in sample.time_positions:
             continue
-        unit = affixes.get(f"c{position}", "") or unit_in_name(column)
-        target = asked.get(column, Target(metric_of((), column), unit))
+        target = asked.get(column, Target(metric_of((), column), _unit_of(sample, position)))
         reason = "given" if target is None else None
         if column not in asked:
             check_budget()
-            reason = _text_reason(cells[f"c{position}"], numbers, is_named=bool(named[position]))
+            reason = _text_reason(
+                sample.cells[f"c{position}"], numbers, is_named=bool(sample.names[position])
+            )
         if target is None or reason is not None:
             left_out.append((column, reason or "given"))
         else:
             values.append(_value(column, target))
     _check_metrics(values)
-    return Choice(tuple(values), tuple(left_out))
-
-
-def choose_keyed_values(
-    cells: pl.DataFrame,
-    columns: Sequence[str],
-    profile: ImportProfile,
-    *,
-    keys: Keys,
-    taken: Sequence[int],
-    named: Sequence[str],
-    affixes: Mapping[str, str],
-    mapping: Mapping[str, Target | None],
-) -> Choice:
-    """Return the values of a long file, or of one with the hours across: one for each key and column.
-
-    `mapping` names keys (their cells joined by one blank), metrics as they would be called, or columns.
-    Raises what `choose_values` does.
-    """
-    numbers = NumberFormat.of(profile)
-    left_out: list[tuple[str, str]] = []
-    chosen: list[str] = []
-    used = {*taken, *([] if keys.unit_position is None else [keys.unit_position])}
-    for position, column in enumerate(columns):
-        if position in used:
-            continue
-        reason = None
-        if profile.hour_columns:
-            reason = "guessed: no hour of the day"
-        elif column in mapping:
-            reason = "given" if mapping[column] is None else None
-        else:
-            check_budget()
-            reason = _text_reason(cells[f"c{position}"], numbers, is_named=bool(named[position]))
-        if reason is None:
-            chosen.append(column)
-        else:
-            left_out.append((column, reason))
-    found = keys.keys or (((), ""),)
-    values: list[ValueColumn] = []
-    ignored: list[str] = []
-    names: set[str] = set()
-    for key, unit in found:
-        label = " ".join(key)
-        if label and mapping.get(label, Target(label)) is None:
-            ignored.append(label)
-            names.add(label)
-            left_out.append((label, "given"))
-            continue
-        for column in chosen or [""]:
-            metric = metric_of(key, column if len(chosen) > 1 else "") or _title(columns)
-            beside = affixes.get(f"c{columns.index(column)}", "") or unit_in_name(column) if column else ""
-            target = mapping.get(metric) or mapping.get(label) or Target(metric, unit or beside)
-            names |= {metric, label}
-            values.append(replace(_value(column, target), key=key))
-    _check_mapping(mapping, names | set(columns))
-    if not chosen and not profile.hour_columns:
-        values = []
-    _check_metrics(values)
-    return Choice(tuple(values), tuple(left_out), tuple(ignored))
-
-
-def ask_about_text(choice: Choice, mapping: Mapping[str, Target | None], account: Account) -> None:
-    """Ask, without waiting for an answer, whether columns of text are to be read as numbers after all."""
-    text = [name for name, reason in choice.left_out if reason.startswith(TEXT)]
+    _note_left_out(sample, left_out)
+    text = [name for name, reason in left_out if reason.startswith(_TEXT)]
     if text:
         taken = {**mapping, **{name: Target(name) for name in text}}
-        account.ask(
+        sample.ask(
             Question(
                 "mapping",
                 f"the columns {', '.join(map(repr, text[:10]))} hold text and are left out",
-                "; take one in with --map COLUMN=METRIC",
+                Message("; take one in with {mapping:COLUMN=METRIC}"),
                 (
                     Answer("leave them out", {"mapping": dict(mapping)}),
                     Answer("take them in, and list each cell that is no number", {"mapping": taken}),
@@ -147,43 +197,142 @@ def ask_about_text(choice: Choice, mapping: Mapping[str, Target | None], account
                 is_required=False,
             )
         )
+    return Choice(tuple(values))
+
+
+def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
+    mapping = sample.given.mapping
+    keys, unit_position = _read_keys(sample, key_positions)
+    if sample.hours:
+        sample.note("layout", "hours across", "the names of columns are hours")
+    else:
+        sample.note("layout", "a key a row", "the same times come again for each key")
+    if key_positions:
+        listed = " + ".join(sample.columns[position] for position in key_positions)
+        is_given = bool(sample.given.key_columns)
+        sample.note("key", listed, "with it each time comes once", is_given=is_given)
+    used = {*sample.taken, *key_positions, *([] if unit_position is None else [unit_position])}
+    chosen, left_out = _choose_columns(sample, used)
+    values: list[ValueColumn] = []
+    ignored: list[str] = []
+    names: set[str] = set()
+    # In a file with the hours across and no key, the metric must not be a column's name.
+    title = "value" if "value" not in sample.columns else "value_2"
+    for key, unit in keys or [((), "")]:
+        label = " ".join(key)
+        if label and mapping.get(label, Target(label)) is None:
+            ignored.append(label)
+            names.add(label)
+            left_out.append((label, "given"))
+            continue
+        for column in chosen or [""]:
+            metric = metric_of(key, column if len(chosen) > 1 else "") or title
+            beside = _unit_of(sample, sample.columns.index(column)) if column else ""
+            target = mapping.get(metric) or mapping.get(label) or Target(metric, unit or beside)
+            names |= {metric, label}
+            values.append(replace(_value(column, target), key=key))
+    names |= set(sample.columns)
+    for name in mapping:
+        if name not in names:
+            known = ", ".join(repr(known) for known in sorted(names - {""})[:30])
+            raise UnusableProfile(
+                Message("{mapping:{0!r}}: the file has no such key or column; it has {1}", name, known),
+                setting="mapping",
+            )
+    if not chosen and not sample.hours:
+        values = []
+    _check_metrics(values)
+    _note_left_out(sample, left_out)
+    unit_column = "" if unit_position is None else sample.columns[unit_position]
+    return Choice(tuple(values), unit_column, tuple(ignored))
+
+
+def _choose_columns(sample: Sample, used: set[int]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the value columns of a keyed file, and those left out with the reason."""
+    mapping = sample.given.mapping
+    numbers = sample.numbers
+    chosen: list[str] = []
+    left_out: list[tuple[str, str]] = []
+    for position, column in enumerate(sample.columns):
+        if position in used:
+            continue
+        reason = None
+        if sample.hours:
+            reason = "guessed: no hour of the day"
+        elif column in mapping:
+            reason = "given" if mapping[column] is None else None
+        else:
+            check_budget()
+            reason = _text_reason(
+                sample.cells[f"c{position}"], numbers, is_named=bool(sample.names[position])
+            )
+        if reason is None:
+            chosen.append(column)
+        else:
+            left_out.append((column, reason))
+    return chosen, left_out
+
+
+def _read_keys(
+    sample: Sample, positions: Sequence[int]
+) -> tuple[list[tuple[tuple[str, ...], str]], int | None]:
+    """Return the keys in the file's order, each with its unit, and the position of the column of units."""
+    names = [f"c{position}" for position in positions]
+    stripped = sample.cells.select(pl.all().str.strip_chars(BLANKS))
+    unit = _unit_column(stripped, names, sample.taken)
+    columns = [*names, *([unit] if unit else [])]
+    found = stripped.select(columns).unique(names, keep="first", maintain_order=True)
+    keys = [
+        (tuple(row[: len(names)]), row[-1] if unit else "")
+        for row in found.iter_rows()
+        if any(row[: len(names)])
+    ]
+    return keys[:_MOST_KEYS], None if unit is None else int(unit[1:])
+
+
+def _unit_column(cells: pl.DataFrame, keys: Sequence[str], taken: Sequence[int]) -> str | None:
+    """Return the column of units, one unit for each key; None where there is none."""
+    for name in cells.columns:
+        if name in keys or int(name[1:]) in taken:
+            continue
+        words = cells[name].unique()
+        if 0 < len(words) <= 20 and all(is_unit(word) for word in words):
+            pairs = len(cells.select([*keys, name]).unique())
+            if pairs == len(cells.select(keys).unique()):
+                return name
+    return None
+
+
+def _unit_of(sample: Sample, position: int) -> str:
+    return sample.affixes.get(f"c{position}", "") or unit_in_name(sample.columns[position])
 
 
 def _value(column: str, target: Target) -> ValueColumn:
     return ValueColumn(column, target.metric, target.unit, factor=target.factor, device=target.device)
 
 
-def _title(columns: Sequence[str]) -> str:
-    """Return the metric of a file with the hours across and no key."""
-    return "value" if "value" not in columns else "value_2"
+def _note_left_out(sample: Sample, left_out: Sequence[tuple[str, str]]) -> None:
+    sample.settings += [ReadingSetting("left out", name, reason) for name, reason in left_out]
 
 
-def _check_mapping(mapping: Mapping[str, Target | None], names: set[str]) -> None:
-    for name in mapping:
-        if name not in names:
-            listed = ", ".join(repr(known) for known in sorted(names - {""})[:30])
+def _mapping_by_column(sample: Sample) -> Mapping[str, Target | None]:
+    """Return the given mapping by the file's own names of columns. Raises `UnusableProfile`."""
+    found: dict[str, Target | None] = {}
+    for name, target in sample.given.mapping.items():
+        column = find_column(name, sample.columns, setting="mapping")
+        if column in sample.time_columns:
             raise UnusableProfile(
-                f"--map {name!r}: the file has no such key or column; it has {listed}", setting="mapping"
-            )
-
-
-def _resolved(
-    mapping: Mapping[str, Target | None], columns: Sequence[str], time_columns: Sequence[str]
-) -> dict[str, Target | None]:
-    resolved: dict[str, Target | None] = {}
-    for name, target in mapping.items():
-        column = find_column(name, columns, option="--map", setting="mapping")
-        if column in time_columns:
-            raise UnusableProfile(
-                f"--map {name!r}: this column holds the time; name another with --time-column",
+                Message(
+                    "{mapping:{0!r}}: this column holds the time; name another with {time_columns}", name
+                ),
                 setting="mapping",
             )
-        resolved[column] = target
-    return resolved
+        found[column] = target
+    return found
 
 
 def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> str | None:
-    """Return why a column is not imported unless asked for, or None where it is."""
+    """Return why a column is left out unless it is mapped, or None where it is imported."""
     (parsed,) = numbers.parse([cells])
     malformed = len(parsed.malformed)
     readable = len(cells) - malformed - sum(parsed.na.values())
@@ -192,11 +341,11 @@ def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> 
         return None if is_named or has_marks else "guessed: no name, and empty so far"
     if readable >= malformed:
         return "guessed: a long number that identifies something" if _is_identifier(cells) else None
-    return f"{TEXT} such as {shown(parsed.malformed_text[0])[:30]!r}"
+    return f"{_TEXT} such as {shown(parsed.malformed_text[0])[:30]!r}"
 
 
 def _is_identifier(cells: pl.Series) -> bool:
-    """Return whether all cells are the same few whole numbers, longer than any meter counts."""
+    """Return whether all cells are few different whole numbers, longer than any meter's count."""
     filled = cells.str.strip_chars(BLANKS).filter(cells.str.strip_chars(BLANKS) != "")
     return bool(filled.str.contains("^[0-9]{14,}$").all()) and filled.n_unique() <= max(1, len(filled) // 10)
 
@@ -204,14 +353,20 @@ def _is_identifier(cells: pl.Series) -> bool:
 def _check_metrics(values: Sequence[ValueColumn]) -> None:
     if not values:
         raise UnclearFile(
-            "no column beside the time holds numbers; check --delimiter and --decimal, "
-            "or name a column with --map COLUMN=METRIC"
+            Message(
+                "no column beside the time holds numbers; check {delimiter} and {decimal}, "
+                "or name a column with {mapping:COLUMN=METRIC}"
+            )
         )
     for value in values:
         if problem := metric_name_problem(value.metric):
             raise UnusableProfile(
-                f"column {value.column[:80]!r} cannot become a metric: {problem}; "
-                f"name one with --map '{value.column[:40]}=METRIC'"
+                Message(
+                    "column {0!r} cannot become a metric: {1}; name one with {mapping:'{2}=METRIC'}",
+                    value.column[:80],
+                    problem,
+                    value.column[:40],
+                )
             )
     counts = Counter((value.device, value.metric) for value in values)
     double = [metric for (_, metric), count in counts.items() if count > 1]

@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                 (
                     "theme",
                     models.CharField(
-                        choices=[("system", "as the system"), ("light", "light"), ("dark", "dark")],
+                        choices=[("system", "theme of the system"), ("light", "light"), ("dark", "dark")],
                         default="system",
                         max_length=8,
                     ),

@@ -1,4 +1,4 @@
-"""Template tags for people: who is signed in, and in which theme they want their pages."""
+"""Template tags for the signed-in user."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def profile(context: RequestContext) -> Profile | None:
-    """Return the profile of the user who asked; None where nobody is signed in or no request is known."""
+    """Return the user's profile, with their theme; None without a signed-in user or a request."""
     user = context.get("user")
     return profile_of(user) if isinstance(user, User) and user.is_active else None

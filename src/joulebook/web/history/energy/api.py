@@ -1,14 +1,17 @@
-"""`GET /api/energy/<device>`: the gate first, then energy by local day, week or month."""
+"""`GET /api/energy/<device>`: energy by local day, week or month."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from decimal import Decimal
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated
 
-from django.http import HttpRequest, HttpResponse
+import msgspec
+from django.http import HttpResponse
 from django.utils import timezone
-from ninja import NinjaAPI, Router
+from msgspec import Meta
+from ninja import Router
+from pydantic import Field, WithJsonSchema
 
 from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.columns import Wanted
@@ -16,7 +19,6 @@ from joulebook.telemetry.history.energy import (
     MOST_DAYS,
     PERIODS,
     EnergyColumn,
-    EnergyTable,
     check_size,
     energy_of,
     whole_periods,
@@ -30,82 +32,127 @@ from joulebook.telemetry.kinds.units import (
     is_known_unit,
 )
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
-from joulebook.web.api.answers import json_answer
-from joulebook.web.api.parameters import BadParameter, check_names
-from joulebook.web.api.problems import problem
-from joulebook.web.devices.metric_settings import metric_settings, own_silence_limit
+from joulebook.time_zones import ZoneInfo
+from joulebook.web.accounts.authentication import authentication
+from joulebook.web.api.answers import documented_answer, json_answer
+from joulebook.web.api.parameters import BadParameter, StrictQuery
+from joulebook.web.api.problems import documented_problems
+from joulebook.web.devices.gate import DeviceRequest, visible_device
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.history.openapi import energy_operation
-from joulebook.web.history.parameters import read_unit, read_window, read_zone
+from joulebook.web.devices.queries import metric_settings, own_silence_limit
+from joulebook.web.history.answers import Offsets
+from joulebook.web.history.parameters import Instant, RangeName, RangeQuery, UnitName, Zone, one_of
 from joulebook.web.telemetry import device_series, telemetry_connection
 
 USUAL_UNIT = "kWh"
 DEFAULT_RANGE = "30d"
-_NAMES = ("metric", "start", "end", "range", "per", "tz", "unit")
 
-router = Router(tags=["history"])
+router = Router(tags=["energy"], auth=authentication(visible_device))
+
+Period = Annotated[str, one_of(PERIODS), WithJsonSchema({"type": "string", "enum": list(PERIODS)})]
 
 
-def install(api: NinjaAPI) -> None:
-    """Add this address to the API."""
-    api.add_router("/energy", router)
+class EnergyQuery(RangeQuery):
+    """The query of `GET /api/energy/<device>`."""
+
+    metric: list[str] = Field([], description="may be repeated; none: all with energy")
+    start: Instant = Field(None, description="RFC 3339; widened to whole periods")
+    range: RangeName = Field(DEFAULT_RANGE, description="instead of start and end, ending now")
+    per: Period = Field("day", description="the table's rows")
+    tz: Zone = Field(None, description="IANA time zone of days; default: the device's")
+    unit: UnitName = Field(None, description="unit of energy; default: kWh if possible")
+
+
+class EnergySeries(msgspec.Struct):
+    """One metric's energy by period."""
+
+    metric: str
+    name: str
+    kind: str
+    unit: str
+    energy: Sequence[float]
+    unallocated: Annotated[
+        Sequence[float], Meta(description="a counter's increase during a silence across midnight")
+    ]
+    coverage: Annotated[Sequence[float], Meta(description="known share of the passed time, 0 to 1")]
+    total: Annotated[float, Meta(description="the sum of `energy`, to the last digit")]
+    total_unallocated: float
+
+
+class EnergyAnswer(msgspec.Struct):
+    """A table of energy."""
+
+    device: str
+    tz: str
+    offsets: Offsets
+    per: str
+    start: datetime
+    end: datetime
+    periods: int
+    time: Annotated[Sequence[int], Meta(description="start, seconds since 1970 UTC")]
+    series: Sequence[EnergySeries]
+
+
+_OPERATION = documented_problems(400, 401, 403, 503)
+_OPERATION["responses"] |= documented_answer(EnergyAnswer, "the table")
 
 
 @router.get(
     "/{device_id}",
     url_name="energy",
     summary="Read a device's energy by day, week or month",
-    openapi_extra=energy_operation(PERIODS, default_range=DEFAULT_RANGE),
+    openapi_extra=_OPERATION,
 )
-def energy(request: HttpRequest, device_id: str) -> HttpResponse:
+def get_energy(
+    request: DeviceRequest, device_id: str, asked: Annotated[EnergyQuery, StrictQuery(...)]
+) -> HttpResponse:
     """Return energy by period, from power over the covered time and from counters; tables add up."""
-    device = find_visible_device(request.user, device_id)
-    if device is None:
-        # The same words for another's device as for none, and no statement has reached telemetry.
-        return problem(403, "Forbidden", "no device of yours has this id")
-    check_names(request.GET, _NAMES)
-    per = request.GET.get("per", "day")
-    if per not in PERIODS:
-        raise BadParameter("per", f"per {per[:40]!r} is not one of {', '.join(PERIODS)}")
-    zone = read_zone(request.GET.get("tz", device.time_zone))
+    device = request.auth
+    zone = asked.tz or ZoneInfo(device.time_zone)
     now = timezone.now()
-    start, end = read_window(request.GET, now=now, default=DEFAULT_RANGE)
-    series = device_series(device.device_id)
-    wanted = wanted_energy(device, series, metrics=request.GET.getlist("metric"), unit=read_unit(request.GET))
+    start, end = asked.window(now=now)
+    wanted = wanted_energy(device, device_series(device_id), metrics=asked.metrics, unit=asked.unit or "")
     if start is None:
         with telemetry_connection() as conn:
             start = earliest_time(conn, [each.series_id for each in wanted]) or end
     if end - start > timedelta(days=MOST_DAYS):
-        name = "range" if request.GET.get("range") == ALL else "start"
+        name = "range" if asked.range == ALL else "start"
         raise BadParameter(name, f"the range is longer than {MOST_DAYS} days; ask for a part of it")
     if start >= end:
         end = start + timedelta(microseconds=1)
     check_size(len(wanted), end - start)
-    first, last = whole_periods(start, end, zone, per=per)
+    first, last = whole_periods(start, end, zone, per=asked.per)
     with telemetry_connection() as conn:
         table = energy_of(
-            conn, wanted, first, last, zone, per=per, now=now, silence=own_silence_limit(device)
+            conn, wanted, first, last, zone, per=asked.per, now=now, silence=own_silence_limit(device)
         )
-    offsets = offsets_over(zone, to_microseconds(first), to_microseconds(last))
-    answer = {
-        "device": device.device_id, "tz": zone.key, "offsets": offsets, "per": per, **_table(table)
-    }  # fmt: skip
+    answer = EnergyAnswer(
+        device=device_id,
+        tz=zone.key,
+        offsets=offsets_over(zone, to_microseconds(first), to_microseconds(last)),
+        per=asked.per,
+        start=table.start,
+        end=table.end,
+        periods=len(table.time),
+        time=(table.time // MICROSECONDS).tolist(),
+        series=[_series(column) for column in table.columns],
+    )
     return json_answer(request, answer)
 
 
-def wanted_energy(device: Device, series: dict[str, int], *, metrics: list[str], unit: str) -> list[Wanted]:
-    """Return the series whose energy is asked for, none named: all that have one, with its unit.
+def wanted_energy(
+    device: Device, series: dict[str, int], *, metrics: Sequence[str], unit: str
+) -> list[Wanted]:
+    """Return the series of `metrics` with the unit of their energy; without names all series with energy.
 
-    Raises `BadParameter` for a metric that the device does not have or that has no energy, and for a
-    unit that it cannot come in.
+    Raises `BadParameter` for a metric without readings or energy, and for a unit of another quantity.
     """
     settings = metric_settings(device)
     for metric in metrics:
         if metric not in series:
             raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
     if metrics:
-        return [_wanted(metric, series[metric], settings, unit=unit) for metric in dict.fromkeys(metrics)]
+        return [_wanted(metric, series[metric], settings, unit=unit) for metric in metrics]
     found, refused = [], None
     for metric, series_id in series.items():
         try:
@@ -138,29 +185,15 @@ def _wanted(metric: str, series_id: int, settings: SettingsByMetric, *, unit: st
     return Wanted(series_id, meaning, asked)
 
 
-def _table(table: EnergyTable) -> dict[str, Any]:
-    return {
-        "start": table.start,
-        "end": table.end,
-        "periods": len(table.time),
-        "time": (table.time // MICROSECONDS).tolist(),
-        "series": [_column(column) for column in table.columns],
-    }
-
-
-def _column(column: EnergyColumn) -> dict[str, Any]:
-    return {
-        "metric": column.metric,
-        "name": column.name,
-        "kind": column.kind,
-        "unit": column.unit,
-        "energy": _numbers(column.energy),
-        "unallocated": _numbers(column.unallocated),
-        "coverage": column.coverage,
-        "total": float(column.total),
-        "total_unallocated": float(column.total_unallocated),
-    }
-
-
-def _numbers(column: list[Decimal]) -> list[float]:
-    return [float(value) for value in column]
+def _series(column: EnergyColumn) -> EnergySeries:
+    return EnergySeries(
+        metric=column.metric,
+        name=column.name,
+        kind=column.kind,
+        unit=column.unit,
+        energy=[float(value) for value in column.energy],
+        unallocated=[float(value) for value in column.unallocated],
+        coverage=column.coverage,
+        total=float(column.total),
+        total_unallocated=float(column.total_unallocated),
+    )

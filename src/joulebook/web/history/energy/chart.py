@@ -1,6 +1,6 @@
 """Bars of energy as an inline SVG, made on the server: readable without any script.
 
-Places are shares of the drawing's size, so it fills whatever width the page has.
+Positions are shares of the drawing's size: it fills the width of the page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LABEL = 96.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One period: what it can claim, what nobody can, the words of both, and what stands below it."""
+    """One period: its energy, its unallocated energy, the text for both, and the label below it."""
 
     energy: float
     unallocated: float
@@ -29,8 +29,8 @@ class Bar:
 def energy_chart(bars: Sequence[Bar], *, name: str, label: str, scale: str) -> SafeString:
     """Return the bars as a drawing.
 
-    `name` is unique on the page (letters and digits), `label` what a screen reader says, `scale` how far
-    the bars reach. What is unallocated is hatched, on top of what the period can claim.
+    `name` is unique on the page (letters and digits), `label` the text for screen readers, `scale` the text
+    for the bars' ends. Unallocated energy is hatched, on top of the period's own.
     """
     tops = [max(0.0, bar.energy, bar.energy + bar.unallocated) for bar in bars]
     lows = [min(0.0, bar.energy, bar.energy + bar.unallocated) for bar in bars]
@@ -67,7 +67,7 @@ def energy_chart(bars: Sequence[Bar], *, name: str, label: str, scale: str) -> S
 
 
 def _bar(bar: Bar, left: float, width: float, y: Callable[[float], float], *, name: str) -> SafeString:
-    """Return one period's rectangles; pointing at them tells its words."""
+    """Return one period's rectangles, with its text as their title."""
     whole = bar.energy + bar.unallocated
     parts = [("", 0.0, bar.energy)] if bar.energy else []
     if bar.unallocated:

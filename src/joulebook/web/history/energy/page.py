@@ -6,12 +6,11 @@ import calendar
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -25,12 +24,12 @@ from joulebook.telemetry.history.points import earliest_time
 from joulebook.telemetry.kinds.units import UnitProblem, comparable_units
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
-from joulebook.web.devices.metric_settings import own_silence_limit
+from joulebook.web.devices.gate import device_of_page
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.presentation import metric_colour
-from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.display import NO_VALUE, format_exact
+from joulebook.web.devices.queries import own_silence_limit
+from joulebook.web.display import NO_VALUE, format_exact, metric_colour
 from joulebook.web.history.energy.api import USUAL_UNIT, wanted_energy
 from joulebook.web.history.energy.chart import Bar, energy_chart
 from joulebook.web.telemetry import device_series, telemetry_connection
@@ -41,7 +40,7 @@ EARLIEST = date(1970, 1, 5)
 
 @dataclass(frozen=True)
 class Frame:
-    """The local days [first, end) that a page of `per` shows; `end` is not beyond the present period."""
+    """The local days [first, end) of a page of `per`; `end` is not beyond the present period."""
 
     per: str
     first: date
@@ -72,14 +71,14 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def frame_of(per: str, on: date, *, today: date) -> Frame:
-    """Return the frame in which `on` lies; one that lies in the future is the present one."""
+    """Return the frame containing `on`; for the future it is the present one."""
     on = min(max(on, EARLIEST), today)
     months = MONTHS_AT_ONCE[per]
     begin = date(on.year, (on.month - 1) // months * months + 1, 1)
     beyond = _month(begin, months)
     first, end = begin, beyond
     if per == "week":
-        # A week belongs to the quarter in which it begins.
+        # A week belongs to the quarter of its Monday.
         first, end = _monday_from(begin), _monday_from(beyond)
         if on < first:
             return frame_of(per, begin - timedelta(days=1), today=today)
@@ -89,7 +88,7 @@ def frame_of(per: str, on: date, *, today: date) -> Frame:
 
 
 def period_label(per: str, first: date) -> str:
-    """Return how a period is named in its row: Sat 1 Nov, 2–8 Nov, 28 Dec – 3 Jan, November."""
+    """Return a period's name in its row: Sat 1 Nov, 2–8 Nov, 28 Dec – 3 Jan, November."""
     if per == "day":
         return f"{first:%a} {first.day} {first:%b}"
     if per == "month":
@@ -101,7 +100,7 @@ def period_label(per: str, first: date) -> str:
 
 
 def tick_label(per: str, first: date) -> str:
-    """Return what stands below a period's bar; nothing below most days, which have no room."""
+    """Return the label below a period's bar; most days have no room for one."""
     if per == "month":
         return f"{first:%b}"
     if per == "day":
@@ -110,7 +109,7 @@ def tick_label(per: str, first: date) -> str:
 
 
 def read_date(text: str, *, today: date) -> date:
-    """Return the date of an address (2026-11-20, or 2026-11 for its first), today where it makes no sense."""
+    """Return the date of an address (2026-11-20, or 2026-11 for its first), today if it is unusable."""
     try:
         return date.fromisoformat(f"{text}-01" if len(text) == len("2026-11") else text)
     except ValueError:
@@ -118,7 +117,7 @@ def read_date(text: str, *, today: date) -> date:
 
 
 def _month(day: date, months: int) -> date:
-    """Return the first of the month that is so many months after that of `day`."""
+    """Return the first of the month `months` after the month of `day`."""
     number = day.year * 12 + day.month - 1 + months
     return date(number // 12, number % 12 + 1, 1)
 
@@ -128,7 +127,7 @@ def _monday_from(day: date) -> date:
 
 
 def _period_after(per: str, today: date) -> date:
-    """Return the first day after the period in which today lies."""
+    """Return the first day after the present period."""
     if per == "day":
         return today + timedelta(days=1)
     if per == "week":
@@ -138,15 +137,15 @@ def _period_after(per: str, today: date) -> date:
 
 UNITS = ("Wh", "kWh", "MWh")
 MOST_METRICS = 6
-"""So many stand on the page where nobody has chosen; all others can be chosen."""
+"""The number on the page without a choice; all others can be chosen."""
 
 MOST_CHOSEN = 100
-"""So many are shown at once; a panel and a table for each is more than anybody reads."""
+"""The number shown at once: each has a panel and a table."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One metric's energy in one period, in words."""
+class EnergyCell:
+    """One metric's energy in one period, for people."""
 
     energy: str
     unallocated: str
@@ -162,22 +161,22 @@ class Panel:
     unit: str
     colour: str
     chart: SafeString
-    total: Cell
+    total: EnergyCell
     has_unallocated: bool
 
 
 @dataclass(frozen=True)
 class Row:
-    """One period: its name, where a click on it leads, and a cell beside each metric's panel."""
+    """One period: its name, the target of its link, and a cell beside each metric's panel."""
 
     label: str
     address: str
-    cells: list[tuple[Cell, Panel]]
+    cells: list[tuple[EnergyCell, Panel]]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the address asks for; whatever makes no sense in it has fallen back to the usual."""
+class EnergyView:
+    """The address's parameters; an unusable one has its default."""
 
     per: str
     unit: str
@@ -187,7 +186,7 @@ class Asked:
     now: datetime
 
     def query(self, **changes: Any) -> str:
-        """Return the address of this view with something changed."""
+        """Return the address of this view with changed parameters."""
         known = {
             "per": self.per,
             "on": self.frame.first.isoformat(),
@@ -201,25 +200,22 @@ class Asked:
 @login_required
 @require_safe
 @never_cache
-def energy_page(request: HttpRequest, device_id: str) -> HttpResponse:
-    """Show a device's energy. Another's device and none at all are the same 404."""
-    user = cast("User", request.user)
-    device = find_visible_device(user, device_id)
-    if device is None:
-        raise Http404("There is no such device, or it is not yours to see.")
+def energy_page(request: SignedInRequest, device_id: str) -> HttpResponse:
+    """Show a device's energy."""
+    device = device_of_page(request, device_id)
     series = device_series(device.device_id)
     everything = wanted_energy(device, series, metrics=[], unit="")
     context: dict[str, Any] = {"device": device, "has_readings": bool(series), "wanted": everything}
     if everything:
-        asked = _asked(request, device, everything)
-        context |= _content(device, everything, asked)
+        view = _view(request, device, everything)
+        context |= _content(device, everything, view)
         context["zones"] = dict.fromkeys(
-            [asked.zone.key, device.time_zone, profile_of(user).time_zone, "UTC"]
+            [view.zone.key, device.time_zone, profile_of(request.user).time_zone, "UTC"]
         )
     return render(request, "devices/energy.html", context)
 
 
-def _asked(request: HttpRequest, device: Device, everything: list[Wanted]) -> Asked:
+def _view(request: SignedInRequest, device: Device, everything: list[Wanted]) -> EnergyView:
     given = request.GET
     per = given.get("per", "")
     per = per if per in PERIODS else "day"
@@ -230,7 +226,7 @@ def _asked(request: HttpRequest, device: Device, everything: list[Wanted]) -> As
     unit = given.get("unit", "")
     known = [each.metric for each in everything]
     chosen = [metric for metric in dict.fromkeys(given.getlist("metric")) if metric in known]
-    return Asked(
+    return EnergyView(
         per=per,
         unit=unit if unit in UNITS else USUAL_UNIT,
         zone=zone,
@@ -240,44 +236,44 @@ def _asked(request: HttpRequest, device: Device, everything: list[Wanted]) -> As
     )
 
 
-def _content(device: Device, everything: list[Wanted], asked: Asked) -> dict[str, Any]:
-    wanted = [_in_unit(each, asked.unit) for each in everything if each.metric in asked.metrics]
-    start, end = asked.frame.instants(asked.zone)
+def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict[str, Any]:
+    wanted = [_in_unit(each, view.unit) for each in everything if each.metric in view.metrics]
+    start, end = view.frame.instants(view.zone)
     with telemetry_connection() as conn:
         table = energy_of(
             conn,
             wanted,
             start,
             end,
-            asked.zone,
-            per=asked.per,
-            now=asked.now,
+            view.zone,
+            per=view.per,
+            now=view.now,
             silence=own_silence_limit(device),
         )
         earliest = earliest_time(conn, [each.series_id for each in everything])
-    periods = [from_microseconds(int(each)).astimezone(asked.zone).date() for each in table.time]
-    frame = asked.frame
-    panels = _panels(table, periods, asked)
+    periods = [from_microseconds(int(each)).astimezone(view.zone).date() for each in table.time]
+    frame = view.frame
+    panels = _panels(table, periods, view)
     return {
-        "asked": asked,
-        "pers": [(per, asked.query(per=per)) for per in PERIODS],
+        "asked": view,
+        "pers": [(per, view.query(per=per)) for per in PERIODS],
         "units": UNITS if any(_is_energy(each) for each in everything) else (),
         "title": frame.title,
-        "before": asked.query(on=frame.before.isoformat()) if earliest and earliest < start else "",
-        "after": asked.query(on=frame.after.isoformat()) if frame.after else "",
-        "present": asked.query(on=""),
+        "before": view.query(on=frame.before.isoformat()) if earliest and earliest < start else "",
+        "after": view.query(on=frame.after.isoformat()) if frame.after else "",
+        "present": view.query(on=""),
         "panels": panels,
-        "rows": _rows(device, table, periods, asked, panels),
+        "rows": _rows(device, table, periods, view, panels),
         "is_empty": all(
             not any(column.coverage) and not column.total_unallocated for column in table.columns
         ),
-        "json": f"{reverse('api:energy', args=[device.device_id])}?{_api_query(asked, start, end)}",
+        "json": f"{reverse('api:energy', args=[device.device_id])}?{_api_query(view, start, end)}",
     }
 
 
-def _api_query(asked: Asked, start: datetime, end: datetime) -> str:
+def _api_query(view: EnergyView, start: datetime, end: datetime) -> str:
     window = {"start": _instant(start), "end": _instant(end)}
-    return urlencode({**window, "per": asked.per, "tz": asked.zone.key})
+    return urlencode({**window, "per": view.per, "tz": view.zone.key})
 
 
 def _is_energy(wanted: Wanted) -> bool:
@@ -288,26 +284,26 @@ def _is_energy(wanted: Wanted) -> bool:
 
 
 def _in_unit(wanted: Wanted, unit: str) -> Wanted:
-    """Return what is wanted in another unit of energy; water and reactive energy keep theirs."""
+    """Return the series in another unit of energy; water and reactive energy keep theirs."""
     return replace(wanted, unit=unit) if _is_energy(wanted) else wanted
 
 
-def _elapsed(table: EnergyTable, asked: Asked) -> list[float]:
-    """Return how many seconds of each period have passed."""
+def _elapsed(table: EnergyTable, view: EnergyView) -> list[float]:
+    """Return the passed seconds of each period."""
     edges = [int(each) / MICROSECONDS for each in table.time] + [table.end.timestamp()]
-    present = asked.now.timestamp()
+    present = view.now.timestamp()
     return [max(0.0, min(edges[i + 1], present) - edges[i]) for i in range(len(edges) - 1)]
 
 
-def _panels(table: EnergyTable, periods: list[date], asked: Asked) -> list[Panel]:
-    elapsed = _elapsed(table, asked)
+def _panels(table: EnergyTable, periods: list[date], view: EnergyView) -> list[Panel]:
+    elapsed = _elapsed(table, view)
     return [
         Panel(
             name=column.name,
             metric=column.metric,
             unit=column.unit,
             colour=metric_colour(column.metric, place),
-            chart=_chart(column, periods, asked, name=str(place)),
+            chart=_chart(column, periods, view, name=str(place)),
             total=_total(column, elapsed),
             has_unallocated=bool(column.total_unallocated),
         )
@@ -315,45 +311,45 @@ def _panels(table: EnergyTable, periods: list[date], asked: Asked) -> list[Panel
     ]
 
 
-def _chart(column: EnergyColumn, periods: list[date], asked: Asked, *, name: str) -> SafeString:
+def _chart(column: EnergyColumn, periods: list[date], view: EnergyView, *, name: str) -> SafeString:
     bars = [
         Bar(
             energy=float(energy),
             unallocated=float(lost),
-            words=f"{period_label(asked.per, first)}: {_words(_cell(energy, lost, share), column.unit)}",
-            tick=tick_label(asked.per, first),
+            words=f"{period_label(view.per, first)}: {_words(_cell(energy, lost, share), column.unit)}",
+            tick=tick_label(view.per, first),
         )
         for first, energy, lost, share in zip(
             periods, column.energy, column.unallocated, column.coverage, strict=True
         )
     ]
     ends = [energy + lost for energy, lost in zip(column.energy, column.unallocated, strict=True)]
-    label = f"{column.name} by {asked.per}, {asked.frame.title}; the table below has the same values"
+    label = f"{column.name} by {view.per}, {view.frame.title}; the table below has the same values"
     return energy_chart(bars, name=name, label=label, scale=_scale([*column.energy, *ends], column.unit))
 
 
 def _scale(ends: list[Decimal], unit: str) -> str:
-    """Return from where to where the bars reach, in words."""
+    """Return the ends of the bars' scale, for people."""
     low, high = min(Decimal(0), *ends), max(Decimal(0), *ends)
     return f"{format_exact(low)} to {format_exact(high)} {unit}" if low else f"{format_exact(high)} {unit}"
 
 
-def _words(cell: Cell, unit: str) -> str:
+def _words(cell: EnergyCell, unit: str) -> str:
     lost = f", {cell.unallocated} {unit} unallocated" if cell.unallocated else ""
     return f"{cell.energy} {unit}{lost}, {cell.coverage} covered"
 
 
-def _cell(energy: Decimal, unallocated: Decimal, coverage: float) -> Cell:
-    """Return a period in words: a dash where nothing is known of it."""
+def _cell(energy: Decimal, unallocated: Decimal, coverage: float) -> EnergyCell:
+    """Return a period for people: a dash if nothing is known of it."""
     nothing = not coverage and not energy and not unallocated
-    return Cell(
+    return EnergyCell(
         energy=NO_VALUE if nothing else format_exact(energy),
         unallocated=format_exact(unallocated) if unallocated else "",
         coverage=_percent(coverage),
     )
 
 
-def _total(column: EnergyColumn, elapsed: list[float]) -> Cell:
+def _total(column: EnergyColumn, elapsed: list[float]) -> EnergyCell:
     known = sum(share * seconds for share, seconds in zip(column.coverage, elapsed, strict=True))
     return _cell(column.total, column.total_unallocated, known / sum(elapsed) if sum(elapsed) else 0.0)
 
@@ -368,7 +364,7 @@ def _percent(share: float) -> str:
 
 
 def _rows(
-    device: Device, table: EnergyTable, periods: list[date], asked: Asked, panels: list[Panel]
+    device: Device, table: EnergyTable, periods: list[date], view: EnergyView, panels: list[Panel]
 ) -> list[Row]:
     ends = [*(from_microseconds(int(each)) for each in table.time[1:]), table.end]
     rows = []
@@ -378,21 +374,21 @@ def _rows(
             for column, panel in zip(table.columns, panels, strict=True)
         ]
         begin = from_microseconds(int(table.time[place]))
-        rows.append(Row(period_label(asked.per, first), _closer(device, first, begin, end, asked), cells))
+        rows.append(Row(period_label(view.per, first), _closer(device, first, begin, end, view), cells))
     return rows
 
 
-def _closer(device: Device, first: date, begin: datetime, end: datetime, asked: Asked) -> str:
-    """Return where a period's name leads: a month to its days, a day or a week to the charts."""
-    if asked.per == "month":
-        return asked.query(per="day", on=first.isoformat())
-    window = {"start": _instant(begin), "end": _instant(min(end, _present(asked)))}
-    query = urlencode({**window, "metric": asked.metrics, "tz": asked.zone.key}, doseq=True)
+def _closer(device: Device, first: date, begin: datetime, end: datetime, view: EnergyView) -> str:
+    """Return the target of a period's name: a month's days, a day's or a week's charts."""
+    if view.per == "month":
+        return view.query(per="day", on=first.isoformat())
+    window = {"start": _instant(begin), "end": _instant(min(end, _present(view)))}
+    query = urlencode({**window, "metric": view.metrics, "tz": view.zone.key}, doseq=True)
     return f"{reverse('device', args=[device.device_id])}?{query}"
 
 
-def _present(asked: Asked) -> datetime:
-    return asked.now.replace(microsecond=0) + timedelta(seconds=1)
+def _present(view: EnergyView) -> datetime:
+    return view.now.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def _instant(time: datetime) -> str:

@@ -1,123 +1,76 @@
-"""`GET /api/export/<device>`: the gate first, then every reading of any range, sent while it is read."""
+"""`GET /api/export/<device>`: every reading of any range, sent while it is read."""
 
 from __future__ import annotations
 
-import logging
 import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from datetime import UTC
 from itertools import islice
-from typing import Any, cast
+from typing import Annotated
 
-from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
-from ninja import NinjaAPI, Router
+from ninja import Router
 
-from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.export.formats import FORMATS, export_chunks
-from joulebook.telemetry.export.frames import LAYOUTS
 from joulebook.telemetry.export.reading import read_blocks
-from joulebook.telemetry.history.points import ALL, RANGES
-from joulebook.web.api.parameters import BadParameter
-from joulebook.web.api.problems import problem
+from joulebook.web.accounts.authentication import authentication
+from joulebook.web.api.parameters import BadParameter, StrictQuery
+from joulebook.web.api.problems import documented_problems, unavailable
+from joulebook.web.devices.gate import DeviceRequest, visible_device
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.queries import find_visible_device
-from joulebook.web.history.export.parameters import (
-    DEFAULT_EXPORT_RANGE,
-    DEFAULT_FORMAT,
-    DEFAULT_LAYOUT,
-    ExportRequest,
-    read_export,
-)
-from joulebook.web.history.openapi import HISTORY_OPERATION
+from joulebook.web.history.export.parameters import ExportQuery
 from joulebook.web.slots import NoSlot, Slots
 from joulebook.web.telemetry import device_series, own_telemetry_connection
 
-_OF_HISTORY = {parameter["name"]: parameter for parameter in HISTORY_OPERATION["parameters"]}
-
-
-def _choice(name: str, description: str, words: list[str], default: str) -> dict[str, Any]:
-    schema = {"type": "string", "enum": words, "default": default}
-    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
-
-
-EXPORT_OPERATION: dict[str, Any] = {
-    "parameters": [
-        _OF_HISTORY["metric"],
-        _OF_HISTORY["start"],
-        _OF_HISTORY["end"],
-        _choice("range", "instead of start and end, ending now", [*RANGES, ALL], DEFAULT_EXPORT_RANGE),
-        _choice("format", "of the file", list(FORMATS), DEFAULT_FORMAT),
-        _choice("layout", "wide: a column a metric; long: a row a reading", list(LAYOUTS), DEFAULT_LAYOUT),
-        {**_OF_HISTORY["tz"], "description": "IANA time zone of a CSV file's times; default: UTC"},
-        _choice("gzip", "1: a CSV file that is packed itself", ["0", "1"], "0"),
-    ],
-    "responses": {
-        200: {
-            "description": "the file, in one snapshot; whole only if the answer ends in order",
-            "content": {each.media_type: {"schema": {"type": "string"}} for each in FORMATS.values()},
-        },
-        **{status: answer for status, answer in HISTORY_OPERATION["responses"].items() if status != 200},
-    },
-}
-
-
-log = logging.getLogger(__name__)
-
 EXPORTS_AT_ONCE = 8
-"""Each keeps a connection to the database, and a snapshot of it, as long as its client takes it."""
+"""Each holds a connection to the database, and a snapshot of it, until its client has the file."""
 
 EXPORTS_OF_ONE_PERSON = 4
 
+_BUSY_RETRY_SECONDS = 30
 _PIECE = 256 * 1024
-# Level 1 packs 100 MB/s to little more than the usual level does at a third of that.
+# Level 1 compresses 100 MB/s, three times the usual level's speed, to a little more than its size.
 _LEVEL = 1
 _GZIP = 31
 _REFUSES_GZIP = re.compile(r"\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)")
 
-router = Router()
+router = Router(tags=["export"], auth=authentication(visible_device))
 _slots = Slots(EXPORTS_AT_ONCE, per_person=EXPORTS_OF_ONE_PERSON)
 
+_OPERATION = documented_problems(400, 401, 403, 503)
+_OPERATION["responses"][200] = {
+    "description": "the file, from one snapshot; complete only if the answer ends in order",
+    "content": {each.media_type: {"schema": {"type": "string"}} for each in FORMATS.values()},
+}
 
-def install(api: NinjaAPI) -> None:
-    """Add this address to the API."""
-    api.add_router("/export", router)
-    api.exception_handler(DatabaseUnavailable)(_database_unavailable)
 
-
-@router.get(
-    "/{device_id}",
-    url_name="export",
-    summary="Export a device's readings",
-    openapi_extra=EXPORT_OPERATION,
-)
-def export(request: HttpRequest, device_id: str) -> HttpResponseBase:
-    """Return every reading of a range as a file, in one snapshot. It is whole if the answer ends in order."""
-    device = find_visible_device(request.user, device_id)
-    if device is None:
-        # The same words for another's device as for none, and no statement has reached telemetry.
-        return problem(403, "Forbidden", "no device of yours has this id")
-    asked = read_export(request.GET, now=timezone.now())
-    person = cast("User", request.user).pk
+@router.get("/{device_id}", url_name="export", summary="Export a device's readings", openapi_extra=_OPERATION)
+def export_readings(
+    request: DeviceRequest, device_id: str, asked: Annotated[ExportQuery, StrictQuery(...)]
+) -> HttpResponseBase:
+    """Return every reading of a range as a file, from one snapshot. It is complete if it ends in order."""
+    begin, end, word = asked.bounds(now=timezone.now())
     try:
-        _slots.take(person)
+        _slots.take(request.user.pk)
     except NoSlot as exc:
-        return _later("Too many exports", f"too many exports at a time: {exc}", 30)
-    pieces = _Pieces(_readings(device, asked), person)
-    response = StreamingHttpResponse(pieces, content_type=FORMATS[asked.file_format].media_type)
-    response["Content-Disposition"] = f'attachment; filename="{asked.file_name(device.device_id)}"'
+        detail = f"too many exports at a time: {exc}"
+        return unavailable("Too many exports", detail, retry_seconds=_BUSY_RETRY_SECONDS)
+    pieces = _Pieces(_readings(request.auth, asked, begin, end), request.user.pk)
+    response = StreamingHttpResponse(pieces, content_type=FORMATS[asked.format].media_type)
+    response["Content-Disposition"] = f'attachment; filename="{asked.file_name(device_id, word)}"'
     response["Cache-Control"] = "no-store"
-    return _encoded(request, response, pieces, asked)
+    return _compressed(request, response, pieces, asked)
 
 
 class _Pieces:
-    """The pieces of an answer, and the slot that it has until it is closed.
+    """The pieces of an answer, and its slot until it is closed.
 
-    The first readings are fetched before the answer begins, so an unavailable database gives a 503.
+    The first readings are fetched before the answer begins: an unavailable database is then a 503.
     """
 
     def __init__(self, chunks: Iterator[bytes], person: int) -> None:
@@ -137,21 +90,21 @@ class _Pieces:
             yield from _cut(chunk)
 
     def close(self) -> None:
-        """End the query, and make room for another export."""
+        """End the query, and release the slot."""
         if self._has_slot:
             self._has_slot = False
             try:
                 if isinstance(self._chunks, Generator):
                     self._chunks.close()
             finally:
-                _slots.give_back(self._person)
+                _slots.release(self._person)
 
     def __del__(self) -> None:
-        """Make room also where nobody has closed the answer, as when a middleware fails."""
+        """Release the slot of an answer without `close`, as after a failing middleware."""
         self.close()
 
 
-def _readings(device: Device, asked: ExportRequest) -> Iterator[bytes]:
+def _readings(device: Device, asked: ExportQuery, begin: int, end: int) -> Iterator[bytes]:
     series = device_series(device.device_id)
     for metric in asked.metrics:
         if metric not in series:
@@ -159,29 +112,29 @@ def _readings(device: Device, asked: ExportRequest) -> Iterator[bytes]:
     wanted = {metric: series[metric] for metric in asked.metrics or series}
     with (
         own_telemetry_connection() as conn,
-        closing(read_blocks(conn, wanted, begin=asked.begin, end=asked.end)) as blocks,
+        closing(read_blocks(conn, wanted, begin=begin, end=end)) as blocks,
     ):
         yield from export_chunks(
-            blocks, list(wanted), file_format=asked.file_format, layout=asked.layout, zone=asked.zone
+            blocks, list(wanted), file_format=asked.format, layout=asked.layout, zone=asked.tz or UTC
         )
 
 
-def _encoded(
-    request: HttpRequest, response: StreamingHttpResponse, pieces: Iterable[bytes], asked: ExportRequest
+def _compressed(
+    request: HttpRequest, response: StreamingHttpResponse, pieces: Iterable[bytes], asked: ExportQuery
 ) -> StreamingHttpResponse:
-    """Pack the file where that was asked for, else the answer where the client takes it."""
+    """Compress the file if requested, else the answer if the client accepts it."""
     accepted = request.META.get("HTTP_ACCEPT_ENCODING", "")
-    takes_gzip = "gzip" in accepted and not _REFUSES_GZIP.search(accepted)
-    is_packed = asked.gzip or asked.file_format == "parquet"
-    if asked.gzip:
+    accepts_gzip = "gzip" in accepted and not _REFUSES_GZIP.search(accepted)
+    has_compression = asked.is_compressed or asked.format == "parquet"
+    if asked.is_compressed:
         response["Content-Type"] = "application/gzip"
         response.streaming_content = _gzipped(pieces)
-    elif takes_gzip and not is_packed:
+    elif accepts_gzip and not has_compression:
         response["Content-Encoding"] = "gzip"
         response.streaming_content = _gzipped(pieces)
-    if not is_packed:
+    if not has_compression:
         patch_vary_headers(response, ("Accept-Encoding",))
-    # The middleware would pack it again, or harder than a long answer can afford.
+    # The middleware would compress it again, or at a level too slow for a long answer.
     request.META.pop("HTTP_ACCEPT_ENCODING", None)
     return response
 
@@ -195,17 +148,6 @@ def _gzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _cut(chunk: bytes) -> Iterator[bytes]:
-    """Yield pieces that the server can pass on without holding much."""
+    """Yield pieces small enough for the server's buffers."""
     for begin in range(0, len(chunk), _PIECE):
         yield chunk[begin : begin + _PIECE]
-
-
-def _later(title: str, detail: str, seconds: int) -> HttpResponse:
-    response = problem(503, title, detail)
-    response["Retry-After"] = str(seconds)
-    return response
-
-
-def _database_unavailable(request: HttpRequest, exc: DatabaseUnavailable) -> HttpResponse:  # noqa: ARG001
-    log.warning("an export could not begin: %s", exc)
-    return _later("Readings cannot be read now", "the database is unavailable or too busy; try again soon", 5)

@@ -21,8 +21,8 @@ def points_file(points: Points, *, file_format: FormatName, device_id: str, zone
     """Return the points as a file; in CSV times are local to `zone` with its offset, else UTC.
 
     Raw: a column a metric, by its name. Buckets: columns `<metric> mean`, `min`, `max`, `count` and
-    `coverage`; of a counter also `increase`, `unallocated` and `resets`, of a state `share of <value>`. What
-    is null in JSON is empty or null here.
+    `coverage`; of a counter also `increase`, `unallocated` and `resets`, of a state `share of <value>`. A
+    null of the JSON answer is empty or null here.
     """
     figures = [figure for column in points.columns for figure in _figures(column)]
     names = [guarded(name) if file_format == "csv" else name for name, _ in figures]

@@ -12,7 +12,7 @@ from ninja import Schema
 from pydantic import Field
 
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.files.guess.questions import Question, Setting
+from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.preview import PreviewRow
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.report import ImportReport
@@ -20,7 +20,7 @@ from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import Progress, read_progress
 from joulebook.telemetry.readings import from_microseconds
-from joulebook.web.imports.api.parameters import in_parameters, parameters_of
+from joulebook.web.imports.api.parameters import parameter_words, parameters_of
 from joulebook.web.imports.models import Import, report_fields
 
 ImportState = Literal[
@@ -196,9 +196,9 @@ class BuiltinAnswer(Schema):
     parameters: dict[str, list[str]]
 
 
-def settings_answer(settings: tuple[Setting, ...]) -> list[SettingAnswer]:
+def settings_answer(settings: tuple[ReadingSetting, ...]) -> list[SettingAnswer]:
     """Return settings as an answer."""
-    return [SettingAnswer(name=each.name, value=each.value, source=each.source) for each in settings]
+    return [SettingAnswer(name=each.name, value=each.value, source=each.reason) for each in settings]
 
 
 def question_answer(question: Question) -> QuestionAnswer:
@@ -206,7 +206,7 @@ def question_answer(question: Question) -> QuestionAnswer:
     (parameter,) = parameters_of({question.setting: ()})
     return QuestionAnswer(
         parameter=parameter,
-        text=in_parameters(question.text),
+        text=question.said(parameter_words),
         required=question.is_required,
         answers=[
             ChoiceAnswer(label=answer.label, parameters=parameters_of(answer.given))

@@ -13,9 +13,8 @@ from django.http import QueryDict
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.errors import FileError, UnusableProfile
 from joulebook.telemetry.files.guess.delimiter import named_splitter
-from joulebook.telemetry.files.mapping_words import mapping_from, mapping_word
 from joulebook.telemetry.files.numbers import NumberFormat
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.profile import Given, mapping_from, mapping_word
 from joulebook.telemetry.files.text import codec_name
 from joulebook.telemetry.files.times import TimeFormat, find_zone
 from joulebook.web.api.parameters import BadParameter, check_names
@@ -100,7 +99,6 @@ MOST_LISTED = 500
 HIGHEST_NUMBER = 2**31
 
 _LONGEST = 1000
-_OPTION = re.compile(r"(?<!\S)--(" + "|".join(name.replace("_", "-") for name in FIELDS) + r")(?:[ =]|\b)")
 _Word = TypeVar("_Word", bound=str)
 
 
@@ -260,9 +258,9 @@ def parameter_of(setting: str) -> str:
     return names.get(setting, setting if setting in KNOWN else "")
 
 
-def in_parameters(message: str) -> str:
-    """Return a message about options of the command, with parameters in their place."""
-    return _OPTION.sub(lambda option: option[1].replace("-", "_") + "=", message)
+def parameter_words(setting: str, value: str) -> str:
+    """Return the parameter for a reading setting, with its value: `tz=UTC`."""
+    return f"{parameter_of(setting)}={value}"
 
 
 def _values(query: QueryDict, also: QueryDict | None) -> dict[str, list[str]]:
@@ -293,11 +291,11 @@ def _given(values: dict[str, list[str]]) -> Given:
             try:
                 check(value)
             except FileError as exc:
-                raise BadParameter(name, in_parameters(str(exc))) from None
+                raise BadParameter(name, exc.said(parameter_words)) from None
     try:
-        mapping = mapping_from(values.get("map", ()), option="map")
+        mapping = mapping_from(values.get("map", ()))
     except UnusableProfile as exc:
-        raise BadParameter("map", str(exc)) from None
+        raise BadParameter("map", exc.said(parameter_words)) from None
     settings: dict[str, Any] = {"mapping": mapping}
     for name in ("delimiter", "encoding", "tz", "decimal", "thousands"):
         settings[name] = values[name][0] if values.get(name) else None

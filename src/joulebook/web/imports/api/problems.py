@@ -19,7 +19,7 @@ from joulebook.telemetry.files.errors import (
 )
 from joulebook.web.api.problems import problem
 from joulebook.web.imports.api.answers import QuestionAnswer, import_link
-from joulebook.web.imports.api.parameters import in_parameters, parameter_of
+from joulebook.web.imports.api.parameters import parameter_of, parameter_words
 from joulebook.web.imports.operations import AlreadyImported, NotYours, QuotaReached, UnableToImport
 from joulebook.web.imports.profiles import UnableToSaveProfile
 from joulebook.web.imports.uploads.files import DiskFull, UploadTooLarge
@@ -65,7 +65,7 @@ def _open_questions(request: HttpRequest, exc: OpenQuestions) -> HttpResponse:  
 
 
 def _file_error(request: HttpRequest, exc: FileError) -> HttpResponse:  # noqa: ARG001
-    detail = in_parameters(str(exc))
+    detail = exc.said(parameter_words)
     named = parameter_of(exc.setting)
     if named and not isinstance(exc, FileTooLarge | UnclearFile):
         return problem(400, "Bad parameter", detail, parameter=named)

@@ -13,7 +13,7 @@ from django.http import QueryDict
 from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.guess.layout import FileLayout
-from joulebook.telemetry.files.guess.units import unit_in_name
+from joulebook.telemetry.files.guess.numbers import unit_in_name
 from joulebook.telemetry.files.profile import Given, ImportProfile, ValueColumn
 from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.models import Import
@@ -266,7 +266,7 @@ def _guessed_rows(layout: FileLayout) -> list[MappingRow]:
     }
     if profile.layout != "wide":
         return list(rows.values())
-    reasons = {each.value: each.source for each in layout.settings if each.name == "left out"}
+    reasons = {each.value: each.reason for each in layout.settings if each.name == "left out"}
     others: dict[RowKey, MappingRow] = {
         (column, ()): MappingRow(
             column, (), False, unguarded(column), unit_in_name(column),

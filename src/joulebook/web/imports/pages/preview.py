@@ -146,7 +146,7 @@ def read_draft(import_: Import, entry: DraftEntry, *, user: User) -> DraftReadin
         with reading_slot():
             _read(reading, import_, user)
     except (BadEntry, FileError) as exc:
-        reading.problem = on_page(str(exc), name=import_.file_name)
+        reading.problem = on_page(exc, name=import_.file_name)
         try:
             reading.first_lines = ReadableUpload(import_.upload, name=import_.file_name).first_lines()
         except (ValueError, UnreadableFile):

@@ -158,7 +158,7 @@ def _reason(plan: _Field, reading: DraftReading) -> str:
     """Return the source of a setting's value, or the open question about it."""
     if reading.layout is None:
         return ""
-    source = next((each.source for each in reading.layout.settings if each.name == plan.setting_name), "")
+    source = next((each.reason for each in reading.layout.settings if each.name == plan.setting_name), "")
     if any(each.question.setting == plan.name and each.answer for each in reading.asked):
         return "your answer"
     for question in reading.layout.questions:

@@ -65,9 +65,9 @@ def imports_page(request: HttpRequest) -> HttpResponse:
         check_disk(size)
         check_upload_quota(cast("User", request.user), size=size)
     except DiskFull as exc:
-        return _refused(request, [on_page(str(exc))], 507)
+        return _refused(request, [on_page(exc)], 507)
     except QuotaReached as exc:
-        return _refused(request, [on_page(str(exc))], 409)
+        return _refused(request, [on_page(exc)], 409)
     handler = UploadHandler(request)
     request.upload_handlers = [handler]
     try:
@@ -86,7 +86,7 @@ def _upload(request: HttpRequest, handler: UploadHandler) -> HttpResponse:
     files = cast("list[ReceivedFile]", request.FILES.getlist("file"))
     if handler.refusal is not None:
         status = 507 if isinstance(handler.refusal, DiskFull) else 413
-        return _refused(request, [on_page(str(handler.refusal), name="the file")], status)
+        return _refused(request, [on_page(handler.refusal, name="the file")], status)
     for name in request.FILES:
         if name != "file":
             _discard(cast("list[ReceivedFile]", request.FILES.getlist(name)))
@@ -120,7 +120,7 @@ def _create_drafts(files: list[ReceivedFile], user: User, device: Device | None)
                 ReadableUpload(file.upload.name, name=name).check()
         except (FileError, TooManyFiles) as exc:
             file.discard()
-            uploaded.problems.append(on_page(str(exc), name=name))
+            uploaded.problems.append(on_page(exc, name=name))
             if isinstance(exc, FileTooLarge):
                 uploaded.status = 413
             elif isinstance(exc, TooManyFiles):

@@ -1,9 +1,8 @@
-"""Words of the pages for states, problem codes, and options in messages of the core."""
+"""Words of the pages for states, problem codes, and reading settings in messages of the core."""
 
 from __future__ import annotations
 
-import re
-
+from joulebook.telemetry.files.errors import FileError, plain_name
 from joulebook.web.imports.models import Import
 
 STATES = {
@@ -42,23 +41,22 @@ PROBLEMS = {
 }
 """Reasons for not storing a row or cell, by their code in reports and lists."""
 
-_OPTIONS = {
-    "--delimiter": "“Delimiter”",
-    "--encoding": "“Encoding”",
-    "--header-line": "“Header line”",
-    "--time-column": "“Columns of the time”",
-    "--time-format": "“Time formats”",
-    "--time-marks": "“Times mark”",
-    "--tz": "“Time zone”",
-    "--decimal": "“Decimal mark”",
-    "--thousands": "“Thousands mark”",
-    "--na": "“Missing values”",
-    "--layout": "“Layout”",
-    "--key-column": "“Columns of the key”",
-    "--map": "the table of columns",
-    "--strict": "“Only if everything can be read”",
+_SETTINGS = {
+    "delimiter": "“Delimiter”",
+    "encoding": "“Encoding”",
+    "header_line": "“Header line”",
+    "time_columns": "“Columns of the time”",
+    "time_formats": "“Time formats”",
+    "time_marks": "“Times mark”",
+    "tz": "“Time zone”",
+    "decimal": "“Decimal mark”",
+    "thousands": "“Thousands mark”",
+    "na_values": "“Missing values”",
+    "layout": "“Layout”",
+    "key_columns": "“Columns of the key”",
+    "mapping": "the table of columns",
 }
-_OPTION = re.compile(r"--[a-z]+(?:-[a-z]+)?")
+"""Labels of the reading settings on a draft's page."""
 
 
 def problem_words(code: str) -> str:
@@ -66,10 +64,14 @@ def problem_words(code: str) -> str:
     return PROBLEMS.get(code, code.replace("_", " "))
 
 
-def on_page(message: str, *, name: str = "") -> str:
-    """Return a message with options of the command replaced by the labels on a draft's page.
+def on_page(problem: str | Exception, *, name: str = "") -> str:
+    """Return a message with reading settings named as on a draft's page.
 
     It begins with a capital letter, unless it begins with the file's `name`.
     """
-    words = _OPTION.sub(lambda match: _OPTIONS.get(match[0], match[0]), message)
+    words = problem.said(_setting_words) if isinstance(problem, FileError) else str(problem)
     return words if name and words.startswith(name) else words[:1].upper() + words[1:]
+
+
+def _setting_words(setting: str, value: str) -> str:
+    return f"{_SETTINGS.get(setting, plain_name(setting, ''))} {value}".rstrip()

@@ -12,10 +12,9 @@ from django.conf import settings
 from joulebook.serving.work import is_client_gone
 from joulebook.telemetry.files.budget import limited_work
 from joulebook.telemetry.files.builtin import BuiltinProfile
-from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.guess.chosen import choose_layout
-from joulebook.telemetry.files.guess.encoding import guess_encoding
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout
+from joulebook.telemetry.files.guess.sample import guess_encoding
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.preview import Preview, count_head, preview
 from joulebook.telemetry.files.profile import Given, ImportProfile
@@ -53,9 +52,7 @@ class ReadableUpload:
     def __init__(self, upload_name: str, *, name: str) -> None:
         """Open the upload, with `name` for messages. Raises `UnreadableFile`."""
         self.name = name
-        self._path = upload_path(upload_name)
-        with self._named_errors():
-            self._source = FileSource(self._path)
+        self._source = FileSource(upload_path(upload_name), name=name)
 
     @property
     def is_workbook(self) -> bool:
@@ -64,20 +61,17 @@ class ReadableUpload:
 
     def sheets(self) -> Sequence[str]:
         """Return the sheet names of a workbook, none for other files. Raises `UnreadableFile`."""
-        with self._named_errors():
-            return self._source.sheets()
+        return self._source.sheets()
 
     def first_lines(self) -> Sequence[str]:
         """Return the first lines, in the likeliest encoding. Raises `UnreadableFile`."""
-        with self._named_errors():
-            head = self._source.head(_FIRST_LINES_BYTES)
+        head = self._source.head(_FIRST_LINES_BYTES)
         encoding, _ = guess_encoding(head, is_whole=False)
         return [shown(line) for line in head.decode(encoding, "replace").splitlines()[:_FIRST_LINES]]
 
     def check(self) -> None:
         """Unpack the beginning, and check the inflated size. Raises `UnreadableFile` and `FileTooLarge`."""
-        with self._named_errors():
-            self._source.head(_FIRST_LINES_BYTES)
+        self._source.head(_FIRST_LINES_BYTES)
         self.check_inflated_size()
 
     def check_inflated_size(self) -> None:
@@ -86,47 +80,35 @@ class ReadableUpload:
         A file large before inflation is not unpacked here; its import checks it.
         """
         if self._source.is_compressed and self._source.size <= _INFLATED_AT_ONCE:
-            with self._named_errors():
-                for _ in self._source.chunks():
-                    pass
+            for _ in self._source.chunks():
+                pass
 
     def layout(
         self, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str, sheet: str
     ) -> FileLayout:
         """Return its layout, with open questions. Raises `FileError`."""
-        with self._named_errors():
-            return choose_layout(self._source, given, profile=profile, device_tz=device_tz, sheet=sheet)
+        return choose_layout(self._source, given, profile=profile, device_tz=device_tz, sheet=sheet)
 
     def first_rows(self, layout: FileLayout) -> Preview:
         """Return the first rows with their readings. Raises `FileError`."""
-        with self._named_errors():
-            head = self._source.head(HEAD_BYTES)
-            is_whole = len(head) < HEAD_BYTES
-            return preview(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
+        head = self._source.head(HEAD_BYTES)
+        is_whole = len(head) < HEAD_BYTES
+        return preview(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
 
     def count_head(self, layout: FileLayout) -> tuple[ImportReport, bool]:
         """Return the report of the first MiB, and whether this is the whole file. Raises `FileError`."""
-        with self._named_errors():
-            head = self._source.head(_COUNTED_BYTES)
-            is_whole = len(head) < _COUNTED_BYTES
-            report = count_head(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
-            return report, is_whole
+        head = self._source.head(_COUNTED_BYTES)
+        is_whole = len(head) < _COUNTED_BYTES
+        report = count_head(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
+        return report, is_whole
 
     def count(self, layout: FileLayout) -> ImportReport:
         """Read the whole file, store nothing, and return the report. Raises `FileError`."""
         report = ImportReport(layout.profile.values, is_dry_run=True)
-        with self._named_errors():
-            blocks = read_ahead(parse_file(self._source, layout.profile, layout.columns, now=_now()))
-            with closing(blocks):
-                count_blocks(blocks, report)
+        blocks = read_ahead(parse_file(self._source, layout.profile, layout.columns, now=_now()))
+        with closing(blocks):
+            count_blocks(blocks, report)
         return report
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except FileError as exc:
-            raise type(exc)(str(exc).replace(str(self._path), self.name), setting=exc.setting) from exc
 
 
 @contextmanager
@@ -159,7 +141,7 @@ def dry_run_slot(person: int) -> Iterator[None]:
         with limited_work(settings.CONFIG.dry_run_seconds, is_wanted=_is_client_waiting):
             yield
     finally:
-        _dry_run_slots.give_back(person)
+        _dry_run_slots.release(person)
 
 
 def _is_client_waiting() -> bool:

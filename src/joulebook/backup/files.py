@@ -31,16 +31,16 @@ class Part:
 
 
 class PartWriter:
-    """Writes one part. Leave the block after `finish`; a part without it is of no use."""
+    """Writes one part. Leave the block after `finish`; a part without it is incomplete."""
 
     def __init__(self, folder: Path, file: str) -> None:
-        """Create the file, readable by its owner alone. It must not be there."""
+        """Create the file, readable by its owner alone. The file must not exist."""
         self._name = file
         path = folder / file
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
-        # The frame carries a checksum of the content as well: damage by memory is found when it is unpacked.
+        # The frame carries a checksum of the content as well: damage in memory is found on unpacking.
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
         self._digest = hashlib.sha256()
         self._size = 0
@@ -76,7 +76,7 @@ def read_part(
 ) -> Iterator[bytes]:
     """Yield the content of a part in blocks, none of them empty; `progress` gets the bytes read of the file.
 
-    Raises `DamagedBackup` where the file is not what was written; at the latest after the last block.
+    Raises `DamagedBackup` if the file has changed since it was written, at the latest after the last block.
     """
     digest = hashlib.sha256()
     decompressor = zstandard.ZstdDecompressor().decompressobj()

@@ -1,4 +1,8 @@
-"""The long layout and the one with the hours across: a key in each row says whose values stand in it."""
+"""Tables of text to readings, by layout: wide, long, or with the hours across.
+
+In the wide layout each row is a time and one value a column; in the others a key in each row names the
+series of its values.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.numbers import NumberFormat, Numbers
-from joulebook.telemetry.files.parsed import CellCounts, ParsedBlock, first_problems
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.row_times import OK, TIME_CODES, RowTimes
 from joulebook.telemetry.files.second_table import TableWatch
@@ -24,16 +27,122 @@ from joulebook.telemetry.files.series_table import (
     REFUSED,
     SeriesTable,
 )
-from joulebook.telemetry.files.table import BLANKS, Problem, Table, join_time_cells, shown
+from joulebook.telemetry.files.table import (
+    BLANKS,
+    CellCounts,
+    ParsedBlock,
+    Problem,
+    Table,
+    first_problems,
+    join_time_cells,
+    shown,
+)
 from joulebook.telemetry.files.times import NO_OFFSET, ParsedTimes
-from joulebook.telemetry.files.wide import row_problems
+
+
+class WideParser:
+    """Converts the tables of one wide file, in the file's order, to readings."""
+
+    def __init__(
+        self, profile: ImportProfile, columns: Sequence[str], *, now: int, most_problems: int
+    ) -> None:
+        """Take the profile, the file's column names by position, and the present in microseconds.
+
+        Every column named in the profile must be in `columns`. Raises `UnusableProfile`.
+        """
+        position = {name: f"c{index}" for index, name in enumerate(columns)}
+        self._time_columns = [position[name] for name in profile.time_columns]
+        self._value_columns = [position[value.column] for value in profile.values]
+        self._names = [value.column for value in profile.values]
+        self._factors = [value.factor for value in profile.values]
+        self._times = RowTimes(profile, now=now)
+        self._numbers = NumberFormat.of(profile)
+        self._watch = TableWatch(profile, columns)
+        self._most_problems = most_problems
+
+    def parse(self, table: Table) -> ParsedBlock:
+        """Return the readings of a table."""
+        text = join_time_cells(table.cells, self._time_columns)
+        time, code, doubled = self._times.read(text)
+        reason = self._watch.reasons(table, code)
+        refused = np.flatnonzero(code)
+        rejected = Counter(problem.code for problem in table.rejected)
+        rejected.update(reason.get(row) or TIME_CODES[code[row]] for row in refused.tolist())
+        cells, line = table.cells, table.line
+        if len(refused):
+            accepted = code == OK
+            cells, time, line = cells.filter(pl.Series(accepted)), time[accepted], line[accepted]
+        numbers = self._numbers.parse([cells[name] for name in self._value_columns])
+        found = [np.flatnonzero(~np.isnan(column.value)) for column in numbers]
+        which = np.repeat(np.arange(len(found), dtype=np.int32), [len(rows) for rows in found])
+        row = np.concatenate([np.empty(0, np.intp), *found])
+        return ParsedBlock(
+            column=which,
+            time=time[row],
+            value=self._values(numbers, found),
+            line=line[row],
+            rows_imported=len(line),
+            rows_rejected=rejected,
+            blank_lines=table.blank_lines,
+            skipped_lines=table.skipped_lines,
+            doubled=doubled,
+            cells=[_count(column, len(rows)) for column, rows in zip(numbers, found, strict=True)],
+            problems=self._problems(
+                table, row_problems(table, text, code, reason, self._most_problems), numbers, line
+            ),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return the parser's state after the rows so far, as a JSON object."""
+        return {"clocks": self._times.as_json(), "table": self._watch.as_json()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Set the state returned by `state`."""
+        self._times.restore(state["clocks"])
+        self._watch.restore(state["table"])
+
+    def _values(self, numbers: Sequence[Numbers], found: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
+        values = [
+            n.value[rows] if factor == 1 else n.value[rows] * factor
+            for n, rows, factor in zip(numbers, found, self._factors, strict=True)
+        ]
+        return np.concatenate([np.empty(0), *values])
+
+    def _problems(
+        self, table: Table, rows: list[Problem], numbers: Sequence[Numbers], line: NDArray[np.int64]
+    ) -> list[Problem]:
+        problems = table.rejected[: self._most_problems] + rows
+        for name, column in zip(self._names, numbers, strict=True):
+            listed = column.malformed[: self._most_problems].tolist()
+            problems += [
+                Problem(
+                    int(line[row]), name, str(column.malformed_code[at]), shown(column.malformed_text[at])
+                )
+                for at, row in enumerate(listed)
+            ]
+        return first_problems(problems, self._most_problems)
+
+
+def row_problems(
+    table: Table, text: pl.Series, code: NDArray[np.int8], reason: dict[int, str], most: int
+) -> list[Problem]:
+    """Return the problems of rows rejected for their time, or for another reason."""
+    return [
+        Problem(int(table.line[row]), None, reason.get(row) or TIME_CODES[code[row]], shown(text[row] or ""))
+        for row in np.flatnonzero(code)[:most].tolist()
+    ]
+
+
+def _count(numbers: Numbers, readable: int) -> CellCounts:
+    return CellCounts(readable, Counter(numbers.na), Counter(numbers.malformed_code.tolist()))
+
 
 _MINUTE = 60_000_000
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """All value cells of some rows, row by row: their instants and codes, series, numbers and places."""
+    """All value cells of some rows, row by row: instants and codes, series, numbers, lines and columns."""
 
     time: NDArray[np.int64]
     code: NDArray[np.int8]
@@ -47,14 +156,14 @@ class _Cells:
 
 
 class LongParser:
-    """Turns the tables of one file, in the file's order, into readings."""
+    """Converts the tables of one file with keys, in the file's order, to readings."""
 
     def __init__(
         self, profile: ImportProfile, columns: Sequence[str], *, now: int, most_problems: int
     ) -> None:
         """Take the profile, the file's column names by position, and the present in microseconds.
 
-        Every column that the profile names must be among `columns`. Raises `UnusableProfile`.
+        Every column named in the profile must be in `columns`. Raises `UnusableProfile`.
         """
         position = {name: f"c{index}" for index, name in enumerate(columns)}
         self._time_columns = [position[name] for name in profile.time_columns]
@@ -98,7 +207,7 @@ class LongParser:
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        """Return what has to be remembered of the rows so far, as a JSON object."""
+        """Return the parser's state after the rows so far, as a JSON object."""
         return {
             "clocks": self._times.as_json(),
             "table": self._watch.as_json(),
@@ -106,7 +215,7 @@ class LongParser:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Set the state returned by `state`."""
         self._times.restore(state["clocks"])
         self._watch.restore(state["table"])
         self._series.restore(state["added"])
@@ -114,7 +223,7 @@ class LongParser:
     def _entries(
         self, cells: pl.DataFrame, key: pl.Series, code: NDArray[np.int8], reason: dict[int, str]
     ) -> NDArray[np.int64]:
-        """Return the entries of all rows; rows whose key has no room are refused in `code` and `reason`."""
+        """Return the entries of all rows; set `code` and `reason` of rows with a key beyond the limit."""
         rows = np.flatnonzero(code == OK)
         unit = pl.Series([""] * len(cells), dtype=pl.String)
         if self._unit_column is not None:
@@ -140,7 +249,7 @@ class LongParser:
         key: pl.Series,
         entry: NDArray[np.int64],
     ) -> tuple[_Cells, tuple[int, int]]:
-        """Return the value cells of accepted rows, and how many of hours across are in each doubled pass."""
+        """Return the value cells of accepted rows, and the number of hours across in each doubled pass."""
         count = len(self._value_columns)
         numbers = self._numbers.parse([cells[name] for name in self._value_columns])
         value = np.column_stack([n.value for n in numbers]).ravel() if numbers else np.empty(0)
@@ -158,7 +267,7 @@ class LongParser:
     def _hour_times(
         self, day: NDArray[np.int64], key: pl.Series, value: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
-        """Return the instants of hours across; only those with a value go through the clock."""
+        """Return the instants of hours across; only cells with a value pass the clock."""
         minutes = np.array([hour.minutes for hour in self._hours], np.int64)
         marked = np.tile(np.array([hour.pass_ for hour in self._hours], np.int8), len(day))
         wall = (day[:, None] + minutes * _MINUTE).ravel()
@@ -175,7 +284,7 @@ class LongParser:
     def _others(
         self, numbers: Sequence[Numbers], size: int
     ) -> tuple[NDArray[np.bool_], dict[int, str], dict[int, tuple[str, str]]]:
-        """Return which cells are NA, the text of those that are not empty, and code and text of bad ones."""
+        """Return the NA cells, the text of NA cells with text, and code and text of malformed cells."""
         count = len(numbers)
         na = np.zeros(size, np.bool_)
         na_text: dict[int, str] = {}
@@ -211,7 +320,7 @@ class LongParser:
         )
 
     def _count_rest(self, cells: _Cells, counts: list[CellCounts]) -> list[Problem]:
-        """Count the cells that are no readings; return the problems among them."""
+        """Count the cells without a reading; return the problems among them."""
         empty = cells.na & (cells.entry >= 0)
         empty[list(cells.na_text)] = False
         for at, number in enumerate(np.bincount(cells.entry[empty], minlength=len(counts)).tolist()):

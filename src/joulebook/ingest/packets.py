@@ -1,7 +1,7 @@
-"""Packets: what devices send as JSON, taken apart into columns of readings.
+"""JSON packets: the format, the parameters and the answers shared by HTTP and WebSockets.
 
-Nothing here touches a database or reads a clock: bytes and the time of arrival go in, columns and
-what is wrong with which packet come out. The format is described in docs/reference/ingest.md.
+Nothing here touches a database or reads a clock: bytes and the time of arrival go in, columns and rejections
+come out. docs/reference/ingest.md describes the format.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from joulebook.ingest.access.tokens import Grant
-from joulebook.ingest.commit.columns import Readings
+from joulebook.ingest.commit.columns import Readings, TooManyReadings, UnparsableBody
+from joulebook.ingest.commit.storing import StoredCounts
+from joulebook.ingest.requests.refusals import Refusal
 from joulebook.telemetry.readings import (
     FUTURE_ALLOWANCE,
     LARGEST_VALUE,
@@ -31,29 +34,65 @@ PRECISIONS: dict[str, Callable[[float], int]] = {
     "us": round,
     "ns": lambda number: int(number // 1_000),
 }
-"""How a number in `timestamp` becomes microseconds, by the request's `precision`."""
+"""Converts a number in `timestamp` to microseconds, by the request's `precision`."""
 
 _DECODER = msgspec.json.Decoder()
 
 _VALUES_A_READING = 5
-"""So many values, and lines, may a body hold for each reading that it may; most are then ignored."""
-
-
-class UnparsableBody(Exception):
-    """The body is not JSON; the message says where it stops being so."""
-
-
-class TooManyReadings(Exception):
-    """The body holds more readings than one request may."""
+"""Values and lines allowed in a body for each reading allowed; the others are mostly ignored."""
 
 
 @dataclass(frozen=True)
-class PacketRules:
-    """What holds for every packet of one request.
+class Parameters:
+    """The query parameters of an address."""
 
-    `grant` says for which devices the token may write; `arrived_at` and `oldest` are microseconds
-    since 1970 UTC;
-    `precision` is a key of `PRECISIONS`, or None where the request names none.
+    precision: str | None = None
+    replace: bool = False
+    atomic: bool = False
+
+
+_NO_PARAMETERS = Parameters()
+
+
+def read_parameters(query: bytes) -> Parameters:
+    """Return the parameters of a query. Raises `Refusal` for an unknown name or value."""
+    if not query:
+        return _NO_PARAMETERS
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    precision = given.pop("precision", None)
+    if precision is not None and precision not in PRECISIONS:
+        raise Refusal(400, "parameter", f"precision {precision[:20]!r} is not s, ms, us or ns")
+    on_conflict = given.pop("on_conflict", "keep")
+    if on_conflict not in {"keep", "replace"}:
+        raise Refusal(400, "parameter", f"on_conflict {on_conflict[:20]!r} is not keep or replace")
+    atomic = given.pop("atomic", "0")
+    if atomic not in {"0", "1"}:
+        raise Refusal(400, "parameter", f"atomic {atomic[:20]!r} is not 0 or 1")
+    if given:
+        raise Refusal(400, "parameter", f"parameter {next(iter(given))[:40]!r} is not known here")
+    return Parameters(precision=precision, replace=on_conflict == "replace", atomic=atomic == "1")
+
+
+def report_readings(readings: Readings, stored: StoredCounts, parameters: Parameters) -> dict[str, Any]:
+    """Return an answer that accounts for every reading."""
+    answer: dict[str, Any] = {
+        "accepted": stored.accepted,
+        "duplicate": stored.duplicate,
+        "rejected": sorted(readings.rejected, key=lambda one: one.index) if readings.rejected else (),
+        "ignored": list(readings.ignored),
+    }
+    if parameters.replace:
+        answer["replaced"] = stored.replaced
+    if readings.rejected_total:
+        answer["rejected_total"] = readings.rejected_total
+    return answer
+
+
+class PacketRules(NamedTuple):
+    """The rules for every packet of one request.
+
+    `grant` has the devices that the token may write for; `arrived_at` and `oldest` are microseconds since
+    1970 UTC; `precision` is a key of `PRECISIONS`, or None if the request names none.
     """
 
     grant: Grant
@@ -64,16 +103,16 @@ class PacketRules:
 
 
 def parse_packets(body: bytes, rules: PacketRules) -> Readings:
-    """Take apart a body: one packet, an array of packets, or one packet a line (NDJSON).
+    """Parse a body: one packet, an array of packets, or one packet a line (NDJSON).
 
     Raises `UnparsableBody` and `TooManyReadings`. A packet or reading that breaks a rule is listed
-    in `rejected`, and never costs its neighbours.
+    in `rejected`; its neighbours are kept.
     """
-    # Before it is decoded: three bytes of JSON can become a hundred in memory.
+    # Checked before decoding: three bytes of JSON can become a hundred in memory.
     most_values = _VALUES_A_READING * rules.most_readings
     if len(body) > most_values and body.count(b",") + body.count(b"\n") > most_values:
         raise TooManyReadings(f"more than {most_values} values or lines in one request")
-    parser = _Parser(rules)
+    parser = _PacketParser(rules)
     for index, packet in enumerate(_packets(body)):
         parser.take(index, packet)
         if max(index + 1, len(parser.readings.time)) > rules.most_readings:
@@ -107,10 +146,10 @@ def _lines(body: bytes) -> list[Any]:
 
 
 def _decode(text: bytes) -> Any:
-    """Return what JSON text says. Raises ValueError.
+    """Decode JSON text. Raises ValueError.
 
-    NaN, Infinity and 1e999 are no JSON or no numbers here, but common libraries write them: they are
-    let through as numbers that are not finite, so that they cost no more than themselves.
+    NaN, Infinity and 1e999 are not valid JSON, but common libraries write them. They are decoded as numbers
+    that are not finite: so only their readings are rejected, and not the whole body.
     """
     try:
         return _DECODER.decode(text)
@@ -125,8 +164,8 @@ def _decode(text: bytes) -> Any:
             raise ValueError(str(exc)) from exc
 
 
-class _Parser:
-    """Gathers the columns of one body."""
+class _PacketParser:
+    """Collects the columns of one body."""
 
     def __init__(self, rules: PacketRules) -> None:
         self.rules = rules
@@ -135,7 +174,7 @@ class _Parser:
         self.newest = rules.arrived_at + FUTURE_ALLOWANCE
 
     def take(self, index: int, packet: Any) -> None:
-        """Add one packet's readings, or say why not."""
+        """Add the readings of one packet, or reject it."""
         if type(packet) is not dict:
             self.readings.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
             return
@@ -152,15 +191,17 @@ class _Parser:
     def take_fields(
         self, index: int, fields: dict[str, Any], time: int, device_id: str, *, prefix: str
     ) -> None:
-        """Add the fields of a packet, or of an object inside it under `prefix`."""
+        """Add the fields of a packet or of a nested object; `prefix` goes before their names."""
         readings, numbers = self.readings, self.numbers.setdefault(device_id, {})
         for name, value in fields.items():
             metric = prefix + name if prefix else name
             kind = type(value)
             if kind is float or kind is int or kind is bool:
-                # Compared before it is converted: a whole number may be too large for a float.
+                # Compared before conversion: a whole number may be too large for a float.
                 if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
-                    message = f"{_digits(value)} is no finite number, or too large for a reading"
+                    # Python refuses to print very long whole numbers.
+                    text = repr(value) if kind is float else f"a whole number of {value.bit_length()} bits"
+                    message = f"{text} is no finite number, or too large for a reading"
                     readings.reject(index, metric, "value_not_finite", message)
                     continue
                 number = numbers.get(metric)
@@ -181,7 +222,7 @@ class _Parser:
                 readings.reject(index, metric, "metric_name", problem)
 
     def number_of(self, index: int, device_id: str, metric: str) -> int | None:
-        """Return the number of a series that is met for the first time, or reject the metric's name."""
+        """Return the number of a series new to this body, or reject the metric's name."""
         if problem := metric_name_problem(metric):
             self.readings.reject(index, metric, "metric_name", problem)
             return None
@@ -190,9 +231,9 @@ class _Parser:
         return number
 
     def time_of(self, index: int, packet: dict[str, Any]) -> int | None:
-        """Return when the packet was measured, or reject it."""
+        """Return the packet's time in microseconds, or reject it."""
         if "timestamp" not in packet:
-            # A microsecond apart, so that packets of one body do not take each other's place.
+            # A microsecond apart: packets of one body must not conflict with each other.
             return self.rules.arrived_at + index
         stamp = packet.pop("timestamp")
         try:
@@ -232,7 +273,7 @@ class _Parser:
 
 
 class _BadTime(Exception):
-    """A timestamp that cannot be used, with the code for the answer."""
+    """The timestamp cannot be used; `code` is for the answer."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -245,12 +286,7 @@ def _not_allowed(device_id: Any) -> str:
     return f"this token may not write for device {str(device_id)[:80]!r}"
 
 
-def _digits(value: float) -> str:
-    """Return a number as text for a message; Python refuses to write out very long ones."""
-    return repr(value) if isinstance(value, float) else f"a whole number of {value.bit_length()} bits"
-
-
 def _kind(value: Any) -> str:
-    """Return what JSON calls a value."""
+    """Return the name of a value's type in JSON."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")

@@ -1,4 +1,4 @@
-"""The commands that bring a device's first reading in, ready to be copied into a terminal."""
+"""How a device connects: ingest's address for this browser, and commands to copy into a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXAMPLE_DEVICE = "device_001"
 
 
 def ingest_base(request: HttpRequest) -> str:
-    """Return the address of ingest as seen from where the user's browser is, without a last slash."""
+    """Return ingest's address for the user's browser, without a trailing slash."""
     config = settings.CONFIG
     if config.ingest_url is not None:
         return str(config.ingest_url)
@@ -26,35 +26,35 @@ def ingest_base(request: HttpRequest) -> str:
         host = split_domain_port(page.netloc)[0]
     elif ":" in host:
         host = f"[{host}]"
-    # A page that came over TLS may speak to nothing that does not.
+    # A browser refuses plain HTTP from a page loaded over TLS.
     return f"{page.scheme}://{host}:{config.ingest_port}"
 
 
 def ingest_origin(request: HttpRequest) -> str:
-    """Return the scheme, host and port of `ingest_base`: what a page's policy allows it to speak to."""
+    """Return the scheme, host and port of `ingest_base`, for a page's content security policy."""
     parts = urlsplit(ingest_base(request))
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def ingest_url(request: HttpRequest) -> str:
-    """Return where devices send readings, as seen from where the user's browser is."""
+def readings_url(request: HttpRequest) -> str:
+    """Return the address for devices' readings, as the user's browser reaches it."""
     return f"{ingest_base(request)}/api/readings"
 
 
 def new_device_command(owner: str) -> str:
-    """Return the command that creates a device and keeps its token in the shell."""
+    """Return the command creating a device, with its token in the shell's variable TOKEN."""
     return (
         f"TOKEN=$(joulebook device add {_EXAMPLE_DEVICE} --owner {shlex.quote(owner)} --name 'Home battery')"
     )
 
 
 def new_token_command(device_id: str) -> str:
-    """Return the command that makes another token for a device and keeps it in the shell."""
+    """Return the command creating another token, in the shell's variable TOKEN."""
     return f"TOKEN=$(joulebook device token {shlex.quote(device_id)})"
 
 
 def first_reading_command(url: str) -> str:
-    """Return the curl command that sends two readings with the token in the shell."""
+    """Return the curl command sending two readings with TOKEN."""
     return (
         'curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n'
         f'     -d \'{{"power": 1240, "voltage": 230.1}}\' {url}'

@@ -1,4 +1,4 @@
-"""A number of turns that are shared out: nobody has all of them, however much they ask for."""
+"""Slots with shares: one person or address cannot take all of them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 Keys = tuple[str | None, ...]
-"""Who asks, in the order of the shares: a person, an address. None is nobody in particular."""
+"""A person and an address, in the order of the shares; None counts in no share."""
 
 
-class Turns:
-    """Gives at most `most` turns at a time, and of each kind of key at most its share to the same key.
+class SharedSlots:
+    """Up to `most` slots at a time, and of each kind of key up to its share for the same key.
 
-    Who has their share waits, and so do those for whom no turn is left; they wait in their order, but for
-    those who have their share. A wait costs no thread.
+    Without a free slot, or with its share in use, a request waits. Waiting requests get free slots in their
+    order, skipping those with their share in use. A wait costs no thread.
     """
 
     def __init__(self, most: int, shares: Sequence[int]) -> None:
-        """Allow `most` in all, and `shares[i]` to one value of a key's i-th part."""
+        """Allow `most` in all, and `shares[i]` for one value of the i-th part of a key."""
         self._most = most
         self._shares = tuple(shares)
         self._taken = 0
@@ -27,16 +27,16 @@ class Turns:
         self._waiting: dict[asyncio.Future[None], Keys] = {}
 
     @asynccontextmanager
-    async def turn(self, keys: Keys) -> AsyncIterator[None]:
-        """Wait for a turn, and have it for the time of the context."""
-        if self._may_have(keys):
-            self._give(keys)
+    async def slot(self, keys: Keys) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it for the time of the context."""
+        if self._is_free(keys):
+            self._take(keys)
         else:
             await self._wait(keys)
         try:
             yield
         finally:
-            self._take_back(keys)
+            self._release(keys)
 
     async def _wait(self, keys: Keys) -> None:
         waiting = asyncio.get_running_loop().create_future()
@@ -45,24 +45,24 @@ class Turns:
             await waiting
         except asyncio.CancelledError:
             if waiting.done() and not waiting.cancelled():
-                self._take_back(keys)  # it was given in the same moment
+                self._release(keys)  # the slot was assigned at the same moment
             raise
         finally:
             self._waiting.pop(waiting, None)
 
-    def _may_have(self, keys: Keys) -> bool:
+    def _is_free(self, keys: Keys) -> bool:
         if self._taken >= self._most:
             return False
         parts = zip(keys, self._held, self._shares, strict=True)
         return all(key is None or held[key] < share for key, held, share in parts)
 
-    def _give(self, keys: Keys) -> None:
+    def _take(self, keys: Keys) -> None:
         self._taken += 1
         for key, held in zip(keys, self._held, strict=True):
             if key is not None:
                 held[key] += 1
 
-    def _take_back(self, keys: Keys) -> None:
+    def _release(self, keys: Keys) -> None:
         self._taken -= 1
         for key, held in zip(keys, self._held, strict=True):
             if key is not None:
@@ -72,7 +72,7 @@ class Turns:
         for waiting, wanted in list(self._waiting.items()):
             if self._taken >= self._most:
                 break
-            if not waiting.done() and self._may_have(wanted):
+            if not waiting.done() and self._is_free(wanted):
                 del self._waiting[waiting]
-                self._give(wanted)
+                self._take(wanted)
                 waiting.set_result(None)

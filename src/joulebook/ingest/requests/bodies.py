@@ -1,4 +1,4 @@
-"""Reads a request's body under a cap, and inflates gzip and zstd under the same cap."""
+"""Reads and inflates (gzip, zstd) a request's body up to a limit, and bounds the memory of all bodies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import TracebackType
 
 import zstandard
 from starlette.types import Receive, Scope
@@ -16,14 +17,17 @@ from starlette.types import Receive, Scope
 from joulebook.telemetry.errors import TelemetryError
 
 SMALL_BODY = 64 * 1024
+"""Smaller bodies are not counted."""
 
 
-class NoRoom(TelemetryError):
-    """As many bytes of bodies are held as may be; the client must keep its data and try later."""
+class BodyMemoryFull(TelemetryError):
+    """The memory for bodies is full; the client must keep its data and send it again later."""
 
 
 class Held:
-    """The bytes of one request's body; given back by the end of `BodyMemory.hold`."""
+    """The memory of one request's body, released at the end of the context."""
+
+    __slots__ = ("_memory", "_since", "_waiting", "bytes", "sender")
 
     def __init__(self, memory: BodyMemory, sender: Hashable | None) -> None:
         self._memory = memory
@@ -32,18 +36,27 @@ class Held:
         self.sender = self if sender is None else sender
         self.bytes = 0
 
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.bytes:
+            self._memory.release(self)
+
     def pace(self, size: int | None = None) -> float:
-        """Return the bytes a second until now, where `size` have come; default: what is held."""
+        """Return the bytes a second until now if `size` bytes have arrived; default: the counted ones."""
         return (self.bytes if size is None else size) / max(0.001, time.monotonic() - self._since)
 
     def grow_to(self, size: int) -> None:
-        """Hold so many bytes in all. Raises `NoRoom`."""
+        """Count `size` bytes in all. Raises `BodyMemoryFull`."""
         if size > SMALL_BODY:
             self._memory.grow(self, size)
 
     @contextmanager
     def may_give_way(self, waiting: asyncio.Timeout) -> Iterator[None]:
-        """Let `waiting` end early while inside, if another body needs the room more."""
+        """Allow another body to claim this memory inside the context, by ending `waiting`."""
         self._waiting = waiting
         try:
             yield
@@ -52,53 +65,49 @@ class Held:
 
     @property
     def can_give_way(self) -> bool:
-        """Whether something is waited for that can end early."""
+        """Whether the request is inside `may_give_way`."""
         return self._waiting is not None
 
     def give_way(self) -> None:
-        """Give up what is waited for; `can_give_way` must be true."""
+        """End the request's waiting; `can_give_way` must be true."""
         assert self._waiting is not None  # noqa: S101 - as the docstring demands
         self._waiting.reschedule(0)
         self._waiting = None
 
 
 class BodyMemory:
-    """Counts the bytes of bodies that are held, from their first part until they are taken apart."""
+    """Counts the bytes of bodies, from their first part until they are parsed."""
 
     def __init__(self, most_bytes: int) -> None:
-        """Allow `most_bytes` of all bodies together."""
+        """Allow `most_bytes` for all bodies together."""
         self._most_bytes = most_bytes
         self._all: dict[Held, None] = {}
         self._by_sender: Counter[Hashable] = Counter()
         self.bytes = 0
 
-    @contextmanager
-    def hold(self, sender: Hashable | None = None) -> Iterator[Held]:
-        """Give what counts one request's body; without a `sender`, it is its own."""
-        held = Held(self, sender)
-        try:
-            yield held
-        finally:
-            self._give_back(held)
+    def hold(self, sender: Hashable | None = None) -> Held:
+        """Return the context of one request's body; without a `sender`, it counts as a sender of its own."""
+        return Held(self, sender)
 
     def grow(self, held: Held, size: int) -> None:
-        """Count `size` bytes for one body. Raises `NoRoom` where too little gives way to it."""
+        """Count `size` bytes for one body. Raises `BodyMemoryFull` if other bodies do not give way to it."""
         more = size - held.bytes
-        if self.bytes + more > self._most_bytes and not self._makes_room(held, more):
-            raise NoRoom(f"{self.bytes} bytes of requests are held already, all that may be")
+        if self.bytes + more > self._most_bytes and not self._make_room(held, more):
+            raise BodyMemoryFull(f"{self.bytes} bytes of requests are held already, all that may be")
         self._all[held] = None
         held.bytes += more
         self._by_sender[held.sender] += more
         self.bytes += more
 
-    def _makes_room(self, held: Held, more: int) -> bool:
-        """Send bodies away until there is room; return whether there is.
+    def _make_room(self, held: Held, more: int) -> bool:
+        """Make other bodies give way until there is room; return whether there is.
 
-        Their bytes are counted no longer, and are given back a moment later.
+        A body gives way to a sender holding less, and to a faster body. Its bytes are no longer counted,
+        and are freed a moment later.
         """
         own = self._by_sender[held.sender] + more
         pace = held.pace(held.bytes + more)
-        # One that sends many bodies at once has fast ones among them, and must not live on slow lines' cost.
+        # A sender of many bodies has fast ones among them: its pace must not displace slow lines.
         is_modest = own == held.bytes + more or own <= self._most_bytes // 2
         others = [other for other in self._all if other is not held and other.can_give_way]
         others.sort(key=lambda other: (-self._by_sender[other.sender], other.pace()))
@@ -109,10 +118,11 @@ class BodyMemory:
             is_slower = other.pace() < pace and (is_modest or other.sender == held.sender)
             if holds_more or is_slower:
                 other.give_way()
-                self._give_back(other)
+                self.release(other)
         return self.bytes + more <= self._most_bytes
 
-    def _give_back(self, held: Held) -> None:
+    def release(self, held: Held) -> None:
+        """Count a body no longer."""
         self._all.pop(held, None)
         self.bytes -= held.bytes
         if held.bytes:
@@ -123,18 +133,18 @@ class BodyMemory:
 
 
 _ZSTD_WINDOW = 1 << 23
-"""The memory that every decoder of zstd grants a sender (RFC 8878): 8 MiB."""
+"""The window that every decoder of zstd must support (RFC 8878): 8 MiB."""
 _ZSTD_SLICE = 512
 _GZIP_SLICE = 64 * 1024
 
 _MOST_PARTS = 1_000
-"""Members of gzip or frames of zstd in one body; who compresses in pieces has some hundred."""
+"""Members of gzip or frames of zstd in one body; senders that compress in pieces make some hundred."""
 
 _INFLATED_AT_ONCE = 256 * 1024
-"""Bodies of more bytes are inflated beside the event loop: a small one can become large."""
+"""Bodies inflating to more bytes are inflated in a thread."""
 
-# One after the other, so that what is inflated and not yet counted is one body.
-_beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inflate")
+# One thread, so that only one inflated body is not counted yet.
+_inflater_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inflate")
 
 
 class BodyTooLarge(Exception):
@@ -146,14 +156,14 @@ class BodyUnreadable(Exception):
 
 
 class ClientGone(Exception):
-    """The client went away before its body was complete."""
+    """The client disconnected before its body was complete."""
 
 
 async def read_body(scope: Scope, receive: Receive, *, most_bytes: int, held: Held | None = None) -> bytes:
-    """Return the whole body, inflated as its Content-Encoding says; `held` counts its bytes.
+    """Return the whole body, inflated by its Content-Encoding; count its bytes in `held`.
 
-    Raises `BodyTooLarge` as soon as more than `most_bytes` came or would come out, `BodyUnreadable`,
-    `NoRoom`, and `ClientGone`.
+    Raises `BodyTooLarge` as soon as the body exceeds `most_bytes`, as sent or inflated; `BodyUnreadable`,
+    `BodyMemoryFull`, and `ClientGone`.
     """
     length = encoding = b""
     for name, value in scope["headers"]:
@@ -171,14 +181,14 @@ async def read_body(scope: Scope, receive: Receive, *, most_bytes: int, held: He
         body = await _read_rest(body, receive, most_bytes=most_bytes, held=held)
     if encoding in {b"", b"identity"}:
         return body
-    inflated = await _inflate_beside(body, encoding.decode("latin-1"), most_bytes=most_bytes)
+    inflated = await _inflate(body, encoding.decode("latin-1"), most_bytes=most_bytes)
     if held is not None:
         held.grow_to(len(inflated))
     return inflated
 
 
 async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int, held: Held | None) -> bytes:
-    # One after the other in one piece: a body that comes byte by byte must not be a million objects.
+    # One buffer: a body sent byte by byte must not become a million objects.
     body, more = bytearray(start), True
     try:
         async with asyncio.timeout(None) as waiting:
@@ -196,19 +206,21 @@ async def _read_rest(start: bytes, receive: Receive, *, most_bytes: int, held: H
                     raise BodyTooLarge(f"the body has more than {most_bytes} bytes")
                 more = message.get("more_body", False)
     except TimeoutError as exc:
-        raise NoRoom("others send faster, or less, and there is no room for all") from exc
+        raise BodyMemoryFull("others send faster, or less, and there is no room for all") from exc
     return bytes(body)
 
 
-async def _inflate_beside(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
-    """Return the body inflated, in a thread where it is large. Raises as `inflate`."""
+async def _inflate(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
+    """Return the body inflated, in a thread if it is large. Raises as `inflate`."""
     try:
         return inflate(body, encoding, most_bytes=min(most_bytes, _INFLATED_AT_ONCE))
     except BodyTooLarge:
         if most_bytes <= _INFLATED_AT_ONCE:
             raise
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_beside, lambda: inflate(body, encoding, most_bytes=most_bytes))
+    return await loop.run_in_executor(
+        _inflater_thread, lambda: inflate(body, encoding, most_bytes=most_bytes)
+    )
 
 
 def inflate(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
@@ -228,7 +240,7 @@ def inflate(body: bytes, encoding: str, *, most_bytes: int) -> bytes:
 
 
 def _gunzip(body: bytes, *, most_bytes: int) -> bytes:
-    """Inflate the members of a gzip body, in slices: what lies behind a member's end is copied."""
+    """Inflate the members of a gzip body, in slices: zlib copies everything after a member's end."""
     parts: list[bytes] = []
     size = position = members = 0
     view = memoryview(body)
@@ -258,7 +270,7 @@ def _unzstd(body: bytes, *, most_bytes: int) -> bytes:
         while not frame.eof:
             if position >= len(body):
                 raise EOFError("it ends too early")
-            # In small slices: four bytes can say "the same byte 128 KiB long".
+            # In small slices: four bytes can stand for 128 KiB of the same byte.
             part = view[position : position + _ZSTD_SLICE]
             parts.append(frame.decompress(part))
             size += len(parts[-1])

@@ -1,7 +1,7 @@
-"""What a restore needs of a home: that it is empty, and a mark in it until everything is there.
+"""The home and the databases that a restore fills: they must be empty, and are marked until it is finished.
 
-As long as the mark is there no command but `joulebook restore` works on the home: half of what was restored
-must not be taken for the whole.
+While the mark exists, no command but `joulebook restore` works on the home: a half-restored home must not be
+taken for a whole one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from joulebook.backup.errors import BackupError
-from joulebook.backup.parts import sync_folder
+from joulebook.backup.files import sync_folder
 from joulebook.backup.tables import find_tables
 from joulebook.config import Config, sqlite_path
 from joulebook.telemetry.connection import connect
@@ -21,18 +21,18 @@ _NO_CONTENT = {"up.lock", "lost+found", MARK}
 
 
 def unfinished_restore(home: Path) -> str | None:
-    """Return from which backup a restore was begun here that has not ended; None where there is none."""
+    """Return the source of an unfinished restore into this home; None if there is none."""
     mark = home / MARK
     if not os.path.lexists(mark):
-        return None  # Nor can anything be started in a home that this user may not enter.
+        return None  # A home closed to this user cannot be started, either.
     try:
         return mark.read_text("utf-8").strip()
     except PermissionError:
         return "SOURCE"
 
 
-def how_to_go_on(home: Path, source: str) -> str:
-    """Return what a person can do about a restore that has not ended."""
+def explain_unfinished(home: Path, source: str) -> str:
+    """Return the ways out of an unfinished restore, in words for people."""
     return (
         f"{home} holds half of a restore from {source}, so nothing is started there. Begin it again with\n"
         f"    joulebook restore --again {source}\n"
@@ -41,8 +41,16 @@ def how_to_go_on(home: Path, source: str) -> str:
 
 
 def check_is_empty(config: Config, source: Path) -> None:
-    """Raise `BackupError` where the home has content; it names what."""
-    found = _content(config, source)
+    """Raise `BackupError` if the home has content; the message names it."""
+    folders = [source.absolute(), config.cache, *([config.backup_folder] if config.backup_folder else [])]
+    found = []
+    for path in sorted(config.home.iterdir()) if config.home.is_dir() else ():
+        is_allowed = any(folder == path or path in folder.parents for folder in folders)
+        if path.name not in _NO_CONTENT and not is_allowed:
+            found.append(path.name)
+    accounts = sqlite_path(config.database_url)
+    if accounts is not None and accounts.exists() and accounts.parent != config.home:
+        found.append(str(accounts))
     if found:
         raise BackupError(
             f"{config.home} is not empty, it has {', '.join(found)}: restore into a folder that is, "
@@ -51,7 +59,7 @@ def check_is_empty(config: Config, source: Path) -> None:
 
 
 def check_database_is_empty(url: str, what: str) -> None:
-    """Raise `BackupError` where a database has tables; it names some. Raises `DatabaseUnavailable`."""
+    """Raise `BackupError` if a database has tables; the message names some. Raises `DatabaseUnavailable`."""
     with connect(url) as conn:
         found = [f"{table.schema}.{table.name}" for table in find_tables(conn)]
     if found:
@@ -63,7 +71,7 @@ def check_database_is_empty(url: str, what: str) -> None:
 
 
 def set_mark(home: Path, source: Path) -> None:
-    """Note that a restore has begun, on the disk before anything else is."""
+    """Mark the home as half restored; the mark is on the disk before anything else."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(home / MARK, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -74,21 +82,7 @@ def set_mark(home: Path, source: Path) -> None:
 
 
 def remove_mark(home: Path) -> None:
-    """Note that everything is restored, and on the disk."""
+    """Put everything restored on the disk, then remove the mark."""
     os.sync()
     (home / MARK).unlink()
     sync_folder(home)
-
-
-def _content(config: Config, source: Path) -> list[str]:
-    places = [source.absolute(), config.cache, *([config.backup_folder] if config.backup_folder else [])]
-    found = []
-    if config.home.is_dir():
-        for path in sorted(config.home.iterdir()):
-            holds_a_place = any(place == path or path in place.parents for place in places)
-            if path.name not in _NO_CONTENT and not holds_a_place:
-                found.append(path.name)
-    accounts = sqlite_path(config.database_url)
-    if accounts is not None and accounts.exists() and accounts.parent != config.home:
-        found.append(str(accounts))
-    return found

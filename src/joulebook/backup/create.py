@@ -1,18 +1,17 @@
-"""Makes a backup while everything runs: both databases at one instant, uploads, and what else matters.
+"""Creates a backup while everything runs: both databases at one instant, uploads, settings, and keys.
 
-**One instant.** An import lies in two databases: its record among the accounts, its readings and what they
-have replaced in telemetry. For the moment in which the snapshots are taken nobody can change an import among
-the accounts, since every change there needs the lock that is held. So the accounts are the same at the
-moment of telemetry's snapshot as at that of their own, and the two together are the state in which a machine
-would be whose processes were all killed at that moment. That is a state from which Joulebook goes on by
-design: each step of an import and of an undo is one transaction of telemetry, an import is ended among the
-accounts only after its last one, and a lease that nobody renews is taken over. Uploads are opened under the
-same lock. They do not change, and one that an import of the accounts still needs is removed only after a
-change of its record; an open file can be read to its end also after it was removed.
+**One instant.** An import lies in two databases: its record in the accounts, its readings and the readings
+replaced by them in telemetry. While both snapshots are taken, a lock on the records of imports is held, so no
+import can change in the accounts between the two. Together the snapshots are the state of a machine after all
+of its processes were killed at that instant. Joulebook continues from such a state by design: each step of an
+import and of an undo is one transaction of telemetry, an import ends in the accounts only after the last of
+them, and another worker takes over an expired lease. Uploads are opened under the same lock. They do not
+change, and an upload still needed by an import is removed only after a change of the import's record; an open
+file can be read to its end even after its removal.
 
-**All or nothing.** Everything is written to a hidden folder beside the target, every file and the folder are
-synchronised with the disk, the manifest last, and then the folder gets its name. A backup that is interrupted
-at any moment leaves nothing under that name, and touches no other backup.
+**All or nothing.** Everything is written to a hidden folder beside the target. Every file and the folder are
+synchronised with the disk, the manifest last, and then the folder gets its name. A backup interrupted at any
+moment leaves nothing under that name, and touches no other backup.
 
 Only the reader's rights are needed in telemetry, and its connections cannot write.
 """
@@ -29,7 +28,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,8 +38,9 @@ from typing import BinaryIO
 from psycopg import Error as PostgresError
 
 from joulebook import __version__
-from joulebook.backup.accounts import SqliteSnapshot, accounts_snapshot, held, read_migrations
+from joulebook.backup.accounts import SqliteSnapshot, hold_imports, open_accounts, read_migrations
 from joulebook.backup.errors import BackupError, Stopped
+from joulebook.backup.files import BLOCK_BYTES, PartWriter, sync_folder
 from joulebook.backup.manifest import (
     DatabaseCopy,
     FileCopy,
@@ -50,15 +50,14 @@ from joulebook.backup.manifest import (
     TablePart,
     write_manifest,
 )
-from joulebook.backup.parts import BLOCK_BYTES, PartWriter, sync_folder
-from joulebook.backup.tables import Piece, Snapshot, Table, copy_out, cut, find_sequences
+from joulebook.backup.tables import DatabaseTable, Piece, Snapshot, copy_out, cut, find_sequences
 from joulebook.config import VARIABLES, Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import translated_errors
 from joulebook.telemetry.errors import DatabaseUnavailable
 
 UNFINISHED = ".unfinished"
-"""How the name of a folder ends in which a backup is being made; it begins with a dot."""
+"""The end of the name of a folder with an unfinished backup; the name begins with a dot."""
 
 UPLOADS = "uploads"
 OWN_SETTINGS = "postgresql.local.conf"
@@ -68,7 +67,7 @@ _READERS = 2
 _ATTEMPTS = 6
 _OPEN_FILES = 200  # beside the uploads
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+")
-# What gives access to something is no setting to be copied about; folders are the machine's own.
+# Not copied: settings with secrets, and folders of this machine.
 _LEFT_OUT = re.compile(r"JOULEBOOK_(SECRET_KEY|DATABASE_URL|TELEMETRY_.*URL|HOME|CACHE|POSTGRES_BIN)")
 _VERSION = """
 SELECT current_setting('server_version') || coalesce(
@@ -78,7 +77,7 @@ SELECT current_setting('server_version') || coalesce(
 Progress = Callable[[float], None]
 
 
-def make_backup(
+def create_backup(
     config: Config,
     target: Path,
     *,
@@ -89,12 +88,12 @@ def make_backup(
 ) -> Manifest:
     """Back everything up into the new folder `target`; return its manifest.
 
-    With `is_nice` the database's processes that read get a lower priority, where that is possible. `progress`
-    is called with the share that is done. `pause` is called with the name of each point between
-    two steps: tests stop there. Raises `BackupError`, `DatabaseUnavailable` and `ConfigError`.
+    With `is_nice` the database's reading processes get a lower priority, where possible. `progress` is called
+    with the finished share, 0 to 1. `pause` is called with the name of each point between two steps: tests
+    stop there. Raises `BackupError`, `DatabaseUnavailable` and `ConfigError`.
     """
     if target.exists() or target.is_symlink():
-        raise BackupError(f"{target} is there already: name a folder that is not")
+        raise BackupError(f"{target} is there already: name a new folder")
     try:
         with unfinished(target) as folder:
             manifest = _Backup(
@@ -108,8 +107,8 @@ def make_backup(
             sync_folder(target.parent)
             pause("named")
     except OSError as exc:
-        told = f"{exc.strerror or exc} ({exc.filename or target})"
-        raise BackupError(f"the backup was not made: {told}") from exc
+        reason = f"{exc.strerror or exc} ({exc.filename or target})"
+        raise BackupError(f"the backup was not made: {reason}") from exc
     except (PostgresError, sqlite3.Error) as exc:
         raise BackupError(f"the backup was not made: {exc}") from exc
     return manifest
@@ -117,16 +116,16 @@ def make_backup(
 
 @contextmanager
 def unfinished(target: Path) -> Iterator[Path]:
-    """Give a new hidden folder beside `target`, and remove it in the end where it was not renamed.
+    """Create a hidden folder beside `target`; remove it at the end unless it was renamed.
 
-    What a killed backup has left there is removed. Raises `BackupError` where one is being made.
+    Remains of a killed backup are removed first. Raises `BackupError` if another process uses the folder.
     """
     folder = target.with_name(f".{target.name}{UNFINISHED}")
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not remove_unfinished(folder):
         raise BackupError(f"another backup to {target} is being made")
     folder.mkdir(mode=0o700)
-    # The kernel frees the lock when this process dies: so another sees that the folder is nobody's.
+    # The kernel frees the lock when this process dies; then another process may remove the folder.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,7 +136,7 @@ def unfinished(target: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> bool:
-    """Remove what a killed backup has left; return False where somebody is at work on it."""
+    """Remove the remains of a killed backup; return False if a process still writes the backup."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -154,7 +153,7 @@ def remove_unfinished(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Job:
-    """A piece of a database that waits to be copied."""
+    """A piece of a database still to be copied."""
 
     snapshot: Snapshot
     piece: Piece
@@ -162,7 +161,7 @@ class _Job:
 
 
 class _Backup:
-    """One backup that is being made."""
+    """The steps of one backup."""
 
     def __init__(
         self,
@@ -191,14 +190,14 @@ class _Backup:
         with ExitStack() as stack:
             telemetry = Snapshot(telemetry_url(self._config, "reader"))
             stack.callback(telemetry.close)
-            accounts = accounts_snapshot(self._config)
+            accounts = open_accounts(self._config)
             stack.callback(accounts.close)
             instant, uploads = self._take(telemetry, accounts, stack)
             self._pause("taken")
             jobs = _jobs(telemetry, "telemetry")
             if isinstance(accounts, Snapshot):
                 jobs += _jobs(accounts, "accounts")
-            upload_bytes = sum(_size(file) for file in uploads.values())
+            upload_bytes = sum(os.fstat(file.fileno()).st_size for file in uploads.values())
             self._all = 1.0 + sum(job.piece.size for job in jobs) + upload_bytes
             copied = self._copy_tables(jobs)
             self._pause("tables copied")
@@ -224,14 +223,14 @@ class _Backup:
         """Take both databases' snapshots and open the uploads, at one instant."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with held(self._config):
+                with hold_imports(self._config):
                     instant = telemetry.take()
                     self._pause("telemetry taken")
                     uploads = _open_uploads(self._config, stack)
                     accounts.take()
                     return instant, uploads
             except DatabaseUnavailable:
-                # Somebody held a lock for long; nobody waits for both databases meanwhile.
+                # A lock was not free in time. Nothing is held while this waits for the next attempt.
                 if attempt == _ATTEMPTS or telemetry.conn.closed:
                     raise
                 telemetry.conn.rollback()
@@ -239,7 +238,7 @@ class _Backup:
         raise AssertionError
 
     def _copy_tables(self, jobs: Sequence[_Job]) -> dict[str, TablePart]:
-        """Copy pieces on a few connections side by side, the largest first."""
+        """Copy pieces on a few connections in parallel, the largest first."""
         waiting = sorted(jobs, key=lambda job: job.piece.size)
         with ThreadPoolExecutor(_READERS, "joulebook-backup") as pool:
             futures = [pool.submit(self._copy_some, waiting) for _ in range(_READERS)]
@@ -247,10 +246,13 @@ class _Backup:
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 self._stopped.set()
-        return _joined(futures)
+        failed = [exc for future in futures if (exc := future.exception()) is not None]
+        if failed:
+            raise min(failed, key=lambda exc: isinstance(exc, Stopped))
+        return {file: part for future in futures for file, part in future.result().items()}
 
     def _copy_some(self, waiting: list[_Job]) -> dict[str, TablePart]:
-        """Take jobs that wait until there is none left."""
+        """Copy waiting pieces until none is left."""
         copied = {}
         with ExitStack() as stack:
             readers = {}
@@ -295,21 +297,12 @@ class _Backup:
 
 
 def origin(config: Config) -> str:
-    """Return which Joulebook this is, so that no backups but its own are removed in a shared folder."""
+    """Return the identity of this Joulebook; in a shared folder it removes only its own backups."""
     return f"{socket.gethostname()}:{config.home}"
 
 
-def _joined(futures: Sequence[Future[dict[str, TablePart]]]) -> dict[str, TablePart]:
-    """Return what threads have copied. Raises what has stopped the first of them."""
-    failed = [exc for future in futures if (exc := future.exception()) is not None]
-    failed.sort(key=lambda exc: isinstance(exc, Stopped))
-    if failed:
-        raise failed[0]
-    return {file: part for future in futures for file, part in future.result().items()}
-
-
 def _written(writer: PartWriter, blocks: Iterator[bytes]) -> int:
-    """Write blocks, and return what their generator returns: how many rows they have."""
+    """Write blocks, and return the number of their rows: the return value of their generator."""
     while True:
         try:
             writer.write(next(blocks))
@@ -320,18 +313,15 @@ def _written(writer: PartWriter, blocks: Iterator[bytes]) -> int:
 def _jobs(snapshot: Snapshot, folder: str) -> list[_Job]:
     with translated_errors():
         pieces = cut(snapshot.conn, snapshot.tables)
-    numbers: dict[Table, int] = {}
+    numbers: dict[DatabaseTable, int] = {}
     jobs = []
     for piece in pieces:
         number = numbers[piece.table] = numbers.get(piece.table, 0) + 1
-        jobs.append(_Job(snapshot, piece, f"{folder}/{_file_name(snapshot, piece.table)}.{number:05}.zst"))
+        table = piece.table
+        is_plain = _PLAIN_NAME.fullmatch(table.name) and _PLAIN_NAME.fullmatch(table.schema)
+        name = f"{table.schema}.{table.name}" if is_plain else f"table-{snapshot.tables.index(table)}"
+        jobs.append(_Job(snapshot, piece, f"{folder}/{name}.{number:05}.zst"))
     return jobs
-
-
-def _file_name(snapshot: Snapshot, table: Table) -> str:
-    """Return a name for the files of a table: its own where that is a plain one."""
-    plain = _PLAIN_NAME.fullmatch(table.name) and _PLAIN_NAME.fullmatch(table.schema)
-    return f"{table.schema}.{table.name}" if plain else f"table-{snapshot.tables.index(table)}"
 
 
 def _database(snapshot: Snapshot, jobs: Sequence[_Job], copied: dict[str, TablePart]) -> DatabaseCopy:
@@ -354,32 +344,25 @@ def _database(snapshot: Snapshot, jobs: Sequence[_Job], copied: dict[str, TableP
 
 
 def _open_uploads(config: Config, stack: ExitStack) -> dict[str, BinaryIO]:
-    """Open all uploads that were received whole; they close with the backup."""
+    """Open all completely received uploads; they close with the backup."""
     folder = config.home / UPLOADS
     names = sorted(path.name for path in folder.iterdir() if "." not in path.name) if folder.is_dir() else []
-    _allow_open_files(len(names) + _OPEN_FILES)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = len(names) + _OPEN_FILES
+    if soft < needed:
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     opened: dict[str, BinaryIO] = {}
     for name in names:
         try:
             opened[name] = stack.enter_context((folder / name).open("rb"))
         except FileNotFoundError:
-            continue  # Nobody needed it any more.
+            continue  # No import needed it any more.
     return opened
 
 
-def _allow_open_files(count: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
-
-
 def _settings() -> dict[str, str]:
-    """Return the settings of the environment that are not their default, but for addresses and keys."""
+    """Return the environment's settings other than the defaults, without addresses and keys."""
     return {
         variable.name: value
         for variable in VARIABLES

@@ -1,4 +1,4 @@
-"""Turns are shared out, and nobody waits for somebody else's share."""
+"""Slots have shares, and no request waits for another one's share."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections import Counter
 
 import pytest
 
-from joulebook.serving.turns import Keys, Turns
+from joulebook.serving.slots import Keys, SharedSlots
 
 
 class Crowd:
-    """Holders of turns, who keep them until they are let go."""
+    """Holders of slots, who keep them until they are let go."""
 
-    def __init__(self, turns: Turns) -> None:
-        self.turns = turns
+    def __init__(self, slots: SharedSlots) -> None:
+        self.slots = slots
         self.holding: list[Keys] = []
 
     async def come(self, keys: Keys) -> tuple[asyncio.Task[None], asyncio.Event]:
         leave = asyncio.Event()
 
         async def hold() -> None:
-            async with self.turns.turn(keys):
+            async with self.slots.slot(keys):
                 self.holding.append(keys)
                 try:
                     await leave.wait()
@@ -41,7 +41,7 @@ async def settle() -> None:
 
 def test_one_person_has_a_share_and_others_have_their_turn_at_once():
     async def run() -> None:
-        crowd = Crowd(Turns(8, (4, 6)))
+        crowd = Crowd(SharedSlots(8, (4, 6)))
         alice = [await crowd.come(("alice", "a")) for _ in range(20)]
         assert len(crowd.holding) == 4
         bob = [await crowd.come(("bob", "a")) for _ in range(20)]
@@ -59,7 +59,7 @@ def test_one_person_has_a_share_and_others_have_their_turn_at_once():
 
 def test_who_waits_comes_in_order():
     async def run() -> None:
-        crowd = Crowd(Turns(1, (1,)))
+        crowd = Crowd(SharedSlots(1, (1,)))
         first, leave = await crowd.come(("a",))
         waiting = [await crowd.come((name,)) for name in "bcd"]
         leave.set()
@@ -77,8 +77,8 @@ def test_who_waits_comes_in_order():
 
 def test_one_that_gives_up_waiting_leaves_no_turn_taken():
     async def run() -> None:
-        turns = Turns(1, (1,))
-        crowd = Crowd(turns)
+        slots = SharedSlots(1, (1,))
+        crowd = Crowd(slots)
         first, leave = await crowd.come(("a",))
         given_up, _ = await crowd.come(("b",))
         given_up.cancel()
@@ -96,7 +96,7 @@ def test_one_that_gives_up_waiting_leaves_no_turn_taken():
 
 def test_one_that_is_cancelled_in_the_moment_of_its_turn_gives_it_back():
     async def run() -> None:
-        crowd = Crowd(Turns(1, (1,)))
+        crowd = Crowd(SharedSlots(1, (1,)))
         first, leave = await crowd.come(("a",))
         second, _ = await crowd.come(("b",))
         leave.set()
@@ -114,8 +114,8 @@ def test_one_that_is_cancelled_in_the_moment_of_its_turn_gives_it_back():
 def test_whatever_comes_and_goes_the_bounds_hold_and_nobody_waits_without_need():
     async def run() -> None:
         rng = random.Random(11)
-        turns = Turns(6, (3, 4))
-        crowd = Crowd(turns)
+        slots = SharedSlots(6, (3, 4))
+        crowd = Crowd(slots)
         present = []
         for _ in range(3_000):
             if rng.random() < 0.55 or not present:
@@ -126,21 +126,21 @@ def test_whatever_comes_and_goes_the_bounds_hold_and_nobody_waits_without_need()
                 leave.set() if rng.random() < 0.7 else task.cancel()
             for _ in range(200):  # one that leaves may let one in that leaves at once, and so on
                 await settle()
-                if turns._taken == len(crowd.holding):
+                if slots._taken == len(crowd.holding):
                     break
             people, addresses = Counter(k[0] for k in crowd.holding), Counter(k[1] for k in crowd.holding)
             assert len(crowd.holding) <= 6
             assert max(people.values(), default=0) <= 3
             assert max(addresses.values(), default=0) <= 4
             if len(crowd.holding) < 6:
-                for person, address in turns._waiting.values():
+                for person, address in slots._waiting.values():
                     assert people[person] == 3 or addresses[address] == 4
         for task, _ in present:
             task.cancel()
         await asyncio.gather(*(task for task, _ in present), return_exceptions=True)
-        while turns._waiting:
+        while slots._waiting:
             await settle()
         await settle()
-        assert turns._taken == 0
+        assert slots._taken == 0
 
     asyncio.run(run())

@@ -1,6 +1,6 @@
-"""When devices last sent anything at all, and how far apart their readings usually are.
+"""A device's newest readings, and its status: waiting, live or silent.
 
-The caller has decided that these devices may be seen.
+The caller has checked that the user may see the devices.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from itertools import pairwise
 
 from django.db import connections
 
 _RECENT_READINGS = 8
 
-# A few index entries a series: the cost does not follow what is stored.
+# A few index entries a series: the cost does not depend on the number of stored readings.
 _LAST_TIMES = """
 SELECT series.device_id, array_agg(recent.time ORDER BY recent.time DESC) AS times
 FROM series
@@ -31,16 +32,33 @@ ORDER BY time DESC LIMIT 1
 """
 
 
+class DeviceStatus(Enum):
+    """Whether readings arrive."""
+
+    WAITING = "waiting"
+    """None ever arrived."""
+    LIVE = "live"
+    SILENT = "silent"
+    """None within the device's silence limit."""
+
+
+def device_status(time: datetime | None, *, limit: timedelta, now: datetime) -> DeviceStatus:
+    """Return the status of a device with its newest reading at `time`."""
+    if time is None:
+        return DeviceStatus.WAITING
+    return DeviceStatus.LIVE if now - time <= limit else DeviceStatus.SILENT
+
+
 @dataclass(frozen=True)
 class LastSeen:
-    """The newest reading's instant, of whichever metric, and the usual distance of that metric's readings."""
+    """The instant of a device's newest reading of any metric, and that metric's usual interval."""
 
     time: datetime
     usual: timedelta | None
 
 
 def last_seen(device_ids: Sequence[str]) -> dict[str, LastSeen]:
-    """Return when each device sent its newest reading; devices that never sent one are left out."""
+    """Return the newest reading of each device; devices without readings are left out."""
     found: dict[str, LastSeen] = {}
     if not device_ids:
         return found
@@ -48,17 +66,17 @@ def last_seen(device_ids: Sequence[str]) -> dict[str, LastSeen]:
         cursor.execute(_LAST_TIMES, {"devices": list(device_ids), "readings": _RECENT_READINGS})
         for device_id, times in cursor.fetchall():
             if device_id not in found or times[0] > found[device_id].time:
-                found[device_id] = LastSeen(times[0], _median_distance(times))
+                found[device_id] = LastSeen(times[0], _median_interval(times))
     return found
 
 
-def _median_distance(newest_first: Sequence[datetime]) -> timedelta | None:
-    distances = sorted(later - earlier for later, earlier in pairwise(newest_first))
-    return distances[len(distances) // 2] if distances else None
+def _median_interval(newest_first: Sequence[datetime]) -> timedelta | None:
+    intervals = sorted(later - earlier for later, earlier in pairwise(newest_first))
+    return intervals[len(intervals) // 2] if intervals else None
 
 
 def newest_value(device_id: str, metric: str) -> float | None:
-    """Return a metric's newest reading as it is stored; None where there is none."""
+    """Return a metric's newest stored value, before its factor; None without a reading."""
     with connections["telemetry"].cursor() as cursor:
         cursor.execute(_NEWEST_VALUE, {"device_id": device_id, "metric": metric})
         row = cursor.fetchone()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.telemetry.history.buckets import integrals_of, usual_distance
-from joulebook.telemetry.history.counters import Replacement, rises_of
-from joulebook.telemetry.rollups.summaries import of_readings, summarise
+from joulebook.telemetry.history.buckets import integrate, usual_distance
+from joulebook.telemetry.history.counters import RegisterChange, compute_rises
+from joulebook.telemetry.rollups.summaries import summarise, summarise_each
 
 SECOND = 1_000_000
 Reading = tuple[int, float]
@@ -61,28 +61,28 @@ COUNTERS = st.lists(
 @given(COUNTERS, st.sampled_from([1, 2, 5, 10]), st.sampled_from([10, 20]), st.integers(1, 40))
 def test_rises_are_those_of_a_person_with_a_pencil_whatever_the_pieces(readings, width, bucket, silence):
     borders = list(range(20, 90, bucket))
-    rises = rises_of(pieces(readings, width), edges(*borders), silence=silence * SECOND)
+    rises = compute_rises(pieces(readings, width), edges(*borders), silence=silence * SECOND)
     assert (rises.increase.tolist(), rises.unallocated.tolist()) == told_rises(readings, borders, silence)
 
 
 @given(COUNTERS, st.integers(1, 40))
 def test_what_the_buckets_claim_and_what_none_can_is_the_whole_rise(readings, silence):
     rows = pieces(readings)
-    rises = rises_of(rows, edges(*range(0, 111, 10)), silence=silence * SECOND)
-    whole = rises_of(rows, edges(0, 110), silence=silence * SECOND)
+    rises = compute_rises(rows, edges(*range(0, 111, 10)), silence=silence * SECOND)
+    whole = compute_rises(rows, edges(0, 110), silence=silence * SECOND)
     assert rises.increase.sum() + rises.unallocated.sum() == whole.increase.sum() + whole.unallocated.sum()
 
 
 def test_a_reset_counts_from_zero_and_a_dip_is_waited_out():
     readings = [(0, 100.0), (1, 110.0), (2, 107.0), (3, 112.0), (4, 3.0), (5, 8.0)]
-    rises = rises_of(pieces(readings), edges(0, 3, 6), silence=SECOND)
+    rises = compute_rises(pieces(readings), edges(0, 3, 6), silence=SECOND)
     assert rises.increase.tolist() == [10.0, 2.0 + 8.0]
     assert rises.resets.tolist() == [0, 1]
 
 
 def test_a_silence_inside_a_bucket_is_that_buckets_and_across_a_border_nobodys():
     readings = [(0, 1.0), (8, 5.0), (25, 9.0), (26, 10.0)]
-    rises = rises_of(pieces(readings), edges(0, 10, 20, 30), silence=5 * SECOND)
+    rises = compute_rises(pieces(readings), edges(0, 10, 20, 30), silence=5 * SECOND)
     assert rises.increase.tolist() == [4.0, 0.0, 1.0]
     assert rises.unallocated.tolist() == [0.0, 0.0, 4.0]
 
@@ -90,35 +90,35 @@ def test_a_silence_inside_a_bucket_is_that_buckets_and_across_a_border_nobodys()
 @pytest.mark.parametrize(
     ("replacement", "increase"),
     [
-        (Replacement(3 * SECOND, final=125.0, start=2.0), [10.0, 15.0 + 5.0 + 6.0]),
-        (Replacement(3 * SECOND, final=125.0), [10.0, 15.0 + 6.0]),
-        (Replacement(3 * SECOND, start=2.0), [10.0, 5.0 + 6.0]),
-        (Replacement(3 * SECOND), [10.0, 6.0]),
-        (Replacement(3 * SECOND, final=90.0, start=7.0), [10.0, 0.0 + 6.0]),
+        (RegisterChange(3 * SECOND, final=125.0, start=2.0), [10.0, 15.0 + 5.0 + 6.0]),
+        (RegisterChange(3 * SECOND, final=125.0), [10.0, 15.0 + 6.0]),
+        (RegisterChange(3 * SECOND, start=2.0), [10.0, 5.0 + 6.0]),
+        (RegisterChange(3 * SECOND), [10.0, 6.0]),
+        (RegisterChange(3 * SECOND, final=90.0, start=7.0), [10.0, 0.0 + 6.0]),
     ],
 )
 def test_a_replaced_meter_is_no_reset(replacement, increase):
     readings = [(0, 100.0), (1, 110.0), (4, 7.0), (5, 13.0)]
-    rises = rises_of(pieces(readings), edges(0, 3, 6), silence=10 * SECOND, replacements=[replacement])
+    rises = compute_rises(pieces(readings), edges(0, 3, 6), silence=10 * SECOND, replacements=[replacement])
     assert rises.increase.tolist() == increase
     assert rises.resets.sum() == 0
 
 
 def test_a_new_meter_may_begin_higher_than_the_old_ended():
     readings = [(0, 100.0), (4, 5000.0), (5, 5001.0)]
-    rises = rises_of(
+    rises = compute_rises(
         pieces(readings),
         edges(0, 6),
         silence=10 * SECOND,
-        replacements=[Replacement(2 * SECOND, final=101.0)],
+        replacements=[RegisterChange(2 * SECOND, final=101.0)],
     )
     assert rises.increase.tolist() == [2.0]
 
 
 def test_a_wider_tolerance_takes_a_deeper_dip_for_a_dip():
-    rows = of_readings(np.ones(3, np.int32), np.arange(3) * SECOND, np.array([100.0, 85.0, 101.0]))
-    assert rises_of(rows, edges(0, 3), silence=SECOND).increase.tolist() == [85.0 + 16.0]
-    assert rises_of(rows, edges(0, 3), silence=SECOND, tolerance=0.2).increase.tolist() == [1.0]
+    rows = summarise_each(np.ones(3, np.int32), np.arange(3) * SECOND, np.array([100.0, 85.0, 101.0]))
+    assert compute_rises(rows, edges(0, 3), silence=SECOND).increase.tolist() == [85.0 + 16.0]
+    assert compute_rises(rows, edges(0, 3), silence=SECOND, tolerance=0.2).increase.tolist() == [1.0]
 
 
 LEVELS = st.lists(
@@ -129,7 +129,7 @@ LEVELS = st.lists(
 @given(LEVELS, st.sampled_from([10, 20]), st.integers(1, 40))
 def test_each_second_is_held_by_the_reading_before_it_or_not_covered(readings, bucket, silence):
     borders = list(range(10, 91, bucket))
-    found = integrals_of(pieces(readings), edges(*borders), silence=silence * SECOND)
+    found = integrate(pieces(readings), edges(*borders), silence=silence * SECOND)
     held: dict[int, float] = {}
     for (second, value), (later, _) in itertools.pairwise(readings):
         if later - second <= silence:
@@ -142,8 +142,8 @@ def test_each_second_is_held_by_the_reading_before_it_or_not_covered(readings, b
 @given(LEVELS, st.sampled_from([2, 5, 10]))
 def test_pieces_without_a_silence_come_to_the_same_as_their_readings(readings, width):
     silence = 15 * SECOND
-    fine = integrals_of(pieces(readings), edges(*range(0, 101, 10)), silence=silence)
-    coarse = integrals_of(pieces(readings, width), edges(*range(0, 101, 10)), silence=silence)
+    fine = integrate(pieces(readings), edges(*range(0, 101, 10)), silence=silence)
+    coarse = integrate(pieces(readings, width), edges(*range(0, 101, 10)), silence=silence)
     assert fine.integral.tolist() == coarse.integral.tolist()
     assert fine.covered.tolist() == coarse.covered.tolist()
 

@@ -1,18 +1,14 @@
-"""What `POST /api/readings` takes and answers, and the whole document of the API."""
+"""The OpenAPI documentation of `POST /api/readings`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
-
-from joulebook.ingest.wires.line_protocol import openapi as line_protocol_openapi
-
 _PACKET: dict[str, Any] = {
     "type": "object",
     "description": (
         "Every field but `timestamp` and `device_id` is a metric. Objects nest: `battery.voltage`. "
-        "Numbers are readings, true and false are 1 and 0; strings, nulls and arrays are passed over "
+        "Numbers are readings, true and false are 1 and 0; strings, nulls and arrays are skipped "
         "and named in `ignored`."
     ),
     "properties": {
@@ -28,8 +24,8 @@ _PACKET: dict[str, Any] = {
 _ANSWER: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "accepted": {"type": "integer", "description": "readings that are new, and committed"},
-        "duplicate": {"type": "integer", "description": "readings that were there already, equal"},
+        "accepted": {"type": "integer", "description": "new readings, committed"},
+        "duplicate": {"type": "integer", "description": "readings stored before with the same value"},
         "rejected": {
             "type": "array",
             "description": "readings refused for good, the first 100",
@@ -46,12 +42,12 @@ _ANSWER: dict[str, Any] = {
         "rejected_total": {"type": "integer"},
         "replaced": {
             "type": "integer",
-            "description": "with on_conflict=replace: how many replaced another value",
+            "description": "with on_conflict=replace: readings that replaced another value",
         },
         "ignored": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "fields that are no numbers",
+            "description": "fields without a number",
         },
     },
 }
@@ -80,7 +76,7 @@ _OPERATION: dict[str, Any] = {
         {
             "name": "on_conflict",
             "in": "query",
-            "description": "what becomes of a reading whose time is taken by another value",
+            "description": "whether to keep or replace another value stored for the same time",
             "schema": {"type": "string", "enum": ["keep", "replace"], "default": "keep"},
         },
         {
@@ -99,30 +95,14 @@ _OPERATION: dict[str, Any] = {
         },
     },
     "responses": {
-        "200": _answer("every reading is stored, or was there already", _ANSWER),
+        "200": _answer("every reading is stored, or was stored before", _ANSWER),
         "400": _answer("the body cannot be read; nothing was stored", _PROBLEM),
-        "401": _answer("no token, or none that is in force", _PROBLEM),
+        "401": _answer("no valid token", _PROBLEM),
         "413": _answer("too many bytes or readings; split the request", _PROBLEM),
         "422": _answer("some readings were refused for good; all others are stored", _ANSWER),
-        "429": _answer(
-            "the token sends more than it may: send it again after `Retry-After` seconds", _PROBLEM
-        ),
+        "429": _answer("the token is above its rate: send it again after `Retry-After` seconds", _PROBLEM),
         "503": _answer("not acknowledged: send it again after `Retry-After` seconds", _PROBLEM),
     },
 }
 
-
-def document_readings(app: FastAPI) -> None:
-    """Add the operations that are no FastAPI routes to the application's OpenAPI document."""
-    generated = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generated()
-        document["paths"] |= {"/api/readings": {"post": _OPERATION}, **line_protocol_openapi.PATHS}
-        document.setdefault("components", {})["securitySchemes"] = {
-            "device token": {"type": "http", "scheme": "bearer"},
-            **line_protocol_openapi.SECURITY_SCHEMES,
-        }
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+PATHS: dict[str, Any] = {"/api/readings": {"post": _OPERATION}}

@@ -1,0 +1,149 @@
+"""The answer of `GET /api/history/<device>`; its types are its description in OpenAPI, too.
+
+msgspec encodes it: an answer can have two million numbers, and pydantic would look at each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Required, TypedDict, cast
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from joulebook.telemetry.clocks import offsets_over
+from joulebook.telemetry.history.columns import Column
+from joulebook.telemetry.history.points import Points
+from joulebook.telemetry.kinds.kinds import KINDS
+from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.time_zones import ZoneInfo
+from joulebook.web.api.answers import Integers, Numbers, encode_array
+
+_LONGEST_DAY = timedelta(hours=25)
+
+Offsets = Annotated[
+    Sequence[tuple[int, int]],
+    Meta(
+        description="the zone's offsets over the range: from each instant (seconds since 1970 UTC) on, "
+        "the seconds its clock is ahead of UTC"
+    ),
+]
+
+
+class StateShareAnswer(TypedDict):
+    """One value of a state."""
+
+    value: float
+    share: Numbers
+
+
+class SeriesAnswer(TypedDict, total=False):
+    """One metric's points: `value` if they are raw, else one number a bucket in each of the other arrays.
+
+    The last ones are those of a kind: the kind's figures add them.
+    """
+
+    metric: Required[str]
+    name: Required[Annotated[str, Meta(description="its name for people")]]
+    unit: Required[str]
+    kind: Required[Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]]
+    value: Annotated[Numbers, Meta(description="in place of the bucket's numbers if raw")]
+    mean: Numbers
+    min: Numbers
+    max: Numbers
+    count: Integers
+    coverage: Annotated[Numbers, Meta(description="covered share of the bucket, 0 to 1")]
+    increase: Annotated[
+        Numbers, Meta(description="counters: the increase in the bucket, or since the reading before")
+    ]
+    unallocated: Annotated[
+        Numbers, Meta(description="counters: the increase during a silence across the bucket's start")
+    ]
+    resets: Annotated[Integers, Meta(description="counters")]
+    states: Annotated[
+        Sequence[StateShareAnswer], Meta(description="states: each value's share of the covered time")
+    ]
+
+
+class HistoryAnswer(msgspec.Struct):
+    """A range of a device's readings on one time axis."""
+
+    device: str
+    start: datetime
+    end: datetime
+    tz: str
+    offsets: Offsets
+    resolution: Annotated[str, Meta(description="raw, 1s, 5s … 5m … 1h … 1d …")]
+    source: Annotated[str, Meta(description="the stored table read for it")]
+    points: int
+    time: Annotated[Numbers, Meta(description="seconds since 1970 UTC")]
+    series: Sequence[SeriesAnswer]
+
+
+def history_answer(
+    device_id: str, start: datetime, end: datetime, zone: ZoneInfo, points: Points
+) -> HistoryAnswer:
+    """Return the answer for [start, end)."""
+    return HistoryAnswer(
+        device=device_id,
+        start=start,
+        end=end,
+        tz=zone.key,
+        offsets=_offsets(zone, start, end, points),
+        resolution=points.resolution,
+        source=points.source,
+        points=len(points.time),
+        time=encode_array(_epoch_seconds(points.time)),
+        series=[_series(column) for column in points.columns],
+    )
+
+
+def _epoch_seconds(time: NDArray[np.int64]) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Return microseconds as seconds: whole numbers if all of them are."""
+    seconds, rest = divmod(time, MICROSECONDS)
+    return time / MICROSECONDS if rest.any() else seconds
+
+
+def _offsets(zone: ZoneInfo, start: datetime, end: datetime, points: Points) -> list[tuple[int, int]]:
+    """Return the zone's offsets over the range, and over the parts of its outermost buckets beyond it."""
+    first = to_microseconds(start)
+    if len(points.time):
+        first = min(first, int(points.time[0]))
+    return offsets_over(zone, first, to_microseconds(end + _LONGEST_DAY))
+
+
+def _series(column: Column) -> SeriesAnswer:
+    settings = column.wanted.settings
+    answer: SeriesAnswer = {
+        "metric": column.wanted.metric,
+        "name": settings.display_name,
+        "unit": column.wanted.unit,
+        "kind": settings.kind.name,
+    }
+    if column.value is not None:
+        answer["value"] = encode_array(column.value)
+    else:
+        answer["mean"] = encode_array(column.mean)
+        answer["min"] = encode_array(column.min)
+        answer["max"] = encode_array(column.max)
+        answer["count"] = encode_array(column.count)
+        answer["coverage"] = encode_array(column.coverage.round(4))
+    if column.more is not None:
+        answer.update(cast("SeriesAnswer", _encoded(column.more.answer())))
+    return answer
+
+
+def _encoded(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return members of an answer with their arrays as JSON, those of listed objects as well."""
+    found: dict[str, Any] = {}
+    for name, value in members.items():
+        if isinstance(value, np.ndarray):
+            found[name] = encode_array(value)
+        elif isinstance(value, list):
+            found[name] = [_encoded(each) for each in value]
+        else:
+            found[name] = value
+    return found
