@@ -33,14 +33,14 @@ def rejected_csv(import_: Import, *, person: int) -> HttpResponseBase:
         busy: HttpResponse = problem(503, "Too many lists", f"too many lists are being sent: {exc}")
         busy["Retry-After"] = "10"
         return busy
-    pieces = _Pieces(import_.pk, person)
+    pieces = _RejectedPieces(import_.pk, person)
     response = StreamingHttpResponse(pieces, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="import-{import_.pk}-rejected.csv"'
     response["Cache-Control"] = "no-store"
     return response
 
 
-class _Pieces:
+class _RejectedPieces:
     """The pieces of a list, with a slot until it is closed. The first piece is read at once."""
 
     def __init__(self, number: int, person: int) -> None:
