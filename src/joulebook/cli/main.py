@@ -21,7 +21,7 @@ COMMANDS = {
         "demo:demo",
         "Show Joulebook with data: a home with a battery, a roof and a grid meter, until Ctrl-C.",
     ),
-    "import": ("imports.command:import_file", "Store the readings of a logger's file."),
+    "import": ("imports.commands:import_file", "Store the readings of a logger's file."),
     "export": (
         "export:export",
         "Write every reading of a device, in one snapshot, as CSV, Parquet or Arrow.",
@@ -53,7 +53,7 @@ COMMANDS = {
         "serve:worker",
         "Run imports and undo them, roll readings up, and drop old ones, until stopped.",
     ),
-    "imports": ("imports.listing:app", "List imports, look at them, undo them."),
+    "imports": ("imports.commands:app", "List imports, look at them, undo them."),
     "profiles": ("profiles:app", "Save how files are read, under names."),
     "backups": ("backup:app", "List the backups made by the worker."),
     "db": ("db:app", "Start, stop and reach the database of the readings."),

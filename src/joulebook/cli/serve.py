@@ -91,9 +91,9 @@ def worker() -> None:
         setup_django()
         from joulebook.worker.loop import run
         from joulebook.worker.metrics import WorkerMetrics, serve_metrics
-        from joulebook.worker.tasks import beside, tasks
+        from joulebook.worker.tasks import continuous_tasks, periodic_tasks
 
         config = Config.from_environ()
         metrics = WorkerMetrics(config)
         serve_metrics(config, metrics)
-        run(tasks(config), beside(config, metrics), counted=metrics.count_run)
+        run(periodic_tasks(config), continuous_tasks(config, metrics), count_run=metrics.count_run)

@@ -28,8 +28,8 @@ from joulebook.serving.server import Server, Service, Unavailable, connections_t
 from joulebook.serving.slots import Keys, SharedSlots
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.databases import READER
-from joulebook.web.imports.uploads.admission import largest_body
-from joulebook.web.imports.uploads.files import NoRoom, check_disk, uploads_folder
+from joulebook.web.imports.uploads.files import DiskFull, check_disk, uploads_folder
+from joulebook.web.imports.uploads.receiving import largest_body
 from joulebook.web.wsgi import application
 
 
@@ -137,7 +137,7 @@ def _may_be_larger(head: Head) -> bool:
 def _largest_body(head: Head) -> int:
     try:
         return largest_body(head.method, head.path, head.headers, size=head.size or 0, usual=LARGEST_BODY)
-    except NoRoom as exc:
+    except DiskFull as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
     finally:
         close_old_connections()  # Django does so for its own requests only
@@ -146,7 +146,7 @@ def _largest_body(head: Head) -> int:
 def _check_room() -> None:
     try:
         check_disk()
-    except NoRoom as exc:
+    except DiskFull as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
 
 
