@@ -64,12 +64,12 @@ def test_a_file_is_dropped_corrected_mapped_imported_seen_and_undone(
     expect(page.get_by_text("No imports yet")).to_be_visible()
     page.evaluate(_DROP, ["Zähler Haus 7.csv", list(meter_file())])
     expect(page.locator('[data-part="chosen"] li')).to_contain_text("Zähler Haus 7.csv")
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Preview").click()
     page.wait_for_url(re.compile(r"/imports/\d+/$"))
 
     confirm = page.get_by_role("button", name="Import", exact=True)
     expect(confirm).to_be_disabled()
-    expect(page.get_by_text("Choose the device whose readings these are.")).to_be_visible()
+    expect(page.get_by_text("Choose the device of these readings.")).to_be_visible()
     page.get_by_label("Readings of").select_option(label=device.name)
     table = page.locator("#preview-table")
     expect(table).to_contain_text("2025-10-26 02:00:00 +02:00")
@@ -91,7 +91,7 @@ def test_a_file_is_dropped_corrected_mapped_imported_seen_and_undone(
     expect(page.get_by_role("heading", name="Waiting for its turn")).to_be_visible()
     assert count_stored(writer, device) == 0
     with worker():
-        expect(page.get_by_role("heading", name="What became of it")).to_be_visible()
+        expect(page.get_by_role("heading", name="Report")).to_be_visible()
         expect(page.locator(".sums")).to_contain_text("24 read = 24 imported + 0 rejected")
         expect(page.locator(".sums")).to_contain_text("24 = 23 stored + 0 replaced + 0 there already")
         expect(page.locator("#problems")).to_contain_text("value_type")
@@ -111,9 +111,9 @@ def test_a_file_is_dropped_corrected_mapped_imported_seen_and_undone(
 
         page.go_back()
         page.get_by_role("link", name="Undo").click()
-        expect(page.get_by_text("23 readings of Home battery will go")).to_be_visible()
+        expect(page.get_by_text("23 readings of Home battery will be removed")).to_be_visible()
         page.get_by_role("button", name="Undo the import").click()
-        expect(page.get_by_text("nothing of what it stored is left")).to_be_visible()
+        expect(page.get_by_text("its readings are removed")).to_be_visible()
     assert count_stored(writer, device) == 0
     page.get_by_role("navigation").get_by_role("link", name="Imports").click()
     expect(page.locator(".imports li")).to_contain_text("undone")
@@ -131,9 +131,9 @@ def test_everything_goes_without_a_script(
     page.locator('input[type="file"]').set_input_files(
         {"name": "a.csv", "mimeType": "text/csv", "buffer": content.encode()}
     )
-    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Preview").click()
     page.get_by_role("button", name="Import", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("Answer what the file leaves open.")
+    expect(page.get_by_role("alert")).to_contain_text("Answer the open questions about the file.")
     page.get_by_label("4 March 2024").check()
     page.get_by_label("Metric of Power").fill("power")
     page.get_by_role("button", name="Show again").last.click()
@@ -150,10 +150,10 @@ def test_everything_goes_without_a_script(
 def draft(alice: User, device: Device, transactional_db: None) -> Any:
     """A draft with long names, as loggers have them."""
     from joulebook.web.imports.operations import create_draft
-    from joulebook.web.imports.uploads.files import receiving
+    from joulebook.web.imports.uploads.files import upload_writer
 
     header = "time," + ",".join(f'"Temp, °C (LGR S/N: {"2" * 40}, SEN: {n})"' for n in range(3))
-    with receiving() as writing:
+    with upload_writer() as writing:
         writing.write((header + "\n" + "".join(f"2024-01-13 {h:02d}:00,1,2,x\n" for h in range(20))).encode())
         upload = writing.finish()
     return create_draft(alice, upload, name="a" * 200 + ".csv", device=device)

@@ -21,10 +21,10 @@ from .telemetry_database import addresses
 def keeping(url: str, **settings: Any) -> Iterator[None]:
     """Keep imports in a thread of this process, as a worker does, until the block ends."""
     from joulebook.config import Config
-    from joulebook.worker.importing import ImportKeeper
+    from joulebook.worker.import_scheduler import ImportScheduler
 
     stopping = threading.Event()
-    keeper = ImportKeeper(Config.from_environ(), url, **settings)
+    keeper = ImportScheduler(Config.from_environ(), url, **settings)
     thread = threading.Thread(target=keeper.run, args=(stopping,))
     thread.start()
     try:

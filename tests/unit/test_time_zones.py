@@ -55,7 +55,7 @@ def test_made_up_rules_are_as_they_were_made(package: Path) -> None:
         "import joulebook.time_zones",
         "import joulebook.cli.main, joulebook.telemetry.files.times",
         "import joulebook.web.wsgi, joulebook.web.history.api",
-        "from joulebook.cli.django_setup import setup_django; setup_django(); import joulebook.worker.importing",
+        "from joulebook.cli.django_setup import setup_django; setup_django(); import joulebook.worker.import_scheduler",
         "from zoneinfo import ZoneInfo; ZoneInfo('Africa/Casablanca'); import joulebook.telemetry.export.formats",
     ],
 )

@@ -1,4 +1,7 @@
-"""`joulebook profiles`: how files of a kind are read, saved for the devices of a user."""
+"""`joulebook profiles`: reading settings for files of one kind, saved by name for a user.
+
+Each command imports models inside `accounts_database`, because Django must be set up first.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import AsJson, fail, json_result, result, say
-from joulebook.cli.token_table import print_table
+from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.output import AsJson, fail, json_result, print_table, result, say
 from joulebook.cli.user import find_user
 
-app = typer.Typer(no_args_is_help=True, help="Save how files are read, under names.")
+app = typer.Typer(no_args_is_help=True, help="Save reading settings by name, list and remove them.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="the profile's name", show_default=False)]
 _Owner = Annotated[
-    str, typer.Option("--owner", metavar="USER", help="the user whose profile it is", show_default=False)
+    str, typer.Option("--owner", metavar="USER", help="the owner of the profile", show_default=False)
 ]
 
 
@@ -30,7 +32,7 @@ def list_profiles(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the built-in profiles, and those that users have saved."""
+    """List the built-in profiles and the saved ones."""
     with accounts_database():
         from joulebook.telemetry.files.builtin import BUILTIN
         from joulebook.web.imports.models import SavedProfile
@@ -59,8 +61,8 @@ def _entry(name: str, *, owner: str | None = None, about: str = "") -> dict[str,
 
 
 @app.command()
-def show(name: _Name, *, owner: _Owner, as_json: AsJson = True) -> None:  # noqa: ARG001 - it is JSON anyway
-    """Print a saved profile as JSON, as --save-profile writes it."""
+def show(name: _Name, *, owner: _Owner, as_json: AsJson = True) -> None:  # noqa: ARG001 - always JSON
+    """Print a saved profile as JSON, in the format of --save-profile."""
     with accounts_database():
         from joulebook.web.imports.models import SavedProfile
 
@@ -74,14 +76,14 @@ def show(name: _Name, *, owner: _Owner, as_json: AsJson = True) -> None:  # noqa
 def save(
     name: _Name,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="as --save-profile writes it", show_default=False)
+        Path, typer.Argument(metavar="FILE", help="a file written by --save-profile", show_default=False)
     ],
     *,
     owner: _Owner,
 ) -> None:
-    """Save a profile under a name, in place of the one that has it."""
+    """Save a profile by name, replacing an earlier one of that name."""
     with accounts_database():
-        from joulebook.cli.imports.files import load_profile
+        from joulebook.cli.imports.run import load_profile
         from joulebook.web.imports.profiles import UnableToSaveProfile, save_profile
 
         try:
@@ -93,7 +95,7 @@ def save(
 
 @app.command()
 def remove(name: _Name, *, owner: _Owner) -> None:
-    """Remove a saved profile. What was imported by it stays."""
+    """Remove a saved profile. Imported readings stay."""
     with accounts_database():
         from joulebook.web.imports.profiles import remove_profile
 

@@ -21,15 +21,15 @@ from django.db.backends.signals import connection_created
 from starlette.types import Scope
 
 from joulebook.config import Config
-from joulebook.priority import let_stand_back, stand_back
+from joulebook.priority import make_backend_nice, make_nice
 from joulebook.serving.addresses import client_address, share_key
 from joulebook.serving.guard import Guard
 from joulebook.serving.server import Server, Service, Unavailable, connections_that_fit, run
 from joulebook.serving.slots import Keys, SharedSlots
 from joulebook.serving.wsgi import Head, Lane, Refused, Rules, WsgiBridge
 from joulebook.web.databases import READER
-from joulebook.web.imports.uploads.admission import largest_body
-from joulebook.web.imports.uploads.files import NoRoom, check_disk, uploads_folder
+from joulebook.web.imports.uploads.files import DiskFull, check_disk, uploads_folder
+from joulebook.web.imports.uploads.receiving import largest_body
 from joulebook.web.wsgi import application
 
 
@@ -39,14 +39,14 @@ def lower_priority() -> None:
     Call it before threads are started. A database on another machine, or of another user, keeps the
     priority of its processes.
     """
-    stand_back()
+    make_nice()
     connection_created.connect(_on_connection, dispatch_uid="joulebook.nice")
 
 
 def _on_connection(connection: Any, **_: Any) -> None:
     if connection.alias == READER:
         opened = connection.connection
-        let_stand_back(opened.info.backend_pid, opened.fileno())
+        make_backend_nice(opened.info.backend_pid, opened.fileno())
 
 
 PAGE_THREADS, FILE_THREADS, STREAM_THREADS = 12, 4, 4
@@ -137,7 +137,7 @@ def _may_be_larger(head: Head) -> bool:
 def _largest_body(head: Head) -> int:
     try:
         return largest_body(head.method, head.path, head.headers, size=head.size or 0, usual=LARGEST_BODY)
-    except NoRoom as exc:
+    except DiskFull as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
     finally:
         close_old_connections()  # Django does so for its own requests only
@@ -146,7 +146,7 @@ def _largest_body(head: Head) -> int:
 def _check_room() -> None:
     try:
         check_disk()
-    except NoRoom as exc:
+    except DiskFull as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
 
 

@@ -137,7 +137,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 # The draft of an import has six fields for each listed column, 1,000 columns at most.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 8_000
 # A view for uploads sets a handler of its own, after the check of the sender.
-FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.uploads.handler.NoFiles"]
+FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.uploads.receiving.SkipFiles"]
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [CONFIG.package / "web" / "static", CONFIG.package / "web" / "assets"]

@@ -1,1 +1,1 @@
-"""Work that is not a request's: keeping stored readings in shape."""
+"""The background worker: imports, roll-ups, retention, backups, and clean-up."""

@@ -1,4 +1,4 @@
-"""The worker's loop: runs each task when it is due, until told to stop. Django is set up by the caller."""
+"""The worker's loop: runs each task when it is due, until stopped. Django is set up by the caller."""
 
 from __future__ import annotations
 
@@ -8,82 +8,84 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import close_old_connections
 
-from joulebook.worker.tasks import Task
-
 log = logging.getLogger(__name__)
 
-
-@dataclass
-class _Due:
-    task: Task
-    at: float
-
-
 END_SECONDS = 8.0
-"""How long what runs beside the tasks has to end; where it hangs, its leases end with the process."""
+"""Time for the threads beside the tasks to end; leases of a hanging one end with the process."""
 
 
-Counted = Callable[[str, float, bool], None]
-"""Called with a task's name, how many seconds it took, and whether it succeeded."""
+@dataclass(frozen=True)
+class Task:
+    """One periodic piece of work; `run` returns False if it could not be done."""
+
+    name: str
+    interval: timedelta
+    run: Callable[[], bool | None]
 
 
-def _uncounted(_task: str, _seconds: float, _succeeded: bool) -> None:
-    """Stand for nobody who counts."""
+CountRun = Callable[[str, float, bool], None]
+"""Called with a task's name, its seconds, and whether it succeeded."""
+
+
+def _count_nothing(_task: str, _seconds: float, _succeeded: bool) -> None:
+    """Leave runs uncounted."""
 
 
 def run(
     tasks: Sequence[Task],
-    beside: Sequence[Callable[[threading.Event], None]] = (),
+    threads: Sequence[Callable[[threading.Event], None]] = (),
     *,
-    counted: Counted = _uncounted,
+    count_run: CountRun = _count_nothing,
 ) -> None:
     """Run the tasks, each at its own interval, until SIGTERM or SIGINT.
 
-    A task that fails is logged and comes round again; it stops neither the others nor the worker. What is
-    `beside` them runs in threads of its own, until the event that it is given is set.
+    A failing task is logged and runs again at its next time; the other tasks and the worker continue. Each
+    of `threads` runs in a thread of its own until its event is set.
     """
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
     log.info("worker started with %d task(s)", len(tasks))
-    threads = [
+    running = [
         threading.Thread(target=each, args=(stopping,), name="joulebook-beside", daemon=True)
-        for each in beside
+        for each in threads
     ]
-    for thread in threads:
+    for thread in running:
         thread.start()
-    run_until(stopping.is_set, stopping.wait, tasks, counted=counted)
+    run_until(stopping.is_set, stopping.wait, tasks, count_run=count_run)
     until = time.monotonic() + END_SECONDS
-    for thread in threads:
+    for thread in running:
         thread.join(max(0.0, until - time.monotonic()))
     log.info("worker stopped")
 
 
 def run_until(
-    stopped: Callable[[], bool],
+    is_stopped: Callable[[], bool],
     wait: Callable[[float], object],
     tasks: Sequence[Task],
     *,
-    counted: Counted = _uncounted,
+    count_run: CountRun = _count_nothing,
 ) -> None:
-    """Run the tasks until `stopped`, passing the time between them with `wait`."""
-    schedule = [_Due(task, at=time.monotonic()) for task in tasks]
-    while not stopped():
-        due = min(schedule, key=lambda entry: entry.at)
-        pause = due.at - time.monotonic()
+    """Run the tasks until `is_stopped`, passing the time between them with `wait`."""
+    due_at = [time.monotonic()] * len(tasks)
+    while not is_stopped():
+        number = min(range(len(tasks)), key=due_at.__getitem__)
+        task = tasks[number]
+        pause = due_at[number] - time.monotonic()
         if pause > 0:
             wait(pause)
             continue
-        due.at = time.monotonic() + due.task.interval.total_seconds()
+        due_at[number] = time.monotonic() + task.interval.total_seconds()
         began = time.monotonic()
         succeeded = False
         try:
-            # One that broke, or that the server has ended, would otherwise stay broken for every later task.
+            # A connection broken or ended by the server would otherwise stay broken for every later task.
             close_old_connections()
-            succeeded = due.task.run() is not False
+            succeeded = task.run() is not False
         except Exception:
-            log.exception("task %s failed; it runs again in %s", due.task.name, due.task.interval)
-        counted(due.task.name, time.monotonic() - began, succeeded)
+            log.exception("task %s failed; it runs again in %s", task.name, task.interval)
+        count_run(task.name, time.monotonic() - began, succeeded)

@@ -1,4 +1,4 @@
-"""What the worker counts, and the port on which it tells that: `/metrics`, `/livez`, and nothing else."""
+"""The worker's counters, and the port serving them: `/metrics`, `/livez`, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 _MOST_CONNECTIONS = 16
 _CONNECTION_SECONDS = 15.0
-"""How long one connection may last, however slowly its bytes come."""
+"""Longest time for one connection, even if its bytes arrive slowly."""
 
 
 class WorkerMetrics:
-    """The numbers of one worker; each may be counted by any of its threads."""
+    """The counters of one worker; all its threads may use them."""
 
     def __init__(self, config: Config) -> None:
-        """Begin to count; `config` says where the files lie."""
+        """Begin to count; `config` names the home, for the metrics of its disk."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.requests = RequestMetrics("worker")
         self.registry = new_registry(config.home, self.requests)
@@ -46,22 +46,22 @@ class WorkerMetrics:
         )
         self.succeeded_at = Gauge(
             "joulebook_worker_task_success_timestamp_seconds",
-            "When a task last succeeded, in seconds since 1970; 0 where it has not yet.",
+            "When a task last succeeded, in seconds since 1970; 0 before its first success.",
             ["task"],
             registry=self.registry,
         )
         self.open_imports = Gauge(
-            "joulebook_worker_open_imports", "Imports that this worker has claimed.", registry=self.registry
+            "joulebook_worker_open_imports", "Imports claimed by this worker.", registry=self.registry
         )
         self.ended_imports = Counter(
             "joulebook_worker_imports",
-            "Imports and undoings that this worker ended, by how.",
+            "Imports and undos ended by this worker, by final state.",
             ["state"],
             registry=self.registry,
         )
 
     def count_run(self, task: str, seconds: float, succeeded: bool) -> None:
-        """Count one run of a task, which has just ended."""
+        """Count one run of a task, at its end."""
         label = task.replace(" ", "_")
         self.runs.labels(label).inc()
         self.seconds.labels(label).inc(seconds)
@@ -73,9 +73,9 @@ class WorkerMetrics:
 
 
 def serve_metrics(config: Config, metrics: WorkerMetrics) -> MetricsServer | None:
-    """Listen on the configured port, in threads; None where no port is set.
+    """Listen on the configured port, in threads; return None without a port.
 
-    Raises `ConfigError` where the address cannot be listened on.
+    Raises `ConfigError` if the address cannot be listened on.
     """
     if config.worker_metrics_port is None:
         return None
@@ -88,7 +88,7 @@ def serve_metrics(config: Config, metrics: WorkerMetrics) -> MetricsServer | Non
             f"JOULEBOOK_WORKER_METRICS_PORT={port}: {exc.strerror or exc}"
         ) from exc
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    log.info("worker tells its metrics on http://%s:%d/metrics", host, port)
+    log.info("worker serves its metrics on http://%s:%d/metrics", host, port)
     return server
 
 
@@ -116,14 +116,14 @@ class MetricsServer(ThreadingHTTPServer):
         self.server_name, self.server_port = "", int(self.server_address[1])
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
-        """Serve a connection in a thread; close it at once where all threads are taken."""
+        """Serve a connection in a thread; close it at once if all threads are taken."""
         if self._free.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
-        """Serve a connection; cut it off after its time."""
+        """Serve a connection; shut it down after `_CONNECTION_SECONDS`."""
         end = threading.Timer(_CONNECTION_SECONDS, _cut, [request])
         end.daemon = True
         end.start()
@@ -134,7 +134,7 @@ class MetricsServer(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Leave out the traceback of a client that left."""
+        """Log no traceback for a client closing its connection."""
         log.debug("a connection to /metrics broke")
 
 
@@ -142,7 +142,7 @@ def _cut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # it has ended meanwhile
+        return  # It has already ended.
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, content_type, body
 
     def version_string(self) -> str:
-        """Tell strangers no versions."""
+        """Return the name without versions."""
         return "Joulebook"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -1,4 +1,7 @@
-"""What the worker does, and how often."""
+"""The worker's tasks and their intervals: roll-ups, retention, backups, and clean-up.
+
+Django's models are imported inside the tasks using them, after the caller has set Django up.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from joulebook.backup.folder import next_due
@@ -19,19 +21,20 @@ from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.readings import from_microseconds
 from joulebook.telemetry.retention import QUERIES_END, Retention, RetentionTimes
 from joulebook.telemetry.rollups.roller import Roller
+from joulebook.worker.loop import Task
 from joulebook.worker.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
 GRACE = timedelta(seconds=15)
-"""How long a minute stays open after its end: readings that come later than that cost a mark."""
+"""A minute is closed this long after its end; later readings mark it for another roll-up."""
 
 TURN_SECONDS = 5.0
-"""How long a turn rolls up before it lets the worker's other tasks have theirs."""
+"""Longest time for rolling up in one turn, so that the worker's other tasks get theirs."""
 
 
-class RollupKeeper:
-    """Closes minutes as they pass and rolls up what is marked; harmless beside others of its kind."""
+class RollupTask:
+    """Closes past minutes and rolls up marked buckets; several workers may do so side by side."""
 
     def __init__(self, url: str) -> None:
         """Prepare to connect to `url` as the writer."""
@@ -41,12 +44,18 @@ class RollupKeeper:
         self._is_unavailable = False
 
     def turn(self) -> bool:
-        """Close what has passed and roll up for a while; return False if the database is unavailable.
+        """Close past minutes and roll up for a while; return False if the database is unavailable.
 
-        That is told to the log once.
+        The log gets one warning for that.
         """
         try:
-            self._roll(until=time.monotonic() + TURN_SECONDS)
+            until = time.monotonic() + TURN_SECONDS
+            if self._conn is None or self._roller is None:
+                self._conn = connect(self._url)
+                self._roller = Roller(self._conn)
+            self._roller.close(datetime.now(UTC) - GRACE)
+            while self._roller.roll() and time.monotonic() < until:
+                pass
         except DatabaseUnavailable as exc:
             self.close()
             if not self._is_unavailable:
@@ -60,26 +69,18 @@ class RollupKeeper:
             return True
 
     def close(self) -> None:
-        """Let go of the connection; the next turn opens another."""
+        """Close the connection; the next turn opens another."""
         conn, self._conn, self._roller = self._conn, None, None
         if conn is not None:
             conn.close()
 
-    def _roll(self, until: float) -> None:
-        if self._conn is None or self._roller is None:
-            self._conn = connect(self._url)
-            self._roller = Roller(self._conn)
-        self._roller.close(datetime.now(UTC) - GRACE)
-        while self._roller.roll() and time.monotonic() < until:
-            pass
-
 
 EVERY = timedelta(hours=1)
-"""How long after something was found to be too old it is dropped, at the soonest."""
+"""Interval of retention, and the shortest time from finding old readings to dropping them."""
 
 
-class RetentionKeeper:
-    """Drops what is older than it is to be kept; harmless beside others of its kind."""
+class RetentionTask:
+    """Drops readings past retention; several workers may do so side by side."""
 
     def __init__(self, url: str, keep: RetentionTimes, *, patience: timedelta = QUERIES_END) -> None:
         """Prepare to connect to `url` as the writer."""
@@ -88,17 +89,22 @@ class RetentionKeeper:
         self._patience = patience
 
     def turn(self) -> bool:
-        """Drop what was found to be too old some time ago, and find what is too old now.
+        """Drop chunks found too old some time ago, and find those too old now.
 
-        Return False if the database is unavailable.
+        Returns False if the database is unavailable.
         """
         try:
             with connect(self._url) as conn:
                 retention = Retention(conn, self._keep)
-                for gone in retention.drop(patience=self._patience):
-                    log.info("%s: dropped %d chunk(s) before %s", gone.table, gone.chunks, _day(gone.before))
+                for dropped in retention.drop(patience=self._patience):
+                    log.info(
+                        "%s: dropped %d chunk(s) before %s",
+                        dropped.table,
+                        dropped.chunks,
+                        _day(dropped.before),
+                    )
                 for table, instant in retention.move(datetime.now(UTC)).items():
-                    log.info("%s: what is older than %s is no longer kept", table, _day(instant))
+                    log.info("%s: readings before %s are past retention", table, _day(instant))
         except DatabaseUnavailable as exc:
             log.warning("nothing is dropped while the readings' database is unavailable: %s", exc)
             return False
@@ -110,22 +116,22 @@ def _day(instant: int) -> str:
 
 
 RETRY = timedelta(hours=1)
-"""How long after a backup failed the next one is tried, where one is not due earlier."""
+"""Time from a failed backup to the next attempt, unless a backup is due earlier."""
 
-_LOOK_SECONDS = 60.0
+_CHECK_SECONDS = 60.0
 _POLL_SECONDS = 0.5
 _END_SECONDS = 5.0
 
 
-class BackupKeeper:
-    """Runs `joulebook backup` when one is due; harmless beside others of its kind, of which one succeeds."""
+class BackupTask:
+    """Runs `joulebook backup` when one is due; of several workers, one succeeds."""
 
-    def __init__(self, config: Config, *, look_seconds: float = _LOOK_SECONDS) -> None:
+    def __init__(self, config: Config, *, check_seconds: float = _CHECK_SECONDS) -> None:
         self._config = config
-        self._look_seconds = look_seconds
+        self._check_seconds = check_seconds
 
     def run(self, stopping: threading.Event) -> None:
-        """Make backups until `stopping` is set; one that is being made then is ended, and made later."""
+        """Make backups until `stopping` is set; a backup running then is ended, and made again later."""
         folder = self._config.backup_folder
         if folder is None:
             return
@@ -138,11 +144,11 @@ class BackupKeeper:
                     retry = min(RETRY, self._config.backup_every)
                     retry_at = time.monotonic() + retry.total_seconds()
             except OSError as exc:
-                log.error("BACKUP FAILED: %s cannot be read: %s", folder, exc)  # noqa: TRY400 - told in full
-            stopping.wait(self._look_seconds)
+                log.error("BACKUP FAILED: %s cannot be read: %s", folder, exc)  # noqa: TRY400 - the message says it all
+            stopping.wait(self._check_seconds)
 
     def _make(self, stopping: threading.Event, due: datetime | None) -> bool:
-        """Make one; return whether it was made. A failure is told as an error, with the age of the last."""
+        """Make a backup; return whether it was made. A failure is logged with the time of the newest."""
         process = subprocess.Popen(
             [sys.executable, "-m", "joulebook", "backup"],
             stdin=subprocess.DEVNULL,
@@ -151,8 +157,8 @@ class BackupKeeper:
             text=True,
             errors="replace",
         )
-        told: list[str] = []
-        reader = threading.Thread(target=lambda: told.extend(process.communicate()), daemon=True)
+        outputs: list[str] = []
+        reader = threading.Thread(target=lambda: outputs.extend(process.communicate()), daemon=True)
         reader.start()
         while process.poll() is None and not stopping.wait(_POLL_SECONDS):
             pass
@@ -165,7 +171,10 @@ class BackupKeeper:
                 process.wait()
             return False
         reader.join(_END_SECONDS)
-        output, errors = (_one_line(text) for text in (*told, "", "")[:2])
+        output, errors = (
+            ", ".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+            for text in (*outputs, "", "")[:2]
+        )
         if process.returncode == 0:
             log.info("backup made: %s", output)
             return True
@@ -176,59 +185,45 @@ class BackupKeeper:
         return False
 
 
-def _one_line(text: str) -> str:
-    return ", ".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
-
-
-@dataclass(frozen=True)
-class Task:
-    """One piece of work that comes round; `run` returns False where it could not be done."""
-
-    name: str
-    interval: timedelta
-    run: Callable[[], bool | None]
-
-
 def remove_expired_sessions() -> None:
-    """Remove sessions that nobody can use any more from the accounts database."""
+    """Remove expired sessions from the accounts database."""
     from django.core.management import call_command
 
     call_command("clearsessions")
 
 
-def forget_old_sign_in_failures() -> None:
-    """Remove counts of wrong passwords that no longer count."""
+def remove_old_sign_in_failures() -> None:
+    """Remove expired counts of wrong passwords."""
     from joulebook.web.accounts.throttle import remove_forgotten
 
     remove_forgotten()
 
 
-def forget_unwanted_uploads() -> None:
-    """Remove drafts that nobody has queued for long, and files that no import needs."""
-    from joulebook.web.imports.uploads.orphans import remove_old_drafts, remove_unneeded_uploads
+def remove_unwanted_uploads() -> None:
+    """Remove old drafts, and uploaded files without an import."""
+    from joulebook.web.imports.operations import remove_old_drafts, remove_orphaned_uploads
 
     remove_old_drafts()
-    remove_unneeded_uploads()
+    remove_orphaned_uploads()
 
 
-def tasks(config: Config) -> tuple[Task, ...]:
-    """Return everything that the worker does. Django is set up by the caller."""
+def periodic_tasks(config: Config) -> tuple[Task, ...]:
+    """Return the periodic tasks; their names are labels of metrics. Django is set up by the caller."""
+    url = telemetry_url(config, "writer")
     return (
-        Task("roll readings up", timedelta(seconds=2), RollupKeeper(telemetry_url(config, "writer")).turn),
-        Task(
-            "drop what is too old", EVERY, RetentionKeeper(telemetry_url(config, "writer"), config.keep).turn
-        ),
+        Task("roll readings up", timedelta(seconds=2), RollupTask(url).turn),
+        Task("drop what is too old", EVERY, RetentionTask(url, config.keep).turn),
         Task("remove expired sessions", timedelta(hours=6), remove_expired_sessions),
-        Task("forget old sign-in failures", timedelta(hours=1), forget_old_sign_in_failures),
-        Task("forget unwanted uploads", timedelta(hours=1), forget_unwanted_uploads),
+        Task("forget old sign-in failures", timedelta(hours=1), remove_old_sign_in_failures),
+        Task("forget unwanted uploads", timedelta(hours=1), remove_unwanted_uploads),
     )
 
 
-def beside(
+def continuous_tasks(
     config: Config, metrics: WorkerMetrics | None = None
 ) -> tuple[Callable[[threading.Event], None], ...]:
-    """Return what the worker does all the time, in threads of its own. Django is set up by the caller."""
-    from joulebook.worker.importing import ImportKeeper
+    """Return the work for threads of their own: imports and backups. Django is set up by the caller."""
+    from joulebook.worker.import_scheduler import ImportScheduler
 
-    importing = ImportKeeper(config, telemetry_url(config, "writer"), metrics=metrics)
-    return (importing.run, BackupKeeper(config).run)
+    imports = ImportScheduler(config, telemetry_url(config, "writer"), metrics=metrics)
+    return (imports.run, BackupTask(config).run)

@@ -32,7 +32,7 @@ def test_an_id_from_a_copy_of_the_database_signs_nobody_in(alice, client_of):
 
 
 def test_an_upload_is_admitted_by_the_same_session(alice, client_of, tmp_path):
-    from joulebook.web.imports.uploads.admission import largest_body
+    from joulebook.web.imports.uploads.receiving import largest_body
 
     def largest(session_id):
         headers = {"COOKIE": f"{settings.SESSION_COOKIE_NAME}={session_id}"}

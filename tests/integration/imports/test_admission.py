@@ -7,7 +7,8 @@ from django.conf import settings
 from django.test import Client
 
 from joulebook.web.accounts.operations import create_user, issue_user_token
-from joulebook.web.imports.uploads.admission import NoRoom, largest_body
+from joulebook.web.imports.uploads.files import DiskFull
+from joulebook.web.imports.uploads.receiving import largest_body
 
 USUAL = 1 << 24
 FILE = 100_000_000
@@ -68,5 +69,5 @@ def test_no_other_page_takes_a_file(session, method, path) -> None:
 
 
 def test_a_file_that_the_disk_has_no_room_for_is_refused(session) -> None:
-    with pytest.raises(NoRoom, match="the file has 1,000,000,000,000,000 bytes, and the disk has room for"):
+    with pytest.raises(DiskFull, match="the file has 1,000,000,000,000,000 bytes, and the disk has room for"):
         asked(session, size=10**15)

@@ -141,7 +141,7 @@ def test_a_command_whose_database_dies_counts_what_is_left(own_writer, path, dev
             kill_and_start_database()
 
     monkeypatch.setattr(import_storing, "ImportRun", partial(ImportRun, block_readings=20, pause=pause))
-    storing = import_storing._Storing(
+    storing = import_storing.StoringRun(
         own_writer(),
         SimpleNamespace(device_id=device_id, is_strict=False, on_conflict="keep"),  # type: ignore[arg-type]
         FileSource(path),
@@ -149,8 +149,8 @@ def test_a_command_whose_database_dies_counts_what_is_left(own_writer, path, dev
         SimpleNamespace(pk=next(_numbers), lease=1),  # type: ignore[arg-type]
         config=Config.from_environ(),
     )
-    storing.carry_out()
-    assert storing.is_away
+    storing.run()
+    assert storing.is_unavailable
     assert len(stored(own_writer(), device_id)) == storing.report.stored <= 100
 
 

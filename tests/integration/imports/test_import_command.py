@@ -89,7 +89,7 @@ def test_the_household_sample_is_stored_whole_and_a_second_run_stores_nothing(
         assert math.fsum(values) == figures["sum"]
     told = joulebook("import", str(UCI), "--device", own_device)
     assert (told.returncode, told.stdout) == (0, "")
-    assert "already, read the same way; nothing was read again" in told.stderr
+    assert "already, read with the same settings; nothing was read again" in told.stderr
     second = joulebook("import", str(UCI), "--device", own_device, "--force", "--json")
     assert second.returncode == 0
     report = report_of(second)

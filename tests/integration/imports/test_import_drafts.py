@@ -29,7 +29,7 @@ def test_the_page_shows_the_rows_as_they_would_be_read_and_every_guess_with_its_
     assert "Time in Europe/Berlin" in shown
     assert "3 2024-10-31 00:00:00 +01:00 1.25 10408.5 31.10.2024;00:00;1,25;10.408,5;" in shown
     assert "1,5O not a number" in shown
-    assert "6 Refused: no time that fits the formats 31.10.2024 24:10" in shown
+    assert "6 Refused: a time not matching the formats 31.10.2024 24:10" in shown
     assert "The whole file : 4 rows, 1 of them refused".replace(" :", ":") in shown
     assert "2 lines above the data Zählerstand Haus 7" in shown
     assert 'placeholder="cp1252"' in page.content.decode()
@@ -50,7 +50,7 @@ def test_what_the_file_leaves_open_is_asked_first_and_nothing_is_imported_before
     assert "--time-format" not in shown
     refused = say(client, import_, "import-queue", device=device.device_id)
     assert refused.status_code == 400
-    assert "Answer what the file leaves open." in text(refused)
+    assert "Answer the open questions about the file." in text(refused)
     answered = say(client, import_, device=device.device_id, answer__time_formats="4 March 2024")
     assert "You decided" in text(answered)
     assert "2024-03-04 00:00:00" in text(answered)
@@ -67,7 +67,7 @@ def test_what_the_file_leaves_open_is_asked_first_and_nothing_is_imported_before
 def test_an_answer_that_the_file_did_not_offer_decides_nothing(client, device):
     import_ = draft(client, OPEN)
     refused = say(client, import_, "import-queue", device=device.device_id, answer__time_formats="never")
-    assert "Answer what the file leaves open." in text(refused)
+    assert "Answer the open questions about the file." in text(refused)
 
 
 def test_a_correction_redraws_only_the_part_below_the_heading(client, device):
@@ -75,7 +75,7 @@ def test_a_correction_redraws_only_the_part_below_the_heading(client, device):
     part = say(client, import_, htmx=True, device=device.device_id, s__tz="UTC", s__decimal=",")
     assert "<html" not in part.content.decode()
     assert "2024-10-31 01:00:00 +01:00" in text(part)
-    assert "As you say." in text(part)
+    assert "Your entry." in text(part)
     whole = say(client, import_, device=device.device_id, s__tz="UTC")
     assert "<html" in whole.content.decode()
 
@@ -183,7 +183,7 @@ def test_a_device_that_is_shared_is_not_offered(bob, client_of, device):
 def test_kinds_of_rows_are_mapped_and_left_out(client, device):
     import_ = draft(client, LONG)
     shown = say(client, import_, device=device.device_id)
-    assert "What becomes of each kind of row" in text(shown)
+    assert "Kinds of rows and their metrics" in text(shown)
     rows = [
         row(0, "value", "import", metric="energy.import", unit="kWh"),
         row(1, "value", "export", metric="energy.export", unit="kWh"),
@@ -304,7 +304,7 @@ def test_names_from_the_file_are_text_and_nothing_else(client, device):
 def test_a_draft_whose_file_is_gone_says_so(client):
     import_ = draft(client, METER)
     upload_path(import_.upload).unlink()
-    assert "The file of this draft is not here any more" in text(client.get(f"/imports/{import_.pk}/"))
+    assert "The file of this draft is missing here" in text(client.get(f"/imports/{import_.pk}/"))
 
 
 def test_a_file_of_very_many_columns_can_be_mapped(client, device):
@@ -313,7 +313,7 @@ def test_a_file_of_very_many_columns_can_be_mapped(client, device):
     content += "".join(f"2024-01-13 {hour:02d}:00" + ",1" * 1100 + "\n" for hour in range(9))
     import_ = draft(client, content, device=device.device_id)
     page = client.get(f"/imports/{import_.pk}/")
-    assert "And 100 more, as they are guessed." in text(page)
+    assert "And 100 more, imported as guessed." in text(page)
     rows = [row(number, name, metric=f"power.{number}", unit="W") for number, name in enumerate(names[:1000])]
     assert say(client, import_, "import-queue", device=device.device_id, rows=rows).status_code == 302
     import_.refresh_from_db()
@@ -352,7 +352,7 @@ def test_drafts_of_a_kind_are_imported_alike_and_others_go_on_waiting(client, de
     same = draft(client, "A line more\n" + METER.replace("31.10.2024", "30.10.2024"))
     other_columns = draft(client, METER.replace("Leistung", "Power"))
     page = text(client.get(f"/imports/{first.pk}/"))
-    assert "Import alike, too: meter.csv, meter.csv." in page
+    assert "Also import with the same settings: meter.csv, meter.csv." in page
     rows = [row(0, "Leistung [kW]", metric="power", unit="kW"), row(1, "Zähler [kWh]", metric="z", on=False)]
     say(client, first, "import-queue", device=device.device_id, rows=rows, alike="on")
     states = {each.pk: each.state for each in Import.objects.all()}

@@ -65,14 +65,14 @@ def test_the_report_adds_up_and_undoing_says_what_goes(client, device, telemetry
             in shown
         )
         assert "5 Leistung [kW] not a number value_type 1,5O" in shown
-        assert "6 the whole row no time that fits the formats time_malformed 31.10.2024 24:10" in shown
+        assert "6 the whole row a time not matching the formats time_malformed 31.10.2024 24:10" in shown
         link = f"/devices/{device.device_id}/?start=2024-10-30T"
         assert page.content.decode().count(link) == 2
         answer = client.get(f"/imports/{queued.pk}/rejected.csv")
         rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
         assert [(row["line"], row["code"]) for row in rows] == [("5", "value_type"), ("6", "time_malformed")]
         asked = client.get(f"/imports/{queued.pk}/undo/")
-        assert "4 readings of Home battery will go" in text(asked)
+        assert "4 readings of Home battery will be removed" in text(asked)
         queued.refresh_from_db()
         assert queued.state == State.DONE
         client.post(f"/imports/{queued.pk}/undo/")
@@ -93,7 +93,7 @@ def test_a_waiting_import_shows_itself_and_is_stopped(client, queued, transactio
     queued.refresh_from_db()
     assert queued.state == State.CANCELLED
     assert client.get(f"/imports/{queued.pk}/progress/")["HX-Refresh"] == "true"
-    assert "It ended before a row of it was read" in text(client.get(f"/imports/{queued.pk}/"))
+    assert "It ended before its first row was read" in text(client.get(f"/imports/{queued.pk}/"))
 
 
 def test_a_page_asks_for_the_worker_where_nobody_takes_an_import(client, alice, device, transaction_on_both):
@@ -105,7 +105,7 @@ def test_a_page_asks_for_the_worker_where_nobody_takes_an_import(client, alice, 
     silent = made(
         device, alice, state=State.RUNNING, leased_by="gone", heartbeat_at=now - timedelta(minutes=5)
     )
-    assert "another one takes over" in text(client.get(f"/imports/{silent.pk}/progress/"))
+    assert "another one continues" in text(client.get(f"/imports/{silent.pk}/progress/"))
 
 
 def test_progress_tells_bytes_rows_and_problems(client, alice, device, writer, transaction_on_both):
@@ -137,9 +137,9 @@ def test_progress_tells_bytes_rows_and_problems(client, alice, device, writer, t
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        (State.REFUSED, "Nothing was stored: it was to be imported only without a fault."),
+        (State.REFUSED, "Nothing was stored, because not everything can be read."),
         (State.FAILED, "the disk is full"),
-        (State.UNDOING, "Taking the readings back"),
+        (State.UNDOING, "Undoing the import"),
     ],
 )
 def test_each_end_is_told_in_words(client, alice, device, state, words, transaction_on_both):

@@ -243,7 +243,7 @@ def test_a_file_that_grows_while_it_is_imported_stays_until_it_is_whole(
     done = once()
     thread.join()
     assert done.exit_code == 0, done.stderr
-    assert "meter.csv has changed meanwhile" in done.stderr
+    assert "meter.csv changed during its import" in done.stderr
     assert (folder / "imported" / "meter.csv").read_text().endswith(tail)
     assert not (folder / "imported" / "meter-2.csv").exists()
     assert stored(telemetry["reader"], own_device)["P"][:2] == (60_003, 60_003)

@@ -30,10 +30,10 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.operations import create_device
-from joulebook.web.imports.api.rejected import LISTS_OF_ONE_PERSON
 from joulebook.web.imports.models import Import, SavedProfile
-from joulebook.web.imports.reading import long_slot
+from joulebook.web.imports.rejected import LISTS_OF_ONE_PERSON
 from joulebook.web.imports.uploads.files import upload_path, uploads_folder
+from joulebook.web.imports.uploads.reading import dry_run_slot
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -189,7 +189,7 @@ class TestWhatIsRefused:
             ("tz=UTC&tz=UTC", "tz", "given 2 times"),
             ("strict=yes", "strict", "not one of 0, 1"),
             ("layout=tall", "layout", "wide, long, across"),
-            ("header_line=first", "header_line", "no number of a line"),
+            ("header_line=first", "header_line", "no line number"),
             ("map=power", "map", "must be COLUMN=METRIC"),
             ("name=" + "x" * 1001, "name", "at most 1,000"),
         ],
@@ -232,7 +232,7 @@ class TestWhatIsRefused:
         self, device: Device, hers: Client
     ) -> None:
         query = f"device={device.device_id}"
-        with long_slot(device.owner_id):
+        with dry_run_slot(device.owner_id):
             answer = post(hers, CSV, query + "&dry_run=1")
             assert (answer.status_code, answer["Retry-After"]) == (503, "10")
             assert post(hers, CSV, query).status_code == 202
@@ -705,8 +705,7 @@ class TestProfiles:
 
 
 def test_the_description_tells_of_every_address_and_refusal(client: Client, db: None) -> None:
-    from joulebook.web.imports.api.openapi import PARAMETERS
-    from joulebook.web.imports.api.parameters import KNOWN
+    from joulebook.web.imports.api.parameters import KNOWN, PARAMETERS
 
     paths = client.get("/api/openapi.json").json()["paths"]
     found = {

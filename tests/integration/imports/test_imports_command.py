@@ -136,7 +136,7 @@ def test_a_worker_that_is_at_it_is_left_alone_and_its_work_gone_on_with_once_it_
     telemetry: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from joulebook.cli.imports import undo as imports_undo
+    from joulebook.cli.imports import past_imports
     from joulebook.web.imports.models import Import
 
     held_by_another(imported)
@@ -146,7 +146,7 @@ def test_a_worker_that_is_at_it_is_left_alone_and_its_work_gone_on_with_once_it_
         output.say(message)
         waits.set()
 
-    monkeypatch.setattr(imports_undo, "say", say)
+    monkeypatch.setattr(past_imports, "say", say)
 
     def give_back() -> None:
         waits.wait(60)
@@ -158,7 +158,7 @@ def test_a_worker_that_is_at_it_is_left_alone_and_its_work_gone_on_with_once_it_
     done = joulebook("imports", "undo", str(imported))
     thread.join()
     assert done.exit_code == 0, done.stderr
-    assert "a worker is at it" in done.stderr
+    assert "waiting for a worker" in done.stderr
     assert "2 readings removed" in done.stdout
     assert stored(telemetry["reader"], own_device) == 0
 
@@ -174,10 +174,10 @@ def test_undoing_ends_politely_and_leaves_the_import_to_whoever_goes_on(
         text=True,
     ) as process:
         assert process.stderr is not None
-        assert "a worker is at it" in process.stderr.readline()
+        assert "waiting for a worker" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 130
-        assert "stopped; undoing goes on" in process.stderr.read()
+        assert "stopped; undoing continues" in process.stderr.read()
     assert (record(imported).state, record(imported).lease) == ("undoing", 5)
     assert stored(telemetry["reader"], own_device) == 2
 

@@ -95,11 +95,11 @@ def test_users_that_are_passed_over_get_nothing(
 
     ben = make_user("ben")
     queue(alice)
-    assert leases.claim_next("one", passing_over={alice.pk}) is None
-    assert not leases.is_anything_waiting(passing_over={alice.pk})
+    assert leases.claim_next("one", skipped_users={alice.pk}) is None
+    assert not leases.is_anything_waiting(skipped_users={alice.pk})
     bens = queue(ben)
-    assert leases.is_anything_waiting(passing_over={alice.pk})
-    assert leases.claim_next("one", passing_over={alice.pk}) == bens
+    assert leases.is_anything_waiting(skipped_users={alice.pk})
+    assert leases.claim_next("one", skipped_users={alice.pk}) == bens
 
 
 def test_imports_that_touch_one_device_run_one_after_another(
@@ -132,15 +132,15 @@ def test_a_stale_heartbeat_is_taken_over_and_fences_who_had_it(queue: Queue, ali
     new = leases.claim_next("two")
     assert new == old
     assert (new.lease, new.attempts, new.leased_by) == (2, 2, "two")
-    assert leases.standing(old) is leases.Standing.LOST
-    assert leases.keep([old]) == 0
+    assert leases.lease_state(old) is leases.LeaseState.LOST
+    assert leases.renew([old]) == 0
     assert not leases.release(old)
     assert not leases.finish(old, leases.State.FAILED, problem="from the grave")
-    leases.got_on(old)
+    leases.reset_attempts(old)
     new.refresh_from_db()
     assert (new.state, new.attempts, new.problem, new.leased_by) == ("running", 2, "", "two")
     assert new.upload
-    assert leases.standing(new) is leases.Standing.OURS
+    assert leases.lease_state(new) is leases.LeaseState.OURS
 
 
 def test_a_worker_known_to_be_dead_is_not_waited_for(queue: Queue, alice: User) -> None:
@@ -148,8 +148,8 @@ def test_a_worker_known_to_be_dead_is_not_waited_for(queue: Queue, alice: User) 
 
     queue(alice)
     leases.claim_next("dead")
-    assert leases.claim_next("two", is_gone=lambda name: name == "another") is None
-    taken = leases.claim_next("two", is_gone=lambda name: name == "dead")
+    assert leases.claim_next("two", is_dead=lambda name: name == "another") is None
+    taken = leases.claim_next("two", is_dead=lambda name: name == "dead")
     assert taken is not None
     assert taken.lease == 2
 
@@ -162,11 +162,11 @@ def test_a_heartbeat_keeps_all_that_is_held(queue: Queue, alice: User, make_user
     held = [each for each in (leases.claim_next("one"), leases.claim_next("one")) if each]
     for each in held:
         set_fields(each, heartbeat_at=ago(seconds=50))
-    assert leases.keep(held) == 2
+    assert leases.renew(held) == 2
     for each in held:
         each.refresh_from_db()
         assert each.heartbeat_at > ago(seconds=30)
-    assert leases.keep([]) == 0
+    assert leases.renew([]) == 0
 
 
 def test_what_is_given_back_is_queued_again_and_its_attempt_does_not_count(queue: Queue, alice: User) -> None:
@@ -194,7 +194,7 @@ def test_an_attempt_that_failed_counts_and_the_next_one_waits(queue: Queue, alic
     again = leases.claim_next("one")
     assert again is not None
     assert again.attempts == 2
-    leases.got_on(again)
+    leases.reset_attempts(again)
     import_.refresh_from_db()
     assert import_.attempts == 0
 
@@ -224,16 +224,16 @@ def test_an_undoing_import_is_claimed_at_once_and_stays_undoing(queue: Queue, al
 
 def test_the_end_removes_the_upload_and_cancelling_is_seen(queue: Queue, alice: User) -> None:
     from joulebook.web.imports import leases, operations
-    from joulebook.web.imports.uploads.files import receiving, upload_path
+    from joulebook.web.imports.uploads.files import upload_path, upload_writer
 
-    with receiving() as writing:
+    with upload_writer() as writing:
         writing.write(b"t,P\n")
         upload = writing.finish()
     queue(alice, upload=upload.name)
     claimed = leases.claim_next("one")
     assert claimed is not None
     operations.cancel_import(claimed)
-    assert leases.standing(claimed) is leases.Standing.CANCELLING
+    assert leases.lease_state(claimed) is leases.LeaseState.CANCELLING
     assert upload_path(upload.name).exists()
     assert leases.finish(claimed, leases.State.CANCELLED)
     assert not upload_path(upload.name).exists()
@@ -270,8 +270,8 @@ def test_a_long_queue_is_not_read_whole_for_each_claim(
     first = leases.claim_next("one")
     assert first is not None
     assert first.user == alice
-    assert [each.pk for each in leases._in_front()].count(bens.pk) == 1
-    assert len(leases._in_front()) == 1 + leases._IN_FRONT + 1
+    assert [each.pk for each in leases._first_in_queue()].count(bens.pk) == 1
+    assert len(leases._first_in_queue()) == 1 + leases._FIRST_IN_QUEUE + 1
     with CaptureQueriesContext(
         connection,
     ) as queries:

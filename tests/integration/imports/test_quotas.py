@@ -21,20 +21,24 @@ from joulebook.web.devices.operations import (
     share_device,
 )
 from joulebook.web.display import format_instant
-from joulebook.web.imports import reading
-from joulebook.web.imports.models import DRAFTS_STAY, Import
-from joulebook.web.imports.operations import ImportOrder, create_draft, queue_import
+from joulebook.web.imports.models import DRAFT_RETENTION, Import
+from joulebook.web.imports.operations import (
+    ImportOrder,
+    QuotaReached,
+    create_draft,
+    queue_import,
+    remove_old_drafts,
+)
 from joulebook.web.imports.uploads import files as uploads
+from joulebook.web.imports.uploads import reading
 from joulebook.web.imports.uploads.files import (
-    NoRoom,
+    DiskFull,
     Upload,
     UploadWriter,
-    receiving,
     upload_path,
+    upload_writer,
     uploads_folder,
 )
-from joulebook.web.imports.uploads.orphans import remove_old_drafts
-from joulebook.web.imports.uploads.quotas import QuotaReached
 
 CSV = b"time,power\n2026-03-01 12:00,1200\n2026-03-01 12:01,1201\n"
 HUGE = 1 << 49
@@ -62,7 +66,7 @@ def files():
 
 
 def uploaded(data: bytes = CSV) -> Upload:
-    with receiving() as writer:
+    with upload_writer() as writer:
         writer.write(data)
         return writer.finish()
 
@@ -200,7 +204,7 @@ class TestTheDisk:
         writer = UploadWriter()
         writer.write(b"x" * (15 << 20))
         limit(disk_reserve=HUGE)
-        with pytest.raises(NoRoom):
+        with pytest.raises(DiskFull):
             writer.write(b"x" * (2 << 20))
         writer.abandon()
         assert not files()
@@ -215,10 +219,10 @@ class TestTheDisk:
 
         monkeypatch.setattr(uploads.shutil, "disk_usage", free(reserve + 1000))
         uploads.check_disk(1000)
-        with pytest.raises(NoRoom):
+        with pytest.raises(DiskFull):
             uploads.check_disk(1001)
         monkeypatch.setattr(uploads.shutil, "disk_usage", free(reserve))
-        with pytest.raises(NoRoom):
+        with pytest.raises(DiskFull):
             uploads.check_disk()
 
 
@@ -226,12 +230,16 @@ def test_the_page_of_a_draft_shows_until_when_it_waits_and_it_is_discarded_then(
     files, alice, device, client_of
 ):
     draft = create_draft(alice, uploaded(), name="hers.csv", device=device)
-    end = draft.created_at + DRAFTS_STAY
+    end = draft.created_at + DRAFT_RETENTION
     page = client_of(alice).get(f"/imports/{draft.pk}/").content.decode()
-    assert f"waits for you until {format_instant(end, tz=device.time_zone)}" in page
-    Import.objects.filter(pk=draft.pk).update(created_at=timezone.now() - DRAFTS_STAY + timedelta(hours=1))
+    assert f"waiting for you until {format_instant(end, tz=device.time_zone)}" in page
+    Import.objects.filter(pk=draft.pk).update(
+        created_at=timezone.now() - DRAFT_RETENTION + timedelta(hours=1)
+    )
     assert remove_old_drafts() == 0
-    Import.objects.filter(pk=draft.pk).update(created_at=timezone.now() - DRAFTS_STAY - timedelta(hours=1))
+    Import.objects.filter(pk=draft.pk).update(
+        created_at=timezone.now() - DRAFT_RETENTION - timedelta(hours=1)
+    )
     assert remove_old_drafts() == 1
     assert not upload_path(draft.upload).exists()
 

@@ -67,7 +67,7 @@ def test_several_files_become_a_draft_each_and_what_cannot_be_read_is_named(clie
     assert answer["Location"] == "/imports/"
     page = text(client.get("/imports/"))
     assert "b.pdf is a PDF document" in page
-    assert "2 files are here" in page
+    assert "2 files are uploaded" in page
     assert sorted(Import.objects.values_list("file_name", flat=True)) == ["a.csv", "c.csv"]
     assert len(left_behind()) == 2
 

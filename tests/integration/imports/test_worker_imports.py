@@ -305,7 +305,7 @@ def test_an_import_whose_command_was_killed_fails_with_what_it_had_stored(
         command.kill()
     with keeping(worker_urls["writer"]):
         wait_for_state(import_, "failed", seconds=20)
-    assert import_.problem.startswith("the command that imported it ended before the file did")
+    assert import_.problem.startswith("the command importing it ended before the end of the file")
     found = stored(worker_urls["reader"], device.device_id)
     assert 0 < sum(count for count, _, _ in found.values()) == import_.cells_stored < 300_000
 
@@ -317,7 +317,7 @@ def test_a_device_that_was_handed_over_gets_nothing_of_a_queued_import(
     type(device).objects.filter(pk=device.pk).update(owner=of_ben[0])
     with keeping(worker_urls["writer"]):
         wait_for_state(import_, "failed")
-    assert import_.problem.startswith("who brought the file owns not all of its devices any more")
+    assert import_.problem.startswith("the user of the upload no longer owns all of its devices")
     assert stored(worker_urls["reader"], device.device_id) == {}
 
 
@@ -338,7 +338,7 @@ def test_a_missing_upload_is_told(worker_urls: dict[str, str], alice: User, devi
     with keeping(worker_urls["writer"]):
         wait_for_state(import_, "failed")
     assert (
-        import_.problem == "the uploaded file is not there any more, so upload it again; nothing was stored"
+        import_.problem == "the uploaded file is missing on the server; upload it again; nothing was stored"
     )
 
 
@@ -390,14 +390,14 @@ def test_an_import_whose_end_cannot_be_recorded_ends_without_its_account(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     from joulebook.web.imports import leases
-    from joulebook.worker import importing
+    from joulebook.worker import import_scheduler
 
     def fail(_report: object) -> dict[str, Any]:
         raise ValueError("a fault in the account")
 
     monkeypatch.setattr(leases, "RETRY_AFTER", timedelta(seconds=0))
-    monkeypatch.setattr(leases, "counted", fail)
-    monkeypatch.setattr(importing, "_AWAY_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "report_fields", fail)
+    monkeypatch.setattr(import_scheduler, "_RETRY_SECONDS", 0.05)
     import_ = queue_file(alice, device, rows(10))
     with keeping(worker_urls["writer"]):
         wait_for_state(import_, "failed", seconds=60)
@@ -422,12 +422,11 @@ def test_an_import_whose_workers_always_died_is_given_up(
 
 def test_old_drafts_and_files_that_nobody_needs_are_removed(alice: User, device: Device) -> None:
     from joulebook.web.imports.models import Import
-    from joulebook.web.imports.operations import create_draft
-    from joulebook.web.imports.uploads.files import receiving, upload_path
-    from joulebook.web.imports.uploads.orphans import remove_old_drafts, remove_unneeded_uploads
+    from joulebook.web.imports.operations import create_draft, remove_old_drafts, remove_orphaned_uploads
+    from joulebook.web.imports.uploads.files import upload_path, upload_writer
 
     def received() -> Any:
-        with receiving() as writing:
+        with upload_writer() as writing:
             writing.write(b"t,P\n")
             return writing.finish()
 
@@ -439,7 +438,7 @@ def test_old_drafts_and_files_that_nobody_needs_are_removed(alice: User, device:
         day_before = time.time() - 2 * 86_400
         os.utime(upload_path(upload.name), (day_before, day_before))
     assert remove_old_drafts() == 1
-    assert remove_unneeded_uploads() == 1
+    assert remove_orphaned_uploads() == 1
     assert [upload_path(each.name).exists() for each in (kept, old, stray, new)] == [True, False, False, True]
     assert list(Import.objects.values_list("file_name", flat=True)) == ["kept.csv"]
     upload_path(new.name).unlink()

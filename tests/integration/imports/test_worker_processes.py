@@ -73,7 +73,7 @@ def test_a_worker_that_is_asked_to_end_gives_back_and_another_goes_on_at_once(
     assert first.stop() < 15
     import_.refresh_from_db()
     assert (import_.state, import_.attempts, import_.leased_by) == ("queued", 0, "")
-    assert f"import {import_.pk}: given back" in first.log.read_text()
+    assert f"import {import_.pk}: released" in first.log.read_text()
     second = start_worker()
     wait_for_state(import_, "done", log=second.log)
     assert (import_.lease, import_.cells_stored, import_.cells_duplicate) == (2, 400_000, 0)
@@ -166,10 +166,10 @@ def receive_large(size: int) -> tuple[Upload, int]:
 
     It has much text for a reading, so that the file is large before the database is.
     """
-    from joulebook.web.imports.uploads.files import receiving
+    from joulebook.web.imports.uploads.files import upload_writer
 
     count = written = 0
-    with receiving() as writing:
+    with upload_writer() as writing:
         while written < size:
             text = rows(10_000, first=count, note="n" * 440)
             chunk = (text if count == 0 else text.partition("\n")[2]).encode()

@@ -36,9 +36,9 @@ def queue_file(
     user: User, device: Device, content: str | bytes, *, name: str = "meter.csv", **order: Any
 ) -> Import:
     """Upload a file and queue it, as the pages do; `order` are further fields of the `ImportOrder`."""
-    from joulebook.web.imports.uploads.files import receiving
+    from joulebook.web.imports.uploads.files import upload_writer
 
-    with receiving() as writing:
+    with upload_writer() as writing:
         writing.write(content.encode() if isinstance(content, str) else content)
         upload = writing.finish()
     return queue_upload(user, device, upload, name=name, **order)

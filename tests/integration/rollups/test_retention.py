@@ -20,7 +20,7 @@ from joulebook.telemetry.rollups.state import TABLES, read_state
 from joulebook.telemetry.rollups.verify import verify_all
 from joulebook.telemetry.timescale import read_chunks
 from joulebook.telemetry.writer import Outcome, write_batch, write_whole_batch
-from joulebook.worker.tasks import RetentionKeeper
+from joulebook.worker.tasks import RetentionTask
 
 from ...conftest import Service, free_port
 from ..telemetry_database import addresses
@@ -277,7 +277,7 @@ def test_an_undo_leaves_what_is_not_kept_and_what_was_overwritten_there_goes_wit
 
 
 def test_the_worker_finds_first_and_drops_at_a_later_turn(rollup_database, series):
-    keeper = RetentionKeeper(rollup_database.urls["writer"], keep(readings=100), patience=AT_ONCE)
+    keeper = RetentionTask(rollup_database.urls["writer"], keep(readings=100), patience=AT_ONCE)
     keeper.turn()
     retained_from = read_state(rollup_database.writer).retained_from["readings"]
     assert retained_from > MIDNIGHT
@@ -287,7 +287,7 @@ def test_the_worker_finds_first_and_drops_at_a_later_turn(rollup_database, serie
 
 
 def test_a_keeper_whose_database_is_away_says_so_and_lives(caplog):
-    RetentionKeeper("postgresql://nobody@127.0.0.1:1/none", keep(readings=1)).turn()
+    RetentionTask("postgresql://nobody@127.0.0.1:1/none", keep(readings=1)).turn()
     assert "nothing is dropped while the readings' database is unavailable" in caplog.text
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from joulebook.web.imports.api.answers import WholeImportAnswer
-from joulebook.web.imports.api.openapi import PARAMETERS
-from joulebook.web.imports.api.parameters import DEFAULT_LIMIT, MOST_LISTED
+from joulebook.web.imports.api.parameters import DEFAULT_LIMIT, MOST_LISTED, PARAMETERS
 from joulebook.web.imports.models import Import
 from joulebook.web.urls import api
 

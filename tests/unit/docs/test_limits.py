@@ -8,8 +8,8 @@ from joulebook.serving import guard, http
 from joulebook.serving.guard import Deadlines
 from joulebook.web import server
 from joulebook.web.history.export import api as export_api
-from joulebook.web.imports import reading
-from joulebook.web.imports.api import rejected as api_rejected
+from joulebook.web.imports import rejected as api_rejected
+from joulebook.web.imports.uploads import reading
 
 from ...docs_pages import unwrapped
 

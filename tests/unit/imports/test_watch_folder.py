@@ -22,46 +22,46 @@ def names(files: list[Path]) -> list[str]:
 def test_a_file_is_whole_once_it_has_not_changed_for_a_while(folder: DropFolder) -> None:
     file = folder.path / "a.csv"
     file.write_text("t,p\n")
-    assert folder.whole_files(100) == []
-    assert folder.whole_files(104.9) == []
-    assert folder.whole_files(105) == [file]
+    assert folder.complete_files(100) == []
+    assert folder.complete_files(104.9) == []
+    assert folder.complete_files(105) == [file]
 
 
 def test_a_file_that_grows_waits_from_its_last_change_on(folder: DropFolder) -> None:
     file = folder.path / "a.csv"
     file.write_text("t,p\n")
-    folder.whole_files(100)
+    folder.complete_files(100)
     file.write_text("t,p\n1,2\n")
-    assert folder.whole_files(104) == []
-    assert folder.whole_files(108) == []
-    assert folder.whole_files(109) == [file]
+    assert folder.complete_files(104) == []
+    assert folder.complete_files(108) == []
+    assert folder.complete_files(109) == [file]
 
 
 def test_a_file_that_is_overwritten_with_as_many_bytes_waits_again(folder: DropFolder) -> None:
     file = folder.path / "a.csv"
     file.write_text("1")
-    folder.whole_files(100)
+    folder.complete_files(100)
     file.write_text("2")
     os.utime(file, ns=(1, 1))
-    assert folder.whole_files(105) == []
+    assert folder.complete_files(105) == []
 
 
 def test_a_name_that_is_taken_by_another_file_begins_anew(folder: DropFolder) -> None:
     file = folder.path / "a.csv"
     file.write_text("1")
-    folder.whole_files(100)
+    folder.complete_files(100)
     file.unlink()
-    folder.whole_files(102)
+    folder.complete_files(102)
     assert folder.names == set()
     file.write_text("1")
-    assert folder.whole_files(106) == []
+    assert folder.complete_files(106) == []
 
 
 @pytest.mark.parametrize("name", [".a.csv", "a.csv.part", "A.TMP", "~$a.xlsx", "a.csv.crdownload"])
 def test_what_is_not_finished_is_passed_over(folder: DropFolder, name: str) -> None:
     (folder.path / name).write_text("1")
-    folder.whole_files(100)
-    assert folder.whole_files(200) == []
+    folder.complete_files(100)
+    assert folder.complete_files(200) == []
     assert folder.names == set()
 
 
@@ -73,16 +73,16 @@ def test_folders_links_and_pipes_are_passed_over(
     (folder.path / "link.csv").symlink_to(elsewhere)
     (folder.path / "folder.csv").mkdir()
     os.mkfifo(folder.path / "pipe.csv")
-    folder.whole_files(100)
-    assert folder.whole_files(200) == []
+    folder.complete_files(100)
+    assert folder.complete_files(200) == []
 
 
 def test_the_oldest_file_comes_first(folder: DropFolder) -> None:
     for at, name in enumerate(["c.csv", "a.csv", "b.csv"]):
         (folder.path / name).write_text("1")
         os.utime(folder.path / name, (1000 + at // 2, 1000 + at // 2))
-    folder.whole_files(100)
-    assert names(folder.whole_files(105)) == ["a.csv", "c.csv", "b.csv"]
+    folder.complete_files(100)
+    assert names(folder.complete_files(105)) == ["a.csv", "c.csv", "b.csv"]
 
 
 def test_files_of_one_name_are_numbered_with_their_reports(folder: DropFolder) -> None:
@@ -90,7 +90,7 @@ def test_files_of_one_name_are_numbered_with_their_reports(folder: DropFolder) -
     for content in ("one", "two", "three"):
         file = folder.path / "a.csv"
         file.write_text(content)
-        places.append(folder.put_away(file, f'"{content}"', is_imported=True))
+        places.append(folder.move_away(file, f'"{content}"', is_imported=True))
     assert names(places) == ["a.csv", "a-2.csv", "a-3.csv"]
     assert [place.read_text() for place in places] == ["one", "two", "three"]
     there = folder.path / "imported"
@@ -105,11 +105,11 @@ def test_nothing_that_is_there_is_overwritten_not_even_a_report(folder: DropFold
     (there / "a-2.csv").write_text("somebody's")
     file = folder.path / "a.csv"
     file.write_text("mine")
-    assert folder.put_away(file, "{}", is_imported=False).name == "a-3.csv"
+    assert folder.move_away(file, "{}", is_imported=False).name == "a-3.csv"
     assert (there / "a.csv.report.json").read_text() == (there / "a-2.csv").read_text() == "somebody's"
 
 
 def test_a_file_that_has_gone_leaves_nothing_of_itself(folder: DropFolder) -> None:
     with pytest.raises(FileNotFoundError):
-        folder.put_away(folder.path / "gone.csv", "{}", is_imported=True)
+        folder.move_away(folder.path / "gone.csv", "{}", is_imported=True)
     assert list((folder.path / "imported").iterdir()) == []

@@ -1,1 +1,1 @@
-"""The commands of imports: `joulebook import`, `import --watch` and `imports`."""
+"""The commands of imports: `joulebook import`, for a file or a watched folder, and `joulebook imports`."""

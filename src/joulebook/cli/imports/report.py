@@ -1,26 +1,96 @@
-"""The report of an import in words and tables, and as JSON."""
+"""Output of an import: its progress on standard error, its report as text and tables, or as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from joulebook.cli.imports.files import option_words
 from joulebook.cli.output import result
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.readings import from_microseconds
 
+Show = Callable[[ImportReport], None]
+
+_FIRST_LINE_AFTER = 2.0
+_LINE_EVERY = 10.0
+
+
+def option_words(setting: str, value: str) -> str:
+    """Return the option for a reading setting, with its value: `--tz UTC`."""
+    return f"--{_OPTIONS.get(setting, setting.replace('_', '-'))} {value}".rstrip()
+
+
+@contextmanager
+def show_progress(source: FileSource) -> Iterator[Show]:
+    """Yield a function to call after each block: a bar on a terminal, else a line every ten seconds.
+
+    It shows the bytes read and the readings per second.
+    """
+    began = time.monotonic()
+    if not sys.stderr.isatty():
+        due = began + _FIRST_LINE_AFTER
+
+        def print_line(report: ImportReport) -> None:
+            nonlocal due
+            now = time.monotonic()
+            if now >= due:
+                due = now + _LINE_EVERY
+                percent = 100 * source.bytes_read // source.size
+                sys.stderr.write(
+                    f"{percent} % of {source.size / 1e6:,.1f} MB read, {report.readable:,} readings, "
+                    f"{_rate(report, now - began)}\n"
+                )
+
+        yield print_line
+        return
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task(source.name[:30], total=source.size, rate="")
+
+        def update_bar(report: ImportReport) -> None:
+            rate = _rate(report, time.monotonic() - began)
+            progress.update(task, completed=source.bytes_read, rate=rate)
+
+        yield update_bar
+
+
+def _rate(report: ImportReport, seconds: float) -> str:
+    return f"{report.readable / max(seconds, 1e-9):,.0f} readings/s"
+
+
+_OPTIONS = {
+    "time_columns": "time-column",
+    "time_formats": "time-format",
+    "na_values": "na",
+    "mapping": "map",
+    "key_columns": "key-column",
+}
+"""Options with another name than their setting."""
+
 MOST_LISTED = 20
-"""Problems that are printed; the JSON form has more of them."""
+"""Problems printed; the JSON form lists more."""
 
 
 @dataclass(frozen=True)
 class ImportedFile:
-    """Which file was imported for which device, under which id (None in a dry run), and what stopped it."""
+    """The file of an import: its device, import id (None in a dry run), and the reason for an early end."""
 
     name: str
     size: int
@@ -35,7 +105,7 @@ class ImportedFile:
 def report_json(
     file: ImportedFile, layout: FileLayout, report: ImportReport, *, earlier: int | None = None
 ) -> str:
-    """Return the report as a JSON object; `earlier` is the import that the file was already, if any."""
+    """Return the report as a JSON object; `earlier` is an earlier import of the file, if any."""
     described = {
         "device": file.device_id,
         "import_id": file.import_id,
@@ -58,12 +128,12 @@ def report_json(
 
 
 def print_report(file: ImportedFile, layout: FileLayout, report: ImportReport) -> None:
-    """Print the report for people on standard output."""
-    what = "dry run, nothing stored" if file.import_id is None else f"import {file.import_id}"
+    """Print the report as text and tables on standard output."""
+    outcome = "dry run, nothing stored" if file.import_id is None else f"import {file.import_id}"
     if file.is_refused:
-        what = "refused by --strict, nothing stored"
+        outcome = "refused by --strict, nothing stored"
     parts = [
-        [f"{file.name} for device {file.device_id} ({what})"],
+        [f"{file.name} for device {file.device_id} ({outcome})"],
         ["Read with:", *_aligned([("  " + s.name, s.value, s.reason) for s in layout.settings])],
         _totals(report),
         _columns(report),
@@ -74,7 +144,7 @@ def print_report(file: ImportedFile, layout: FileLayout, report: ImportReport) -
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, numbers: int = 0) -> list[str]:
-    """Return rows as lines with columns of equal width; the last `numbers` of them to the right."""
+    """Return rows as lines with columns of equal width; the last `numbers` columns are right-aligned."""
     widths = [max(cell_len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -103,7 +173,7 @@ def _totals(report: ImportReport) -> list[str]:
         lines.append(f"Times  {first} to {last}")
     if report.doubled_first or report.doubled_second:
         lines.append(
-            f"Doubled hour: {report.doubled_first:,} rows taken for its first pass, "
+            f"Doubled hour: {report.doubled_first:,} rows taken as its first pass, "
             f"{report.doubled_second:,} for its second"
         )
     if report.skipped_lines:
@@ -143,7 +213,7 @@ def _problems(report: ImportReport) -> list[str]:
 
 def _verdict(report: ImportReport, *, is_whole: bool, is_refused: bool) -> str:
     if is_refused:
-        return "Nothing was stored: --strict wants every row and cell to be readable."
+        return "Nothing was stored: --strict requires every row and cell to be readable."
     if report.is_dry_run:
         return "Nothing was stored: this was a dry run."
     if report.replaced:

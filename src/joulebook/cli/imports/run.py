@@ -1,90 +1,95 @@
-"""Carries out one `joulebook import`: file and device in, readings stored, record kept, report printed."""
+"""One `joulebook import`: device and file in, readings stored or counted, report out.
+
+Django is set up by the caller.
+"""
 
 from __future__ import annotations
 
-import signal
+import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import typer
 
-from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.imports.files import layout_of, option_words, rejected_writer, save_profile
-from joulebook.cli.imports.order import (
+from joulebook.cli.imports.options import (
     EXIT_REFUSED,
     EXIT_STOPPED,
     EXIT_UNREADABLE,
-    Imported,
-    ImportOrder,
+    ImportOptions,
+    ImportResult,
     UnableToBegin,
 )
-from joulebook.cli.imports.progress import show_progress
-from joulebook.cli.imports.report import ImportedFile, print_report
+from joulebook.cli.imports.report import ImportedFile, option_words, print_report, show_progress
+from joulebook.cli.imports.storing import store
 from joulebook.cli.output import fail, result, say
+from joulebook.cli.signals import interruptible
 from joulebook.telemetry.errors import TelemetryError
+from joulebook.telemetry.files.builtin import BuiltinProfile
+from joulebook.telemetry.files.errors import FileError, UnusableProfile
+from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
+from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.run import check_file
 from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.web.devices.models import Device
+from joulebook.web.imports.models import Import
+from joulebook.web.imports.profiles import find_profile
+from joulebook.web.imports.queries import find_earlier
 
-if TYPE_CHECKING:
-    from joulebook.web.devices.models import Device
-
-
-def run_import(order: ImportOrder) -> None:
-    """Import a file as ordered, print its report, and end the command with the fitting exit code."""
-    with accounts_database():
-        try:
-            imported = import_one(order)
-        except UnableToBegin as exc:
-            fail(str(exc))
-        if order.as_json:
-            result(imported.as_json())
-        elif imported.earlier is None:
-            print_report(imported.file, imported.layout, imported.report)
-        if imported.problem:
-            say(imported.problem)
-        raise typer.Exit(imported.exit_code)
+_LARGEST_PROFILE = 4 << 20
 
 
-def import_one(order: ImportOrder) -> Imported:
-    """Import a file as ordered and return what came of it, with the accounts database at hand.
+def import_and_report(options: ImportOptions) -> None:
+    """Import a file, print its report, and end the command with its exit code."""
+    try:
+        imported = import_one(options)
+    except UnableToBegin as exc:
+        fail(str(exc))
+    if options.as_json:
+        result(imported.as_json())
+    elif imported.earlier is None:
+        print_report(imported.file, imported.layout, imported.report)
+    if imported.problem:
+        say(imported.problem)
+    raise typer.Exit(imported.exit_code)
 
-    Raises `UnableToBegin`, `FileError` where the file cannot be read at all or in more ways than one, and
-    `DatabaseUnavailable` where the database of the readings does not answer before the import has begun.
+
+def import_one(options: ImportOptions) -> ImportResult:
+    """Import one file.
+
+    Raises `UnableToBegin`, `FileError` if the file cannot be read or can be read in several ways, and
+    `DatabaseUnavailable` if the database of the readings does not answer before the import begins.
     """
-    device = find_device(order.device_id)
-    source = FileSource(order.path, sheet=order.sheet)
-    layout = layout_of(source, order.given, profile=order.profile, device=device, sheet=order.sheet)
+    device = find_device(options.device_id)
+    source = FileSource(options.path, sheet=options.sheet)
+    layout = _choose_layout(source, options, device)
     for question in layout.questions:
         if question.setting == "time_marks":
             say(question.said(option_words))
     for other in {value.device for value in layout.profile.values} - {""}:
         find_device(other)
-    if order.save_profile is not None:
-        save_profile(layout.profile, order.save_profile)
-    if not order.is_dry_run and not order.is_forced:
-        earlier = _imported_before(order, device, source, layout)
+    if options.save_profile is not None:
+        _save_profile(layout.profile, options.save_profile)
+    if not options.is_dry_run and not options.is_forced:
+        earlier = _find_earlier_import(options, device, source, layout)
         if earlier is not None:
             return earlier
-    with rejected_writer(order.rejected) as writer:
-        if order.is_dry_run:
-            return _count(order, source, layout, writer)
-        # The models of the accounts want Django set up.
-        from joulebook.cli.imports.storing import store
-
-        return store(order, device, source, layout, writer)
+    with _rejected_writer(options.rejected) as writer:
+        if options.is_dry_run:
+            return _count(options, source, layout, writer)
+        return store(options, device, source, layout, writer)
 
 
 def find_device(device_id: str) -> Device:
     """Return a device; raises `UnableToBegin`."""
-    from joulebook.web.devices.models import Device
-
     device = Device.objects.select_related("owner").filter(device_id=device_id).first()
     if device is None:
         raise UnableToBegin(
@@ -93,41 +98,92 @@ def find_device(device_id: str) -> Device:
     return device
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Take a polite request to end like Ctrl-C."""
+def _choose_layout(source: FileSource, options: ImportOptions, device: Device) -> FileLayout:
+    """Return the layout of the file: guessed, on top of a built-in profile, or by a saved profile.
 
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    Raises `UnclearFile` for a required answer, the errors of the guess, and `UnusableProfile`.
+    """
+    profile = None if options.profile is None else _find_profile(options.profile, device)
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        layout = choose_layout(
+            source, options.given, profile=profile, device_tz=device.time_zone, sheet=options.sheet
+        )
+        layout.require_answers()
+    except FileError as exc:
+        raise type(exc)(exc.said(option_words), setting=exc.setting) from exc
+    return layout
 
 
-def _imported_before(
-    order: ImportOrder, device: Device, source: FileSource, layout: FileLayout
-) -> Imported | None:
-    from joulebook.cli.imports.record import earlier_import
+def _find_profile(name: str, device: Device) -> ImportProfile | BuiltinProfile:
+    try:
+        return find_profile(device.owner, name)
+    except UnusableProfile as exc:
+        if not Path(name).exists():
+            raise UnusableProfile(f"{exc}, and no file of that name") from exc
+    return load_profile(Path(name))
 
-    earlier = earlier_import(order, device, source, layout)
+
+def load_profile(path: Path) -> ImportProfile:
+    """Return the profile of a file; raises `UnusableProfile`."""
+    try:
+        if path.stat().st_size > _LARGEST_PROFILE:
+            raise UnusableProfile(f"{path} is too large for a profile; is it the file to be imported?")
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as exc:
+        raise UnusableProfile(f"{path} cannot be read as a profile: {str(exc)[:200]}") from exc
+    return ImportProfile.from_json(stored)
+
+
+def _save_profile(profile: ImportProfile, path: Path) -> None:
+    """Write a profile as JSON; one without a name gets the file's."""
+    named = dataclasses.replace(profile, name=profile.name or path.stem)
+    try:
+        path.write_text(json.dumps(named.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as exc:
+        fail(f"the profile cannot be written to {path}: {exc.strerror}")
+
+
+@contextmanager
+def _rejected_writer(path: Path | None) -> Iterator[RejectedWriter | None]:
+    """Open the file of --rejected; None without that option."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8", newline="")
+    except OSError as exc:
+        fail(f"the rejected rows cannot be written to {path}: {exc.strerror}")
+    with file:
+        yield RejectedWriter(file)
+
+
+def _find_earlier_import(
+    options: ImportOptions, device: Device, source: FileSource, layout: FileLayout
+) -> ImportResult | None:
+    """Return an earlier import of the same bytes for this device with the same settings; None without one.
+
+    The whole file is read only if an import of its size exists. Raises OSError.
+    """
+    if not Import.objects.filter(device=device, file_size__in=(0, source.size)).exists():
+        return None
+    with options.path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    earlier = find_earlier(Import(device=device, file_sha256=sha256, profile=layout.profile.as_json()))
     if earlier is None:
         return None
     say(
-        f"{source.name} is import {earlier.pk} of {earlier.created_at:%Y-%m-%d %H:%M} UTC already, read the "
-        "same way; nothing was read again. To import it nevertheless, which is harmless, say --force"
+        f"{source.name} is import {earlier.pk} of {earlier.created_at:%Y-%m-%d %H:%M} UTC already, read with "
+        "the same settings; nothing was read again. To import it again, which is harmless, use --force"
     )
-    file = ImportedFile(source.name, source.size, earlier.file_sha256, order.device_id, earlier.pk, "")
+    imported = ImportedFile(source.name, source.size, earlier.file_sha256, options.device_id, earlier.pk, "")
     report = ImportReport(layout.profile.values, is_dry_run=False)
-    return Imported(0, "", file, layout, report, earlier=earlier.pk)
+    return ImportResult(0, "", imported, layout, report, earlier=earlier.pk)
 
 
 def _count(
-    order: ImportOrder, source: FileSource, layout: FileLayout, writer: RejectedWriter | None
-) -> Imported:
-    """Read the file, and store nothing."""
+    options: ImportOptions, source: FileSource, layout: FileLayout, writer: RejectedWriter | None
+) -> ImportResult:
+    """Read the whole file and store nothing."""
     report = ImportReport(layout.profile.values, is_dry_run=True)
 
     def count(show: Callable[[ImportReport], None]) -> None:
@@ -153,5 +209,5 @@ def _count(
         exit_code, problem = EXIT_UNREADABLE, str(exc)
     else:
         exit_code = EXIT_REFUSED if report.problem_count else 0
-    file = ImportedFile(source.name, source.size, source.sha256, order.device_id, None, problem)
-    return Imported(exit_code, problem, file, layout, report)
+    file = ImportedFile(source.name, source.size, source.sha256, options.device_id, None, problem)
+    return ImportResult(exit_code, problem, file, layout, report)

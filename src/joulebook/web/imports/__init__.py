@@ -1,1 +1,1 @@
-"""Files of readings that people brought: who, when, what, and what became of it."""
+"""Imports of uploaded files: drafts, the queue, reports, and saved profiles."""

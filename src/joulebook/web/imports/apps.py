@@ -8,8 +8,9 @@ class ImportsConfig(AppConfig):
     label = "imports"
 
     def ready(self) -> None:
-        """Have imports into a device end when it gets another owner."""
+        """Cancel imports into a device when its owner changes."""
+        # Models can be imported only now, with all apps loaded.
         from joulebook.web.devices.operations import handed_over
-        from joulebook.web.imports.operations import end_imports_of_former_owner
+        from joulebook.web.imports.operations import cancel_imports_of_former_owner
 
-        handed_over.connect(end_imports_of_former_owner, dispatch_uid="imports")
+        handed_over.connect(cancel_imports_of_former_owner, dispatch_uid="imports")

@@ -1,6 +1,7 @@
-"""Who runs which import: claimed under a lease, kept by a heartbeat, then given back or ended.
+"""The queue of imports: claimed under a lease, renewed by heartbeats, then released or finished.
 
-Every change but a claim is conditional on the lease's number: who has lost it changes nothing.
+Every change except a claim is conditional on the lease's number: a worker whose lease was taken over
+cannot update the import.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from joulebook.telemetry.files.report import ImportReport
-from joulebook.web.imports.models import Import
+from joulebook.web.devices.operations import set_metric_unit
+from joulebook.web.imports.models import Import, report_fields
 from joulebook.web.imports.queries import may_still_import
-from joulebook.web.imports.report import counted, say_units
 from joulebook.web.imports.uploads.files import remove_upload
 
 log = logging.getLogger(__name__)
@@ -28,32 +29,41 @@ log = logging.getLogger(__name__)
 State = Import.State
 
 LEASE_TIME = timedelta(seconds=60)
-"""How long after its last heartbeat an import is still its worker's."""
+"""Time from the last heartbeat until another worker may take the import over."""
 
 RETRY_AFTER = timedelta(seconds=5)
-"""How long an import that an error has ended waits before it is tried again."""
+"""Time from an error until an import is tried again."""
 
 MOST_ATTEMPTS = 5
-"""How often an import is begun without getting on before it is given up."""
+"""Claims without progress until an import fails."""
 
-NEVER_HEARD = timedelta(days=1)
-"""After this a running import of which there has never been a heartbeat is taken for dead."""
+NEVER_RENEWED = timedelta(days=1)
+"""A running import without any heartbeat counts as dead after this time."""
 
-_IN_FRONT = 20
-"""How many of those that wait are looked at, of each user's: thousands may wait."""
+_FIRST_IN_QUEUE = 20
+"""Waiting imports considered of each user: thousands may wait."""
+
+_LOGGED_COUNTS = (
+    "rows_read",
+    "rows_rejected",
+    "cells_stored",
+    "cells_replaced",
+    "cells_duplicate",
+    "cells_conflict",
+)
 
 _WAITING = (State.QUEUED, State.UNDOING)
 _HELD = (State.RUNNING, State.UNDOING)
 _ACTIVE = (State.QUEUED, State.RUNNING, State.UNDOING)
 
 
-class Standing(enum.Enum):
-    """What may be done with an import that was claimed."""
+class LeaseState(enum.Enum):
+    """Whether a worker may continue with a claimed import."""
 
     OURS = "ours"
     CANCELLING = "cancelling"
     FORBIDDEN = "forbidden"
-    """Who brought it has no say over its devices any more."""
+    """The user of the upload no longer owns all its devices, or was disabled."""
     LOST = "lost"
 
 
@@ -61,27 +71,27 @@ def claim_next(
     worker: str,
     *,
     only: int | None = None,
-    passing_over: Collection[int | None] = (),
-    is_gone: Callable[[str], bool] = lambda _: False,
+    skipped_users: Collection[int | None] = (),
+    is_dead: Callable[[str], bool] = lambda _: False,
 ) -> Import | None:
-    """Take the import that is next under a new lease; None where nothing waits.
+    """Claim the next import under a new lease; None if nothing waits.
 
-    Next is the user's with the fewest imports running, then the one's who was served the longest time ago,
-    then the oldest. Users whose key is in `passing_over` are passed over, and so is what touches a device
-    that another import is at work on: each import finds what those before it have left. `is_gone` says of
-    a worker's name that this worker is known to be dead, so that its lease need not run out. With `only`,
-    the import of this number is taken, or none.
+    First comes the user with the fewest running imports, then the user served the longest time ago, then
+    the oldest import. Imports of `skipped_users` are skipped, and so are imports for a device busy with
+    another import: each import sees the readings stored by earlier ones. `is_dead` returns whether the
+    worker of this name is known to be dead: its lease need not expire. With `only`, claim this import or
+    none.
     """
     if not Import.objects.filter(state__in=_ACTIVE).exists():
         return None
     with transaction.atomic():
-        # Claims pass here one after another; what follows sees what the one before has claimed.
+        # Claims run one after another here; each sees the earlier ones.
         list(Import.objects.select_for_update().filter(state__in=_ACTIVE).order_by("pk").values_list("pk"))
         now = timezone.now()
-        chosen = _find_next(now, passing_over, is_gone, only=only)
+        chosen = _find_next(now, skipped_users, is_dead, only=only)
         if chosen is None:
             return None
-        held_before = chosen.state == State.RUNNING or bool(chosen.leased_by)
+        was_held = chosen.state == State.RUNNING or bool(chosen.leased_by)
         changed = {
             "state": State.UNDOING if chosen.state == State.UNDOING else State.RUNNING,
             "lease": chosen.lease + 1,
@@ -97,7 +107,7 @@ def claim_next(
     log.info(
         "import %d: %s%s (attempt %d)",
         chosen.pk,
-        "taken over from a worker that is gone" if held_before else "claimed",
+        "taken over from a dead worker" if was_held else "claimed",
         " to be undone" if chosen.state == State.UNDOING else "",
         changed["attempts"],
     )
@@ -105,67 +115,67 @@ def claim_next(
 
 
 def is_anything_waiting(
-    *, passing_over: Collection[int | None] = (), is_gone: Callable[[str], bool] = lambda _: False
+    *, skipped_users: Collection[int | None] = (), is_dead: Callable[[str], bool] = lambda _: False
 ) -> bool:
-    """Say whether `claim_next` would find something."""
-    return _find_next(timezone.now(), passing_over, is_gone) is not None
+    """Return whether `claim_next` would find an import."""
+    return _find_next(timezone.now(), skipped_users, is_dead) is not None
 
 
-def workers() -> set[str]:
-    """Return the names of the workers that hold a lease, be they alive or not."""
+def lease_holders() -> set[str]:
+    """Return the names of the workers holding a lease, alive or dead."""
     return set(Import.objects.filter(state__in=_HELD).order_by().values_list("leased_by", flat=True))
 
 
-def keep(held: Iterable[Import]) -> int:
-    """Give a heartbeat to imports that are still whose they were claimed by; return how many these are."""
+def renew(held: Iterable[Import]) -> int:
+    """Renew the leases of claimed imports, except those taken over; return the number renewed."""
     ours = Q(pk__in=())
     for import_ in held:
         ours |= Q(pk=import_.pk, lease=import_.lease)
     return Import.objects.filter(ours, state__in=_HELD).update(heartbeat_at=timezone.now())
 
 
-def standing(import_: Import) -> Standing:
-    """Say whether a claimed import is still ours, and whether it has to stop."""
+def lease_state(import_: Import) -> LeaseState:
+    """Return whether a claimed import is still ours, and whether it has to stop."""
     found = _ours(import_).select_related("user").first()
     if found is None:
-        return Standing.LOST
+        return LeaseState.LOST
     if found.state == State.UNDOING:
-        return Standing.OURS
+        return LeaseState.OURS
     if found.is_cancelling:
-        return Standing.CANCELLING
-    # Whoever runs a command on this machine needs nobody's leave, and brings no upload.
+        return LeaseState.CANCELLING
+    # Imports by the command have no upload and skip the ownership check.
     is_allowed = not found.upload or may_still_import(found)
-    return Standing.OURS if is_allowed else Standing.FORBIDDEN
+    return LeaseState.OURS if is_allowed else LeaseState.FORBIDDEN
 
 
-def got_on(import_: Import) -> None:
-    """Begin to count attempts anew: the import has come further than it was when it was claimed."""
+def reset_attempts(import_: Import) -> None:
+    """Set the attempts of a claimed import to 0, because it has progressed."""
     if import_.attempts and _ours(import_).update(attempts=0):
         import_.attempts = 0
 
 
 def release(import_: Import, *, is_failure: bool = False, report: ImportReport | None = None) -> bool:
-    """Give a claimed import back, so that whoever is free goes on with it; say whether it was ours.
+    """Release a claimed import for any free worker; return whether it was still ours.
 
-    `is_failure` lets the attempt count and the next one wait. The account so far goes into the record.
+    With `is_failure` the attempt counts and the next one waits. The report so far is recorded.
     """
-    spent = F("attempts") if is_failure else Case(When(attempts__gt=0, then=F("attempts") - 1), default=0)
-    given_back = Case(When(state=State.RUNNING, then=Value(State.QUEUED.value)), default=F("state"))
-    so_far = counted(report) if report is not None and import_.state == State.RUNNING else {}
+    attempts = F("attempts") if is_failure else Case(When(attempts__gt=0, then=F("attempts") - 1), default=0)
+    state = Case(When(state=State.RUNNING, then=Value(State.QUEUED.value)), default=F("state"))
+    so_far = report_fields(report) if report is not None and import_.state == State.RUNNING else {}
     changed = _ours(import_).update(
-        state=given_back, attempts=spent, leased_by="", heartbeat_at=timezone.now(), **so_far
+        state=state, attempts=attempts, leased_by="", heartbeat_at=timezone.now(), **so_far
     )
     if changed:
-        log.info("import %d: given back", import_.pk)
+        log.info("import %d: released", import_.pk)
     return bool(changed)
 
 
 def finish(
     import_: Import, state: Import.State, *, report: ImportReport | None = None, problem: str = ""
 ) -> bool:
-    """End a claimed import: keep its account, say the units of its metrics, remove its upload.
+    """End a claimed import: record its report, set the units of its metrics, remove its upload.
 
-    Returns whether it was ours; if it was not, nothing is changed.
+    Returns whether it was still ours; otherwise nothing is changed.
     """
     now = timezone.now()
     changed: dict[str, Any] = {"state": state, "problem": problem, "leased_by": "", "is_cancelling": False}
@@ -174,72 +184,62 @@ def finish(
     if state == State.UNDONE:
         changed["undone_at"] = now
     if report is not None:
-        changed |= counted(report)
+        changed |= report_fields(report)
     with transaction.atomic():
         if not _ours(import_).update(**changed):
             return False
         if report is not None and not report.is_dry_run:
-            _try_to_say_units(import_, report)
-    log.info("import %d: %s%s", import_.pk, state.value, _counts(changed))
+            _set_units(import_, report)
+    counts = "".join(f", {name} {changed[name]}" for name in _LOGGED_COUNTS if name in changed)
+    log.info("import %d: %s%s", import_.pk, state.value, counts)
     upload = import_.upload
-    _changed(import_, changed)
+    for name, value in changed.items():
+        setattr(import_, name, value)
     if not import_.upload:
         remove_upload(upload)
     return True
 
 
-def _try_to_say_units(import_: Import, report: ImportReport) -> None:
-    """Say the units; an import does not fail over one that cannot be kept."""
+def _set_units(import_: Import, report: ImportReport) -> None:
+    """Set the unit of each metric with readings from the file; an error is logged and ends no import."""
+    devices = {device.device_id: device for device in import_.devices.all()}
     try:
         with transaction.atomic():
-            say_units(import_, report)
+            for column in report.columns:
+                device = devices.get(column.device) if column.device else import_.device
+                if device is not None and column.unit and column.readable:
+                    set_metric_unit(device, column.metric, column.unit)
     except DatabaseError:
-        log.exception("import %d: the units of its metrics could not be kept", import_.pk)
+        log.exception("import %d: the units of its metrics could not be stored", import_.pk)
 
 
 def _ours(import_: Import) -> QuerySet[Import]:
     return Import.objects.filter(pk=import_.pk, lease=import_.lease, state__in=_HELD)
 
 
-def _changed(import_: Import, changed: dict[str, Any]) -> Import:
-    for name, value in changed.items():
-        setattr(import_, name, value)
-    return import_
-
-
-def _counts(changed: dict[str, Any]) -> str:
-    names = (
-        "rows_read",
-        "rows_rejected",
-        "cells_stored",
-        "cells_replaced",
-        "cells_duplicate",
-        "cells_conflict",
-    )
-    return "".join(f", {name} {changed[name]}" for name in names if name in changed)
-
-
 def _find_next(
     now: datetime,
-    passing_over: Collection[int | None],
-    is_gone: Callable[[str], bool],
+    skipped_users: Collection[int | None],
+    is_dead: Callable[[str], bool],
     *,
     only: int | None = None,
 ) -> Import | None:
-    """Return what `claim_next` claims, as it stands."""
+    """Return the import to be claimed next, without claiming it."""
     free: list[Import] = []
-    resting: list[Import] = []
-    active = list(_in_front())
+    busy: list[Import] = []
+    active = list(_first_in_queue())
     for each in active:
-        (free if _is_free(each, now, is_gone) else resting).append(each)
+        (free if _is_free(each, now, is_dead) else busy).append(each)
     devices = _devices(active)
-    # One that was never heard of is no worker's, and may be dead.
-    at_work = set().union(*(devices[each.pk] for each in resting if each.heartbeat_at is not None))
-    running = Counter(each.user_id for each in resting if each.state == State.RUNNING or each.leased_by)
+    # Running imports without any heartbeat have no worker, and may be dead: they block no device.
+    busy_devices = set().union(*(devices[each.pk] for each in busy if each.heartbeat_at is not None))
+    running = Counter(each.user_id for each in busy if each.state == State.RUNNING or each.leased_by)
     candidates = [
         each
         for each in free
-        if each.user_id not in passing_over and not devices[each.pk] & at_work and only in (None, each.pk)
+        if each.user_id not in skipped_users
+        and not devices[each.pk] & busy_devices
+        and only in (None, each.pk)
     ]
     if not candidates:
         return None
@@ -253,36 +253,38 @@ def _find_next(
 
     def turn(import_: Import) -> tuple[int, datetime, datetime, int]:
         user = import_.user_id
-        asked = import_.queued_at or import_.created_at
-        return running[user], served.get(user) or never, asked, import_.pk
+        queued = import_.queued_at or import_.created_at
+        return running[user], served.get(user) or never, queued, import_.pk
 
     return min(candidates, key=turn)
 
 
-def _in_front() -> QuerySet[Import]:
-    """Return what somebody is at work on, and the first of each user's that wait, without large fields."""
-    place = Window(
+def _first_in_queue() -> QuerySet[Import]:
+    """Return the imports in work, and the first waiting ones of each user, without their large fields."""
+    position = Window(
         RowNumber(),
         partition_by=(F("state"), F("user")),
         order_by=(F("queued_at").asc(nulls_first=True), F("pk").asc()),
     )
     held = Q(state=State.RUNNING) | ~Q(leased_by="")
-    found = Import.objects.filter(state__in=_ACTIVE).annotate(place=place).order_by()
-    return found.filter(held | Q(place__lte=_IN_FRONT)).defer("profile", "columns", "report", "problem")
+    found = Import.objects.filter(state__in=_ACTIVE).annotate(position=position).order_by()
+    return found.filter(held | Q(position__lte=_FIRST_IN_QUEUE)).defer(
+        "profile", "columns", "report", "problem"
+    )
 
 
-def _is_free(import_: Import, now: datetime, is_gone: Callable[[str], bool]) -> bool:
-    """Say whether nobody is at work on an active import, and it need not wait after an error."""
-    heard = import_.heartbeat_at
+def _is_free(import_: Import, now: datetime, is_dead: Callable[[str], bool]) -> bool:
+    """Return whether an active import has no living worker, and need not wait after an error."""
+    last_seen = import_.heartbeat_at
     if import_.state in _WAITING and not import_.leased_by:
-        return not import_.attempts or heard is None or heard < now - RETRY_AFTER
-    if heard is None:
-        return (import_.started_at or import_.created_at) < now - NEVER_HEARD
-    return heard < now - LEASE_TIME or is_gone(import_.leased_by)
+        return not import_.attempts or last_seen is None or last_seen < now - RETRY_AFTER
+    if last_seen is None:
+        return (import_.started_at or import_.created_at) < now - NEVER_RENEWED
+    return last_seen < now - LEASE_TIME or is_dead(import_.leased_by)
 
 
 def _devices(imports: Collection[Import]) -> dict[int, set[int]]:
-    """Return by import the keys of the devices that it touches."""
+    """Return by import the keys of its devices."""
     devices = {each.pk: {each.device_id} - {None} for each in imports}
     through = Import.devices.through.objects.filter(import_id__in=devices)
     for import_id, device in through.values_list("import_id", "device_id"):

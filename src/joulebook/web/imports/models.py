@@ -1,34 +1,36 @@
-"""An import: one file of readings that somebody brought, and what became of it; and saved import profiles."""
+"""Imports, each with its file, settings, state and report; and saved import profiles."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from joulebook.telemetry.files.report import ImportReport
 from joulebook.web.devices.models import Device
 
-DRAFTS_STAY = timedelta(days=7)
-"""How long a draft waits for somebody to queue it."""
+DRAFT_RETENTION = timedelta(days=7)
+"""Time after which a draft is discarded unless it was queued."""
 
 
 class Import(models.Model):
-    """One file and what became of it. Its primary key is the `import_id` of the readings that it stored.
+    """One file and its outcome. The primary key is the `import_id` of its readings.
 
-    The web makes it a draft with its upload and queues it; a worker (or the command) runs it. What is
-    known while it runs is in the database of the readings, beside them, and comes here at the end.
+    The web makes it a draft with its upload and queues it; a worker (or the command) runs it. While it runs,
+    its progress and report are in the database of the readings; the report is copied here at the end.
     """
 
     class State(models.TextChoices):
         DRAFT = "draft"
-        """Uploaded, and waiting for a person to say how it is to be read."""
+        """Uploaded, and waiting for its user to confirm the reading settings."""
         QUEUED = "queued"
         RUNNING = "running"
         DONE = "done"
         REFUSED = "refused"
-        """It was to be stored only without a fault, and there is one: nothing is stored."""
+        """Strict, with a row or cell that cannot be read: nothing is stored."""
         FAILED = "failed"
         CANCELLED = "cancelled"
         UNDOING = "undoing"
@@ -41,9 +43,9 @@ class Import(models.Model):
     device = models.ForeignKey(
         Device, on_delete=models.PROTECT, related_name="imports", null=True, blank=True
     )
-    """The device of readings whose column or key names no other; none as long as nobody has chosen it."""
+    """The device of all readings without a device of their own in the profile; None until one is chosen."""
     devices = models.ManyToManyField(Device, related_name="all_imports", blank=True)
-    """Every device that it may store readings of."""
+    """All devices it may store readings of."""
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="imports"
     )
@@ -51,7 +53,7 @@ class Import(models.Model):
     file_sha256 = models.CharField("SHA-256 of the file", max_length=64, blank=True, db_index=True)
     file_size = models.BigIntegerField("bytes of the file", default=0)
     upload = models.CharField(max_length=36, blank=True)
-    """The name of ours under which the file is kept; empty where it is not, or not any more."""
+    """The file's name among the uploads; empty without an upload, and after the upload is removed."""
     profile = models.JSONField(default=dict)
     columns = models.JSONField(default=list)
     """The file's column names by position."""
@@ -59,13 +61,13 @@ class Import(models.Model):
     is_strict = models.BooleanField(default=False)
     state = models.CharField(max_length=9, choices=State.choices, default=State.DRAFT, db_index=True)
     is_cancelling = models.BooleanField(default=False)
-    """Somebody wants it to stop; whoever runs it will see that."""
+    """A user requested it to stop; the worker running it checks this."""
     lease = models.PositiveIntegerField(default=0)
-    """Counts who has run it: only the last may write."""
+    """The number of claims so far; only the worker with the last claim may write."""
     leased_by = models.CharField(max_length=100, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
-    """How often it was begun or taken over since it last got on."""
+    """The number of claims since its last progress."""
     problem = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     queued_at = models.DateTimeField(null=True, blank=True)
@@ -76,7 +78,7 @@ class Import(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     report = models.JSONField(null=True, blank=True)
-    """The account of the run as `ImportReport.as_json` gives it."""
+    """The report of the run, in the form of `ImportReport.as_json`."""
     rows_read = models.BigIntegerField(default=0)
     rows_rejected = models.BigIntegerField(default=0)
     cells_stored = models.BigIntegerField(default=0)
@@ -94,12 +96,27 @@ class Import(models.Model):
 
     @property
     def discarded_at(self) -> datetime:
-        """When it is discarded if it still is a draft then."""
-        return self.created_at + DRAFTS_STAY
+        """The time of its removal if it is still a draft then."""
+        return self.created_at + DRAFT_RETENTION
+
+
+def report_fields(report: ImportReport) -> dict[str, Any]:
+    """Return the fields of an `Import` set from a report, by name."""
+    return {
+        "report": report.as_json(),
+        "rows_read": report.rows_read,
+        "rows_rejected": report.rows_rejected.total(),
+        "cells_stored": report.stored,
+        "cells_replaced": report.replaced,
+        "cells_duplicate": report.duplicate,
+        "cells_conflict": report.conflict,
+        "cells_na": report.na,
+        "cells_malformed": report.malformed,
+    }
 
 
 class SavedProfile(models.Model):
-    """How files of a kind are read, saved under a name by the user whose devices they are for."""
+    """Reading settings for files of one kind, saved by a user under a name."""
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="import_profiles"

@@ -1,4 +1,4 @@
-"""Import profiles that users save under names, beside those that are built in."""
+"""Import profiles saved by users, beside the built-in ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_NAME = 100
 
 
 class UnableToSaveProfile(Exception):
-    """A profile cannot be saved under this name; the message says why, and what can be done."""
+    """A profile cannot be saved under this name; the message gives the reason and the remedy."""
 
 
 def find_profile(owner: User, name: str) -> ImportProfile | BuiltinProfile:
@@ -38,10 +38,10 @@ def find_profile(owner: User, name: str) -> ImportProfile | BuiltinProfile:
 
 
 def save_profile(owner: User, name: str, profile: ImportProfile) -> bool:
-    """Keep a profile under a name, in place of the one that has it; say whether the name is new.
+    """Save a profile, replacing the owner's profile of this name; return whether the name is new.
 
-    Raises `UnableToSaveProfile` for a name that is taken, and `UnusableProfile` for a name or a setting
-    that cannot be used.
+    Raises `UnableToSaveProfile` for the name of a built-in profile and for too many profiles, and
+    `UnusableProfile` for an invalid name or setting.
     """
     if name in BUILTIN:
         raise UnableToSaveProfile(f"{name!r} is a built-in profile; save yours under another name")
@@ -61,13 +61,13 @@ def save_profile(owner: User, name: str, profile: ImportProfile) -> bool:
 
 
 def remove_profile(owner: User, name: str) -> bool:
-    """Remove a saved profile; say whether there was one. What was imported by it stays."""
+    """Remove a saved profile; return whether there was one. Imported readings stay."""
     deleted, _ = SavedProfile.objects.filter(owner=owner, name=name).delete()
     return bool(deleted)
 
 
 def check_settings(profile: ImportProfile) -> None:
-    """Raise `UnusableProfile` where a setting has a value that no file can be read with."""
+    """Raise `UnusableProfile` for a setting unusable with any file."""
     Splitter.of(profile)
     codec_name(profile.encoding)
     for text_format in profile.time_formats:

@@ -1,4 +1,4 @@
-"""Who may see which import: whoever owns every device that it is for; a draft, who brought it."""
+"""Access to imports: the owner of all their devices sees them; a draft is seen by its user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SAME_READINGS = (Import.State.DONE, Import.State.QUEUED, Import.State.RUNNING)
 
 
 def visible_imports(user: User | AnonymousUser) -> QuerySet[Import]:
-    """Return the imports that the user may see, change and undo, the newest first."""
+    """Return the imports the user may see, change and undo, the newest first."""
     if not user.is_authenticated or not user.is_active:
         return Import.objects.none()
     of_others = Device.objects.filter(all_imports=OuterRef("pk")).exclude(owner=user)
@@ -22,12 +22,12 @@ def visible_imports(user: User | AnonymousUser) -> QuerySet[Import]:
 
 
 def find_visible_import(user: User | AnonymousUser, number: int) -> Import | None:
-    """Return the import if the user may see it; None both for another's and for none at all."""
+    """Return the import if the user may see it; None for another user's import and for a missing one."""
     return visible_imports(user).filter(pk=number).first() if 0 < number < 2**31 else None
 
 
 def may_still_import(import_: Import) -> bool:
-    """Say whether who brought an import still has a say over every device that it is for.
+    """Return whether the user of an import is active and owns all its devices.
 
     A device may have been handed over, or the user disabled, since it was queued.
     """
@@ -39,16 +39,12 @@ def may_still_import(import_: Import) -> bool:
 
 
 def find_earlier(import_: Import) -> Import | None:
-    """Return an import of the same bytes for the same device, read by the same profile; None without one.
+    """Return an import of the same bytes for the same device with the same profile; None without one.
 
-    One that failed, or was undone, does not count: what it stored may be gone, or incomplete.
+    Failed and undone imports do not count: their readings may be incomplete or gone.
     """
     same = Import.objects.filter(
         file_sha256=import_.file_sha256, device=import_.device, state__in=_SAME_READINGS
     ).exclude(pk=import_.pk)
-    return next((each for each in same if _reads_alike(each, import_)), None)
-
-
-def _reads_alike(one: Import, other: Import) -> bool:
-    """Say whether two imports read their files alike: a profile's name changes nothing."""
-    return {**one.profile, "name": ""} == {**other.profile, "name": ""}
+    profile = {**import_.profile, "name": ""}
+    return next((each for each in same if {**each.profile, "name": ""} == profile), None)

@@ -1,1 +1,1 @@
-"""`/api/imports` and `/api/import-profiles`."""
+"""The API of imports: `/api/imports` and `/api/import-profiles`."""

@@ -1,11 +1,13 @@
-"""Imports as the API answers them."""
+"""The answers of the API of imports: their schemas, and how they are filled."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Literal, cast
 
+from django.http import HttpResponse
 from ninja import Schema
 from pydantic import Field
 
@@ -19,8 +21,7 @@ from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import Progress, read_progress
 from joulebook.telemetry.readings import from_microseconds
 from joulebook.web.imports.api.parameters import parameter_words, parameters_of
-from joulebook.web.imports.models import Import
-from joulebook.web.imports.report import counted
+from joulebook.web.imports.models import Import, report_fields
 
 ImportState = Literal[
     "draft", "queued", "running", "done", "refused", "failed", "cancelled", "undoing", "undone"
@@ -30,13 +31,13 @@ ImportState = Literal[
 class FileAnswer(Schema):
     """The file of an import."""
 
-    name: str = Field(description="what its sender calls it")
-    size: int = Field(description="bytes as it was sent")
+    name: str = Field(description="the sender's name for it")
+    size: int = Field(description="bytes, as sent")
     sha256: str
 
 
 class CountsAnswer(Schema):
-    """What became of the file, as far as it is known; see the report for each column."""
+    """Counts of rows and cells so far; the report has them by column."""
 
     rows_read: int
     rows_rejected: int
@@ -49,7 +50,7 @@ class CountsAnswer(Schema):
 
 
 class LinksAnswer(Schema):
-    """Where to go on."""
+    """Addresses of the import."""
 
     self: str
     cancel: str
@@ -57,17 +58,17 @@ class LinksAnswer(Schema):
 
 
 class ImportAnswer(Schema):
-    """One import: a file that was brought, and what became of it."""
+    """One import: its file, settings, state and counts."""
 
     id: int
     state: ImportState
-    device: str | None = Field(description="whose readings they are; null: not chosen yet")
-    devices: list[str] = Field(description="every device that it may store readings of")
-    user: str | None = Field(description="who brought the file; null: not known any more")
+    device: str | None = Field(description="the device of its readings; null: not chosen yet")
+    devices: list[str] = Field(description="all devices it may store readings of")
+    user: str | None = Field(description="uploaded by this user; null: the user was removed")
     file: FileAnswer
     on_conflict: Literal["keep", "replace"]
     strict: bool
-    problem: str = Field(description="why it ended early; empty: it did not")
+    problem: str = Field(description="the reason for an early end; empty: none")
     created_at: datetime
     queued_at: datetime | None
     started_at: datetime | None
@@ -81,11 +82,11 @@ class ImportsAnswer(Schema):
     """Imports, the newest first."""
 
     imports: list[ImportAnswer]
-    next: str | None = Field(description="address of the imports before these; null: there are none")
+    next: str | None = Field(description="address of the next older imports; null: none")
 
 
 class ProblemAnswer(Schema):
-    """A row or cell that was not stored."""
+    """A row or cell not stored."""
 
     line: int
     column: str | None = Field(description="null: the whole row")
@@ -94,7 +95,7 @@ class ProblemAnswer(Schema):
 
 
 class ProgressAnswer(Schema):
-    """How far a running import has come."""
+    """The progress of a running import."""
 
     bytes_read: int
     share: float = Field(description="of the file's bytes, 0 to 1")
@@ -102,16 +103,16 @@ class ProgressAnswer(Schema):
 
 
 class WholeImportAnswer(ImportAnswer):
-    """One import with all that is known of it."""
+    """One import with all details."""
 
-    profile: dict[str, Any] = Field(description="how the file is read; PUT it to save it under a name")
-    progress: ProgressAnswer | None = Field(description="null where it does not run")
-    report: dict[str, Any] | None = Field(description="the account; null as long as there is none")
-    problems: list[ProblemAnswer] = Field(description="the first ones; all of them are in rejected.csv")
+    profile: dict[str, Any] = Field(description="the reading settings; PUT them to save them under a name")
+    progress: ProgressAnswer | None = Field(description="null: it is not running")
+    report: dict[str, Any] | None = Field(description="the report; null: none yet")
+    problems: list[ProblemAnswer] = Field(description="the first ones; rejected.csv has all")
 
 
 class SettingAnswer(Schema):
-    """A setting by which the file is read, and where it comes from."""
+    """A reading setting and its source."""
 
     name: str
     value: str
@@ -119,14 +120,14 @@ class SettingAnswer(Schema):
 
 
 class ChoiceAnswer(Schema):
-    """One answer to a question: the parameters that say it."""
+    """One answer to a question, as parameters."""
 
     label: str
     parameters: dict[str, list[str]]
 
 
 class QuestionAnswer(Schema):
-    """What a file leaves open. The first answer is what is taken, unless one is required."""
+    """A question left open by a file. Without an answer the first one is used, unless one is required."""
 
     parameter: str
     text: str
@@ -135,14 +136,14 @@ class QuestionAnswer(Schema):
 
 
 class QueuedAnswer(ImportAnswer):
-    """An import that waits for a worker, with how its file will be read."""
+    """An import waiting for a worker, with its reading settings."""
 
     settings: list[SettingAnswer]
     questions: list[QuestionAnswer]
 
 
 class ReadingAnswer(Schema):
-    """A reading that a row of the file would give."""
+    """A reading of a row."""
 
     metric: str
     time: datetime
@@ -150,7 +151,7 @@ class ReadingAnswer(Schema):
 
 
 class RowAnswer(Schema):
-    """One of the file's first rows, and what it would give."""
+    """One of the file's first rows, with its readings."""
 
     line: int
     text: str
@@ -159,7 +160,7 @@ class RowAnswer(Schema):
 
 
 class DryRunAnswer(Schema):
-    """What an import of a file would do; nothing was stored or kept."""
+    """The outcome of a dry run: nothing is stored, and the file is removed."""
 
     device: str
     file: FileAnswer
@@ -175,19 +176,19 @@ class ProfileEntry(Schema):
 
     name: str
     built_in: bool
-    about: str = Field(description="what files a built-in profile is for")
+    about: str = Field(description="the files a built-in profile is for")
     created_at: datetime | None
     link: str
 
 
 class ProfilesAnswer(Schema):
-    """The profiles that you may name: the built-in ones, and your own."""
+    """The profiles available to the user: the built-in ones, and the user's own."""
 
     profiles: list[ProfileEntry]
 
 
 class BuiltinAnswer(Schema):
-    """A built-in profile: what it answers as parameters of an import; all else is guessed."""
+    """A built-in profile as parameters of an import; all other settings are guessed."""
 
     name: str
     built_in: Literal[True]
@@ -196,7 +197,7 @@ class BuiltinAnswer(Schema):
 
 
 def settings_answer(settings: tuple[ReadingSetting, ...]) -> list[SettingAnswer]:
-    """Return the settings as they are answered."""
+    """Return settings as an answer."""
     return [SettingAnswer(name=each.name, value=each.value, source=each.reason) for each in settings]
 
 
@@ -215,12 +216,12 @@ def question_answer(question: Question) -> QuestionAnswer:
 
 
 def problem_answer(problem: Problem) -> ProblemAnswer:
-    """Return a row or cell that was not stored."""
+    """Return a row or cell not stored as an answer."""
     return ProblemAnswer(line=problem.line, column=problem.column, code=problem.code, text=problem.text)
 
 
 def row_answer(row: PreviewRow, values: tuple[ValueColumn, ...]) -> RowAnswer:
-    """Return a first row, and the readings of `values` that it would give."""
+    """Return a row with its readings; `values` are the profile's value columns."""
     readings = [
         ReadingAnswer(metric=values[column].metric, time=from_microseconds(time), value=value)
         for column, time, value in row.readings
@@ -230,18 +231,18 @@ def row_answer(row: PreviewRow, values: tuple[ValueColumn, ...]) -> RowAnswer:
 
 
 MOST_PROBLEMS = 100
-"""Problems that stand in an answer; rejected.csv has all of them."""
+"""Problems in an answer; rejected.csv has all."""
 
 _COUNTS = tuple(CountsAnswer.model_fields)
 
 
-def link(number: int | None = None) -> str:
-    """Return the address of an import, or of all."""
+def import_link(number: int | None = None) -> str:
+    """Return the address of an import, or of their list."""
     return "/api/imports" if number is None else f"/api/imports/{number}"
 
 
 def import_answer(import_: Import) -> ImportAnswer:
-    """Return an import without what is known beside its readings only."""
+    """Return an import without the details stored beside its readings."""
     return ImportAnswer(
         id=import_.pk,
         state=cast("ImportState", import_.state),
@@ -259,47 +260,52 @@ def import_answer(import_: Import) -> ImportAnswer:
         undone_at=import_.undone_at,
         counts=CountsAnswer(**{name: getattr(import_, name) for name in _COUNTS}),
         links=LinksAnswer(
-            self=link(import_.pk),
-            cancel=f"{link(import_.pk)}/cancel",
-            rejected=f"{link(import_.pk)}/rejected.csv",
+            self=import_link(import_.pk),
+            cancel=f"{import_link(import_.pk)}/cancel",
+            rejected=f"{import_link(import_.pk)}/rejected.csv",
         ),
     )
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What is kept of an import beside its readings; `progress` is None where it was never begun."""
+class RunDetails:
+    """Details of an import stored beside its readings; `progress` is None if it was never begun."""
 
     progress: Progress | None
     problems: list[Problem]
 
 
-def read_kept(conn: Connection, import_: Import) -> Kept:
-    """Return what is known beside the readings. Raises `DatabaseUnavailable`."""
+def read_run_details(conn: Connection, import_: Import) -> RunDetails:
+    """Return the details stored beside the readings. Raises `DatabaseUnavailable`."""
     progress = read_progress(conn, import_.pk)
     problems = read_problems(conn, import_.pk, limit=MOST_PROBLEMS) if progress is not None else ()
-    return Kept(progress, list(problems))
+    return RunDetails(progress, list(problems))
 
 
-def is_begun(import_: Import) -> bool:
-    """Say whether anything may be known of an import beside the readings."""
+def has_begun(import_: Import) -> bool:
+    """Return whether an import may have details beside the readings."""
     return import_.state not in (Import.State.DRAFT, Import.State.QUEUED)
 
 
-def whole_import(import_: Import, kept: Kept | None = None) -> WholeImportAnswer:
-    """Return all that is known of an import; `kept` is that beside the readings, where it has been begun."""
-    told, progress, problems = import_answer(import_), None, _listed(import_.report)
-    report = import_.report
-    if kept is not None and kept.progress is not None:
-        problems = [problem_answer(each) for each in kept.problems] or problems
+def whole_import(import_: Import, details: RunDetails | None = None) -> WholeImportAnswer:
+    """Return an import with all details; `details` are those beside the readings, if it has begun."""
+    answer, progress, report = import_answer(import_), None, import_.report
+    listed = (report or {}).get("problems", [])[:MOST_PROBLEMS]
+    problems = [ProblemAnswer(**{k: each.get(k) for k in ProblemAnswer.model_fields}) for each in listed]
+    if details is not None and details.progress is not None:
+        found = details.progress
+        problems = [problem_answer(each) for each in details.problems] or problems
         if import_.state == Import.State.RUNNING:
-            progress = _progress(kept.progress, size=import_.file_size)
-        if kept.progress.report is not None and (progress is not None or report is None):
-            so_far = counted(ImportReport.from_state(kept.progress.report))
+            share = min(1.0, found.bytes_read / import_.file_size) if import_.file_size else 0.0
+            progress = ProgressAnswer(
+                bytes_read=found.bytes_read, share=round(share, 4), updated_at=found.updated_at
+            )
+        if found.report is not None and (progress is not None or report is None):
+            so_far = report_fields(ImportReport.from_state(found.report))
             report = so_far.pop("report")
-            told.counts = CountsAnswer(**so_far)
+            answer.counts = CountsAnswer(**so_far)
     return WholeImportAnswer(
-        **dict(told),
+        **dict(answer),
         profile=import_.profile,
         progress=progress,
         report=None if report is None else {k: v for k, v in report.items() if k != "problems"},
@@ -307,12 +313,6 @@ def whole_import(import_: Import, kept: Kept | None = None) -> WholeImportAnswer
     )
 
 
-def _progress(found: Progress, *, size: int) -> ProgressAnswer:
-    share = min(1.0, found.bytes_read / size) if size else 0.0
-    return ProgressAnswer(bytes_read=found.bytes_read, share=round(share, 4), updated_at=found.updated_at)
-
-
-def _listed(report: dict[str, Any] | None) -> list[ProblemAnswer]:
-    """Return the first problems that a report lists itself."""
-    listed = (report or {}).get("problems", [])[:MOST_PROBLEMS]
-    return [ProblemAnswer(**{k: each.get(k) for k in ProblemAnswer.model_fields}) for each in listed]
+def json_response(body: Schema, *, status: int = HTTPStatus.OK) -> HttpResponse:
+    """Return an answer as JSON."""
+    return HttpResponse(body.model_dump_json(), status=status, content_type="application/json")

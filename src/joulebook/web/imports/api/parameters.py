@@ -1,4 +1,4 @@
-"""What a request to import a file asks for, read from its parameters and checked."""
+"""The parameters of the API of imports: their descriptions and checks, and settings named as parameters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from django.http import QueryDict
 
+from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.errors import FileError, UnusableProfile
 from joulebook.telemetry.files.guess.delimiter import named_splitter
 from joulebook.telemetry.files.numbers import NumberFormat
@@ -18,6 +19,33 @@ from joulebook.telemetry.files.text import codec_name
 from joulebook.telemetry.files.times import TimeFormat, find_zone
 from joulebook.web.api.parameters import BadParameter, check_names
 from joulebook.web.imports.models import Import
+
+PARAMETERS = {
+    "device": "the device of the readings, one of your own; required",
+    "name": "your name for the file; default: the name in the form",
+    "profile": "a saved profile of yours, or a built-in one; default: the file is guessed",
+    "delimiter": "character between cells, or a word: tab, blanks; /PATTERN/; widths: 10,8,8",
+    "encoding": "such as utf-8, cp1252, latin-1, utf-16",
+    "header_line": "line with the column names; 0: no header",
+    "time_column": "column of the time; repeatable",
+    "time_format": "format of the times, such as %d/%m/%Y %H:%M:%S; repeatable",
+    "tz": "time zone of times without offset; default: the device's",
+    "na": "text of a missing value, besides an empty cell; repeatable",
+    "decimal": "decimal mark: . or ,",
+    "thousands": "thousands mark; empty: none",
+    "map": "COLUMN=METRIC[:UNIT] names the metric of a column, COLUMN= leaves it out; repeatable",
+    "layout": "wide (a column per metric), long (a key in each row) or across (a column per hour)",
+    "key_column": "column naming the metric of a row; repeatable; empty: none",
+    "time_marks": "times mark the start or the end of an interval",
+    "doubled_hour": "times of the doubled hour: by row order, all first pass or all second pass",
+    "missing_hour": "reject or shift times skipped by the clock change",
+    "sheet": "sheet of a workbook; default: the first with two rows or more",
+    "strict": "1: store nothing if any row or cell cannot be read",
+    "on_conflict": "keep or replace a stored value different from the file's",
+    "force": "1: import even if the same file was imported before",
+    "dry_run": "1: store nothing and keep nothing, answer with the report",
+}
+"""The parameters of an import, with their descriptions."""
 
 FIELDS = {
     "delimiter": "delimiter",
@@ -36,14 +64,13 @@ FIELDS = {
     "doubled_hour": "doubled_hour",
     "missing_hour": "missing_hour",
 }
-"""The field of `Given` behind each parameter that says how the file is read."""
+"""The field of `Given` set by each parameter with a reading setting."""
 
 REPEATABLE = {"time_column": 6, "time_format": 20, "na": 1000, "map": 4096, "key_column": 16}
-"""The parameters that may be given again, and how often."""
+"""The repeatable parameters, with their largest number."""
 
 _MAY_BE_EMPTY = ("thousands", "na", "key_column")
-_OTHERS = ("device", "name", "profile", "sheet", "strict", "on_conflict", "force", "dry_run")
-KNOWN = (*_OTHERS, *FIELDS)
+KNOWN = tuple(PARAMETERS)
 
 WORDS: dict[str, tuple[str, ...]] = {
     "layout": ("wide", "long", "across"),
@@ -55,7 +82,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "force": ("0", "1"),
     "dry_run": ("0", "1"),
 }
-"""The parameters that take one of a few words."""
+"""The words accepted by parameters with a fixed choice."""
 
 _CHECKS: dict[str, Callable[[str], object]] = {
     "delimiter": named_splitter,
@@ -65,7 +92,7 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     "decimal": lambda mark: NumberFormat(decimal=mark),
     "thousands": lambda mark: NumberFormat(decimal="," if mark == "." else ".", thousands=mark),
 }
-"""What raises `FileError` for a value that no file can be read with, by parameter."""
+"""Functions raising `FileError` for a value unusable with any file, by parameter."""
 
 DEFAULT_LIMIT = 50
 MOST_LISTED = 500
@@ -75,11 +102,60 @@ _LONGEST = 1000
 _Word = TypeVar("_Word", bound=str)
 
 
+def _described(name: str, description: str, *, required: bool = False, **schema: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "required": required,
+        "description": description,
+        "schema": schema or {"type": "string"},
+    }
+
+
+def _described_setting(name: str, description: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if name in WORDS:
+        schema["enum"] = list(WORDS[name])
+    if name == "header_line":
+        schema = {"type": "integer", "minimum": 0}
+    if name in REPEATABLE:
+        schema = {"type": "array", "items": schema}
+    if name == "profile":
+        description += f" ({', '.join(BUILTIN)})"
+    return _described(name, description, required=name == "device", **schema)
+
+
+IMPORT_PARAMETERS = [_described_setting(name, text) for name, text in PARAMETERS.items()]
+"""The parameters of an import as OpenAPI describes them."""
+
+LIST_PARAMETERS = [
+    _described("device", "only imports for this device"),
+    _described(
+        "state",
+        "only imports in this state; repeatable",
+        type="array",
+        items={"type": "string", "enum": Import.State.values},
+    ),
+    _described(
+        "before", "only imports with smaller numbers", type="integer", minimum=1, maximum=HIGHEST_NUMBER
+    ),
+    _described(
+        "limit",
+        "up to this number of imports",
+        type="integer",
+        default=DEFAULT_LIMIT,
+        minimum=1,
+        maximum=MOST_LISTED,
+    ),
+]
+"""The parameters of a list as OpenAPI describes them."""
+
+
 @dataclass(frozen=True)
 class ImportParameters:
-    """A checked request: the device's id, how the file is to be read, and what is to be done with it.
+    """The checked parameters of an import.
 
-    `profile` is the name of a saved or built-in one, empty for none; `name` what people call the file.
+    `profile` is the name of a saved or built-in one, empty for none; `name` the sender's name for the file.
     """
 
     device: str
@@ -94,30 +170,30 @@ class ImportParameters:
 
 
 def read_import(query: QueryDict, *, also: QueryDict | None = None) -> ImportParameters:
-    """Return what a query asks for, and a form's fields `also`.
+    """Return the parameters of a query, and of a form's fields `also`.
 
-    Raises `BadParameter` that names the parameter and the remedy.
+    Raises `BadParameter` with the parameter and the remedy.
     """
-    asked = _values(query, also)
-    device = _one(asked, "device")
+    values = _values(query, also)
+    device = _one(values, "device")
     if not device:
-        raise BadParameter("device", "name the device whose readings they are: device=ID")
+        raise BadParameter("device", "name the device of the readings: device=ID")
     return ImportParameters(
         device=device,
-        given=_given(asked),
-        name=_one(asked, "name"),
-        profile=_one(asked, "profile"),
-        sheet=_one(asked, "sheet"),
-        is_strict=_word(asked, "strict", "0") == "1",
-        on_conflict=cast('Literal["keep", "replace"]', _word(asked, "on_conflict", "keep")),
-        is_forced=_word(asked, "force", "0") == "1",
-        is_dry_run=_word(asked, "dry_run", "0") == "1",
+        given=_given(values),
+        name=_one(values, "name"),
+        profile=_one(values, "profile"),
+        sheet=_one(values, "sheet"),
+        is_strict=_word(values, "strict", "0") == "1",
+        on_conflict=cast('Literal["keep", "replace"]', _word(values, "on_conflict", "keep")),
+        is_forced=_word(values, "force", "0") == "1",
+        is_dry_run=_word(values, "dry_run", "0") == "1",
     )
 
 
 @dataclass(frozen=True)
 class ListParameters:
-    """Which imports are to be listed: at most `limit`, with numbers below `before`."""
+    """The checked parameters of a list: up to `limit` imports, with numbers below `before`."""
 
     device: str
     states: tuple[str, ...]
@@ -126,7 +202,7 @@ class ListParameters:
 
 
 def read_list(query: QueryDict) -> ListParameters:
-    """Return what a query for a list asks for. Raises `BadParameter`."""
+    """Return the parameters of a list. Raises `BadParameter`."""
     check_names(query, ("device", "state", "before", "limit"), repeatable=("state",))
     if "device" in query and not query["device"]:
         raise BadParameter("device", "device is empty; name one of your devices, or leave it out")
@@ -152,23 +228,23 @@ def _number(query: QueryDict, name: str, default: int | None, *, most: int) -> i
 
 
 def parameters_of(given: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return fields of `Given` as the parameters, and their values, that say the same."""
+    """Return fields of `Given` as parameters with their values."""
     names = {field: name for name, field in FIELDS.items()}
-    said: dict[str, list[str]] = {}
+    parameters: dict[str, list[str]] = {}
     for field, value in given.items():
         if value is None:
             continue
         if isinstance(value, Mapping):
-            said[names[field]] = [mapping_word(column, target) for column, target in value.items()]
+            parameters[names[field]] = [mapping_word(column, target) for column, target in value.items()]
         elif isinstance(value, tuple):
-            said[names[field]] = [str(each) for each in value]
+            parameters[names[field]] = [str(each) for each in value]
         else:
-            said[names[field]] = [str(value)]
-    return said
+            parameters[names[field]] = [str(value)]
+    return parameters
 
 
 def given_parameters(given: Given) -> dict[str, list[str]]:
-    """Return what was given as the parameters, and their values, that say the same."""
+    """Return the given settings as parameters with their values."""
     empty = Given()
     fields = (field.name for field in dataclasses.fields(Given))
     return parameters_of(
@@ -177,18 +253,18 @@ def given_parameters(given: Given) -> dict[str, list[str]]:
 
 
 def parameter_of(setting: str) -> str:
-    """Return the parameter that says a setting of a `FileError`; empty where none does."""
+    """Return the parameter for a setting of a `FileError`, or an empty text."""
     names = {field: name for name, field in FIELDS.items()}
-    return names.get(setting, setting if setting in _OTHERS else "")
+    return names.get(setting, setting if setting in KNOWN else "")
 
 
 def parameter_words(setting: str, value: str) -> str:
-    """Return the parameter that gives a setting of the file, with its value: `tz=UTC`."""
+    """Return the parameter for a reading setting, with its value: `tz=UTC`."""
     return f"{parameter_of(setting)}={value}"
 
 
 def _values(query: QueryDict, also: QueryDict | None) -> dict[str, list[str]]:
-    """Return the values of each parameter that is given; most empty fields of a form say nothing."""
+    """Return the values by parameter; empty fields of a form are left out, unless empty is a value."""
     for name, values in query.lists():
         if name in KNOWN and name not in _MAY_BE_EMPTY and not all(values):
             raise BadParameter(name, f"{name} is empty; give it a value, or leave it out")
@@ -209,40 +285,35 @@ def _values(query: QueryDict, also: QueryDict | None) -> dict[str, list[str]]:
     return found
 
 
-def _check_values(asked: dict[str, list[str]]) -> None:
-    """Raise `BadParameter` for a value that no file can be read with."""
+def _given(values: dict[str, list[str]]) -> Given:
     for name, check in _CHECKS.items():
-        for value in asked.get(name, ()):
+        for value in values.get(name, ()):
             try:
                 check(value)
             except FileError as exc:
                 raise BadParameter(name, exc.said(parameter_words)) from None
-
-
-def _given(asked: dict[str, list[str]]) -> Given:
-    _check_values(asked)
     try:
-        mapping = mapping_from(asked.get("map", ()))
+        mapping = mapping_from(values.get("map", ()))
     except UnusableProfile as exc:
         raise BadParameter("map", exc.said(parameter_words)) from None
     settings: dict[str, Any] = {"mapping": mapping}
     for name in ("delimiter", "encoding", "tz", "decimal", "thousands"):
-        settings[name] = asked[name][0] if asked.get(name) else None
+        settings[name] = values[name][0] if values.get(name) else None
     for name in ("time_column", "time_format", "key_column"):
-        settings[FIELDS[name]] = tuple(asked.get(name, ()))
+        settings[FIELDS[name]] = tuple(values.get(name, ()))
     for name in ("layout", "time_marks", "doubled_hour", "missing_hour"):
-        settings[name] = _word(asked, name, None)
+        settings[name] = _word(values, name, None)
     return Given(
-        header_line=_line(asked), na_values=tuple(asked["na"]) if "na" in asked else None, **settings
+        header_line=_line(values), na_values=tuple(values["na"]) if "na" in values else None, **settings
     )
 
 
-def _one(asked: dict[str, list[str]], name: str) -> str:
-    return asked[name][0] if asked.get(name) else ""
+def _one(values: dict[str, list[str]], name: str) -> str:
+    return values[name][0] if values.get(name) else ""
 
 
-def _word(asked: dict[str, list[str]], name: str, default: str | None) -> str | None:
-    word = _one(asked, name)
+def _word(values: dict[str, list[str]], name: str, default: str | None) -> str | None:
+    word = _one(values, name)
     if not word:
         return default
     if word not in WORDS[name]:
@@ -250,12 +321,10 @@ def _word(asked: dict[str, list[str]], name: str, default: str | None) -> str | 
     return word
 
 
-def _line(asked: dict[str, list[str]]) -> int | None:
-    text = _one(asked, "header_line")
+def _line(values: dict[str, list[str]]) -> int | None:
+    text = _one(values, "header_line")
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise BadParameter(
-            "header_line", f"header_line {text[:20]!r} is no number of a line; 0: there is none"
-        )
+        raise BadParameter("header_line", f"header_line {text[:20]!r} is no line number; 0: no header")
     return int(text)

@@ -1,4 +1,4 @@
-"""`/api/import-profiles`: how files of a kind are read, saved under names of one's own."""
+"""`/api/import-profiles`: reading settings for files of one kind, saved under names."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.web.api.answers import encode
 from joulebook.web.api.parameters import check_names
-from joulebook.web.imports.api import openapi as described
-from joulebook.web.imports.api.answers import BuiltinAnswer, ProfileEntry, ProfilesAnswer
+from joulebook.web.imports.api.access import CHANGING, signed_in_user
+from joulebook.web.imports.api.answers import BuiltinAnswer, ProfileEntry, ProfilesAnswer, json_response
 from joulebook.web.imports.api.parameters import given_parameters
-from joulebook.web.imports.api.routes import CHANGING, answered, user_of
+from joulebook.web.imports.api.problems import described_problems
 from joulebook.web.imports.models import SavedProfile
 from joulebook.web.imports.profiles import UnableToSaveProfile, remove_profile, save_profile
 
 router = Router(tags=["import profiles"])
 
+_PROFILE = {
+    "application/json": {
+        "schema": {"type": "object", "description": "in the format of `joulebook import --save-profile`"}
+    }
+}
+
 
 @router.get(
     "",
     response=ProfilesAnswer,
-    summary="List the profiles that you may name",
-    openapi_extra=described.LIST_PROFILES,
+    summary="List the profiles available to you",
+    openapi_extra={"responses": described_problems(401)},
 )
 def list_profiles(request: HttpRequest) -> HttpResponse:
-    """Return the built-in profiles, and those that you have saved."""
+    """Return the built-in profiles, and your saved ones."""
     check_names(request.GET)
     entries = [
         ProfileEntry(name=each.name, built_in=True, about=each.about, created_at=None, link=_link(each.name))
@@ -42,28 +48,51 @@ def list_profiles(request: HttpRequest) -> HttpResponse:
         ProfileEntry(
             name=each.name, built_in=False, about="", created_at=each.created_at, link=_link(each.name)
         )
-        for each in SavedProfile.objects.filter(owner=user_of(request))
+        for each in SavedProfile.objects.filter(owner=signed_in_user(request))
     ]
-    return answered(ProfilesAnswer(profiles=entries))
+    return json_response(ProfilesAnswer(profiles=entries))
 
 
-@router.get("/{name}", summary="Look at a profile", openapi_extra=described.GET_PROFILE)
+@router.get(
+    "/{name}",
+    summary="Look at a profile",
+    openapi_extra={
+        "responses": {
+            200: {"description": "the profile; a built-in one as parameters", "content": _PROFILE},
+            **described_problems(401, 404),
+        }
+    },
+)
 def get_profile(request: HttpRequest, name: str) -> HttpResponse:
-    """Return a saved profile as it was saved, or what a built-in one answers as parameters of an import."""
+    """Return a saved profile unchanged, or a built-in one as parameters of an import."""
     check_names(request.GET)
     if name in BUILTIN:
         built_in = BUILTIN[name]
         parameters = given_parameters(built_in.given)
-        return answered(BuiltinAnswer(name=name, built_in=True, about=built_in.about, parameters=parameters))
-    saved = SavedProfile.objects.filter(owner=user_of(request), name=name).first()
+        return json_response(
+            BuiltinAnswer(name=name, built_in=True, about=built_in.about, parameters=parameters)
+        )
+    saved = SavedProfile.objects.filter(owner=signed_in_user(request), name=name).first()
     if saved is None:
-        raise _not_there(name)
+        raise _missing(name)
     return _json(saved.profile)
 
 
-@router.put("/{name}", auth=CHANGING, summary="Save a profile", openapi_extra=described.PUT_PROFILE)
+@router.put(
+    "/{name}",
+    auth=CHANGING,
+    summary="Save a profile",
+    openapi_extra={
+        "requestBody": {"required": True, "content": _PROFILE},
+        "responses": {
+            200: {"description": "saved in place of an earlier one", "content": _PROFILE},
+            201: {"description": "saved", "content": _PROFILE},
+            **described_problems(400, 401, 403, 409, 413),
+        },
+    },
+)
 def put_profile(request: HttpRequest, name: str) -> HttpResponse:
-    """Save a profile under a name, in place of the one that has it. What was imported by that stays."""
+    """Save a profile, replacing an earlier one of this name. Imported readings stay."""
     check_names(request.GET)
     try:
         stored = msgspec.json.decode(request.body)
@@ -74,9 +103,9 @@ def put_profile(request: HttpRequest, name: str) -> HttpResponse:
     try:
         profile = ImportProfile.from_json(stored)
     except RecursionError:
-        raise UnusableProfile("the profile's entries lie too deep in each other") from None
-    is_new = save_profile(user_of(request), name, profile)
-    saved = SavedProfile.objects.get(owner=user_of(request), name=name)
+        raise UnusableProfile("the profile's entries are nested too deeply") from None
+    is_new = save_profile(signed_in_user(request), name, profile)
+    saved = SavedProfile.objects.get(owner=signed_in_user(request), name=name)
     return _json(saved.profile, status=201 if is_new else 200)
 
 
@@ -85,15 +114,15 @@ def put_profile(request: HttpRequest, name: str) -> HttpResponse:
     auth=CHANGING,
     response={204: None},
     summary="Remove a profile",
-    openapi_extra=described.DELETE_PROFILE,
+    openapi_extra={"responses": described_problems(401, 403, 404, 409)},
 )
 def delete_profile(request: HttpRequest, name: str) -> HttpResponse:
-    """Remove a profile; what was imported by it stays."""
+    """Remove a profile; imported readings stay."""
     check_names(request.GET)
     if name in BUILTIN:
         raise UnableToSaveProfile(f"{name!r} is built in and stays")
-    if not remove_profile(user_of(request), name):
-        raise _not_there(name)
+    if not remove_profile(signed_in_user(request), name):
+        raise _missing(name)
     return HttpResponse(status=204)
 
 
@@ -105,5 +134,5 @@ def _link(name: str) -> str:
     return f"/api/import-profiles/{quote(name, safe='')}"
 
 
-def _not_there(name: str) -> HttpError:
+def _missing(name: str) -> HttpError:
     return HttpError(404, f"there is no profile {name[:80]!r} of yours")

@@ -1,24 +1,23 @@
-"""What the API does with a file that was received: says how it is read, and queues it or counts it."""
+"""Receiving a file by the API: stored as an upload, then queued, or counted in a dry run."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import transaction
 from django.http import HttpRequest, QueryDict
 from django.http.multipartparser import MultiPartParserError
-from django.utils.datastructures import MultiValueDict
 from ninja.errors import HttpError
-from ninja.security import SessionAuth
 
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.web.api.parameters import BadParameter
 from joulebook.web.devices.models import Device
+from joulebook.web.imports.api.access import signed_in_user
 from joulebook.web.imports.api.answers import (
     DryRunAnswer,
     FileAnswer,
@@ -29,60 +28,52 @@ from joulebook.web.imports.api.answers import (
     settings_answer,
 )
 from joulebook.web.imports.api.parameters import ImportParameters
-from joulebook.web.imports.api.problems import Unanswered
-from joulebook.web.imports.operations import ImportOrder, create_draft, queue_import, shown_name
+from joulebook.web.imports.api.problems import OpenQuestions
+from joulebook.web.imports.operations import (
+    ImportOrder,
+    check_upload_quota,
+    create_draft,
+    printable_name,
+    queue_import,
+)
 from joulebook.web.imports.profiles import find_profile
-from joulebook.web.imports.reading import UploadedFile, a_place, long_slot
 from joulebook.web.imports.uploads.files import (
-    NoRoom,
+    DiskFull,
     Upload,
     check_disk,
     check_upload_size,
-    receiving,
     remove_upload,
+    upload_writer,
 )
-from joulebook.web.imports.uploads.handler import ReceivedFile, UploadHandler
-from joulebook.web.imports.uploads.quotas import check_uploads
+from joulebook.web.imports.uploads.reading import ReadableUpload, dry_run_slot, reading_slot
+from joulebook.web.imports.uploads.receiving import ReceivedFile, UploadHandler
 
 PART = "file"
 _CHUNK = 1 << 20
 
 
-class SessionOfAPage(SessionAuth):
-    """The session's cookie together with the CSRF token as X-CSRFToken: the body is not looked at for it.
-
-    Django would look for the token in a form first, and so read the body before anybody knows whether
-    its sender may send a file.
-    """
-
-    def _get_key(self, request: HttpRequest) -> str | None:
-        request._post, request._files = QueryDict(), MultiValueDict()  # type: ignore[attr-defined]
-        try:
-            return super()._get_key(request)
-        finally:
-            del request._post, request._files  # type: ignore[attr-defined]
-
-
 def is_form(request: HttpRequest) -> bool:
-    """Say whether the file is a part of a form; else it is the whole body, whatever its type."""
+    """Return whether the file is a part of a form; otherwise it is the whole body, of any type."""
     return request.content_type == "multipart/form-data"
 
 
 @contextmanager
-def received(request: HttpRequest) -> Iterator[tuple[Upload, str, QueryDict]]:
-    """Give the upload, its sender's name for it, and the fields of the form; remove it if that fails.
+def received_upload(request: HttpRequest) -> Iterator[tuple[Upload, str, QueryDict]]:
+    """Yield the upload, its sender's name for it, and the fields of the form; an exception removes it.
 
-    Raises `UploadTooLarge`, `NoRoom`, `QuotaReached`, and `HttpError` 400 for what cannot be taken in.
+    Raises `UploadTooLarge`, `DiskFull`, `QuotaReached`, and `HttpError` 400 for an unusable body.
     """
     size = int(request.META.get("CONTENT_LENGTH") or 0)
     check_disk(size)
-    check_uploads(cast("User", request.user), size=size)
+    check_upload_quota(signed_in_user(request), size=size)
     try:
-        upload, name, fields = _of_form(request) if is_form(request) else _of_body(request)
+        upload, name, fields = _receive_form(request) if is_form(request) else _receive_body(request)
     except OSError as exc:
         if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise NoRoom("the disk has no room for the file; who runs this server can make some") from exc
+        raise DiskFull(
+            "the disk has no room for the file; the administrator of this server can free some"
+        ) from exc
     try:
         yield upload, name, fields
     except BaseException:
@@ -90,65 +81,73 @@ def received(request: HttpRequest) -> Iterator[tuple[Upload, str, QueryDict]]:
         raise
 
 
-def _of_body(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
+def _receive_body(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
     check_upload_size(int(request.META.get("CONTENT_LENGTH") or 0))
-    with receiving() as writer:
+    with upload_writer() as writer:
         while chunk := request.read(_CHUNK):
             writer.write(chunk)
         return writer.finish(), "", QueryDict()
 
 
-def _of_form(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
+def _receive_form(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
     handler = UploadHandler(request)
     request.upload_handlers = [handler]
     try:
-        return _only_file(request)
+        file, fields = _only_file(request), request.POST
     except BaseException as exc:
-        # The parser tells a handler of some faults only.
+        # The parser informs handlers of some faults only.
         handler.upload_interrupted()
         if handler.refusal is not None:
             raise handler.refusal from exc
         if isinstance(exc, MultiPartParserError | RequestDataTooBig | SuspiciousOperation):
-            detail = f"the form cannot be taken in ({exc}); send one part {PART!r} and a few fields"
+            detail = f"the form cannot be read ({exc}); send one part {PART!r} and a few fields"
             raise HttpError(400, detail) from exc
         raise
+    return file.upload, file.name or "", fields
 
 
-def _only_file(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
-    fields = request.POST
+def _only_file(request: HttpRequest) -> ReceivedFile:
     files: list[Any] = [file for name in request.FILES for file in request.FILES.getlist(name)]
     if len(files) != 1 or PART not in request.FILES or not isinstance(files[0], ReceivedFile):
         raise HttpError(400, f"the form has {len(files)} files; send one, as the part {PART!r}")
-    return files[0].upload, files[0].name or "", fields
+    return files[0]
 
 
-def bring(
-    user: User, asked: ImportParameters, upload: Upload, *, device: Device, name: str
+def queue_or_count(
+    user: User, parameters: ImportParameters, upload: Upload, *, device: Device, name: str
 ) -> QueuedAnswer | DryRunAnswer:
-    """Queue the import of an upload, or say what it would do and remove the upload.
+    """Queue the import of an upload; in a dry run count its readings and remove the upload.
 
-    Raises `FileError`, `Unanswered`, `UnableToImport` and `TooManyFiles`; the caller removes the upload then.
+    Raises `FileError`, `OpenQuestions`, `UnableToImport` and `TooManyFiles`; the caller then removes the
+    upload.
     """
-    shown = shown_name(name)
-    profile = find_profile(user, asked.profile) if asked.profile else None
-    file = UploadedFile(upload, name=shown)
-    if asked.sheet and not file.is_workbook:
-        raise BadParameter("sheet", f"sheet {asked.sheet[:80]!r}: the file is no workbook, and has no sheets")
-    with a_place():
-        file.check_size_inflated()
-        layout = file.layout(asked.given, profile=profile, device_tz=device.time_zone, sheet=asked.sheet)
+    shown_name = printable_name(name)
+    profile = find_profile(user, parameters.profile) if parameters.profile else None
+    file = ReadableUpload(upload.name, name=shown_name)
+    if parameters.sheet and not file.is_workbook:
+        message = f"sheet {parameters.sheet[:80]!r}: the file is no workbook, and has no sheets"
+        raise BadParameter("sheet", message)
+    with reading_slot():
+        file.check_inflated_size()
+        layout = file.layout(
+            parameters.given, profile=profile, device_tz=device.time_zone, sheet=parameters.sheet
+        )
         if any(question.is_required for question in layout.questions):
-            raise Unanswered([question_answer(question) for question in layout.questions])
-    if asked.is_dry_run:
-        with long_slot(user.pk):
+            raise OpenQuestions([question_answer(question) for question in layout.questions])
+    if parameters.is_dry_run:
+        with dry_run_slot(user.pk):
             return _dry_run(file, layout, upload, device=device)
     order = ImportOrder(
-        layout.profile, layout.columns, device, on_conflict=asked.on_conflict, is_strict=asked.is_strict
+        layout.profile,
+        layout.columns,
+        device,
+        on_conflict=parameters.on_conflict,
+        is_strict=parameters.is_strict,
     )
-    # In one transaction, so that nobody meets the draft.
+    # In one transaction, so that the draft is never visible.
     with transaction.atomic():
-        import_ = create_draft(user, upload, name=shown, device=device, is_queued_next=True)
-        queue_import(import_, order, force=asked.is_forced)
+        import_ = create_draft(user, upload, name=shown_name, device=device, is_queued_next=True)
+        queue_import(import_, order, force=parameters.is_forced)
     return QueuedAnswer(
         **dict(import_answer(import_)),
         settings=settings_answer(layout.settings),
@@ -156,7 +155,7 @@ def bring(
     )
 
 
-def _dry_run(file: UploadedFile, layout: FileLayout, upload: Upload, *, device: Device) -> DryRunAnswer:
+def _dry_run(file: ReadableUpload, layout: FileLayout, upload: Upload, *, device: Device) -> DryRunAnswer:
     first = file.first_rows(layout)
     answer = DryRunAnswer(
         device=device.device_id,

@@ -1,1 +1,1 @@
-"""The pages of imports: upload, draft, preview, run."""
+"""The pages of imports: upload, draft with entry, settings and preview, progress and report."""

@@ -1,8 +1,10 @@
-"""The page of a draft: how its file would be read, redrawn as somebody corrects it, until it is imported."""
+"""The page of a draft: preview and settings, redrawn after each entry until it is queued or discarded."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any, cast
 
 from django.conf import settings
@@ -26,29 +28,53 @@ from joulebook.web.imports.models import Import, SavedProfile
 from joulebook.web.imports.operations import (
     AlreadyImported,
     ImportOrder,
+    QuotaReached,
     UnableToImport,
     discard_draft,
     queue_import,
 )
 from joulebook.web.imports.pages.entry import BadEntry, DraftEntry
-from joulebook.web.imports.pages.htmx import HTMX, part_login_required
-from joulebook.web.imports.pages.reading import DraftReading, read_draft
+from joulebook.web.imports.pages.preview import DraftReading, read_draft
 from joulebook.web.imports.pages.settings import setting_groups, suggestions
 from joulebook.web.imports.profiles import UnableToSaveProfile, save_profile
 from joulebook.web.imports.queries import find_visible_import
-from joulebook.web.imports.reading import TooManyFiles
-from joulebook.web.imports.uploads.quotas import QuotaReached
+from joulebook.web.imports.uploads.reading import TooManyFiles
+
+HTMX = "HX-Request"
+"""The header of htmx's requests: they ask for a part of the page."""
 
 MOST_ALIKE = 50
-"""Drafts that are looked at in one request."""
+"""Other drafts read in one request."""
 
 MOST_SECONDS = 20
-"""Processor time for looking at them; those that are left wait for the user."""
+"""Processor time for reading other drafts; the rest keeps waiting for the user."""
+
+_SESSION_PREFIX = "draft-"
+_MOST_SAVED = 200_000
+"""Characters of a form saved in a session."""
+
+_MOST_SAVED_TOGETHER = 1_000_000
+"""Characters of all forms saved in a session: every request reads the session."""
+
+_View = Callable[[HttpRequest, int], HttpResponse]
+
+
+def part_login_required(view: _View) -> _View:
+    """Require sign-in; a request for a part of the page reloads the whole page for that."""
+    guarded = login_required(view)
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, number: int) -> HttpResponse:
+        if HTMX in request.headers and not request.user.is_authenticated:
+            return HttpResponse(headers={"HX-Refresh": "true"})
+        return guarded(request, number)
+
+    return wrapped
 
 
 @dataclass
-class Alike:
-    """What became of a user's other drafts: imported by the same settings, or still waiting for the user."""
+class OtherDrafts:
+    """A user's other drafts: queued with the same settings, or still waiting for the user."""
 
     queued: list[Import] = field(default_factory=list)
     waiting: list[Import] = field(default_factory=list)
@@ -59,13 +85,13 @@ def other_drafts(user: User) -> QuerySet[Import]:
     return Import.objects.filter(user=user, state=Import.State.DRAFT).select_related("device")
 
 
-def queue_alike(user: User, entry: DraftEntry, order: ImportOrder) -> Alike:
-    """Queue each draft of the user that `entry` reads by the same profile as the file of `order`.
+def queue_alike(user: User, entry: DraftEntry, order: ImportOrder) -> OtherDrafts:
+    """Queue each draft of the user with the profile of `order`, when read by `entry`.
 
-    Only its encoding, and the lines at which header and data begin, may differ. What was imported before
-    is among those that wait.
+    Only the encoding, and the first lines of header and data, may differ. Files imported before stay
+    waiting.
     """
-    done = Alike()
+    done = OtherDrafts()
     stopwatch = Stopwatch()
     for import_ in other_drafts(user)[:MOST_ALIKE]:
         if stopwatch.seconds > MOST_SECONDS:
@@ -88,31 +114,23 @@ def queue_alike(user: User, entry: DraftEntry, order: ImportOrder) -> Alike:
 
 
 def _shape(profile: ImportProfile) -> ImportProfile:
-    """Return what has to be the same for files of a kind."""
+    """Return the profile without the settings that may differ between similar files."""
     header = None if profile.header_line is None else 0
     return replace(profile, encoding="", header_line=header, first_data_line=0)
 
 
-_KEPT = "draft-"
-_MOST_KEPT = 200_000
-"""Characters of a form that are kept in a session."""
-
-_MOST_KEPT_TOGETHER = 1_000_000
-"""The same of all drafts' forms: a session is read with every request."""
-
-
-def visible_import(request: HttpRequest, number: int) -> Import:
-    """Return the import if the user may see it; raises `Http404` for another's and for none alike."""
+def get_import_or_404(request: HttpRequest, number: int) -> Import:
+    """Return the import if the user may see it; raises `Http404` for another user's and for a missing one."""
     import_ = find_visible_import(cast("User", request.user), number)
     if import_ is None:
-        raise Http404("There is no such import, or it is not yours to see.")
+        raise Http404("There is no such import, or you may not see it.")
     return import_
 
 
 def draft_page(request: HttpRequest, import_: Import) -> HttpResponse:
-    """Show a draft as its file is guessed to be, or as somebody has corrected it before."""
-    kept = request.session.get(_kept_name(import_))
-    entry = DraftEntry.of_draft(import_) if kept is None else DraftEntry.of_form(QueryDict(kept))
+    """Show a draft with the entry saved in the session, or with the guess."""
+    saved = request.session.get(_session_key(import_))
+    entry = DraftEntry.of_draft(import_) if saved is None else DraftEntry.of_form(QueryDict(saved))
     return _shown(request, import_, entry)
 
 
@@ -120,18 +138,18 @@ def draft_page(request: HttpRequest, import_: Import) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def preview(request: HttpRequest, number: int) -> HttpResponse:
-    """Show the draft again by what is entered; for htmx only what changes of the page.
+    """Show the draft read by the sent entry; htmx gets only the changing part of the page.
 
-    With `do` a device is created or a profile saved first.
+    The field `do` first creates a device or saves a profile.
     """
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     if request.method != "POST" or import_.state != Import.State.DRAFT:
-        return _away(request, import_)
+        return _redirect(request, import_)
     try:
         entry = DraftEntry.of_form(request.POST)
     except BadEntry as exc:
         return _shown(request, import_, DraftEntry.of_draft(import_), problem=str(exc), status=400)
-    _keep_form(request, import_)
+    _save_form(request, import_)
     match request.POST.get("do"):
         case "create-device":
             return _create_device(request, import_, entry)
@@ -143,10 +161,10 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
 @login_required
 @require_POST
 def queue(request: HttpRequest, number: int) -> HttpResponse:
-    """Have a draft imported as it is read by what is entered, unless something keeps it."""
-    import_ = visible_import(request, number)
+    """Queue a draft as read by the sent entry; show the page again with obstacles."""
+    import_ = get_import_or_404(request, number)
     if import_.state != Import.State.DRAFT:
-        return _away(request, import_)
+        return _redirect(request, import_)
     try:
         entry = DraftEntry.of_form(request.POST)
         reading = read_draft(import_, entry, user=cast("User", request.user))
@@ -163,7 +181,7 @@ def queue(request: HttpRequest, number: int) -> HttpResponse:
         return _page(request, import_, reading, status=409, earlier=exc.earlier)
     except (UnableToImport, QuotaReached) as exc:
         return _page(request, import_, reading, status=409, problem=str(exc))
-    request.session.pop(_kept_name(import_), None)
+    request.session.pop(_session_key(import_), None)
     if "alike" in request.POST:
         _import_alike(request, import_, entry, order)
     return redirect("import", number)
@@ -172,58 +190,60 @@ def queue(request: HttpRequest, number: int) -> HttpResponse:
 @login_required
 @require_POST
 def discard(request: HttpRequest, number: int) -> HttpResponse:
-    """Throw a draft and its file away."""
-    import_ = visible_import(request, number)
+    """Discard a draft and its file."""
+    import_ = get_import_or_404(request, number)
     try:
         discard_draft(import_)
     except UnableToImport as exc:
         messages.error(request, f"{import_.file_name} stays: {exc}.")
         return redirect("import", number)
-    request.session.pop(_kept_name(import_), None)
-    messages.success(request, f"{import_.file_name} is discarded; nothing of it was stored.")
+    request.session.pop(_session_key(import_), None)
+    messages.success(request, f"{import_.file_name} is discarded; nothing was stored.")
     return redirect("imports")
 
 
 def _import_alike(request: HttpRequest, import_: Import, entry: DraftEntry, order: ImportOrder) -> None:
-    """Import the user's other drafts by the same settings, and tell which of them still wait."""
+    """Queue the user's other drafts with the same settings, and name those still waiting."""
     done = queue_alike(cast("User", request.user), entry, order)
     for each in done.queued:
-        request.session.pop(_kept_name(each), None)
+        request.session.pop(_session_key(each), None)
     if done.queued:
         names = ", ".join(each.file_name for each in done.queued)
-        messages.success(request, f"Imported alike: {names}.")
+        messages.success(request, f"Imported with the same settings: {names}.")
     if done.waiting:
         names = ", ".join(each.file_name for each in done.waiting)
-        messages.warning(request, f"Not quite like {import_.file_name}, and so waiting for you: {names}.")
+        messages.warning(
+            request, f"Read differently from {import_.file_name}, and so waiting for you: {names}."
+        )
 
 
-def _keep_form(request: HttpRequest, import_: Import, **changed: str) -> None:
-    """Keep what is entered for when the page is loaded again, as long as the session lasts."""
+def _save_form(request: HttpRequest, import_: Import, **changed: str) -> None:
+    """Save the form in the session, for loading the page again."""
     form = request.POST.copy()
     for name in changed:
         form[name] = changed[name]
     for name in ("csrfmiddlewaretoken", "do"):
         form.pop(name, None)
     text = form.urlencode()
-    session, name = request.session, _kept_name(import_)
-    if len(text) > _MOST_KEPT:
+    session, name = request.session, _session_key(import_)
+    if len(text) > _MOST_SAVED:
         return
     session.pop(name, None)
     session[name] = text
-    kept = [each for each in session.keys() if each.startswith(_KEPT)]  # noqa: SIM118 - a session has no iterator
-    size = sum(len(session[each]) for each in kept)
-    for oldest in kept:
-        if size <= _MOST_KEPT_TOGETHER:
+    saved = [each for each in session.keys() if each.startswith(_SESSION_PREFIX)]  # noqa: SIM118 - a session has no iterator
+    size = sum(len(session[each]) for each in saved)
+    for oldest in saved:
+        if size <= _MOST_SAVED_TOGETHER:
             break
         size -= len(session.pop(oldest))
 
 
-def _kept_name(import_: Import) -> str:
-    return f"{_KEPT}{import_.pk}"
+def _session_key(import_: Import) -> str:
+    return f"{_SESSION_PREFIX}{import_.pk}"
 
 
-def _away(request: HttpRequest, import_: Import) -> HttpResponse:
-    """Send to the page of an import that is a draft no more."""
+def _redirect(request: HttpRequest, import_: Import) -> HttpResponse:
+    """Redirect to the page of the import: it is not a draft any more."""
     response = redirect("import", import_.pk)
     if HTMX in request.headers:
         return HttpResponse(headers={"HX-Redirect": response["Location"]})
@@ -242,9 +262,9 @@ def _create_device(request: HttpRequest, import_: Import, entry: DraftEntry) -> 
         )
     except UnableToCreateDevice as exc:
         return _shown(request, import_, entry, problem=str(exc), status=400)
-    _keep_form(request, import_, device=device.device_id)
+    _save_form(request, import_, device=device.device_id)
     entry = replace(entry, device=device.device_id)
-    return _shown(request, import_, entry, done=f"The device {device} is created, and chosen for this file.")
+    return _shown(request, import_, entry, done=f"The device {device} is created and chosen for this file.")
 
 
 def _save_profile(request: HttpRequest, import_: Import, entry: DraftEntry) -> HttpResponse:
@@ -257,7 +277,7 @@ def _save_profile(request: HttpRequest, import_: Import, entry: DraftEntry) -> H
         save_profile(user, name, reading.profile)
     except (TooManyFiles, UnableToSaveProfile, UnusableProfile) as exc:
         return _shown(request, import_, entry, problem=str(exc), status=400)
-    return _page(request, import_, reading, done=f"Saved as the profile “{name}”, for other files like this.")
+    return _page(request, import_, reading, done=f"Saved as the profile “{name}”, for similar files.")
 
 
 def _shown(request: HttpRequest, import_: Import, entry: DraftEntry, **more: Any) -> HttpResponse:

@@ -1,22 +1,29 @@
-"""What somebody has entered on the page of a draft, as texts: read from the form, and shown there again."""
+"""The entry on the page of a draft: form fields as text, and the mapping of columns to metrics."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from django.http import QueryDict
 
+from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.builtin import BUILTIN
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.guess.layout import FileLayout
+from joulebook.telemetry.files.guess.numbers import unit_in_name
+from joulebook.telemetry.files.profile import Given, ImportProfile, ValueColumn
+from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.models import Import
 
 FIELDS_OF_A_ROW = ("metric", "unit", "factor", "device")
 _MOST_ROWS = 10_000
 _LONGEST = 1000
 _MOST_FORMATS = 20
+_MOST_COLUMNS = 6
+_LONGEST_UNIT = 32
 _LINES = ("time_formats", "na_values")
 _LISTS = ("time_columns", "key_columns")
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -28,16 +35,16 @@ _WORDS: dict[str, tuple[str, ...]] = {
 _TEXTS = ("delimiter", "encoding", "tz", "decimal", "thousands")
 NO_MARK = "none"
 NOT_WITH_A_PROFILE = ("layout", "delimiter", "header_line", "time_columns", "key_columns")
-"""Settings that a saved profile fixes: they are not asked for beside one."""
+"""Settings fixed by a saved profile: the page has no fields for them beside one."""
 
 
 class BadEntry(Exception):
-    """Something entered cannot be understood; the message says what."""
+    """An entry cannot be understood; the message says which."""
 
 
 @dataclass(frozen=True)
 class MappedRow:
-    """What was entered for a column, or a key: texts as they were entered, by `FIELDS_OF_A_ROW`."""
+    """The entry for a column or key: unchanged texts, by `FIELDS_OF_A_ROW`."""
 
     is_on: bool
     texts: Mapping[str, str]
@@ -49,10 +56,10 @@ RowKey = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class DraftEntry:
-    """Everything that the form of a draft says.
+    """All fields of a draft's form.
 
-    `settings` are texts (lists of texts for columns) by the field of `Given`; `answers` labels of answers
-    by the setting that was asked about. `profile` is empty for the guess alone, or a profile's name.
+    `settings` are texts (lists of texts for columns) by the field of `Given`; `answers` are labels of
+    answers by the setting of their question. `profile` is a profile's name, or empty for the guess alone.
     """
 
     device: str = ""
@@ -67,21 +74,20 @@ class DraftEntry:
 
     @classmethod
     def of_draft(cls, import_: Import) -> DraftEntry:
-        """Return what the page of a draft begins with."""
+        """Return the initial entry of a draft."""
         device = import_.device
         is_own = device is not None and device.owner_id == import_.user_id
         return cls(device=device.device_id if device is not None and is_own else "")
 
     @classmethod
     def of_form(cls, form: QueryDict) -> DraftEntry:
-        """Return what was entered. Raises `BadEntry` for a form that is not this page's."""
+        """Return the entry of a sent form. Raises `BadEntry` for a form of another page."""
         settings: dict[str, str | list[str]] = {}
         for name in (*_WORDS, *_TEXTS, *_LINES, "header_line"):
             settings[name] = _text(form, f"s-{name}")
         for name in _LISTS:
-            settings[name] = [text.replace("\0", "\ufffd")[:_LONGEST] for text in form.getlist(f"s-{name}")][
-                :6
-            ]
+            columns = form.getlist(f"s-{name}")[:_MOST_COLUMNS]
+            settings[name] = [text.replace("\0", "\ufffd")[:_LONGEST] for text in columns]
         return cls(
             device=_text(form, "device"),
             profile=_text(form, "profile"),
@@ -98,15 +104,17 @@ class DraftEntry:
 
     @property
     def is_saved_profile(self) -> bool:
-        """Whether a saved profile says how the file is read, and fixes some settings."""
+        """Whether a saved profile is chosen, with settings fixed by it."""
         return bool(self.profile) and self.profile not in BUILTIN
 
-    def hidden_fields(self, *, with_rows: bool, asked: Collection[str]) -> list[tuple[str, str]]:
-        """Return the fields that the page does not show now, but must not forget.
+    def hidden_fields(self, *, with_rows: bool, shown_questions: Collection[str]) -> list[tuple[str, str]]:
+        """Return the fields not shown on the page now, to be sent again with the form.
 
-        Those are answers to what is not `asked` now, and the rows where the file cannot be read.
+        These are answers to questions not shown, and the rows of a file that cannot be read now.
         """
-        fields = [(f"answer-{name}", label) for name, label in self.answers.items() if name not in asked]
+        fields = [
+            (f"answer-{name}", label) for name, label in self.answers.items() if name not in shown_questions
+        ]
         if with_rows:
             fields.append(("rows", str(len(self.rows))))
             for number, (key, row) in enumerate(self.rows.items()):
@@ -116,7 +124,7 @@ class DraftEntry:
         return fields
 
     def given(self) -> Given:
-        """Return the settings that were entered. Raises `BadEntry` that says what cannot be understood."""
+        """Return the entered settings. Raises `BadEntry` for one that cannot be understood."""
         entered: dict[str, Any] = {}
         for name, value in self.settings.items():
             if self.is_saved_profile and name in NOT_WITH_A_PROFILE:
@@ -129,7 +137,7 @@ class DraftEntry:
 
 
 def _text(form: QueryDict, name: str) -> str:
-    # No NUL: a database of accounts may not take one.
+    # NUL is replaced: PostgreSQL, a possible accounts database, cannot store it.
     return str(form.get(name, "")).replace("\r\n", "\n").replace("\0", "\ufffd")[:_LONGEST]
 
 
@@ -141,7 +149,7 @@ def _setting(name: str, text: str) -> Any:
         return lines
     if name == "header_line":
         if not text.strip().isascii() or not text.strip().isdigit() or len(text.strip()) > 9:
-            raise BadEntry(f"Header line: {text[:40]!r} is no line number; 0 says that there is no header")
+            raise BadEntry(f"Header line: {text[:40]!r} is no line number; 0 means no header")
         return int(text)
     if name in _WORDS and text not in _WORDS[name]:
         raise BadEntry(f"{text[:40]!r} is none of {', '.join(_WORDS[name])}")
@@ -161,7 +169,7 @@ def _rows(form: QueryDict) -> dict[RowKey, MappedRow]:
 
 
 def row_text(key: RowKey) -> str:
-    """Return how the form writes which column and key a row is of."""
+    """Return a column and key as a text for the form."""
     return json.dumps([key[0], *key[1]], ensure_ascii=False, separators=(",", ":"))
 
 
@@ -170,11 +178,131 @@ def _row_key(text: str) -> RowKey:
         parts = json.loads(text)
     except (ValueError, RecursionError):
         parts = None
-    if not isinstance(parts, list) or not parts or not all(_is_text(part) for part in parts):
+    if not isinstance(parts, list) or not parts or not all(_is_printable(part) for part in parts):
         raise BadEntry("The form is not this page's; load the page again.")
     return parts[0], tuple(parts[1:])
 
 
-def _is_text(part: object) -> bool:
-    """Say whether it is text that can be shown again: JSON may write half of a character."""
+def _is_printable(part: object) -> bool:
+    """Return whether this is a text without surrogates: JSON may contain half of a character."""
     return isinstance(part, str) and not any("\ud800" <= each <= "\udfff" for each in part)
+
+
+@dataclass
+class MappingRow:
+    """A column or key of the file with its target; the texts are as entered, or as guessed."""
+
+    column: str
+    key: tuple[str, ...]
+    is_on: bool
+    metric: str
+    unit: str
+    factor: str = "1"
+    device: str = ""
+    reason: str = ""
+    """The reason for leaving it out by default."""
+    problem: str = ""
+
+    @property
+    def name(self) -> RowKey:
+        """The identity of the row within its file."""
+        return self.column, self.key
+
+    @property
+    def text(self) -> str:
+        """The name as a text for the form."""
+        return row_text(self.name)
+
+    @property
+    def label(self) -> str:
+        """The column, if any, and the cells of the key."""
+        return " · ".join(filter(None, (self.column, *self.key))) or "all values"
+
+
+def mapping_rows(layout: FileLayout, entered: Mapping[RowKey, MappedRow]) -> list[MappingRow]:
+    """Return the columns or keys of a file: guessed, then replaced by the entry."""
+    rows = _guessed_rows(layout)
+    for row in rows:
+        if (mapped := entered.get(row.name)) is not None:
+            row.is_on = mapped.is_on
+            row.metric, row.unit = mapped.texts["metric"], mapped.texts["unit"]
+            row.factor, row.device = mapped.texts["factor"], mapped.texts["device"]
+        row.problem = _row_problem(row) if row.is_on else ""
+    _mark_duplicates(rows)
+    return rows
+
+
+def mapped_profile(
+    profile: ImportProfile, rows: Sequence[MappingRow], *, takes_new_keys: bool
+) -> ImportProfile:
+    """Return the profile with the values of the rows; rows with a problem are left out."""
+    values = tuple(
+        ValueColumn(row.column, row.metric, row.unit, row.key, _factor(row.factor), row.device)
+        for row in rows
+        if row.is_on and not row.problem
+    )
+    if profile.layout == "wide":
+        return replace(profile, values=values)
+    mapped_keys = {value.key for value in values}
+    off = [row for row in rows if not row.is_on]
+    ignored = dict.fromkeys(" ".join(row.key) for row in off if row.key not in mapped_keys)
+    # With one column of a key left out, the key would be found again as a new one.
+    is_key_split = any(row.key in mapped_keys for row in off)
+    return replace(
+        profile,
+        values=values,
+        ignored_keys=tuple(dict.fromkeys((*profile.ignored_keys, *ignored))),
+        new_keys="import" if takes_new_keys and not is_key_split else "ignore",
+    )
+
+
+def _guessed_rows(layout: FileLayout) -> list[MappingRow]:
+    profile = layout.profile
+    rows = {
+        (value.column, value.key): MappingRow(
+            value.column, value.key, True, value.metric, value.unit, f"{value.factor:.15g}", value.device
+        )
+        for value in profile.values
+    }
+    if profile.layout != "wide":
+        return list(rows.values())
+    reasons = {each.value: each.reason for each in layout.settings if each.name == "left out"}
+    others: dict[RowKey, MappingRow] = {
+        (column, ()): MappingRow(
+            column, (), False, unguarded(column), unit_in_name(column),
+            reason=reasons.get(column, "not in the profile").removeprefix("guessed: "),
+        )
+        for column in layout.columns
+        if column not in profile.time_columns
+    }  # fmt: skip
+    return list({**others, **rows}.values())
+
+
+def _row_problem(row: MappingRow) -> str:
+    """Return the problem of an entered row, or an empty text."""
+    if problem := metric_name_problem(row.metric):
+        return problem
+    if len(row.unit) > _LONGEST_UNIT or not row.unit.isprintable():
+        return f"a unit has at most {_LONGEST_UNIT} printable characters"
+    factor = _factor(row.factor)
+    if not math.isfinite(factor) or not 1e-12 <= abs(factor) <= 1e12:
+        return f"factor {row.factor[:40]!r} is no number from 1e-12 to 1e12; write it like 0.001"
+    return ""
+
+
+def _factor(text: str) -> float:
+    try:
+        return float((text or "1").replace(",", ".").replace("\u2212", "-"))
+    except ValueError:
+        return math.nan
+
+
+def _mark_duplicates(rows: Sequence[MappingRow]) -> None:
+    """Set the problem of rows with the metric of an earlier row."""
+    seen: dict[tuple[str, str], MappingRow] = {}
+    for row in rows:
+        if not row.is_on or row.problem:
+            continue
+        first = seen.setdefault((row.device, row.metric), row)
+        if first is not row:
+            row.problem = f"{first.label[:80]!r} goes to the metric {row.metric!r} already; give each its own"

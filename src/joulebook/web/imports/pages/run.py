@@ -1,4 +1,4 @@
-"""The pages of an import that was ordered: its progress, its report, and taking it back."""
+"""The pages of a queued or ended import: its progress, its report, and its undo."""
 
 from __future__ import annotations
 
@@ -22,22 +22,21 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.files.report import ImportReport
-from joulebook.telemetry.imports.progress import Progress, read_progress
+from joulebook.telemetry.imports.progress import read_progress
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.models import Device
-from joulebook.web.imports.api.rejected import rejected_rows
 from joulebook.web.imports.leases import LEASE_TIME
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import UnableToImport, cancel_import, undo_import
-from joulebook.web.imports.pages.draft import draft_page, visible_import
-from joulebook.web.imports.pages.htmx import part_login_required
+from joulebook.web.imports.pages.draft import draft_page, get_import_or_404, part_login_required
+from joulebook.web.imports.rejected import rejected_csv
 from joulebook.web.telemetry import telemetry_connection
 
 PATIENCE = timedelta(seconds=15)
-"""After waiting for so long, a page asks whether there is a worker."""
+"""Time in the queue after which the page asks for a worker."""
 
 LISTED = 20
-"""Problems that a report shows; the list that can be fetched has all of them."""
+"""Problems shown in a report; rejected.csv has all."""
 
 State = Import.State
 _HELD = (State.RUNNING, State.UNDOING)
@@ -45,9 +44,9 @@ _HELD = (State.RUNNING, State.UNDOING)
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far an import is: `percent` of the file's bytes, and counts until now.
+    """The progress of an import: `percent` of the file's bytes, and counts so far.
 
-    `doubt` says what may be wrong where nothing happens.
+    `doubt` is the likely reason if nothing happens.
     """
 
     percent: int
@@ -61,7 +60,7 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class ReportColumn:
-    """What became of one column: its counts, and where its chart is."""
+    """The counts of one column, and the address of its chart."""
 
     counts: Mapping[str, Any]
     device: Device | None
@@ -70,7 +69,7 @@ class ReportColumn:
 
 @dataclass(frozen=True)
 class RunReport:
-    """The account of a run, as `ImportReport.as_json` gives it, and what a page adds."""
+    """The report of a run in the form of `ImportReport.as_json`, with additions for the page."""
 
     whole: Mapping[str, Any]
     columns: Sequence[ReportColumn]
@@ -80,30 +79,32 @@ class RunReport:
 
 
 def run_progress(import_: Import, *, now: datetime) -> RunProgress:
-    """Return the progress of an import; `doubt` says if the database is unavailable."""
+    """Return the progress of an import; `doubt` is set if the database is unavailable."""
     try:
         with telemetry_connection() as conn:
             found = read_progress(conn, import_.pk)
     except (DatabaseUnavailable, OperationalError):
         return RunProgress(
-            0, 0, doubt="The database of the readings does not answer; it goes on when it does."
+            0, 0, doubt="The database of the readings does not answer; the import continues when it does."
         )
     doubt = _doubt(import_, now)
     if found is None:
         return RunProgress(0, 0, doubt=doubt)
-    counts = _counts(found)
+    report = None if found.report is None else ImportReport.from_state(found.report)
     size = import_.file_size
     return RunProgress(
         percent=min(100, 100 * found.bytes_read // size) if size else 0,
         bytes_read=found.bytes_read,
         removed=int((found.undo or {}).get("removed", 0)),
         doubt=doubt,
-        **counts,
+        rows=report.rows_read if report else 0,
+        stored=report.stored + report.replaced if report else 0,
+        problems=report.problem_count if report else 0,
     )
 
 
 def run_report(import_: Import) -> RunReport | None:
-    """Return the account of an import; None where it was not begun."""
+    """Return the report of an import; None if it was never begun."""
     whole = import_.report
     if whole is None:
         with telemetry_connection() as conn:
@@ -111,28 +112,18 @@ def run_report(import_: Import) -> RunReport | None:
         if found is None or found.report is None:
             return None
         whole = ImportReport.from_state(found.report).as_json()
-    first, last = (_instant(whole.get(name)) for name in ("first_time", "last_time"))
+    times = (whole.get(name) for name in ("first_time", "last_time"))
+    first, last = (None if text is None else datetime.fromisoformat(text) for text in times)
     return RunReport(whole, _columns(import_, whole, first, last), whole["problems"][:LISTED], first, last)
-
-
-def _counts(found: Progress) -> dict[str, int]:
-    if found.report is None:
-        return {}
-    report = ImportReport.from_state(found.report)
-    return {
-        "rows": report.rows_read,
-        "stored": report.stored + report.replaced,
-        "problems": report.problem_count,
-    }
 
 
 def _doubt(import_: Import, now: datetime) -> str:
     if import_.state == State.RUNNING or import_.leased_by:
-        heard = import_.heartbeat_at
-        if heard is not None and now - heard > LEASE_TIME:
+        last_seen = import_.heartbeat_at
+        if last_seen is not None and now - last_seen > LEASE_TIME:
             return (
-                "Its worker has not been heard of for more than a minute; another one takes over where it "
-                "stopped. Is a worker running?"
+                "Its worker was last seen more than a minute ago; another one continues from the point "
+                "it reached. Is a worker running?"
             )
         return ""
     others = Import.objects.filter(
@@ -142,14 +133,14 @@ def _doubt(import_: Import, now: datetime) -> str:
     if import_.state == State.QUEUED and now - since > PATIENCE:
         if others.exclude(pk=import_.pk).exists():
             return "Other files are imported first."
-        return "No worker has taken it yet. Is the worker running? Start it with: joulebook up"
+        return "No worker has begun it yet. Is the worker running? Start it with: joulebook up"
     return ""
 
 
 def _columns(
     import_: Import, whole: Mapping[str, Any], first: datetime | None, last: datetime | None
 ) -> list[ReportColumn]:
-    """Return the columns with their devices; those of keys that came up on the way belong to the import's."""
+    """Return the columns with their devices; keys not in the profile belong to the import's device."""
     devices = {device.device_id: device for device in import_.devices.all()}
     values = import_.profile.get("values", [])
     columns = []
@@ -161,7 +152,7 @@ def _columns(
 
 
 def _chart(device: Device | None, metric: str, first: datetime | None, last: datetime | None) -> str:
-    """Return where the readings of the file are seen: the range of its times, and a little more."""
+    """Return the address of a chart over the file's time range, with a margin."""
     if device is None or first is None or last is None:
         return ""
     margin = max(timedelta(minutes=1), (last - first) / 100)
@@ -174,10 +165,6 @@ def _chart(device: Device | None, metric: str, first: datetime | None, last: dat
     return f"{reverse('device', args=[device.device_id])}?{urlencode(query)}"
 
 
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
 ACTIVE = frozenset({Import.State.QUEUED, Import.State.RUNNING, Import.State.UNDOING})
 CAN_BE_UNDONE = frozenset({Import.State.DONE, Import.State.FAILED, Import.State.CANCELLED})
 
@@ -187,7 +174,7 @@ CAN_BE_UNDONE = frozenset({Import.State.DONE, Import.State.FAILED, Import.State.
 @never_cache
 def import_page(request: HttpRequest, number: int) -> HttpResponse:
     """Show an import by its state: a draft, its progress, or its report."""
-    import_ = visible_import(request, number)
+    import_ = get_import_or_404(request, number)
     if import_.state == Import.State.DRAFT:
         return draft_page(request, import_)
     if import_.state in ACTIVE:
@@ -199,8 +186,8 @@ def import_page(request: HttpRequest, number: int) -> HttpResponse:
 @require_safe
 @never_cache
 def progress(request: HttpRequest, number: int) -> HttpResponse:
-    """Show how far an import is; once it has ended, have the whole page loaded again."""
-    import_ = visible_import(request, number)
+    """Show the progress of an import; once it has ended, reload the whole page."""
+    import_ = get_import_or_404(request, number)
     if import_.state not in ACTIVE:
         return HttpResponse(headers={"HX-Refresh": "true"})
     return render(request, "imports/_progress.html", _progress_context(import_))
@@ -209,8 +196,8 @@ def progress(request: HttpRequest, number: int) -> HttpResponse:
 @login_required
 @require_POST
 def cancel(request: HttpRequest, number: int) -> HttpResponse:
-    """Stop an import; what is stored stays until it is undone."""
-    import_ = visible_import(request, number)
+    """Stop an import; stored readings stay until it is undone."""
+    import_ = get_import_or_404(request, number)
     try:
         cancel_import(import_)
     except UnableToImport as exc:
@@ -222,8 +209,8 @@ def cancel(request: HttpRequest, number: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def undo(request: HttpRequest, number: int) -> HttpResponse:
-    """Ask whether everything that an import has stored shall go; by POST have it taken back."""
-    import_ = visible_import(request, number)
+    """Ask for confirmation of an undo; by POST request the undo."""
+    import_ = get_import_or_404(request, number)
     if import_.state not in CAN_BE_UNDONE:
         return redirect("import", number)
     if request.method != "POST":
@@ -239,8 +226,8 @@ def undo(request: HttpRequest, number: int) -> HttpResponse:
 @require_safe
 @never_cache
 def rejected(request: HttpRequest, number: int) -> HttpResponseBase:
-    """Send every row and cell that was not stored, as CSV."""
-    return rejected_rows(visible_import(request, number), person=cast("User", request.user).pk)
+    """Send every row and cell not stored, as CSV."""
+    return rejected_csv(get_import_or_404(request, number), person=cast("User", request.user).pk)
 
 
 def _progress_context(import_: Import) -> dict[str, object]:

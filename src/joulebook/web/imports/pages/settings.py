@@ -1,4 +1,4 @@
-"""The settings on a draft's page: what each is now, where that comes from, and how it is changed."""
+"""The reading settings on a draft's page: the value of each, its reason, and the field for changing it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, ImportProfile
 from joulebook.telemetry.files.split import Splitter
 from joulebook.time_zones import time_zone_names
 from joulebook.web.imports.pages.entry import NO_MARK, NOT_WITH_A_PROFILE
-from joulebook.web.imports.pages.reading import DraftReading
+from joulebook.web.imports.pages.preview import DraftReading
 from joulebook.web.imports.pages.words import on_page
 
 _ENCODINGS = ("utf-8", "cp1252", "latin-1", "utf-16", "cp1250", "cp1251", "cp850", "mac-roman")
 _DELIMITERS = (",", ";", "tab", "|", "blanks")
 _WORDS = {
     "wide": "a time, then a value a column",
-    "long": "a time, what it measures, a value",
+    "long": "a time, the metric, a value",
     "across": "a day, then its hours a column",
     "start": "the start of an interval, or an instant",
     "end": "the end of an interval",
-    "order": "told apart by the order of rows",
+    "order": "by the order of rows",
     "first": "always the first pass",
     "second": "always the second pass",
     "reject": "refused",
-    "shift": "taken for an hour later",
+    "shift": "moved an hour later",
     ".": "point: 1.5",
     ",": "comma: 1,5",
     NO_MARK: "none",
@@ -38,7 +38,7 @@ _THOUSANDS = {**_WORDS, ".": "point: 1.000", ",": "comma: 1,000"}
 
 @dataclass(frozen=True)
 class SettingField:
-    """One setting: `entered` (texts) overrules what is `now` in force, and `why` says where that is from.
+    """One setting: its value `now` with its `reason`, and the `entered` texts overruling the guess.
 
     `kind` is words (choose one of `choices`), text, number, columns (several texts) or lines.
     """
@@ -48,7 +48,7 @@ class SettingField:
     kind: str
     entered: Sequence[str]
     now: str = ""
-    why: str = ""
+    reason: str = ""
     hint: str = ""
     choices: Sequence[tuple[str, str]] = ()
     suggestions: str = ""
@@ -57,55 +57,56 @@ class SettingField:
 
     @property
     def value(self) -> str:
-        """Return what was entered in a field that takes one text."""
+        """The entry in a field for one text."""
         return self.entered[0] if self.entered else ""
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Field:
     name: str
     label: str
     kind: str
-    account: str = ""
+    setting_name: str = ""
+    """The name of the setting in a layout."""
     hint: str = ""
     words: Sequence[str] = ()
     suggestions: str = ""
     count: int = 1
 
 
-GROUPS: tuple[tuple[str, tuple[_Plan, ...]], ...] = (
+GROUPS: tuple[tuple[str, tuple[_Field, ...]], ...] = (
     (
         "Text",
         (
-            _Plan("encoding", "Encoding", "text", "encoding", suggestions="encodings"),
-            _Plan("delimiter", "Delimiter", "text", "delimiter", suggestions="delimiters",
+            _Field("encoding", "Encoding", "text", "encoding", suggestions="encodings"),
+            _Field("delimiter", "Delimiter", "text", "delimiter", suggestions="delimiters",
                   hint="Also tab, blanks, a /regular expression/, or widths such as 10,8,8."),
-            _Plan("header_line", "Header line", "number", "header", hint="0: there is none."),
-            _Plan("layout", "Layout", "words", "layout", words=("wide", "long", "across")),
-            _Plan("key_columns", "Columns of the key", "columns", "key", suggestions="columns", count=2,
-                  hint="What tells apart what rows measure."),
+            _Field("header_line", "Header line", "number", "header", hint="0: no header."),
+            _Field("layout", "Layout", "words", "layout", words=("wide", "long", "across")),
+            _Field("key_columns", "Columns of the key", "columns", "key", suggestions="columns", count=2,
+                  hint="They name the metric of a row."),
         ),
     ),
     (
         "Time",
         (
-            _Plan("time_columns", "Columns of the time", "columns", "time", suggestions="columns", count=3),
-            _Plan("time_formats", "Time formats", "lines", "time format",
+            _Field("time_columns", "Columns of the time", "columns", "time", suggestions="columns", count=3),
+            _Field("time_formats", "Time formats", "lines", "time format",
                   hint="One a line, such as %d.%m.%Y %H:%M:%S"),
-            _Plan("tz", "Time zone", "text", "time zone", suggestions="zones",
+            _Field("tz", "Time zone", "text", "time zone", suggestions="zones",
                   hint="A name such as Europe/Berlin, or +01:00."),
-            _Plan("time_marks", "Times mark", "words", "times mark", words=("start", "end")),
-            _Plan("doubled_hour", "Doubled hour in autumn", "words", words=("order", "first", "second")),
-            _Plan("missing_hour", "Missing hour in spring", "words", words=("reject", "shift")),
+            _Field("time_marks", "Times mark", "words", "times mark", words=("start", "end")),
+            _Field("doubled_hour", "Doubled hour in autumn", "words", words=("order", "first", "second")),
+            _Field("missing_hour", "Missing hour in spring", "words", words=("reject", "shift")),
         ),
     ),
     (
         "Numbers",
         (
-            _Plan("decimal", "Decimal mark", "words", "decimal mark", words=(".", ",")),
-            _Plan("thousands", "Thousands mark", "words", "thousands mark",
+            _Field("decimal", "Decimal mark", "words", "decimal mark", words=(".", ",")),
+            _Field("thousands", "Thousands mark", "words", "thousands mark",
                   words=(NO_MARK, ".", ",", "'", " ", "\u00a0")),
-            _Plan("na_values", "Missing values", "lines", "missing values",
+            _Field("na_values", "Missing values", "lines", "missing values",
                   hint="One a line. An empty cell is always one."),
         ),
     ),
@@ -114,19 +115,19 @@ GROUPS: tuple[tuple[str, tuple[_Plan, ...]], ...] = (
 
 @dataclass(frozen=True)
 class SettingGroup:
-    """Some settings that belong together."""
+    """Related settings under one title."""
 
     title: str
     fields: list[SettingField]
 
 
 def setting_groups(reading: DraftReading) -> list[SettingGroup]:
-    """Return the settings of a draft as they are now."""
+    """Return the settings of a draft with their present values."""
     return [SettingGroup(title, [_field(plan, reading) for plan in plans]) for title, plans in GROUPS]
 
 
 def suggestions(reading: DraftReading) -> dict[str, Sequence[str]]:
-    """Return the lists of suggestions on the page by their ids."""
+    """Return the suggestions on the page by list id."""
     return {
         "encodings": _ENCODINGS,
         "delimiters": _DELIMITERS,
@@ -135,7 +136,7 @@ def suggestions(reading: DraftReading) -> dict[str, Sequence[str]]:
     }
 
 
-def _field(plan: _Plan, reading: DraftReading) -> SettingField:
+def _field(plan: _Field, reading: DraftReading) -> SettingField:
     entered = reading.entry.settings.get(plan.name, "")
     texts = list(entered) if isinstance(entered, list) else [entered]
     texts += [""] * (plan.count - len(texts))
@@ -145,7 +146,7 @@ def _field(plan: _Plan, reading: DraftReading) -> SettingField:
     return SettingField(
         plan.name, plan.label, plan.kind, [] if is_fixed else texts[: plan.count],
         now=words.get(now, now) if plan.kind == "words" else now,
-        why=_why(plan, reading),
+        reason=_reason(plan, reading),
         hint=plan.hint,
         choices=[(word, words[word]) for word in plan.words],
         suggestions=plan.suggestions,
@@ -153,18 +154,18 @@ def _field(plan: _Plan, reading: DraftReading) -> SettingField:
     )  # fmt: skip
 
 
-def _why(plan: _Plan, reading: DraftReading) -> str:
-    """Return where a setting's value comes from, or what the file leaves open about it."""
+def _reason(plan: _Field, reading: DraftReading) -> str:
+    """Return the source of a setting's value, or the open question about it."""
     if reading.layout is None:
         return ""
-    source = next((each.reason for each in reading.layout.settings if each.name == plan.account), "")
+    source = next((each.reason for each in reading.layout.settings if each.name == plan.setting_name), "")
     if any(each.question.setting == plan.name and each.answer for each in reading.asked):
-        return "as you answered"
+        return "your answer"
     for question in reading.layout.questions:
         if question.setting == plan.name and not question.is_required:
             return question.about
     if source == "given":
-        return "as you say" if reading.entry.settings.get(plan.name) else "from the profile"
+        return "your entry" if reading.entry.settings.get(plan.name) else "from the profile"
     return on_page(source.removeprefix("guessed: ")) if source else ""
 
 
@@ -179,8 +180,10 @@ def _now(name: str, profile: ImportProfile) -> str:
         case "time_formats":
             return "\n".join(profile.time_formats)
         case "na_values":
-            usual = profile.na_values == DEFAULT_NA_VALUES
-            return "the usual ones: " + " ".join(profile.na_values) if usual else "\n".join(profile.na_values)
+            is_usual = profile.na_values == DEFAULT_NA_VALUES
+            return (
+                "the usual ones: " + " ".join(profile.na_values) if is_usual else "\n".join(profile.na_values)
+            )
         case "thousands":
             return profile.thousands or NO_MARK
     return str(getattr(profile, name))

@@ -1,4 +1,4 @@
-"""`/imports/`: the list of imports, and the form that takes files, each of which becomes a draft."""
+"""`/imports/`: the list of imports, and the form for uploading files as drafts."""
 
 from __future__ import annotations
 
@@ -23,23 +23,26 @@ from joulebook.telemetry.files.errors import FileError, FileTooLarge
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.models import Import
-from joulebook.web.imports.operations import create_draft, shown_name
-from joulebook.web.imports.pages.reading import DraftFile
+from joulebook.web.imports.operations import (
+    QuotaReached,
+    check_upload_quota,
+    create_draft,
+    printable_name,
+)
 from joulebook.web.imports.pages.words import on_page
 from joulebook.web.imports.queries import visible_imports
-from joulebook.web.imports.reading import TooManyFiles, a_place
-from joulebook.web.imports.uploads.files import NoRoom, check_disk
-from joulebook.web.imports.uploads.handler import ReceivedFile, UploadHandler
-from joulebook.web.imports.uploads.quotas import QuotaReached, check_uploads
+from joulebook.web.imports.uploads.files import DiskFull, check_disk
+from joulebook.web.imports.uploads.reading import ReadableUpload, TooManyFiles, reading_slot
+from joulebook.web.imports.uploads.receiving import ReceivedFile, UploadHandler
 
 ON_A_PAGE = 25
 MOST_FILES = 50
-"""Files that one form may bring."""
+"""The most files in one form."""
 
 
 @dataclass
-class _Taken:
-    """What became of the files of a form: drafts, and why the others are none."""
+class _Uploaded:
+    """The drafts made from the files of a form, and the problems of the other files."""
 
     drafts: list[Import]
     problems: list[str]
@@ -51,17 +54,17 @@ class _Taken:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def imports_page(request: HttpRequest) -> HttpResponse:
-    """Show the imports that the user may see, or take files in.
+    """Show the imports visible to the user, or receive files.
 
-    Who sends them is known before the first byte is looked at; the form's token is checked after that.
+    The user is checked before the first byte is read, the form's CSRF token after that.
     """
     if request.method != "POST":
         return _page(request)
     size = int(request.META.get("CONTENT_LENGTH") or 0)
     try:
         check_disk(size)
-        check_uploads(cast("User", request.user), size=size)
-    except NoRoom as exc:
+        check_upload_quota(cast("User", request.user), size=size)
+    except DiskFull as exc:
         return _refused(request, [on_page(exc)], 507)
     except QuotaReached as exc:
         return _refused(request, [on_page(exc)], 409)
@@ -82,56 +85,58 @@ def _upload(request: HttpRequest, handler: UploadHandler) -> HttpResponse:
     user = cast("User", request.user)
     files = cast("list[ReceivedFile]", request.FILES.getlist("file"))
     if handler.refusal is not None:
-        status = 507 if isinstance(handler.refusal, NoRoom) else 413
-        return _refused(request, [on_page(str(handler.refusal), name="the file")], status)
+        status = 507 if isinstance(handler.refusal, DiskFull) else 413
+        return _refused(request, [on_page(handler.refusal, name="the file")], status)
     for name in request.FILES:
         if name != "file":
             _discard(cast("list[ReceivedFile]", request.FILES.getlist(name)))
     if not files or len(files) > MOST_FILES:
         _discard(files)
-        many = f"Choose at most {MOST_FILES} files at once."
-        return _refused(request, [many if files else "Choose a file first."], 400)
+        too_many = f"Choose at most {MOST_FILES} files at once."
+        return _refused(request, [too_many if files else "Choose a file first."], 400)
     device = _device(request, user)
-    taken = _take(files, user, device)
-    if not taken.drafts:
-        return _refused(request, taken.problems, taken.status)
-    for problem in taken.problems:
+    uploaded = _create_drafts(files, user, device)
+    if not uploaded.drafts:
+        return _refused(request, uploaded.problems, uploaded.status)
+    for problem in uploaded.problems:
         messages.error(request, problem)
-    if len(taken.drafts) == 1 and not taken.problems:
-        target = reverse("import", args=[taken.drafts[0].pk])
+    if len(uploaded.drafts) == 1 and not uploaded.problems:
+        target = reverse("import", args=[uploaded.drafts[0].pk])
     else:
-        messages.success(request, f"{len(taken.drafts)} files are here; look at each before it is imported.")
+        messages.success(
+            request, f"{len(uploaded.drafts)} files are uploaded; preview each before importing it."
+        )
         target = reverse("imports")
     return JsonResponse({"location": target}) if _is_script(request) else redirect(target)
 
 
-def _take(files: list[ReceivedFile], user: User, device: Device | None) -> _Taken:
-    taken = _Taken([], [])
+def _create_drafts(files: list[ReceivedFile], user: User, device: Device | None) -> _Uploaded:
+    uploaded = _Uploaded([], [])
     good: list[tuple[ReceivedFile, str]] = []
     for file in files:
-        name = shown_name(file.name or "")
+        name = printable_name(file.name or "")
         try:
-            with a_place():
-                DraftFile(file.upload, name=name).check()
+            with reading_slot():
+                ReadableUpload(file.upload.name, name=name).check()
         except (FileError, TooManyFiles) as exc:
             file.discard()
-            taken.problems.append(on_page(exc, name=name))
+            uploaded.problems.append(on_page(exc, name=name))
             if isinstance(exc, FileTooLarge):
-                taken.status = 413
+                uploaded.status = 413
             elif isinstance(exc, TooManyFiles):
-                taken.status = 503
+                uploaded.status = 503
         else:
             good.append((file, name))
-    # Files are looked at before: that may take long, and other people write to the accounts meanwhile.
+    # After reading the files: reading may take long, and the transaction blocks other writers of accounts.
     with transaction.atomic():
         for file, name in good:
             try:
-                taken.drafts.append(create_draft(user, file.upload, name=name, device=device))
+                uploaded.drafts.append(create_draft(user, file.upload, name=name, device=device))
             except QuotaReached as exc:
                 file.discard()
-                taken.problems.append(f"{name}: {exc}.")
-                taken.status = 409
-    return taken
+                uploaded.problems.append(f"{name}: {exc}.")
+                uploaded.status = 409
+    return uploaded
 
 
 def _discard(files: list[ReceivedFile]) -> None:
@@ -140,7 +145,7 @@ def _discard(files: list[ReceivedFile]) -> None:
 
 
 def _device(request: HttpRequest, user: User) -> Device | None:
-    """Return the user's own device that is chosen; one that is not theirs counts as none."""
+    """Return the chosen device if the user owns it."""
     chosen = request.POST.get("device") or request.GET.get("device") or ""
     return Device.objects.filter(owner=user, device_id=chosen).first()
 

@@ -1,4 +1,4 @@
-"""Imports in people's words: why a row or cell was refused, and what an error means on a page."""
+"""Words of the pages for states, problem codes, and reading settings in messages of the core."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from joulebook.telemetry.files.errors import FileError, plain_name
 from joulebook.web.imports.models import Import
 
 STATES = {
-    Import.State.DRAFT: "waits for you",
-    Import.State.QUEUED: "waits for its turn",
+    Import.State.DRAFT: "waiting for you",
+    Import.State.QUEUED: "waiting for its turn",
     Import.State.RUNNING: "running",
     Import.State.DONE: "imported",
     Import.State.REFUSED: "refused, nothing stored",
@@ -16,30 +16,30 @@ STATES = {
     Import.State.UNDOING: "being undone",
     Import.State.UNDONE: "undone",
 }
-"""What became of an import."""
+"""Words for the states of an import."""
 
 PROBLEMS = {
     "time_missing": "no time",
-    "time_malformed": "no time that fits the formats",
-    "time_nonexistent": "a time that the clocks skipped",
+    "time_malformed": "a time not matching the formats",
+    "time_nonexistent": "a time skipped by the clock change",
     "time_past": "too long ago to be kept",
     "time_future": "in the future",
-    "key_missing": "nothing says what the row measures",
+    "key_missing": "no metric in the row",
     "key_limit": "too many different kinds of rows, or no name for a metric",
     "other_table": "part of another table",
-    "header_repeated": "the header once more",
+    "header_repeated": "a repeated header",
     "too_many_cells": "more cells than columns",
-    "unsplittable": "quotes that do not close",
+    "unsplittable": "unclosed quotes",
     "encoding": "no text in this encoding",
-    "nul_byte": "bytes that are no text",
+    "nul_byte": "bytes that are not text",
     "line_too_long": "a line of more than 128 KiB",
-    "line_cut_off": "a line that ends early",
+    "line_cut_off": "a line cut off",
     "value_type": "not a number",
     "value_not_finite": "infinite or out of range",
     "conflict": "another value is stored for this time, and was kept",
     "metric_limit": "no room for another metric of this device",
 }
-"""Why a row or a cell is not stored, by the code that reports and lists give."""
+"""Reasons for not storing a row or cell, by their code in reports and lists."""
 
 _SETTINGS = {
     "delimiter": "“Delimiter”",
@@ -56,15 +56,16 @@ _SETTINGS = {
     "key_columns": "“Columns of the key”",
     "mapping": "the table of columns",
 }
+"""Labels of the reading settings on a draft's page."""
 
 
 def problem_words(code: str) -> str:
-    """Return what a code means."""
+    """Return the words for a problem code."""
     return PROBLEMS.get(code, code.replace("_", " "))
 
 
 def on_page(problem: str | Exception, *, name: str = "") -> str:
-    """Return a message with the settings of a file named as on a draft's page.
+    """Return a message with reading settings named as on a draft's page.
 
     It begins with a capital letter, unless it begins with the file's `name`.
     """

@@ -1,4 +1,4 @@
-"""Template tags for imports: codes and states in people's words, and long numbers."""
+"""Template tags for imports: words for codes and states, and long numbers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ register = template.Library()
 
 @register.filter
 def in_words(code: str) -> str:
-    """Write what the code of a problem means."""
+    """Return the words for a problem code."""
     return problem_words(code)
 
 
 @register.filter
 def state_words(import_: Import) -> str:
-    """Write what became of an import."""
+    """Return the words for the state of an import."""
     if import_.is_cancelling and import_.state == Import.State.RUNNING:
-        return "being stopped"
+        return "stopping"
     return STATES[Import.State(import_.state)]
 
 
 @register.filter
 def count(number: int | None) -> str:
-    """Write a count in groups of three digits."""
+    """Return a count in groups of three digits."""
     return f"{number or 0:,}".replace(",", "\u202f")
 
 
 @register.filter
 def get(form: QueryDict, name: str) -> str:
-    """Return a field of a form whose name has a dash."""
+    """Return a field of a form; a name with a dash needs this filter."""
     return str(form.get(name, ""))

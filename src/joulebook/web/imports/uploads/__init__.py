@@ -1,1 +1,1 @@
-"""Uploaded files: admission, storage, quotas, removal."""
+"""Uploads: admission, receiving, storage on the disk, and reading them as files of readings."""

@@ -79,10 +79,10 @@ function handleAnswer(request) {
   if (there.pathname !== location.pathname) location.assign(there);
   else if (answer.problems) showProblem(answer.problems.join(" "));
   else if (request.status === 413)
-    showProblem("This is larger than a file may be. Compress it with gzip, or cut it in parts.");
-  else if (request.status === 507) showProblem("There is no room for this file on the machine that runs Joulebook.");
+    showProblem("The file exceeds the size limit. Compress it with gzip, or split it.");
+  else if (request.status === 507) showProblem("The disk of the Joulebook server has no room for this file.");
   else if (request.status === 403) showProblem("You are not signed in any more, or this page is old. Load it again.");
-  else showProblem(`The file could not be taken in (${request.status}). Try again.`);
+  else showProblem(`The file could not be uploaded (${request.status}). Try again.`);
 }
 
 /** @param {boolean} isSending */
@@ -100,7 +100,7 @@ form.addEventListener("submit", (event) => {
     /** @type {HTMLProgressElement} */ (getPart("sent")).value = total ? loaded / total : 0;
     const done = loaded >= total;
     getPart("sent-text").textContent = done
-      ? "Looking at it …"
+      ? "Reading the file …"
       : `${formatBytes(loaded)} of ${formatBytes(total)} sent`;
   });
   request.addEventListener("load", () => handleAnswer(request));

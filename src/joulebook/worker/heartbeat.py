@@ -1,4 +1,4 @@
-"""Gives heartbeats to the imports that a worker holds, in a thread of its own: a step may take long."""
+"""Renews the leases of a worker's imports in a thread of its own, because one step may take long."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from joulebook.web.imports.models import Import
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
-"""How often: a lease runs out after a minute, so that some beats may be missed."""
+"""Seconds between two renewals. A lease expires after a minute, so several may be missed."""
 
 
-class Heart:
-    """Beats from entering until leaving."""
+class Heartbeat:
+    """Renews leases from entering until leaving."""
 
     def __init__(self, *, beat_seconds: float = BEAT_SECONDS) -> None:
         self._beat_seconds = beat_seconds
         self._held: tuple[Import, ...] = ()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="joulebook-heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="joulebook-heartbeat", daemon=True)
 
-    def __enter__(self) -> Heart:
+    def __enter__(self) -> Heartbeat:
         self._thread.start()
         return self
 
@@ -39,22 +39,19 @@ class Heart:
         self._thread.join()
 
     def hold(self, imports: Iterable[Import]) -> None:
-        """Say which imports are held from now on, in place of those before."""
+        """Renew the leases of these imports from now on, in place of the previous ones."""
         self._held = tuple(imports)
 
     def _run(self) -> None:
         try:
             while not self._stopping.wait(self._beat_seconds):
-                self._beat()
+                held = self._held
+                if not held:
+                    continue
+                try:
+                    close_old_connections()
+                    leases.renew(held)
+                except DatabaseError as exc:
+                    log.warning("imports got no heartbeat, the accounts database does not answer: %s", exc)
         finally:
             connections.close_all()
-
-    def _beat(self) -> None:
-        held = self._held
-        if not held:
-            return
-        try:
-            close_old_connections()
-            leases.keep(held)
-        except DatabaseError as exc:
-            log.warning("imports got no heartbeat, the accounts database does not answer: %s", exc)

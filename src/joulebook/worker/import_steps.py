@@ -1,4 +1,4 @@
-"""What there is to do for one import, in steps: check it, store it, or take it back."""
+"""The steps of one import: check its file, store it, or undo what was stored."""
 
 from __future__ import annotations
 
@@ -23,74 +23,76 @@ from joulebook.web.imports.uploads.files import upload_path
 State = Import.State
 
 STAYS = "what was stored until then stays, and can be undone"
-ENDED_BY_AN_ERROR = f"ended by an error in Joulebook itself, which the worker's log tells; {STAYS}"
-UNDOING_ENDED_BY_AN_ERROR = (
-    "undoing it was ended by an error in Joulebook itself, which the worker's log tells; undo it again"
-)
-COMMAND_ENDED = f"the command that imported it ended before the file did; {STAYS}"
-NOT_THEIRS = (
-    "who brought the file owns not all of its devices any more, or was disabled; "
+INTERNAL_ERROR = f"ended by an error in Joulebook itself, see the worker's log; {STAYS}"
+UNDO_INTERNAL_ERROR = "undoing ended by an error in Joulebook itself, see the worker's log; undo it again"
+COMMAND_ENDED = f"the command importing it ended before the end of the file; {STAYS}"
+NO_LONGER_ALLOWED = (
+    "the user of the upload no longer owns all of its devices, or was disabled; "
     "what was stored until then stays"
 )
-_MOST_LISTED = 1000
+_MOST_PROBLEMS = 1000
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How an import, or its undoing, ended."""
+    """The final state of an import or undo, with its problem, if any."""
 
     state: Import.State
     problem: str = ""
 
 
-class Work:
-    """The steps of one claimed import over a connection with the writer's rights.
+class ImportSteps:
+    """The steps of one claimed import, over a connection with the writer's rights.
 
-    `steps` yields after each step, with whether it has got on: what it has done would not be done again if
-    it were interrupted, unless the database crashes at that moment. It returns how it ended. `report` is
-    the account so far; None before the first step, and of an undoing.
+    `report` is the report so far: None before the first step, and for an undo.
     """
 
     def __init__(self, conn: Connection, import_: Import, *, most_metrics: int) -> None:
         self._conn = conn
         self._import = import_
         self._most_metrics = most_metrics
-        # Asked for here: later steps have only the database of the readings to wait for.
+        # Read here: later steps then wait only for the database of the readings.
         self._device_id = import_.device.device_id if import_.device is not None else ""
         self.report: ImportReport | None = None
 
-    def count_again(self) -> None:
-        """Take the account from the database, which may have lost the last blocks in a crash."""
-        found = stored_report(self._conn, self._import)
-        if found is None and self.report is not None and not self.report.is_dry_run:
-            found = ImportReport(ImportProfile.from_json(self._import.profile).values, is_dry_run=False)
-        self.report = found or self.report
+    def run(self) -> Generator[bool, None, Ending]:
+        """Run step by step and return the ending.
 
-    def steps(self) -> Generator[bool, None, Ending]:
-        """Do everything, step by step. Raises `LeaseLost` and `DatabaseUnavailable`."""
+        Yields after each step whether the import has progressed: an interruption would not repeat its work,
+        unless the database crashes at that moment. Raises `LeaseLost` and `DatabaseUnavailable`.
+        """
         if self._import.state == State.UNDOING:
             return (yield from self._undo())
         if not self._import.upload:
-            self.count_again()
+            self.reload_report()
             return Ending(State.FAILED, COMMAND_ENDED)
         try:
-            return (yield from self._read())
+            return (yield from self._check_and_store())
         except NumberTaken as exc:
             return Ending(State.FAILED, str(exc))
         except FileError as exc:
             return self._unreadable(str(exc))
 
-    def _read(self) -> Generator[bool, None, Ending]:
+    def reload_report(self) -> None:
+        """Read the report from the database, because a crash there may have lost the last blocks."""
+        found = read_stored_report(self._conn, self._import)
+        if found is None and self.report is not None and not self.report.is_dry_run:
+            found = ImportReport(ImportProfile.from_json(self._import.profile).values, is_dry_run=False)
+        self.report = found or self.report
+
+    def _check_and_store(self) -> Generator[bool, None, Ending]:
         path = upload_path(self._import.upload)
         if not path.is_file():
-            raise UnreadableFile("the uploaded file is not there any more, so upload it again")
+            raise UnreadableFile("the uploaded file is missing on the server; upload it again")
         profile = ImportProfile.from_json(self._import.profile)
         source = FileSource(path, sheet=profile.sheet, name=self._import.file_name)
-        if self._import.is_strict and not self._has_begun():
-            yield from self._check(source, profile)
-            if self.report is not None and self.report.problem_count:
-                count = self.report.problem_count
-                return Ending(State.REFUSED, f"{count:,} problem(s) were found, so nothing was stored")
+        if self._import.is_strict:
+            progress = read_progress(self._conn, self._import.pk)
+            if progress is None or progress.checkpoint is None:
+                yield from self._check(source, profile)
+                if self.report is not None and self.report.problem_count:
+                    count = self.report.problem_count
+                    return Ending(State.REFUSED, f"{count:,} problem(s) were found, so nothing was stored")
         yield from self._store(source, profile)
         return Ending(State.DONE)
 
@@ -113,47 +115,43 @@ class Work:
         )  # fmt: skip
         with closing(run):
             self.report = run.report
-            lines = _lines(run.report)
+            lines = _count_lines(run.report)
             while run.step():
-                # One that was stored whole, but not ended, has an empty block left each time.
-                before, lines = lines, _lines(run.report)
+                # After a completely stored file, each attempt still has one empty block: no progress.
+                before, lines = lines, _count_lines(run.report)
                 yield lines > before
-        # Whoever put another file in its place, or cut it short, did that on this machine.
+        # The file can be replaced or truncated only on this machine.
         if source.sha256 not in {"", self._import.file_sha256}:
             raise UnreadableFile("the uploaded file was changed on the disk while it waited or was read")
 
     def _undo(self) -> Generator[bool, None, Ending]:
         if self._import.queued_at is not None and self._import.lease == 1:
-            return Ending(State.UNDONE)  # It was cancelled before anybody had begun with it.
+            return Ending(State.UNDONE)  # It was cancelled before a worker began it.
         run = UndoRun(self._conn, import_id=self._import.pk, lease=self._import.lease)
         while run.step():
             yield True
-        kept = f"{run.kept:,} reading(s) stay: readings of their time are not kept, nor changed, any more"
+        kept = f"{run.kept:,} reading(s) stay: they are past retention and cannot be changed"
         return Ending(State.UNDONE, kept if run.kept else "")
 
     def _unreadable(self, problem: str) -> Ending:
         if self.report is not None and self.report.is_dry_run:
             return Ending(State.REFUSED, f"{problem}; nothing was stored")
         if self.report is None:
-            self.count_again()
+            self.reload_report()
         has_stored = self.report is not None and self.report.stored + self.report.replaced > 0
         return Ending(State.FAILED, f"{problem}; {STAYS}" if has_stored else f"{problem}; nothing was stored")
 
-    def _has_begun(self) -> bool:
-        progress = read_progress(self._conn, self._import.pk)
-        return progress is not None and progress.checkpoint is not None
 
-
-def stored_report(conn: Connection, import_: Import) -> ImportReport | None:
-    """Return the account of what an import has stored so far; None where it has not begun."""
+def read_stored_report(conn: Connection, import_: Import) -> ImportReport | None:
+    """Return the report of the readings stored so far; None before the first block."""
     progress = read_progress(conn, import_.pk)
     if progress is None or progress.report is None:
         return None
-    problems = read_problems(conn, import_.pk, limit=_MOST_LISTED)
+    problems = read_problems(conn, import_.pk, limit=_MOST_PROBLEMS)
     return ImportReport.from_state(progress.report, problems=problems)
 
 
-def _lines(report: ImportReport) -> int:
+def _count_lines(report: ImportReport) -> int:
     return report.rows_read + report.blank_lines + report.skipped_lines
 
 

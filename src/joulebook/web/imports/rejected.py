@@ -1,4 +1,4 @@
-"""`GET /api/imports/<number>/rejected.csv`: every row and cell that was not stored, sent while it is read."""
+"""`rejected.csv` of an import: every row and cell not stored, streamed from the database."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from joulebook.web.slots import NoSlot, Slots
 from joulebook.web.telemetry import own_telemetry_connection
 
 LISTS_AT_ONCE = 4
-"""Each keeps a connection to the database as long as its client takes it."""
+"""Each uses a database connection until its client has received it."""
 
 LISTS_OF_ONE_PERSON = 2
 
-_AT_ONCE = 1000
+_ROWS_IN_A_PIECE = 1000
 _slots = Slots(LISTS_AT_ONCE, per_person=LISTS_OF_ONE_PERSON)
 
 
-def rejected_rows(import_: Import, *, person: int) -> HttpResponseBase:
-    """Return the list as CSV, or 503 if too many are being fetched. Raises `DatabaseUnavailable` at once."""
+def rejected_csv(import_: Import, *, person: int) -> HttpResponseBase:
+    """Return the list as CSV, or 503 if too many lists are being sent. Raises `DatabaseUnavailable`."""
     try:
         _slots.take(person)
     except NoSlot as exc:
-        busy: HttpResponse = problem(503, "Too many lists", f"too many lists at a time: {exc}")
+        busy: HttpResponse = problem(503, "Too many lists", f"too many lists are being sent: {exc}")
         busy["Retry-After"] = "10"
         return busy
-    pieces = _Pieces(import_.pk, person)
+    pieces = _RejectedPieces(import_.pk, person)
     response = StreamingHttpResponse(pieces, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="import-{import_.pk}-rejected.csv"'
     response["Cache-Control"] = "no-store"
     return response
 
 
-class _Pieces:
-    """The list in pieces, and the slot that it has until it is closed; the first is read at once."""
+class _RejectedPieces:
+    """The pieces of a list, with a slot until it is closed. The first piece is read at once."""
 
     def __init__(self, number: int, person: int) -> None:
         self._person = person
@@ -58,7 +58,7 @@ class _Pieces:
         yield from self._pieces
 
     def close(self) -> None:
-        """Make room for another list."""
+        """Release the slot."""
         if self._has_slot:
             self._has_slot = False
             try:
@@ -67,7 +67,7 @@ class _Pieces:
                 _slots.release(self._person)
 
     def __del__(self) -> None:
-        """Make room also where nobody has closed the answer."""
+        """Release the slot of an answer never closed."""
         self.close()
 
 
@@ -76,14 +76,14 @@ def _csv(number: int) -> Generator[bytes, None, None]:
     writer = RejectedWriter(text)
     with own_telemetry_connection() as conn:
         problems = read_problems(conn, number)
-        while some := list(islice(problems, _AT_ONCE)):
+        while some := list(islice(problems, _ROWS_IN_A_PIECE)):
             writer.add(some)
-            yield _taken(text)
-    yield _taken(text)
+            yield _take_written(text)
+    yield _take_written(text)
 
 
-def _taken(text: io.StringIO) -> bytes:
-    """Take what was written out of the text."""
+def _take_written(text: io.StringIO) -> bytes:
+    """Return the text written so far, and empty the buffer."""
     written = text.getvalue().encode()
     text.seek(0)
     text.truncate()

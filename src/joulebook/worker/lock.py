@@ -1,4 +1,7 @@
-"""A worker's name, and a lock that ends with its process: so others know at once that it is dead."""
+"""A worker's name, and a file lock held by its process: other workers learn of its death at once.
+
+This module needs no Django.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,30 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-_OTHERS = re.compile(r"[^A-Za-z0-9-]+")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9-]+")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
-class Presence:
-    """Holds the lock of one worker in the home that it shares with others, from entering until leaving.
+class WorkerLock:
+    """The lock of one worker in the home shared with others, held from entering until leaving.
 
-    The kernel frees the lock when the process dies, however it dies. Where the home's filesystem has no
-    locks, nobody is known to be gone, and leases run out by their heartbeats.
+    The kernel frees the lock when the process dies, for any reason. On a filesystem without locks no worker
+    is known to be dead, and leases expire by their heartbeats.
     """
 
     def __init__(self, home: Path) -> None:
-        """Choose a name: the machine, the process, and something that no other has."""
-        machine = _OTHERS.sub("-", socket.gethostname())[:40]
+        """Choose a unique name from the machine, the process id, and random digits."""
+        machine = _NOT_IN_NAMES.sub("-", socket.gethostname())[:40]
         self.name = f"{machine}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._folder = home / "workers"
         self._descriptor: int | None = None
 
-    def __enter__(self) -> Presence:
+    def __enter__(self) -> WorkerLock:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / self.name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if os.geteuid() == 0:
-            # The worker, where it is another user, has to see the lock of a command that root runs.
+            # The worker may be another user, and has to see the lock of a command run by root.
             folder = self._folder.stat()
             os.fchown(descriptor, folder.st_uid, folder.st_gid)
         try:
@@ -54,8 +57,8 @@ class Presence:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def is_gone(self, name: str) -> bool:
-        """Say whether the worker of this name has died without leaving; False where that is not known."""
+    def is_dead(self, name: str) -> bool:
+        """Return whether the worker of this name is known to have died without leaving."""
         if name == self.name or not _NAME.fullmatch(name):
             return False
         with suppress(OSError):
@@ -67,9 +70,9 @@ class Presence:
             return True
         return False
 
-    def forget_gone(self, but: set[str]) -> None:
-        """Remove the locks of workers that are gone, but for those whose names still stand somewhere."""
+    def remove_dead(self, *, except_names: set[str]) -> None:
+        """Remove the lock files of dead workers, except those of these names."""
         with suppress(OSError):
             for path in self._folder.iterdir():
-                if path.name not in but and self.is_gone(path.name):
+                if path.name not in except_names and self.is_dead(path.name):
                     path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What was asked for with `joulebook import`, and what came of it."""
+"""The options of one `joulebook import`, and its result: exit code, report, and the problem that ended it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ EXIT_STOPPED = 130
 
 
 class UnableToBegin(Exception):
-    """The order names a device or a user that is not there; the message says what to do."""
+    """There is no such device or user; the message names the remedy."""
 
 
 @dataclass(frozen=True)
-class ImportOrder:
-    """What was asked for on the command line."""
+class ImportOptions:
+    """The options of one run of the command."""
 
     path: Path
     device_id: str
@@ -32,21 +32,21 @@ class ImportOrder:
     as_json: bool
     sheet: str = ""
     profile: str | None = None
-    """The name of a profile that is built in or saved by the device's owner, or the path of a file."""
+    """The name of a profile, built in or saved by the device's owner, or the path of a profile file."""
     save_profile: Path | None = None
     rejected: Path | None = None
     is_strict: bool = False
     on_conflict: Literal["keep", "replace"] = "keep"
     is_forced: bool = False
-    """Whether a file is read that was imported before, the same way and for the same device."""
+    """Whether to read a file again after an import for the same device with the same settings."""
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What came of an order: the exit code, and what kept the import from the file's end, if anything.
+class ImportResult:
+    """The outcome of one run: the exit code, and the problem behind an early end, if any.
 
-    `earlier` is the import of the same file that there was already; then nothing was read again.
-    `is_unavailable`: the database of the readings became unavailable.
+    `earlier` is an earlier import of the same file; the file was not read again. `is_unavailable` is set if
+    the database of the readings became unavailable.
     """
 
     exit_code: int

@@ -1,4 +1,4 @@
-"""A worker's presence: known as long as its process lives, and known to be gone at once when that dies."""
+"""A worker's lock: held while its process lives, and known to be free as soon as the process dies."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.worker.presence import Presence
+from joulebook.worker.lock import WorkerLock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from joulebook.worker.presence import Presence
-with Presence(Path(sys.argv[1])) as presence:
-    print(presence.name, flush=True)
+from joulebook.worker.lock import WorkerLock
+with WorkerLock(Path(sys.argv[1])) as lock:
+    print(lock.name, flush=True)
     sys.stdin.read()
 """
 
@@ -30,18 +30,18 @@ def hold(home: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def test_a_killed_process_is_known_to_be_gone_and_a_living_one_is_not(tmp_path: Path) -> None:
-    with Presence(tmp_path) as presence:
+    with WorkerLock(tmp_path) as lock:
         process, name = hold(tmp_path)
         with process:
-            assert not presence.is_gone(name)
+            assert not lock.is_dead(name)
             process.kill()
             process.wait()
-            assert presence.is_gone(name)
-        presence.forget_gone({name})
-        assert presence.is_gone(name)
-        presence.forget_gone(set())
-        assert [path.name for path in (tmp_path / "workers").iterdir()] == [presence.name]
-        assert not presence.is_gone(presence.name)
+            assert lock.is_dead(name)
+        lock.remove_dead(except_names={name})
+        assert lock.is_dead(name)
+        lock.remove_dead(except_names=set())
+        assert [path.name for path in (tmp_path / "workers").iterdir()] == [lock.name]
+        assert not lock.is_dead(lock.name)
 
 
 def test_who_leaves_in_order_leaves_nothing(tmp_path: Path) -> None:
@@ -56,11 +56,11 @@ def test_who_leaves_in_order_leaves_nothing(tmp_path: Path) -> None:
     "name", ["", "elsewhere-1-abcdef01", "../../etc/passwd", "a/b", ".", "x\0y", "n" * 200]
 )
 def test_of_names_that_no_lock_is_there_for_nothing_is_known(tmp_path: Path, name: str) -> None:
-    with Presence(tmp_path) as presence:
-        assert not presence.is_gone(name)
+    with WorkerLock(tmp_path) as lock:
+        assert not lock.is_dead(name)
 
 
 def test_names_are_never_the_same_and_fit_their_field(tmp_path: Path) -> None:
-    names = {Presence(tmp_path).name for _ in range(100)}
+    names = {WorkerLock(tmp_path).name for _ in range(100)}
     assert len(names) == 100
     assert max(map(len, names)) <= 100
