@@ -90,7 +90,7 @@ def test_a_killed_backup_leaves_the_old_one_whole_and_none_that_only_looks_whole
 
 
 @pytest.mark.timeout(1500)
-def test_a_killed_restore_refuses_to_start_says_explain_unfinished_and_goes_on(
+def test_a_killed_restore_refuses_to_start_says_how_to_go_on_and_goes_on(
     homes: Callable[..., Home], many: Home, backup: Path
 ) -> None:
     home = homes("killed-restore")
