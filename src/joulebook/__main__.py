@@ -1,4 +1,4 @@
-"""Lets `python -m joulebook` do what `joulebook` does."""
+"""Makes `python -m joulebook` the same as `joulebook`."""
 
 from joulebook.cli.main import main
 

@@ -1,25 +1,32 @@
-"""What the environment says: every JOULEBOOK_* variable, its default, and where files live.
+"""The environment: every JOULEBOOK_* variable with its default, its meaning and its check.
 
-This module reads the environment only when asked (`Config.from_environ`), imports nothing of
-Joulebook, and is the one place in which a variable's name and default are written down.
-`docs/reference/settings.md` is checked against `VARIABLES` by a test.
+A variable is declared once, as a field of `Config`. A test compares `VARIABLES` with the table in
+`docs/reference/settings.md`. This module imports nothing of Joulebook, and reads the environment only in
+`Config.from_environ`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
+
+_T = TypeVar("_T")
 
 
 class ConfigError(Exception):
-    """A variable in the environment has a value that Joulebook cannot use."""
+    """Joulebook cannot use the value of an environment variable."""
+
+
+class Unusable(Exception):
+    """A reader below cannot use a text; the message follows the variable's name and value in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -31,371 +38,121 @@ class Variable:
     meaning: str
 
 
-SECRETS = (
-    "JOULEBOOK_SECRET_KEY",
-    "JOULEBOOK_DATABASE_URL",
-    "JOULEBOOK_TELEMETRY_URL",
-    "JOULEBOOK_TELEMETRY_WRITER_URL",
-    "JOULEBOOK_TELEMETRY_LISTEN_URL",
-    "JOULEBOOK_TELEMETRY_OWNER_URL",
-    "JOULEBOOK_METRICS_TOKEN",
-)
-"""The variables that hold a secret; each may name a file instead, by a variable with _FILE at its end."""
+@dataclass(frozen=True)
+class _Setting(Variable):
+    """A variable read into a field of `Config`. Instead of a secret's value, `name`_FILE may name a file."""
 
-VARIABLES: tuple[Variable, ...] = (
-    Variable("JOULEBOOK_HOME", "./var", "folder for everything that Joulebook keeps on this machine"),
-    Variable(
-        "JOULEBOOK_CACHE", "", "folder for downloaded database binaries; empty: the user's cache folder"
-    ),
-    Variable("JOULEBOOK_WEB_HOST", "127.0.0.1", "address on which the web pages and the history API listen"),
-    Variable("JOULEBOOK_WEB_PORT", "8000", "port of the web pages and the history API"),
-    Variable("JOULEBOOK_INGEST_HOST", "127.0.0.1", "address on which ingest listens"),
-    Variable("JOULEBOOK_INGEST_PORT", "8001", "port of ingest"),
-    Variable(
-        "JOULEBOOK_INGEST_URL",
-        "",
-        "public address of ingest, such as https://ingest.example; empty: its address and port",
-    ),
-    Variable(
-        "JOULEBOOK_ALLOWED_HOSTS",
-        "",
-        "comma-separated host names under which the web may be reached, beside localhost",
-    ),
-    Variable(
-        "JOULEBOOK_WEB_URL",
-        "",
-        "public address of the web, such as https://energy.example:8443; empty: as each request names it",
-    ),
-    Variable(
-        "JOULEBOOK_TRUSTED_PROXIES",
-        "",
-        "comma-separated addresses or networks of reverse proxies whose X-Forwarded headers are believed; "
-        "empty: this machine, once JOULEBOOK_SECURE or JOULEBOOK_WEB_URL is set",
-    ),
-    Variable("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only"),
-    Variable(
-        "JOULEBOOK_LOG_FORMAT", "text", "how services write their logs: text, or json (one object a line)"
-    ),
-    Variable(
-        "JOULEBOOK_METRICS_TOKEN",
-        "",
-        "bearer token with which /metrics may be read from anywhere; empty: from this machine only",
-    ),
-    Variable(
-        "JOULEBOOK_WORKER_METRICS_HOST", "127.0.0.1", "address on which the worker listens with /metrics"
-    ),
-    Variable("JOULEBOOK_WORKER_METRICS_PORT", "", "port of the worker's /metrics; empty: none"),
-    Variable("JOULEBOOK_SECRET_KEY", "", "signing key; empty: one is made and kept in JOULEBOOK_HOME"),
-    Variable(
-        "JOULEBOOK_DATABASE_URL",
-        "",
-        "accounts and devices: sqlite:///path or postgresql://…; empty: a SQLite file in JOULEBOOK_HOME",
-    ),
-    Variable(
-        "JOULEBOOK_TELEMETRY_URL",
-        "",
-        "readings, role reader: postgresql://…; empty: Joulebook runs a TimescaleDB of its own",
-    ),
-    Variable(
-        "JOULEBOOK_TELEMETRY_WRITER_URL", "", "readings, role writer; needed by ingest, worker and import"
-    ),
-    Variable(
-        "JOULEBOOK_TELEMETRY_LISTEN_URL",
-        "",
-        "readings, role writer, past a connection pooler: several ingest processes listen there; "
-        "empty: the writer's",
-    ),
-    Variable("JOULEBOOK_TELEMETRY_OWNER_URL", "", "readings, role owner; needed by migrations only"),
-    *(Variable(f"{name}_FILE", "", f"file that holds the value of {name}") for name in SECRETS),
-    Variable("JOULEBOOK_DB_PORT", "", "loopback port of the embedded database; empty: Unix socket only"),
-    Variable(
-        "JOULEBOOK_POSTGRES_BIN",
-        "",
-        "folder with a PostgreSQL's programs that has TimescaleDB; empty: search, then provision",
-    ),
-    Variable("JOULEBOOK_INGEST_MAX_BYTES", "16777216", "largest request body, after inflating, in bytes"),
-    Variable("JOULEBOOK_INGEST_MAX_READINGS", "100000", "most readings in one request"),
-    Variable(
-        "JOULEBOOK_INGEST_QUEUE_READINGS", "500000", "readings that may wait for their commit before 503"
-    ),
-    Variable(
-        "JOULEBOOK_INGEST_RATE", "0", "readings a second that one token may send; 0: as many as it likes"
-    ),
-    Variable("JOULEBOOK_INGEST_WORKERS", "1", "ingest processes that share the port"),
-    Variable("JOULEBOOK_INGEST_CONNECTIONS", "4096", "connections that one ingest process keeps before 503"),
-    Variable("JOULEBOOK_WEB_CONNECTIONS", "1000", "connections that the web keeps before 503"),
-    Variable(
-        "JOULEBOOK_CONNECTIONS_PER_ADDRESS",
-        "0",
-        "most connections of one address that a process keeps; 0: as many as others leave",
-    ),
-    Variable(
-        "JOULEBOOK_INGEST_OLDEST", "2000-01-01", "readings from the live side before this day are refused"
-    ),
-    Variable(
-        "JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS",
-        "device_id!,device,host",
-        "tags that may name the device of a line, tried in turn; with ! they must",
-    ),
-    Variable(
-        "JOULEBOOK_LINE_PROTOCOL_METRIC",
-        "{measurement}.{field}{tags}",
-        "how lines name their metrics: one pattern, or several with blanks between them",
-    ),
-    Variable(
-        "JOULEBOOK_UPLOAD_MAX_BYTES",
-        "4294967296",
-        "largest file that may be uploaded to be imported, in bytes",
-    ),
-    Variable("JOULEBOOK_DEVICE_METRICS", "500", "most metrics that one device may create"),
-    Variable(
-        "JOULEBOOK_DRY_RUN_SECONDS",
-        "120",
-        "processor time that the web may spend on the dry run of one file, in seconds",
-    ),
-    Variable(
-        "JOULEBOOK_USER_UPLOAD_BYTES",
-        "17179869184",
-        "bytes that one user's files may have together while they wait to be imported",
-    ),
-    Variable("JOULEBOOK_USER_DRAFTS", "200", "most drafts that one user may have"),
-    Variable("JOULEBOOK_USER_QUEUED", "1000", "most imports of one user that may wait or run"),
-    Variable("JOULEBOOK_USER_DEVICES", "1000", "most devices that one user may create on the pages"),
-    Variable(
-        "JOULEBOOK_DISK_RESERVE",
-        "",
-        "bytes of the disk under JOULEBOOK_HOME that uploads leave free; empty: 5 %, from 1 to 10 GiB",
-    ),
-    Variable(
-        "JOULEBOOK_KEEP_READINGS",
-        "",
-        "how long readings are kept: days, weeks or years as 400d, 60w, 2y; empty: for ever",
-    ),
-    Variable("JOULEBOOK_KEEP_1M", "", "how long their rollups of a minute are kept; empty: for ever"),
-    Variable("JOULEBOOK_KEEP_5M", "", "how long their rollups of five minutes are kept; empty: for ever"),
-    Variable("JOULEBOOK_KEEP_1H", "", "how long their rollups of an hour are kept; empty: for ever"),
-    Variable(
-        "JOULEBOOK_BACKUP_FOLDER",
-        "",
-        "folder of backups that the worker makes by itself; empty: it makes none",
-    ),
-    Variable("JOULEBOOK_BACKUP_EVERY", "1d", "how often it makes one: hours, days or weeks as 12h, 1d, 1w"),
-    Variable("JOULEBOOK_BACKUP_KEEP", "7", "how many of them it keeps"),
-)
+    read: Callable[[str], Any]
+    is_secret: bool
+
+    def value(self, environ: Mapping[str, str]) -> Any:
+        """Return the checked value. Raises `ConfigError`, without the text of a secret."""
+        text = environ.get(self.name, "").strip() or self.default
+        file = environ.get(f"{self.name}_FILE", "").strip() if self.is_secret else ""
+        if file and not text:
+            try:
+                text = Path(file).expanduser().read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise ConfigError(f"{self.name}_FILE={file!r} cannot be read: {exc}") from exc
+        try:
+            return self.read(text)
+        except Unusable as exc:
+            raise ConfigError(f"{self.name}{'' if self.is_secret else f'={text!r}'} {exc}") from exc
+
+
+def setting(name: str, default: str, meaning: str, read: Callable[[str], _T], *, secret: bool = False) -> _T:
+    """Declare a variable as a field of `Config`; `read` returns its text's value or raises `Unusable`."""
+    return cast("_T", field(metadata={"setting": _Setting(name, default, meaning, read, secret)}))
+
 
 _PUBLIC_URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?"
 )
-
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _THIS_MACHINE = (ip_network("127.0.0.0/8"), ip_network("::1"))
 _METRICS_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{20,}=*")
-
-_KEPT = {
-    "readings": "JOULEBOOK_KEEP_READINGS",
-    "readings_1m": "JOULEBOOK_KEEP_1M",
-    "readings_5m": "JOULEBOOK_KEEP_5M",
-    "readings_1h": "JOULEBOOK_KEEP_1H",
-}
 _AGE = re.compile(r"([0-9]{1,5})([dwy])")
-# A year is taken as 366 days, so that nothing goes before its time.
+# A year is taken as 366 days, so no reading is dropped before its time.
 _AGE_DAYS = {"d": 1, "w": 7, "y": 366}
 _LONGEST_AGE = 36_600
 _INTERVAL = re.compile(r"([0-9]{1,4})([hdw])")
 _INTERVAL_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
-_DEFAULTS = {variable.name: variable.default for variable in VARIABLES}
+
+def text(value: str) -> str:
+    """Return the text unchanged."""
+    return value
 
 
-@dataclass(frozen=True)
-class Config:
-    """The environment, read and checked once.
+def optional(read: Callable[[str], _T]) -> Callable[[str], _T | None]:
+    """Return a reader with None for an empty text."""
+    return lambda value: read(value) if value else None
 
-    Empty optional settings are `None`. Paths are absolute. `telemetry_url` and its writer and owner
-    counterparts are what the environment names; an embedded database's addresses come from
-    `joulebook.embedded` instead.
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers in a closed range."""
+
+    def read(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise Unusable(f"is not a whole number from {low} to {high}")
+        return int(value)
+
+    return read
+
+
+port = whole(1, 65535)
+
+
+def flag(value: str) -> bool:
+    """Return whether the text is 1; 0 is the only other one."""
+    return whole(0, 1)(value) == 1
+
+
+def choice(*choices: str) -> Callable[[str], str]:
+    """Return a reader of one of these words."""
+
+    def read(value: str) -> str:
+        if value not in choices:
+            raise Unusable(f"is not {' or '.join(choices)}")
+        return value
+
+    return read
+
+
+def listed(value: str) -> tuple[str, ...]:
+    """Return the parts of a comma-separated list."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def folder(value: str) -> Path:
+    """Return a folder's absolute path."""
+    return Path(value).expanduser().absolute()
+
+
+def folder_or_default_cache(value: str) -> Path:
+    """Return the folder for downloads; the default is the user's cache, for root one open to the database."""
+    if not value and os.geteuid() == 0:
+        value = "/var/cache/joulebook"
+    return folder(value or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/joulebook")
+
+
+def strong_token(value: str) -> str:
+    """Return the token, unless it could be guessed."""
+    if not _METRICS_TOKEN.fullmatch(value):
+        raise Unusable(
+            "is not a token of 20 or more letters, digits and -._~+/=; `openssl rand -hex 20` makes one"
+        )
+    return value
+
+
+def public_url(value: str) -> str:
+    """Return an address without its last slash.
+
+    It is strict: the address becomes part of a page's content security policy, and of commands to be copied.
     """
-
-    home: Path
-    cache: Path
-    web_host: str
-    web_port: int
-    ingest_host: str
-    ingest_port: int
-    ingest_url: str | None
-    allowed_hosts: tuple[str, ...]
-    web_url: str | None
-    """The web's public origin, as browsers write it: no path, no default port."""
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
-    names_proxies: bool
-    """Whether the environment names the trusted proxies itself."""
-    secure: bool
-    log_format: str
-    metrics_token: str | None
-    worker_metrics_host: str
-    worker_metrics_port: int | None
-    secret_key: str | None
-    database_url: str
-    telemetry_url: str | None
-    telemetry_writer_url: str | None
-    telemetry_listen_url: str | None
-    telemetry_owner_url: str | None
-    db_port: int | None
-    postgres_bin: Path | None
-    ingest_max_bytes: int
-    ingest_max_readings: int
-    ingest_queue_readings: int
-    ingest_rate: int
-    ingest_workers: int
-    ingest_connections: int
-    web_connections: int
-    connections_per_address: int
-    ingest_oldest: str
-    line_protocol_device_tags: str
-    line_protocol_metric: str
-    upload_max_bytes: int
-    device_metrics: int
-    dry_run_seconds: int
-    user_upload_bytes: int
-    user_drafts: int
-    user_queued: int
-    user_devices: int
-    disk_reserve: int | None
-    keep: Mapping[str, timedelta | None]
-    """By table of readings and rollups, from fine to coarse, how long it is kept; None: for ever."""
-    backup_folder: Path | None
-    backup_every: timedelta
-    backup_keep: int
-
-    @property
-    def package(self) -> Path:
-        """The folder in which Joulebook's own code and templates lie."""
-        return Path(__file__).parent
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Config:
-        """Read the configuration from `environ` (default: the process's environment).
-
-        Raises `ConfigError` that names the variable, its value and what was expected.
-        """
-        values = os.environ if environ is None else environ
-
-        def text(name: str) -> str:
-            return values.get(name, "").strip() or _DEFAULTS[name]
-
-        def secret(name: str) -> str:
-            file = values.get(f"{name}_FILE", "").strip()
-            if text(name) or not file:
-                return text(name)
-            try:
-                return Path(file).expanduser().read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as exc:
-                raise ConfigError(f"{name}_FILE={file!r} cannot be read: {exc}") from exc
-
-        def whole(name: str, *, low: int, high: int) -> int:
-            raw = text(name)
-            if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
-                raise ConfigError(f"{name}={raw!r} is not a whole number from {low} to {high}")
-            return int(raw)
-
-        def port(name: str) -> int | None:
-            return whole(name, low=1, high=65535) if text(name) else None
-
-        def choice(name: str, *choices: str) -> str:
-            if text(name) not in choices:
-                raise ConfigError(f"{name}={text(name)!r} is not {' or '.join(choices)}")
-            return text(name)
-
-        home = Path(text("JOULEBOOK_HOME")).expanduser().absolute()
-        secure = whole("JOULEBOOK_SECURE", low=0, high=1) == 1
-        web_url = _public_origin("JOULEBOOK_WEB_URL", text("JOULEBOOK_WEB_URL"))
-        if secure and web_url is not None and not web_url.startswith("https:"):
-            raise ConfigError(f"JOULEBOOK_WEB_URL={web_url!r} is no https:// address, but JOULEBOOK_SECURE=1")
-        proxies = _networks("JOULEBOOK_TRUSTED_PROXIES", text("JOULEBOOK_TRUSTED_PROXIES"))
-        return cls(
-            home=home,
-            cache=Path(text("JOULEBOOK_CACHE") or _default_cache()).expanduser().absolute(),
-            web_host=text("JOULEBOOK_WEB_HOST"),
-            web_port=whole("JOULEBOOK_WEB_PORT", low=1, high=65535),
-            ingest_host=text("JOULEBOOK_INGEST_HOST"),
-            ingest_port=whole("JOULEBOOK_INGEST_PORT", low=1, high=65535),
-            ingest_url=_public_url("JOULEBOOK_INGEST_URL", text("JOULEBOOK_INGEST_URL")),
-            allowed_hosts=tuple(h.strip() for h in text("JOULEBOOK_ALLOWED_HOSTS").split(",") if h.strip()),
-            web_url=web_url,
-            trusted_proxies=proxies or (_THIS_MACHINE if secure or web_url else ()),
-            names_proxies=bool(proxies),
-            secure=secure,
-            log_format=choice("JOULEBOOK_LOG_FORMAT", "text", "json"),
-            metrics_token=_metrics_token(secret("JOULEBOOK_METRICS_TOKEN")),
-            worker_metrics_host=text("JOULEBOOK_WORKER_METRICS_HOST"),
-            worker_metrics_port=port("JOULEBOOK_WORKER_METRICS_PORT"),
-            secret_key=secret("JOULEBOOK_SECRET_KEY") or None,
-            database_url=secret("JOULEBOOK_DATABASE_URL") or f"sqlite://{home / 'joulebook.sqlite3'}",
-            telemetry_url=secret("JOULEBOOK_TELEMETRY_URL") or None,
-            telemetry_writer_url=secret("JOULEBOOK_TELEMETRY_WRITER_URL") or None,
-            telemetry_listen_url=secret("JOULEBOOK_TELEMETRY_LISTEN_URL") or None,
-            telemetry_owner_url=secret("JOULEBOOK_TELEMETRY_OWNER_URL") or None,
-            db_port=port("JOULEBOOK_DB_PORT"),
-            postgres_bin=Path(text("JOULEBOOK_POSTGRES_BIN")) if text("JOULEBOOK_POSTGRES_BIN") else None,
-            ingest_max_bytes=whole("JOULEBOOK_INGEST_MAX_BYTES", low=1024, high=1 << 31),
-            ingest_max_readings=whole("JOULEBOOK_INGEST_MAX_READINGS", low=1, high=10_000_000),
-            ingest_queue_readings=whole("JOULEBOOK_INGEST_QUEUE_READINGS", low=1, high=100_000_000),
-            ingest_rate=whole("JOULEBOOK_INGEST_RATE", low=0, high=1_000_000_000),
-            ingest_workers=whole("JOULEBOOK_INGEST_WORKERS", low=1, high=64),
-            ingest_connections=whole("JOULEBOOK_INGEST_CONNECTIONS", low=1, high=1_000_000),
-            web_connections=whole("JOULEBOOK_WEB_CONNECTIONS", low=1, high=1_000_000),
-            connections_per_address=whole("JOULEBOOK_CONNECTIONS_PER_ADDRESS", low=0, high=1_000_000),
-            ingest_oldest=text("JOULEBOOK_INGEST_OLDEST"),
-            line_protocol_device_tags=text("JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS"),
-            line_protocol_metric=text("JOULEBOOK_LINE_PROTOCOL_METRIC"),
-            upload_max_bytes=whole("JOULEBOOK_UPLOAD_MAX_BYTES", low=1024, high=1 << 45),
-            device_metrics=whole("JOULEBOOK_DEVICE_METRICS", low=1, high=1_000_000),
-            dry_run_seconds=whole("JOULEBOOK_DRY_RUN_SECONDS", low=1, high=86_400),
-            user_upload_bytes=whole("JOULEBOOK_USER_UPLOAD_BYTES", low=1024, high=1 << 50),
-            user_drafts=whole("JOULEBOOK_USER_DRAFTS", low=1, high=1_000_000),
-            user_queued=whole("JOULEBOOK_USER_QUEUED", low=1, high=1_000_000),
-            user_devices=whole("JOULEBOOK_USER_DEVICES", low=1, high=1_000_000),
-            disk_reserve=(
-                whole("JOULEBOOK_DISK_RESERVE", low=0, high=1 << 50)
-                if text("JOULEBOOK_DISK_RESERVE")
-                else None
-            ),
-            keep=_kept({table: text(name) for table, name in _KEPT.items()}),
-            backup_folder=_folder(text("JOULEBOOK_BACKUP_FOLDER")),
-            backup_every=_interval("JOULEBOOK_BACKUP_EVERY", text("JOULEBOOK_BACKUP_EVERY")),
-            backup_keep=whole("JOULEBOOK_BACKUP_KEEP", low=1, high=10_000),
-        )
-
-
-def sqlite_path(database_url: str) -> Path | None:
-    """Return the file of `sqlite:///path`, or None where the address is another kind of database."""
-    parts = urlsplit(database_url)
-    return Path("/" + unquote(parts.path).lstrip("/")) if parts.scheme == "sqlite" else None
-
-
-def _metrics_token(text: str) -> str | None:
-    """Return the token, or None where there is none. Raises `ConfigError` for one that can be guessed."""
-    if text and not _METRICS_TOKEN.fullmatch(text):
-        # The value is a secret, so the message does not repeat it.
-        raise ConfigError(
-            "JOULEBOOK_METRICS_TOKEN is not a token of 20 or more letters, digits and -._~+/=; "
-            "`openssl rand -hex 20` makes one"
-        )
-    return text or None
-
-
-def _public_url(name: str, text: str) -> str | None:
-    """Return an address without its last slash, or None where there is none. Raises `ConfigError`.
-
-    It is strict, because the address becomes part of a page's policy and of commands to be copied.
-    """
-    if not text:
-        return None
-    if not _PUBLIC_URL.fullmatch(text) or not _has_port_in_range(text):
-        raise ConfigError(
-            f"{name}={text!r} is not an address such as https://ingest.example or http://10.0.0.5:8001"
-        )
-    return text.rstrip("/")
+    if not _PUBLIC_URL.fullmatch(value) or not _has_port_in_range(value):
+        raise Unusable("is not an address such as https://ingest.example or http://10.0.0.5:8001")
+    return value.rstrip("/")
 
 
 def _has_port_in_range(url: str) -> bool:
@@ -405,71 +162,367 @@ def _has_port_in_range(url: str) -> bool:
         return False
 
 
-def _public_origin(name: str, text: str) -> str | None:
-    """Return the origin of a public address as browsers write it, or None. Raises `ConfigError`."""
-    url = _public_url(name, text)
-    if url is None:
-        return None
-    parts = urlsplit(url)
+def public_origin(value: str) -> str:
+    """Return the origin of a public address as browsers write it."""
+    parts = urlsplit(public_url(value))
     if parts.path:
-        raise ConfigError(f"{name}={text!r} has a path; pages are served at the root of a host only")
+        raise Unusable("has a path; pages are served at the root of a host only")
     host = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc
     port = "" if parts.port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{parts.port}"
     return f"{parts.scheme}://{host.lower()}{port}"
 
 
-def _networks(name: str, text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return the networks of a list such as `10.0.0.0/8, 192.168.1.5`. Raises `ConfigError`."""
-    networks = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
+def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks of a list such as `10.0.0.0/8, 192.168.1.5`."""
+    found = []
+    for part in listed(value):
         try:
-            networks.append(ip_network(part))
+            found.append(ip_network(part))
         except ValueError as exc:
-            raise ConfigError(
-                f"{name}={text!r}: {part!r} is neither an address nor a network such as 10.0.0.0/8"
-            ) from exc
-    return tuple(networks)
+            raise Unusable(f"has {part!r}, neither an address nor a network such as 10.0.0.0/8") from exc
+    return tuple(found)
 
 
-def _kept(texts: Mapping[str, str]) -> dict[str, timedelta | None]:
-    """Return by table how long it is kept. Raises `ConfigError`, also where sums go before their readings."""
-    keep = {table: _age(_KEPT[table], text) for table, text in texts.items()}
-    for finer, coarser in pairwise(keep):
-        longest, age = keep[coarser], keep[finer]
-        if longest is not None and (age is None or age > longest):
-            raise ConfigError(
-                f"{_KEPT[coarser]}={texts[coarser]!r} is shorter than {_KEPT[finer]}={texts[finer]!r}"
-                f"{' (for ever)' if age is None else ''}: "
-                "rollups must be kept at least as long as what they sum up"
-            )
-    return keep
-
-
-def _age(name: str, text: str) -> timedelta | None:
-    if not text:
-        return None
-    match = _AGE.fullmatch(text)
+def age(value: str) -> timedelta:
+    """Return a time such as 400d, 60w or 10y."""
+    match = _AGE.fullmatch(value)
     days = int(match[1]) * _AGE_DAYS[match[2]] if match else 0
     if not 1 <= days <= _LONGEST_AGE:
-        raise ConfigError(f"{name}={text!r} is not a time such as 400d, 60w or 10y, from a day to 100 years")
+        raise Unusable("is not a time such as 400d, 60w or 10y, from a day to 100 years")
     return timedelta(days=days)
 
 
-def _folder(text: str) -> Path | None:
-    return Path(text).expanduser().absolute() if text else None
-
-
-def _interval(name: str, text: str) -> timedelta:
-    match = _INTERVAL.fullmatch(text)
+def interval(value: str) -> timedelta:
+    """Return a time such as 12h, 1d or 1w."""
+    match = _INTERVAL.fullmatch(value)
     hours = int(match[1]) * _INTERVAL_HOURS[match[2]] if match else 0
     if not 1 <= hours <= 366 * 24:
-        raise ConfigError(f"{name}={text!r} is not a time such as 12h, 1d or 1w, from an hour to a year")
+        raise Unusable("is not a time such as 12h, 1d or 1w, from an hour to a year")
     return timedelta(hours=hours)
 
 
-def _default_cache() -> str:
-    """Return the folder for downloads: root's is readable by the user that runs the database."""
-    if os.geteuid() == 0:
-        return "/var/cache/joulebook"
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return f"{base}/joulebook"
+@dataclass(frozen=True)
+class Config:
+    """The environment, read and checked once.
+
+    Empty optional settings are `None`. Paths are absolute. `telemetry_url` and its writer and owner
+    counterparts are those of the environment; `joulebook.embedded` has the addresses of an embedded database.
+    """
+
+    names_proxies: bool
+    """Whether the environment names the trusted proxies; otherwise this machine's are trusted behind TLS."""
+    home: Path = setting(
+        "JOULEBOOK_HOME", "./var", "folder for all data of Joulebook on this machine", folder
+    )
+    cache: Path = setting(
+        "JOULEBOOK_CACHE",
+        "",
+        "folder for downloaded database binaries; empty: the user's cache folder",
+        folder_or_default_cache,
+    )
+    web_host: str = setting(
+        "JOULEBOOK_WEB_HOST", "127.0.0.1", "listening address of the web pages and the history API", text
+    )
+    web_port: int = setting("JOULEBOOK_WEB_PORT", "8000", "port of the web pages and the history API", port)
+    ingest_host: str = setting("JOULEBOOK_INGEST_HOST", "127.0.0.1", "listening address of ingest", text)
+    ingest_port: int = setting("JOULEBOOK_INGEST_PORT", "8001", "port of ingest", port)
+    ingest_url: str | None = setting(
+        "JOULEBOOK_INGEST_URL",
+        "",
+        "public address of ingest, such as https://ingest.example; empty: its address and port",
+        optional(public_url),
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        "JOULEBOOK_ALLOWED_HOSTS",
+        "",
+        "comma-separated host names of the web, beside localhost",
+        listed,
+    )
+    web_url: str | None = setting(
+        "JOULEBOOK_WEB_URL",
+        "",
+        "public address of the web, such as https://energy.example:8443; empty: as each request names it",
+        optional(public_origin),
+    )
+    """The web's public origin as browsers write it: no path, no default port."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
+        "JOULEBOOK_TRUSTED_PROXIES",
+        "",
+        "comma-separated addresses or networks of reverse proxies with trusted X-Forwarded headers; "
+        "empty: this machine, once JOULEBOOK_SECURE or JOULEBOOK_WEB_URL is set",
+        networks,
+    )
+    secure: bool = setting("JOULEBOOK_SECURE", "0", "1 behind TLS: cookies are sent over HTTPS only", flag)
+    log_format: str = setting(
+        "JOULEBOOK_LOG_FORMAT",
+        "text",
+        "how services write their logs: text, or json (one object a line)",
+        choice("text", "json"),
+    )
+    metrics_token: str | None = setting(
+        "JOULEBOOK_METRICS_TOKEN",
+        "",
+        "bearer token for reading /metrics from anywhere; empty: from this machine only",
+        optional(strong_token),
+        secret=True,
+    )
+    worker_metrics_host: str = setting(
+        "JOULEBOOK_WORKER_METRICS_HOST",
+        "127.0.0.1",
+        "listening address of the worker's /metrics",
+        text,
+    )
+    worker_metrics_port: int | None = setting(
+        "JOULEBOOK_WORKER_METRICS_PORT", "", "port of the worker's /metrics; empty: none", optional(port)
+    )
+    secret_key: str | None = setting(
+        "JOULEBOOK_SECRET_KEY",
+        "",
+        "signing key; empty: one is made and kept in JOULEBOOK_HOME",
+        optional(text),
+        secret=True,
+    )
+    database_url: str = setting(
+        "JOULEBOOK_DATABASE_URL",
+        "",
+        "accounts and devices: sqlite:///path or postgresql://…; empty: a SQLite file in JOULEBOOK_HOME",
+        text,
+        secret=True,
+    )
+    telemetry_url: str | None = setting(
+        "JOULEBOOK_TELEMETRY_URL",
+        "",
+        "readings, role reader: postgresql://…; empty: Joulebook runs a TimescaleDB of its own",
+        optional(text),
+        secret=True,
+    )
+    telemetry_writer_url: str | None = setting(
+        "JOULEBOOK_TELEMETRY_WRITER_URL",
+        "",
+        "readings, role writer; needed by ingest, worker and import",
+        optional(text),
+        secret=True,
+    )
+    telemetry_listen_url: str | None = setting(
+        "JOULEBOOK_TELEMETRY_LISTEN_URL",
+        "",
+        "readings, role writer, past a connection pooler: several ingest processes listen there; "
+        "empty: the writer's",
+        optional(text),
+        secret=True,
+    )
+    telemetry_owner_url: str | None = setting(
+        "JOULEBOOK_TELEMETRY_OWNER_URL",
+        "",
+        "readings, role owner; needed by migrations only",
+        optional(text),
+        secret=True,
+    )
+    db_port: int | None = setting(
+        "JOULEBOOK_DB_PORT",
+        "",
+        "loopback port of the embedded database; empty: Unix socket only",
+        optional(port),
+    )
+    postgres_bin: Path | None = setting(
+        "JOULEBOOK_POSTGRES_BIN",
+        "",
+        "folder with the programs of a PostgreSQL with TimescaleDB; empty: search, then provision",
+        optional(Path),
+    )
+    ingest_max_bytes: int = setting(
+        "JOULEBOOK_INGEST_MAX_BYTES",
+        "16777216",
+        "largest request body, after inflating, in bytes",
+        whole(1024, 1 << 31),
+    )
+    ingest_max_readings: int = setting(
+        "JOULEBOOK_INGEST_MAX_READINGS", "100000", "most readings in one request", whole(1, 10_000_000)
+    )
+    ingest_queue_readings: int = setting(
+        "JOULEBOOK_INGEST_QUEUE_READINGS",
+        "500000",
+        "most readings waiting for their commit; beyond: 503",
+        whole(1, 100_000_000),
+    )
+    ingest_rate: int = setting(
+        "JOULEBOOK_INGEST_RATE",
+        "0",
+        "most readings a second of one token; 0: no limit",
+        whole(0, 1_000_000_000),
+    )
+    ingest_workers: int = setting(
+        "JOULEBOOK_INGEST_WORKERS", "1", "ingest processes sharing the port", whole(1, 64)
+    )
+    ingest_connections: int = setting(
+        "JOULEBOOK_INGEST_CONNECTIONS",
+        "4096",
+        "most connections of one ingest process; beyond: 503",
+        whole(1, 1_000_000),
+    )
+    web_connections: int = setting(
+        "JOULEBOOK_WEB_CONNECTIONS", "1000", "most connections of the web; beyond: 503", whole(1, 1_000_000)
+    )
+    connections_per_address: int = setting(
+        "JOULEBOOK_CONNECTIONS_PER_ADDRESS",
+        "0",
+        "most connections of one address to a process; 0: no limit of its own",
+        whole(0, 1_000_000),
+    )
+    ingest_oldest: str = setting(
+        "JOULEBOOK_INGEST_OLDEST",
+        "2000-01-01",
+        "readings from the live side before this day are refused",
+        text,
+    )
+    line_protocol_device_tags: str = setting(
+        "JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS",
+        "device_id!,device,host",
+        "tags naming the device of a line, tried in turn; with ! they must",
+        text,
+    )
+    line_protocol_metric: str = setting(
+        "JOULEBOOK_LINE_PROTOCOL_METRIC",
+        "{measurement}.{field}{tags}",
+        "how lines name their metrics: one pattern, or several with blanks between them",
+        text,
+    )
+    upload_max_bytes: int = setting(
+        "JOULEBOOK_UPLOAD_MAX_BYTES",
+        "4294967296",
+        "largest file of an upload, in bytes",
+        whole(1024, 1 << 45),
+    )
+    device_metrics: int = setting(
+        "JOULEBOOK_DEVICE_METRICS", "500", "most metrics of one device", whole(1, 1_000_000)
+    )
+    dry_run_seconds: int = setting(
+        "JOULEBOOK_DRY_RUN_SECONDS",
+        "120",
+        "most processor time of the web for the dry run of one file, in seconds",
+        whole(1, 86_400),
+    )
+    user_upload_bytes: int = setting(
+        "JOULEBOOK_USER_UPLOAD_BYTES",
+        "17179869184",
+        "most bytes of one user's files waiting to be imported",
+        whole(1024, 1 << 50),
+    )
+    user_drafts: int = setting("JOULEBOOK_USER_DRAFTS", "200", "most drafts of one user", whole(1, 1_000_000))
+    user_queued: int = setting(
+        "JOULEBOOK_USER_QUEUED", "1000", "most waiting and running imports of one user", whole(1, 1_000_000)
+    )
+    user_devices: int = setting(
+        "JOULEBOOK_USER_DEVICES",
+        "1000",
+        "most devices created by one user on the pages",
+        whole(1, 1_000_000),
+    )
+    disk_reserve: int | None = setting(
+        "JOULEBOOK_DISK_RESERVE",
+        "",
+        "bytes of the disk under JOULEBOOK_HOME left free by uploads; empty: 5 %, from 1 to 10 GiB",
+        optional(whole(0, 1 << 50)),
+    )
+    keep_readings: timedelta | None = setting(
+        "JOULEBOOK_KEEP_READINGS",
+        "",
+        "how long readings are kept: days, weeks or years as 400d, 60w, 2y; empty: for ever",
+        optional(age),
+    )
+    keep_1m: timedelta | None = setting(
+        "JOULEBOOK_KEEP_1M", "", "how long their rollups of a minute are kept; empty: for ever", optional(age)
+    )
+    keep_5m: timedelta | None = setting(
+        "JOULEBOOK_KEEP_5M",
+        "",
+        "how long their rollups of five minutes are kept; empty: for ever",
+        optional(age),
+    )
+    keep_1h: timedelta | None = setting(
+        "JOULEBOOK_KEEP_1H", "", "how long their rollups of an hour are kept; empty: for ever", optional(age)
+    )
+    backup_folder: Path | None = setting(
+        "JOULEBOOK_BACKUP_FOLDER",
+        "",
+        "folder of the worker's regular backups; empty: it makes none",
+        optional(folder),
+    )
+    backup_every: timedelta = setting(
+        "JOULEBOOK_BACKUP_EVERY",
+        "1d",
+        "time between two regular backups: hours, days or weeks as 12h, 1d, 1w",
+        interval,
+    )
+    backup_keep: int = setting(
+        "JOULEBOOK_BACKUP_KEEP", "7", "number of regular backups to keep", whole(1, 10_000)
+    )
+
+    @property
+    def package(self) -> Path:
+        """The folder of Joulebook's own code and templates."""
+        return Path(__file__).parent
+
+    @property
+    def keep(self) -> dict[str, timedelta | None]:
+        """The time to retain each table of readings and rollups, from fine to coarse; None: for ever."""
+        return {
+            "readings": self.keep_readings,
+            "readings_1m": self.keep_1m,
+            "readings_5m": self.keep_5m,
+            "readings_1h": self.keep_1h,
+        }
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read the configuration from `environ` (default: the process's environment).
+
+        Raises `ConfigError` with the variable, its value and the values allowed.
+        """
+        environ = os.environ if environ is None else environ
+        values = {name: setting.value(environ) for name, setting in _SETTINGS.items()}
+        if not values["database_url"]:
+            values["database_url"] = f"sqlite://{values['home'] / 'joulebook.sqlite3'}"
+        web_url, secure = values["web_url"], values["secure"]
+        if secure and web_url is not None and not web_url.startswith("https:"):
+            raise ConfigError(f"JOULEBOOK_WEB_URL={web_url!r} is no https:// address, but JOULEBOOK_SECURE=1")
+        values["names_proxies"] = bool(values["trusted_proxies"])
+        if not values["names_proxies"] and (secure or web_url):
+            values["trusted_proxies"] = _THIS_MACHINE
+        _check_ages(values, environ)
+        return cls(**values)
+
+
+_SETTINGS: dict[str, _Setting] = {
+    each.name: each.metadata["setting"] for each in fields(Config) if "setting" in each.metadata
+}
+SECRETS = tuple(each.name for each in _SETTINGS.values() if each.is_secret)
+"""The variables holding a secret; each may name a file instead, by a variable ending with _FILE."""
+
+VARIABLES: tuple[Variable, ...] = tuple(
+    variable
+    for each in _SETTINGS.values()
+    for variable in (
+        Variable(each.name, each.default, each.meaning),
+        *([Variable(f"{each.name}_FILE", "", f"file with the value of {each.name}")] * each.is_secret),
+    )
+)
+
+
+def sqlite_path(database_url: str) -> Path | None:
+    """Return the file of `sqlite:///path`; None for another kind of database."""
+    parts = urlsplit(database_url)
+    return Path("/" + unquote(parts.path).lstrip("/")) if parts.scheme == "sqlite" else None
+
+
+def _check_ages(values: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """Raise `ConfigError` if rollups would be dropped before their readings."""
+    for finer, coarser in pairwise(("keep_readings", "keep_1m", "keep_5m", "keep_1h")):
+        shortest, longest = values[finer], values[coarser]
+        if longest is not None and (shortest is None or shortest > longest):
+            names = [_SETTINGS[each].name for each in (coarser, finer)]
+            texts = [f"{name}={environ.get(name, '').strip()!r}" for name in names]
+            raise ConfigError(
+                f"{texts[0]} is shorter than {texts[1]}{' (for ever)' if shortest is None else ''}: "
+                "rollups must be kept at least as long as what they sum up"
+            )

@@ -1,8 +1,8 @@
-"""Log lines of all processes: one format, one request id, and nothing that a client sent can forge a line.
+"""Log lines of all processes: one format, one request id, and no client can forge a line.
 
-A line is `time level process[pid] logger: message`, or a JSON object where `JOULEBOOK_LOG_FORMAT=json`.
-Commands that people run keep a plain `level logger: message`. The request id is a context variable: it
-follows a request through threads of `asyncio` and through Django's middleware.
+A line is `time level process[pid] logger: message`, or a JSON object with `JOULEBOOK_LOG_FORMAT=json`.
+Commands for people log a plain `level logger: message`. The request id is a context variable: it is the
+same in the threads of `asyncio` and in Django's middleware.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PREFIXED_VARIABLE = "JOULEBOOK_LOG_PREFIXED"
 """Set by `joulebook up` for its children: the console writes each line behind the process's name."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request that is answered at the moment; empty outside of requests."""
+"""The id of the current request; empty outside of requests."""
 
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-# C0 and C1 control characters, Unicode's line ends and marks that reorder a line, lone surrogates.
+# C0 and C1 control characters, Unicode's line ends and marks reordering a line, lone surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _INDENT = "    "
@@ -51,12 +51,12 @@ os.register_at_fork(after_in_child=_forget_parents_ids)
 
 
 def new_request_id() -> str:
-    """Return an id that no other request of any process has."""
+    """Return an id unique over all processes."""
     return f"{_id_prefix}-{next(_id_numbers):x}"
 
 
 def accepted_request_id(text: str | None) -> str | None:
-    """Return an id that a trusted proxy gave a request, or None where it is missing or not well-formed."""
+    """Return the id given by a trusted proxy; None if it is missing or malformed."""
     return text if text is not None and _WELL_FORMED.fullmatch(text) else None
 
 
@@ -66,10 +66,10 @@ def escape_control_characters(text: str) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """One line a record; the lines of a traceback are indented, so that none looks like a record."""
+    """One line a record; the lines of a traceback are indented, and so never look like a record."""
 
     def __init__(self, process: str) -> None:
-        """Name `process` in each line, but for a console that does so itself."""
+        """Name `process` in each line, unless a console does so."""
         super().__init__()
         name = "" if os.environ.get(PREFIXED_VARIABLE) else process
         self._process = f"{name}[{os.getpid()}]"
@@ -111,7 +111,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """What a command tells the person who runs it."""
+    """Messages of a command for its user."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text."""
@@ -129,12 +129,12 @@ class WithoutTraceback(logging.Filter):
 
 
 def text_line(message: str, *, level: str, logger: str, now: float) -> str:
-    """Return a line of a process that has no `logging` of its own; `now` in seconds since 1970 UTC."""
+    """Return a log line without the module `logging`; `now` in seconds since 1970 UTC."""
     return f"{_time(now)} {level:<7} [{os.getpid()}] {logger}: {escape_control_characters(message)}"
 
 
 def json_line(message: str, *, process: str, now: float) -> str:
-    """Return a line that a process wrote without `logging` as an object."""
+    """Return a line of a process without `logging` as a JSON object."""
     return json.dumps({"time": _time(now), "level": "INFO", "process": process, "message": message})
 
 
@@ -151,7 +151,7 @@ def set_up_logging(name: str, *, log_format: str) -> None:
 
 
 def log_settings(log_format: str) -> dict[str, Any]:
-    """Return what `logging.config.dictConfig` takes; `log_format` is `text` or `json`."""
+    """Return settings for `logging.config.dictConfig`; `log_format` is `text` or `json`."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -162,7 +162,7 @@ def log_settings(log_format: str) -> dict[str, Any]:
         "loggers": {
             "joulebook": {"level": "INFO"},
             "uvicorn": {"level": "INFO"},
-            # Django gives this logger a handler of its own, which would write each line in another format.
+            # Django's own handler of this logger would write each line in another format.
             "django": {"handlers": [], "level": "WARNING"},
             # A caller's 4xx is the caller's to read, and could fill the log.
             "django.request": {"level": "ERROR"},

@@ -1,4 +1,4 @@
-"""The third-party scripts and styles that pages load: whether this installation has them.
+"""Checks that this installation has the third-party scripts and styles of its pages.
 
 `scripts/assets.py` puts them in place, with a manifest in each folder; a wheel contains them.
 """
@@ -22,13 +22,13 @@ def require_page_assets(*parts: str) -> None:
     if missing:
         names = ", ".join(str(path.relative_to(PACKAGE)) for path in missing)
         raise AssetsMissing(
-            f"this installation lacks scripts that its pages load ({names}): in a clone run `make setup`; "
-            "elsewhere install a wheel, which contains them (`pip wheel .` in a clone builds one)"
+            f"this installation lacks scripts of its pages ({names}): in a clone run `make setup`; "
+            "elsewhere install a wheel, it contains them (`pip wheel .` in a clone builds one)"
         )
 
 
 def _missing_assets(folder: Path) -> list[Path]:
-    """Return the files of a folder's manifest that are not there; the manifest itself where it is missing."""
+    """Return the missing files of a folder's manifest, or the manifest itself if it is missing."""
     manifest = folder / _MANIFEST
     try:
         names = json.loads(manifest.read_text(encoding="utf-8"))["files"]

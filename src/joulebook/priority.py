@@ -1,11 +1,10 @@
-"""Lowers the priority of work for people, who look or import: devices must not be slowed down by them.
+"""Makes work for people nice: pages and imports must not slow down the devices' requests.
 
-A process may lower its own priority without any right, and that of others of its user. A process with another
-user than the database sends a request to the one that looks after it (`embedded.reader_priority`). Two things
-have to be said to Linux: the niceness of each thread, and that of the session, where the kernel first shares
-its time out among sessions (`sched_autogroup_enabled`) and niceness counts only within one. See "The
-autogroup feature" in sched(7). What the system does not allow is left as it is: it is a matter of speed
-alone.
+A process may make itself and other processes of its user nice, without any right. Otherwise it sends a
+request to the database's supervising process (`embedded.processes`). Linux has two settings: the niceness
+of each thread, and that of the session. With `sched_autogroup_enabled` the kernel first divides its time
+among sessions, and a thread's niceness counts only within its session. See "The autogroup feature" in
+sched(7). Refusals of the system are ignored: only speed depends on it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 STEPS = 5
-"""By how much niceness is raised: a third of the processor time of what is not nice, where both want it."""
+"""The increase of niceness: beside another busy process a nice one gets a third of its processor time."""
 
 REQUESTS = "reader-priority"
 """The socket for requests to lower a backend's priority, in the folder of the server's own socket."""
@@ -32,10 +31,10 @@ _ATTEMPTS = 40
 _CREDENTIALS = struct.Struct("3i")
 
 
-def stand_back() -> None:
-    """Lower the priority of this process; call it before it starts threads, which inherit it.
+def make_nice() -> None:
+    """Make this process nice; call it before it starts threads, since they inherit its niceness.
 
-    The session is left alone where it is not this process's own: it may be somebody's terminal.
+    The session stays unchanged if it is not this process's own: it may be a terminal's.
     """
     with suppress(OSError):
         _lower(0)
@@ -43,25 +42,25 @@ def stand_back() -> None:
         _lower_session(os.getpid())
 
 
-def let_stand_back(backend: int, connection: int) -> bool:
-    """Lower the priority of PostgreSQL's process `backend`, which serves the socket `connection`.
+def make_backend_nice(backend: int, connection: int) -> bool:
+    """Make PostgreSQL's process `backend` nice; it serves the socket `connection`.
 
-    Does so, and returns True, only where that process is known to be the one that is meant: the child of
-    whoever listens at the other end of a Unix socket on this very machine. Where the server has another user
-    than this process, the request goes to the process that looks after the server.
+    Return whether it is a process of this server: the child of the process listening at the other end of a
+    Unix socket on this machine. Otherwise nothing happens. If the server has another user than this
+    process, its supervising process gets a request.
     """
     server = _peer(connection)
     if not server or parent_of(backend) != server:
         return False
     try:
-        lower_backend(backend)
+        renice_backend(backend)
     except PermissionError:
         _request(backend, connection)
     return True
 
 
-def lower_backend(backend: int) -> None:
-    """Lower the priority of a process of PostgreSQL's. Raises PermissionError for another user's."""
+def renice_backend(backend: int) -> None:
+    """Make a process of PostgreSQL nice. Raises PermissionError for another user's."""
     with suppress(ProcessLookupError):
         _lower(backend)
         # A backend has a session of its own, as every child of PostgreSQL's.
@@ -69,7 +68,7 @@ def lower_backend(backend: int) -> None:
 
 
 def _request(backend: int, connection: int) -> None:
-    """Send the number of a backend to the process that looks after its server; it may not be there."""
+    """Send a backend's number to its server's supervising process; it may be missing."""
     with socket.socket(fileno=os.dup(connection)) as one:
         folder = Path(one.getpeername()).parent
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as outgoing:
@@ -83,7 +82,7 @@ def _lower(process: int) -> None:
 
 
 def _lower_session(leader: int, attempts: int = _ATTEMPTS) -> None:
-    """Lower the priority of a session; where the kernel is asked too often, again in a moment."""
+    """Make a session nice; retry in a moment if the kernel refuses the request as too early."""
     path = Path(f"/proc/{leader}/autogroup")
     try:
         found = re.search(r"nice (-?\d+)", path.read_text())
@@ -97,7 +96,7 @@ def _lower_session(leader: int, attempts: int = _ATTEMPTS) -> None:
 
 
 def _peer(connection: int) -> int | None:
-    """Return the process that listens at the other end of a Unix socket; None for other sockets."""
+    """Return the process listening at the other end of a Unix socket; None for other sockets."""
     with socket.socket(fileno=os.dup(connection)) as one:
         if one.family != socket.AF_UNIX:
             return None
@@ -107,7 +106,7 @@ def _peer(connection: int) -> int | None:
 
 
 def parent_of(process: int) -> int | None:
-    """Return a process's parent, field 4 of proc(5)'s stat; None where there is no such process."""
+    """Return a process's parent, field 4 of proc(5)'s stat; None without such a process."""
     try:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:

@@ -1,4 +1,4 @@
-"""The signing key: from the environment, or made once and kept for the owner's eyes only."""
+"""The signing key: from the environment, or made once and kept in a private file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from joulebook.config import Config, ConfigError
 _SHORTEST = 50
 _FEWEST_CHARACTERS = 8
 _PLACEHOLDER = "django-insecure-"
-"""How keys begin that Django's own templates come with."""
+"""The beginning of keys from Django's own templates."""
 
 
 def load_secret_key(config: Config) -> str:
     """Return the signing key; the first start makes one of 384 random bits in `JOULEBOOK_HOME`.
 
-    Raises `ConfigError` for a key that could be guessed, or a key file that others may read.
+    Raises `ConfigError` for a weak key, or a key file readable by others.
     """
     if config.secret_key is not None:
         if problem := _weakness(config.secret_key):
@@ -45,13 +45,13 @@ def load_secret_key(config: Config) -> str:
     key = path.read_text("ascii", errors="replace").strip()
     if problem := _weakness(key):
         raise ConfigError(
-            f"the key in {path} {problem}; remove the file to have a key made, everybody signs in again then"
+            f"the key in {path} {problem}; remove the file to have a key made; all users sign in again then"
         )
     return key
 
 
 def _weakness(key: str) -> str | None:
-    """Return why the key could be guessed, or None for one that looks random. Never shows the key."""
+    """Return why the key is weak; None if it looks random. Never shows the key."""
     if len(key) < _SHORTEST:
         return f"has {len(key)} characters, needs at least {_SHORTEST}"
     if key.lower().startswith(_PLACEHOLDER):

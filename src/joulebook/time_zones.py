@@ -1,9 +1,9 @@
 """Time zones by the rules of the installed package `tzdata`: the one source of every process.
 
 Python's `zoneinfo` prefers the machine's files to the package, and machines are years apart. This module
-takes the machine's files off its search path, and forgets zones that were read from them before. Import
-`ZoneInfo` from here: ruff refuses `zoneinfo` everywhere else, so no process can use a zone without this
-module. `joulebook.client` needs no zones and leaves the path of the program that imports it alone.
+takes the machine's files off its search path, and forgets zones read from them before. Import `ZoneInfo`
+from here: ruff refuses `zoneinfo` everywhere else, so no process can use a zone without this module.
+`joulebook.client` needs no zones and leaves its program's path unchanged.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ ZoneInfo.clear_cache()
 
 @cache
 def time_zone_names() -> frozenset[str]:
-    """Return the names of all zones, without files that are no zones."""
+    """Return the names of all zones, without the package's other files."""
     return frozenset(zoneinfo.available_timezones() - {"localtime", "posixrules", "Factory"})

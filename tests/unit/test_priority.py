@@ -1,4 +1,4 @@
-"""Work for people stands back; nobody else's process is touched."""
+"""Work for people is nice; processes of others stay unchanged."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.priority import STEPS, let_stand_back
+from joulebook.priority import STEPS, make_backend_nice
 
 _TELL = """
 import os, re, threading
 from pathlib import Path
-from joulebook.priority import stand_back
+from joulebook.priority import make_nice
 
 def session():
     path = Path("/proc/self/autogroup")
@@ -25,7 +25,7 @@ def session():
     return found[1] if found else "none"
 
 before = os.getpriority(os.PRIO_PROCESS, 0), session()
-stand_back()
+make_nice()
 threads = []
 thread = threading.Thread(target=lambda: threads.append(os.getpriority(os.PRIO_PROCESS, 0)))
 thread.start()
@@ -72,7 +72,7 @@ def test_the_child_of_whoever_listens_on_the_unix_socket_stands_back(sleeper, tm
         server.bind(str(tmp_path / "socket"))
         server.listen()
         client.connect(str(tmp_path / "socket"))
-        assert let_stand_back(sleeper.pid, client.fileno())
+        assert make_backend_nice(sleeper.pid, client.fileno())
     assert niceness(sleeper.pid) == before + STEPS
     autogroup = Path(f"/proc/{sleeper.pid}/autogroup")
     if autogroup.exists():
@@ -86,8 +86,8 @@ def test_a_process_that_the_listener_did_not_start_is_left_alone(tmp_path):
         server.bind(str(tmp_path / "socket"))
         server.listen()
         client.connect(str(tmp_path / "socket"))
-        assert not let_stand_back(os.getppid(), client.fileno())
-        assert not let_stand_back(2**22 + 1, client.fileno())
+        assert not make_backend_nice(os.getppid(), client.fileno())
+        assert not make_backend_nice(2**22 + 1, client.fileno())
     assert niceness(os.getppid()) == before
 
 
@@ -95,5 +95,5 @@ def test_what_lies_behind_a_tcp_connection_is_left_alone(sleeper):
     before = niceness(sleeper.pid)
     with socket.create_server(("127.0.0.1", 0)) as server:
         with socket.create_connection(server.getsockname()) as client:
-            assert not let_stand_back(sleeper.pid, client.fileno())
+            assert not make_backend_nice(sleeper.pid, client.fileno())
     assert niceness(sleeper.pid) == before

@@ -264,7 +264,7 @@ class _Backup:
                 if job.snapshot not in readers:
                     readers[job.snapshot] = stack.enter_context(job.snapshot.reader(is_nice=self._is_nice))
                 with translated_errors(), PartWriter(self._folder, job.file) as writer:
-                    rows = _written(writer, copy_out(readers[job.snapshot], job.piece, self._stopped))
+                    rows = copy_out(readers[job.snapshot], job.piece, writer.write, self._stopped)
                     copied[job.file] = TablePart(writer.finish(), rows)
                 self._advance(job.piece.size)
                 self._pause("piece copied")
@@ -299,15 +299,6 @@ class _Backup:
 def origin(config: Config) -> str:
     """Return the identity of this Joulebook; in a shared folder it removes only its own backups."""
     return f"{socket.gethostname()}:{config.home}"
-
-
-def _written(writer: PartWriter, blocks: Iterator[bytes]) -> int:
-    """Write blocks, and return the number of their rows: the return value of their generator."""
-    while True:
-        try:
-            writer.write(next(blocks))
-        except StopIteration as end:
-            return int(end.value)
 
 
 def _jobs(snapshot: Snapshot, folder: str) -> list[_Job]:

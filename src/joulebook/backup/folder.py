@@ -70,7 +70,11 @@ def add_backup(config: Config, folder: Path, *, progress: Progress) -> tuple[Pat
     another process is making a backup there.
     """
     with _only_one(folder):
-        _remove_orphans(folder)
+        # Remains of killed processes.
+        for path in folder.glob(f".joulebook-*{UNFINISHED}"):
+            remove_unfinished(path)
+        for path in folder.glob(f".joulebook-*{_REMOVED}"):
+            shutil.rmtree(path, ignore_errors=True)
         while (target := folder / f"joulebook-{datetime.now(UTC):%Y%m%dT%H%M%SZ}").exists():
             time.sleep(0.1)  # names have whole seconds
         manifest = create_backup(config, target, is_nice=True, progress=progress)
@@ -99,11 +103,3 @@ def _only_one(folder: Path) -> Iterator[None]:
         raise BackupError(f"another process makes a backup in {folder}") from exc
     finally:
         os.close(descriptor)
-
-
-def _remove_orphans(folder: Path) -> None:
-    """Remove the remains of killed processes."""
-    for path in folder.glob(f".joulebook-*{UNFINISHED}"):
-        remove_unfinished(path)
-    for path in folder.glob(f".joulebook-*{_REMOVED}"):
-        shutil.rmtree(path, ignore_errors=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import threading
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ from psycopg.pq import ExecStatus
 
 from joulebook.backup.errors import BackupError, Stopped
 from joulebook.backup.manifest import SequenceCopy, TableColumn, TableCopy
-from joulebook.priority import let_stand_back
+from joulebook.priority import make_backend_nice
 from joulebook.telemetry.connection import Connection, connect, translated_errors
 
 LOCK_PATIENCE = "5s"
@@ -248,15 +248,15 @@ class Snapshot:
         """Open a further connection to this snapshot; with `is_nice` one of low priority."""
         with translated_errors(), connect(self._url) as conn:
             if is_nice:
-                let_stand_back(conn.info.backend_pid, conn.fileno())
+                make_backend_nice(conn.info.backend_pid, conn.fileno())
             conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self.id)))
             conn.execute(_WITHOUT_LIMITS)
             yield conn
 
 
-def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Generator[bytes, None, int]:
-    """Yield the rows of a piece in blocks; return the number of rows. Raises psycopg's errors.
+def copy_out(conn: Connection, piece: Piece, write: Callable[[bytes], None], stopped: threading.Event) -> int:
+    """Call `write` with blocks of a piece's rows; return the number of rows. Raises psycopg's errors.
 
     libpq is used directly: `psycopg.Cursor.copy` runs Python code for each row and takes half as long again.
     """
@@ -274,7 +274,7 @@ def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Genera
             if size >= _READ_BYTES:
                 if stopped.is_set():
                     raise Stopped
-                yield b"".join(blocks)
+                write(b"".join(blocks))
                 blocks.clear()
                 size = 0
         elif count == 0:
@@ -285,7 +285,7 @@ def copy_out(conn: Connection, piece: Piece, stopped: threading.Event) -> Genera
         else:
             break
     if blocks:
-        yield b"".join(blocks)
+        write(b"".join(blocks))
     rows = 0
     while (ended := pgconn.get_result()) is not None:
         if ended.status != ExecStatus.COMMAND_OK:

@@ -1,4 +1,7 @@
-"""`joulebook backup`, `restore` and `backups list`: everything in one folder, and back."""
+"""`joulebook backup`, `restore` and `backups list`: everything in one folder, and back.
+
+A restore imports its modules inside functions: a backup starts without Django.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,11 @@ from joulebook.cli.progress import show_progress
 from joulebook.config import Config, sqlite_path
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
 from joulebook.embedded.urls import uses_own_server
-from joulebook.priority import stand_back
+from joulebook.priority import make_nice
 from joulebook.supervisor.home_lock import AlreadyRuns, only_one
 from joulebook.telemetry.errors import TelemetryError
 
-app = typer.Typer(no_args_is_help=True, help="The backups that the worker makes by itself.")
+app = typer.Typer(no_args_is_help=True, help="List the backups made by the worker.")
 
 TargetArgument = Annotated[
     Path | None,
@@ -47,13 +50,13 @@ TargetArgument = Annotated[
 def backup(
     target: TargetArgument = None,
     with_keys: Annotated[
-        bool, typer.Option("--with-keys", help="add the key that signs sessions: keep that copy secret")
+        bool, typer.Option("--with-keys", help="add the signing key of sessions: keep this copy secret")
     ] = False,
 ) -> None:
     """Back up accounts, readings, imports and uploads while everything runs."""
     with plain_errors():
         config = Config.from_environ()
-        stand_back()
+        make_nice()
         with show_progress("backing up") as progress:
             if target is not None:
                 target = target.absolute()
@@ -77,7 +80,9 @@ def restore(
     check: Annotated[bool, typer.Option("--check", help="check the backup, restore nothing")] = False,
     again: Annotated[
         bool,
-        typer.Option("--again", help="begin a restore anew that has not ended; what it restored is replaced"),
+        typer.Option(
+            "--again", help="repeat an unfinished restore from its beginning, replacing its results"
+        ),
     ] = False,
 ) -> None:
     """Restore a backup into an empty JOULEBOOK_HOME, or into empty databases of a server of your own."""
@@ -96,7 +101,7 @@ def list_(
     folder: Annotated[Path | None, typer.Option(help="another folder than JOULEBOOK_BACKUP_FOLDER")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List backups, the newest first; exit code 1 where one cannot be read."""
+    """List backups, the newest first; exit code 1 if one cannot be read."""
     with plain_errors():
         folder = folder or Config.from_environ().backup_folder
         if folder is None:
@@ -159,7 +164,7 @@ def _restore_into(config: Config, source: Path, manifest: Manifest, *, goes_on: 
         run.check_kind()
         set_mark(config.home, source)
         with ExitStack() as stack:
-            with _told_explain_unfinished(config, source):
+            with _explaining_unfinished(config, source):
                 run.restore_files()
                 stack.enter_context(_database(config))
                 setup_django(owner=True)
@@ -170,8 +175,8 @@ def _restore_into(config: Config, source: Path, manifest: Manifest, *, goes_on: 
 
 
 @contextmanager
-def _told_explain_unfinished(config: Config, source: Path) -> Iterator[None]:
-    """Add to an error what can be done about half a restore."""
+def _explaining_unfinished(config: Config, source: Path) -> Iterator[None]:
+    """Add the remedy for an unfinished restore to an error."""
     from django.db import Error as DjangoError
 
     try:
@@ -189,7 +194,7 @@ def _check_databases_are_empty(config: Config) -> None:
 
 @contextmanager
 def _database(config: Config) -> Iterator[None]:
-    """Run the embedded database until the block ends; one of the user's own runs already."""
+    """Run the embedded database for the block; the user's own server runs already."""
     if uses_own_server(config):
         yield
         return
@@ -209,7 +214,7 @@ def _tell_settings(config: Config, manifest: Manifest) -> None:
         for name, value in other.items():
             say(f"    {name}={value}")
     if not any(each.part.file.startswith("keys/") for each in manifest.files):
-        say("the backup holds no signing key, so everybody signs in again")
+        say("the backup holds no signing key, so all users sign in again")
     say(f"everything is restored in {config.home}; start it with: joulebook up")
 
 

@@ -19,7 +19,7 @@ from joulebook.embedded.status import read_status
 from joulebook.embedded.urls import uses_own_server
 from joulebook.supervisor.privileges import start_as_database_user
 
-app = typer.Typer(no_args_is_help=True, help="Start, stop and reach the database that keeps the readings.")
+app = typer.Typer(no_args_is_help=True, help="Start, stop and reach the database of the readings.")
 
 _STOPPED = 3
 
@@ -39,7 +39,7 @@ _RoleOption = Annotated[
 
 @app.command()
 def provision(
-    newest: Annotated[bool, typer.Option("--newest", help="fetch what is newer, if anything is")] = False,
+    newest: Annotated[bool, typer.Option("--newest", help="fetch a newer version, if there is one")] = False,
 ) -> None:
     """Find a PostgreSQL with TimescaleDB, or fetch one; `start` does this by itself."""
     with plain_errors():
@@ -53,7 +53,7 @@ def provision(
 
 @app.command()
 def start() -> None:
-    """Start the embedded database in the background; harmless when it runs."""
+    """Start the embedded database in the background; harmless if it runs."""
     with plain_errors():
         config = Config.from_environ()
         if uses_own_server(config):
@@ -69,7 +69,7 @@ def start() -> None:
 
 @app.command()
 def stop() -> None:
-    """Stop the embedded database; harmless when it is down."""
+    """Stop the embedded database; harmless if it is down."""
     with plain_errors():
         config = Config.from_environ()
         if uses_own_server(config):
@@ -82,7 +82,7 @@ def stop() -> None:
 
 @app.command()
 def status(*, as_json: AsJson = False) -> None:
-    """Tell what runs, which versions, where and how large; exit code 0 when it runs, 3 when it does not."""
+    """Show the database's state, versions, address and size; exit code 0 if it runs, 3 if it does not."""
     with plain_errors():
         config = Config.from_environ()
         found = read_status(config)
@@ -124,7 +124,7 @@ def psql(context: typer.Context, role: _RoleOption = RoleName.reader) -> None:
 
 
 def _psql_call(config: Config, address: str) -> tuple[str, dict[str, str], str]:
-    """Return psql's path, its environment, which carries the password, and the address without it."""
+    """Return psql's path, its environment with the password, and the address without it."""
     parts = conninfo_to_dict(address)
     password = parts.pop("password", None)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JOULEBOOK_")}

@@ -1,4 +1,7 @@
-"""`joulebook device`: devices and their tokens."""
+"""`joulebook device`: devices and their tokens.
+
+Models are imported inside functions: Django has to be set up first.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import AsJson, fail, json_result, result, say
-from joulebook.cli.token_table import print_table, print_tokens, token_json
+from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.output import AsJson, fail, json_result, print_table, print_tokens, result, say, token_json
 from joulebook.cli.user import find_user
 
 app = typer.Typer(no_args_is_help=True, help="Create devices, give them tokens, list them.")
@@ -21,11 +23,11 @@ _DeviceId = Annotated[str, typer.Argument(metavar="ID", help="the device's id", 
 def add(
     device_id: _DeviceId,
     *,
-    owner: Annotated[str, typer.Option(help="the user that owns it", show_default=False)],
-    name: Annotated[str, typer.Option(help="what people call it; the id where empty")] = "",
+    owner: Annotated[str, typer.Option(help="the owner's name", show_default=False)],
+    name: Annotated[str, typer.Option(help="its name on the pages; empty: the id")] = "",
     tz: Annotated[str, typer.Option(help="time zone where it stands, such as Europe/Berlin")] = "UTC",
 ) -> None:
-    """Create a device and print its token, which is shown this once."""
+    """Create a device and print its token, only this once."""
     with accounts_database():
         from joulebook.web.devices.operations import (
             UnableToCreateDevice,
@@ -43,7 +45,7 @@ def add(
 
 @app.command()
 def token(device_id: _DeviceId) -> None:
-    """Give a device a further token and print it, this once."""
+    """Give a device a further token and print it, only this once."""
     with accounts_database():
         from joulebook.web.devices.models import Device
         from joulebook.web.devices.operations import issue_device_token
@@ -64,9 +66,9 @@ def gateway_token(
         list[str], typer.Argument(metavar="ID...", help="the devices' ids", show_default=False)
     ],
     *,
-    name: Annotated[str, typer.Option(help="what people call the gateway")] = "",
+    name: Annotated[str, typer.Option(help="the gateway's name on the pages")] = "",
 ) -> None:
-    """Make a token that writes for several devices of one owner and print it, this once."""
+    """Make a token for writing to several devices of one owner and print it, only this once."""
     with accounts_database():
         from joulebook.web.devices.models import Device
         from joulebook.web.devices.operations import issue_gateway_token
@@ -86,7 +88,7 @@ def gateway_token(
 def hand_over(
     device_id: _DeviceId,
     *,
-    to: Annotated[str, typer.Option(metavar="NAME", help="the user that gets it", show_default=False)],
+    to: Annotated[str, typer.Option(metavar="NAME", help="the new owner's name", show_default=False)],
 ) -> None:
     """Give a device to another owner; tokens, shares and waiting imports of the former one end."""
     with accounts_database():
@@ -108,7 +110,7 @@ def hand_over(
 
 @app.command()
 def tokens(device_id: _DeviceId, *, as_json: AsJson = False) -> None:
-    """List the tokens that write for a device, and when each was last used."""
+    """List a device's tokens for writing, and the last use of each."""
     with accounts_database():
         from joulebook.web.devices.models import Device
         from joulebook.web.devices.queries import tokens_of

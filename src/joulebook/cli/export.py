@@ -1,17 +1,42 @@
-"""`joulebook export`: every reading of a device in a range, as a file or on standard output."""
+"""`joulebook export`: writes the readings of a device in a range to a file or to standard output.
+
+The model of devices is imported inside a function: Django has to be set up first.
+"""
 
 from __future__ import annotations
 
+import gzip
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO, cast
 
 import typer
 
+from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.output import fail, say
+from joulebook.cli.progress import show_progress
 from joulebook.cli.time_range import FromOption, ToOption, microseconds
+from joulebook.config import Config
+from joulebook.embedded import telemetry_url
+from joulebook.telemetry.connection import Connection, connect, one_snapshot
+from joulebook.telemetry.errors import DatabaseUnavailable
+from joulebook.telemetry.export.formats import FORMATS, FormatName, export_chunks
+from joulebook.telemetry.export.frames import Layout
+from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks
+from joulebook.telemetry.history.points import ALL, RANGES
+from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.series import series_by_metric
+from joulebook.time_zones import ZoneInfo, time_zone_names
 
 
-class FileFormat(StrEnum):
+class ExportFormat(StrEnum):
     """The formats of files, as words of the command line."""
 
     CSV = "csv"
@@ -19,7 +44,7 @@ class FileFormat(StrEnum):
     ARROW = "arrow"
 
 
-class FileLayout(StrEnum):
+class ExportLayout(StrEnum):
     """The layouts of files, as words of the command line."""
 
     WIDE = "wide"
@@ -41,12 +66,12 @@ def export(
         ),
     ] = None,
     format_: Annotated[
-        FileFormat | None,
-        typer.Option("--format", help="else what the file's name ends with, else csv", show_default=False),
+        ExportFormat | None,
+        typer.Option("--format", help="else by the ending of the file's name, else csv", show_default=False),
     ] = None,
     layout: Annotated[
-        FileLayout, typer.Option(help="wide: a column a metric; long: a row a reading")
-    ] = FileLayout.WIDE,
+        ExportLayout, typer.Option(help="wide: a column a metric; long: a row a reading")
+    ] = ExportLayout.WIDE,
     tz: Annotated[str, typer.Option(metavar="ZONE", help="time zone of the times in CSV")] = "UTC",
     output: Annotated[
         Path | None,
@@ -56,12 +81,9 @@ def export(
 ) -> None:
     """Write every reading of a device, in one snapshot, as CSV, Parquet or Arrow.
 
-    The file is there when it is whole, and not before; a name that ends with .gz packs it.
+    The file appears only when it is complete; a name ending with .gz compresses it.
     """
-    # polars takes a while to load, and no other command needs it.
-    from joulebook.cli.export_run import ExportOrder, run_export
-
-    run_export(
+    _run(
         ExportOrder(
             device,
             metrics=tuple(dict.fromkeys(metric or [])),
@@ -75,3 +97,191 @@ def export(
             may_replace=force,
         )
     )
+
+
+EXIT_STOPPED = 130
+_PACKED = ".gz"
+
+
+@dataclass(frozen=True)
+class ExportOrder:
+    """The options of an export; `window` is half-open, in microseconds since 1970 UTC."""
+
+    device_id: str
+    metrics: tuple[str, ...]
+    window: tuple[int, int]
+    is_open: bool
+    range_name: str | None
+    file_format: FormatName | None
+    layout: Layout
+    tz: str
+    output: Path | None
+    may_replace: bool
+
+
+def _run(order: ExportOrder) -> None:
+    """Export as ordered, and end the command with the fitting exit code."""
+    file_format = _file_format(order)
+    _check_output(order, file_format)
+    with accounts_database():
+        begin, end = _window(order)
+        zone = _zone(order)
+        _check_device(order.device_id)
+        with _interruptible(), _reader_connection() as conn, one_snapshot(conn):
+            series = _series(conn, order)
+            begin, end = extent(conn, list(series.values()), begin, end)
+            with (
+                show_progress("exporting") as progress,
+                closing(read_blocks(conn, series, begin=begin, end=end)) as blocks,
+                _opened(order) as file,
+            ):
+                counted = _Counted(blocks, begin, end, progress)
+                for chunk in export_chunks(
+                    counted, list(series), file_format=file_format, layout=order.layout, zone=zone
+                ):
+                    file.write(chunk)
+    say(f"{counted.readings:,} readings of {len(series)} metrics exported{_where(order)}")
+
+
+class _Counted:
+    """Passes blocks on, counts their readings, and reports the progress."""
+
+    def __init__(
+        self, blocks: Generator[Block], begin: int, end: int, progress: Callable[[float], None]
+    ) -> None:
+        self._blocks = blocks
+        self._begin = begin
+        self._end = end
+        self._progress = progress
+        self.readings = 0
+
+    def __iter__(self) -> Iterator[Block]:
+        for block in self._blocks:
+            self.readings += len(block)
+            yield block
+            self._progress((block.until - self._begin) / max(self._end - self._begin, 1))
+
+
+def _file_format(order: ExportOrder) -> FormatName:
+    if order.file_format is not None:
+        return order.file_format
+    if order.output is None:
+        return "csv"
+    name = order.output.name.removesuffix(_PACKED)
+    found = next((key for key, each in FORMATS.items() if name.endswith(each.suffix)), None)
+    return found or ("arrow" if name.endswith(".arrow") else "csv")
+
+
+def _check_output(order: ExportOrder, file_format: FormatName) -> None:
+    path = order.output
+    if path is None:
+        if file_format != "csv" and sys.stdout.isatty():
+            fail(f"{FORMATS[file_format].label} is nothing for a terminal; name a file with --output FILE")
+        return
+    if path.exists() and not order.may_replace:
+        fail(f"{path} is there already; replace it with --force, or name another file")
+    if not path.parent.is_dir():
+        fail(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir() or (path.exists() and not path.is_file()):
+        fail(f"{path} is no file; name one")
+
+
+def _window(order: ExportOrder) -> tuple[int, int]:
+    """Return the half-open range."""
+    begin, end = order.window
+    if order.range_name is not None:
+        if not order.is_open:
+            fail("--range cannot be combined with --from and --to; give one or the other")
+        if order.range_name not in {*RANGES, ALL}:
+            fail(f"--range {order.range_name!r} is not one of {', '.join([*RANGES, ALL])}")
+        if order.range_name != ALL:
+            now = datetime.now(UTC)
+            return to_microseconds(now - RANGES[order.range_name]), to_microseconds(now)
+    return begin, min(end, NO_END)
+
+
+def _zone(order: ExportOrder) -> ZoneInfo:
+    if order.tz not in time_zone_names():
+        fail(f"--tz {order.tz!r} is not an IANA time zone such as Europe/Berlin")
+    return ZoneInfo(order.tz)
+
+
+def _check_device(device_id: str) -> None:
+    from joulebook.web.devices.models import Device
+
+    if not Device.objects.filter(device_id=device_id).exists():
+        fail(f"there is no device {device_id!r}; see them with: joulebook device list")
+
+
+@contextmanager
+def _reader_connection() -> Iterator[Connection]:
+    try:
+        conn = connect(telemetry_url(Config.from_environ(), "reader"))
+    except DatabaseUnavailable as exc:
+        fail(f"the database of the readings does not answer; start it with: joulebook db start\n{exc}")
+    with conn:
+        yield conn
+
+
+def _series(conn: Connection, order: ExportOrder) -> dict[str, int]:
+    series = series_by_metric(conn, order.device_id)
+    for metric in order.metrics:
+        if metric not in series:
+            known = ", ".join(list(series)[:30]) or "none yet"
+            fail(f"device {order.device_id} has no metric {metric!r}; it has: {known}")
+    return {metric: series[metric] for metric in order.metrics or series}
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C; both leave no half-written file."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("stopped; no file was written", code=EXIT_STOPPED)
+    except BrokenPipeError:
+        # The reader has closed the pipe, like `head`. Python would report it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fail("the reader of the export has gone")
+    except OSError as exc:
+        fail(f"the export could not be written: {exc.strerror or exc}; no file was left behind")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _opened(order: ExportOrder) -> Iterator[BinaryIO]:
+    """Open standard output, or a file beside the requested one; it is renamed at the end."""
+    path = order.output
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("xb") as raw:
+            if path.name.endswith(_PACKED):
+                with gzip.GzipFile("", "wb", 6, raw) as packed:
+                    yield cast("BinaryIO", packed)
+            else:
+                yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        if order.may_replace:
+            beside.replace(path)
+        else:
+            # Unlike a renaming, a link never replaces a file made meanwhile.
+            os.link(beside, path)
+    except FileExistsError:
+        fail(f"{path} is there already; replace it with --force, or name another file")
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _where(order: ExportOrder) -> str:
+    return "" if order.output is None else f" to {order.output}"

@@ -1,4 +1,4 @@
-"""Puts the commands of `joulebook` together; the module of a command is loaded when it is asked for."""
+"""The commands of `joulebook`; the module of a command is loaded at the command's first use."""
 
 from __future__ import annotations
 
@@ -13,36 +13,66 @@ from typer.core import TyperCommand, TyperGroup
 from joulebook import __version__
 
 COMMANDS = {
-    "up": "up:up",
-    "demo": "demo:demo",
-    "import": "imports.commands:import_file",
-    "export": "export:export",
-    "agent": "agent:agent",
-    "simulate": "simulate:simulate",
-    "verify": "verify:verify",
-    "backup": "backup:backup",
-    "restore": "backup:restore",
-    "migrate": "serve:migrate",
-    "web": "serve:web",
-    "ingest": "serve:ingest",
-    "worker": "serve:worker",
-    "imports": "imports.commands:app",
-    "profiles": "profiles:app",
-    "backups": "backup:app",
-    "db": "db:app",
-    "rollups": "rollups:app",
-    "retention": "retention:app",
-    "user": "user:app",
-    "device": "device:app",
+    "up": (
+        "up:up",
+        "Run database, web, ingest and worker until Ctrl-C; migrate first, restart dead processes.",
+    ),
+    "demo": (
+        "demo:demo",
+        "Show Joulebook with data: a home with a battery, a roof and a grid meter, until Ctrl-C.",
+    ),
+    "import": ("imports.commands:import_file", "Store the readings of a logger's file."),
+    "export": (
+        "export:export",
+        "Write every reading of a device, in one snapshot, as CSV, Parquet or Arrow.",
+    ),
+    "agent": (
+        "agent:agent",
+        "Forward packets to ingest, one JSON object a line, until the input ends or SIGTERM.",
+    ),
+    "simulate": (
+        "simulate:simulate",
+        "Send the readings of simulated homes: battery, roof and grid meter, three devices a home.",
+    ),
+    "verify": (
+        "verify:verify",
+        "Recompute rollups from the readings and count the differing ones; exit code 1 if there are any.",
+    ),
+    "backup": ("backup:backup", "Back up accounts, readings, imports and uploads while everything runs."),
+    "restore": (
+        "backup:restore",
+        "Restore a backup into an empty JOULEBOOK_HOME, or into empty databases of a server of your own.",
+    ),
+    "migrate": (
+        "serve:migrate",
+        "Bring both databases up to date, the readings' as the role owner.",
+    ),
+    "web": ("serve:web", "Serve the pages and the history API until stopped."),
+    "ingest": ("serve:ingest", "Take readings from devices until stopped."),
+    "worker": (
+        "serve:worker",
+        "Run imports and undo them, roll readings up, and drop old ones, until stopped.",
+    ),
+    "imports": ("imports.commands:app", "List imports, look at them, undo them."),
+    "profiles": ("profiles:app", "Save how files are read, under names."),
+    "backups": ("backup:app", "List the backups made by the worker."),
+    "db": ("db:app", "Start, stop and reach the database of the readings."),
+    "rollups": ("rollups:app", "Show the state of the rollups, or have them rebuilt."),
+    "retention": ("retention:app", "Show the readings too old to retain, and the time of their drop."),
+    "user": ("user:app", "Create users, give their scripts tokens, list them."),
+    "device": ("device:app", "Create devices, give them tokens, list them."),
 }
-"""Each command, or group of commands, by its word: the module below `joulebook.cli`, and the name in it."""
+"""Each command or group by its word: its module below `joulebook.cli` and name there, and its help.
+
+The help is the first line of the command's own: with it here, `joulebook --help` loads no command.
+"""
 
 
 class LazyCommands(MutableMapping[str, Any]):
-    """The commands by their words, each loaded at its first use, so that completion is quick."""
+    """The commands by their words, each loaded at its first use: commands start quickly."""
 
     def __init__(self, paths: dict[str, str], loaded: MutableMapping[str, Any]) -> None:
-        """Take the paths of commands, and commands that exist already."""
+        """Take the paths of commands, and the commands loaded already."""
         self._paths = paths
         self._loaded = loaded
 
@@ -85,14 +115,27 @@ class _LazyGroup(TyperGroup):
 
     def __init__(self, *, commands: Any = None, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = LazyCommands(COMMANDS, dict(commands or {}))
+        paths = {word: path for word, (path, _) in COMMANDS.items()}
+        self.commands = LazyCommands(paths, dict(commands or {}))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help of all commands without loading them."""
+        loaded, self.commands = self.commands, _outlines()
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.commands = loaded
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        """Return what completes the first word; modules of commands are not loaded for their words."""
+        """Return the completions of the first word without loading commands."""
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
-        words = TyperGroup(commands={word: TyperCommand(word) for word in self.commands})
-        return words.shell_complete(typer.Context(words), incomplete)
+        outline = TyperGroup(commands=_outlines())
+        return outline.shell_complete(typer.Context(outline), incomplete)
+
+
+def _outlines() -> dict[str, Any]:
+    return {word: TyperCommand(word, help=text) for word, (_, text) in COMMANDS.items()}
 
 
 app = typer.Typer(
@@ -111,7 +154,7 @@ def _print_version(wanted: bool) -> None:
 
 
 _ON_HALF_A_RESTORE = {"restore", "backups", "db"}
-"""Commands that may be run in a home whose restore has not ended."""
+"""Commands allowed in a home with an unfinished restore."""
 
 
 @app.callback()
@@ -123,6 +166,7 @@ def _root(
 ) -> None:
     """A self-hosted home for the readings of energy devices and sensors."""
     if context.invoked_subcommand not in _ON_HALF_A_RESTORE:
+        # Imported here for a quick start of help and completion.
         from joulebook.backup.restore_target import explain_unfinished, unfinished_restore
         from joulebook.cli.output import fail, plain_errors
         from joulebook.config import Config

@@ -12,9 +12,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import AsJson, fail, json_result, result, say
-from joulebook.cli.token_table import print_table
+from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.output import AsJson, fail, json_result, print_table, result, say
 from joulebook.cli.user import find_user
 
 app = typer.Typer(no_args_is_help=True, help="Save reading settings by name, list and remove them.")

@@ -1,4 +1,4 @@
-"""Shows how far a command is: a bar on a terminal, else a line now and then, on standard error."""
+"""Shows a command's progress on standard error: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LOG_STEP = 60.0
 class StatusLine:
     """Writes to standard error.
 
-    With `transient` each text replaces the one before, ended by a carriage return, as a terminal shows
-    it and as the supervisor passes it on; otherwise one is written a minute, and when it is `urgent`.
+    With `transient` each text ends in a carriage return and replaces the one before, on a terminal and in
+    the supervisor's console; otherwise one text a minute is written, and every `urgent` one.
     """
 
     def __init__(self, *, transient: bool | None = None, log_step: float = _LOG_STEP) -> None:
@@ -30,21 +30,21 @@ class StatusLine:
         self._open = False
 
     def due(self) -> bool:
-        """Say whether it is time for a new text."""
+        """Return whether it is time for a new text."""
         return time.monotonic() >= self._next
 
     def show(self, text: str, *, urgent: bool = False) -> None:
-        """Show how far it is, if that is due."""
+        """Show the text, if it is due."""
         if not urgent and not self.due():
             return
         self._next = time.monotonic() + self._step
         self._open = self._transient
         if self._clear:
-            text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be replaced
+            text = text[: shutil.get_terminal_size().columns - 1]  # a wrapped line cannot be replaced
         self._write(f"{self._clear}{text}\r" if self._transient else f"{text}\n")
 
     def end(self, text: str) -> None:
-        """Write a last line that stays."""
+        """Write a last line, never replaced."""
         self._write(f"{self._clear if self._open else ''}{text}\n")
         self._open = False
 
@@ -60,7 +60,7 @@ _PROGRESS_LOG_STEP = 30.0
 
 @contextmanager
 def show_progress(what: str) -> Iterator[Callable[[float], None]]:
-    """Yield what is to be called with the share that is done, 0 to 1."""
+    """Yield a function to call with the share done, 0 to 1."""
     if sys.stderr.isatty():
         with Progress(
             TextColumn("{task.description}", markup=False),

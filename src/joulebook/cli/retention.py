@@ -1,4 +1,4 @@
-"""`joulebook retention`: what is dropped and when, before it is."""
+"""`joulebook retention`: shows in advance the readings to be dropped."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from joulebook.telemetry.readings import from_microseconds
 from joulebook.telemetry.retention import TablePlan, plan_retention
 from joulebook.telemetry.timescale import Chunk
 
-app = typer.Typer(no_args_is_help=True, help="Show what is dropped because it is too old, and when.")
+app = typer.Typer(
+    no_args_is_help=True, help="Show the readings too old to retain, and the time of their drop."
+)
 
 
 @app.callback()
 def _group() -> None:
-    """Show what is dropped because it is too old, and when."""
+    """Show the readings too old to retain, and the time of their drop."""
 
 
 @app.command()
@@ -29,7 +31,7 @@ def plan(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the settings would have the worker drop now, and the disk space needed in a year."""
+    """Show the chunks for the worker to drop by the current settings, and the disk space in a year."""
     with plain_errors():
         config = Config.from_environ()
         with connect(telemetry_url(config, "reader")) as conn:

@@ -1,4 +1,4 @@
-"""`joulebook rollups`: how far they are, and making them anew."""
+"""`joulebook rollups`: shows the state of the rollups, and has them rebuilt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from joulebook.telemetry.rollups.status import (
 )
 from joulebook.telemetry.timescale import Range
 
-app = typer.Typer(no_args_is_help=True, help="Show how far the rollups are, or have them made anew.")
+app = typer.Typer(no_args_is_help=True, help="Show the state of the rollups, or have them rebuilt.")
 
 _LOOK_EVERY = 0.5
 _WORRY_AFTER = 60.0
@@ -33,7 +33,7 @@ _WORRY_AFTER = 60.0
 
 @app.command()
 def status(*, as_json: AsJson = False) -> None:
-    """Tell until when readings are rolled up, what waits, and what the tables hold."""
+    """Show until when readings are rolled up, the waiting ones, and the tables' sizes."""
     with plain_errors(), connect(telemetry_url(Config.from_environ(), "reader")) as conn:
         found = read_rollups_status(conn)
     if as_json:
@@ -47,14 +47,12 @@ def status(*, as_json: AsJson = False) -> None:
 def rebuild(
     from_: FromOption = None,
     to: ToOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="all time of which readings are kept")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="return when the worker is done, and show how far it is")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="the whole time with readings")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="wait for the worker, and show its progress")] = False,
 ) -> None:
-    """Have the worker make the rollups of some time anew from its readings; answers stay right meanwhile."""
+    """Have the worker rebuild the rollups of a range from its readings; answers stay right meanwhile."""
     if everything == (from_ is not None or to is not None):
-        fail("say which time: --from and --to, one of them, or --all", code=2)
+        fail("give a range: --from and --to, one of them, or --all", code=2)
     start, end = ALWAYS if everything else microseconds(from_, to)
     with plain_errors(), connect(telemetry_url(Config.from_environ(), "writer")) as conn:
         marked = mark_for_rebuild(conn, start, end)
@@ -67,7 +65,7 @@ def rebuild(
 
 
 def _wait(conn: Connection, marked: Range) -> None:
-    """Return when nothing of the range waits any more."""
+    """Return as soon as the whole range is rolled up."""
     whole = marked[1] - marked[0]
     left, moved_at, is_worried = whole, time.monotonic(), False
     with show_progress("rolling up") as progress:
@@ -85,7 +83,7 @@ def _wait(conn: Connection, marked: Range) -> None:
 
 
 def _lines(found: RollupsStatus, *, now: datetime) -> list[tuple[str, str]]:
-    """Return what is known as pairs of a name and a text for people."""
+    """Return the status as pairs of a name and a text for people."""
     behind = (now - from_microseconds(found.closed_until)).total_seconds()
     lines = [
         ("closed until", f"{_instant(found.closed_until)}, {_duration(behind)} ago"),

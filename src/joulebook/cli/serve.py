@@ -1,4 +1,7 @@
-"""`joulebook migrate|web|ingest|worker`: each process by itself, for systemd, Compose and the like."""
+"""`joulebook migrate|web|ingest|worker`: each process by itself, for systemd, Compose and others.
+
+Each command imports its service inside its function: a process loads only its own service's modules.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,19 @@ from typing import Annotated
 import psycopg
 import typer
 
-from joulebook.cli.accounts_database import migrate_accounts
-from joulebook.cli.django_setup import setup_django
-from joulebook.cli.output import plain_errors, say
+from joulebook.cli.django_setup import migrate_accounts, setup_django
+from joulebook.cli.output import fail, plain_errors, say
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
 from joulebook.logs import name_process
 from joulebook.page_assets import require_page_assets
-from joulebook.priority import stand_back
+from joulebook.priority import make_nice
 from joulebook.telemetry.connection import connect
 from joulebook.telemetry.timescale import switch_compression_on
 
 
 def migrate() -> None:
-    """Bring both databases up to date: accounts as they are, readings as their owner."""
+    """Bring both databases up to date, the readings' as the role owner."""
     with plain_errors():
         setup_django(owner=True)
         from django.core.management import call_command
@@ -28,14 +30,14 @@ def migrate() -> None:
 
         migrate_accounts()
         call_command("migrate", database="telemetry_owner", verbosity=0)
-        # Every further process of this environment must not inherit an owner's open connection.
+        # No further process of this environment may inherit an owner's open connection.
         connections.close_all()
         _switch_compression_on()
         say("both databases are up to date")
 
 
 def _switch_compression_on() -> None:
-    """Have readings compressed where the server can; a server that refuses works as well without."""
+    """Switch compression of readings on; a server refusing it works without."""
     try:
         with connect(telemetry_url(Config.from_environ(), "owner")) as conn:
             if switch_compression_on(conn):
@@ -68,19 +70,24 @@ def ingest(
         require_page_assets("ingest")
         count = workers or config.ingest_workers
         if count > 1:
-            from joulebook.ingest.workers import serve_with_workers
+            from joulebook.supervisor.ingest import serve_with_processes
+            from joulebook.supervisor.supervisor import ProcessFailed
 
-            raise typer.Exit(serve_with_workers(config, count))
+            try:
+                serve_with_processes(config, count)
+            except ProcessFailed as exc:
+                fail(str(exc))
+            return
         from joulebook.ingest.server import serve
 
         serve(config)
 
 
 def worker() -> None:
-    """Import and undo what people have asked for, and keep stored readings in shape, until stopped."""
+    """Run imports and undo them, roll readings up, and drop old ones, until stopped."""
     with plain_errors():
         name_process("worker")
-        stand_back()  # an import takes all the time that it can get
+        make_nice()  # an import takes all the processor time it can get
         setup_django()
         from joulebook.worker.loop import run
         from joulebook.worker.metrics import WorkerMetrics, serve_metrics

@@ -1,10 +1,14 @@
-"""`joulebook simulate`: believable devices that send packets to ingest, until Ctrl-C."""
+"""`joulebook simulate`: believable devices sending packets to ingest, until Ctrl-C.
+
+Models of Django are imported inside functions: Django has to be set up first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,18 +16,26 @@ from urllib.parse import urlsplit
 
 import typer
 
-from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.output import fail, plain_errors, say
 from joulebook.cli.progress import StatusLine
+from joulebook.cli.up import ingest_url
 from joulebook.cli.user import find_user
 from joulebook.config import Config
+from joulebook.readiness import tell_ready
 from joulebook.simulator.clock import BLOCK
-from joulebook.simulator.tokens import DeviceToken, UnableToReadTokens, read_tokens, write_tokens
-from joulebook.supervisor.readiness import tell_ready
+from joulebook.simulator.devices import DeviceKind
+from joulebook.simulator.fleet import Fleet, kind_of
+from joulebook.simulator.run import FleetProgress, Simulator
+from joulebook.simulator.state_file import UnableToReadState, read_states, resume, write_states
+from joulebook.simulator.sun import Site
+from joulebook.simulator.tokens import DeviceCredentials, UnableToReadTokens, read_tokens, write_tokens
 from joulebook.telemetry.readings import to_microseconds
 
 if TYPE_CHECKING:
-    from joulebook.simulator.run import Progress, Simulator
+    from django.contrib.auth.models import User
+
+    from joulebook.web.devices.models import Device
 
 
 def simulate(
@@ -46,31 +58,31 @@ def simulate(
             min=0, help="first create this many devices and the token file, on the server's machine"
         ),
     ] = 0,
-    owner: Annotated[str, typer.Option(help="the user to whom created devices belong")] = "",
-    prefix: Annotated[str, typer.Option(help="what the ids of created devices begin with")] = "sim",
+    owner: Annotated[str, typer.Option(help="the owner of created devices")] = "",
+    prefix: Annotated[str, typer.Option(help="the beginning of created devices' ids")] = "sim",
     seed: Annotated[int, typer.Option(help="another seed is another set of homes")] = 0,
     state: Annotated[
         Path | None,
-        typer.Option(help="file in which counters and batteries go on; empty: beside the token file"),
+        typer.Option(help="file with the homes' counters and batteries; empty: beside the token file"),
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="send what happened since this time, too"),
+        typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="also send the packets since this time"),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.0, help="stop after this long; 0: on Ctrl-C")] = 0.0,
     connections: Annotated[int, typer.Option(min=1, max=1000, help="requests at the same time")] = 16,
     buffer: Annotated[
-        int, typer.Option(min=1, help="most packets to keep while the server is away, in all")
+        int, typer.Option(min=1, help="most packets to keep during an outage of the server, in all")
     ] = 200_000,
     status: Annotated[
         bool | None,
-        typer.Option("--status/--no-status", help="one line that is rewritten; else a line a minute"),
+        typer.Option("--status/--no-status", help="rewrite one line; else write a line a minute"),
     ] = None,
 ) -> None:
     """Send the readings of simulated homes: battery, roof and grid meter, three devices a home.
 
-    Each home's energies add up, and the sun over it is the real one. While the server is away the packets
-    wait, and are sent again until it has them.
+    Each home's energies add up, and the sun over it is the real one. During an outage of the server the
+    packets wait, and are sent again until it has them.
     """
     with plain_errors():
         url = _checked_url(url)
@@ -84,7 +96,7 @@ def simulate(
             fail(f"{token_file} names {len(tokens)} devices, not {devices}; --create {devices} makes more")
         if state is None and str(token_file) != "-":
             state = token_file.with_name(token_file.name + ".state")
-        job = _Job(
+        job = _SimulatorRun(
             tokens=tokens[: devices or None],
             url=url,
             rate=rate,
@@ -102,8 +114,6 @@ def simulate(
 
 def _checked_url(url: str) -> str:
     if not url:
-        from joulebook.cli.up import ingest_url
-
         return ingest_url(Config.from_environ())
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -114,15 +124,11 @@ def _checked_url(url: str) -> str:
 
 
 def _create_devices(count: int, *, owner: str, prefix: str, token_file: Path) -> None:
-    """Bring the token file to `count` devices that belong to `owner`."""
+    """Add devices of `owner` to the token file, up to `count` in all."""
     if not owner:
-        fail("--create needs --owner NAME, the user to whom the devices belong")
+        fail("--create needs --owner NAME, the devices' owner")
     if str(token_file) == "-":
         fail("--create needs the name of a file in --token-file to write the tokens to")
-    from joulebook.cli.simulated_devices import ensure_simulated_devices
-    from joulebook.simulator.fleet import kind_of
-    from joulebook.simulator.sun import Place
-
     try:
         known = read_tokens(token_file) if token_file.exists() else []
     except UnableToReadTokens as exc:
@@ -138,18 +144,18 @@ def _create_devices(count: int, *, owner: str, prefix: str, token_file: Path) ->
     if not wanted:
         return
     with accounts_database():
-        made = ensure_simulated_devices(find_user(owner), wanted, time_zone=Place().time_zone)
+        made = ensure_simulated_devices(find_user(owner), wanted, time_zone=Site().time_zone)
     write_tokens(token_file, [*known, *made])
     say(f"{len(made)} devices of {owner} created, their tokens are in {token_file}")
 
 
-class _Job:
+class _SimulatorRun:
     """One run of the simulator."""
 
     def __init__(
         self,
         *,
-        tokens: list[DeviceToken],
+        tokens: list[DeviceCredentials],
         url: str,
         rate: float,
         batch: int,
@@ -161,9 +167,6 @@ class _Job:
         buffer: int,
         line: StatusLine,
     ) -> None:
-        from joulebook.simulator.fleet import Fleet
-        from joulebook.simulator.state_file import UnableToReadState, read_states, resume
-
         try:
             states, since = resume(read_states(state) if state else {}, since=since, now=_now())
         except UnableToReadState as exc:
@@ -182,21 +185,17 @@ class _Job:
         self._in_trouble = False
 
     async def run(self) -> None:
-        """Run until Ctrl-C, SIGTERM or the end of the time that was asked for."""
-        from joulebook.simulator.client import Client
-        from joulebook.simulator.run import Simulator
-
+        """Run until Ctrl-C, SIGTERM or the end of the requested time."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         if self._seconds:
             loop.call_later(self._seconds, stop.set)
-        client = Client(self._url, connections=self._connections)
         simulator = Simulator(
             self._fleet,
             self._tokens,
-            client,
+            self._url,
             batch=self._batch,
             buffer=self._buffer,
             connections=self._connections,
@@ -206,7 +205,6 @@ class _Job:
             await simulator.run(since=self._since, stop=stop, on_tick=self._after_tick)
         finally:
             reporter.cancel()
-            await client.close()
             self._write_states()
         self._line.end(describe(simulator.progress))
 
@@ -215,11 +213,11 @@ class _Job:
         while True:
             await asyncio.sleep(0.5)
             progress = simulator.progress
-            before, self._in_trouble = self._in_trouble, bool(progress.counts.troubled)
+            before, self._in_trouble = self._in_trouble, bool(progress.troubled)
             self._line.show(describe(progress), urgent=before != self._in_trouble)
 
     def _after_tick(self, time: int) -> None:
-        """Write the homes' states down whenever a new block begins; tell at the first tick that it runs."""
+        """Write the homes' states at each new block; report readiness at the first tick."""
         tell_ready()
         block = time // 1_000_000 // BLOCK
         if block != self._kept_block:
@@ -228,8 +226,6 @@ class _Job:
 
     def _write_states(self) -> None:
         if self._state is not None:
-            from joulebook.simulator.state_file import read_states, write_states
-
             write_states(self._state, {**read_states(self._state), **self._fleet.states()})
 
 
@@ -237,19 +233,58 @@ def _now() -> int:
     return time.time_ns() // 1_000
 
 
-def describe(progress: Progress) -> str:
+def describe(progress: FleetProgress) -> str:
     """Return the status as one line."""
-    counts = progress.counts
     parts = [
-        f"sent {counts.sent:,}",
-        f"stored {counts.stored:,}",
-        f"duplicates {counts.duplicates:,}",
+        f"sent {progress.sent:,}",
+        f"stored {progress.stored:,}",
+        f"duplicates {progress.duplicates:,}",
         f"waiting {progress.waiting:,}",
     ]
-    if counts.refused:
-        parts.append(f"refused {counts.refused:,} ({counts.remark})")
+    if progress.refused:
+        parts.append(f"refused {progress.refused:,} ({progress.last_refusal})")
     if progress.given_up:
         parts.append(f"given up {progress.given_up:,}")
-    if counts.trouble:
-        parts.append(f"trouble: {counts.trouble}")
+    if progress.trouble:
+        parts.append(f"trouble: {progress.trouble}")
     return " · ".join(parts)
+
+
+def ensure_simulated_devices(
+    owner: User, wanted: Iterable[tuple[str, str, DeviceKind]], *, time_zone: str
+) -> list[DeviceCredentials]:
+    """Create the wanted (device id, name, kind) as the owner's devices; return a new token for each.
+
+    The owner's existing devices stay unchanged. Ends the command if an id belongs to another user. Call it
+    after Django's setup; everything happens in one transaction.
+    """
+    from django.db import transaction
+
+    from joulebook.web.devices.operations import issue_device_token
+
+    with transaction.atomic():
+        return [
+            DeviceCredentials(
+                device_id, issue_device_token(_ensure_device(owner, device_id, name, kind, time_zone))
+            )
+            for device_id, name, kind in wanted
+        ]
+
+
+def _ensure_device(owner: User, device_id: str, name: str, kind: DeviceKind, time_zone: str) -> Device:
+    from joulebook.web.devices.models import Device, Metric
+    from joulebook.web.devices.operations import UnableToCreateDevice, create_device
+
+    device = Device.objects.filter(device_id=device_id).first()
+    if device is not None and device.owner_id != owner.pk:
+        fail(f"device {device_id!r} belongs to another user: choose other ids, or remove it")
+    if device is None:
+        try:
+            device = create_device(device_id, owner=owner, name=name, time_zone=time_zone)
+        except UnableToCreateDevice as exc:
+            fail(str(exc))
+        Metric.objects.bulk_create(
+            Metric(device=device, name=metric.name, unit=metric.unit, kind=metric.kind)
+            for metric in kind.metrics
+        )
+    return device

@@ -1,4 +1,4 @@
-"""Options that name a stretch of time, in UTC or with an offset."""
+"""Options for a range of time, in UTC or with an offset."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 from joulebook.telemetry.readings import to_microseconds
 
 ALWAYS = (0, to_microseconds(datetime(9999, 1, 1, tzinfo=UTC)))
-"""All instants that readings may have, in microseconds since 1970 UTC."""
+"""The range of all readings' instants, in microseconds since 1970 UTC."""
 
 
 def instant(text: str) -> datetime:
-    """Return what an option says: a date, or a time in RFC 3339; UTC where it has no offset."""
+    """Return an option's instant: a date, or a time in RFC 3339; UTC without an offset."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -32,7 +32,7 @@ ToOption = Annotated[
 
 
 def microseconds(start: datetime | None, end: datetime | None) -> tuple[int, int]:
-    """Return the half-open range that the options name; what is not given is not limited."""
+    """Return the half-open range of the options; a missing option is no limit."""
     begin = ALWAYS[0] if start is None else to_microseconds(start)
     until = ALWAYS[1] if end is None else to_microseconds(end)
     if begin >= until:

@@ -1,4 +1,4 @@
-"""`joulebook up`: the whole of Joulebook on this machine, until Ctrl-C."""
+"""`joulebook up`: all of Joulebook on this machine, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from joulebook.supervisor.plan import joulebook_plan, listening_ports
 from joulebook.supervisor.ports import NamedPort, PortTrouble, check_ports
 from joulebook.supervisor.privileges import drop_privileges
 from joulebook.supervisor.specs import Address, ProcessSpec
-from joulebook.supervisor.supervisor import UnableToKeep, run_plan
+from joulebook.supervisor.supervisor import ProcessFailed, run_plan
 
 
 def up() -> None:
-    """Run database, web, ingest and worker until Ctrl-C; migrate first, restart what dies."""
+    """Run database, web, ingest and worker until Ctrl-C; migrate first, restart dead processes."""
     with plain_errors():
         config = Config.from_environ()
 
@@ -33,7 +33,7 @@ def up() -> None:
 
 
 def web_url(config: Config) -> str:
-    """Return the public address of the pages, or without one that for a browser on this machine."""
+    """Return the public address of the pages; without one the address for a browser on this machine."""
     return config.web_url or Address(config.web_host, config.web_port).url
 
 
@@ -43,10 +43,10 @@ def ingest_url(config: Config) -> str:
 
 
 def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Console], None]) -> None:
-    """Run a plan on this home until it is told to stop; `tell` is called when everything is ready.
+    """Run a plan on this home until a signal stops it; call `tell` as soon as everything is ready.
 
-    Ends the command with a message when another one looks after the home, a port is taken, or a process
-    does not come up. Raises `AssetsMissing`.
+    Ends the command with a message if another supervisor runs in the home, a port is taken, or a process
+    does not start. Raises `AssetsMissing`.
     """
     require_page_assets("web", "ingest")
     console = Console(sys.stdout, [spec.name for spec in plan], json_lines=config.log_format == JSON)
@@ -55,13 +55,13 @@ def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Con
             check_ports([*listening_ports(config), *_database_port(config)])
             plan = drop_privileges(config, plan, console.say)
             run_plan(plan, console, on_ready=lambda: tell(console))
-    except (AlreadyRuns, PortTrouble, UnableToKeep) as exc:
+    except (AlreadyRuns, PortTrouble, ProcessFailed) as exc:
         fail(str(exc))
     console.say("Stopped.")
 
 
 def _database_port(config: Config) -> list[NamedPort]:
-    """Return the embedded database's port, where it will listen on one and does not do so already."""
+    """Return the embedded database's port, if it will listen on one and does not do so already."""
     if config.db_port is None or uses_own_server(config) or EmbeddedDatabase(config).pid() is not None:
         return []
     return [NamedPort(Address("127.0.0.1", config.db_port), "JOULEBOOK_DB_PORT", "JOULEBOOK_DB_PORT")]

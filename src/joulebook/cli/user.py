@@ -1,4 +1,7 @@
-"""`joulebook user`: accounts and the tokens of their scripts."""
+"""`joulebook user`: accounts and the tokens of their scripts.
+
+Models are imported inside functions: Django has to be set up first.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from joulebook.cli.accounts_database import accounts_database
-from joulebook.cli.output import AsJson, fail, json_result, result, say
-from joulebook.cli.token_table import minute, print_table, print_tokens, token_json
+from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.output import (
+    AsJson,
+    fail,
+    json_result,
+    minute,
+    print_table,
+    print_tokens,
+    result,
+    say,
+    token_json,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -52,7 +64,7 @@ def password(
         bool, typer.Option("--keep-tokens", help="the user's tokens stay in force")
     ] = False,
 ) -> None:
-    """Set a user's password; their sessions end, and their tokens unless you keep these."""
+    """Set a user's password; this ends the user's sessions, and tokens unless you keep these."""
     with accounts_database():
         from joulebook.web.accounts.operations import UnableToChangePassword, change_password
 
@@ -66,7 +78,7 @@ def password(
 
 @app.command()
 def token(name: _Name) -> None:
-    """Make a token with which the user's scripts read; it is printed once and not kept."""
+    """Make a token for the user's scripts to read; it is printed once and not kept."""
     with accounts_database():
         from joulebook.web.accounts.operations import issue_user_token
 
@@ -76,7 +88,7 @@ def token(name: _Name) -> None:
 
 @app.command()
 def tokens(name: _Name, *, as_json: AsJson = False) -> None:
-    """List a user's tokens, and when each was last used."""
+    """List a user's tokens, and the last use of each."""
     with accounts_database():
         from joulebook.web.accounts.models import UserToken
 
@@ -92,7 +104,7 @@ def tokens(name: _Name, *, as_json: AsJson = False) -> None:
 
 @app.command("list")
 def list_users(*, as_json: AsJson = False) -> None:
-    """List all users, and how many devices each owns."""
+    """List all users with the number of their devices."""
     with accounts_database():
         from django.contrib.auth.models import User
         from django.db.models import Count
@@ -124,7 +136,7 @@ def list_users(*, as_json: AsJson = False) -> None:
 
 
 def find_user(name: str) -> User:
-    """Return the user of that name, or end the command with the remedy."""
+    """Return the user by name, or end the command with the remedy."""
     from django.contrib.auth.models import User
 
     user = User.objects.filter(username=name).first()

@@ -1,4 +1,4 @@
-"""`joulebook verify`: are the rollups what the readings come to?"""
+"""`joulebook verify`: compares the rollups with the readings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def verify(
     from_: FromOption = None,
     to: ToOption = None,
 ) -> None:
-    """Recompute rollups from the readings and count what differs; exit code 1 where anything does."""
+    """Recompute rollups from the readings and count the differing ones; exit code 1 if there are any."""
     with plain_errors():
         start, end = microseconds(from_, to)
         with connect(telemetry_url(Config.from_environ(), "reader")) as conn:
@@ -53,4 +53,4 @@ def _print(found: Verification, conn: Connection) -> None:
     if found.differing:
         if found.differing > len(found.first):
             result(f"  and {found.differing - len(found.first):,} more")
-        result("to make them anew: joulebook rollups rebuild --from … --to …")
+        result("to rebuild them: joulebook rollups rebuild --from … --to …")

@@ -1,6 +1,6 @@
-"""A client that loses nothing: keeps packets on disk until ingest has committed them.
+"""A client without losses: it keeps packets on disk until ingest has committed them.
 
-Needs httpx and nothing else of Joulebook's, so that it runs on a gateway, and can be copied:
+It needs httpx and nothing else of Joulebook, so it runs on a gateway, and can be copied:
 
     with Client("http://127.0.0.1:8001", token, buffer=Path("buffer")) as client:
         client.send({"power": 1240.5})

@@ -1,4 +1,4 @@
-"""The packets that wait, in an SQLite file: in order, bounded, and still there after kill -9."""
+"""The waiting packets, in an SQLite file: in order, bounded, and still there after kill -9."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packets (id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS bookmark (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL);
 """
-# AUTOINCREMENT: a number is never given twice, so an answer never settles packets that it is not about.
+# AUTOINCREMENT: a number is never given twice, so an answer never settles other packets.
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Waiting:
 
 @dataclass
 class _Change:
-    """What one transaction does to the number of packets, to their bytes, and to what was given up."""
+    """One transaction's change of the number of packets, of their bytes, and of the packets dropped."""
 
     count: int = 0
     size: int = 0
@@ -41,8 +41,8 @@ class _Change:
 class Buffer:
     """Packets in a folder of their own, for one process at a time; its methods may be called by any thread.
 
-    `room` is the most bytes of packets that may wait. `drop_oldest` says what happens beyond that: the
-    oldest give way, or `append` raises `BufferFull`.
+    Up to `room` bytes of packets may wait. Beyond it, with `drop_oldest` the oldest are dropped; otherwise
+    `append` raises `BufferFull`.
     """
 
     def __init__(self, folder: Path, *, room: int, drop_oldest: bool) -> None:
@@ -67,7 +67,7 @@ class Buffer:
             # One process at a time: two would each send everything.
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
-            # FULL: a packet that was handed over is on the disk, and survives a power cut where disks do.
+            # FULL: a packet handed over is on the disk, and survives a power cut if the disk does.
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA journal_size_limit = 1048576")
             db.execute("BEGIN EXCLUSIVE")
@@ -104,7 +104,7 @@ class Buffer:
             change.size += size
 
     def _remove_oldest(self, excess: int, change: _Change) -> None:
-        """Remove the oldest packets with at least so many bytes."""
+        """Remove the oldest packets with at least `excess` bytes."""
         gone = freed = last = 0
         for number, size in self._db.execute("SELECT id, length(body) FROM packets ORDER BY id"):
             if freed >= excess:
@@ -141,19 +141,19 @@ class Buffer:
             change.size -= size
 
     def span(self) -> tuple[int, int] | None:
-        """Return the numbers of the oldest and of the newest packet that wait; None if none does."""
+        """Return the numbers of the oldest and of the newest packet waiting; None without one."""
         with self._transaction():
             first, last = self._db.execute("SELECT min(id), max(id) FROM packets").fetchone()
         return None if first is None else (int(first), int(last))
 
     def bookmark(self) -> str | None:
-        """Return the bookmark that was kept last."""
+        """Return the last bookmark."""
         with self._transaction():
             row = self._db.execute("SELECT text FROM bookmark").fetchone()
         return None if row is None else str(row[0])
 
     def close(self) -> None:
-        """Close the file; harmless when it is closed."""
+        """Close the file; harmless if it is closed."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -161,7 +161,7 @@ class Buffer:
 
     @contextmanager
     def _transaction(self) -> Iterator[_Change]:
-        """Run one transaction; its change to the counts holds once it is committed."""
+        """Run one transaction; its change counts once it is committed."""
         change = _Change()
         with self._lock:
             if self._closed:
@@ -188,12 +188,12 @@ def _check_version(version: int) -> None:
 
 
 def _remedy(exc: Exception) -> str:
-    """Say what is wrong with a buffer, and what helps."""
+    """Return a buffer's problem with its remedy."""
     text = str(exc)
     if "locked" in text:
         return "another process uses it; give each client a folder of its own"
     if "malformed" in text or "not a database" in text:
-        return f"{text}; move the folder away, what can be saved of it is in {FILE}"
+        return f"{text}; move the folder away; packets may be recovered from {FILE}"
     if "full" in text:
         return f"{text}; make room on the disk"
     return text

@@ -18,7 +18,7 @@ import httpx
 from joulebook.client.buffer import Buffer
 from joulebook.client.errors import ClientClosed, ClientError
 from joulebook.client.packets import LARGEST, encode
-from joulebook.client.sender import Sender, checked_token
+from joulebook.client.sender import Sender, checked_token, http_client
 
 log = logging.getLogger("joulebook.client")
 
@@ -35,33 +35,33 @@ class Status:
     waiting: int
     """Packets in the buffer: ingest has not answered for them."""
     sent: int
-    """Packets that ingest has answered for."""
+    """Packets answered by ingest."""
     stored: int
-    """Readings that were new to ingest."""
+    """Readings new to ingest."""
     duplicates: int
-    """Readings that it had already, after a request of unknown fate."""
+    """Readings already stored, after a request without an answer."""
     refused: int
-    """What ingest refused for good: single readings, and packets as a whole. Each is logged."""
+    """Single readings and whole packets refused by ingest for good. Each is logged."""
     dropped: int
-    """Packets that gave way to newer ones; only with `drop_oldest`."""
+    """Packets dropped for newer ones; only with `drop_oldest`."""
     trouble: str
     """Why packets are not taken at the moment; empty while they are."""
     last_error: str
-    """The last thing that went wrong, also when it is over."""
+    """The last error, also after it is over."""
 
 
 class Client:
-    """Hands packets to ingest exactly once, however often it, the network or this process goes away.
+    """Hands packets to ingest exactly once, in spite of any outage of ingest, the network or this process.
 
-    `url` is the ingest service's address; `token` the device's or gateway's token, or a function that
-    returns it and is asked before each request, so that a token can be replaced meanwhile. `buffer` is a
-    folder of this client's own. At most `room` bytes of packets wait in it; beyond that `send` raises
-    `BufferFull`, or with `drop_oldest` the oldest packets give way. A request carries up to `batch`
-    packets and waits `timeout` seconds for its answer. With `background=False` nothing is sent but by
-    `flush`. `transport` is passed to httpx, for proxies and private certificates.
+    `url` is the ingest service's address; `token` the device's or gateway's token, or a function returning
+    it. The client calls the function before each request, so a token can be replaced meanwhile. `buffer` is
+    a folder for this client alone. At most `room` bytes of packets wait in it; beyond this `send` raises
+    `BufferFull`, or with `drop_oldest` the oldest packets are dropped. A request has up to `batch` packets
+    and waits `timeout` seconds for its answer. With `background=False` only `flush` sends packets.
+    `transport` is passed to httpx, for proxies and private certificates.
 
-    Raises ValueError for an address, a token or a size that cannot be used, and `BufferUnusable`.
-    May be used by several threads; not across a fork.
+    Raises ValueError for an unusable address, token or size, and `BufferUnusable`. May be used by several
+    threads; not across a fork.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class Client:
                 f"room {room} (at least {LARGEST}), batch {batch} or timeout {timeout} is too small"
             )
         self._buffer = Buffer(buffer, room=room, drop_oldest=drop_oldest)
-        self._sender = Sender(url, token, self._buffer, batch=batch, timeout=timeout, transport=transport)
+        self._http = http_client(url, timeout=timeout, transport=transport)
+        self._sender = Sender(url, token, self._buffer, batch=batch, http=self._http)
         self._hand_over = threading.Lock()
         self._sending = threading.Lock()
         self._last_stamp = datetime.min.replace(tzinfo=UTC)
@@ -104,9 +105,9 @@ class Client:
             self._thread.start()
 
     def send(self, packet: Mapping[str, Any]) -> None:
-        """Take one packet: when this returns it is on the disk, and will reach ingest once.
+        """Take one packet: after the return it is on the disk, and will reach ingest once.
 
-        Without `timestamp` it gets the time of now. Raises `UnusablePacket`, `BufferFull`,
+        Without `timestamp` it gets the current time. Raises `UnusablePacket`, `BufferFull`,
         `BufferUnusable` and `ClientClosed`; the packet was then not taken.
         """
         self.send_all([packet])
@@ -114,7 +115,7 @@ class Client:
     def send_all(self, packets: Iterable[Mapping[str, Any]], *, bookmark: str | None = None) -> None:
         """Take several packets, all or none; much faster than one by one. Raises as `send` does.
 
-        `bookmark` is kept together with them, all or nothing: say, how far a file was read.
+        `bookmark` is kept together with them, all or nothing: for instance a file's offset.
         """
         with self._hand_over:
             if self._closed:
@@ -127,12 +128,12 @@ class Client:
 
     @property
     def bookmark(self) -> str | None:
-        """The bookmark that was kept last, also by a client before this one."""
+        """The last bookmark, also of a client before this one."""
         return self._buffer.bookmark()
 
     @property
     def status(self) -> Status:
-        """How things stand."""
+        """The client's counts and its trouble."""
         counts = self._sender.counts
         return Status(
             waiting=self._buffer.count,
@@ -148,7 +149,7 @@ class Client:
     def flush(self, *, timeout: float) -> bool:
         """Wait until ingest has answered for all packets handed over so far; False after `timeout` seconds.
 
-        Does the sending itself where there is no background thread. Pauses that ingest asks for are kept.
+        Sends by itself without a background thread. Obeys the pauses requested by ingest.
         """
         deadline = time.monotonic() + timeout
         if self._thread is None:
@@ -163,9 +164,9 @@ class Client:
         return True
 
     def close(self, *, timeout: float = 10.0) -> None:
-        """Take no more packets, send what waits for up to `timeout` seconds, and close the buffer.
+        """Take no more packets, send the waiting ones for up to `timeout` seconds, and close the buffer.
 
-        What could not be sent stays in the buffer, for the next client that opens it. Harmless when closed.
+        Packets not sent stay in the buffer for its next client. Harmless if closed.
         """
         with self._hand_over:
             already, self._closed = self._closed, True
@@ -179,7 +180,7 @@ class Client:
         else:
             self._send_until(time.monotonic() + timeout)
         self._buffer.close()
-        self._sender.close()
+        self._http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +191,7 @@ class Client:
         self.close()
 
     def _now(self) -> datetime:
-        """Return the time, and never the same twice; a clock that is set back is followed."""
+        """Return the time, and never the same twice; follow a clock set back."""
         now = datetime.now(UTC)
         if timedelta(0) <= self._last_stamp - now < _CLOCK_STEP:
             now = self._last_stamp + _TICK
@@ -204,7 +205,7 @@ class Client:
                 self._new = False
             pause = self._attempt()
             with self._change:
-                self._change.notify_all()  # those who wait in `flush`
+                self._change.notify_all()  # wakes callers of `flush`
                 if pause is None:
                     if self._deadline is not None:
                         return
@@ -214,7 +215,7 @@ class Client:
                     return
 
     def _wait(self, pause: float) -> bool:
-        """Wait for so many seconds; False if the client is closed before they are over."""
+        """Wait for `pause` seconds; return False if the client is closed before."""
         due = time.monotonic() + pause
         while (left := due - time.monotonic()) > 0:
             if self._deadline is not None and due >= self._deadline:
@@ -223,16 +224,16 @@ class Client:
         return self._deadline is None or time.monotonic() < self._deadline
 
     def _attempt(self, *, timeout: float | None = None) -> float | None:
-        """Send one request; return the pause after it, None where nothing waits or all is over."""
+        """Send one request; return the pause after it, None if nothing waits or the client is closed."""
         try:
             return self._sender.attempt(timeout=timeout)
         except ClientClosed:
             return None
-        except ClientError as exc:  # a full disk, say: what is sent again does no harm
+        except ClientError as exc:  # for instance a full disk: sending a packet again does no harm
             self._sender.counts.trouble = self._sender.counts.last_error = str(exc)
             log.error("packets wait: %s", exc)  # noqa: TRY400 - the message says it all
             return _BUFFER_PAUSE
-        except Exception as exc:  # the thread must outlive everything, or packets would wait for ever
+        except Exception as exc:  # the thread must survive any error, or packets would wait for ever
             if self._closed:
                 return None
             self._sender.counts.trouble = self._sender.counts.last_error = f"{type(exc).__name__}: {exc}"

@@ -1,4 +1,4 @@
-"""What can go wrong when a packet is handed over; what goes wrong later is in the client's status."""
+"""Errors in handing over a packet; later errors are in the client's status."""
 
 from __future__ import annotations
 

@@ -10,15 +10,14 @@ from typing import Any, SupportsFloat
 from joulebook.client.errors import UnusablePacket
 
 LARGEST = 256 * 1024
-"""Bytes of the largest packet that is taken."""
+"""Bytes of the largest packet."""
 
 
 def encode(packet: Mapping[str, Any], *, now: datetime) -> bytes:
     """Return a packet as one line of JSON, with `now` as its `timestamp` if it has none.
 
-    The time is fixed here, once: a packet that is sent again is then the same reading, and ingest
-    stores it once. Numbers of other libraries become JSON's numbers, times become RFC 3339.
-    Raises `UnusablePacket`.
+    The time is fixed here, once: a packet sent again is then the same reading, and ingest stores it once.
+    Numbers of other libraries become JSON's numbers, times become RFC 3339. Raises `UnusablePacket`.
     """
     if not isinstance(packet, Mapping):
         raise UnusablePacket(f"a packet is a mapping, not {type(packet).__name__}")
@@ -37,7 +36,7 @@ def encode(packet: Mapping[str, Any], *, now: datetime) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Return what JSON can say of a value that it does not know."""
+    """Return a JSON value for a value of another type."""
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise UnusablePacket(f"the time {value} has no zone; use datetime.now(UTC), or .astimezone()")

@@ -1,4 +1,4 @@
-"""The client's rule: what an answer of ingest means for what was sent, and when to try again."""
+"""The client's rule: the meaning of ingest's answer for a batch, and the pause before the next try."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _LONGEST_OBEYED = 3_600.0
 
 
 class Verdict(Enum):
-    """What an answer means for the batch that was sent."""
+    """The meaning of an answer for its batch."""
 
     STORED = auto()
-    """2xx: the server has it."""
+    """2xx: ingest has it."""
     BAD = auto()
-    """400, 422: what was good in it is stored, the rest never will be."""
+    """400, 422: its good readings are stored, the others never will be."""
     TOO_LARGE = auto()
     """413: send it in halves."""
     NOT_ALLOWED = auto()
-    """401, 403, and answers that no ingest gives: keep it and tell the person."""
+    """401, 403, and answers of other servers: keep it and tell the user."""
     LATER = auto()
-    """429, 5xx and no answer at all: the same again, after a while."""
+    """429, 5xx and no answer at all: send the same again, after a pause."""
 
 
 def judge(status: int) -> Verdict:
-    """Return what an HTTP status means for a batch."""
+    """Return the meaning of an HTTP status for a batch."""
     if 200 <= status < 300:
         return Verdict.STORED
     if status in {400, 422}:
@@ -50,14 +50,14 @@ def endpoint_of(url: str) -> str:
 
 
 def is_this_machine(url: str) -> bool:
-    """Say whether the address is this machine's own, for which no proxy of the environment is meant."""
+    """Return whether the address is this machine's own; the environment's proxies are not for it."""
     return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def pause_after(failures: int, retry_after: str | None) -> float:
-    """Return the seconds to wait after so many failures in a row: as asked, else longer each time, up to 30.
+    """Return the seconds to wait after `failures` in a row: as requested, else longer each time, up to 30.
 
-    Both are spread at random, so that a thousand devices do not come back in the same instant.
+    Both are spread at random, since a thousand devices must not retry in the same instant.
     """
     asked = retry_after_seconds(retry_after, now=datetime.now(UTC))
     if asked is not None:
@@ -67,7 +67,7 @@ def pause_after(failures: int, retry_after: str | None) -> float:
 
 
 def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
-    """Return the seconds that a `Retry-After` asks for, given as seconds or as a date; None without one."""
+    """Return the seconds of a `Retry-After`, given as seconds or as a date; None without one."""
     if not value:
         return None
     text = value.strip()
@@ -83,7 +83,7 @@ def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
 
 
 def json_object(answer: httpx.Response) -> dict[str, Any]:
-    """Return the answer's JSON object; an empty one where it is anything else."""
+    """Return the answer's JSON object; an empty one for other content."""
     try:
         told = answer.json()
     except (ValueError, RecursionError):
@@ -92,11 +92,11 @@ def json_object(answer: httpx.Response) -> dict[str, Any]:
 
 
 def whole(value: object) -> int:
-    """Return a count of an answer; 0 where it is none."""
+    """Return a count of an answer; 0 if it is not a number."""
     return value if isinstance(value, int) else 0
 
 
 def reason(answer: httpx.Response) -> str:
-    """Say what the server answered, in one short line without control characters."""
+    """Return the server's answer in one short line without control characters."""
     text = " ".join("".join(c if c.isprintable() else " " for c in answer.text[:2_000]).split())
     return f"{answer.status_code} {text[:200]}".strip()

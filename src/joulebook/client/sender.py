@@ -1,4 +1,4 @@
-"""Sends the oldest packets of a buffer once, and does with them what the answer says."""
+"""Sends the oldest packets of a queue once, and settles, keeps or splits them by the answer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import gzip
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from joulebook.client.buffer import Buffer, Waiting
+from joulebook.client.buffer import Waiting
 from joulebook.client.rule import (
     Verdict,
     endpoint_of,
@@ -27,63 +27,81 @@ log = logging.getLogger("joulebook.client")
 MOST_BYTES = 512 * 1024
 """Bytes of packets in one request, before they are compressed."""
 _COMPRESSED_FROM = 1_400
-"""Bytes from which on a body is compressed: what fits one network packet costs the same as it is."""
+"""The size in bytes from which a body is compressed: a smaller one fits one network packet anyway."""
 _CALM = 16
-"""Requests that go well until larger ones are tried again, after one was too large."""
+"""Successful requests after one was too large, until larger ones are tried again."""
 _IDLE = 3.0
-"""Seconds after which an idle connection is given up, before the server does so."""
+"""Seconds until an idle connection is closed, before the server closes it."""
 _MOST_LOGGED = 10
 
 
 @dataclass
 class Counts:
-    """What became of everything since this client was made."""
+    """The results of all requests so far; the fields are those of `Status`."""
 
     sent: int = 0
     stored: int = 0
     duplicates: int = 0
     refused: int = 0
     last_error: str = ""
+    last_refusal: str = ""
     trouble: str = ""
 
 
+class PacketQueue(Protocol):
+    """Packets waiting to be sent, oldest first: on disk (`Buffer`), or in memory."""
+
+    def oldest(self, *, most: int, most_bytes: int) -> Waiting | None:
+        """Return up to `most` packets with up to `most_bytes` in all, at least one; None if none waits."""
+
+    def settle(self, waiting: Waiting) -> None:
+        """Forget packets: ingest has them, or will never take them."""
+
+
+def http_client(
+    url: str, *, timeout: float, connections: int = 1, transport: httpx.BaseTransport | None = None
+) -> httpx.Client:
+    """Return connections to ingest, to be shared by the senders of several devices."""
+    return httpx.Client(
+        timeout=timeout,
+        limits=httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_IDLE
+        ),
+        transport=transport,
+        # The environment's proxy is for other machines.
+        trust_env=not is_this_machine(url),
+    )
+
+
 class Sender:
-    """Talks to one ingest service. Not safe for several threads."""
+    """Sends the packets of one queue to ingest. Not safe for several threads."""
 
     def __init__(
         self,
         url: str,
         token: Callable[[], str],
-        buffer: Buffer,
+        queue: PacketQueue,
         *,
         batch: int,
-        timeout: float,
-        transport: httpx.BaseTransport | None = None,
+        http: httpx.Client,
+        logger: logging.Logger = log,
     ) -> None:
+        """`http` may be shared with other senders; its owner closes it."""
         self._url = endpoint_of(url)
         self._token = token
-        self._buffer = buffer
-        self._http = httpx.Client(
-            timeout=timeout,
-            limits=httpx.Limits(keepalive_expiry=_IDLE),
-            transport=transport,
-            # A proxy of the environment is for the world outside, not for this machine.
-            trust_env=not is_this_machine(self._url),
-        )
+        self._buffer = queue
+        self._http = http
+        self._log = logger
         self._batch = self._ceiling = self._limit = batch
         self._calm = 0
         self._failures = 0
         self.counts = Counts()
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
-
     def attempt(self, *, timeout: float | None = None) -> float | None:
-        """Send one request; return the seconds to wait before the next one, None when nothing waits.
+        """Send one request; return the seconds to wait before the next one, None if nothing waits.
 
-        Raises what the buffer raises. After a crash at any point the same packets are sent again, and
-        are the same readings to ingest.
+        Raises the queue's errors. After a crash at any point the same packets are sent again, and ingest
+        takes them for the same readings.
         """
         waiting = self._buffer.oldest(most=self._limit, most_bytes=MOST_BYTES)
         if waiting is None:
@@ -112,21 +130,23 @@ class Sender:
         return self._http.post(self._url, content=content, headers=headers, timeout=timeout)
 
     def _obey(self, answer: httpx.Response, waiting: Waiting) -> float:
-        """Do what the client's rule says; return the pause."""
+        """Follow the client's rule; return the pause."""
         verdict, told = judge(answer.status_code), json_object(answer)
         if verdict in {Verdict.STORED, Verdict.BAD} and not _is_of_ingest(answer.status_code, told):
-            # A login page of a network, another service at this address: nothing was said of the packets.
+            # A login page of a network, or another service at this address: not an answer about the packets.
             verdict = Verdict.NOT_ALLOWED
         match verdict:
             case Verdict.STORED:
                 self._settle(waiting, told)
             case Verdict.BAD if answer.status_code == 422:
-                _log_rejected(told, waiting)
+                _log_rejected(self._log, told, waiting)
                 self._settle(waiting, told, refused=whole(told.get("rejected_total")), remark=reason(answer))
             case Verdict.BAD | Verdict.TOO_LARGE:
                 self._halve(answer, waiting, too_large=verdict is Verdict.TOO_LARGE)
             case Verdict.NOT_ALLOWED:
-                return self._later(f"not taken, somebody must look at it: {reason(answer)}", None)
+                return self._later(
+                    f"{reason(answer)}; packets wait until the token or the address is fixed", None
+                )
             case Verdict.LATER:
                 return self._later(reason(answer), answer.headers.get("Retry-After"))
         return 0.0
@@ -138,21 +158,24 @@ class Sender:
         counts.stored += whole(told.get("accepted"))
         counts.duplicates += whole(told.get("duplicate"))
         counts.refused += refused
-        counts.last_error = remark or counts.last_error
+        if remark:
+            counts.last_error = counts.last_refusal = remark
         if counts.trouble:
-            log.info("ingest takes packets again")
+            self._log.info("ingest takes packets again")
             counts.trouble = ""
         self._failures = 0
         self._grow()
 
     def _halve(self, answer: httpx.Response, waiting: Waiting, *, too_large: bool) -> None:
-        """Send half as much next time, so that one bad packet is found and costs no other; or give it up."""
+        """Send half as much next time, to find a bad packet without losing others; or give it up."""
         if len(waiting.bodies) > 1:
             self._limit = len(waiting.bodies) // 2
             if too_large:
                 self._ceiling, self._calm = self._limit, 0
             return
-        log.warning("refused for good: %s; the packet was: %s", reason(answer), _shown(waiting.bodies[0]))
+        self._log.warning(
+            "refused for good: %s; the packet was: %s", reason(answer), _shown(waiting.bodies[0])
+        )
         self._settle(waiting, {}, refused=1, remark=reason(answer))
 
     def _grow(self) -> None:
@@ -164,16 +187,16 @@ class Sender:
     def _later(self, problem: str, retry_after: str | None) -> float:
         self._failures += 1
         if not self.counts.trouble:
-            log.warning("packets wait: %s", problem)
+            self._log.warning("packets wait: %s", problem)
         self.counts.trouble = self.counts.last_error = problem
         return pause_after(self._failures, retry_after)
 
 
 def checked_token(token: str) -> str:
-    """Return a token as a header can hold it. Raises ValueError, which never shows it."""
+    """Return a token fit for a header. Raises ValueError, without the token in its message."""
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError("it is empty, or holds blanks, line ends or other characters that no token has")
+        raise ValueError("it is empty, or holds blanks, line ends or other characters not allowed in a token")
     return token
 
 
@@ -181,7 +204,7 @@ def _is_of_ingest(status: int, told: dict[str, Any]) -> bool:
     return "code" in told if status == 400 else isinstance(told.get("accepted"), int)
 
 
-def _log_rejected(told: dict[str, Any], waiting: Waiting) -> None:
+def _log_rejected(log: logging.Logger, told: dict[str, Any], waiting: Waiting) -> None:
     rejected = told.get("rejected")
     listed = [one for one in rejected if isinstance(one, dict)] if isinstance(rejected, list) else []
     for one in listed[:_MOST_LOGGED]:

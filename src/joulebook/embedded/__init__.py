@@ -1,4 +1,4 @@
-"""A private TimescaleDB for the machine that Joulebook runs on: find or fetch it, start, stop, address."""
+"""A private TimescaleDB on Joulebook's own machine: find or fetch it, start, stop, address."""
 
 from joulebook.embedded.binaries import Binaries, ensure_binaries
 from joulebook.embedded.database import EmbeddedDatabase, Role

@@ -1,4 +1,4 @@
-"""The programs of a PostgreSQL that has TimescaleDB: found on this machine, or fetched into the cache."""
+"""The programs of a PostgreSQL with TimescaleDB: found on this machine, or fetched into the cache."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Binaries:
 
     @property
     def major(self) -> int:
-        """PostgreSQL's major version, which data and programs must share."""
+        """PostgreSQL's major version; data and programs must have the same."""
         return int(self.version.partition(".")[0])
 
     def program(self, name: str) -> str:
@@ -37,20 +37,19 @@ class Binaries:
         return str(self.folder / name)
 
     def takes(self, setting: str, value: str) -> bool:
-        """Tell whether this PostgreSQL was built with a setting's value."""
-        # It asks for a folder and a file of settings, and need find nothing in them.
+        """Return whether this PostgreSQL was built with a setting's value."""
+        # It wants a folder and a file of settings; both may be empty.
         empty = ("-D", str(self.folder), "-c", "config_file=/dev/null")
         asked = ("-C", setting, *empty, "-c", f"{setting}={value}")
         return _answer(self.program("postgres"), *asked) is not None
 
 
 def ensure_binaries(config: Config, *, newest: bool = False) -> Binaries:
-    """Return a PostgreSQL with TimescaleDB that can serve this JOULEBOOK_HOME; fetch one when there is none.
+    """Return a PostgreSQL with TimescaleDB for this JOULEBOOK_HOME; fetch one if there is none.
 
-    In this order: JOULEBOOK_POSTGRES_BIN, what the machine has installed, what was fetched before, what
-    the machine's Debian archive offers. Existing data asks for the major version that made it. With
-    `newest` the archive is asked in any case, and what is newer there is fetched for the next start.
-    Raises `UnableToFindBinaries` whose message says what can be done about it.
+    In this order: JOULEBOOK_POSTGRES_BIN, the machine's installed ones, those fetched before, the machine's
+    Debian archive. Existing data needs its own major version. With `newest` the archive is asked in any
+    case, and a newer version is fetched for the next start. Raises `UnableToFindBinaries` with remedies.
     """
     major = _data_major(Layout.below(config.home))
     if config.postgres_bin is not None:
@@ -70,7 +69,7 @@ def ensure_binaries(config: Config, *, newest: bool = False) -> Binaries:
 
 
 def find_binaries(config: Config, *, major: int | None = None) -> Binaries | None:
-    """Return the newest suitable PostgreSQL that is here already, of one `major` version if given."""
+    """Return the newest suitable PostgreSQL on this machine, of one `major` version if given."""
     candidates = [inspect(folder) for folder in _installed_folders()]
     candidates += [inspect(folder) for folder in provisioned_folders(config.cache)]
     fitting = [found for found in candidates if found is not None and major in (None, found.major)]
@@ -78,7 +77,7 @@ def find_binaries(config: Config, *, major: int | None = None) -> Binaries | Non
 
 
 def inspect(folder: Path) -> Binaries | None:
-    """Return what the PostgreSQL in a bin folder is; None when it does not run or lacks TimescaleDB."""
+    """Return the versions of a bin folder's PostgreSQL; None if it does not run or lacks TimescaleDB."""
     if not all((folder / name).exists() for name in _PROGRAMS):
         return None
     match = re.search(r"PostgreSQL\) (\d+)(\.\d+)?", _answer(str(folder / "postgres"), "--version") or "")
@@ -115,7 +114,7 @@ def _installed_folders() -> Iterator[Path]:
 
 
 def _timescaledb(folder: Path, major: int) -> str | None:
-    """Return the version of TimescaleDB that a PostgreSQL would create; None without its library."""
+    """Return the version of TimescaleDB created by a PostgreSQL; None without its library."""
     for share, library in _extension_folders(folder, major):
         control = share / "extension" / "timescaledb.control"
         if not control.exists():
@@ -157,7 +156,7 @@ def _data_major(layout: Layout) -> int | None:
 
 
 def _age(found: Binaries) -> tuple[list[int], list[int]]:
-    """Return what sorts the newest PostgreSQL, then the newest TimescaleDB, to the end."""
+    """Return a key for sorting the newest PostgreSQL, then the newest TimescaleDB, to the end."""
     numbers = [
         [int(part) for part in re.findall(r"\d+", text)] for text in (found.version, found.timescaledb)
     ]

@@ -1,4 +1,4 @@
-"""Makes the cluster, its roles and its database; every step may be repeated and picks up where it was cut."""
+"""Makes the cluster, its roles and its database; every step can be repeated after an interruption."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from joulebook.embedded.account import Account, command_prefix
 from joulebook.embedded.binaries import Binaries
 from joulebook.embedded.errors import UnableToStart
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.passwords import ensure_passwords, read_password
+from joulebook.embedded.server_user import ServerUser, command_prefix
 
 DATABASE = "joulebook"
 OWNER = "joulebook_owner"
-# What each role may be; what it may do in the database is granted by migrations.
+# The attributes of each role; migrations grant its rights in the database.
 _ROLES = {OWNER: "LOGIN CREATEROLE", "joulebook_writer": "LOGIN", "joulebook_reader": "LOGIN"}
 
-# PostgreSQL lets every role call these, and only a superuser can change that: large objects, notifications,
+# Every role may call these by default, and only a superuser can revoke it: large objects, notifications,
 # advisory locks, records in the write-ahead log, TimescaleDB's jobs. docs/how-to/use-your-own-timescaledb.md
-# has the same text for servers that are not ours.
+# has the same text for the user's own servers.
 LIMIT_READER = """
 DO $$
 DECLARE
@@ -44,39 +44,39 @@ END $$;
 """
 
 
-def ensure_cluster(layout: Layout, binaries: Binaries, account: Account, environment: dict[str, str]) -> None:
-    """Create the folders, the passwords and, by initdb, the data folder where they do not exist yet."""
+def ensure_cluster(layout: Layout, binaries: Binaries, user: ServerUser, environment: dict[str, str]) -> None:
+    """Create the missing ones of the folders, the passwords and, by initdb, the data folder."""
     ensure_passwords(layout.passwords)
     layout.logs.mkdir(mode=0o700, exist_ok=True)
-    account.take_over_tree(layout.logs)
+    user.take_over_tree(layout.logs)
     password_file = layout.root / "initdb.password"
     password_file.unlink(missing_ok=True)
     if layout.data.exists():
-        account.take_over_tree(layout.data)
+        user.take_over_tree(layout.data)
         return
     shutil.rmtree(layout.unfinished_data, ignore_errors=True)
     layout.unfinished_data.mkdir(mode=0o700)
-    account.take_over(layout.unfinished_data)
+    user.take_over(layout.unfinished_data)
     try:
-        _hand_over_password(layout, password_file, account)
-        _initdb(layout, binaries, account, password_file, environment)
+        _hand_over_password(layout, password_file, user)
+        _initdb(layout, binaries, user, password_file, environment)
     finally:
         password_file.unlink(missing_ok=True)
     layout.unfinished_data.rename(layout.data)
 
 
-def _hand_over_password(layout: Layout, password_file: Path, account: Account) -> None:
+def _hand_over_password(layout: Layout, password_file: Path, user: ServerUser) -> None:
     password_file.touch(mode=0o600, exist_ok=False)
     password_file.write_text(read_password(layout.passwords, "postgres") + "\n")
-    account.take_over(password_file)
+    user.take_over(password_file)
 
 
 def _initdb(
-    layout: Layout, binaries: Binaries, account: Account, password_file: Path, environment: dict[str, str]
+    layout: Layout, binaries: Binaries, user: ServerUser, password_file: Path, environment: dict[str, str]
 ) -> None:
     folders = [layout.unfinished_data, binaries.folder]
     command = [
-        *command_prefix(account, folders=folders, parent_death_signal="KILL"),
+        *command_prefix(user, folders=folders, parent_death_signal="KILL"),
         binaries.program("initdb"),
         f"--pgdata={layout.unfinished_data}",
         "--username=postgres",
@@ -94,7 +94,7 @@ def _initdb(
 
 
 def _locale(major: int) -> list[str]:
-    """Return initdb's words for C.UTF-8: PostgreSQL's own, which no new C library changes, if it has one."""
+    """Return initdb's words for C.UTF-8: PostgreSQL's own if any, since no new C library changes it."""
     if major >= 17:
         return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     return ["--locale=C.UTF-8"]
@@ -119,8 +119,8 @@ def ensure_roles_and_database(superuser_url: str, database_url: str, passwords: 
 
 def create_database(conn: psycopg.Connection, name: str, *, template: str | None = None) -> None:
     """Create an owner's database, as the superuser; `template` is copied if given."""
-    # TimescaleDB's background worker visits every database that takes connections, template1 too, and
-    # one that is being visited cannot be copied.
+    # TimescaleDB's background worker visits every database open to connections, template1 too, and a
+    # database cannot be copied during such a visit.
     conn.execute(
         sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
             sql.Identifier(name), sql.Identifier(OWNER), sql.Identifier(template or "template0")
@@ -131,7 +131,7 @@ def create_database(conn: psycopg.Connection, name: str, *, template: str | None
 def ensure_extension(url: str) -> None:
     """Create TimescaleDB in a database, or bring it to the version of the library on this machine.
 
-    Then take from the reader what every role may do by default.
+    Then revoke the reader's default rights.
     """
     # A new library refuses every other statement of a session until the extension was updated.
     with psycopg.connect(url, autocommit=True) as conn:

@@ -40,22 +40,21 @@ Role = Literal["owner", "writer", "reader"]
 
 
 class _Ended(UnableToStart):
-    """The server that was waited for is gone."""
+    """The server ended before it was ready."""
 
 
 class EmbeddedDatabase:
-    """The database server that Joulebook runs for itself; one for each JOULEBOOK_HOME."""
+    """Joulebook's own database server; one for each JOULEBOOK_HOME."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._layout = Layout.below(config.home)
 
     def start(self, *, settings: Mapping[str, str] | None = None, timeout: float = 120.0) -> None:
-        """Start the server in the background and return when it accepts connections.
+        """Start the server in the background and return as soon as it accepts connections.
 
-        Finds or fetches the programs and creates cluster, roles and database where needed. A server
-        that runs already is left as it is. `settings` are PostgreSQL settings for this start alone.
-        Raises `EmbeddedError`.
+        Finds or fetches the programs and creates cluster, roles and database if needed. A running server
+        stays unchanged. `settings` are PostgreSQL settings for this start alone. Raises `EmbeddedError`.
         """
         self._layout.create_root()
         launched = False
@@ -68,18 +67,18 @@ class EmbeddedDatabase:
                 return self.wait_until_ready(timeout)
             except UnableToStart as exc:
                 if launched:
-                    self.stop()  # nobody is left with a server of which they know only the error
+                    self.stop()  # after an error no server stays behind
                     raise
                 if not isinstance(exc, _Ended):
                     raise
-                # The server that ran already was about to end: it gets a successor.
+                # The running server was about to end: it gets a successor.
 
     def foreground(self, *, settings: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start the server as a child of this process that dies with it, and return the child at once.
+        """Start the server as a child ending with this process, and return the child at once.
 
-        It has a process group of its own, so that Ctrl-C reaches only the caller, who stops it by
-        SIGINT or `stop`. The kernel stops it when the calling *thread* ends, so call this from the
-        main thread. Call `wait_until_ready` next. Raises `EmbeddedError` when a server runs already.
+        It has its own process group: Ctrl-C reaches only the caller, and the caller stops it by SIGINT or
+        `stop`. The kernel stops it at the end of the calling *thread*, so call this from the main thread.
+        Call `wait_until_ready` next. Raises `EmbeddedError` if a server runs already.
         """
         self._layout.create_root()
         with held(self._layout.operation_lock):
@@ -94,8 +93,8 @@ class EmbeddedDatabase:
     def wait_until_ready(self, timeout: float = 120.0) -> None:
         """Wait until the server accepts connections, then complete roles, database and extension.
 
-        `timeout` in seconds; crash recovery may take some. Raises `UnableToStart` when the server
-        ends or does not answer in time.
+        `timeout` in seconds; crash recovery may take some. Raises `UnableToStart` if the server ends or
+        does not answer in time.
         """
         self._wait(timeout)
         with held(self._layout.operation_lock):
@@ -107,14 +106,14 @@ class EmbeddedDatabase:
                 raise UnableToStart(f"the database could not be set up: {exc}\n{self._last_words()}") from exc
 
     def answer_priority_requests(self) -> None:
-        """From now on, lower the priority of the reader's backends when the web asks for it, in a thread."""
+        """From now on, make the reader's backends nice at the web's requests, in a thread."""
         answer_requests(self._layout, self.socket)
 
     def stop(self, *, patience: float = 60.0) -> None:
-        """Stop the server and return when no process of it is left; harmless when it is down.
+        """Stop the server and return after the end of all its processes; harmless if it is down.
 
         Clients are disconnected. After `patience` seconds the server is stopped without its final
-        checkpoint, which loses nothing and costs a recovery at the next start.
+        checkpoint: no data is lost, but the next start takes a recovery.
         """
         if not self._layout.root.exists():
             return
@@ -123,11 +122,11 @@ class EmbeddedDatabase:
                 stop_postmaster(self._layout, patience=patience)
 
     def is_running(self) -> bool:
-        """Say whether the server runs and accepts connections."""
+        """Return whether the server runs and accepts connections."""
         return is_ready(self._layout) and find_postmaster(self._layout) is not None
 
     def pid(self) -> int | None:
-        """Return the process id of the running server; None when it is down."""
+        """Return the process id of the running server; None if it is down."""
         return find_postmaster(self._layout)
 
     @property
@@ -136,7 +135,7 @@ class EmbeddedDatabase:
         return socket_folder(self._layout)
 
     def size_on_disk(self) -> int:
-        """Return the bytes that the data folder takes, write-ahead log included; 0 before the first start."""
+        """Return the data folder's size in bytes, with the write-ahead log; 0 before the first start."""
         total = 0
         for folder, _, names in os.walk(self._layout.data):
             for name in names:
@@ -153,7 +152,7 @@ class EmbeddedDatabase:
         return self._url("postgres", database)
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a further database of the owner's with TimescaleDB in it, or a copy of `template`.
+        """Create a further database of the owner with TimescaleDB, or a copy of `template`.
 
         A template must have no connections: start the server with
         `timescaledb.max_background_workers` = 0 to keep TimescaleDB's own away from it.
@@ -164,7 +163,7 @@ class EmbeddedDatabase:
             ensure_extension(self.superuser_url(database=name))
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, its connections included; harmless when there is none."""
+        """Drop a database, and end its connections; harmless if there is none."""
         if name == DATABASE:
             raise EmbeddedError(f"{DATABASE!r} holds the readings and is not dropped")
         with psycopg.connect(self.superuser_url(), autocommit=True) as conn:
@@ -202,7 +201,7 @@ class EmbeddedDatabase:
         return True
 
     def _last_words(self) -> str:
-        """Return the ends of what the server wrote at its start and of its newest log file."""
+        """Return the last lines of the server's output at its start and of its newest log file."""
         newest = max(self._layout.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
         files = [path for path in (self._layout.startup_log, newest) if path is not None and path.exists()]
         lines = [line for path in files for line in path.read_text(errors="replace").splitlines()[-8:]]

@@ -1,16 +1,16 @@
-"""What can go wrong with the embedded database; one root, each message says what to do."""
+"""The errors of the embedded database; one root, and each message has a remedy."""
 
 
 class EmbeddedError(Exception):
-    """The database that Joulebook runs for itself cannot do what was asked."""
+    """The embedded database cannot do the requested work."""
 
 
 class UnableToFindBinaries(EmbeddedError):
-    """There is no PostgreSQL with TimescaleDB here and none could be fetched."""
+    """This machine has no PostgreSQL with TimescaleDB, and none could be fetched."""
 
 
 class UnableToStart(EmbeddedError):
-    """The database server did not come up."""
+    """The database server did not start."""
 
 
 class NotCreated(EmbeddedError):
@@ -18,4 +18,4 @@ class NotCreated(EmbeddedError):
 
 
 class MissingUrl(EmbeddedError):
-    """The environment names a server of the user's own, but not for the role that was asked for."""
+    """The environment names the user's own server, but not for the requested role."""

@@ -1,4 +1,4 @@
-"""Prepares everything that the server needs and starts its process."""
+"""Prepares the server's files and starts its process."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from joulebook.config import Config
-from joulebook.embedded.account import Account, command_prefix, database_account, system_tool
 from joulebook.embedded.binaries import Binaries, ensure_binaries
 from joulebook.embedded.bootstrap import ensure_cluster
 from joulebook.embedded.errors import UnableToStart
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import try_lock
 from joulebook.embedded.processes import clear_remains, end_leftovers, find_postmaster, is_alive, is_stopping
+from joulebook.embedded.server_user import ServerUser, command_prefix, find_server_user, system_tool
 from joulebook.embedded.settings import write_settings
 from joulebook.embedded.sockets import prepare_socket_folder
 
-DEFAULT_PORT = 5432  # names the Unix socket when no loopback port is asked for
-INSTANT = 0.2  # seconds for which a process that becomes the server may have no command line
+DEFAULT_PORT = 5432  # names the Unix socket if no loopback port is set
+INSTANT = 0.2  # seconds without a command line in a process becoming the server
 
 
 def launch(
     config: Config, layout: Layout, settings: Mapping[str, str], *, detached: bool
 ) -> subprocess.Popen[bytes]:
-    """Start the server and return at once; the caller holds the operation lock and knows that none runs.
+    """Start the server and return at once; the caller holds the operation lock, and no server runs.
 
-    Detached, the server belongs to nobody and the returned process has ended already. Otherwise it is
-    our child, in a process group of its own, and stops when the calling thread ends.
+    Detached, the server has no parent of ours, and the returned process has ended already. Otherwise it is
+    our child, in its own process group, and stops at the end of the calling thread.
     """
-    account = database_account(layout.data)
+    user = find_server_user(layout.data)
     binaries = ensure_binaries(config)
     environment = _environment()
-    ensure_cluster(layout, binaries, account, environment)
-    sockets = prepare_socket_folder(layout, account)
+    ensure_cluster(layout, binaries, user, environment)
+    sockets = prepare_socket_folder(layout, user)
     port = config.db_port
     write_settings(
         layout,
@@ -47,17 +47,17 @@ def launch(
     lock = _claim(layout)
     try:
         clear_remains(layout, sockets)
-        command = _command(layout, binaries, account, sockets, settings, detached=detached)
+        command = _command(layout, binaries, user, sockets, settings, detached=detached)
         return _spawn(command, lock, layout.startup_log, environment, detached=detached)
     finally:
         os.close(lock)
 
 
 def postmaster_to_keep(layout: Layout, *, patience: float = 0.0) -> int | None:
-    """Return the process id of a server that goes on running; None when there is none any more.
+    """Return the process id of a server still running and not about to stop; None without one.
 
-    One that is stopping is waited for, and one that may be about to stop for `patience` seconds: the
-    server of a supervisor that was just killed takes a moment to notice.
+    Wait for the end of a stopping server. For `patience` seconds any server may be about to stop: the
+    server of a supervisor killed just now takes a moment to notice.
     """
     begun = time.monotonic()
     while True:
@@ -71,7 +71,7 @@ def postmaster_to_keep(layout: Layout, *, patience: float = 0.0) -> int | None:
 
 
 def _claim(layout: Layout) -> int:
-    """Take the lock that says that the server lives; end first what a dead postmaster left behind."""
+    """Take the lock of a living server; before that, end the processes left by a dead postmaster."""
     for _ in range(3):
         lock = try_lock(layout.server_lock)
         if lock is not None:
@@ -83,7 +83,7 @@ def _claim(layout: Layout) -> int:
 def _command(
     layout: Layout,
     binaries: Binaries,
-    account: Account,
+    user: ServerUser,
     sockets: Path,
     settings: Mapping[str, str],
     *,
@@ -91,7 +91,7 @@ def _command(
 ) -> list[str]:
     folders = [layout.data, layout.logs, sockets, binaries.folder]
     words = [system_tool("setsid"), "--fork"] if detached else []
-    words += command_prefix(account, folders=folders, parent_death_signal=None if detached else "INT")
+    words += command_prefix(user, folders=folders, parent_death_signal=None if detached else "INT")
     words += [binaries.program("postgres"), "-D", str(layout.data)]
     for name, value in {"config_file": str(layout.settings), **settings}.items():
         words += ["-c", f"{name}={value}"]
@@ -99,7 +99,7 @@ def _command(
 
 
 def _environment() -> dict[str, str]:
-    """Return the server's environment: ours could carry PG… variables that change it."""
+    """Return the server's environment, without our PG… variables."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -118,5 +118,5 @@ def _spawn(
             process_group=None if detached else 0,
         )
     if detached:
-        child.wait()  # setsid leaves at once; the server goes on without us
+        child.wait()  # setsid ends at once; the server runs on without us
     return child

@@ -1,4 +1,4 @@
-"""Where the embedded database keeps its files below JOULEBOOK_HOME, and what its cluster is called."""
+"""The paths of the embedded database's files below JOULEBOOK_HOME, and the name of its cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Layout:
         return cls(home.resolve() / "db")
 
     def create_root(self) -> None:
-        """Create the folder. Raises `EmbeddedError` with what the system said."""
+        """Create the folder. Raises `EmbeddedError` with the system's reason."""
         try:
             self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as exc:
@@ -31,12 +31,12 @@ class Layout:
 
     @property
     def data(self) -> Path:
-        """PostgreSQL's data folder; it exists only when initdb has finished."""
+        """PostgreSQL's data folder; it exists only after initdb has finished."""
         return self.root / "data"
 
     @property
     def unfinished_data(self) -> Path:
-        """Where initdb works; renamed to `data` at the end, so that a killed initdb leaves no half folder."""
+        """Initdb's working folder; renamed to `data` at the end, so a killed initdb leaves no half folder."""
         return self.root / "data.new"
 
     @property
@@ -46,17 +46,17 @@ class Layout:
 
     @property
     def startup_log(self) -> Path:
-        """What the server writes before its own log is open; begun anew at each start."""
+        """The server's output before its own log is open; emptied at each start."""
         return self.root / "startup.log"
 
     @property
     def settings(self) -> Path:
-        """PostgreSQL's settings; beside the data, so that root writes nothing into another user's folder."""
+        """PostgreSQL's settings; beside the data, so root writes nothing into another user's folder."""
         return self.root / "postgresql.conf"
 
     @property
     def host_rules(self) -> Path:
-        """Who may connect from where."""
+        """The roles and addresses allowed to connect."""
         return self.root / "pg_hba.conf"
 
     @property
@@ -76,10 +76,10 @@ class Layout:
 
     @property
     def own_settings(self) -> Path:
-        """PostgreSQL settings that the user adds; read last, never written."""
+        """The user's own PostgreSQL settings; read last, never written."""
         return self.root / "postgresql.local.conf"
 
     @property
     def cluster_name(self) -> str:
-        """Name that all of this server's processes carry in their titles; unique to the folder."""
+        """Name in the titles of all processes of this server; unique to the folder."""
         return "joulebook_" + hashlib.sha256(str(self.root).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""File locks between processes: one that a block holds, and one that a server's processes inherit."""
+"""File locks between processes: one held by a block, and one inherited by a server's processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from joulebook.embedded.errors import EmbeddedError
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path` for the block; wait for as long as another process holds it."""
+    """Hold an exclusive lock on `path` for the block; wait until no other process holds it."""
     descriptor = _open(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -23,9 +23,9 @@ def held(path: Path) -> Iterator[None]:
 
 
 def try_lock(path: Path) -> int | None:
-    """Take an exclusive lock on `path` and return its descriptor; None when any process holds it.
+    """Take an exclusive lock on `path` and return its descriptor; None if any process holds it.
 
-    The lock belongs to the open file: a child that inherits the descriptor keeps the lock until it ends.
+    The lock belongs to the open file: a child inheriting the descriptor holds the lock until its end.
     """
     descriptor = _open(path)
     try:
@@ -37,7 +37,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def is_held(path: Path) -> bool:
-    """Say whether any process holds an exclusive lock on `path`; those who only ask do not collide."""
+    """Return whether any process holds an exclusive lock on `path`; two such checks do not collide."""
     if not path.exists():
         return False
     descriptor = _open(path)

@@ -12,7 +12,7 @@ ROLES = ("postgres", "joulebook_owner", "joulebook_writer", "joulebook_reader")
 
 
 def ensure_passwords(folder: Path) -> None:
-    """Make the password of each role that has none yet; those that exist are never changed."""
+    """Make a password for each role without one; existing ones never change."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for role in ROLES:
         target = folder / role
@@ -26,16 +26,16 @@ def ensure_passwords(folder: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(target)
-    # Data whose superuser's password was lost could not be reached any more: the names must last too.
+    # Without the superuser's password the data are out of reach: sync the files' names, too.
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
 
 
 def read_password(folder: Path, role: str) -> str:
-    """Return a role's password. Raises `NotCreated` when there is none."""
+    """Return a role's password. Raises `NotCreated` if there is none."""
     try:
-        # Root reads it where another user may write: a link could lead to a file of root's.
+        # Root reads it in another user's folder: a link could lead to root's own files.
         descriptor = os.open(folder / role, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor) as file:
             return file.read().strip()

@@ -1,7 +1,7 @@
-"""Lowers the priority of the server's processes that answer the web, where the web may not do so itself.
+"""The database server's processes: finds, checks and stops them, and makes backends of the web nice.
 
-A process may change the priority of its own user's processes alone. Where the web and the server have
-different users, the web names its backend here, by a datagram into the folder of the server's socket.
+A process may make only its own user's processes nice. If the web and the server have different users, the
+web sends its backend's number here, by a datagram into the folder of the server's socket.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from pathlib import Path
 from joulebook.embedded.errors import EmbeddedError
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.locks import is_held
-from joulebook.priority import REQUESTS, lower_backend, parent_of
+from joulebook.priority import REQUESTS, parent_of, renice_backend
 
 _PORT_LINE, _STATUS_LINE = 3, 7  # of postmaster.pid; the status is "starting", "ready", "stopping" …
 
 
 def is_alive(layout: Layout) -> bool:
-    """Say whether any process of the server lives, be it only a backend that outlived its postmaster."""
+    """Return whether any process of the server lives, even a backend after its postmaster's end."""
     return is_held(layout.server_lock)
 
 
 def find_postmaster(layout: Layout) -> int | None:
-    """Return the process id of the server's postmaster; None when there is none.
+    """Return the process id of the server's postmaster; None without one.
 
-    The number in `postmaster.pid` is believed only when that process was started for this data
-    folder: after an unclean stop the number may belong to a stranger. Raises `EmbeddedError` when
-    something else than Joulebook started a server on the folder.
+    The number in `postmaster.pid` counts only if its process was started for this data folder: after an
+    unclean stop another process may have the number. Raises `EmbeddedError` if another program than
+    Joulebook started a server on the folder.
     """
     noted = _noted_pid(layout)
     found = noted if noted is not None and _serves(noted, layout) else None
@@ -47,26 +47,26 @@ def find_postmaster(layout: Layout) -> int | None:
 
 
 def is_ready(layout: Layout) -> bool:
-    """Say whether the server's own note tells that it accepts connections."""
+    """Return whether the server accepts connections, by its own note."""
     return _note(layout)[_STATUS_LINE : _STATUS_LINE + 1] == ["ready"]
 
 
 def is_stopping(layout: Layout) -> bool:
-    """Say whether the server's own note tells that it is about to end."""
+    """Return whether the server is about to end, by its own note."""
     return _note(layout)[_STATUS_LINE : _STATUS_LINE + 1] == ["stopping"]
 
 
 def running_port(layout: Layout) -> int | None:
-    """Return the port number of the running server, which also names its socket; None when it is down."""
+    """Return the port number of the running server, also part of its socket's name; None if it is down."""
     port = "".join(_note(layout)[_PORT_LINE : _PORT_LINE + 1])
     return int(port) if port.isdigit() and is_alive(layout) else None
 
 
 def clear_remains(layout: Layout, sockets: Path) -> None:
-    """Remove the notes of a dead server where their process number now belongs to a stranger.
+    """Remove the notes of a dead server if another process has its number now.
 
-    To be called with the server's lock in hand, when no process of it can be alive. PostgreSQL itself
-    removes notes whose process is gone, and refuses to start when there is a process of that number.
+    Call it with the server's lock held: no process of the server is alive. PostgreSQL itself removes notes
+    without a process, and refuses to start if any process has the number.
     """
     noted = _noted_pid(layout)
     if noted is not None and Path(f"/proc/{noted}").exists():
@@ -137,10 +137,10 @@ def _serves(pid: int, layout: Layout) -> bool:
 
 
 def _may_serve(pid: int, layout: Layout) -> bool:
-    """Say whether a process may be a server on the folder: a PostgreSQL that does not name another one."""
+    """Return whether a process may be a server on the folder: a PostgreSQL not naming another folder."""
     words = _command(pid)
     if words[0].rpartition(b"/")[2] not in {b"postgres", b"postmaster"}:
-        return False  # nor is it a server's child, whose title begins with "postgres:"
+        return False  # nor is it a server's child: the title of one begins with "postgres:"
     folder = words[words.index(b"-D") + 1] if b"-D" in words[:-1] else b""
     return not folder.startswith(b"/") or Path(os.fsdecode(folder)).resolve() == layout.data
 
@@ -190,7 +190,7 @@ def answer_requests(layout: Layout, sockets: Path) -> None:
     try:
         address.unlink(missing_ok=True)
         incoming.bind(str(address))
-        address.chmod(0o777)  # the folder decides who reaches it, as it does for the server's socket
+        address.chmod(0o777)  # the folder's mode limits access, as it does for the server's socket
     except OSError:
         incoming.close()  # it is a matter of speed alone
         return
@@ -206,7 +206,7 @@ def _answer(incoming: socket.socket, layout: Layout) -> None:
 
 
 def _lower_readers(backend: int, layout: Layout) -> None:
-    """Lower the priority of a backend once; only of one of this server's that acts for the reader."""
+    """Make a backend nice once; only one of this server acting for the reader."""
     title = f"postgres: {layout.cluster_name}: joulebook_reader ".encode()
     server = find_postmaster(layout)
     if (
@@ -215,4 +215,4 @@ def _lower_readers(backend: int, layout: Layout) -> None:
         and Path(f"/proc/{backend}/cmdline").read_bytes().startswith(title)
         and os.getpriority(os.PRIO_PROCESS, backend) <= os.getpriority(os.PRIO_PROCESS, server)
     ):
-        lower_backend(backend)
+        renice_backend(backend)

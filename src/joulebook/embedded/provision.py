@@ -53,7 +53,7 @@ Do one of these:
 
 
 def remedies() -> str:
-    """Return the ways out, as text of several lines for the end of an error message."""
+    """Return the remedies, as several lines for the end of an error message."""
     return _REMEDIES
 
 
@@ -124,7 +124,7 @@ class PrivateApt:
         raise UnableToFindBinaries(f"Debian's packages cannot be fetched: {reason}\n" + remedies())
 
     def resolve(self, packages: Iterable[str]) -> dict[str, str]:
-        """Return name and version of `packages` and of everything that they need."""
+        """Return name and version of `packages` and of everything they need."""
         done = self._apt("install", "--simulate", *packages)
         found = dict(re.findall(r"^Inst (\S+) \((\S+)", done.stdout, re.MULTILINE))
         if done.returncode != 0 or not set(packages) <= found.keys():
@@ -152,7 +152,7 @@ class PrivateApt:
 
 
 def _archive_addresses() -> list[str]:
-    """Return the addresses of the Debian archives that the machine itself uses, without its security ones."""
+    """Return the addresses of the machine's own Debian archives, without its security archives."""
     done = subprocess.run(
         [
             "apt-get",
@@ -174,7 +174,7 @@ def _archive_addresses() -> list[str]:
 
 _PROOF = "proved.json"
 _ROOTS = ("postgresql-17", "postgresql-client-17", "postgresql-17-timescaledb")
-# The libraries that PostgreSQL needs; not LLVM (jit is off), Perl, nor what only installation scripts use.
+# The libraries needed by PostgreSQL; not LLVM (jit is off), Perl, nor those of installation scripts alone.
 _KEPT = re.compile(r"lib.*|zlib1g|postgresql-17|postgresql-client-17|postgresql-17-timescaledb")
 _LEFT_OUT = re.compile(
     r"libllvm.*|libz3-.*|libperl.*|lib.*-perl|libdebconf.*|libpam-modules.*|libsemanage.*|libc-bin"
@@ -184,7 +184,7 @@ _ARCHITECTURES = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64
 
 
 def provisioned_folders(cache: Path) -> list[Path]:
-    """Return the bin folders of everything that was fetched into `cache` and proved to run."""
+    """Return the bin folders fetched into `cache` and proved to run."""
     pattern = f"timescaledb-*-{platform.machine()}/{_PROOF}"
     return [bin_folder for proof in sorted(cache.glob(pattern)) for bin_folder in _bin_folders(proof.parent)]
 
@@ -192,14 +192,14 @@ def provisioned_folders(cache: Path) -> list[Path]:
 def provision(cache: Path) -> Path:
     """Fetch the newest PostgreSQL 17 with TimescaleDB into `cache` and return its bin folder.
 
-    Takes about ten seconds and 45 MB of download; progress goes to standard error. A second process
-    waits for the first one. Raises `UnableToFindBinaries` with what can be done where it cannot work.
+    Takes about ten seconds and 45 MB of download; progress goes to standard error. A second process waits
+    for the first one. Raises `UnableToFindBinaries` with remedies if it cannot work.
     """
     _check_machine()
     try:
         if not cache.exists():
             cache.mkdir(parents=True)
-            cache.chmod(0o755)  # whatever the umask: the database may run as another user
+            cache.chmod(0o755)  # in spite of the umask: the database may run as another user
     except OSError as exc:
         raise UnableToFindBinaries(
             f"cannot create {cache}: {exc.strerror}; name another folder in JOULEBOOK_CACHE"
@@ -262,7 +262,7 @@ class _Provisioning:
         return self._settle(tree, final, bin_folder)
 
     def _settle(self, tree: Path, final: Path, bin_folder: Path) -> Path:
-        """Give the tree its final name, at which alone its programs can run, and prove that they do."""
+        """Rename the tree to its final name, the only one its programs can run at, and prove they run."""
         if final.exists():
             final.rename(self.work / "broken")
         tree.rename(final)
@@ -308,7 +308,7 @@ def _slim(tree: Path) -> None:
         shutil.rmtree(tree / "usr" / "share" / name, ignore_errors=True)
     for bitcode in tree.glob("usr/lib/postgresql/*/lib/bitcode"):
         shutil.rmtree(bitcode)
-    # The database's user, who may be another than ours, must be able to read everything.
+    # The database may run as another user than we, and must be able to read everything.
     for path in _walk(tree):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
@@ -351,7 +351,7 @@ def _patchelf() -> str:
 
 
 def _runs(bin_folder: Path) -> bool:
-    """Say whether the programs start and the extension's libraries are all there."""
+    """Return whether the programs start and all libraries of the extension are there."""
     loader = next(bin_folder.parents[2].glob(f"*-linux-gnu/{_ARCHITECTURES[platform.machine()]}"), None)
     if loader is None:
         return False

@@ -1,4 +1,4 @@
-"""The server's configuration files: what Joulebook asks of PostgreSQL, sized for the machine."""
+"""The server's configuration files, sized for the machine."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def write_settings(
 ) -> None:
     """Write the server's `postgresql.conf` and `pg_hba.conf`.
 
-    `has_lz4` tells whether the server was built with it. `memory` is the machine's and `disk` what is free
-    on that of the server's folder, in bytes (default: measured). The user's own `postgresql.local.conf`
+    `has_lz4` is whether the server was built with it. `memory` is the machine's memory and `disk` the free
+    space of the server's folder, in bytes (default: measured). The user's own `postgresql.local.conf`
     beside them is read last and wins.
     """
     memory = machine_memory() if memory is None else memory
@@ -61,7 +61,7 @@ def _settings(
         "listen_addresses": "127.0.0.1" if loopback else "",
         "port": str(port),
         "unix_socket_directories": _listed(sockets),
-        # The socket's folder decides who may connect.
+        # The mode of the socket's folder limits connections.
         "unix_socket_permissions": "0777",
         "max_connections": "100",
         # A range of decades touches thousands of chunks, and each of them is a lock.
@@ -75,10 +75,10 @@ def _settings(
         "fsync": "on",
         "synchronous_commit": "on",
         "full_page_writes": "on",
-        # PostgreSQL's own way, pglz, took more than half of the database's part in rolling up.
+        # PostgreSQL's own compression, pglz, took more than half of the database's time in rolling up.
         "wal_compression": "lz4" if has_lz4 else "off",
         "min_wal_size": "80MB",
-        # After each checkpoint every page that is touched is logged as a whole once more.
+        # After each checkpoint every changed page is logged as a whole once more.
         "max_wal_size": _megabytes(disk // 16, low=256, high=1024),
         # A bulk load leaves its segments behind otherwise: half a gigabyte for ever on a small disk.
         "wal_recycle": "off",
@@ -94,7 +94,7 @@ def _settings(
         "lc_messages": "C",
         "logging_collector": "on",
         "log_directory": str(layout.logs),
-        # One file for each day of the week, begun anew when that day comes round again.
+        # One file for each day of the week, emptied a week later.
         "log_filename": "postgresql-%a.log",
         "log_rotation_age": "1d",
         "log_rotation_size": "0",
@@ -105,7 +105,7 @@ def _settings(
 
 
 def machine_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its container's if fewer."""
+    """Return the bytes of memory for this process: the machine's, or its container's if fewer."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for limit in limits:
         with suppress(OSError, ValueError):  # "max" where there is none
@@ -125,7 +125,7 @@ def _megabytes(size: int, *, low: int, high: int) -> str:
 
 
 def _dynamic_shared_memory() -> str:
-    """Return where parallel queries exchange rows: containers often have a /dev/shm that is too small."""
+    """Return the memory for rows between parallel queries: a container's /dev/shm is often too small."""
     try:
         space = os.statvfs("/dev/shm")  # noqa: S108 - measured, not written
     except OSError:

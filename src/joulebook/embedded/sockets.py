@@ -1,4 +1,4 @@
-"""Where the server's Unix socket lies: beside the data or, if that is too long, in a private folder."""
+"""The folder of the server's Unix socket: beside the data or, if its path is too long, a private one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import stat
 import tempfile
 from pathlib import Path
 
-from joulebook.embedded.account import Account
 from joulebook.embedded.errors import EmbeddedError
 from joulebook.embedded.layout import Layout
+from joulebook.embedded.server_user import ServerUser
 
 _LONGEST_SOCKET = 107  # bytes in sockaddr_un.sun_path, without the closing zero
 _LONGEST_NAME = len("/.s.PGSQL.65535.lock")
@@ -23,22 +23,22 @@ def socket_folder(layout: Layout) -> Path:
     return layout.root / "run"
 
 
-def prepare_socket_folder(layout: Layout, account: Account) -> Path:
-    """Create the folder for the socket, mode 0700 and the account's own, and remember which it is.
+def prepare_socket_folder(layout: Layout, user: ServerUser) -> Path:
+    """Create the folder for the socket, with mode 0700 and the user as its owner, and note its path.
 
-    A folder beside the data is used when its path fits into a socket address. Otherwise it is one below
-    the folder for temporary files, which a restart of the machine may empty: it is made again then.
+    It lies beside the data if its path fits into a socket address. Otherwise it lies below the folder for
+    temporary files; if a restart of the machine has removed it, it is made again.
     """
     remembered = layout.root / "socket-folder"
     beside = layout.root / "run"
     if _fits(beside):
         remembered.unlink(missing_ok=True)
         beside.mkdir(mode=0o700, exist_ok=True)
-        account.take_over(beside)
+        user.take_over(beside)
         return beside
     candidates = [Path(remembered.read_text().strip())] if remembered.exists() else []
     for candidate in [*candidates, *_short_folders(layout)]:
-        if _make_private(candidate, account):
+        if _make_private(candidate, user):
             remembered.write_text(f"{candidate}\n")
             return candidate
     raise EmbeddedError(
@@ -54,22 +54,22 @@ def _fits(folder: Path) -> bool:
 
 def _short_folders(layout: Layout) -> list[Path]:
     bases = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - made private, checked
-    # Anybody may create names there: when one is taken by another user, the next is tried.
+    # All users may create names there: if one is taken, the next is tried.
     names = [layout.cluster_name, *(f"{layout.cluster_name}-{number}" for number in range(1, 10))]
     return [base / name for base in bases for name in names if _fits(base / name)]
 
 
-def _make_private(folder: Path, account: Account) -> bool:
-    """Make `folder` the account's; False when another user has it, or everybody may enter it.
+def _make_private(folder: Path, user: ServerUser) -> bool:
+    """Give `folder` to the user; return False if another user has it, or all users may enter it.
 
-    The group may enter it, as it may one that `joulebook up` prepared for processes of several users.
+    Its group may enter it: `joulebook up` prepares the folder for processes of several users.
     """
     try:
         folder.mkdir(mode=0o700)
-        account.take_over(folder)
+        user.take_over(folder)
     except FileExistsError:
         pass
     except OSError:
         return False
     found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid and not found.st_mode & 0o067
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user.uid and not found.st_mode & 0o067

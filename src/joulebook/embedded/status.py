@@ -1,4 +1,4 @@
-"""What runs: versions, edition, size and address of the database that keeps the readings."""
+"""The state of the readings' database: versions, edition, size and address."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SELECT current_setting('server_version'),
 
 
 @dataclass(frozen=True)
-class Status:
-    """One look at the database. What only a running server knows is None while it is down.
+class DatabaseStatus:
+    """One look at the database. Figures of a running server are None while it is down.
 
     `edition` is "apache" or "timescale" (the Community edition); `database_bytes` is the size of the
     database, `folder_bytes` that of the whole data folder with its write-ahead log.
@@ -40,7 +40,7 @@ class Status:
     folder_bytes: int | None = None
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Yield what is known as pairs of a name and a text for people."""
+        """Yield the figures as pairs of a name and a text for people."""
         yield "state", "running" if self.running else "stopped"
         yield "server", "embedded" if self.embedded else "your own"
         yield "address", self.where
@@ -56,25 +56,25 @@ class Status:
             yield "on disk", decimal(self.folder_bytes)
 
 
-def read_status(config: Config) -> Status:
-    """Return what runs for this configuration. Nothing is started."""
+def read_status(config: Config) -> DatabaseStatus:
+    """Return the state of this configuration's database. Starts nothing."""
     if uses_own_server(config):
         return _own_server(telemetry_url(config, "reader"))
     database = EmbeddedDatabase(config)
     where, folder_bytes = str(database.socket), database.size_on_disk()
     if not database.is_running():
-        return Status(running=False, embedded=True, where=where, folder_bytes=folder_bytes)
+        return DatabaseStatus(running=False, embedded=True, where=where, folder_bytes=folder_bytes)
     answer = _ask(database.url("reader"))
-    return Status(True, True, where, database.pid(), *answer, folder_bytes=folder_bytes)
+    return DatabaseStatus(True, True, where, database.pid(), *answer, folder_bytes=folder_bytes)
 
 
-def _own_server(url: str) -> Status:
+def _own_server(url: str) -> DatabaseStatus:
     info = psycopg.conninfo.conninfo_to_dict(url)
     where = f"{info.get('host', 'localhost')}:{info.get('port', 5432)}/{info.get('dbname', '')}"
     try:
-        return Status(True, False, where, None, *_ask(url))
+        return DatabaseStatus(True, False, where, None, *_ask(url))
     except EmbeddedError:
-        return Status(running=False, embedded=False, where=where)
+        return DatabaseStatus(running=False, embedded=False, where=where)
 
 
 def _ask(url: str) -> tuple[str, str | None, str | None, int]:

@@ -1,4 +1,4 @@
-"""Each role's address of the readings: on the server that the environment names, else on the embedded one."""
+"""Each role's address of the readings: on the environment's server, or else on the embedded one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VARIABLES: dict[Role, str] = {
 
 
 def named_urls(config: Config) -> dict[Role, str | None]:
-    """Return the addresses that the environment names, by role."""
+    """Return the environment's addresses, by role."""
     return {
         "reader": config.telemetry_url,
         "writer": config.telemetry_writer_url,
@@ -23,15 +23,15 @@ def named_urls(config: Config) -> dict[Role, str | None]:
 
 
 def uses_own_server(config: Config) -> bool:
-    """Say whether the environment names a server of the user's own; Joulebook never starts nor stops it."""
+    """Return whether the environment names the user's own server; Joulebook never starts nor stops it."""
     return any(named_urls(config).values())
 
 
 def telemetry_url(config: Config, role: Role) -> str:
     """Return the address of the readings for `role`, password included; nothing is started.
 
-    Raises `MissingUrl` when the environment names a server but not for this role, and `NotCreated`
-    when it names none and there is no embedded database yet.
+    Raises `MissingUrl` if the environment names a server but not for this role, and `NotCreated` if it
+    names none and there is no embedded database yet.
     """
     url = named_urls(config)[role]
     if url is not None:

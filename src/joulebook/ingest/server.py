@@ -15,6 +15,7 @@ from joulebook.ingest.app import create_app
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.ingest.wires.websocket.connection import MESSAGE_BYTES
 from joulebook.logs import set_up_logging
+from joulebook.readiness import tell_ready
 from joulebook.serving.guard import Guard
 from joulebook.serving.observing import RequestObserver
 from joulebook.serving.server import DRAIN_SECONDS, Server, Service, Unavailable, connections_that_fit, run
@@ -76,6 +77,7 @@ def serve(
         )
     )
     metrics.open_connections = lambda: len(server.connections.connections)
+    tell_ready()
     run(server, listening=listening)
 
 

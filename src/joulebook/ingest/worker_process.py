@@ -1,13 +1,11 @@
-"""One of several ingest processes: takes connections from a socket that its parent opened, and dies with it.
+"""One of several ingest processes: accepts connections from a socket opened by its supervisor.
 
-Run as `python -m joulebook.ingest.worker_process <descriptor> <number> <parent's process id> <folder>`.
+The supervisor runs `python -m joulebook.ingest.worker_process <number> <descriptor> <folder>`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -16,17 +14,9 @@ from joulebook.config import Config, ConfigError
 from joulebook.embedded import EmbeddedError
 from joulebook.ingest.server import serve
 
-HOPELESS = 78
-"""The exit status of a process that another start would not help, EX_CONFIG of BSD's sysexits."""
 
-_PR_SET_PDEATHSIG = 1
-
-
-def main(descriptor: int, number: int, parent: int, folder: Path) -> int:
-    """Serve until told to stop; return the exit status."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        return 1  # it died before the kernel knew of the wish
+def main(number: int, descriptor: int, folder: Path) -> int:
+    """Serve until a signal; return the exit status, EX_CONFIG if another start would fail as well."""
     try:
         serve(
             Config.from_environ(),
@@ -36,10 +26,10 @@ def main(descriptor: int, number: int, parent: int, folder: Path) -> int:
         )
     except (ConfigError, EmbeddedError) as exc:
         sys.stderr.write(f"{exc}\n")
-        return HOPELESS
+        return os.EX_CONFIG
     return 0
 
 
 if __name__ == "__main__":
-    _descriptor, _number, _parent, _folder = sys.argv[1:]
-    sys.exit(main(int(_descriptor), int(_number), int(_parent), Path(_folder)))
+    _number, _descriptor, _folder = sys.argv[1:]
+    sys.exit(main(int(_number), int(_descriptor), Path(_folder)))

@@ -1,4 +1,4 @@
-"""What the people in a home switch on: a base, a fridge, and appliances with habits, in watts."""
+"""The load of a home in watts: a base, a fridge, and appliances used by habit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from joulebook.simulator.sun import DAY
 
 @dataclass(frozen=True)
 class Habit:
-    """One use that a day may see of an appliance.
+    """One possible use of an appliance in a day.
 
-    `hour` and `spread` say when it starts by the clock on the wall, `chance` on how many days, `minutes`
-    the shortest and longest run, and `phases` what it draws: (share of the run, watts, seconds of one
-    on-off cycle, share of the cycle that is on); a cycle of 0 is always on.
+    `hour` and `spread` are its start by the clock on the wall, `chance` the share of days with it,
+    `minutes` the shortest and longest run, and `phases` its power: (share of the run, watts, seconds of one
+    on-off cycle, share of the cycle switched on); a cycle of 0 is always on.
     """
 
     name: str
@@ -59,7 +59,7 @@ HABITS: tuple[Habit, ...] = (
     Habit("car", 22.6, 1.3, 0.35, (70.0, 230.0), ((0.97, 3650.0, 0, 1.0), (0.03, 1300.0, 0, 1.0))),
 )
 
-_LONGEST = 4 * 3600  # no use lasts longer, so that uses of the day before are enough to look at
+_LONGEST = 4 * 3600  # no use lasts longer, so only uses of the day before can reach into a day
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class _Use:
 
 
 class Household:
-    """The people of one home and what they own."""
+    """The people of one home and their appliances."""
 
     def __init__(self, seed: int) -> None:
         self._base = 95.0 + 90.0 * pick(stream(seed, "load/size"), 0)
@@ -86,7 +86,7 @@ class Household:
         self._days: dict[int, tuple[_Use, ...]] = {}
 
     def load(self, seconds: Ints, wall: Ints) -> Floats:
-        """Return the power that the home uses, in W, always above 0.
+        """Return the home's load in W, always above 0.
 
         `seconds` since 1970 UTC drive the noise; `wall`, the same instants by the clock on the wall,
         drive the habits. Both are contiguous, one second a step.
@@ -118,14 +118,14 @@ class Household:
         return np.where(running, 82.0 + 14.0 * np.exp(-since / 240.0) + 420.0 * (since == 0), 0.0)
 
     def _uses(self, start: int, end: int) -> Iterator[_Use]:
-        """Yield the uses that touch wall time [start, end)."""
+        """Yield the uses overlapping wall time [start, end)."""
         for day in range((start - _LONGEST) // DAY - 1, (end - 1) // DAY + 2):
             for use in self._day(day):
                 if use.start < end and use.start + use.length > start:
                     yield use
 
     def _day(self, day: int) -> tuple[_Use, ...]:
-        """Return what is switched on, on the `day`th day since 1970 by the clock on the wall."""
+        """Return the uses on the `day`th day since 1970 by the clock on the wall."""
         known = self._days.get(day)
         if known is None:
             plans = (_plan(habit, number, day) for habit, number in self._habits)

@@ -1,7 +1,7 @@
-"""Writes what a home would have sent into the database, up to a given instant, picking up where it stopped.
+"""Writes a home's past readings into the database, up to an instant, and continues after an interruption.
 
-What is missing is asked of the database itself, series by series within each week, so that a write that
-was interrupted is completed and one that was finished costs a few look-ups.
+The database itself says how far each series goes within each week: an interrupted write is completed, and a
+finished one costs a few look-ups.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch
 
 WINDOW = 7 * 86_400
-"""Seconds written together, series after series: a chunk of the hypertable, whose key then stays dense."""
+"""Seconds written together, series after series: a chunk of the hypertable, so its key stays dense."""
 
 _ROWS = 100_000  # of one batch
 _NEWEST = "SELECT max(time) FROM readings WHERE series_id = %s AND time >= %s AND time < %s"
@@ -31,7 +31,7 @@ _NEWEST = "SELECT max(time) FROM readings WHERE series_id = %s AND time >= %s AN
 
 @dataclass(frozen=True)
 class _Missing:
-    """Seconds [start, end) of one series that are to be written, at every `metric.step`th second."""
+    """Seconds [start, end) of one series to be written, at every `metric.step`th second."""
 
     series_id: int
     metric: SimulatedMetric
@@ -43,11 +43,11 @@ class _Missing:
 
 
 Told = Callable[[int, int], None]
-"""Is told how many readings are written, and how many there are to write."""
+"""Called with the count of readings written, and the count to write in all."""
 
 
 class Backfill:
-    """The past of one home with its three devices, as a job that can be asked how large it is."""
+    """The past of one home with its three devices, to be written with progress."""
 
     def __init__(self, conn: Connection, home: Home, device_ids: Sequence[str]) -> None:
         """`conn` has the writer's rights; `device_ids` are battery, roof and grid meter."""
@@ -64,9 +64,9 @@ class Backfill:
     def run(self, states: Sequence[HomeState], *, start: int, end: int, told: Told) -> HomeState:
         """Write what is missing in [start, end), in seconds since 1970 UTC; return the home's state at `end`.
 
-        `states` are what is known of the home; the first is not after `start`, and the later ones save the
-        work of living through the time before them. Only the tail of each series within a week is looked
-        at: what an outage of the simulator left out stays out.
+        `states` are known states of the home; the first is not after `start`, and the later ones save the
+        simulation of the time before them. Only the end of each series within a week counts: gaps from an
+        outage of the simulator stay.
         """
         windows = [self._missing(low, high) for low, high in _windows(start, end)]
         total = sum(len(part) for window in windows for part in window)
@@ -100,7 +100,7 @@ class Backfill:
 
 
 class _Columns:
-    """What a home did in one window: a column of values for each series, and the state at its last block."""
+    """A home's values in one window: a column for each series, and the state at its last block."""
 
     def __init__(self, home: Home, state: HomeState, parts: Sequence[_Missing]) -> None:
         begin = min(part.start for part in parts if len(part))
@@ -129,12 +129,12 @@ class _Columns:
 
 
 def _latest(states: Sequence[HomeState], second: int) -> HomeState:
-    """Return the newest state whose block has begun at `second`."""
+    """Return the newest state with a block begun by `second`."""
     return max((state for state in states if state.block * BLOCK <= second), key=lambda state: state.block)
 
 
 def _windows(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut [start, end) at the borders of chunks, which are whole weeks since 1970."""
+    """Cut [start, end) at the borders of chunks: whole weeks since 1970."""
     while start < end:
         border = min((start // WINDOW + 1) * WINDOW, end)
         yield start, border

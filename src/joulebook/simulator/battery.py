@@ -1,4 +1,4 @@
-"""A home battery: it stores what the roof has left over and gives it back, within its limits."""
+"""A home battery: it stores the roof's surplus and gives it back, within its limits."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 
 from joulebook.simulator.noise import Floats
 
-MINUTE = 60
+MINUTE = 60  # seconds; telemetry.readings counts microseconds
 _MARGIN = 1.0  # Wh: more than the ripple of a minute can move
-_NUDGE = 5.0  # W
+_NUDGE = 5.0  # W, bring the charge back from within the margin
+_LARGEST_RIPPLE = 10.0  # W, either way; a nudge of this size stops any change beyond the limit itself
 
 
 @dataclass(frozen=True)
 class Battery:
-    """What the battery can do. Energy in Wh, power in W at its terminals, shares from 0 to 1."""
+    """The battery's limits. Energy in Wh, power in W at its terminals, shares from 0 to 1."""
 
     capacity: float = 10_000.0
     charge_limit: float = 5_000.0
@@ -27,12 +28,12 @@ class Battery:
         """Follow `wanted` second by second as far as the limits allow.
 
         `wanted`: W, one a second, a multiple of 60 of them; positive gives power to the home, negative
-        takes it. `floor`: one share of the capacity a minute below which nothing is given. `ripple`: W, one
-        a second, at most 10 either way: what an inverter does even when it holds still. `stored`: Wh at
-        the start. Returns the power that flows (same shape) and the Wh stored after each second.
+        takes it. `floor`: one share of the capacity a minute; below it the battery gives nothing. `ripple`:
+        W, one a second, at most 10 either way: an inverter's ripple at rest. `stored`: Wh at the start.
+        Returns the power (same shape) and the Wh stored after each second.
 
-        The limits of a minute follow from what is stored at its start, so that a whole minute at the
-        limit never leaves the range from empty to full.
+        The limits of a minute follow from the charge at its start: a whole minute at the limit never leaves
+        the range from empty to full.
         """
         minutes, ripples = wanted.reshape(-1, MINUTE), ripple.reshape(-1, MINUTE)
         power = np.empty_like(minutes)
@@ -50,7 +51,9 @@ class Battery:
         """Return (most W to take, most W to give) during the next minute.
 
         Above nine tenths charging tapers off, as it does in a lithium battery. The ripple may use up the
-        last watt-hour at either end; a limit below 0 brings it back.
+        last watt-hour at either end; a limit below 0 brings it back. Past the end itself the limit is as
+        large as the ripple: a ripple always in the same direction would otherwise drain or overfill the
+        battery.
         """
         share = stored / self.capacity
         taper = min(1.0, max(0.04, (1.0 - share) / 0.1))
@@ -58,7 +61,11 @@ class Battery:
         left = stored - max(floor, self.reserve) * self.capacity - _MARGIN
         take = min(self.charge_limit * taper, room * MINUTE / self.one_way_efficiency)
         give = min(self.discharge_limit, left * MINUTE * self.one_way_efficiency)
-        return max(-_NUDGE, take), max(-_NUDGE, give)
+        is_overfull, is_drained = stored > self.capacity, stored < self.reserve * self.capacity
+        return (
+            max(-_LARGEST_RIPPLE if is_overfull else -_NUDGE, take),
+            max(-_LARGEST_RIPPLE if is_drained else -_NUDGE, give),
+        )
 
     def voltage(self, share: Floats, power: Floats) -> Floats:
         """Return the voltage of sixteen lithium iron phosphate cells at this state of charge and power."""

@@ -1,17 +1,17 @@
-"""The three devices of a home, what each reports, and how often."""
+"""The three devices of a home, with each one's metrics and their steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from joulebook.simulator.clock import SLOW_STEP
-from joulebook.simulator.home import Block
+from joulebook.simulator.home import HomeBlock
 from joulebook.simulator.noise import Floats
 
 
 @dataclass(frozen=True)
 class SimulatedMetric:
-    """A metric of a simulated device: its name and unit, what it is, and where a `Block` keeps it."""
+    """A metric of a simulated device: its name, unit and kind, and its values in a `HomeBlock`."""
 
     name: str
     unit: str
@@ -19,7 +19,7 @@ class SimulatedMetric:
     column: str
     step: int = SLOW_STEP
 
-    def values(self, block: Block) -> Floats:
+    def values(self, block: HomeBlock) -> Floats:
         """Return the metric's values in `block`, one a second."""
         column: Floats = getattr(block, self.column)
         return column
@@ -27,7 +27,7 @@ class SimulatedMetric:
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """One of the three devices that a home has."""
+    """One of the three devices of a home."""
 
     name: str
     metrics: tuple[SimulatedMetric, ...]

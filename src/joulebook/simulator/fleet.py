@@ -1,4 +1,4 @@
-"""Many devices as one source of packets: which device says what at a tick of the clock."""
+"""Many devices as one source of packets: each device's packet at a tick of the clock."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import msgspec
 
 from joulebook.simulator.clock import BLOCK, SLOW_STEP
 from joulebook.simulator.devices import DEVICE_KINDS, DeviceKind, SimulatedMetric
-from joulebook.simulator.home import Block, Home, HomeState, stand_still
-from joulebook.simulator.sun import Place
+from joulebook.simulator.home import Home, HomeBlock, HomeState, stand_still
+from joulebook.simulator.sun import Site
 
 MICROSECONDS = 1_000_000
 _CATCH_UP_BLOCKS = 3_000
-"""Blocks that all homes together may live through at the start: a few seconds of work."""
+"""The most blocks of all homes together to simulate at the start: a few seconds of work."""
 
 
 @dataclass(frozen=True)
 class Ticks:
-    """Instants at a rate, counted from 1970 so that a restart meets the same ones again."""
+    """Instants at a rate, counted from 1970: the same ones after a restart."""
 
     rate: float
 
@@ -37,35 +37,35 @@ class Ticks:
         return tick
 
     def is_slow(self, tick: int) -> bool:
-        """Say whether this is the first tick of its ten seconds, with which slow metrics are reported."""
+        """Return whether this is the first tick of its ten seconds: slow metrics are reported with it."""
         step = SLOW_STEP * MICROSECONDS
         return self.time(tick) // step != self.time(tick - 1) // step
 
 
 class _Feed:
-    """The block of one home that time has reached, and the one after it as soon as somebody looks."""
+    """One home's current block, and the next one once it is needed."""
 
     def __init__(self, home: Home, state: HomeState) -> None:
         self.home = home
         self.state = state
         self._block, self._after = home.advance(state)
-        self._next: tuple[Block, HomeState] | None = None
+        self._next: tuple[HomeBlock, HomeState] | None = None
 
-    def look_ahead(self) -> Block:
+    def look_ahead(self) -> HomeBlock:
         """Return the next block, computed once."""
         if self._next is None:
             self._next = self.home.advance(self._after)
         return self._next[0]
 
-    def at(self, second: int) -> tuple[Block, int]:
-        """Return the block of a second that time has reached or passed, and the second's place in it."""
+    def at(self, second: int) -> tuple[HomeBlock, int]:
+        """Return the block of a second not before the current block, and the second's index in it."""
         while second >= self._block.start + BLOCK:
             block = self.look_ahead()
             assert self._next is not None  # noqa: S101 - just computed
             self.state, self._block, self._after, self._next = self._after, block, self._next[1], None
         return self._block, second - self._block.start
 
-    def after(self, second: int) -> tuple[Block, int]:
+    def after(self, second: int) -> tuple[HomeBlock, int]:
         """Return the block of the second after `second`, without moving on."""
         if second + 1 < self._block.start + BLOCK:
             return self._block, second + 1 - self._block.start
@@ -82,13 +82,13 @@ class Fleet:
         start: int,
         rate: float = 1.0,
         seed: int = 0,
-        place: Place | None = None,
+        place: Site | None = None,
         states: Mapping[int, HomeState] | None = None,
     ) -> None:
         """Prepare the homes for `start` (seconds since 1970 UTC).
 
-        The homes have the seeds `seed`, `seed + 1`, …; `states` are what is known of them by seed. A home
-        lives through the time since its state, unless that is too much to do for all of them.
+        The homes have the seeds `seed`, `seed + 1`, …; `states` are known states by seed. The time since a
+        home's state is simulated, unless that is too much work for all of them.
         """
         self.device_ids = list(device_ids)
         self.ticks = Ticks(rate)
@@ -104,7 +104,7 @@ class Fleet:
         self._looked_ahead = (0, 0)
 
     def states(self) -> dict[int, HomeState]:
-        """Return the state of each home by its seed, at the start of the block that time has reached."""
+        """Return the state of each home by its seed, at the start of its current block."""
         return {feed.home.seed: feed.state for feed in self._feeds}
 
     def packets(self, tick: int) -> Iterator[tuple[int, bytes]]:
@@ -121,7 +121,7 @@ class Fleet:
         self._spread_work(time)
 
     def _spread_work(self, time: int) -> None:
-        """Compute the homes' next blocks little by little, so that no block's end is a burst of work."""
+        """Compute the homes' next blocks little by little, to avoid a burst of work at a block's end."""
         block, within = divmod(time // MICROSECONDS, BLOCK)
         done = self._looked_ahead[1] if self._looked_ahead[0] == block else 0
         due = min(len(self._feeds), (within + 1) * len(self._feeds) * 2 // BLOCK)
@@ -131,7 +131,7 @@ class Fleet:
 
 
 def kind_of(number: int) -> DeviceKind:
-    """Return what the device with this number in a fleet is."""
+    """Return the kind of the device with this number in a fleet."""
     return DEVICE_KINDS[number % len(DEVICE_KINDS)]
 
 
@@ -144,9 +144,9 @@ def _live(home: Home, state: HomeState, start: int) -> HomeState:
 
 
 def _skip(home: Home, state: HomeState, start: int) -> HomeState:
-    """Let a home stand still since its state; the block that was begun is lived to its end.
+    """Let a home stand still since its state, after the end of the block begun.
 
-    So a register goes on from a value that nobody has seen exceeded.
+    So a register continues from a value never exceeded before.
     """
     if state.block < start // BLOCK:
         _, state = home.advance(state)

@@ -1,4 +1,4 @@
-"""One home in blocks of a quarter of an hour: sun, load, battery and grid that add up, second by second."""
+"""One home in blocks of a quarter of an hour: sun, load, battery and grid add up in each second."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 import numpy as np
 
 from joulebook.simulator.appliances import Household
-from joulebook.simulator.battery import Battery
+from joulebook.simulator.battery import MINUTE, Battery
 from joulebook.simulator.clock import BLOCK
 from joulebook.simulator.noise import Floats, Ints, grain, pick, smooth, stream
-from joulebook.simulator.sun import DAY, Place, Roof, clear_sky, sun_vector
+from joulebook.simulator.sun import DAY, Roof, Site, clear_sky, sun_vector
 from joulebook.simulator.weather import Weather
-from joulebook.telemetry.readings import MINUTE
 from joulebook.time_zones import ZoneInfo
 
-_LAG = 2  # seconds after which the battery's inverter answers a change of the load
+_LAG = 2  # seconds until the battery's inverter follows a change of the load
 _NIGHT_CHARGE = 2_200.0  # W from the grid in the cheap hours of the night
 _REST = 20.0  # W: an inverter's ripple is no charging
 _CHEAP_HOURS = (2, 5)  # by the clock on the wall
@@ -24,7 +23,7 @@ _CHEAP_HOURS = (2, 5)  # by the clock on the wall
 
 @dataclass(frozen=True)
 class HomeState:
-    """What a block inherits from the one before: the block's number, and energies in Wh at its start."""
+    """The state at a block's start: the block's number, and energies in Wh."""
 
     block: int
     stored: float
@@ -34,8 +33,8 @@ class HomeState:
 
 
 @dataclass(frozen=True)
-class Block:
-    """What a home did in [start, start + BLOCK), one value a second.
+class HomeBlock:
+    """A home's values in [start, start + BLOCK), one a second.
 
     Powers in W: `load` ≥ 0, `solar` ≥ 0, `battery` (positive: gives), `grid` (positive: bought), and
     grid = load - solar - battery. `stored` and the counters in kWh at the end of each second, `soc` in
@@ -59,17 +58,17 @@ class Block:
 
     @property
     def battery_state(self) -> Floats:
-        """What the battery does: 0 rests, 1 charges, 2 gives."""
+        """The battery's mode: 0 rests, 1 charges, 2 gives."""
         gives = np.where(self.battery > _REST, 2.0, 0.0)
         return np.where(self.battery < -_REST, 1.0, gives)
 
 
 class Home:
-    """A home that is fully said by its seed and its place."""
+    """A home; its seed and its place determine all its values."""
 
-    def __init__(self, seed: int, place: Place | None = None) -> None:
+    def __init__(self, seed: int, place: Site | None = None) -> None:
         self.seed = seed
-        self.place = place or Place()
+        self.place = place or Site()
         size = stream(seed, "home/size")
         self._roof = Roof(
             tilt=25.0 + 20.0 * pick(size, 0),
@@ -96,7 +95,7 @@ class Home:
         self._grid_streams = {name: stream(0, name) for name in ("hertz/slow", "hertz/fast")}
 
     def begin(self, time: int) -> HomeState:
-        """Return a state for the block of `time` (seconds since 1970 UTC) with which a home can begin."""
+        """Return a first state of the home, for the block of `time` (seconds since 1970 UTC)."""
         start = stream(self.seed, "home/begin")
         return HomeState(
             block=time // BLOCK,
@@ -106,8 +105,8 @@ class Home:
             exported=1e6 * (1.0 + 7.0 * pick(start, 3)),
         )
 
-    def advance(self, state: HomeState) -> tuple[Block, HomeState]:
-        """Return the block that begins with `state`, and the state of the block after it."""
+    def advance(self, state: HomeState) -> tuple[HomeBlock, HomeState]:
+        """Return the block beginning with `state`, and the state of the block after it."""
         start = state.block * BLOCK
         offset = self._offset(start)
         with_lead = np.arange(start - _LAG, start + BLOCK, dtype=np.int64)
@@ -122,7 +121,7 @@ class Home:
         imported = state.imported + np.cumsum(np.maximum(grid, 0.0)) / 3600.0
         exported = state.exported + np.cumsum(np.maximum(-grid, 0.0)) / 3600.0
         share = stored / self._battery.capacity
-        block = Block(
+        block = HomeBlock(
             start=start,
             load=load,
             solar=solar,
@@ -147,7 +146,7 @@ class Home:
         return block, after
 
     def seek(self, state: HomeState, time: int) -> HomeState:
-        """Return the state of the block in which `time` lies, by living through all blocks before it.
+        """Return the state of the block of `time`, by simulating all blocks before it.
 
         `time` is in seconds since 1970 UTC and not before the block of `state`; `ValueError` otherwise.
         """
@@ -177,10 +176,10 @@ class Home:
     def _control(
         self, seconds: Ints, residual: Floats, offset: int, state: HomeState
     ) -> tuple[Floats, Floats]:
-        """Return what the battery is asked for (W, one a second) and its floor (share, one a minute).
+        """Return the power wanted from the battery (W, one a second) and its floor (share, one a minute).
 
         It cancels the residual load of a moment ago, a few watts off. In the cheap hours of a night before
-        a day with little sun it fills up from the grid instead, and keeps what it has.
+        a day with little sun it fills up from the grid instead, and keeps its charge.
         """
         error = 9.0 * grain(self._streams["control"], seconds)
         hour = (int(seconds[0]) + offset) % DAY // 3600

@@ -1,4 +1,4 @@
-"""Noise that is a function of (stream, time): the same whenever, wherever and however often it is asked."""
+"""Noise as a function of (stream, time): the same values at each call, on each machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def uniform(number: int, index: Ints) -> Floats:
 
 
 def pick(number: int, index: int) -> float:
-    """Return the one value in [0, 1) that `uniform` has at `index`."""
+    """Return the one value of `uniform` at `index`, in [0, 1)."""
     return float(uniform(number, np.array([index], dtype=np.int64))[0])
 
 
@@ -57,7 +57,7 @@ def smooth(number: int, seconds: Ints, period: float) -> Floats:
 def grain(number: int, seconds: Ints) -> Floats:
     """Return noise with mean 0 and standard deviation 1, independent from second to second.
 
-    The sum of two uniform values: a triangle between -2.45 and 2.45, so that no outlier surprises.
+    The sum of two uniform values: a triangle between -2.45 and 2.45, without outliers.
     """
     both = uniform(number, 2 * seconds) + uniform(number, 2 * seconds + 1)
     return (both - 1.0) * math.sqrt(6.0)

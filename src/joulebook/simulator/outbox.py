@@ -1,56 +1,62 @@
-"""What a device has yet to send: bounded, in order, and a batch that is tried again is the same batch."""
+"""The packets of one simulated device on their way to ingest: in memory, bounded, in order."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from dataclasses import dataclass, field
+
+from joulebook.client.buffer import Waiting
 
 
-@dataclass
 class Outbox:
-    """The packets of one device that the server has not answered for yet.
+    """Packets of one device without an answer yet; a queue for `joulebook.client.sender.Sender`.
 
-    At most `room` packets wait; beyond that the oldest is given up, since a live reading is worth more
-    than one of hours ago. `largest` is the most packets of a request, and shrinks when the server says
-    that a request is too large.
+    Up to `room` packets wait. Beyond this the oldest is given up, since a live reading is worth more than
+    one of hours ago; a batch on its way stays. Safe for two threads: one adds, one sends.
     """
 
-    device_id: str
-    token: str = field(repr=False)
-    room: int
-    largest: int
-    waiting: deque[bytes] = field(default_factory=deque)
-    sending: list[bytes] = field(default_factory=list)
-    given_up: int = 0
-    failures: int = 0
-    """Failed attempts in a row."""
+    def __init__(self, *, room: int) -> None:
+        self.given_up = 0
+        self._room = room
+        self._packets: deque[bytes] = deque()
+        self._sending = 0
+        self._lock = threading.Lock()
 
     def add(self, packet: bytes) -> None:
         """Let one more packet wait."""
-        if len(self) >= self.room and self.waiting:
-            self.waiting.popleft()
-            self.given_up += 1
-        self.waiting.append(packet)
+        with self._lock:
+            if self._sending < len(self._packets) >= self._room:
+                del self._packets[self._sending]
+                self.given_up += 1
+            self._packets.append(packet)
 
-    def batch(self) -> list[bytes]:
-        """Return what to send now: the batch that has not been answered yet, or a new one."""
-        if not self.sending:
-            self.sending = [self.waiting.popleft() for _ in range(min(self.largest, len(self.waiting)))]
-        return self.sending
+    def oldest(self, *, most: int, most_bytes: int) -> Waiting | None:
+        """Return up to `most` packets with up to `most_bytes` in all, at least one; None if none waits.
 
-    def settle(self) -> None:
-        """Forget the batch: the server has it, or will never take it."""
-        self.sending = []
-        self.failures = 0
+        They are the same ones again until they are settled, or fewer of them with a smaller `most`.
+        """
+        bodies: list[bytes] = []
+        size = 0
+        with self._lock:
+            for packet in self._packets:
+                size += len(packet)
+                if len(bodies) == min(most, self._sending or most) or (bodies and size > most_bytes):
+                    break
+                bodies.append(packet)
+            self._sending = len(bodies)
+        return Waiting(0, len(bodies) - 1, bodies) if bodies else None
 
-    def split(self) -> bool:
-        """Send half as much at a time from now on; False for a single packet, which cannot be split."""
-        if len(self.sending) < 2:
-            return False
-        self.largest = len(self.sending) // 2
-        self.waiting.extendleft(reversed(self.sending[self.largest :]))
-        self.sending = self.sending[: self.largest]
-        return True
+    def settle(self, waiting: Waiting) -> None:
+        """Forget a batch: ingest has it, or will never take it."""
+        with self._lock:
+            for _ in waiting.bodies:
+                self._packets.popleft()
+            self._sending = 0
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a batch has no answer yet."""
+        return self._sending > 0
 
     def __len__(self) -> int:
-        return len(self.waiting) + len(self.sending)
+        return len(self._packets)

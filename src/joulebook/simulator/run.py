@@ -1,43 +1,75 @@
-"""The simulator at work: packets at each tick, sent by a few workers, until told to stop."""
+"""The running simulator: packets at each tick, sent over a few connections, until it is stopped."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import logging
+import queue
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from joulebook.simulator.client import Client, Counts
+from joulebook.client.sender import Sender, http_client
 from joulebook.simulator.fleet import MICROSECONDS, Fleet
 from joulebook.simulator.outbox import Outbox
-from joulebook.simulator.tokens import DeviceToken
+from joulebook.simulator.tokens import DeviceCredentials
 
 _BACKLOG_BATCH = 500
-"""Packets of a request when many wait, after an outage or at the start."""
+"""Packets of a request if many wait, after an outage or at the start."""
+_TIMEOUT = 15.0
 _FLUSH_SECONDS = 3.0
 _STRIDE = 5_000
-"""Packets that are made in one go while catching up; then the workers get a turn."""
+"""Packets made in one go while catching up; then the workers get a turn."""
 _TURN = 0.01
+
+# The status line reports for all devices; a log line for each of a thousand devices would bury it.
+_log = logging.getLogger("joulebook.simulator")
+_log.addHandler(logging.NullHandler())
+_log.propagate = False
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A look at the simulator: what was counted, how many packets wait, and how many were given up."""
+class FleetProgress:
+    """The counts of all devices so far."""
 
-    counts: Counts
+    sent: int
+    """Packets answered by the server."""
+    stored: int
+    """Readings new to the server."""
+    duplicates: int
+    """Readings already stored before."""
+    refused: int
+    """Readings refused for good, and packets refused as a whole."""
+    last_refusal: str
+    """The device of the last refusals, and the reason."""
     waiting: int
+    """Packets without an answer yet."""
     given_up: int
-    devices: int
+    """Packets dropped because too many were waiting."""
+    troubled: dict[str, str]
+    """The devices with packets not taken at the moment, and the reasons."""
+
+    @property
+    def trouble(self) -> str:
+        """The first device in trouble with the reason, and the number of others; empty without trouble."""
+        if not self.troubled:
+            return ""
+        device_id, reason = next(iter(self.troubled.items()))
+        others = len(self.troubled) - 1
+        return f"{device_id}{f' and {others} more' if others else ''}: {reason}"
 
 
 class Simulator:
-    """Sends a fleet's packets. `buffer` is the most packets that may wait for the server, in all."""
+    """Sends a fleet's packets over a few connections; up to `buffer` packets wait for the server, in all."""
 
     def __init__(
         self,
         fleet: Fleet,
-        tokens: list[DeviceToken],
-        client: Client,
+        tokens: list[DeviceCredentials],
+        url: str,
         *,
         batch: int,
         buffer: int,
@@ -45,12 +77,21 @@ class Simulator:
     ) -> None:
         room = max(batch + 1, buffer // len(tokens))
         self._fleet = fleet
-        self._client = client
+        self._device_ids = [device_id for device_id, _ in tokens]
         self._batch = batch
         self._connections = connections
-        self._outboxes = [
-            Outbox(device_id, token, room=room, largest=max(batch, _BACKLOG_BATCH))
-            for device_id, token in tokens
+        self._http = http_client(url, timeout=_TIMEOUT, connections=connections)
+        self._outboxes = [Outbox(room=room) for _ in tokens]
+        self._senders = [
+            Sender(
+                url,
+                lambda token=token: token,  # type: ignore[misc]
+                outbox,
+                batch=max(batch, _BACKLOG_BATCH),
+                http=self._http,
+                logger=_log,
+            )
+            for (_, token), outbox in zip(tokens, self._outboxes, strict=True)
         ]
         self._room = room
         # The devices of a large batch do not all send at the same second.
@@ -60,27 +101,42 @@ class Simulator:
         self._flushing = False
 
     @property
-    def progress(self) -> Progress:
-        """What became of the packets so far."""
-        return Progress(
-            counts=self._client.counts,
-            waiting=sum(len(outbox) for outbox in self._outboxes),
+    def progress(self) -> FleetProgress:
+        """The counts so far."""
+        counts = list(zip(self._device_ids, (sender.counts for sender in self._senders), strict=True))
+        refusals = [f"{device_id}: {each.last_refusal}" for device_id, each in counts if each.last_refusal]
+        return FleetProgress(
+            sent=sum(each.sent for _, each in counts),
+            stored=sum(each.stored for _, each in counts),
+            duplicates=sum(each.duplicates for _, each in counts),
+            refused=sum(each.refused for _, each in counts),
+            last_refusal=refusals[-1] if refusals else "",
+            waiting=sum(map(len, self._outboxes)),
             given_up=sum(outbox.given_up for outbox in self._outboxes),
-            devices=len(self._outboxes),
+            troubled={device_id: each.trouble for device_id, each in counts if each.trouble},
         )
 
     async def run(self, *, since: int, stop: asyncio.Event, on_tick: Callable[[int], None]) -> None:
         """Send everything from `since` on (microseconds since 1970 UTC) at its time, until `stop` is set.
 
-        What lies in the past is sent at once, as far back as the buffer reaches. `on_tick` is called after
-        each tick with its time. At the end a few seconds are given to what still waits.
+        Packets of the past are sent at once, as far back as the buffer reaches. `on_tick` is called after
+        each tick with its time. At the end, packets still waiting have a few seconds to be sent.
         """
-        async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(self._work()) for _ in range(self._connections)]
-            await self._make(since, stop, on_tick)
-            await self._flush()
-            for worker in workers:
-                worker.cancel()
+        threads = _DaemonThreads(self._connections)
+        try:
+            async with asyncio.TaskGroup() as group:
+                workers = [group.create_task(self._work(threads)) for _ in range(self._connections)]
+                await self._make(since, stop, on_tick)
+                await self._flush()
+                for worker in workers:
+                    worker.cancel()
+        finally:
+            threads.stop()
+            self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
     async def _make(self, since: int, stop: asyncio.Event, on_tick: Callable[[int], None]) -> None:
         ticks = self._fleet.ticks
@@ -109,10 +165,10 @@ class Simulator:
                 self._enqueue(number)
 
     async def _flush(self) -> None:
-        """Send what is left, also of batches that are not full, as long as the server takes it at once."""
+        """Send the rest, batches not full as well, as long as the server takes it at once."""
         self._flushing = True
         for number, outbox in enumerate(self._outboxes):
-            if len(outbox) and not outbox.failures:
+            if len(outbox) and not self._senders[number].counts.trouble:
                 self._enqueue(number)
         try:
             async with asyncio.timeout(_FLUSH_SECONDS):
@@ -126,20 +182,56 @@ class Simulator:
             self._queued[number] = True
             self._queue.put_nowait(number)
 
-    async def _work(self) -> None:
+    async def _work(self, threads: _DaemonThreads) -> None:
         loop = asyncio.get_running_loop()
         while True:
             number = await self._queue.get()
             outbox = self._outboxes[number]
-            pause = await self._client.deliver(outbox) if len(outbox) else 0.0
+            pause = await threads.run(self._senders[number].attempt) if len(outbox) else None
             if pause:
-                # Stays marked as queued, so that new packets do not shorten the pause.
+                # Stays marked as queued: new packets do not shorten the pause.
                 loop.call_later(pause, self._queue.put_nowait, number)
             else:
                 self._queued[number] = False
-                if outbox.sending or len(outbox) >= (1 if self._flushing else self._batch):
+                if outbox.is_sending or len(outbox) >= (1 if self._flushing else self._batch):
                     self._enqueue(number)
             self._queue.task_done()
+
+
+class _DaemonThreads:
+    """Threads for blocking calls; other than an executor's, they do not delay the end of the process.
+
+    A request to a server without an answer could hold it up for the whole timeout.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._count = count
+        for _ in range(count):
+            threading.Thread(target=self._serve, daemon=True).start()
+
+    def run(self, call: Callable[[], float | None]) -> asyncio.Future[float | None]:
+        """Make the call in a free thread."""
+        future: concurrent.futures.Future[float | None] = concurrent.futures.Future()
+        self._calls.put((future, call))
+        return asyncio.wrap_future(future)
+
+    def stop(self) -> None:
+        """End each thread after its call."""
+        for _ in range(self._count):
+            self._calls.put(None)
+
+    def _serve(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = call()
+            except BaseException as exc:  # noqa: BLE001 - raised again where the call was asked for
+                future.set_exception(exc)
+            else:
+                future.set_result(result)
 
 
 def _now() -> int:

@@ -1,4 +1,4 @@
-"""Keeps what the homes have stored and counted, so that a later start goes on from there."""
+"""The file with the homes' charge and registers: a later start continues from there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class UnableToReadState(Exception):
-    """The file with the homes' states is damaged; the message says what to do."""
+    """The file with the homes' states is damaged; the message has the remedy."""
 
 
 def read_states(path: Path) -> dict[int, HomeState]:
@@ -36,10 +36,10 @@ def write_states(path: Path, states: Mapping[int, HomeState]) -> None:
 
 
 def resume(states: Mapping[int, HomeState], *, since: int, now: int) -> tuple[dict[int, HomeState], int]:
-    """Return the states to begin with, and from when on (microseconds since 1970 UTC, as `since`).
+    """Return the states to begin with, and their instant (microseconds since 1970 UTC, as `since`).
 
-    Homes cannot go back: a start before their states begins with them instead, and sends again what
-    they sent in that block. States that lie after `now`, of a clock that was wrong, are left out.
+    Homes cannot go back: a start before their states begins with them instead, and sends the packets of
+    their block again. States after `now`, from a wrong clock, are left out.
     """
     usable = {seed: state for seed, state in states.items() if _start(state) <= now}
     return usable, max([since, *map(_start, usable.values())])

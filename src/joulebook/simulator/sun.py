@@ -1,4 +1,4 @@
-"""Where the sun stands, and what a tilted roof gets from a cloudless sky."""
+"""The sun's position, and the irradiance of a tilted roof under a cloudless sky."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DAY = 86_400
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """A point on the earth, in degrees (north and east positive), and the zone of the clock on its wall."""
 
     latitude: float = 52.52
@@ -34,7 +34,7 @@ class SunVector:
         return np.degrees(np.arcsin(np.clip(self.up, -1.0, 1.0)))
 
 
-def sun_vector(seconds: Ints, place: Place) -> SunVector:
+def sun_vector(seconds: Ints, place: Site) -> SunVector:
     """Return the direction of the sun at `seconds` since 1970 UTC.
 
     Formula: NOAA Global Monitoring Division, "General Solar Position Calculations" (declination and

@@ -1,4 +1,4 @@
-"""The file in which the simulator finds its devices and their tokens: one `device_id token` a line."""
+"""The file with the simulator's devices and their tokens: one `device_id token` a line."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import NamedTuple
 
 
 class UnableToReadTokens(Exception):
-    """The token file is missing, open to others, or not understood; the message says what to do."""
+    """The token file is missing, open to others, or malformed; the message has the remedy."""
 
 
-class DeviceToken(NamedTuple):
-    """A device and the token with which it writes."""
+class DeviceCredentials(NamedTuple):
+    """A device and its token for writing."""
 
     device_id: str
     token: str
 
 
-def read_tokens(path: Path) -> list[DeviceToken]:
+def read_tokens(path: Path) -> list[DeviceCredentials]:
     """Return the devices of a token file in its order; `-` is standard input.
 
-    Blank lines and lines that begin with `#` are passed over. Raises `UnableToReadTokens`, also for a
-    file that other users of the machine can read.
+    Blank lines and lines beginning with `#` are skipped. Raises `UnableToReadTokens`, also for a file
+    readable by other users of the machine.
     """
     if str(path) == "-":
         return _parse(sys.stdin.read(), "standard input")
@@ -39,14 +39,14 @@ def read_tokens(path: Path) -> list[DeviceToken]:
     return _parse(text, str(path))
 
 
-def write_tokens(path: Path, tokens: Sequence[DeviceToken]) -> None:
+def write_tokens(path: Path, tokens: Sequence[DeviceCredentials]) -> None:
     """Replace the token file in one step; only its owner can read it."""
     text = "".join(f"{device_id} {token}\n" for device_id, token in tokens)
     write_private(path, text)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file, or the one that a link leads to, in one step by one that only its owner can read."""
+    """Replace a file, or a link's target, in one step by one readable by its owner alone."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.new")
@@ -62,7 +62,7 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
-def _parse(text: str, source: str) -> list[DeviceToken]:
+def _parse(text: str, source: str) -> list[DeviceCredentials]:
     tokens = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
@@ -71,7 +71,7 @@ def _parse(text: str, source: str) -> list[DeviceToken]:
         if len(words) != 2:
             # The line is not shown: it may hold a secret.
             raise UnableToReadTokens(f"{source}, line {number}: expected `device_id token`")
-        tokens.append(DeviceToken(*words))
+        tokens.append(DeviceCredentials(*words))
     if not tokens:
         raise UnableToReadTokens(f"{source} names no device; a line is `device_id token`")
     return tokens

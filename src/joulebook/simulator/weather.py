@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebook.simulator.noise import Floats, Ints, smooth, stream
-from joulebook.simulator.sun import DAY, Place
+from joulebook.simulator.sun import DAY, Site
 
 _YEAR = 365.2425 * DAY
 _WARMEST = 201 * DAY  # 20 July, on the northern half of the earth
@@ -15,14 +15,14 @@ _WARMEST_HOUR = 15 * 3600
 class Weather:
     """The sky over one home."""
 
-    def __init__(self, seed: int, place: Place) -> None:
+    def __init__(self, seed: int, place: Site) -> None:
         self._place = place
         self._front = stream(seed, "weather/front")
         self._clouds = tuple(stream(seed, f"weather/cloud/{k}") for k in range(4))
         self._warmth = stream(seed, "weather/warmth")
 
     def cover(self, seconds: Ints) -> Floats:
-        """Return which share of the sky clouds fill, 0 to 1.
+        """Return the share of the sky under clouds, 0 to 1.
 
         Fronts pass in a day or two; a steep curve makes clear and grey days common and mixed ones rarer.
         """
@@ -31,10 +31,10 @@ class Weather:
         return share
 
     def clearness(self, seconds: Ints) -> Floats:
-        """Return which share of the direct light gets through the clouds, 0.04 to 1.
+        """Return the share of the direct light passing the clouds, 0.04 to 1.
 
-        Value noise at four scales is the thickness of the sky; where it lies below the cover there is a
-        cloud, and its edge takes seconds to pass.
+        Value noise at four scales is the thickness of the sky; below the cover there is a cloud, and its
+        edge takes seconds to pass.
         """
         hours, quarters, minutes, gusts = self._clouds
         thickness = (

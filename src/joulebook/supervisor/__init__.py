@@ -1,6 +1,6 @@
-"""`joulebook up`: everything that one machine needs, as child processes that live and end with it.
+"""`joulebook up`: all processes of one machine, as children of one supervisor.
 
-`specs` says what a process is, `children` starts and ends one, `keeper` keeps one alive, `supervisor`
-keeps them all and stops them in order, `console` shows what they say. `plan` is the list of Joulebook's
-own processes; `database` and `migrate` are two of them.
+`specs` describes a process, `children` starts and ends one, `supervisor` restarts them and stops them in
+order, `console` prints their output. `plan` lists the processes of `joulebook up`, and `ingest` those of
+`joulebook ingest`; `database` is one of them. `privileges` gives each process a system user.
 """

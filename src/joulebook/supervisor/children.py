@@ -1,4 +1,4 @@
-"""Starts one child process in a group of its own, hears what it says, and ends it with all it started."""
+"""Starts one child process in its own process group, reads its output, and ends it with its descendants."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from joulebook.logs import PREFIXED_VARIABLE
+from joulebook.readiness import READY_VARIABLE
 from joulebook.supervisor.console import Console, LineSplitter
-from joulebook.supervisor.readiness import READY_VARIABLE
 from joulebook.supervisor.specs import ProcessSpec, Ready
 
 _PR_SET_PDEATHSIG = 1
 CHILDRENS_UMASK = 0o027
-"""Of a process with a user of its own: what others may read, its folder's group reads."""
+"""Of a process with its own system user: its group reads its files, others do not."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _die_with(parent: int) -> Callable[[], None]:
-    """Return what a child does between fork and exec: ask the kernel to kill it when `parent` dies.
+    """Return the child's work between fork and exec: it asks the kernel to kill it when `parent` dies.
 
-    The request outlives exec. Code between fork and exec is safe only in a process with one thread,
-    which the supervisor is. The request belongs to the parent's thread, so children are started from the main
-    thread only. A parent that died before the request took effect is noticed by its number.
+    The request outlives exec. Code between fork and exec is safe only in a process with one thread, such
+    as the supervisor. The request belongs to the parent's thread, so only the main thread starts children.
+    If the parent died before the request took effect, the child's parent is another process, and it exits.
     """
 
     def before_exec() -> None:
@@ -42,15 +42,16 @@ def _die_with(parent: int) -> Callable[[], None]:
 
 
 class Child:
-    """One running process. Use it from the event loop's thread, which must be the main thread."""
+    """One running process. Use it from the event loop in the main thread."""
 
     def __init__(self, spec: ProcessSpec, console: Console) -> None:
-        """Start the process. Raises `OSError` when its command cannot be run."""
+        """Start the process. Raises `OSError` if its command cannot be run."""
         self.spec = spec
         self.ready = asyncio.Event()
         self._ended = asyncio.Event()
         self._status: int | None = None
         self._lines = LineSplitter(console, spec.name)
+        self._labels = console.labels
         self._loop = asyncio.get_running_loop()
         self._notices: int | None = None
         self._process = self._start()
@@ -63,12 +64,12 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, which is also that of its group."""
+        """The id of the process and of its group."""
         return self._process.pid
 
     @property
-    def last_words(self) -> list[str]:
-        """The last lines that it wrote."""
+    def last_lines(self) -> list[str]:
+        """The last lines of its output."""
         return list(self._lines.last)
 
     async def ended(self) -> int:
@@ -88,7 +89,7 @@ class Child:
                 os.kill(self.pid, number)
 
     async def stop(self, *, fast: asyncio.Event) -> None:
-        """Ask the process to end and wait for it; be rude after its timeout, or as soon as `fast` is set."""
+        """Ask the process to end and wait; kill it after its timeout, or as soon as `fast` is set."""
         if not fast.is_set():
             self.send(self.spec.stop_signal)
             if await _first(self._ended, fast, timeout=self.spec.stop_timeout):
@@ -103,12 +104,14 @@ class Child:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = dict(self.spec.environment())
         environment.setdefault("PYTHONUNBUFFERED", "1")
-        environment[PREFIXED_VARIABLE] = "1"
-        kept: tuple[int, ...] = ()
+        if self._labels:
+            environment[PREFIXED_VARIABLE] = "1"
+        inherited = [] if self.spec.listening is None else [self.spec.listening.fileno()]
+        written: int | None = None
         if self.spec.ready is Ready.NOTIFIES:
             self._notices, written = os.pipe()
             environment[READY_VARIABLE] = str(written)
-            kept = (written,)
+            inherited.append(written)
         try:
             process = subprocess.Popen(
                 self._command(),
@@ -119,15 +122,15 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=kept,
+                pass_fds=inherited,
                 preexec_fn=_die_with(os.getpid()),
             )
         except OSError:
             self._forget_notices()
             raise
         finally:
-            for descriptor in kept:
-                os.close(descriptor)
+            if written is not None:
+                os.close(written)
         if self._notices is not None:
             self._loop.add_reader(self._notices, self._read_notice)
         return process
@@ -161,7 +164,7 @@ class Child:
                 self._loop.remove_reader(self._output)
 
     def _on_end(self) -> None:
-        """Reap the process, after ending what it started: until then its number cannot be another's."""
+        """Kill the process's group, then reap the process: until then no other process gets its number."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._loop.remove_reader(self._pidfd)
@@ -172,7 +175,7 @@ class Child:
         self._ended.set()
 
     def _drain_output(self) -> None:
-        """Write what is left in the pipe, without waiting for others who may still hold its other end."""
+        """Write the rest of the pipe, without waiting for other processes holding its other end."""
         self._loop.remove_reader(self._output)
         with suppress(BlockingIOError):
             while data := os.read(self._output, 65_536):
@@ -183,7 +186,7 @@ class Child:
 
 
 def _lowest_free_port() -> int:
-    """Return the lowest port on which a process may listen without a special right."""
+    """Return the lowest port for processes without a special right."""
     try:
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the processes say, line by line behind their names, in colour where a terminal shows it."""
+"""Writes the output of several processes line by line behind their names, coloured on a terminal."""
 
 from __future__ import annotations
 
@@ -10,29 +10,36 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
-from joulebook.logs import json_line
+from joulebook.logs import json_line, text_line
 
 _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93)
 _CLEAR_LINE = "\r\x1b[2K"
 _LONGEST_LINE = 65_536
-_COLUMNS = 80  # of a terminal that does not tell
+_COLUMNS = 80  # of a terminal of unknown width
 _LINE_END = re.compile(rb"(\r\n|\n|\r)")
 
 
 class Console:
     """Writes whole lines of several processes to one stream.
 
-    A line that ends in a carriage return is transient, as progress bars are: on a terminal the next
-    line takes its place, elsewhere it is left out. A stream whose reader is gone is given up quietly:
-    the processes matter more than what they say. With `json_lines` each line is an object: those of
-    processes that log in JSON pass unchanged, all others are wrapped.
+    A line ending in a carriage return is transient, like a progress bar: on a terminal the next line
+    replaces it, elsewhere it is left out. After the reader's end the console drops all lines without an
+    error: the processes matter more than their output. Without `labels` lines have no names before them:
+    each is a log line by itself. With `json_lines` each line is an object: lines already logged in JSON pass
+    unchanged, all others are wrapped.
     """
 
     def __init__(
-        self, stream: TextIO, names: list[str], *, colour: bool | None = None, json_lines: bool = False
+        self,
+        stream: TextIO,
+        names: list[str],
+        *,
+        labels: bool = True,
+        colour: bool | None = None,
+        json_lines: bool = False,
     ) -> None:
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal may lack what a process says
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")  # a terminal may lack a character of the output
         self._stream = stream
         self._terminal = stream.isatty()
         self._colour = self._terminal and "NO_COLOR" not in os.environ if colour is None else colour
@@ -41,10 +48,17 @@ class Console:
         self._transient = False
         self._lost = False
         self._json_lines = json_lines
+        self.labels = labels
 
     def say(self, text: str) -> None:
-        """Write a line of the supervisor's own, without a name before it."""
+        """Write a line of the supervisor itself, without a name before it."""
+        if not self.labels and not self._json_lines:
+            text = _log_line(text, level="INFO")
         self._write(f"{self._as_object('up', text)}\n", transient=False)
+
+    def warn(self, name: str, text: str) -> None:
+        """Write a warning of the supervisor about the process called `name`."""
+        self.line(name, _log_line(text if self.labels else f"{name} {text}", level="WARNING"))
 
     def line(self, name: str, text: str, *, transient: bool = False) -> None:
         """Write one line of the process called `name`."""
@@ -53,10 +67,10 @@ class Console:
         if self._json_lines:
             self._write(f"{self._as_object(name, text)}\n", transient=False)
             return
-        label = f"{name:<{self._width}} │ "
+        label = f"{name:<{self._width}} │ " if self.labels else ""
         if transient:
-            text = text[: max(0, self._columns() - len(label) - 1)]  # a line that wraps cannot be replaced
-        if self._colour:
+            text = text[: max(0, self._columns() - len(label) - 1)]  # a wrapped line cannot be replaced
+        if self._colour and label:
             label = f"\x1b[{self._codes.get(name, 37)}m{label}\x1b[0m"
         self._write(f"{label}{text}" + ("" if transient else "\n"), transient=transient)
 
@@ -83,8 +97,12 @@ class Console:
         except (OSError, ValueError):
             self._lost = True
             with suppress(OSError, ValueError):
-                # What is still in the buffer must not raise again when the interpreter closes the stream.
+                # The rest of the buffer must not raise again at the interpreter's end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def _log_line(text: str, *, level: str) -> str:
+    return text_line(text, level=level, logger="joulebook.supervisor", now=time.time())
 
 
 class LineSplitter:
@@ -100,10 +118,10 @@ class LineSplitter:
     def feed(self, data: bytes) -> None:
         """Take more output; whole lines are written."""
         if not data:
-            return  # what came before is still to be continued
+            return  # a line begun earlier is still to be continued
         data = self._rest + data
         if self._returned is not None and data.startswith(b"\n"):
-            self._emit(self._returned)  # it was no progress bar but half of a line end
+            self._emit(self._returned)  # no progress bar, but half of a line end
             data = data[1:]
         *ended, self._rest = _LINE_END.split(data)
         self._returned = None
@@ -115,7 +133,7 @@ class LineSplitter:
             self._rest = b""
 
     def close(self) -> None:
-        """Write what came after the last end of a line."""
+        """Write the rest, after the last end of a line."""
         if self._rest:
             self._emit(self._rest)
             self._rest = b""

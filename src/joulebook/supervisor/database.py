@@ -1,11 +1,12 @@
 """The plan's database process: runs the embedded TimescaleDB as its child and ends with it.
 
-A process of its own, so that fetching the programs, crash recovery and the final checkpoint never keep
-the supervisor from its other work. SIGTERM stops the server with a checkpoint, SIGQUIT without.
+It is a separate process, so fetching the programs, crash recovery and the final checkpoint never block the
+supervisor. SIGTERM stops the server with a checkpoint, SIGQUIT without.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,20 +15,20 @@ from types import FrameType
 
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError
-from joulebook.supervisor.readiness import HOPELESS, tell_ready
+from joulebook.readiness import tell_ready
 
-_PATIENCE = 60.0  # seconds that an earlier server may take to end, and this one for its checkpoint
+_PATIENCE = 60.0  # seconds for an earlier server to end, and for the final checkpoint
 
 
 class _Stop(BaseException):
-    """A signal asks for the end; BaseException, since it may come anywhere."""
+    """A signal asks for the end; a BaseException, since it may arrive anywhere."""
 
     def __init__(self, *, fast: bool) -> None:
         self.fast = fast
 
 
 def main() -> int:
-    """Run the database until told to stop; return the exit status."""
+    """Run the database until a signal stops it; return the exit status."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, _on_signal)
     try:
@@ -35,7 +36,7 @@ def main() -> int:
         return _serve(database)
     except (ConfigError, EmbeddedError) as exc:
         _say(str(exc))
-        return HOPELESS
+        return os.EX_CONFIG
     except _Stop:
         return 0
 
@@ -61,9 +62,9 @@ def _serve(database: EmbeddedDatabase) -> int:
 
 
 def _launch(database: EmbeddedDatabase) -> subprocess.Popen[bytes] | None:
-    """Start the server; None when one is there already that `joulebook db start` runs in the background.
+    """Start the server; return None if `joulebook db start` runs one in the background already.
 
-    A server that is just ending, because its supervisor was killed, is waited for.
+    Wait for a server still ending after its supervisor was killed.
     """
     deadline = time.monotonic() + _PATIENCE
     while database.pid() is not None and time.monotonic() < deadline:
@@ -74,7 +75,7 @@ def _launch(database: EmbeddedDatabase) -> subprocess.Popen[bytes] | None:
 
 
 def _accompany(database: EmbeddedDatabase) -> int:
-    """Use a server that is not ours, and leave it running at the end."""
+    """Use a server started by another process, and leave it running at the end."""
     try:
         database.wait_until_ready()
         database.answer_priority_requests()

@@ -1,4 +1,4 @@
-"""One supervisor for each JOULEBOOK_HOME: a lock that ends with the process that holds it."""
+"""One supervisor for each JOULEBOOK_HOME: a lock, released at the end of its process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 
 
 class AlreadyRuns(Exception):
-    """Another supervisor looks after this home."""
+    """Another supervisor runs in this home."""
 
 
 @contextmanager
 def only_one(home: Path, *, note: str) -> Iterator[None]:
-    """Hold the home's lock for the block. `note` (the address) is told to whoever comes second.
+    """Hold the home's lock for the block. A second supervisor's error quotes `note` (the address).
 
-    Raises `AlreadyRuns`. The kernel frees the lock when the holder dies, however it dies; children do
-    not inherit it.
+    Raises `AlreadyRuns`. The kernel frees the lock at any end of its holder; children do not inherit it.
     """
     home.mkdir(parents=True, exist_ok=True)
     path = home / "up.lock"

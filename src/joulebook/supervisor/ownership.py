@@ -1,8 +1,8 @@
-"""Who owns what in a JOULEBOOK_HOME of root's, so that each process reaches its own files and no others.
+"""The owners of files in root's JOULEBOOK_HOME: each process reaches its own files and no others.
 
-Done at each start, before any process: an older version, a restored copy, or a command that root ran may have
-left files of root's. Only root writes in JOULEBOOK_HOME itself. Below it, a process could exchange a name for
-a link: so files are changed through descriptors, and no link is followed.
+They are set at each start, before any process: an older version, a restored copy, or a command run by root
+may have left files of root's. Only root writes in JOULEBOOK_HOME itself. Below it, a process could replace
+a file by a link: files are changed through descriptors, and links are not followed.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from joulebook.config import Config, sqlite_path
-from joulebook.embedded.account import Account
 from joulebook.embedded.layout import Layout
+from joulebook.embedded.server_user import ServerUser
 from joulebook.embedded.sockets import prepare_socket_folder
-from joulebook.supervisor.users import User, Users
+from joulebook.supervisor.system_users import SystemUser, SystemUsers
 
 
 class UnableToShare(Exception):
-    """The processes cannot have users of their own in this home; the message says why, and the remedy."""
+    """The processes cannot have their own system users in this home; the message has the remedy."""
 
 
-def prepare_home(config: Config, users: Users) -> None:
-    """Give each process what is its own. Raises `UnableToShare`, also for what the system refuses."""
+def prepare_home(config: Config, users: SystemUsers) -> None:
+    """Give each process its own files. Raises `UnableToShare`, also for errors of the system."""
     home = config.home
     owner = home.stat().st_uid
     if owner != 0:
@@ -82,7 +82,7 @@ def _move_accounts(place: Path, file: Path) -> None:
         )
     with closing(sqlite3.connect(place, timeout=5)) as conn:
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    # The last to close it takes its log away.
+    # SQLite removes its log when the last program closes the file.
     if place.with_name(place.name + "-wal").exists():
         raise UnableToShare(f"another program has {place} open: end it, and start again")
     if not file.exists():
@@ -104,20 +104,20 @@ def _move_credentials(home: Path) -> None:
     place.symlink_to(file.relative_to(home))
 
 
-def _give_database(layout: Layout, user: User, clients: int) -> None:
-    """Give the server's user what is the server's; the group of its clients may enter its socket's folder."""
+def _give_database(layout: Layout, user: SystemUser, clients: int) -> None:
+    """Give the server's files to its user; the group of its clients may enter its socket's folder."""
     _make_folder(layout.root, user.uid, clients, 0o710)
     for path in layout.root.iterdir():
-        # The data are the server's already, unless they are a copy. Settings of their own stay people's.
+        # The data are the server's already, unless they are a copy. The user's own settings stay the user's.
         if path == layout.own_settings or (path == layout.data and path.lstat().st_uid != 0):
             continue
         _give_tree(path, user.uid, user.gid)
-    folder = prepare_socket_folder(layout, Account(user.uid, user.gid, changes=True))
+    folder = prepare_socket_folder(layout, ServerUser(user.uid, user.gid, changes=True))
     _make_folder(folder, user.uid, clients, 0o710)
 
 
 def _give_folder(folder: Path, uid: int, gid: int, mode: int) -> None:
-    """Make a folder, and make it and what lies in it a user's."""
+    """Make a folder, and give it and its content to a user."""
     _make_folder(folder, uid, gid, mode)
     for path in folder.iterdir():
         _give_tree(path, uid, gid)

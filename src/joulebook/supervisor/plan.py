@@ -1,4 +1,4 @@
-"""Joulebook's own processes: what runs where, in which order, and with which credentials."""
+"""The processes of `joulebook up`: their order, their addresses and their credentials."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SECRETS = {variable for name in SECRETS for variable in (name, f"{name}_FILE")}
 
 
 def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSpec]:
-    """Return the processes of `joulebook up`, in the order in which they begin.
+    """Return the processes of `joulebook up`, in the order of their start.
 
-    `environ` is what they inherit, less the credentials that are not theirs. Raises `MissingUrl` when
-    the environment names a server of the user's own, but not for every role.
+    They inherit `environ` without the credentials of others. Raises `MissingUrl` if the environment names
+    the user's own server, but not for every role.
     """
     if uses_own_server(config):
         for role in _URL_VARIABLES:
@@ -69,14 +69,14 @@ def joulebook_plan(config: Config, environ: Mapping[str, str]) -> list[ProcessSp
 
 
 def environment_without_credentials(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what a process inherits that needs no database at all."""
+    """Return the environment of a process without a database."""
     return dict(_Environments(config, environ).roles()())
 
 
 def environment_with(
     config: Config, environ: Mapping[str, str], *roles: Role
 ) -> Callable[[], Mapping[str, str]]:
-    """Return the environment of a further process that works with accounts, and acts in these roles."""
+    """Return the environment of a further process, with the accounts and these roles."""
     return _Environments(config, environ).roles(*roles, accounts=True)
 
 
@@ -86,7 +86,7 @@ def joulebook_command(*words: str) -> tuple[str, ...]:
 
 
 def listening_ports(config: Config) -> list[NamedPort]:
-    """Return the ports that the services of the plan listen on."""
+    """Return the ports of the plan's services."""
     return [
         NamedPort(Address(config.web_host, config.web_port), "JOULEBOOK_WEB_PORT", "JOULEBOOK_WEB_HOST"),
         *_worker_port(config),
@@ -104,7 +104,7 @@ def _worker_port(config: Config) -> list[NamedPort]:
 
 
 def _database(config: Config, give: _Environments) -> list[ProcessSpec]:
-    """Return the embedded database's process; none where the user runs a server."""
+    """Return the embedded database's process; none if the user runs a server."""
     if uses_own_server(config):
         return []
     return [
@@ -131,11 +131,12 @@ class _Environments:
     def roles(
         self, *roles: Role, accounts: bool = False, further: Mapping[str, str | None] | None = None
     ) -> Callable[[], Mapping[str, str]]:
-        """Return what makes the environment of a process that acts in `roles` in the telemetry database.
+        """Return a function making the environment of a process with `roles` in the telemetry database.
 
-        With `accounts` it reaches the other database, too, and has the signing key: with that the web issues
-        tickets for live readings, and ingest checks them. `further` are other secrets of its own, None
-        where there is none. Made at each start: the embedded database has no passwords before its first.
+        With `accounts` it has the address of the other database and the signing key: with the key the web
+        issues tickets for live readings, and ingest checks them. `further` are other secrets of its own, or
+        None. The environment is made at each start: the embedded database has no passwords before its
+        first.
         """
 
         def make() -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Looks before it leaps: are the ports free on which the services will listen?"""
+"""Checks before the start that the services' ports are free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from joulebook.supervisor.specs import Address
 
 @dataclass(frozen=True)
 class NamedPort:
-    """An address to listen on, and the variables that choose it."""
+    """An address to listen on, and the variables setting it."""
 
     address: Address
     port_variable: str
@@ -26,8 +26,8 @@ class PortTrouble(Exception):
 def check_ports(ports: list[NamedPort], *, patience: float = 3.0) -> None:
     """Raise `PortTrouble` unless every port can be listened on.
 
-    A port that is taken is looked at again for `patience` seconds in all: the services of a supervisor
-    that was killed a moment ago may still be ending.
+    A port in use is tried again for up to `patience` seconds: the services of a supervisor killed a moment
+    ago may still be ending.
     """
     seen: dict[tuple[str, int], NamedPort] = {}
     for port in ports:

@@ -1,7 +1,8 @@
-"""Lets each process of a plan that root starts run as a user of its own.
+"""Gives each process of a plan started by root its own system user.
 
-The supervisor stays root, to start again what ends; it listens on nothing and reads no data. Where processes
-cannot change their user, say in a container without that right, they stay root as well, with a warning.
+The supervisor stays root, to restart processes; it listens on nothing and reads no data. If processes
+cannot change their user, for instance in a container without that right, they stay root as well, with a
+warning.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedError, UnableToStart, ensure_binaries
-from joulebook.embedded.account import Account, database_account
 from joulebook.embedded.layout import Layout
+from joulebook.embedded.server_user import ServerUser, find_server_user
 from joulebook.embedded.urls import named_urls, uses_own_server
 from joulebook.secret_key import load_secret_key
 from joulebook.supervisor.children import CHILDRENS_UMASK
 from joulebook.supervisor.ownership import UnableToShare, prepare_home
 from joulebook.supervisor.plan import environment_without_credentials, joulebook_command
 from joulebook.supervisor.specs import ProcessSpec
-from joulebook.supervisor.users import User, Users, find_users
+from joulebook.supervisor.system_users import SystemUser, SystemUsers, find_users
 from joulebook.supervisor.view import folders_in_use, open_way
 
 _TRY = """
@@ -52,15 +53,15 @@ _FILES = ("sslcert", "sslkey", "sslrootcert", "passfile")
 def drop_privileges(
     config: Config, plan: Sequence[ProcessSpec], say: Callable[[str], None]
 ) -> list[ProcessSpec]:
-    """Return the plan with a user for each process; as it is where this process is not root.
+    """Return the plan with a system user for each process; unchanged if this process is not root.
 
-    Prepares JOULEBOOK_HOME for them. `say` is told, with the remedy, why processes stay root where they do.
+    Prepares JOULEBOOK_HOME for them. If processes stay root, `say` gets the reason and the remedy.
     """
     if os.geteuid() != 0:
         return list(plan)
     try:
         load_secret_key(config)
-        users = find_users(config.home, _database_account(config))
+        users = find_users(config.home, _server_user(config))
         prepare_home(config, users)
         _let_them_run(config, users)
     except (UnableToShare, EmbeddedError, OSError, psycopg.Error) as exc:
@@ -74,15 +75,15 @@ def drop_privileges(
 
 
 def start_as_database_user(config: Config) -> bool:
-    """Start the database in the background by its own user, where root has given that the server's folder.
+    """Start the database in the background as its own user, if root has given that user the server's folder.
 
-    Returns False where it has not, or cannot. Root should not write there: a link could lead it elsewhere.
+    Returns False if root has not, or cannot. Root should not write there: a link could lead it elsewhere.
     """
     folder = Layout.below(config.home).root
     if os.geteuid() != 0 or not folder.exists() or folder.stat().st_uid == 0:
         return False
     try:
-        users = find_users(config.home, _database_account(config))
+        users = find_users(config.home, _server_user(config))
         prepare_home(config, users)
         _let_them_run(config, users)
     except (UnableToShare, OSError):
@@ -97,18 +98,18 @@ def start_as_database_user(config: Config) -> bool:
     return True
 
 
-def _database_account(config: Config) -> Account | None:
+def _server_user(config: Config) -> ServerUser | None:
     """Return the user of the embedded server. Root fetches its programs: no other user can change them."""
     if uses_own_server(config):
         return None
     if config.postgres_bin is None:
         ensure_binaries(config)
-    return database_account(Layout.below(config.home).data)
+    return find_server_user(Layout.below(config.home).data)
 
 
-def _let_them_run(config: Config, users: Users) -> None:
-    """See that the users can run Joulebook's programs; take a view of the file system where it needs one."""
-    # They could not keep what they compile: each start would compile everything again.
+def _let_them_run(config: Config, users: SystemUsers) -> None:
+    """Make sure the users can run Joulebook's programs, with a view of the file system if needed."""
+    # The users cannot write compiled files: without this, each start would compile everything again.
     compileall.compile_dir(config.package, quiet=2)
     tried = [users.web, *([users.database] if users.database else [])]
     needed = [str(config.home), *_paths_to_servers(config)]
@@ -120,7 +121,7 @@ def _let_them_run(config: Config, users: Users) -> None:
 
 
 def _paths_to_servers(config: Config) -> list[str]:
-    """Return the folders of sockets and the files that the addresses of people's own servers name."""
+    """Return the socket folders and the files named in the addresses of the user's own servers."""
     named = [*named_urls(config).values(), config.database_url]
     addresses = [conninfo_to_dict(url) for url in named if url and url.startswith("postgres")]
     hosts = [str(address.get("host") or "") for address in addresses]
@@ -128,8 +129,8 @@ def _paths_to_servers(config: Config) -> list[str]:
     return [path for path in (*hosts, *files) if path.startswith("/")]
 
 
-def _problem(user: User, config: Config, needed: Sequence[str]) -> str:
-    """Return why this user cannot run Joulebook's programs; empty where it can."""
+def _problem(user: SystemUser, config: Config, needed: Sequence[str]) -> str:
+    """Return why this user cannot run Joulebook's programs; empty if it can."""
     command = [*user.command_prefix(), sys.executable, "-c", _TRY, *needed]
     environment = environment_without_credentials(config, os.environ) | _own(config)
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/", env=environment)
@@ -137,8 +138,8 @@ def _problem(user: User, config: Config, needed: Sequence[str]) -> str:
     return "" if done.returncode == 0 else words[-1]
 
 
-def _assign(spec: ProcessSpec, users: Users, config: Config) -> ProcessSpec:
-    of: Mapping[str, User | None] = {
+def _assign(spec: ProcessSpec, users: SystemUsers, config: Config) -> ProcessSpec:
+    of: Mapping[str, SystemUser | None] = {
         "database": users.database,
         "migrate": users.migrate,
         "worker": users.worker,
@@ -152,7 +153,7 @@ def _assign(spec: ProcessSpec, users: Users, config: Config) -> ProcessSpec:
 
 
 def _own(config: Config) -> dict[str, str]:
-    """Return what replaces root's own variables: libpq, for one, looks for certificates in root's home."""
+    """Return replacements of root's own variables: libpq, for one, looks for certificates in root's home."""
     own = {"HOME": str(config.home), "JOULEBOOK_CACHE": str(config.cache)}
     if config.postgres_bin is not None:
         own["JOULEBOOK_POSTGRES_BIN"] = str(config.postgres_bin.expanduser().absolute())

@@ -1,24 +1,25 @@
-"""What the supervisor knows about a process: a command, its environment, when it is ready, how it ends."""
+"""Describes a process for the supervisor: its command and environment, its readiness, its end."""
 
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from joulebook.supervisor.users import User
+from joulebook.supervisor.system_users import SystemUser
 
 
 class Ready(Enum):
-    """How the supervisor learns that a process does its work."""
+    """How the supervisor learns of a process's readiness."""
 
     LIVES = auto()
-    """It has not ended within `Patience.settle`: it has no better way to tell."""
+    """It still runs after `Patience.settle`."""
     NOTIFIES = auto()
-    """It says so itself, by `joulebook.supervisor.readiness.tell_ready`."""
+    """It calls `joulebook.readiness.tell_ready`."""
     ENDED = auto()
-    """It ended with status 0: it is a step that has to be done once, and is not started again."""
+    """It ended with status 0: it is a step, done once and not restarted."""
     ANSWERS = auto()
     """`GET /readyz` at its `address` answers 200."""
 
@@ -32,7 +33,7 @@ class Address:
 
     @property
     def reachable(self) -> str:
-        """The host under which this machine reaches it: a wildcard address is no destination."""
+        """The host for connections from this machine: a wildcard address is no destination."""
         return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
 
     @property
@@ -46,11 +47,11 @@ class Address:
 class ProcessSpec:
     """One process of the plan.
 
-    `environment` is asked at each start, since some credentials exist only after the database's first
-    start; it is the whole environment. `after` names processes that must be ready before. Processes are
-    stopped one after the other, in the reverse order of the plan: `stop_signal`, then SIGKILL after
-    `stop_timeout` seconds; `fast_signal` when the user asks a second time. Without a `user` the process runs
-    as the one of the supervisor.
+    `environment` returns the whole environment; it is called at each start, since some credentials exist
+    only after the database's first start. `after` names processes to be ready before this one starts. The
+    process is stopped by `stop_signal`, then by SIGKILL after `stop_timeout` seconds; at the user's second
+    request by `fast_signal`. The process inherits `listening`; the supervisor closes its own copy before it
+    stops the process. Without a `user` the process runs as the supervisor's system user.
     """
 
     name: str
@@ -63,21 +64,22 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout: float = 30.0
     fast_signal: signal.Signals = signal.SIGKILL
-    user: User | None = None
+    listening: socket.socket | None = None
+    user: SystemUser | None = None
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long the supervisor waits, in seconds, before it starts a process again, and when it gives up."""
+    """How long the supervisor waits before it restarts a process, in seconds, and when it gives up."""
 
     first: float = 0.5
     longest: float = 30.0
     settle: float = 1.0
-    """A process that lived this long has got over its start, if it cannot tell (`Ready.LIVES`)."""
+    """After this time a process is ready, if it cannot report it (`Ready.LIVES`)."""
     stable: float = 60.0
-    """A process that lived this long begins anew with `first`."""
+    """After this time without an end, the next pause is `first` again."""
     attempts: int = 4
-    """A process that was never ready and ends this many times is given up, and everything stops."""
+    """After this many ends of a process never ready, the supervisor gives up and stops everything."""
 
     def delay(self, failures: int) -> float:
         """Return how long to wait after the `failures`th failure in a row (1, 2, …)."""

@@ -1,4 +1,4 @@
-"""Starts all processes of a plan, keeps them alive, and stops them in order when told to."""
+"""Runs the processes of a plan: starts them in order, restarts what dies, and stops them in reverse order."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from joulebook.logs import text_line
 from joulebook.supervisor.children import Child
 from joulebook.supervisor.console import Console
-from joulebook.supervisor.readiness import HOPELESS, until_it_answers
-from joulebook.supervisor.specs import Patience, ProcessSpec, Ready
+from joulebook.supervisor.specs import Address, Patience, ProcessSpec, Ready
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PAUSE = 0.1  # seconds between two requests to a process not ready yet
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def take_in_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends; otherwise that is the machine's init."""
+    """Become the parent of each descendant after its own parent's end, in place of the machine's init."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_orphans() -> None:
-    """Kill and reap all children that are left.
+    """Kill and reap the orphans taken in, with all their descendants.
 
-    To be called when every child that was started here has been waited for: those that are left were
-    taken in. Their own children become ours in turn, until there are none.
+    Call it after waiting for every child started here: the remaining children are orphans. Their own
+    children become ours in turn, until there are none.
     """
     while children := _children():
         for pid in children:
@@ -42,7 +41,7 @@ def end_orphans() -> None:
 
 
 def _children() -> list[int]:
-    """Return this process's children, zombies included; it has one thread, so they are all that thread's."""
+    """Return the children of this process's only thread, zombies included."""
     try:
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
@@ -60,15 +59,15 @@ def _children_by_search() -> list[int]:
     return found
 
 
-class UnableToKeep(Exception):
-    """A process of the plan does not come up; the message says which, and ends with its last words."""
+class ProcessFailed(Exception):
+    """A process of the plan does not start; the message names it and ends with its last lines of output."""
 
 
-class Keeper:
-    """Starts a process and looks after it until `stop`.
+class SupervisedProcess:
+    """Starts a process and restarts it until `stop`.
 
-    `ready` is set as soon as the process has been ready once, and stays set: others that need it handle
-    its absence themselves.
+    `ready` is set as soon as the process has been ready once, and stays set: processes depending on it
+    handle its absence themselves.
     """
 
     def __init__(self, spec: ProcessSpec, console: Console, patience: Patience) -> None:
@@ -79,26 +78,29 @@ class Keeper:
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, others: Mapping[str, Keeper]) -> asyncio.Task[None]:
-        """Begin; the task ends with a process that is a step, or raises `UnableToKeep`."""
-        self._task = asyncio.create_task(self._keep(others), name=self.spec.name)
+    def start(self, others: Mapping[str, SupervisedProcess]) -> asyncio.Task[None]:
+        """Begin to supervise; the task ends after a step's success, or raises `ProcessFailed`."""
+        self._task = asyncio.create_task(self._supervise(others), name=self.spec.name)
         return self._task
 
     def release_if_idle(self) -> None:
-        """Start nothing any more, unless the process runs: then go on looking after it."""
+        """Start the process no more, but go on supervising it if it runs."""
         if self._child is None and self._task is not None:
             self._task.cancel()
 
     async def stop(self, *, fast: asyncio.Event) -> None:
-        """End the process and do not start it again."""
+        """End the process and do not restart it."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self.spec.listening is not None:
+            # From now on only the process accepts connections; once it stops, clients are refused.
+            self.spec.listening.close()
         if self._child is not None:
             await self._child.stop(fast=fast)
             self._child = None
 
-    async def _keep(self, others: Mapping[str, Keeper]) -> None:
+    async def _supervise(self, others: Mapping[str, SupervisedProcess]) -> None:
         for name in self.spec.after:
             await others[name].ready.wait()
         failures = 0
@@ -111,30 +113,24 @@ class Keeper:
             failures = 1 if time.monotonic() - started > self._patience.stable else failures + 1
             self._give_up_if_hopeless(failures, status, words)
             delay = self._patience.delay(failures)
-            self._console.line(
-                self.spec.name,
-                text_line(
-                    f"{describe(status)}; starts again in {delay:g} s",
-                    level="WARNING", logger="joulebook.supervisor", now=time.time(),
-                ),
-            )  # fmt: skip
+            self._console.warn(self.spec.name, f"{describe(status)}; starts again in {delay:g} s")
             await asyncio.sleep(delay)
 
     def _give_up_if_hopeless(self, failures: int, status: int, words: list[str]) -> None:
-        """Raise when a process that has never been ready failed too often; a step may fail only once."""
+        """Raise if a process fails too often before it was ready once; a step may fail only once."""
         if self.ready.is_set():
             return
         if self.spec.ready is Ready.ENDED:
-            raise UnableToKeep(_told(f"{self.spec.name} {describe(status)}", words))
-        if status == HOPELESS:
-            raise UnableToKeep(_told(f"{self.spec.name} cannot start", words))
+            raise ProcessFailed(_with_output(f"{self.spec.name} {describe(status)}", words))
+        if status == os.EX_CONFIG:
+            raise ProcessFailed(_with_output(f"{self.spec.name} cannot start", words))
         if failures >= self._patience.attempts:
-            raise UnableToKeep(
-                _told(f"{self.spec.name} {describe(status)}, {failures} times in a row", words)
+            raise ProcessFailed(
+                _with_output(f"{self.spec.name} {describe(status)}, {failures} times in a row", words)
             )
 
     async def _run_once(self) -> tuple[int, list[str]]:
-        """Start the process and wait for its end; return its status and its last words."""
+        """Start the process and wait for its end; return its status and its last lines of output."""
         try:
             child = Child(self.spec, self._console)
         except OSError as exc:
@@ -146,22 +142,22 @@ class Keeper:
                 [watch, ending := asyncio.create_task(child.ended())], return_when="FIRST_COMPLETED"
             )
             if watch.done() and not ending.done():
-                watch.result()  # raises when it was not ready in time
+                watch.result()  # raises if it was not ready in time
             status = await ending
         finally:
             watch.cancel()
         self._child = None
-        return status, child.last_words
+        return status, child.last_lines
 
     async def _watch(self, child: Child) -> None:
-        """Set `ready` as soon as the process is; a process that never was gets `start_timeout` seconds."""
+        """Set `ready` as soon as the process is ready; its first start may take `start_timeout` seconds."""
         limit = None if self.ready.is_set() or self.spec.ready is Ready.ENDED else self.spec.start_timeout
         try:
             async with asyncio.timeout(limit):
                 await self._until_ready(child)
         except TimeoutError:
             problem = f"{self.spec.name} was not ready within {self.spec.start_timeout:g} s"
-            raise UnableToKeep(_told(problem, child.last_words)) from None
+            raise ProcessFailed(_with_output(problem, child.last_lines)) from None
         if self.spec.ready is not Ready.ENDED:
             self.ready.set()
 
@@ -169,7 +165,8 @@ class Keeper:
         match self.spec.ready:
             case Ready.ANSWERS:
                 assert self.spec.address is not None  # noqa: S101 - the plan says where it listens
-                await until_it_answers(self.spec.address)
+                while not await _answers(self.spec.address):  # noqa: ASYNC110 - no event of another process
+                    await asyncio.sleep(_PAUSE)
             case Ready.NOTIFIES:
                 await child.ready.wait()
             case Ready.LIVES:
@@ -179,7 +176,7 @@ class Keeper:
 
 
 def describe(status: int) -> str:
-    """Say how a process ended."""
+    """Return how a process ended, in words."""
     if status >= 0:
         return f"ended with status {status}"
     try:
@@ -188,41 +185,52 @@ def describe(status: int) -> str:
         return f"was ended by signal {-status}"
 
 
-def _told(problem: str, words: list[str]) -> str:
+def _with_output(problem: str, words: list[str]) -> str:
     if not words:
         return f"{problem}, without a word"
     return f"{problem}; its last words:\n" + "\n".join(f"    {line}" for line in words)
 
 
 def _stopping_signals() -> list[signal.Signals]:
-    """Return the signals that mean "stop"; a hang-up that the user asked to ignore (`nohup`) is not one."""
+    """Return the signals for stopping; without SIGHUP if the user ignores it (`nohup`)."""
     hang_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
     return [signal.SIGINT, signal.SIGTERM, *hang_up]
 
 
 class Supervisor:
-    """Runs a plan: processes in the order in which they begin; they end in the reverse order."""
+    """Runs a plan: starts processes in its order and stops them in reverse, each after the end of the last.
+
+    With `stop_together` all of them are stopped at the same time.
+    """
 
     def __init__(
-        self, plan: Sequence[ProcessSpec], console: Console, *, patience: Patience | None = None
+        self,
+        plan: Sequence[ProcessSpec],
+        console: Console,
+        *,
+        patience: Patience | None = None,
+        stop_together: bool = False,
     ) -> None:
         known: set[str] = set()
         for spec in plan:
             if missing := set(spec.after) - known:
                 raise ValueError(
-                    f"{spec.name} comes after {sorted(missing)}, which the plan does not have before"
+                    f"{spec.name} comes after {sorted(missing)}: the plan does not have them before it"
                 )
             known.add(spec.name)
         self._console = console
-        self._keepers = {spec.name: Keeper(spec, console, patience or Patience()) for spec in plan}
+        self._stop_together = stop_together
+        self._processes = {
+            spec.name: SupervisedProcess(spec, console, patience or Patience()) for spec in plan
+        }
         self._stop = asyncio.Event()
         self._fast = asyncio.Event()
 
     async def run(self, *, on_ready: Callable[[], None]) -> None:
-        """Run until SIGINT, SIGTERM or SIGHUP; when it returns, no process of the plan is left.
+        """Run until SIGINT, SIGTERM or SIGHUP, and return after the end of every process.
 
-        `on_ready` is called once, when every process is ready. A second signal ends everything at once.
-        Raises `UnableToKeep`, after stopping everything, when a process does not come up.
+        Calls `on_ready` once, as soon as every process is ready. A second signal ends everything at once.
+        Raises `ProcessFailed`, after stopping everything, if a process does not start.
         """
         loop = asyncio.get_running_loop()
         numbers = _stopping_signals()
@@ -236,8 +244,8 @@ class Supervisor:
 
     async def _run(self, on_ready: Callable[[], None]) -> None:
         take_in_orphans()
-        tasks = [keeper.start(self._keepers) for keeper in self._keepers.values()]
-        ready = asyncio.create_task(self._tell_when_ready(on_ready))
+        tasks = [process.start(self._processes) for process in self._processes.values()]
+        ready = asyncio.create_task(self._report_readiness(on_ready))
         stop = asyncio.create_task(self._stop.wait())
         try:
             problem = await self._first_problem(tasks, stop)
@@ -252,7 +260,7 @@ class Supervisor:
     async def _first_problem(
         self, tasks: list[asyncio.Task[None]], stop: asyncio.Task[bool]
     ) -> BaseException | None:
-        """Wait for the order to stop or for a keeper that gives up; return why it gave up."""
+        """Wait for the order to stop or for a process given up; return why it was given up."""
         waiting: set[asyncio.Task[None] | asyncio.Task[bool]] = {*tasks, stop}
         while waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -263,16 +271,19 @@ class Supervisor:
                     return problem
         return None
 
-    async def _tell_when_ready(self, on_ready: Callable[[], None]) -> None:
-        for keeper in self._keepers.values():
-            await keeper.ready.wait()
+    async def _report_readiness(self, on_ready: Callable[[], None]) -> None:
+        for process in self._processes.values():
+            await process.ready.wait()
         on_ready()
 
     async def _stop_all(self) -> None:
-        for keeper in self._keepers.values():
-            keeper.release_if_idle()
-        for keeper in reversed(self._keepers.values()):
-            await keeper.stop(fast=self._fast)
+        for process in self._processes.values():
+            process.release_if_idle()
+        if self._stop_together:
+            await asyncio.gather(*(process.stop(fast=self._fast) for process in self._processes.values()))
+            return
+        for process in reversed(self._processes.values()):
+            await process.stop(fast=self._fast)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -285,19 +296,46 @@ class Supervisor:
         self._stop.set()
 
 
+async def _answers(address: Address, *, path: str = "/readyz", limit: float = 5.0) -> bool:
+    """Return whether `GET path` is answered with 200 within `limit` seconds.
+
+    The web accepts the host `localhost` at any address. Behind a proxy it redirects requests without TLS:
+    so the request passes for one over TLS.
+    """
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\n"
+        "User-Agent: joulebook-up\r\nConnection: close\r\n\r\n"
+    )
+    try:
+        async with asyncio.timeout(limit):
+            reader, writer = await asyncio.open_connection(address.reachable, address.port)
+            try:
+                writer.write(request.encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+    return status.split(b" ")[1:2] == [b"200"]
+
+
 def run_plan(
     plan: Sequence[ProcessSpec],
     console: Console,
     *,
-    on_ready: Callable[[], None],
+    on_ready: Callable[[], None] = lambda: None,
     patience: Patience | None = None,
+    stop_together: bool = False,
 ) -> None:
-    """Run a plan in this process's main thread until it is told to stop. Raises `UnableToKeep`."""
+    """Run a plan in this process's main thread until a signal stops it. Raises `ProcessFailed`."""
+    supervisor = Supervisor(plan, console, patience=patience, stop_together=stop_together)
 
     async def supervise() -> None:
-        await Supervisor(plan, console, patience=patience).run(on_ready=on_ready)
+        await supervisor.run(on_ready=on_ready)
 
     asyncio.run(supervise())
 
 
-__all__ = ["Supervisor", "UnableToKeep", "run_plan"]
+__all__ = ["ProcessFailed", "Supervisor", "run_plan"]

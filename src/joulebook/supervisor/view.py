@@ -1,9 +1,8 @@
-"""A way for other users than root to Joulebook's folders, where these lie below one that only root may enter.
+"""Lets other users than root reach Joulebook's folders below a folder open to root alone.
 
-`/root` is closed to everybody else, and so are a checkout and an interpreter below it. The supervisor then
-takes a view of the file system for itself and its children: in place of the closed folder there is an
-empty one, and in that nothing but the folders that Joulebook needs. The rest of the machine sees no change,
-and the processes see less than before.
+`/root` is closed to all others, and so are a checkout and an interpreter below it. The supervisor then gets
+a mount namespace for itself and its children: an empty folder replaces the closed one, and holds only the
+folders needed by Joulebook. The rest of the machine sees no change, and the processes see less than before.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def folders_in_use(config: Config) -> list[Path]:
-    """Return the folders without which Joulebook's processes do not work."""
+    """Return the folders needed by Joulebook's processes."""
     accounts = sqlite_path(config.database_url)
     packages = [find_spec(name) for name in ("joulebook", "django")]
     found = [Path(spec.origin).parents[1] for spec in packages if spec is not None and spec.origin]
@@ -51,10 +50,10 @@ class _Way:
 
 
 def open_way(paths: Iterable[Path]) -> None:
-    """Let this process and its later children reach `paths` past folders that only root may enter.
+    """Let this process and its later children reach `paths` below folders open to root alone.
 
-    What lies beside them in such a folder is hidden. Raises OSError where the system does not allow that:
-    it takes root with the capability sys_admin, which container engines withhold.
+    Other content of such a folder is hidden. Raises OSError if the system does not allow it: it takes root
+    with the capability sys_admin, withheld by container engines.
     """
     ways = [_follow(path) for path in paths]
     closed = {folder for way in ways for folder in _first_closed(way)}
@@ -67,7 +66,7 @@ def open_way(paths: Iterable[Path]) -> None:
 
 
 def _replace(closed: Path, ways: list[_Way]) -> None:
-    """Mount an empty folder in place of `closed`, and in it again what is needed below."""
+    """Mount an empty folder in place of `closed`, and in it again the needed folders below."""
     ends = _outermost({way.end for way in ways if closed in way.end.parents})
     links = {place: to for way in ways for place, to in way.links.items() if closed in place.parents}
     kept = {end: os.open(end, os.O_PATH | os.O_CLOEXEC) for end in ends}
@@ -101,7 +100,7 @@ def _outermost(folders: set[Path]) -> list[Path]:
 
 
 def _first_closed(way: _Way) -> list[Path]:
-    """Return the outermost folders on a way that not everybody may enter."""
+    """Return the outermost folders on a way without access for all users."""
     reached = [*way.links, way.end]
     chains = [list(reversed(path.parents)) for path in reached]
     closed = [next((each for each in chain if not _is_open(each)), None) for chain in chains]

@@ -21,7 +21,7 @@ from django.db.backends.signals import connection_created
 from starlette.types import Scope
 
 from joulebook.config import Config
-from joulebook.priority import let_stand_back, stand_back
+from joulebook.priority import make_backend_nice, make_nice
 from joulebook.serving.addresses import client_address, share_key
 from joulebook.serving.guard import Guard
 from joulebook.serving.server import Server, Service, Unavailable, connections_that_fit, run
@@ -39,14 +39,14 @@ def lower_priority() -> None:
     Call it before threads are started. A database on another machine, or of another user, keeps the
     priority of its processes.
     """
-    stand_back()
+    make_nice()
     connection_created.connect(_on_connection, dispatch_uid="joulebook.nice")
 
 
 def _on_connection(connection: Any, **_: Any) -> None:
     if connection.alias == READER:
         opened = connection.connection
-        let_stand_back(opened.info.backend_pid, opened.fileno())
+        make_backend_nice(opened.info.backend_pid, opened.fileno())
 
 
 PAGE_THREADS, FILE_THREADS, STREAM_THREADS = 12, 4, 4

@@ -95,7 +95,7 @@ def test_a_backup_of_an_earlier_version_is_restored_with_every_table_and_migrate
     told = home.try_("restore", str(target))
     assert told.returncode == 0, told.stderr
     assert "JOULEBOOK_UPLOAD_MAX_BYTES=5000000" in told.stderr
-    assert "signs in again" not in told.stderr
+    assert "sign in again" not in told.stderr
     home.run("db", "start")
     now = home.fingerprints()
     migrated = "django_migrations"

@@ -78,7 +78,7 @@ def test_everything_equals_the_instant_of_the_backup(
     restored = homes(f"restored-{size}")
     told = restored.try_("restore", str(target))
     assert told.returncode == 0, told.stderr
-    assert "everybody signs in again" in told.stderr
+    assert "all users sign in again" in told.stderr
     restored.run("db", "start")
     now = restored.fingerprints()
     differing = [

@@ -156,7 +156,7 @@ def test_a_refused_token_keeps_everything_and_a_new_one_needs_no_restart(
     assert process.stderr is not None
     process.stdin.write("".join(line(number) for number in range(10)))
     process.stdin.flush()
-    while "somebody must look at it: 401" not in process.stderr.readline():
+    while "packets wait: 401" not in process.stderr.readline():
         assert process.poll() is None
     time.sleep(1.0)
     assert stored(telemetry, device_id) == []

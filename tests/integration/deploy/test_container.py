@@ -215,7 +215,7 @@ def test_the_image_has_joulebook_as_an_ordinary_user_and_none_of_its_tools(image
     assert "Usage" in image.run([*words, *image.command], user=image.user).stdout
     # Every module can be loaded, pages have their assets, and nothing but the home can be written.
     code = (
-        "import os, joulebook.web.wsgi, joulebook.ingest.app, joulebook.worker.loop, joulebook.cli.export_run\n"
+        "import os, joulebook.web.wsgi, joulebook.ingest.app, joulebook.worker.loop, joulebook.cli.export\n"
         "from joulebook.page_assets import require_page_assets\n"
         "require_page_assets('web', 'ingest')\n"
         "assert os.access('/var/lib/joulebook', os.W_OK) and not os.access('/opt/joulebook', os.W_OK)\n"

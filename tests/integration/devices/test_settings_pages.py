@@ -230,7 +230,7 @@ class TestAMetric:
 
     def test_a_unit_that_cannot_be_converted_is_kept_and_said_to_be_so(self, energy, page, alice, client_of):
         answer = client_of(alice).post(page, {**METRIC, "unit": "pulses"}, follow=True)
-        assert "“pulses” is shown as it is" in answer.content.decode()
+        assert "“pulses” is not a known unit" in answer.content.decode()
 
     def test_a_metric_that_the_device_does_not_have_is_404(self, base, alice, client_of):
         for query in ("", "?name=", "?name=nothing", "?name=%00", "?name=" + "x" * 500):

@@ -17,10 +17,10 @@ import pytest
 
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, UnableToStart
-from joulebook.embedded.account import command_prefix, database_account
 from joulebook.embedded.binaries import ensure_binaries
 from joulebook.embedded.layout import Layout
 from joulebook.embedded.processes import find_postmaster, server_processes
+from joulebook.embedded.server_user import command_prefix, find_server_user
 
 from .conftest import NewHome, configure
 from .servers import answers, compute, environment, gone, kept, kill, write
@@ -160,7 +160,7 @@ def test_a_number_that_now_belongs_to_a_stranger_does_not_hinder_a_start(
     pid = kill(database)
     assert gone(layout, within=10)
     # PostgreSQL takes no notice of other users' processes, so the stranger is one of the server's user.
-    become = command_prefix(database_account(layout.data), folders=[])
+    become = command_prefix(find_server_user(layout.data), folders=[])
     with subprocess.Popen([*become, "sleep", "600"]) as stranger:
         try:
             (layout.data / "postmaster.pid").write_text(note.replace(str(pid), str(stranger.pid), 1))

@@ -15,12 +15,12 @@ import pytest
 
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
-from joulebook.embedded.account import Account, command_prefix
 from joulebook.embedded.layout import Layout
+from joulebook.embedded.server_user import ServerUser, command_prefix
 
 from .conftest import NewHome, configure
 
-NOBODY = Account(65534, 65534, changes=True)
+NOBODY = ServerUser(65534, 65534, changes=True)
 SOURCES = Path(__file__).parents[3] / "src"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")

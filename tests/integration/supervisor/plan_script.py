@@ -8,7 +8,7 @@ import sys
 
 from joulebook.supervisor.console import Console
 from joulebook.supervisor.specs import Address, Patience, ProcessSpec, Ready
-from joulebook.supervisor.supervisor import UnableToKeep, run_plan
+from joulebook.supervisor.supervisor import ProcessFailed, run_plan
 
 
 def spec_of(entry: dict[str, object]) -> ProcessSpec:
@@ -30,7 +30,7 @@ try:
         on_ready=lambda: console.say("ALL READY"),
         patience=Patience(**wanted.get("patience", {})),
     )
-except UnableToKeep as exc:
+except ProcessFailed as exc:
     console.say(f"GAVE UP: {exc}")
     sys.exit(1)
 console.say("STOPPED")

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from joulebook.cli.demo_files import DemoFiles
+from joulebook.cli.demo import DemoFiles
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 
@@ -175,4 +175,4 @@ def test_a_user_of_that_name_who_is_not_the_demos_is_left_alone(home: Any) -> No
 
 def prepare(home: Any) -> subprocess.CompletedProcess[str]:
     """Run the demo's preparing step alone, for a day long ago."""
-    return home.python("-m", "joulebook.cli.demo_data", "--days=1", "--end=1000000000")
+    return home.python("-m", "joulebook.cli.demo", "--days=1", "--end=1000000000")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.embedded.account import Account
 from joulebook.embedded.layout import Layout
+from joulebook.embedded.server_user import ServerUser
 from joulebook.embedded.sockets import prepare_socket_folder, socket_folder
 
-OURSELVES = Account(os.geteuid(), os.getegid(), changes=False)
+OURSELVES = ServerUser(os.geteuid(), os.getegid(), changes=False)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_link_in_place_of_the_folder_is_not_followed(far: Layout, short: Path)
 
 def test_a_folder_of_another_user_is_not_used(far: Layout, short: Path) -> None:
     (short / far.cluster_name).mkdir(mode=0o700)
-    stranger = Account(OURSELVES.uid + 1, OURSELVES.gid, changes=False)
+    stranger = ServerUser(OURSELVES.uid + 1, OURSELVES.gid, changes=False)
     made = short / f"{far.cluster_name}-1"
     made.mkdir(mode=0o700)
     if os.geteuid() == 0:

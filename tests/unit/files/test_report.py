@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.profile import ValueColumn
-from joulebook.telemetry.files.report import MOST_PROBLEMS, ImportReport, count_blocks
-from joulebook.telemetry.files.table import CellCounts, ParsedBlock, Problem
+from joulebook.telemetry.files.report import ImportReport, count_blocks
+from joulebook.telemetry.files.table import MOST_PROBLEMS, CellCounts, ParsedBlock, Problem
 
 VALUES = (ValueColumn("P", "power", "W"), ValueColumn("E", "energy"))
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from joulebook.simulator.battery import Battery
+from joulebook.simulator.battery import MINUTE, Battery
 from joulebook.simulator.noise import Floats
-from joulebook.telemetry.readings import MINUTE
 
 BATTERY = Battery(capacity=10_000.0, charge_limit=5_000.0, discharge_limit=4_600.0, reserve=0.08)
 
@@ -26,6 +25,8 @@ def run(wanted: Floats, stored: float, *, floor: float = 0.0, ripple: float = 0.
     start=st.floats(0.08, 1.0),
     ripple=st.floats(-10, 10),
 )
+@example(wishes=[0.0] * 120, start=0.08, ripple=10.0)
+@example(wishes=[0.0] * 120, start=1.0, ripple=-10.0)
 def test_what_is_stored_stays_between_the_reserve_and_full(
     wishes: list[float], start: float, ripple: float
 ) -> None:

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.simulator.clock import BLOCK
-from joulebook.simulator.home import Block, Home, stand_still
+from joulebook.simulator.home import Home, HomeBlock, stand_still
 from joulebook.simulator.noise import Floats
-from joulebook.simulator.sun import Place
+from joulebook.simulator.sun import Site
 
-BERLIN = Place(52.52, 13.40, "Europe/Berlin")
+BERLIN = Site(52.52, 13.40, "Europe/Berlin")
 BLOCKS_A_DAY = 86_400 // BLOCK
 
 
@@ -24,7 +24,7 @@ def seconds(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
-def live_through(home: Home, start: int, blocks: int) -> list[Block]:
+def live_through(home: Home, start: int, blocks: int) -> list[HomeBlock]:
     state = home.begin(start)
     lived = []
     for _ in range(blocks):
@@ -33,17 +33,17 @@ def live_through(home: Home, start: int, blocks: int) -> list[Block]:
     return lived
 
 
-def column(blocks: list[Block], name: str) -> Floats:
+def column(blocks: list[HomeBlock], name: str) -> Floats:
     return np.concatenate([getattr(block, name) for block in blocks])
 
 
 @pytest.fixture(scope="module")
-def june() -> list[Block]:
+def june() -> list[HomeBlock]:
     return live_through(Home(1, BERLIN), seconds("2026-06-14"), 7 * BLOCKS_A_DAY)
 
 
 @pytest.fixture(scope="module")
-def december() -> list[Block]:
+def december() -> list[HomeBlock]:
     return live_through(Home(1, BERLIN), seconds("2026-12-14"), 7 * BLOCKS_A_DAY)
 
 
@@ -57,12 +57,12 @@ def december() -> list[Block]:
 def test_what_is_bought_covers_what_the_roof_and_the_battery_do_not(
     seed: int, time: int, latitude: float, longitude: float
 ) -> None:
-    home = Home(seed, Place(latitude, longitude, "UTC"))
+    home = Home(seed, Site(latitude, longitude, "UTC"))
     block, _ = home.advance(home.begin(time))
     np.testing.assert_allclose(block.grid + block.solar + block.battery, block.load, atol=1e-9)
     assert (block.load > 0).all()
     assert (block.solar >= 0).all()
-    for field in fields(Block):
+    for field in fields(HomeBlock):
         if field.name != "start":
             values = getattr(block, field.name)
             assert values.shape == (BLOCK,), field.name
@@ -70,7 +70,7 @@ def test_what_is_bought_covers_what_the_roof_and_the_battery_do_not(
 
 
 def test_the_battery_is_never_emptier_than_empty_nor_fuller_than_full(
-    june: list[Block], december: list[Block]
+    june: list[HomeBlock], december: list[HomeBlock]
 ) -> None:
     for season in (june, december):
         soc = column(season, "soc")
@@ -80,7 +80,7 @@ def test_the_battery_is_never_emptier_than_empty_nor_fuller_than_full(
     assert column(december, "soc").min() < 15, "a December week should empty it at least once"
 
 
-def test_the_battery_keeps_to_its_power_and_loses_some_energy_on_the_way(june: list[Block]) -> None:
+def test_the_battery_keeps_to_its_power_and_loses_some_energy_on_the_way(june: list[HomeBlock]) -> None:
     power = column(june, "battery")
     assert power.min() >= -5_010
     assert power.max() <= 4_610
@@ -91,7 +91,7 @@ def test_the_battery_keeps_to_its_power_and_loses_some_energy_on_the_way(june: l
     assert 0.85 < (given + kept) / charged < 0.97
 
 
-def test_a_full_battery_holds_still_but_not_dead_still(june: list[Block]) -> None:
+def test_a_full_battery_holds_still_but_not_dead_still(june: list[HomeBlock]) -> None:
     power, soc = column(june, "battery"), column(june, "soc")
     full = power[soc == 100.0]
     assert len(full) > 3_600
@@ -99,7 +99,7 @@ def test_a_full_battery_holds_still_but_not_dead_still(june: list[Block]) -> Non
     assert np.count_nonzero(np.diff(full)) > 0.9 * len(full)
 
 
-def test_counters_never_fall_and_hold_the_integral_of_the_power(june: list[Block]) -> None:
+def test_counters_never_fall_and_hold_the_integral_of_the_power(june: list[HomeBlock]) -> None:
     for counter, power in (
         ("produced", column(june, "solar")),
         ("imported", np.maximum(column(june, "grid"), 0)),
@@ -110,7 +110,7 @@ def test_counters_never_fall_and_hold_the_integral_of_the_power(june: list[Block
         assert register[-1] - register[0] == pytest.approx(power[1:].sum() / 3.6e6, abs=0.002), counter
 
 
-def test_the_roof_is_dark_at_night_and_yields_at_noon_in_june(june: list[Block]) -> None:
+def test_the_roof_is_dark_at_night_and_yields_at_noon_in_june(june: list[HomeBlock]) -> None:
     days = column(june, "solar").reshape(7, 86_400)
     assert (days[:, : 2 * 3600] == 0).all()  # until 02:00 UTC, 04:00 in Berlin
     noon = days[:, 11 * 3600 - 900 : 11 * 3600 + 900]
@@ -118,25 +118,27 @@ def test_the_roof_is_dark_at_night_and_yields_at_noon_in_june(june: list[Block])
     assert noon.max() > 4_000
 
 
-def test_a_june_week_yields_several_times_a_december_week(june: list[Block], december: list[Block]) -> None:
+def test_a_june_week_yields_several_times_a_december_week(
+    june: list[HomeBlock], december: list[HomeBlock]
+) -> None:
     assert column(june, "solar").sum() > 2 * column(december, "solar").sum()
 
 
-def test_the_voltage_sags_while_the_home_buys(december: list[Block]) -> None:
+def test_the_voltage_sags_while_the_home_buys(december: list[HomeBlock]) -> None:
     grid, voltage = column(december, "grid"), column(december, "voltage")
     assert voltage[grid > 3_000].mean() < voltage[np.abs(grid) < 200].mean() - 1.5
     assert voltage.min() > 207  # EN 50160 allows 230 V ± 10 %
     assert voltage.max() < 253
 
 
-def test_the_frequency_stays_near_50_hertz(june: list[Block]) -> None:
+def test_the_frequency_stays_near_50_hertz(june: list[HomeBlock]) -> None:
     frequency = column(june, "frequency")
     assert abs(frequency.mean() - 50.0) < 0.01
     assert 49.85 < frequency.min() < frequency.max() < 50.15
     assert np.abs(np.diff(frequency)).max() < 0.05
 
 
-def test_a_home_uses_little_at_night_and_has_peaks_of_appliances(june: list[Block]) -> None:
+def test_a_home_uses_little_at_night_and_has_peaks_of_appliances(june: list[HomeBlock]) -> None:
     days = column(june, "load").reshape(7, 86_400)
     night, evening = days[:, 2 * 3600 : 3 * 3600], days[:, 17 * 3600 : 20 * 3600]
     assert np.median(night) < 0.6 * np.median(evening)
@@ -161,11 +163,11 @@ def test_history_and_live_agree_where_they_meet() -> None:
     for _ in range(2):
         block, state = live.advance(state)
         same = lived[(block.start - start) // BLOCK]
-        for field in fields(Block):
+        for field in fields(HomeBlock):
             np.testing.assert_array_equal(getattr(block, field.name), getattr(same, field.name))
 
 
-def test_nothing_jumps_from_one_block_to_the_next(june: list[Block]) -> None:
+def test_nothing_jumps_from_one_block_to_the_next(june: list[HomeBlock]) -> None:
     for name, step in (("soc", 0.2), ("frequency", 0.05), ("temperature", 1.0), ("solar", 700.0)):
         steps = [
             abs(float(getattr(after, name)[0] - getattr(before, name)[-1]))
@@ -196,7 +198,7 @@ def test_a_time_before_the_state_is_refused() -> None:
         home.seek(home.begin(seconds("2026-06-14")), seconds("2026-06-13"))
 
 
-def test_the_batterys_state_says_what_its_power_does(june: list[Block]) -> None:
+def test_the_batterys_state_says_what_its_power_does(june: list[HomeBlock]) -> None:
     state, power = column(june, "battery_state"), column(june, "battery")
     assert set(state) == {0.0, 1.0, 2.0}
     assert (power[state == 1] < -20).all()

@@ -7,81 +7,94 @@ from hypothesis import strategies as st
 
 from joulebook.simulator.outbox import Outbox
 
-
-def outbox(room: int = 100, largest: int = 10) -> Outbox:
-    return Outbox("device_001", "secret", room=room, largest=largest)
+BATCH = 10
 
 
 def packets(*numbers: int) -> list[bytes]:
     return [str(number).encode() for number in numbers]
 
 
-def filled(count: int, **options: int) -> Outbox:
-    box = outbox(**options)
+def filled(count: int, *, room: int = 100) -> Outbox:
+    box = Outbox(room=room)
     for packet in packets(*range(count)):
         box.add(packet)
     return box
 
 
+def batch(box: Outbox, most: int = BATCH) -> list[bytes]:
+    waiting = box.oldest(most=most, most_bytes=1_000_000)
+    return waiting.bodies if waiting else []
+
+
+def settle(box: Outbox) -> list[bytes]:
+    """Settle the batch on its way; return it."""
+    waiting = box.oldest(most=1_000_000, most_bytes=1_000_000)
+    if waiting is None:
+        return []
+    box.settle(waiting)
+    return waiting.bodies
+
+
 def test_a_batch_is_the_oldest_packets_and_stays_the_same_until_it_is_settled() -> None:
     box = filled(15)
-    first = list(box.batch())
+    first = batch(box)
     box.add(b"new")
-    assert box.batch() == first == packets(*range(10))
-    box.settle()
-    assert box.batch() == [*packets(*range(10, 15)), b"new"]
+    assert batch(box) == first == packets(*range(10))
+    settle(box)
+    assert batch(box) == [*packets(*range(10, 15)), b"new"]
 
 
 def test_the_oldest_packet_is_given_up_when_there_is_no_room() -> None:
-    box = filled(7, room=5, largest=2)
+    box = filled(7, room=5)
     assert box.given_up == 2
-    assert box.batch() == packets(2, 3)
+    assert batch(box, 2) == packets(2, 3)
 
 
 def test_a_batch_on_its_way_is_not_touched_by_a_full_outbox() -> None:
-    box = filled(5, room=5, largest=2)
-    on_its_way = list(box.batch())
+    box = filled(5, room=5)
+    on_its_way = batch(box, 2)
     box.add(b"new")
-    assert box.batch() == on_its_way
-    box.settle()
-    assert box.batch() == packets(3, 4), "packet 2 made room"
+    assert batch(box, 2) == on_its_way
+    settle(box)
+    assert batch(box, 2) == packets(3, 4), "packet 2 made room"
 
 
-def test_splitting_halves_the_batch_and_keeps_the_order() -> None:
+def test_a_smaller_batch_keeps_the_order() -> None:
     box = filled(12)
-    box.batch()
-    assert box.split()
-    assert box.batch() == packets(*range(5))
-    box.settle()
-    assert box.batch() == packets(*range(5, 10)), "later batches are small from the start"
+    batch(box)
+    assert batch(box, 5) == packets(*range(5))
+    settle(box)
+    assert batch(box, 5) == packets(*range(5, 10))
 
 
-def test_a_single_packet_cannot_be_split() -> None:
-    box = filled(1)
-    box.batch()
-    assert not box.split()
-
-
-def test_the_token_is_not_shown() -> None:
-    assert "secret" not in repr(outbox())
+def test_a_batch_is_bounded_in_bytes_but_holds_at_least_one_packet() -> None:
+    box = Outbox(room=10)
+    for size in (30, 60, 60):
+        box.add(b"x" * size)
+    for sizes in ([30], [60], [60]):
+        waiting = box.oldest(most=10, most_bytes=50)
+        assert waiting is not None
+        assert list(map(len, waiting.bodies)) == sizes
+        box.settle(waiting)
 
 
 @given(st.lists(st.sampled_from(["add", "batch", "settle", "split"]), max_size=60), st.integers(1, 8))
 def test_packets_leave_in_order_and_only_the_room_limits_them(steps: list[str], largest: int) -> None:
-    box, left, number = outbox(room=20, largest=largest), [], 0
+    box, left, number = Outbox(room=20), [], 0
     for step in steps:
         match step:
             case "add":
                 box.add(str(number).encode())
                 number += 1
             case "batch":
-                box.batch()
-            case "settle":
-                left += box.sending
-                box.settle()
+                batch(box, largest)
+            case "settle" if box.is_sending:
+                left += settle(box)
             case "split":
-                box.split()
+                batch(box, max(1, largest // 2))
         assert len(box) <= 20
-    left += [*box.sending, *box.waiting]
+    while len(box):
+        batch(box)
+        left += settle(box)
     assert [int(packet) for packet in left] == sorted({int(packet) for packet in left})
     assert len(left) + box.given_up == number

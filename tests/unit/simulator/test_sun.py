@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from joulebook.simulator.sun import DAY, Place, Roof, clear_sky, sun_vector
+from joulebook.simulator.sun import DAY, Roof, Site, clear_sky, sun_vector
 
-BERLIN = Place(52.52, 13.40, "Europe/Berlin")
-EQUATOR = Place(0.0, 0.0, "UTC")
-SYDNEY = Place(-33.87, 151.21, "Australia/Sydney")
+BERLIN = Site(52.52, 13.40, "Europe/Berlin")
+EQUATOR = Site(0.0, 0.0, "UTC")
+SYDNEY = Site(-33.87, 151.21, "Australia/Sydney")
 
 
 def day_of(text: str) -> np.ndarray:
@@ -30,7 +30,7 @@ def day_of(text: str) -> np.ndarray:
         (SYDNEY, "2026-12-21", 90 - 33.87 + 23.44),
     ],
 )
-def test_the_noon_sun_is_as_high_as_latitude_and_season_say(place: Place, day: str, highest: float) -> None:
+def test_the_noon_sun_is_as_high_as_latitude_and_season_say(place: Site, day: str, highest: float) -> None:
     assert sun_vector(day_of(day), place).elevation.max() == pytest.approx(highest, abs=0.5)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.simulator.tokens import DeviceToken, UnableToReadTokens, read_tokens, write_tokens
+from joulebook.simulator.tokens import DeviceCredentials, UnableToReadTokens, read_tokens, write_tokens
 
-TOKENS = [DeviceToken("sim-00001", "jbd1_secret"), DeviceToken("sim-00002", "jbd2_secret")]
+TOKENS = [DeviceCredentials("sim-00001", "jbd1_secret"), DeviceCredentials("sim-00002", "jbd2_secret")]
 
 
 def test_what_was_written_is_read_and_only_the_owner_can_read_it(tmp_path: Path) -> None:

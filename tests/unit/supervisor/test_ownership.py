@@ -12,7 +12,7 @@ import pytest
 
 from joulebook.config import Config
 from joulebook.supervisor.ownership import UnableToShare, prepare_home
-from joulebook.supervisor.users import Users, find_users
+from joulebook.supervisor.system_users import SystemUsers, find_users
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 
@@ -23,7 +23,7 @@ def config(tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def users(config: Config) -> Users:
+def users(config: Config) -> SystemUsers:
     return find_users(config.home, None)
 
 
@@ -41,7 +41,7 @@ def make_accounts(file: Path) -> sqlite3.Connection:
 
 
 def test_accounts_move_with_what_was_written_last_and_are_found_in_the_old_place(
-    config: Config, users: Users
+    config: Config, users: SystemUsers
 ) -> None:
     file = config.home / "joulebook.sqlite3"
     make_accounts(file).close()
@@ -53,7 +53,9 @@ def test_accounts_move_with_what_was_written_last_and_are_found_in_the_old_place
         assert (stat.S_IMODE(moved.st_mode), moved.st_gid, moved.st_nlink) == (0o660, users.data, 1)
 
 
-def test_accounts_that_another_program_has_open_stay_where_they_are(config: Config, users: Users) -> None:
+def test_accounts_that_another_program_has_open_stay_where_they_are(
+    config: Config, users: SystemUsers
+) -> None:
     file = config.home / "joulebook.sqlite3"
     with closing(make_accounts(file)):
         with pytest.raises(UnableToShare, match=r"another program has .* open"):
@@ -62,7 +64,7 @@ def test_accounts_that_another_program_has_open_stay_where_they_are(config: Conf
         assert count(file) == 1
 
 
-def test_of_two_files_of_accounts_none_is_dropped(config: Config, users: Users) -> None:
+def test_of_two_files_of_accounts_none_is_dropped(config: Config, users: SystemUsers) -> None:
     prepare_home(config, users)
     (config.home / "joulebook.sqlite3").unlink()
     make_accounts(config.home / "joulebook.sqlite3").close()
@@ -70,7 +72,9 @@ def test_of_two_files_of_accounts_none_is_dropped(config: Config, users: Users) 
         prepare_home(config, users)
 
 
-def test_what_root_writes_into_the_accounts_stays_open_to_all_processes(config: Config, users: Users) -> None:
+def test_what_root_writes_into_the_accounts_stays_open_to_all_processes(
+    config: Config, users: SystemUsers
+) -> None:
     prepare_home(config, users)
     with closing(make_accounts(config.home / "joulebook.sqlite3")):
         for ending in ("-wal", "-shm"):
@@ -79,7 +83,7 @@ def test_what_root_writes_into_the_accounts_stays_open_to_all_processes(config: 
 
 
 def test_links_that_a_process_has_planted_are_not_followed(
-    config: Config, users: Users, tmp_path: Path
+    config: Config, users: SystemUsers, tmp_path: Path
 ) -> None:
     prepare_home(config, users)
     precious = tmp_path / "precious"
@@ -94,7 +98,7 @@ def test_links_that_a_process_has_planted_are_not_followed(
     assert (precious.stat().st_uid, stat.S_IMODE(precious.stat().st_mode)) == (0, 0o600)
 
 
-def test_only_root_writes_in_the_home_itself(config: Config, users: Users) -> None:
+def test_only_root_writes_in_the_home_itself(config: Config, users: SystemUsers) -> None:
     config.home.chmod(0o700)
     prepare_home(config, users)
     found = config.home.stat()

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from joulebook.cli.accounts_database import accounts_database
+from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.output import AsJson, fail
 
 

@@ -18,10 +18,9 @@ from pydantic import TypeAdapter
 from rich.table import Table
 
 from joulebook.cli.imports.options import EXIT_STOPPED
-from joulebook.cli.output import fail, result, say
+from joulebook.cli.output import fail, print_table, result, say
 from joulebook.cli.progress import show_progress
 from joulebook.cli.signals import interruptible
-from joulebook.cli.token_table import print_table
 from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url

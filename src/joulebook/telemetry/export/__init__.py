@@ -1,1 +1,1 @@
-"""Readings out of the database again, whole: any range, block by block, as CSV, Arrow or Parquet."""
+"""Exports the readings of any range, block by block, as CSV, Arrow or Parquet."""

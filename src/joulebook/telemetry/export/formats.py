@@ -27,26 +27,20 @@ def arrow_chunks(tables: Iterable[pl.DataFrame]) -> Iterator[bytes]:
     """Yield the tables, of one schema, as an Arrow IPC stream."""
     is_first = True
     for table in tables:
-        schema, batches = _messages(table)
+        file = BytesIO()
+        # Plain strings: older readers of Arrow do not know the newer string views.
+        table.rechunk().write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
+        stream = file.getvalue()
+        if not (stream.startswith(_CONTINUES) and stream.endswith(_END)):
+            raise ValueError("polars wrote an Arrow stream without marks of continuation or end")
+        (size,) = struct.unpack_from("<i", stream, 4)
+        schema = stream[: 8 + size]
         if is_first:
             yield schema
             is_first = False
-        if batches:
-            yield batches
+        if len(table):
+            yield stream[len(schema) : -len(_END)]
     yield _END
-
-
-def _messages(table: pl.DataFrame) -> tuple[bytes, bytes]:
-    """Return the message of the schema, and those of the table's batches."""
-    file = BytesIO()
-    # Strings as every reader of Arrow knows them; the newer views do not reach older ones.
-    table.rechunk().write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
-    stream = file.getvalue()
-    if not (stream.startswith(_CONTINUES) and stream.endswith(_END)):
-        raise ValueError("polars wrote an Arrow stream without marks of continuation or end")
-    (size,) = struct.unpack_from("<i", stream, 4)
-    schema = stream[: 8 + size]
-    return schema, stream[len(schema) : -len(_END)] if len(table) else b""
 
 
 FormatName = Literal["csv", "parquet", "arrow"]
@@ -54,7 +48,7 @@ FormatName = Literal["csv", "parquet", "arrow"]
 
 @dataclass(frozen=True)
 class Format:
-    """How a format is named: to people, at the end of a file's name, and in HTTP."""
+    """The names of a format: for people, at the end of a file's name, and in HTTP."""
 
     label: str
     suffix: str
@@ -124,7 +118,7 @@ def csv_chunks(
 
 
 def _time_text(time: pl.Series, zone: tzinfo) -> pl.Series:
-    """Return instants as RFC 3339, with as many digits of a second as they need."""
+    """Return instants as RFC 3339, with the digits of a second they need."""
     utc = time.to_physical().to_numpy()
     ahead = Clock.over(zone, int(utc.min()), int(utc.max())).offsets_at(utc)
     # RFC 3339 has no seconds in an offset; zones had, until the seventies.
@@ -132,13 +126,9 @@ def _time_text(time: pl.Series, zone: tzinfo) -> pl.Series:
     if not ahead.any():
         return time.dt.to_string(f"{_CLOCK}Z")
     local = pl.Series(TIME, utc + ahead).cast(pl.Datetime("us"))
-    known = np.unique(ahead).tolist()
-    suffix = pl.Series("offset", ahead).replace_strict(known, [_offset_text(offset) for offset in known])
+    suffixes = {}
+    for offset in np.unique(ahead).tolist():
+        hours, minutes = divmod(abs(offset) // _MINUTE, 60)
+        suffixes[offset] = f"{'-' if offset < 0 else '+'}{hours:02d}:{minutes:02d}" if offset else "Z"
+    suffix = pl.Series("offset", ahead).replace_strict(list(suffixes), list(suffixes.values()))
     return local.dt.to_string(_CLOCK) + suffix
-
-
-def _offset_text(offset: int) -> str:
-    if not offset:
-        return "Z"
-    minutes = abs(offset) // _MINUTE
-    return f"{'-' if offset < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"

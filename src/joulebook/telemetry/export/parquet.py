@@ -1,35 +1,92 @@
-"""Tables of readings as one Parquet file that is sent while it is written: one table, one row group.
+"""Tables of readings as one Parquet file, sent while it is written: one row group for each table.
 
-Source: parquet.thrift and "File format" of Apache Parquet. polars writes whole files only. What lies before
-the footer of each is passed on, the places that its footer names are moved to where that now lies, and
-the footers are put together to one, which comes last. Only they are kept, some 100 bytes a column and table.
+polars writes whole files only. Here each table becomes such a file. Its row groups are sent, their footer is
+read, and its offsets are moved to the positions in the whole stream. One footer with all row groups comes
+last. Only the row groups' footers stay in memory, about 100 bytes a column and table.
+
+Source: parquet.thrift and "File format" of Apache Parquet; footers are in Thrift's compact protocol.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
+
+_MAGIC = b"PAR1"
+_FILE_ROWS, _FILE_GROUPS = 3, 4
+_GROUP_COLUMNS, _GROUP_OFFSET, _GROUP_ORDINAL = 1, 5, 7
+_COLUMN_META = 3
+# Offsets in the file: of a column's chunk, of its indexes, and of its pages and filter.
+_COLUMN_OFFSETS = (2, 4, 6)
+_META_OFFSETS = (9, 10, 11, 14)
+
+
+def parquet_chunks(tables: Iterable[pl.DataFrame]) -> Iterator[bytes]:
+    """Yield the tables, of one schema, as a Parquet file compressed with zstd."""
+    yield _MAGIC
+    offset = len(_MAGIC)
+    groups: list[Struct | bytes] = []
+    file: Struct = {}
+    rows = 0
+    for table in tables:
+        data, footer = _row_groups(table)
+        file = file or footer
+        if not len(table):
+            continue
+        for group in footer[_FILE_GROUPS].value.values:
+            _shift(group, (_GROUP_OFFSET,), offset - len(_MAGIC))
+            # The number of a row group is optional, and polars counts them in its own file.
+            group.pop(_GROUP_ORDINAL, None)
+            for column in group[_GROUP_COLUMNS].value.values:
+                _shift(column, _COLUMN_OFFSETS, offset - len(_MAGIC))
+                if _COLUMN_META in column:
+                    _shift(column[_COLUMN_META].value, _META_OFFSETS, offset - len(_MAGIC))
+            groups.append(written(group))
+        rows += footer[_FILE_ROWS].value
+        offset += len(data)
+        yield data
+    file[_FILE_ROWS] = Field(file[_FILE_ROWS].kind, rows)
+    file[_FILE_GROUPS] = Field(LIST, Elements(STRUCT, groups))
+    last = written(file)
+    yield last + len(last).to_bytes(4, "little") + _MAGIC
+
+
+def _row_groups(table: pl.DataFrame) -> tuple[bytes, Struct]:
+    """Return the row groups of a table as polars writes them, and the footer."""
+    buffer = BytesIO()
+    table.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=max(len(table), 1))
+    data = buffer.getvalue()
+    end = len(data) - 8
+    if data[:4] != _MAGIC or data[-4:] != _MAGIC:
+        raise ValueError("polars wrote a Parquet file without its marks at both ends")
+    begin = end - int.from_bytes(data[end : end + 4], "little")
+    return data[4:begin], read_struct(data[begin:end])
+
+
+def _shift(struct: Struct, fields: Iterable[int], by: int) -> None:
+    """Add `by` to offsets; zero means "not given" and stays."""
+    for number in fields:
+        if number in struct and struct[number].value:
+            struct[number] = Field(struct[number].kind, struct[number].value + by)
+
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, _SET, _MAP, STRUCT = range(1, 13)
 _INTEGERS = {I16, I32, I64}
 _SIZES = {BYTE: 1, DOUBLE: 8}
 
 
-@dataclass
-class Field:
+class Field(NamedTuple):
     """A field's type and value: bool, int, bytes, `Elements`, or a struct; a double stays eight bytes."""
 
     kind: int
     value: Any
 
 
-@dataclass
-class Elements:
-    """A list, all of whose elements are of one type."""
+class Elements(NamedTuple):
+    """A list with elements of one type; a struct among them may be given as its bytes."""
 
     kind: int
     values: list[Any]
@@ -39,26 +96,8 @@ Struct = dict[int, Field]
 
 
 def read_struct(data: bytes) -> Struct:
-    """Return the struct that `data` begins with. Raises ValueError for what no footer holds."""
+    """Return the struct at the beginning of `data`. Raises ValueError for types not used in footers."""
     return _Reader(data).struct()
-
-
-def written(struct: Struct) -> bytes:
-    """Return the struct's bytes."""
-    out = bytearray()
-    _write_struct(out, struct)
-    return bytes(out)
-
-
-def list_header(kind: int, size: int) -> bytes:
-    """Return what stands before the elements of a list."""
-    out = bytearray()
-    if size < 15:
-        out.append(size << 4 | kind)
-    else:
-        out.append(0xF0 | kind)
-        _write_varint(out, size)
-    return bytes(out)
 
 
 class _Reader:
@@ -72,36 +111,30 @@ class _Reader:
         while head := self._byte():
             kind, step = head & 0x0F, head >> 4
             number = number + step if step else self._zigzag()
-            fields[number] = Field(kind, self._value(kind, is_field=True))
+            # In a field the type of a bool is its value.
+            fields[number] = Field(kind, kind == TRUE if kind in (TRUE, FALSE) else self._value(kind))
         return fields
 
-    def _value(self, kind: int, *, is_field: bool = False) -> Any:
+    def _value(self, kind: int) -> Any:
         if kind in (TRUE, FALSE):
-            return kind == TRUE if is_field else self._byte() == TRUE
+            return self._byte() == TRUE
         if kind in _INTEGERS:
             return self._zigzag()
         if kind == STRUCT:
             return self.struct()
         if kind == LIST:
-            return self._list()
+            head = self._byte()
+            size = head >> 4 if head >> 4 < 15 else self._varint()
+            return Elements(head & 0x0F, [self._value(head & 0x0F) for _ in range(size)])
         if kind in (BYTE, DOUBLE, BINARY):
-            return self._bytes(_SIZES[kind] if kind in _SIZES else self._varint())
+            size = _SIZES[kind] if kind in _SIZES else self._varint()
+            self._at += size
+            return self._data[self._at - size : self._at]
         raise ValueError(f"type {kind} of Thrift's compact protocol is not expected in a Parquet footer")
-
-    def _list(self) -> Elements:
-        head = self._byte()
-        size = head >> 4
-        if size == 15:
-            size = self._varint()
-        return Elements(head & 0x0F, [self._value(head & 0x0F) for _ in range(size)])
 
     def _byte(self) -> int:
         self._at += 1
         return self._data[self._at - 1]
-
-    def _bytes(self, size: int) -> bytes:
-        self._at += size
-        return self._data[self._at - size : self._at]
 
     def _varint(self) -> int:
         number = shift = 0
@@ -117,22 +150,24 @@ class _Reader:
         return number >> 1 ^ -(number & 1)
 
 
-def _write_struct(out: bytearray, struct: Struct) -> None:
+def written(struct: Struct) -> bytes:
+    """Return the struct's bytes."""
+    out = bytearray()
     before = 0
-    for number, field in sorted(struct.items()):
-        kind = field.kind
-        if kind in (TRUE, FALSE):
-            kind = TRUE if field.value else FALSE
+    for number, (kind, value) in sorted(struct.items()):
+        is_bool = kind in (TRUE, FALSE)
+        mark = (TRUE if value else FALSE) if is_bool else kind
         step = number - before
         if 0 < step < 16:
-            out.append(step << 4 | kind)
+            out.append(step << 4 | mark)
         else:
-            out.append(kind)
+            out.append(mark)
             _write_varint(out, _zigzag(number))
-        if kind not in (TRUE, FALSE):
-            _write_value(out, kind, field.value)
+        if not is_bool:
+            _write_value(out, kind, value)
         before = number
     out.append(0)
+    return bytes(out)
 
 
 def _write_value(out: bytearray, kind: int, value: Any) -> None:
@@ -141,9 +176,13 @@ def _write_value(out: bytearray, kind: int, value: Any) -> None:
     elif kind in _INTEGERS:
         _write_varint(out, _zigzag(value))
     elif kind == STRUCT:
-        _write_struct(out, value)
+        out += value if isinstance(value, bytes) else written(value)
     elif kind == LIST:
-        out += list_header(value.kind, len(value.values))
+        if len(value.values) < 15:
+            out.append(len(value.values) << 4 | value.kind)
+        else:
+            out.append(0xF0 | value.kind)
+            _write_varint(out, len(value.values))
         for element in value.values:
             _write_value(out, value.kind, element)
     else:
@@ -161,75 +200,3 @@ def _write_varint(out: bytearray, number: int) -> None:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
-
-
-_MAGIC = b"PAR1"
-_FILE_ROWS, _FILE_GROUPS = 3, 4
-_GROUP_COLUMNS, _GROUP_OFFSET, _GROUP_ORDINAL = 1, 5, 7
-_COLUMN_META = 3
-# Places in the file: of a column's chunk, of its indexes, and of its pages and filter.
-_COLUMN_PLACES = (2, 4, 6)
-_META_PLACES = (9, 10, 11, 14)
-
-
-def parquet_chunks(tables: Iterable[pl.DataFrame]) -> Iterator[bytes]:
-    """Yield the tables, of one schema, as a Parquet file compressed with zstd."""
-    yield _MAGIC
-    place = len(_MAGIC)
-    groups: list[bytes] = []
-    file: Struct = {}
-    rows = 0
-    for table in tables:
-        data, footer = _parts(table)
-        file = file or footer
-        if not len(table):
-            continue
-        for group in footer[_FILE_GROUPS].value.values:
-            _move(group, place - len(_MAGIC))
-            groups.append(written(group))
-        rows += footer[_FILE_ROWS].value
-        place += len(data)
-        yield data
-    yield from _footer(file, rows, groups)
-
-
-def _parts(table: pl.DataFrame) -> tuple[bytes, Struct]:
-    """Return what polars writes between the first mark and the footer, and the footer."""
-    buffer = BytesIO()
-    table.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=max(len(table), 1))
-    data = buffer.getvalue()
-    end = len(data) - 8
-    if data[:4] != _MAGIC or data[-4:] != _MAGIC:
-        raise ValueError("polars wrote a Parquet file without its marks at both ends")
-    begin = end - int.from_bytes(data[end : end + 4], "little")
-    return data[4:begin], read_struct(data[begin:end])
-
-
-def _move(group: Struct, by: int) -> None:
-    """Let a row group's places be `by` bytes farther on."""
-    _shift(group, (_GROUP_OFFSET,), by)
-    # The number of a row group is optional, and would be that in the file that polars wrote.
-    group.pop(_GROUP_ORDINAL, None)
-    for column in group[_GROUP_COLUMNS].value.values:
-        _shift(column, _COLUMN_PLACES, by)
-        if _COLUMN_META in column:
-            _shift(column[_COLUMN_META].value, _META_PLACES, by)
-
-
-def _shift(struct: Struct, places: Iterable[int], by: int) -> None:
-    for number in places:
-        # Zero stands for "not given": the mark lies there.
-        if number in struct and struct[number].value:
-            struct[number] = Field(struct[number].kind, struct[number].value + by)
-
-
-def _footer(file: Struct, rows: int, groups: list[bytes]) -> Iterator[bytes]:
-    """Yield the footer with these row groups, its length, and the last mark."""
-    file[_FILE_ROWS] = Field(file[_FILE_ROWS].kind, rows)
-    # The groups are bytes already: they go in where an empty list stands.
-    file[_FILE_GROUPS] = Field(LIST, Elements(STRUCT, []))
-    before = {number: field for number, field in file.items() if number <= _FILE_GROUPS}
-    after = {number - _FILE_GROUPS: field for number, field in file.items() if number > _FILE_GROUPS}
-    head = written(before)[: -len(list_header(STRUCT, 0)) - 1]
-    footer = b"".join([head, list_header(STRUCT, len(groups)), *groups, written(after)])
-    yield footer + len(footer).to_bytes(4, "little") + _MAGIC

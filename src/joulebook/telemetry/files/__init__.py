@@ -1,1 +1,1 @@
-"""Bytes of a logger's file in, columns of readings and a list of what was not readable out."""
+"""Reads a logger's file: bytes in, readings and a list of rejected rows and cells out."""

@@ -63,6 +63,15 @@ def line_ends(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     return ends
 
 
+def is_utf8(data: bytes) -> bool:
+    """Return whether bytes are valid UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class _TrimmedLines:
     """Drops the bytes of a line beyond the limit where it spans chunks: memory never holds them."""
 

@@ -49,7 +49,7 @@ class Budget:
     def check(self) -> None:
         """Raise `ReadingAbandoned` if the client has disconnected, `TooMuchWork` if the time is used up."""
         if not self._is_wanted():
-            raise ReadingAbandoned("the client has gone, so its file is read no further")
+            raise ReadingAbandoned("the client has gone, so its file is not read further")
         if self._stopwatch.seconds > self._seconds:
             raise TooMuchWork(
                 f"reading the file takes more than {self._seconds:g} seconds of processor time, which is "

@@ -76,17 +76,24 @@ class WideParser:
         found = [np.flatnonzero(~np.isnan(column.value)) for column in numbers]
         which = np.repeat(np.arange(len(found), dtype=np.int32), [len(rows) for rows in found])
         row = np.concatenate([np.empty(0, np.intp), *found])
+        values = [
+            column.value[rows] if factor == 1 else column.value[rows] * factor
+            for column, rows, factor in zip(numbers, found, self._factors, strict=True)
+        ]
         return ParsedBlock(
             column=which,
             time=time[row],
-            value=self._values(numbers, found),
+            value=np.concatenate([np.empty(0), *values]),
             line=line[row],
             rows_imported=len(line),
             rows_rejected=rejected,
             blank_lines=table.blank_lines,
             skipped_lines=table.skipped_lines,
             doubled=doubled,
-            cells=[_count(column, len(rows)) for column, rows in zip(numbers, found, strict=True)],
+            cells=[
+                CellCounts(len(rows), Counter(column.na), Counter(column.malformed_code.tolist()))
+                for column, rows in zip(numbers, found, strict=True)
+            ],
             problems=self._problems(
                 table, row_problems(table, text, code, reason, self._most_problems), numbers, line
             ),
@@ -100,13 +107,6 @@ class WideParser:
         """Set the state returned by `state`."""
         self._times.restore(state["clocks"])
         self._watch.restore(state["table"])
-
-    def _values(self, numbers: Sequence[Numbers], found: Sequence[NDArray[np.intp]]) -> NDArray[np.float64]:
-        values = [
-            n.value[rows] if factor == 1 else n.value[rows] * factor
-            for n, rows, factor in zip(numbers, found, self._factors, strict=True)
-        ]
-        return np.concatenate([np.empty(0), *values])
 
     def _problems(
         self, table: Table, rows: list[Problem], numbers: Sequence[Numbers], line: NDArray[np.int64]
@@ -131,10 +131,6 @@ def row_problems(
         Problem(int(table.line[row]), None, reason.get(row) or TIME_CODES[code[row]], shown(text[row] or ""))
         for row in np.flatnonzero(code)[:most].tolist()
     ]
-
-
-def _count(numbers: Numbers, readable: int) -> CellCounts:
-    return CellCounts(readable, Counter(numbers.na), Counter(numbers.malformed_code.tolist()))
 
 
 _MINUTE = 60_000_000
@@ -298,7 +294,7 @@ class LongParser:
                 bad[index * count + at] = (str(column.malformed_code[row]), str(column.malformed_text[row]))
         return na, na_text, bad
 
-    def _block(self, cells: _Cells, rejects: list[Problem], **account: Any) -> ParsedBlock:
+    def _block(self, cells: _Cells, rejects: list[Problem], **row_counts: Any) -> ParsedBlock:
         counts = [CellCounts() for _ in self._series.values]
         readable = ~np.isnan(cells.value) & (cells.code == OK) & (cells.entry >= 0)
         chosen = np.flatnonzero(readable)
@@ -316,7 +312,7 @@ class LongParser:
             cells=counts,
             problems=first_problems(problems, self._most_problems),
             added=self._series.added,
-            **account,
+            **row_counts,
         )
 
     def _count_rest(self, cells: _Cells, counts: list[CellCounts]) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.split import Splitter
-from joulebook.telemetry.files.table import ParsedBlock, Problem, shown
+from joulebook.telemetry.files.table import Problem, shown
 from joulebook.telemetry.files.text import utf8_chunks
 
 PREVIEW_ROWS = 20
@@ -70,7 +70,15 @@ def preview(
     table = reader.read(block)
     lines = sorted({*table.line.tolist(), *(problem.line for problem in table.rejected)})[:most_rows]
     rows = {line: PreviewRow(line, _line(text, ends, line)) for line in lines}
-    _fill(rows, parsed)
+    cells = zip(
+        parsed.line.tolist(), parsed.column.tolist(), parsed.time.tolist(), parsed.value.tolist(), strict=True
+    )
+    for line, column, time, value in cells:
+        if line in rows:
+            rows[line].readings.append((column, time, value))
+    for problem in parsed.problems:
+        if problem.line in rows:
+            rows[problem.line].problems.append(problem)
     above = [_line(text, ends, line) for line in range(1, min(profile.first_data_line, last + 1))]
     return Preview(list(rows.values()), (*profile.values, *parsed.added), above)
 
@@ -89,18 +97,6 @@ def count_head(
     blocks = cut_blocks([text], max_lines=most_lines(len(columns)), start_line=profile.first_data_line)
     count_blocks(parse_blocks(blocks, profile, columns, now=now), report)
     return report
-
-
-def _fill(rows: Mapping[int, PreviewRow], block: ParsedBlock) -> None:
-    cells = zip(
-        block.line.tolist(), block.column.tolist(), block.time.tolist(), block.value.tolist(), strict=True
-    )
-    for line, column, time, value in cells:
-        if line in rows:
-            rows[line].readings.append((column, time, value))
-    for problem in block.problems:
-        if problem.line in rows:
-            rows[problem.line].problems.append(problem)
 
 
 def _line(text: bytes, ends: NDArray[np.intp], line: int) -> str:

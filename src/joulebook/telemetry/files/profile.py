@@ -37,7 +37,7 @@ def profile_to_json(profile: Any) -> dict[str, Any]:
     for entry in dataclasses.fields(profile):
         value = getattr(profile, entry.name)
         if isinstance(value, tuple):
-            value = [_short(item) if dataclasses.is_dataclass(item) else item for item in value]
+            value = [_without_defaults(item) if dataclasses.is_dataclass(item) else item for item in value]
         described[entry.name] = value
     return described
 
@@ -55,7 +55,7 @@ def profile_from_json(stored: object, profile_type: type) -> dict[str, Any]:
     return _entries({name: value for name, value in stored.items() if name != "version"}, profile_type, "")
 
 
-def _short(item: Any) -> dict[str, Any]:
+def _without_defaults(item: Any) -> dict[str, Any]:
     shown = {}
     for entry in dataclasses.fields(item):
         value = getattr(item, entry.name)

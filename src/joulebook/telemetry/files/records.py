@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.blocks import MAX_LINE_BYTES, Block, line_ends
+from joulebook.telemetry.files.blocks import MAX_LINE_BYTES, Block, is_utf8, line_ends
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import BLANKS, Problem, Table, shown
@@ -42,7 +42,8 @@ def lines_with_odd_quotes(
     before = np.where(at > 0, text[at - 1], _LF)
     after = _byte_after(text, at)
     may_open = (before == _LF) | (before == ord(delimiter)) | (before == ord(quote))
-    may_close = (after == _LF) | (after == ord(delimiter)) | (after == ord(quote)) | _is_line_end(text, at)
+    ends_line = (after == _LF) | ((after == _CR) & (_byte_after(text, at + 1) == _LF))
+    may_close = ends_line | (after == ord(delimiter)) | (after == ord(quote))
     odd[line[np.where(is_even, ~may_open, ~may_close)]] = True
     last_of_line = np.append(line[1:] != line[:-1], True)
     odd[line[last_of_line & is_even]] = True
@@ -52,12 +53,6 @@ def lines_with_odd_quotes(
 def _byte_after(text: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.uint8]:
     following = np.minimum(at + 1, len(text) - 1)
     return np.where(at + 1 < len(text), text[following], _LF).astype(np.uint8)
-
-
-def _is_line_end(text: NDArray[np.uint8], at: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return where a CR follows, itself before LF or at the end."""
-    is_end: NDArray[np.bool_] = (_byte_after(text, at) == _CR) & (_byte_after(text, at + 1) == _LF)
-    return is_end
 
 
 MAX_RECORD_LINES = 100
@@ -265,8 +260,8 @@ class _Lines:
     def undecodable(self) -> NDArray[np.bool_]:
         """Return for each line whether it is not UTF-8."""
         bad = np.zeros(len(self), np.bool_)
-        if not _is_utf8(self.data):
-            bad[:] = [not _is_utf8(self[index]) for index in range(len(self))]
+        if not is_utf8(self.data):
+            bad[:] = [not is_utf8(self[index]) for index in range(len(self))]
         return bad
 
     def blank(self) -> NDArray[np.bool_]:
@@ -326,7 +321,7 @@ class _Record:
             return "line_too_long"
         if b"\0" in line:
             return "nul_byte"
-        return None if _is_utf8(line) else "encoding"
+        return None if is_utf8(line) else "encoding"
 
     def _read(self, *, delimiter: str, quote: str, width: int) -> str | None:
         reader = csv.reader(self._texts(), delimiter=delimiter, quotechar=quote, strict=True)
@@ -353,11 +348,3 @@ class _Record:
                 return
             yield self._lines[index].decode() + "\n"
         self._ran_out = self.index + self._most_lines > len(self._lines)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

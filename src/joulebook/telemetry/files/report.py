@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.profile import ValueColumn
-from joulebook.telemetry.files.table import ParsedBlock, Problem
+from joulebook.telemetry.files.table import MOST_PROBLEMS, ParsedBlock, Problem
 from joulebook.telemetry.readings import from_microseconds
 
 
@@ -67,9 +67,6 @@ class ColumnReport:
         """Return the column of an object from `state`."""
         return cls(**{**state, "na": Counter(state["na"]), "malformed": Counter(state["malformed"])})
 
-
-MOST_PROBLEMS = 1000
-"""Problems in a report with their text; all are counted."""
 
 METRIC_LIMIT = "metric_limit"
 NOT_KEPT = "time_past"

@@ -10,7 +10,7 @@ from itertools import islice
 
 import polars as pl
 
-from joulebook.telemetry.files.blocks import Block
+from joulebook.telemetry.files.blocks import Block, is_utf8
 from joulebook.telemetry.files.budget import Stopwatch, check_budget, current_budget
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile import BLANK_RUNS, MOST_COLUMNS, WIDE_GAPS, ImportProfile
@@ -175,7 +175,7 @@ class Splitter:
         if self.pattern == BLANK_RUNS and self.quote.encode() not in data:
             return _RUNS.sub(MARK.encode(), _EDGES.sub(b"", data))
         lines = data.split(b"\n")
-        is_text = [_is_utf8(line) for line in lines]
+        is_text = [is_utf8(line) for line in lines]
         # A line with bytes that are no text is unchanged: it is rejected later.
         texts = [line.decode() if good else "" for line, good in zip(lines, is_text, strict=True)]
         column = pl.Series("line", texts, dtype=pl.String).str.strip_suffix("\r")
@@ -218,11 +218,3 @@ def _without_formula_signs(data: bytes, delimiter: str) -> bytes:
     mark = re.escape(delimiter.encode())
     data = re.sub(rb"(?m)(^|" + mark + rb')=(?="[^"\n]*"(?:' + mark + rb"|\r?$))", rb"\1", data)
     return re.sub(rb"(?m)(^|" + mark + rb')"=""([^"\n]*)"""(?=' + mark + rb"|\r?$)", rb'\1"\2"', data)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

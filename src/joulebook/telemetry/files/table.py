@@ -75,7 +75,7 @@ def shown_row(line: bytes) -> str:
 
 
 MOST_PROBLEMS = 1000
-"""Problems of a block listed with their text; all are counted."""
+"""Problems of a block, and of a report, listed with their text; all are counted."""
 
 
 @dataclass

@@ -57,6 +57,7 @@ NO_OFFSET = np.iinfo(np.int64).min
 
 DAY = 86_400 * MICROSECONDS
 _NO_SUCH_OFFSET = DAY
+_DAYS_IN_MONTH = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 
 _MONTH_NAME = r"\p{L}{3,10}"
 _WORDS = {
@@ -167,7 +168,7 @@ class TimeFormat:
         clock, clock_exists = _clock(fields)
         offset = _offset(fields["z"]) if "z" in fields else np.full(len(text), NO_OFFSET)
         if "Z" in fields:
-            offset = _named_offset(fields["Z"])
+            offset = _looked_up(fields["Z"], ZONES) * 60 * MICROSECONDS
         marked = np.zeros(len(text), np.int8)
         if "D" in fields:
             mark = fields["D"].str.to_lowercase()
@@ -219,16 +220,27 @@ def _days(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     if fields.is_epoch:
         zero = fields.whole("d")
         return zero, zero == 0
-    year = fields.whole("Y") if "Y" in fields else _full_year(fields.whole("y"))
+    if "Y" in fields:
+        year = fields.whole("Y")
+    else:
+        # By POSIX the years 69 to 99 are 1969 to 1999, the others 2000 to 2068.
+        year = fields.whole("y")
+        year = np.where(year >= 69, year + 1900, year + 2000)
+    is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     if "j" in fields:
         day_of_year = fields.whole("j")
-        exists = (day_of_year >= 1) & (day_of_year <= np.where(_is_leap(year), 366, 365))
+        exists = (day_of_year >= 1) & (day_of_year <= np.where(is_leap, 366, 365))
         return _day_number(year, np.ones_like(year), day_of_year), exists
-    month = fields.whole("m") if "m" in fields else _month_number(fields["b"])
+    month = (
+        fields.whole("m")
+        if "m" in fields
+        else _looked_up(fields["b"].str.strip_suffix(".").str.to_lowercase(), MONTHS)
+    )
     exists = (month >= 1) & (month <= 12)
     month = np.where(exists, month, 1)
+    last_day = np.where(is_leap & (month == 2), 29, _DAYS_IN_MONTH[month - 1])
     day = fields.whole("d")
-    return _day_number(year, month, day), exists & (day >= 1) & (day <= _days_in_month(year, month))
+    return _day_number(year, month, day), exists & (day >= 1) & (day <= last_day)
 
 
 def _clock(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -250,21 +262,6 @@ def _clock(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return clock, exists & (clock <= DAY)
 
 
-def _full_year(year: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the years of two digits by POSIX: 69 to 99 are 1969 to 1999, the others 2000 to 2068."""
-    return np.where(year >= 69, year + 1900, year + 2000)
-
-
-def _is_leap(year: NDArray[np.int64]) -> NDArray[np.bool_]:
-    is_leap: NDArray[np.bool_] = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    return is_leap
-
-
-def _days_in_month(year: NDArray[np.int64], month: NDArray[np.int64]) -> NDArray[np.int64]:
-    days = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
-    return np.where(_is_leap(year) & (month == 2), 29, days[month - 1])
-
-
 def _day_number(
     year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -273,15 +270,10 @@ def _day_number(
     return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
 
 
-def _month_number(name: pl.Series) -> NDArray[np.int64]:
-    plain = name.str.strip_suffix(".").str.to_lowercase()
-    number = plain.replace_strict(list(MONTHS), list(MONTHS.values()), default=0, return_dtype=pl.Int64)
-    return number.fill_null(0).to_numpy()
-
-
-def _named_offset(name: pl.Series) -> NDArray[np.int64]:
-    minutes = name.replace_strict(list(ZONES), list(ZONES.values()), default=0, return_dtype=pl.Int64)
-    return minutes.fill_null(0).to_numpy() * 60 * MICROSECONDS
+def _looked_up(words: pl.Series, table: dict[str, int]) -> NDArray[np.int64]:
+    """Return the numbers of words by a table, 0 for all others."""
+    numbers = words.replace_strict(list(table), list(table.values()), default=0, return_dtype=pl.Int64)
+    return numbers.fill_null(0).to_numpy()
 
 
 def _fraction(digits: pl.Series) -> NDArray[np.int64]:

@@ -104,20 +104,17 @@ def _check(path: Path, name: str) -> None:
                     )
                 is_xml = is_xml or (at == 0 and chunk.lstrip().startswith(_XML_STARTS))
                 if is_xml:
-                    _check_text(rest + chunk, name)
+                    text = rest + chunk
+                    if _FORBIDDEN.search(text) or b"\0" in text:
+                        raise UnreadableFile(
+                            f"{name} declares entities of its own, which no workbook needs; "
+                            "save the sheet as CSV and import that"
+                        )
                     rest = chunk[-_OVERLAP:]
                 bounds.add(chunk)
                 shared.add(chunk)
             bounds.end()
             shared.end_part()
-
-
-def _check_text(text: bytes, name: str) -> None:
-    if _FORBIDDEN.search(text) or b"\0" in text:
-        raise UnreadableFile(
-            f"{name} declares entities of its own, which no workbook needs; "
-            "save the sheet as CSV and import that"
-        )
 
 
 class _Bounds:

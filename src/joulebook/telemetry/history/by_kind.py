@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries
 from joulebook.telemetry.history.columns import Column, Numbers, Wanted, check_numbers
@@ -163,7 +162,10 @@ class StateFigures(LevelFigures):
         rows = summaries.rows
         covered = reader.integrals(summaries).covered
         shares = []
-        for value in _most_frequent(rows):
+        values, index = np.unique(rows["last"], return_inverse=True)
+        readings = np.bincount(index, rows["count"], len(values))
+        most_frequent = values[np.argsort(-readings, kind="stable")[:MOST_STATES]]
+        for value in sorted(most_frequent.tolist()):
             alone = rows.copy()
             alone["last"] = rows["last"] == value
             alone["integral"] = (rows["last_at"] - rows["first_at"]) / MICROSECONDS * alone["last"]
@@ -171,13 +173,6 @@ class StateFigures(LevelFigures):
             share = np.divide(time, covered, where=covered > 0, out=np.full(len(covered), np.nan))
             shares.append(StateShare(value, np.clip(share, 0.0, 1.0)))
         return reader.column(wanted, rows, covered, more=StateShares(shares))
-
-
-def _most_frequent(rows: NDArray[np.void]) -> list[float]:
-    """Return the `MOST_STATES` values with the most readings, in the order of values."""
-    value, index = np.unique(rows["last"], return_inverse=True)
-    readings = np.bincount(index, rows["count"], len(value))
-    return sorted(value[np.argsort(-readings, kind="stable")[:MOST_STATES]].tolist())
 
 
 _LEVEL = LevelFigures()

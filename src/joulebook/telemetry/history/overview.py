@@ -62,19 +62,14 @@ def read_overviews(
             overviews[device_id] = by_series[series_id] = DeviceOverview(
                 metric=metric, unit=meaning.unit, value=shown, time=time, factor=meaning.factor
             )
-        _add_sparklines(conn, by_series, end=to_microseconds(now))
-    return overviews
-
-
-def _add_sparklines(conn: Connection, overviews: Mapping[int, DeviceOverview], *, end: int) -> None:
-    """Fill in the means of the last minutes, the last of them up to `end`."""
-    # Minutes of the clock, as they are rolled up; the last one may be unfinished.
-    edges = -(-end // MINUTE) * MINUTE + MINUTE * np.arange(-SPARKLINE_POINTS, 1)
-    reader = SummaryReader(conn, edges, read_state(conn), columns=("bucket", "count", "sum"))
-    rows = reader.read([(series_id, int(edges[0]), end) for series_id in overviews])
+        # Minutes of the clock, as they are rolled up; the last one may be unfinished.
+        end = to_microseconds(now)
+        edges = -(-end // MINUTE) * MINUTE + MINUTE * np.arange(-SPARKLINE_POINTS, 1)
+        reader = SummaryReader(conn, edges, read_state(conn), columns=("bucket", "count", "sum"))
+        rows = reader.read([(series_id, int(edges[0]), end) for series_id in by_series])
     index = np.searchsorted(edges, rows["bucket"], side="right") - 1
     for series_id, minute, mean in zip(
         rows["series_id"].tolist(), index.tolist(), (rows["sum"] / rows["count"]).tolist(), strict=True
     ):
-        overview = overviews[series_id]
-        overview.sparkline[minute] = mean * overview.factor
+        by_series[series_id].sparkline[minute] = mean * by_series[series_id].factor
+    return overviews

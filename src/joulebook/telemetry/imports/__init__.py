@@ -1,1 +1,1 @@
-"""Files being stored and taken back: framework-free, resumable, block by block."""
+"""Stores files and undoes imports: framework-free, resumable, block by block."""

@@ -24,9 +24,9 @@ from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.parser import BLOCK_READINGS, parse_file
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.read_ahead import read_ahead
-from joulebook.telemetry.files.report import MOST_PROBLEMS, ImportReport
+from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
-from joulebook.telemetry.files.table import ParsedBlock, Problem
+from joulebook.telemetry.files.table import MOST_PROBLEMS, ParsedBlock, Problem
 from joulebook.telemetry.imports.problems import drop_problems, read_problems, store_problems
 from joulebook.telemetry.imports.progress import (
     end_where_idle,

@@ -57,27 +57,21 @@ def mark_changed(
     late = time < closed_until
     if not late.any():
         return
-    series, begin, end = _ranges(series_id[late], time[late] // MINUTE * MINUTE)
-    conn.execute(
-        _MARK,
-        {
-            "series_id": series.tolist(),
-            "begins_at": [from_microseconds(each) for each in begin.tolist()],
-            "ends_at": [from_microseconds(each) for each in end.tolist()],
-        },
-    )
-
-
-def _ranges(
-    series_id: NDArray[np.int32], minute: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Return series, begin and end of the ranges of these minutes, near ones joined."""
+    series_id, minute = series_id[late], time[late] // MINUTE * MINUTE
     order = np.lexsort((minute, series_id))
     series_id, minute = series_id[order], minute[order]
     leads = np.ones(len(minute), np.bool_)
     leads[1:] = (series_id[1:] != series_id[:-1]) | (minute[1:] - minute[:-1] > _NEAR)
     trails = np.append(leads[1:], True)
-    return series_id[leads], minute[leads], minute[trails] + MINUTE
+    begin, end = minute[leads], minute[trails] + MINUTE
+    conn.execute(
+        _MARK,
+        {
+            "series_id": series_id[leads].tolist(),
+            "begins_at": [from_microseconds(each) for each in begin.tolist()],
+            "ends_at": [from_microseconds(each) for each in end.tolist()],
+        },
+    )
 
 
 def read_marks(

@@ -129,7 +129,10 @@ class Roller:
                 retained = Spans.same_for(np.array(ids, np.int32), begin, end)
             most = _TOO_MANY if self._reach[of_all] > _SHORTEST else None
             readings = self._recompute(retained, until=state.closed_until, most=most)
-            self._fit_reach(readings, of_all=of_all)
+            if readings > _MANY:
+                self._reach[of_all] = max(_SHORTEST, self._reach[of_all] // 2)
+            elif readings < _FEW:
+                self._reach[of_all] = min(_LONGEST, self._reach[of_all] * 2)
             self.pause("put right")
             return Rolled(
                 marks=len(taken),
@@ -211,10 +214,3 @@ class Roller:
             self.pause(f"{WIDTHS[width]} written")
             finer = width
         return readings
-
-    def _fit_reach(self, readings: int, *, of_all: bool) -> None:
-        """Adapt the next stretch of time, so that a transaction reads neither few readings nor too many."""
-        if readings > _MANY:
-            self._reach[of_all] = max(_SHORTEST, self._reach[of_all] // 2)
-        elif readings < _FEW:
-            self._reach[of_all] = min(_LONGEST, self._reach[of_all] * 2)

@@ -182,8 +182,14 @@ def read_summaries(
     parts: list[Summaries] = []
     waiting = 0
     for series_id, _begin, *sent in _rows(conn, statement, spans):
-        parts.append(_unpacked(series_id, sent, columns, width=width))
-        waiting += len(parts[-1])
+        rows = np.zeros(len(sent[0]) // SUMMARY[columns[0]].itemsize, SUMMARY)
+        rows["series_id"] = series_id
+        for name, column in zip(columns, sent, strict=True):
+            rows[name] = times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[name])
+        if "bucket" not in columns:
+            rows["bucket"] = rows["first_at"] // width * width
+        parts.append(rows)
+        waiting += len(rows)
         if waiting >= _READINGS_AT_ONCE:
             yield join_summaries(parts)
             parts, waiting = [], 0
@@ -255,13 +261,3 @@ def _limits(spans: Spans) -> dict[str, object]:
         "oldest": from_microseconds(int(spans.begin.min())),
         "newest": from_microseconds(int(spans.end.max())),
     }
-
-
-def _unpacked(series_id: int, sent: list[bytes], columns: tuple[str, ...], *, width: int) -> Summaries:
-    rows = np.zeros(len(sent[0]) // SUMMARY[columns[0]].itemsize, SUMMARY)
-    rows["series_id"] = series_id
-    for name, column in zip(columns, sent, strict=True):
-        rows[name] = times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[name])
-    if "bucket" not in columns:
-        rows["bucket"] = rows["first_at"] // width * width
-    return rows

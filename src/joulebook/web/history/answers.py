@@ -24,8 +24,11 @@ from joulebook.web.api.answers import Integers, Numbers, encode_array
 
 _LONGEST_DAY = timedelta(hours=25)
 
+# As a tuple msgspec would describe a pair in the terms of an older JSON schema.
+_Pair = Annotated[Sequence[int], Meta(min_length=2, max_length=2)]
+
 Offsets = Annotated[
-    Sequence[tuple[int, int]],
+    Sequence[_Pair],
     Meta(
         description="the zone's offsets over the range: from each instant (seconds since 1970 UTC) on, "
         "the seconds its clock is ahead of UTC"

@@ -1,1 +1,1 @@
-"""How a file is to be read, as far as its beginning tells: nothing is guessed without saying so."""
+"""Guesses how a file is read from its beginning, with a reason for each setting."""

@@ -52,7 +52,7 @@ def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayo
         TimeFormat(text_format)
     find_zone(profile.tz)
     NumberFormat.of(profile)
-    account = (
+    settings = (
         ReadingSetting("profile", profile.name or "(without a name)", "given"),
         ReadingSetting("header", f"line {profile.header_line}" if profile.header_line else "none", "profile"),
         ReadingSetting("time", " + ".join(profile.time_columns), "profile"),
@@ -60,7 +60,7 @@ def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayo
         ReadingSetting("time zone", profile.tz, "profile" if given.tz is None else "given"),
         ReadingSetting("decimal mark", profile.decimal, "profile" if given.decimal is None else "given"),
     )
-    return FileLayout(profile, columns, account)
+    return FileLayout(profile, columns, settings)
 
 
 def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:

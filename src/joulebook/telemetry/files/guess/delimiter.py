@@ -150,9 +150,11 @@ def _guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[
             _GAPS,
             key=lambda splitter: (_score(sample_rows(lines, splitter)) > _TIDY, splitter == _GAPS),
         )
-    is_uneven = best.pattern and _alike(sample_rows(lines, best)) < _WORTH_WIDTHS
+    rows = sample_rows(lines, best)
+    counts = Counter(len(row.cells) for row in rows)
+    is_uneven = best.pattern and (not rows or max(counts.values()) / len(rows) < _WORTH_WIDTHS)
     if (is_uneven or scores[best] == 0) and (widths := guess_widths(lines)):
-        return Splitter.from_words("", widths=widths), "blanks stand one below the other"
+        return Splitter.from_words("", widths=widths), "blanks line up"
     if scores[best] == 0:
         shown = next((line for line in lines if line.strip()), "")[:80]
         raise UnclearFile(
@@ -173,7 +175,10 @@ def _score(rows: Sequence[SampleRow]) -> float:
     length, _ = max(lengths.items(), key=lambda item: (item[1], item[0]))
     alike = [row for row in rows if len(row.cells) == length]
     cells = [cell for row in alike for cell in row.cells]
-    good = sum(_worth(cell) for cell in cells)
+    good = sum(
+        1.0 if not cell or _DATA_CELL.fullmatch(cell) else 0.7 if _TEXT_CELL.fullmatch(cell) else 0.0
+        for cell in cells
+    )
     return len(alike) / len(rows) * (good / len(cells)) ** 2
 
 
@@ -192,15 +197,3 @@ def _parts_ranges(rows: Sequence[SampleRow]) -> bool:
     cells = [cell for row in rows[-20:] for cell in row.cells]
     dashes = sum(cell in {"-", "–", "to", "bis"} for cell in cells)
     return bool(rows) and dashes >= len(rows[-20:])
-
-
-def _alike(rows: Sequence[SampleRow]) -> float:
-    """Return the share of rows with the most frequent number of cells."""
-    lengths = Counter(len(row.cells) for row in rows)
-    return max(lengths.values()) / len(rows) if rows else 0
-
-
-def _worth(cell: str) -> float:
-    if not cell or _DATA_CELL.fullmatch(cell):
-        return 1
-    return 0.7 if _TEXT_CELL.fullmatch(cell) else 0

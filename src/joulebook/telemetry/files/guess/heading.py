@@ -58,31 +58,24 @@ def find_heading(sample: Sample) -> None:
     else:
         positions, known = _time_positions(body, given)
     if known and not given.time_formats:
-        flags = [_begin_with_digits(row, positions) for row in body]
+        flags = [
+            max(positions) < len(row.cells)
+            and all(row.cells[position][:1].isdigit() for position in positions)
+            for row in body
+        ]
     else:
         flags = data_flags(body, positions, given.time_formats)
     first = _first_data_row(flags)
-    if first is None:
-        raise UnclearFile(
-            Message(
-                "no line of the file holds a time where it should; "
-                "check {time_columns}, {time_formats} and {delimiter}"
-            )
-        )
     first_row = rows.index(body[first])
     width = _usual_width(rows[first_row:])
     if header is None and given.header_line != 0:
         header = _guess_header(rows[:first_row], width, positions)
     above_data = rows[:first_row] if header is None else rows[rows.index(header) + 1 : first_row]
     first_data = next((row for row in above_data if _is_spoilt_data(row, width)), rows[first_row])
-    marks = Counter(
-        match["mark"]
-        for row, is_data in zip(body[first:], flags[first:], strict=True)
-        if not is_data and (match := _COMMENT.match(lines[row.line - 1]))
-    )
     sample.header_line = None if header is None else header.line
     sample.first_data_line = first_data.line
-    sample.skip_prefixes = tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
+    others = [row for row, is_data in zip(body[first:], flags[first:], strict=True) if not is_data]
+    sample.skip_prefixes = _comment_mark([lines[row.line - 1] for row in others])
     sample.time_positions, sample.time_format = positions, known
     cells = () if header is None else header.cells
     names = (*cells, *[""] * (width - len(cells)))
@@ -94,17 +87,30 @@ def find_heading(sample: Sample) -> None:
     where = "none" if header is None else f"line {header.line}"
     reason = "no names above the data" if header is None else "names above the data"
     sample.note("header", where, reason, is_given=given.header_line is not None)
-    sample.note("first data", f"line {first_data.line}", "the first times stand there")
+    sample.note("first data", f"line {first_data.line}", "the first times are there")
     if sample.skip_prefixes:
-        sample.note("comments", " ".join(sample.skip_prefixes), "lines that begin so are no rows")
+        sample.note("comments", " ".join(sample.skip_prefixes), "lines with this beginning are skipped")
 
 
-def _first_data_row(flags: Sequence[bool]) -> int | None:
-    """Return the index of the first of the data, or None where no row looks like data."""
+def _first_data_row(flags: Sequence[bool]) -> int:
+    """Return the index of the first row of data. Raises `UnclearFile` if no row looks like data."""
     for index in range(len(flags)):
         if all(flags[index : index + _TOGETHER]):
             return index
-    return flags.index(True) if any(flags) else None
+    if True not in flags:
+        raise UnclearFile(
+            Message(
+                "no line of the file holds a time where it should; "
+                "check {time_columns}, {time_formats} and {delimiter}"
+            )
+        )
+    return flags.index(True)
+
+
+def _comment_mark(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the beginning of comments among the data, if there are any; `lines` are those without a time."""
+    marks = dict.fromkeys(match["mark"] for line in lines if (match := _COMMENT.match(line)))
+    return tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
 
 
 def _guess_header(above: Sequence[SampleRow], width: int, times: Sequence[int]) -> SampleRow | None:
@@ -166,7 +172,11 @@ def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int,
         positions = guess_time_positions(body, ())
     except UnclearFile:
         positions = ()
-    if sum(_is_dated(row, positions) for row in usual) < len(usual) // 2 or not positions:
+    dated = sum(
+        bool(positions) and positions[0] < len(row.cells) and time_shape(row.cells[positions[0]]) is not None
+        for row in usual
+    )
+    if dated < len(usual) // 2 or not positions:
         if parts := find_time_parts(usual):
             return parts
         if epoch := find_epoch(usual):
@@ -192,24 +202,9 @@ def _hour_beside(rows: Sequence[SampleRow], date: int) -> tuple[tuple[int, ...],
     return (date, found[0]), f"{shape.formats[0]} {found[1]}"
 
 
-def _is_dated(row: SampleRow, positions: Sequence[int]) -> bool:
-    """Return whether a row has a date in the first of the time columns."""
-    return (
-        bool(positions) and positions[0] < len(row.cells) and time_shape(row.cells[positions[0]]) is not None
-    )
-
-
 def _usual_rows(body: Sequence[SampleRow]) -> list[SampleRow]:
-    lengths = Counter(len(row.cells) for row in body)
-    usual = max(lengths, key=lambda length: (lengths[length], length), default=0)
-    return [row for row in body if len(row.cells) == usual]
-
-
-def _begin_with_digits(row: SampleRow, positions: Sequence[int]) -> bool:
-    """Return whether all time cells of a row begin with a digit."""
-    if max(positions) >= len(row.cells):
-        return False
-    return all(row.cells[position][:1].isdigit() for position in positions)
+    width = _usual_width(body)
+    return [row for row in body if len(row.cells) == width]
 
 
 def _without_comment_mark(names: tuple[str, ...], *, width: int) -> tuple[str, ...]:
@@ -228,7 +223,7 @@ def _without_comment_mark(names: tuple[str, ...], *, width: int) -> tuple[str, .
 def _spread_names(names: Sequence[str], positions: Sequence[int], *, width: int) -> tuple[str, ...]:
     """Return the names for all `width` columns, where blanks have split date and time of day apart.
 
-    The header then names the time once, and the columns behind it are one place off.
+    The header then names the time once, and the names of the columns after it are shifted.
     """
     filled = list(names)
     while filled and not filled[-1]:

@@ -84,25 +84,25 @@ def _settle_marks(sample: Sample, columns: Sequence[pl.Series]) -> None:
         sample.thousands = given.thousands
     sample.note("decimal mark", sample.decimal, reason, is_given=given.decimal is not None)
     shown = sample.thousands or "none"
-    sample.note("thousands mark", shown, "as the numbers stand", is_given=given.thousands is not None)
+    sample.note("thousands mark", shown, "as in the numbers", is_given=given.thousands is not None)
 
 
 def _guess_decimal(sample: Sample, cells: _Cells) -> tuple[str, str]:
     """Return the decimal mark and the reason; ask where the cells do not decide."""
     thousands = sample.given.thousands
     if thousands in {".", ","}:
-        return ("," if thousands == "." else "."), "the other one parts thousands"
+        return ("," if thousands == "." else "."), "the other mark separates thousands"
     commas, points = cells.decimals(",", "."), cells.decimals(".", ",")
     if commas > points:
-        return ",", "only so can the numbers be read"
+        return ",", "the numbers can be read in no other way"
     if points:
-        return ".", "only so can the numbers be read"
+        return ".", "the numbers can be read in no other way"
     for mark, other in ((",", "."), (".", ",")):
         unclear = cells.matching(rf"[1-9][0-9]{{0,2}}{re.escape(mark)}[0-9]{{3}}")
         if len(unclear) and mark == "." and sample.splitter.delimiter == ",":
-            return ".", "commas part the cells"
+            return ".", "commas separate the cells"
         if len(unclear) and thousands is not None:
-            return mark, "no mark parts thousands, or another"
+            return mark, "no mark, or another, separates thousands"
         if len(unclear):
             text = str(unclear[0])
             fraction, whole = text.replace(mark, "."), text.replace(mark, "")
@@ -118,7 +118,7 @@ def _guess_decimal(sample: Sample, cells: _Cells) -> tuple[str, str]:
                 )
             )
             return mark, "asked"
-    return ".", "no cell speaks against it"
+    return ".", "no cell contradicts it"
 
 
 class _Cells:
@@ -185,7 +185,7 @@ def _find_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict
             elif _is_far(edge, rest):
                 found[text] += len(same)
     for text, count in lone.items():
-        # A column of nothing else: the same mark in another column, or so many nines below zero.
+        # A column with no other value needs the same mark in another column, or three nines below zero.
         if text in found or re.fullmatch(r"-9{3,}.*", text):
             found[text] += count
     return dict(found)

@@ -81,4 +81,4 @@ def _found(
         na_values=(),
     )
     words = f"{profile.layout}, as Joulebook exports"
-    return OwnExport(profile, tuple(columns), (ReadingSetting("layout", words, "found: its header says so"),))
+    return OwnExport(profile, tuple(columns), (ReadingSetting("layout", words, "found: by its header"),))

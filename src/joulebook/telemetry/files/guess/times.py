@@ -215,7 +215,8 @@ def _decided_order(sample: Sample, shapes: Sequence[Shape], cells: pl.Series, co
             row = int(apart[0]) if row < 0 else row
             open_orders.append(other)
     if row >= 0:
-        days = [_day(int(readings[order].wall[row])) for order in open_orders]
+        walls = [np.datetime64(int(readings[order].wall[row]), "us") for order in open_orders]
+        days = [f"{wall.astype('datetime64[D]').item():%-d %B %Y}" for wall in walls]
         formats = [[shape.formats[order] for shape in shapes] for order in open_orders]
         texts = [text for each in formats for text in each]
         options = " or ".join(
@@ -234,11 +235,6 @@ def _decided_order(sample: Sample, shapes: Sequence[Shape], cells: pl.Series, co
             )
         )
     return first
-
-
-def _day(wall: int) -> str:
-    day = np.datetime64(wall, "us").astype("datetime64[D]").item()
-    return f"{day:%-d %B %Y}"
 
 
 _ZONE_IN_NAME = re.compile(
@@ -277,8 +273,8 @@ def settle_zone(sample: Sample) -> None:
         sample.ask(
             Question(
                 "tz",
-                f"the file does not say in which zone its times are; they are read in the device's, {tz}",
-                Message(": is it another, say {tz:ZONE}"),
+                f"the file names no time zone; its times are read in the device's, {tz}",
+                Message("; for another, say {tz:ZONE}"),
                 (Answer(tz, {"tz": tz}), Answer("UTC", {"tz": "UTC"})),
                 is_required=False,
             )
@@ -293,24 +289,27 @@ def settle_clock(sample: Sample) -> dict[str, Any]:
     interval = _usual_step(parsed.wall[parsed.fits])
     if sample.hours:
         interval = min(abs(b.minutes - a.minutes) or 60 for a, b in pairwise(sample.hours)) * 60
+    # 24:00 is the end of its day.
+    packed = any("%k" in text_format for text_format in sample.time_formats)
+    midnight = r" 2400$" if packed else r"[T ]24(?::00|$)"
     if given.time_marks == "end" and not interval:
         raise UnclearFile(
             Message("{time_marks:end}: the file's times do not show how long its intervals are")
         )
     if given.time_marks is not None:
         sample.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)
-    elif interval and _has_24(sample):
+    elif interval and sample.time_text.str.contains(midnight).any():
         length = f"{interval // 60} minutes" if interval % 60 == 0 else f"{interval} seconds"
         sample.ask(
             Question(
                 "time_marks",
-                "times such as 24:00 mark the end of an interval; they are stored as they stand",
+                "times such as 24:00 mark the end of an interval; they are stored unchanged",
                 Message(
                     ". To store each value at the beginning of its {0}, say {time_marks:end}",
                     length,
                 ),
                 (
-                    Answer("as they stand", {"time_marks": "start"}),
+                    Answer("unchanged", {"time_marks": "start"}),
                     Answer(f"{length} earlier", {"time_marks": "end"}),
                 ),
                 is_required=False,
@@ -329,9 +328,3 @@ def _usual_step(wall: NDArray[np.int64]) -> int:
     steps = pl.Series(wall).diff().abs().drop_nulls()
     steps = steps.filter((steps > 0) & (steps <= DAY))
     return int(steps.mode().sort()[0]) // MICROSECONDS if len(steps) else 0
-
-
-def _has_24(sample: Sample) -> bool:
-    """Return whether a time is 24:00, the end of its day."""
-    packed = any("%k" in text_format for text_format in sample.time_formats)
-    return bool(sample.time_text.str.contains(r" 2400$" if packed else r"[T ]24(?::00|$)").any())

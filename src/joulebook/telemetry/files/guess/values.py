@@ -97,7 +97,7 @@ def _ask_for_key(sample: Sample) -> None:
         sample.ask(
             Question(
                 "key_columns",
-                f"the times do not run on evenly, and column {name!r} holds words such as "
+                f"the times are uneven, and column {name!r} holds words such as "
                 f"{', '.join(map(repr, listed))}: does it say what each row measures?",
                 Message(
                     " say so with {key_columns:{0!r}}, or that all rows are of one kind with {layout:wide}",
@@ -206,11 +206,11 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
     if sample.hours:
         sample.note("layout", "hours across", "the names of columns are hours")
     else:
-        sample.note("layout", "a key a row", "the same times come again for each key")
+        sample.note("layout", "a key a row", "each key repeats the same times")
     if key_positions:
         listed = " + ".join(sample.columns[position] for position in key_positions)
         is_given = bool(sample.given.key_columns)
-        sample.note("key", listed, "with it each time comes once", is_given=is_given)
+        sample.note("key", listed, "with it each time is unique", is_given=is_given)
     used = {*sample.taken, *key_positions, *([] if unit_position is None else [unit_position])}
     chosen, left_out = _choose_columns(sample, used)
     values: list[ValueColumn] = []
@@ -340,7 +340,7 @@ def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> 
         has_marks = bool(parsed.na_text.str.contains("[0-9]").any())
         return None if is_named or has_marks else "guessed: no name, and empty so far"
     if readable >= malformed:
-        return "guessed: a long number that identifies something" if _is_identifier(cells) else None
+        return "guessed: a long number, probably an identifier" if _is_identifier(cells) else None
     return f"{_TEXT} such as {shown(parsed.malformed_text[0])[:30]!r}"
 
 

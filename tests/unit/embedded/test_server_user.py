@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.embedded.account import Account, command_prefix, database_account, system_tool
 from joulebook.embedded.errors import EmbeddedError
+from joulebook.embedded.server_user import ServerUser, command_prefix, find_server_user, system_tool
 
-NOBODY = Account(65534, 65534, changes=True)
+NOBODY = ServerUser(65534, 65534, changes=True)
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 
@@ -24,21 +24,21 @@ def ordinary_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getegid", lambda: NOBODY.gid)
 
 
-def run(account: Account, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(account: ServerUser, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     words = [*command_prefix(account, folders=[folder]), *command]
     return subprocess.run(words, check=False, capture_output=True, text=True, cwd="/")
 
 
 @pytest.mark.usefixtures("ordinary_user")
 def test_an_ordinary_user_runs_the_server_itself(tmp_path: Path) -> None:
-    account = database_account(tmp_path / "data")
-    assert account == Account(NOBODY.uid, NOBODY.gid, changes=False)
+    account = find_server_user(tmp_path / "data")
+    assert account == ServerUser(NOBODY.uid, NOBODY.gid, changes=False)
     assert command_prefix(account, folders=[tmp_path]) == []
 
 
 @as_root
 def test_root_lets_another_user_run_the_server(tmp_path: Path) -> None:
-    account = database_account(tmp_path / "data")
+    account = find_server_user(tmp_path / "data")
     assert account.uid != 0
     assert run(account, Path("/"), "id", "-u").stdout == f"{account.uid}\n"
     assert run(account, Path("/"), "id", "-G").stdout == f"{account.gid}\n"
@@ -48,14 +48,14 @@ def test_root_lets_another_user_run_the_server(tmp_path: Path) -> None:
 def test_the_owner_of_existing_data_goes_on_running_the_server(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     os.chown(tmp_path / "data", 4321, 4321)
-    assert database_account(tmp_path / "data") == Account(4321, 4321, changes=True)
+    assert find_server_user(tmp_path / "data") == ServerUser(4321, 4321, changes=True)
 
 
 @as_root
 def test_data_that_was_copied_by_root_is_given_back_to_the_servers_user(tmp_path: Path) -> None:
     (tmp_path / "data" / "base").mkdir(parents=True)
     (tmp_path / "data" / "base" / "1").touch()
-    account = database_account(tmp_path / "data")
+    account = find_server_user(tmp_path / "data")
     account.take_over_tree(tmp_path / "data")
     owners = {path.stat().st_uid for path in [tmp_path / "data", *(tmp_path / "data").rglob("*")]}
     assert owners == {account.uid} != {0}
@@ -64,7 +64,7 @@ def test_data_that_was_copied_by_root_is_given_back_to_the_servers_user(tmp_path
 @pytest.mark.usefixtures("ordinary_user")
 def test_data_of_another_user_is_refused_with_what_to_do() -> None:
     with pytest.raises(EmbeddedError, match=r"belongs to user root, not to nobody.*JOULEBOOK_HOME"):
-        database_account(Path("/usr"))
+        find_server_user(Path("/usr"))
 
 
 def test_a_user_without_a_name_is_told_what_postgresql_wants(
@@ -73,7 +73,7 @@ def test_a_user_without_a_name_is_told_what_postgresql_wants(
     """As in a container that was started with a bare number for its user."""
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     with pytest.raises(EmbeddedError, match=r"user 54321 has no name .*/etc/passwd"):
-        database_account(tmp_path / "data")
+        find_server_user(tmp_path / "data")
 
 
 @as_root
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_reached_is_named_with_what_to_do(tmp_path: Path
 
 def test_a_command_whose_parent_is_gone_already_is_not_run(tmp_path: Path) -> None:
     prefix = command_prefix(
-        Account(os.geteuid(), os.getegid(), changes=False), folders=[], parent_death_signal="TERM"
+        ServerUser(os.geteuid(), os.getegid(), changes=False), folders=[], parent_death_signal="TERM"
     )
     # The parent's number stands in the prefix: a shell in between is the wrong parent, so nothing runs.
     wrong = ["/bin/sh", "-c", '"$@"; exit $?', "sh", *prefix, "touch", str(tmp_path / "ran")]

@@ -1,9 +1,9 @@
-"""The user of this machine that each process runs as, where root starts them.
+"""The system user of each process, if root starts them.
 
-A user that packaging or the administrator created (`joulebook-web`, …) is used where there is one. A number
-without a name does otherwise: Linux needs no more, and the number comes from a range that distributions leave
-unused. Two groups say what the users share: `joulebook-home` may enter JOULEBOOK_HOME, `joulebook-data` may
-use the file of accounts and the database's socket.
+A user created by packaging or by the administrator (`joulebook-web`, …) is used if there is one. Otherwise
+a number without a name suffices for Linux; it comes from a range left unused by distributions. The users
+share two groups: `joulebook-home` may enter JOULEBOOK_HOME, `joulebook-data` may use the accounts' file and
+the database's socket.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulebook.embedded.account import Account, end_with_parent, only_capability, system_tool
+from joulebook.embedded.server_user import ServerUser, end_with_parent, only_capability, system_tool
 
 _NAMES = ("migrate", "worker", "web", "ingest", "demo")
 _GROUPS = ("home", "data")
 _FIRST, _LAST, _STEP = 60_706, 61_183, 8
-"""Numbers that systemd documents as unused, and how many a JOULEBOOK_HOME takes of them."""
+"""A range documented as unused by systemd, and the count of numbers for one JOULEBOOK_HOME."""
 
 
 @dataclass(frozen=True)
-class User:
-    """A user of this machine, by number, with the further groups that its processes belong to."""
+class SystemUser:
+    """A system user by number, with the further groups of its processes."""
 
     name: str
     uid: int
@@ -36,9 +36,9 @@ class User:
     groups: tuple[int, ...]
 
     def command_prefix(self, *, capability: str | None = None) -> list[str]:
-        """Return the words to put before a command that runs as this user and ends with this process.
+        """Return the words before a command to run it as this user and end it with this process.
 
-        It keeps `capability` alone, and nothing that it runs can have more.
+        The command has `capability` alone; its children cannot have more.
         """
         return [
             system_tool("setpriv"),
@@ -52,36 +52,38 @@ class User:
 
 
 @dataclass(frozen=True)
-class Users:
-    """The users and groups of one JOULEBOOK_HOME; `database` is missing where its server is elsewhere."""
+class SystemUsers:
+    """The users and groups of one JOULEBOOK_HOME; `database` is None if its server is elsewhere."""
 
-    migrate: User
-    worker: User
-    web: User
-    ingest: User
-    demo: User
-    """Prepares the demo and, when that has ended, sends its readings."""
-    simulator: User
+    migrate: SystemUser
+    worker: SystemUser
+    web: SystemUser
+    ingest: SystemUser
+    demo: SystemUser
+    """Prepares the demo, and then sends its readings."""
+    simulator: SystemUser
     """The same, without the group `data`."""
-    database: User | None
+    database: SystemUser | None
     home: int
     data: int
 
 
-def find_users(home: Path, database: Account | None) -> Users:
-    """Return the users for a JOULEBOOK_HOME of root's.
+def find_users(home: Path, database: ServerUser | None) -> SystemUsers:
+    """Return the users for root's JOULEBOOK_HOME.
 
-    `database` runs the server. The numbers in use are noted in the folder, so that they outlive a move.
+    `database` runs the server. The folder has a note of the numbers in use, so they outlive a move.
     """
     first = _first_number(home)
     numbers = {name: first + index for index, name in enumerate((*_NAMES, *_GROUPS))}
     home_group, data_group = (_group(name, numbers[name]) for name in _GROUPS)
-    users = {name: User(name, *_numbers_of(name, numbers[name]), (home_group, data_group)) for name in _NAMES}
+    users = {
+        name: SystemUser(name, *_numbers_of(name, numbers[name]), (home_group, data_group)) for name in _NAMES
+    }
     demo = users["demo"]
-    return Users(
+    return SystemUsers(
         **users,
-        simulator=User("simulator", demo.uid, demo.gid, (home_group,)),
-        database=User("database", database.uid, database.gid, (home_group,)) if database else None,
+        simulator=SystemUser("simulator", demo.uid, demo.gid, (home_group,)),
+        database=SystemUser("database", database.uid, database.gid, (home_group,)) if database else None,
         home=home_group,
         data=data_group,
     )
@@ -123,7 +125,7 @@ def _first_number(home: Path) -> int:
 
 
 def _choose(key: str, blocks: Sequence[int]) -> int:
-    """Return a block of numbers that depends on the key, and of which none has a name on this machine."""
+    """Return a block of numbers chosen by the key, none with a name on this machine."""
     start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % len(blocks)
     for first in (*blocks[start:], *blocks[:start]):
         if not any(_has_name(number) for number in range(first, first + _STEP)):

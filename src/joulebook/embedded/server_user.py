@@ -1,8 +1,8 @@
-"""Which user the database server runs as, and the command prefix that makes a process that user.
+"""The database server's system user, and the command prefix to run a process as that user.
 
-PostgreSQL refuses to run as root. As root its programs are therefore started through util-linux's
-`setpriv` as another user; where the files lie in a folder that only root may enter, they also get
-the one capability that lets them pass through it.
+PostgreSQL refuses to run as root. Root therefore starts its programs through util-linux's `setpriv` as
+another user. If the files lie in a folder open to root alone, the programs also get the one capability for
+passing through it.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from pathlib import Path
 
 from joulebook.embedded.errors import EmbeddedError
 
-_PREFERRED_ACCOUNTS = ("joulebook-database", "joulebook", "postgres", "nobody")
+_PREFERRED_USERS = ("joulebook-database", "joulebook", "postgres", "nobody")
 _PASSING_CAPABILITIES = ("dac_read_search", "dac_override")
 _CAN_ENTER = 'for path; do test -d "$path" && test -x "$path" || exit 1; done'
 
 
 @dataclass(frozen=True)
-class Account:
-    """A user of this machine, by number; `changes` says whether a process must become that user."""
+class ServerUser:
+    """A system user by number; `changes` is whether a process must become that user."""
 
     uid: int
     gid: int
     changes: bool
 
     def take_over(self, path: Path) -> None:
-        """Make `path` this account's own."""
+        """Give `path` to this user."""
         if self.changes:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def take_over_tree(self, root: Path) -> None:
-        """Make a folder and all below it this account's own, if root has it, say from a restored copy."""
+        """Give a folder and all below it to this user if root owns it, for instance after a restore."""
         if not self.changes or root.lstat().st_uid != 0:
             return
         for folder, _, names in os.walk(root, topdown=False):
@@ -45,88 +45,88 @@ class Account:
             self.take_over(Path(folder))
 
 
-def database_account(data: Path) -> Account:
-    """Return the account that runs the server whose data folder is (or will be) `data`.
+def find_server_user(data: Path) -> ServerUser:
+    """Return the user running the server with the data folder `data`; the folder may not exist yet.
 
-    An existing data folder decides by its owner, so that the choice outlives a change of the
-    machine's users. Raises `EmbeddedError` when the folder belongs to somebody else.
+    It is the owner of an existing data folder: so the choice outlives a change of the machine's users.
+    Raises `EmbeddedError` if the folder belongs to another user.
     """
     uid, gid = os.geteuid(), os.getegid()
     if data.exists():
         owner = data.stat()
         if uid == owner.st_uid and uid != 0:
-            return Account(uid, gid, changes=False)
+            return ServerUser(uid, gid, changes=False)
         if uid != 0:
             raise EmbeddedError(
                 f"{data} belongs to user {_user_name(owner.st_uid)}, not to {_user_name(uid)}: "
                 "run Joulebook as that user, or name another folder in JOULEBOOK_HOME"
             )
         if owner.st_uid != 0:
-            return Account(owner.st_uid, owner.st_gid, changes=True)
+            return ServerUser(owner.st_uid, owner.st_gid, changes=True)
     if uid == 0:
-        return _unprivileged_account()
+        return _unprivileged_user()
     if _user_name(uid) == str(uid):
         raise EmbeddedError(
             f"PostgreSQL creates a database only for a user with a name, and user {uid} has no name in "
             "/etc/passwd: run Joulebook as a user that has one, or as root"
         )
-    return Account(uid, gid, changes=False)
+    return ServerUser(uid, gid, changes=False)
 
 
-def _unprivileged_account() -> Account:
-    for name in _PREFERRED_ACCOUNTS:
+def _unprivileged_user() -> ServerUser:
+    for name in _PREFERRED_USERS:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
         if entry.pw_uid != 0:
-            return Account(entry.pw_uid, entry.pw_gid, changes=True)
+            return ServerUser(entry.pw_uid, entry.pw_gid, changes=True)
     raise EmbeddedError(
         "PostgreSQL refuses to run as root, and this machine has none of the users "
-        f"{', '.join(_PREFERRED_ACCOUNTS)}: create one with `useradd --system joulebook`"
+        f"{', '.join(_PREFERRED_USERS)}: create one with `useradd --system joulebook`"
     )
 
 
 def command_prefix(
-    account: Account, *, folders: Sequence[Path], parent_death_signal: str | None = None
+    user: ServerUser, *, folders: Sequence[Path], parent_death_signal: str | None = None
 ) -> list[str]:
-    """Return the words to put before a command so that it runs as `account`.
+    """Return the words before a command to run it as `user`.
 
-    `folders` are those that the command must be able to enter. With `parent_death_signal` ("INT",
-    "KILL", …) the kernel sends that signal to the command when the thread that started it ends; the
-    command is not run at all when that happened before the request took effect.
+    The command must be able to enter `folders`. With `parent_death_signal` ("INT", "KILL", …) the kernel
+    sends that signal to the command at the end of its parent thread; if the thread ended before the request
+    took effect, the command does not run at all.
     """
-    if not account.changes and parent_death_signal is None:
+    if not user.changes and parent_death_signal is None:
         return []
     words = [system_tool("setpriv")]
-    if account.changes:
-        words += _becoming(account)
-        words += only_capability(_needed_capability(account, folders))
+    if user.changes:
+        words += _becoming(user)
+        words += only_capability(_needed_capability(user, folders))
     if parent_death_signal is None:
         return [*words, "--"]
     return [*words, *end_with_parent(parent_death_signal)]
 
 
 def end_with_parent(parent_death_signal: str) -> list[str]:
-    """Return setpriv's last words: its command gets the signal when the thread that started it ends.
+    """Return setpriv's last words: its command gets the signal at the end of its parent thread.
 
-    The command is not run at all when that happened before the request took effect. The signal is requested
-    after a change of user, which would clear it.
+    If the thread ended before the request took effect, the command does not run at all. The request comes
+    after the change of user, since the change clears it.
     """
     guard = f'test "$PPID" = {os.getpid()} && exec "$@"'
     return ["--pdeathsig", parent_death_signal, "--", "/bin/sh", "-c", guard, "joulebook"]
 
 
-def _becoming(account: Account) -> list[str]:
-    return [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
+def _becoming(user: ServerUser) -> list[str]:
+    return [f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups"]
 
 
 def only_capability(capability: str | None) -> list[str]:
-    """Return setpriv's words with which a process that becomes another user keeps one capability or none."""
+    """Return setpriv's words for keeping one capability, or none, in a change of user."""
     if capability is None:
-        return []  # the kernel takes all capabilities away when root becomes another user
+        return []  # the kernel takes all capabilities away at root's change of user
     keep = f"-all,+{capability}"
-    # Without the securebit access(2), by which PostgreSQL judges its programs, ignores capabilities.
+    # PostgreSQL checks its programs by access(2), and that ignores capabilities without the securebit.
     return [
         f"--inh-caps={keep}",
         f"--ambient-caps={keep}",
@@ -135,23 +135,23 @@ def only_capability(capability: str | None) -> list[str]:
     ]
 
 
-def _needed_capability(account: Account, folders: Sequence[Path]) -> str | None:
-    """Return the least capability with which `account` can enter all `folders`; None: it can anyway."""
+def _needed_capability(user: ServerUser, folders: Sequence[Path]) -> str | None:
+    """Return the least capability for `user` to enter all `folders`; None if it needs none."""
     for capability in (None, *_PASSING_CAPABILITIES):
-        words = [system_tool("setpriv"), *_becoming(account), *only_capability(capability), "--"]
+        words = [system_tool("setpriv"), *_becoming(user), *only_capability(capability), "--"]
         test = [*words, "/bin/sh", "-c", _CAN_ENTER, "joulebook", *map(str, folders)]
         if subprocess.run(test, check=False, capture_output=True, cwd="/").returncode == 0:
             return capability
     listing = ", ".join(map(str, folders))
     raise EmbeddedError(
-        f"user {_user_name(account.uid)}, as which the database must run, cannot enter {listing}: "
+        f"user {_user_name(user.uid)}, as which the database must run, cannot enter {listing}: "
         "name a folder that it may enter in JOULEBOOK_HOME (and JOULEBOOK_CACHE), "
         "or run Joulebook as an ordinary user"
     )
 
 
 def system_tool(name: str) -> str:
-    """Return the path of one of util-linux's programs. Raises `EmbeddedError` when it is missing."""
+    """Return the path of one of util-linux's programs. Raises `EmbeddedError` if it is missing."""
     found = shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin:/bin")
     if found is None:
         raise EmbeddedError(f"the program `{name}` is missing: install the package util-linux")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.embedded.account import Account
-from joulebook.supervisor.users import find_users
+from joulebook.embedded.server_user import ServerUser
+from joulebook.supervisor.system_users import find_users
 
 UNUSED = range(60_706, 61_184)
 PROCESSES = ("migrate", "worker", "web", "ingest", "demo")
@@ -65,7 +65,7 @@ def test_users_and_groups_that_exist_are_used(tmp_path: Path, monkeypatch: pytes
     known = {"joulebook-web": named, "joulebook-data": group}
     monkeypatch.setattr(pwd, "getpwnam", known.__getitem__)
     monkeypatch.setattr(grp, "getgrnam", known.__getitem__)
-    users = find_users(tmp_path, Account(101, 104, changes=True))
+    users = find_users(tmp_path, ServerUser(101, 104, changes=True))
     assert (users.web.uid, users.web.gid, users.data) == (990, 980, 970)
     assert users.web.groups == (users.home, 970)
     assert users.ingest.uid in UNUSED

@@ -1,23 +1,21 @@
-"""The client's rule, against a real HTTP server that answers as it is told."""
+"""A simulated device's outbox with the client's sender, against a real HTTP server answering as a test says."""
 
 from __future__ import annotations
 
-import asyncio
 import http.server
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 
-from joulebook.client.rule import judge, retry_after_seconds
-from joulebook.simulator.client import Client
+from joulebook.client.sender import Sender, http_client
+from joulebook.simulator.fleet import Fleet
 from joulebook.simulator.outbox import Outbox
+from joulebook.simulator.run import Simulator
+from joulebook.simulator.tokens import DeviceCredentials
 
 HANGS_UP: tuple[int, dict[str, str], bytes] = (0, {}, b"")
-NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -60,14 +58,10 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def deliver(url: str, outbox: Outbox, times: int = 1) -> tuple[Client, list[float]]:
-    async def run() -> tuple[Client, list[float]]:
-        client = Client(url, connections=1)
-        pauses = [await client.deliver(outbox) for _ in range(times)]
-        await client.close()
-        return client, pauses
-
-    return asyncio.run(run())
+def deliver(url: str, outbox: Outbox, times: int = 1) -> tuple[Sender, list[float]]:
+    with http_client(url, timeout=15.0) as http:
+        sender = Sender(url, lambda: "jbd_secret", outbox, batch=50, http=http)
+        return sender, [sender.attempt() or 0.0 for _ in range(times)]
 
 
 def url_of(server: Server) -> str:
@@ -75,7 +69,7 @@ def url_of(server: Server) -> str:
 
 
 def outbox_with(count: int) -> Outbox:
-    outbox = Outbox("device_001", "jbd_secret", room=100, largest=50)
+    outbox = Outbox(room=100)
     for number in range(count):
         outbox.add(json.dumps({"power": number}).encode())
     return outbox
@@ -84,141 +78,106 @@ def outbox_with(count: int) -> Outbox:
 def test_what_is_stored_is_counted_and_forgotten(server: Server) -> None:
     server.answers = [(200, {}, b'{"accepted": 3, "duplicate": 1, "rejected": [], "ignored": []}')]
     outbox = outbox_with(4)
-    client, pauses = deliver(url_of(server), outbox)
+    sender, pauses = deliver(url_of(server), outbox)
     assert len(outbox) == 0
     assert pauses == [0.0]
-    assert (client.counts.sent, client.counts.stored, client.counts.duplicates) == (4, 3, 1)
+    assert (sender.counts.sent, sender.counts.stored, sender.counts.duplicates) == (4, 3, 1)
     path, authorization, body = server.requests[0]
     assert (path, authorization) == ("/api/readings", "Bearer jbd_secret")
-    assert json.loads(body) == [{"power": number} for number in range(4)]
+    assert [json.loads(line) for line in body.splitlines()] == [{"power": number} for number in range(4)]
 
 
 def test_one_packet_travels_by_itself(server: Server) -> None:
-    server.answers = [(200, {}, b"{}")]
+    server.answers = [(200, {}, b'{"accepted": 1}')]
     deliver(url_of(server), outbox_with(1))
     assert json.loads(server.requests[0][2]) == {"power": 0}
 
 
-@pytest.mark.parametrize("status", [400, 422])
-def test_what_will_never_be_taken_is_told_and_discarded(server: Server, status: int) -> None:
+def test_what_will_never_be_taken_is_told_and_discarded(server: Server) -> None:
     server.answers = [
-        (status, {}, b'{"accepted": 1,\n "duplicate": 0, "rejected": [{"code": "time_future"}]}')
+        (422, {}, b'{"accepted": 1,\n "rejected_total": 1, "rejected": [{"code": "time_future"}]}')
     ]
     outbox = outbox_with(2)
-    client, pauses = deliver(url_of(server), outbox)
+    sender, pauses = deliver(url_of(server), outbox)
     assert len(outbox) == 0
     assert pauses == [0.0]
-    assert (client.counts.stored, client.counts.refused) == (1, 2)
-    assert "time_future" in client.counts.remark
-    assert "\n" not in client.counts.remark
+    assert (sender.counts.stored, sender.counts.refused) == (1, 1)
+    assert "time_future" in sender.counts.last_refusal
+    assert "\n" not in sender.counts.last_refusal
 
 
 def test_a_request_that_is_too_large_is_sent_in_halves(server: Server) -> None:
     server.answers = [(413, {}, b""), (413, {}, b""), *[(200, {}, b'{"accepted": 1}')] * 4]
     outbox = outbox_with(4)
-    client, _ = deliver(url_of(server), outbox, times=6)
+    sender, _ = deliver(url_of(server), outbox, times=6)
     assert len(outbox) == 0
     sizes = [body.count(b"power") for _, _, body in server.requests]
     assert sizes == [4, 2, 1, 1, 1, 1]
-    assert (client.counts.sent, client.counts.refused) == (4, 0)
+    assert (sender.counts.sent, sender.counts.refused) == (4, 0)
 
 
 def test_a_single_packet_that_is_too_large_is_discarded(server: Server) -> None:
     server.answers = [(413, {}, b"")]
     outbox = outbox_with(1)
-    client, _ = deliver(url_of(server), outbox)
+    sender, _ = deliver(url_of(server), outbox)
     assert len(outbox) == 0
-    assert client.counts.refused == 1
+    assert sender.counts.refused == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_refused_device_keeps_its_packets_and_the_person_is_told(server: Server, status: int) -> None:
     server.answers = [(status, {}, b'{"detail": "token revoked"}')]
     outbox = outbox_with(2)
-    client, (pause,) = deliver(url_of(server), outbox)
+    sender, (pause,) = deliver(url_of(server), outbox)
     assert len(outbox) == 2
-    assert pause >= 10
-    assert client.counts.trouble == f'device_001: {status} {{"detail": "token revoked"}}'
+    assert pause > 0
+    assert sender.counts.trouble.startswith(f'{status} {{"detail": "token revoked"}}')
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_the_same_batch_is_sent_again_after_as_long_as_the_server_asks(server: Server, status: int) -> None:
     server.answers = [(status, {"Retry-After": "7"}, b"draining"), (200, {}, b'{"accepted": 2}')]
     outbox = outbox_with(2)
-    client, (pause, _) = deliver(url_of(server), outbox, times=2)
+    sender, (pause, _) = deliver(url_of(server), outbox, times=2)
     assert 7.0 <= pause <= 7.5
     assert server.requests[0][2] == server.requests[1][2]
-    assert client.counts.trouble == "", "it is over"
-    assert client.counts.sent == 2
+    assert sender.counts.trouble == "", "it is over"
+    assert sender.counts.sent == 2
 
 
 def test_without_an_answer_pauses_grow_and_nothing_is_lost() -> None:
     outbox = outbox_with(2)
-    client, pauses = deliver("http://127.0.0.1:1", outbox, times=12)
+    sender, pauses = deliver("http://127.0.0.1:1", outbox, times=12)
     assert len(outbox) == 2
     assert max(pauses) <= 30
     assert all(0.25 * 2**index <= pause <= 0.5 * 2**index for index, pause in enumerate(pauses[:6]))
-    assert "no answer" in client.counts.trouble
+    assert "no answer" in sender.counts.trouble
 
 
 def test_a_server_that_hangs_up_is_sent_the_same_batch_again(server: Server) -> None:
     server.answers = [HANGS_UP, (200, {}, b'{"accepted": 0, "duplicate": 2}')]
     outbox = outbox_with(2)
-    client, (pause, _) = deliver(url_of(server), outbox, times=2)
+    sender, (pause, _) = deliver(url_of(server), outbox, times=2)
     assert pause > 0
     assert server.requests[0] == server.requests[1]
-    assert (client.counts.sent, client.counts.duplicates) == (2, 2)
+    assert (sender.counts.sent, sender.counts.duplicates) == (2, 2)
 
 
 def test_trouble_of_one_device_is_not_over_because_another_has_none(server: Server) -> None:
     server.answers = [(401, {}, b"no"), (200, {}, b'{"accepted": 1}'), (401, {}, b"no")]
-
-    async def run() -> Client:
-        client = Client(url_of(server), connections=1)
-        for name in ("device_001", "device_002", "device_003"):
-            outbox = Outbox(name, "jbd_secret", room=10, largest=10)
-            outbox.add(b"{}")
-            await client.deliver(outbox)
-        await client.close()
-        return client
-
-    assert asyncio.run(run()).counts.trouble == "device_001 and 1 more: 401 no"
+    tokens = [DeviceCredentials(f"device_00{number}", "jbd_secret") for number in (1, 2, 3)]
+    fleet = Fleet([device_id for device_id, _ in tokens], start=1_760_000_000)
+    simulator = Simulator(fleet, tokens, url_of(server), batch=1, buffer=30, connections=1)
+    for outbox, sender in zip(simulator._outboxes, simulator._senders, strict=True):
+        outbox.add(b"{}")
+        sender.attempt()
+    simulator.close()
+    progress = simulator.progress
+    assert progress.trouble.startswith("device_001 and 1 more: 401 no")
+    assert (progress.sent, progress.waiting) == (1, 2)
 
 
 def test_a_path_in_the_address_is_kept(server: Server) -> None:
-    server.answers = [(200, {}, b"{}")]
+    server.answers = [(200, {}, b'{"accepted": 1}')]
     deliver(f"{url_of(server)}/behind/a/proxy/api/readings", outbox_with(1))
     assert server.requests[0][0] == "/behind/a/proxy/api/readings"
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None),
-        ("", None),
-        ("soon", None),
-        ("-5", None),
-        ("12", 12.0),
-        ("999999999", 3600.0),
-        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
-        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(value, now=NOW) == seconds
-
-
-def test_every_status_has_one_meaning() -> None:
-    meanings = {status: judge(status).name for status in (200, 204, 307, 400, 401, 413, 422, 429, 500, 503)}
-    assert meanings == {
-        200: "STORED",
-        204: "STORED",
-        307: "NOT_ALLOWED",
-        400: "BAD",
-        401: "NOT_ALLOWED",
-        413: "TOO_LARGE",
-        422: "BAD",
-        429: "LATER",
-        500: "LATER",
-        503: "LATER",
-    }

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.cli import packet_lines
-from joulebook.cli.packet_lines import FollowedFile, StandardInput, UnableToFollow
+from joulebook.cli import agent
+from joulebook.cli.agent import FollowedFile, StandardInput, UnableToFollow
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packet_lines, "_LINGER", 0.05)
+    monkeypatch.setattr(agent, "_LINGER", 0.05)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_file_that_is_emptied_is_read_from_its_beginning(file: Path) -> None:
 
 
 def test_a_line_without_end_does_not_fill_the_memory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packet_lines, "_CHUNK", 64)
+    monkeypatch.setattr(agent, "_CHUNK", 64)
     file.write_bytes(b"x" * 200 + b"\nshort\n")
     assert lines_of(FollowedFile(file, None))[-1] == b"short"
 
