@@ -36,7 +36,7 @@ def test_the_page_shows_the_rows_as_they_would_be_read_and_every_guess_with_its_
     for reason in (
         "Not valid UTF-8.",
         "Splits the first lines alike.",
-        "they are read in the device's, Europe/Berlin.",
+        "its times are read in the device's, Europe/Berlin.",
         "text such as 'Ausfall'",
     ):
         assert reason in shown

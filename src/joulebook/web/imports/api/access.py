@@ -1,16 +1,13 @@
-"""Access to the API of imports: authentication of changes, the signed-in user, and the gate of devices."""
+"""Access to the API of imports: authentication of changes, and the gate of devices."""
 
 from __future__ import annotations
 
-from typing import cast
-
-from django.contrib.auth.models import User
 from django.http import HttpRequest, QueryDict
 from django.utils.datastructures import MultiValueDict
 from ninja.errors import HttpError
 from ninja.security import SessionAuth
 
-from joulebook.web.accounts.authentication import UserTokenAuth
+from joulebook.web.accounts.authentication import SignedInRequest, UserTokenAuth
 from joulebook.web.api.parameters import check_names
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
@@ -36,22 +33,17 @@ CHANGING = [UserTokenAuth(), SessionWithCsrfHeader()]
 """The authentication of requests making changes."""
 
 
-def signed_in_user(request: HttpRequest) -> User:
-    """Return the user of an authenticated request."""
-    return cast("User", request.user)
-
-
-def get_owned_device_or_403(request: HttpRequest, device_id: str) -> Device:
+def get_owned_device_or_403(request: SignedInRequest, device_id: str) -> Device:
     """Return a device of the user; refuse another user's and a missing one with the same 403."""
     device = find_visible_device(request.user, device_id)
     if device is None:
         raise HttpError(403, "no device of yours has this id")
-    if device.owner_id != signed_in_user(request).pk:
+    if device.owner_id != request.user.pk:
         raise HttpError(403, "this device is shared with you: only its owner can import files for it")
     return device
 
 
-def get_import_or_403(request: HttpRequest, number: int) -> Import:
+def get_import_or_403(request: SignedInRequest, number: int) -> Import:
     """Return an import the user may see; refuse others and missing ones with the same 403.
 
     The address takes no parameters.

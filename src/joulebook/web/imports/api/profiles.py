@@ -6,16 +6,17 @@ from urllib.parse import quote
 
 import msgspec
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from ninja import Router
 from ninja.errors import HttpError
 
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.api.answers import encode
 from joulebook.web.api.parameters import check_names
-from joulebook.web.imports.api.access import CHANGING, signed_in_user
+from joulebook.web.imports.api.access import CHANGING
 from joulebook.web.imports.api.answers import BuiltinAnswer, ProfileEntry, ProfilesAnswer, json_response
 from joulebook.web.imports.api.parameters import given_parameters
 from joulebook.web.imports.api.problems import described_problems
@@ -37,7 +38,7 @@ _PROFILE = {
     summary="List the profiles available to you",
     openapi_extra={"responses": described_problems(401)},
 )
-def list_profiles(request: HttpRequest) -> HttpResponse:
+def list_profiles(request: SignedInRequest) -> HttpResponse:
     """Return the built-in profiles, and your saved ones."""
     check_names(request.GET)
     entries = [
@@ -48,7 +49,7 @@ def list_profiles(request: HttpRequest) -> HttpResponse:
         ProfileEntry(
             name=each.name, built_in=False, about="", created_at=each.created_at, link=_link(each.name)
         )
-        for each in SavedProfile.objects.filter(owner=signed_in_user(request))
+        for each in SavedProfile.objects.filter(owner=request.user)
     ]
     return json_response(ProfilesAnswer(profiles=entries))
 
@@ -63,7 +64,7 @@ def list_profiles(request: HttpRequest) -> HttpResponse:
         }
     },
 )
-def get_profile(request: HttpRequest, name: str) -> HttpResponse:
+def get_profile(request: SignedInRequest, name: str) -> HttpResponse:
     """Return a saved profile unchanged, or a built-in one as parameters of an import."""
     check_names(request.GET)
     if name in BUILTIN:
@@ -72,7 +73,7 @@ def get_profile(request: HttpRequest, name: str) -> HttpResponse:
         return json_response(
             BuiltinAnswer(name=name, built_in=True, about=built_in.about, parameters=parameters)
         )
-    saved = SavedProfile.objects.filter(owner=signed_in_user(request), name=name).first()
+    saved = SavedProfile.objects.filter(owner=request.user, name=name).first()
     if saved is None:
         raise _missing(name)
     return _json(saved.profile)
@@ -91,7 +92,7 @@ def get_profile(request: HttpRequest, name: str) -> HttpResponse:
         },
     },
 )
-def put_profile(request: HttpRequest, name: str) -> HttpResponse:
+def put_profile(request: SignedInRequest, name: str) -> HttpResponse:
     """Save a profile, replacing an earlier one of this name. Imported readings stay."""
     check_names(request.GET)
     try:
@@ -104,8 +105,8 @@ def put_profile(request: HttpRequest, name: str) -> HttpResponse:
         profile = ImportProfile.from_json(stored)
     except RecursionError:
         raise UnusableProfile("the profile's entries are nested too deeply") from None
-    is_new = save_profile(signed_in_user(request), name, profile)
-    saved = SavedProfile.objects.get(owner=signed_in_user(request), name=name)
+    is_new = save_profile(request.user, name, profile)
+    saved = SavedProfile.objects.get(owner=request.user, name=name)
     return _json(saved.profile, status=201 if is_new else 200)
 
 
@@ -116,12 +117,12 @@ def put_profile(request: HttpRequest, name: str) -> HttpResponse:
     summary="Remove a profile",
     openapi_extra={"responses": described_problems(401, 403, 404, 409)},
 )
-def delete_profile(request: HttpRequest, name: str) -> HttpResponse:
+def delete_profile(request: SignedInRequest, name: str) -> HttpResponse:
     """Remove a profile; imported readings stay."""
     check_names(request.GET)
     if name in BUILTIN:
         raise UnableToSaveProfile(f"{name!r} is built in and stays")
-    if not remove_profile(signed_in_user(request), name):
+    if not remove_profile(request.user, name):
         raise _missing(name)
     return HttpResponse(status=204)
 

@@ -10,14 +10,14 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import transaction
-from django.http import HttpRequest, QueryDict
+from django.http import QueryDict
 from django.http.multipartparser import MultiPartParserError
 from ninja.errors import HttpError
 
 from joulebook.telemetry.files.guess.layout import FileLayout
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.api.parameters import BadParameter
 from joulebook.web.devices.models import Device
-from joulebook.web.imports.api.access import signed_in_user
 from joulebook.web.imports.api.answers import (
     DryRunAnswer,
     FileAnswer,
@@ -52,20 +52,20 @@ PART = "file"
 _CHUNK = 1 << 20
 
 
-def is_form(request: HttpRequest) -> bool:
+def is_form(request: SignedInRequest) -> bool:
     """Return whether the file is a part of a form; otherwise it is the whole body, of any type."""
     return request.content_type == "multipart/form-data"
 
 
 @contextmanager
-def received_upload(request: HttpRequest) -> Iterator[tuple[Upload, str, QueryDict]]:
+def received_upload(request: SignedInRequest) -> Iterator[tuple[Upload, str, QueryDict]]:
     """Yield the upload, its sender's name for it, and the fields of the form; an exception removes it.
 
     Raises `UploadTooLarge`, `DiskFull`, `QuotaReached`, and `HttpError` 400 for an unusable body.
     """
     size = int(request.META.get("CONTENT_LENGTH") or 0)
     check_disk(size)
-    check_upload_quota(signed_in_user(request), size=size)
+    check_upload_quota(request.user, size=size)
     try:
         upload, name, fields = _receive_form(request) if is_form(request) else _receive_body(request)
     except OSError as exc:
@@ -81,7 +81,7 @@ def received_upload(request: HttpRequest) -> Iterator[tuple[Upload, str, QueryDi
         raise
 
 
-def _receive_body(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
+def _receive_body(request: SignedInRequest) -> tuple[Upload, str, QueryDict]:
     check_upload_size(int(request.META.get("CONTENT_LENGTH") or 0))
     with upload_writer() as writer:
         while chunk := request.read(_CHUNK):
@@ -89,7 +89,7 @@ def _receive_body(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
         return writer.finish(), "", QueryDict()
 
 
-def _receive_form(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
+def _receive_form(request: SignedInRequest) -> tuple[Upload, str, QueryDict]:
     handler = UploadHandler(request)
     request.upload_handlers = [handler]
     try:
@@ -106,7 +106,7 @@ def _receive_form(request: HttpRequest) -> tuple[Upload, str, QueryDict]:
     return file.upload, file.name or "", fields
 
 
-def _only_file(request: HttpRequest) -> ReceivedFile:
+def _only_file(request: SignedInRequest) -> ReceivedFile:
     files: list[Any] = [file for name in request.FILES for file in request.FILES.getlist(name)]
     if len(files) != 1 or PART not in request.FILES or not isinstance(files[0], ReceivedFile):
         raise HttpError(400, f"the form has {len(files)} files; send one, as the part {PART!r}")

@@ -7,16 +7,16 @@ missing import. Nothing here writes readings; a worker does.
 from __future__ import annotations
 
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import NinjaAPI, Router
 
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.imports.api import profiles
 from joulebook.web.imports.api.access import (
     CHANGING,
     get_import_or_403,
     get_owned_device_or_403,
-    signed_in_user,
 )
 from joulebook.web.imports.api.answers import (
     DryRunAnswer,
@@ -72,7 +72,7 @@ def install(api: NinjaAPI) -> None:
         "responses": described_problems(400, 401, 403, 409, 413, 422, 503, 507),
     },
 )
-def post_import(request: HttpRequest) -> HttpResponse:
+def post_import(request: SignedInRequest) -> HttpResponse:
     """Receive a file and queue its import for a worker; with dry_run=1, only return its report."""
     if not is_form(request):
         # Check all parameters before a byte of the file is written.
@@ -82,9 +82,7 @@ def post_import(request: HttpRequest) -> HttpResponse:
     with received_upload(request) as (upload, name, fields):
         parameters = read_import(request.GET, also=fields)
         device = get_owned_device_or_403(request, parameters.device)
-        answer = queue_or_count(
-            signed_in_user(request), parameters, upload, device=device, name=parameters.name or name
-        )
+        answer = queue_or_count(request.user, parameters, upload, device=device, name=parameters.name or name)
     if isinstance(answer, DryRunAnswer):
         return json_response(answer)
     response = json_response(answer, status=202)
@@ -98,7 +96,7 @@ def post_import(request: HttpRequest) -> HttpResponse:
     summary="List your imports",
     openapi_extra={"parameters": LIST_PARAMETERS, "responses": described_problems(400, 401, 403)},
 )
-def list_imports(request: HttpRequest) -> HttpResponse:
+def list_imports(request: SignedInRequest) -> HttpResponse:
     """Return the imports for your devices, the newest first."""
     parameters = read_list(request.GET)
     imports = visible_imports(request.user).order_by("-pk").prefetch_related("devices")
@@ -125,7 +123,7 @@ def list_imports(request: HttpRequest) -> HttpResponse:
     summary="Look at an import",
     openapi_extra={"responses": described_problems(401, 403, 404, 503)},
 )
-def get_import(request: HttpRequest, number: int) -> HttpResponse:
+def get_import(request: SignedInRequest, number: int) -> HttpResponse:
     """Return an import with its report, its first problems, and its progress while it runs."""
     import_ = get_import_or_403(request, number)
     if not has_begun(import_):
@@ -142,13 +140,13 @@ def get_import(request: HttpRequest, number: int) -> HttpResponse:
     summary="Undo an import",
     openapi_extra={"responses": described_problems(401, 403, 404, 409)},
 )
-def delete_import(request: HttpRequest, number: int) -> HttpResponse:
+def delete_import(request: SignedInRequest, number: int) -> HttpResponse:
     """Undo an import by a worker; a draft is discarded."""
     import_ = get_import_or_403(request, number)
     if import_.state == Import.State.DRAFT:
         discard_draft(import_)
         return HttpResponse(status=204)
-    undo_import(import_, by=signed_in_user(request))
+    undo_import(import_, by=request.user)
     return json_response(import_answer(import_), status=202)
 
 
@@ -159,7 +157,7 @@ def delete_import(request: HttpRequest, number: int) -> HttpResponse:
     summary="Stop an import",
     openapi_extra={"responses": described_problems(401, 403, 404, 409)},
 )
-def post_cancel(request: HttpRequest, number: int) -> HttpResponse:
+def post_cancel(request: SignedInRequest, number: int) -> HttpResponse:
     """Stop an import; readings stored until then stay, and can be undone."""
     import_ = get_import_or_403(request, number)
     cancel_import(import_)
@@ -176,6 +174,6 @@ def post_cancel(request: HttpRequest, number: int) -> HttpResponse:
         }
     },
 )
-def get_rejected(request: HttpRequest, number: int) -> HttpResponseBase:
+def get_rejected(request: SignedInRequest, number: int) -> HttpResponseBase:
     """Return the rows and cells not stored as CSV, in the order of lines: line, column, code, text, row."""
-    return rejected_csv(get_import_or_403(request, number), person=signed_in_user(request).pk)
+    return rejected_csv(get_import_or_403(request, number), person=request.user.pk)

@@ -21,6 +21,7 @@ from joulebook.telemetry.files.budget import Stopwatch
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.forms import time_zone_choices
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.operations import UnableToCreateDevice, create_device
@@ -56,7 +57,7 @@ _MOST_SAVED = 200_000
 _MOST_SAVED_TOGETHER = 1_000_000
 """Characters of all forms saved in a session: every request reads the session."""
 
-_View = Callable[[HttpRequest, int], HttpResponse]
+_View = Callable[[SignedInRequest, int], HttpResponse]
 
 
 def part_login_required(view: _View) -> _View:
@@ -67,7 +68,7 @@ def part_login_required(view: _View) -> _View:
     def wrapped(request: HttpRequest, number: int) -> HttpResponse:
         if HTMX in request.headers and not request.user.is_authenticated:
             return HttpResponse(headers={"HX-Refresh": "true"})
-        return guarded(request, number)
+        return guarded(cast("SignedInRequest", request), number)
 
     return wrapped
 
@@ -119,15 +120,15 @@ def _shape(profile: ImportProfile) -> ImportProfile:
     return replace(profile, encoding="", header_line=header, first_data_line=0)
 
 
-def get_import_or_404(request: HttpRequest, number: int) -> Import:
+def get_import_or_404(request: SignedInRequest, number: int) -> Import:
     """Return the import if the user may see it; raises `Http404` for another user's and for a missing one."""
-    import_ = find_visible_import(cast("User", request.user), number)
+    import_ = find_visible_import(request.user, number)
     if import_ is None:
         raise Http404("There is no such import, or you may not see it.")
     return import_
 
 
-def draft_page(request: HttpRequest, import_: Import) -> HttpResponse:
+def draft_page(request: SignedInRequest, import_: Import) -> HttpResponse:
     """Show a draft with the entry saved in the session, or with the guess."""
     saved = request.session.get(_session_key(import_))
     entry = DraftEntry.of_draft(import_) if saved is None else DraftEntry.of_form(QueryDict(saved))
@@ -137,7 +138,7 @@ def draft_page(request: HttpRequest, import_: Import) -> HttpResponse:
 @part_login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
-def preview(request: HttpRequest, number: int) -> HttpResponse:
+def preview(request: SignedInRequest, number: int) -> HttpResponse:
     """Show the draft read by the sent entry; htmx gets only the changing part of the page.
 
     The field `do` first creates a device or saves a profile.
@@ -160,14 +161,14 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def queue(request: HttpRequest, number: int) -> HttpResponse:
+def queue(request: SignedInRequest, number: int) -> HttpResponse:
     """Queue a draft as read by the sent entry; show the page again with obstacles."""
     import_ = get_import_or_404(request, number)
     if import_.state != Import.State.DRAFT:
         return _redirect(request, import_)
     try:
         entry = DraftEntry.of_form(request.POST)
-        reading = read_draft(import_, entry, user=cast("User", request.user))
+        reading = read_draft(import_, entry, user=request.user)
     except BadEntry as exc:
         return _shown(request, import_, DraftEntry.of_draft(import_), problem=str(exc), status=400)
     except TooManyFiles as exc:
@@ -189,7 +190,7 @@ def queue(request: HttpRequest, number: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def discard(request: HttpRequest, number: int) -> HttpResponse:
+def discard(request: SignedInRequest, number: int) -> HttpResponse:
     """Discard a draft and its file."""
     import_ = get_import_or_404(request, number)
     try:
@@ -202,9 +203,9 @@ def discard(request: HttpRequest, number: int) -> HttpResponse:
     return redirect("imports")
 
 
-def _import_alike(request: HttpRequest, import_: Import, entry: DraftEntry, order: ImportOrder) -> None:
+def _import_alike(request: SignedInRequest, import_: Import, entry: DraftEntry, order: ImportOrder) -> None:
     """Queue the user's other drafts with the same settings, and name those still waiting."""
-    done = queue_alike(cast("User", request.user), entry, order)
+    done = queue_alike(request.user, entry, order)
     for each in done.queued:
         request.session.pop(_session_key(each), None)
     if done.queued:
@@ -217,7 +218,7 @@ def _import_alike(request: HttpRequest, import_: Import, entry: DraftEntry, orde
         )
 
 
-def _save_form(request: HttpRequest, import_: Import, **changed: str) -> None:
+def _save_form(request: SignedInRequest, import_: Import, **changed: str) -> None:
     """Save the form in the session, for loading the page again."""
     form = request.POST.copy()
     for name in changed:
@@ -242,7 +243,7 @@ def _session_key(import_: Import) -> str:
     return f"{_SESSION_PREFIX}{import_.pk}"
 
 
-def _redirect(request: HttpRequest, import_: Import) -> HttpResponse:
+def _redirect(request: SignedInRequest, import_: Import) -> HttpResponse:
     """Redirect to the page of the import: it is not a draft any more."""
     response = redirect("import", import_.pk)
     if HTMX in request.headers:
@@ -250,12 +251,12 @@ def _redirect(request: HttpRequest, import_: Import) -> HttpResponse:
     return response
 
 
-def _create_device(request: HttpRequest, import_: Import, entry: DraftEntry) -> HttpResponse:
+def _create_device(request: SignedInRequest, import_: Import, entry: DraftEntry) -> HttpResponse:
     form = request.POST
     try:
         device = create_device(
             form.get("new-id", "").strip(),
-            owner=cast("User", request.user),
+            owner=request.user,
             name=form.get("new-name", "").strip(),
             time_zone=form.get("new-zone", "UTC"),
             most=settings.CONFIG.user_devices,
@@ -267,8 +268,8 @@ def _create_device(request: HttpRequest, import_: Import, entry: DraftEntry) -> 
     return _shown(request, import_, entry, done=f"The device {device} is created and chosen for this file.")
 
 
-def _save_profile(request: HttpRequest, import_: Import, entry: DraftEntry) -> HttpResponse:
-    user = cast("User", request.user)
+def _save_profile(request: SignedInRequest, import_: Import, entry: DraftEntry) -> HttpResponse:
+    user = request.user
     name = request.POST.get("profile-name", "").strip()
     try:
         reading = read_draft(import_, entry, user=user)
@@ -280,8 +281,8 @@ def _save_profile(request: HttpRequest, import_: Import, entry: DraftEntry) -> H
     return _page(request, import_, reading, done=f"Saved as the profile “{name}”, for similar files.")
 
 
-def _shown(request: HttpRequest, import_: Import, entry: DraftEntry, **more: Any) -> HttpResponse:
-    user = cast("User", request.user)
+def _shown(request: SignedInRequest, import_: Import, entry: DraftEntry, **more: Any) -> HttpResponse:
+    user = request.user
     try:
         reading = read_draft(import_, entry, user=user)
     except TooManyFiles as exc:
@@ -291,9 +292,9 @@ def _shown(request: HttpRequest, import_: Import, entry: DraftEntry, **more: Any
 
 
 def _page(
-    request: HttpRequest, import_: Import, reading: DraftReading, *, status: int = 200, **more: Any
+    request: SignedInRequest, import_: Import, reading: DraftReading, *, status: int = 200, **more: Any
 ) -> HttpResponse:
-    user = cast("User", request.user)
+    user = request.user
     context = {
         "import": import_,
         "reading": reading,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -23,6 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.imports.progress import read_progress
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.leases import LEASE_TIME
@@ -172,7 +172,7 @@ CAN_BE_UNDONE = frozenset({Import.State.DONE, Import.State.FAILED, Import.State.
 @login_required
 @require_safe
 @never_cache
-def import_page(request: HttpRequest, number: int) -> HttpResponse:
+def import_page(request: SignedInRequest, number: int) -> HttpResponse:
     """Show an import by its state: a draft, its progress, or its report."""
     import_ = get_import_or_404(request, number)
     if import_.state == Import.State.DRAFT:
@@ -185,7 +185,7 @@ def import_page(request: HttpRequest, number: int) -> HttpResponse:
 @part_login_required
 @require_safe
 @never_cache
-def progress(request: HttpRequest, number: int) -> HttpResponse:
+def progress(request: SignedInRequest, number: int) -> HttpResponse:
     """Show the progress of an import; once it has ended, reload the whole page."""
     import_ = get_import_or_404(request, number)
     if import_.state not in ACTIVE:
@@ -195,7 +195,7 @@ def progress(request: HttpRequest, number: int) -> HttpResponse:
 
 @login_required
 @require_POST
-def cancel(request: HttpRequest, number: int) -> HttpResponse:
+def cancel(request: SignedInRequest, number: int) -> HttpResponse:
     """Stop an import; stored readings stay until it is undone."""
     import_ = get_import_or_404(request, number)
     try:
@@ -208,7 +208,7 @@ def cancel(request: HttpRequest, number: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
-def undo(request: HttpRequest, number: int) -> HttpResponse:
+def undo(request: SignedInRequest, number: int) -> HttpResponse:
     """Ask for confirmation of an undo; by POST request the undo."""
     import_ = get_import_or_404(request, number)
     if import_.state not in CAN_BE_UNDONE:
@@ -216,7 +216,7 @@ def undo(request: HttpRequest, number: int) -> HttpResponse:
     if request.method != "POST":
         return render(request, "imports/undo.html", _report_context(request, import_))
     try:
-        undo_import(import_, by=cast("User", request.user))
+        undo_import(import_, by=request.user)
     except UnableToImport as exc:
         messages.error(request, f"It cannot be undone: {exc}.")
     return redirect("import", number)
@@ -225,22 +225,20 @@ def undo(request: HttpRequest, number: int) -> HttpResponse:
 @login_required
 @require_safe
 @never_cache
-def rejected(request: HttpRequest, number: int) -> HttpResponseBase:
+def rejected(request: SignedInRequest, number: int) -> HttpResponseBase:
     """Send every row and cell not stored, as CSV."""
-    return rejected_csv(get_import_or_404(request, number), person=cast("User", request.user).pk)
+    return rejected_csv(get_import_or_404(request, number), person=request.user.pk)
 
 
 def _progress_context(import_: Import) -> dict[str, object]:
     return {"import": import_, "progress": run_progress(import_, now=timezone.now())}
 
 
-def _report_context(request: HttpRequest, import_: Import) -> dict[str, object]:
+def _report_context(request: SignedInRequest, import_: Import) -> dict[str, object]:
     return {
         "import": import_,
         "report": run_report(import_),
         "can_be_undone": import_.state in CAN_BE_UNDONE,
-        "tz": import_.device.time_zone
-        if import_.device
-        else profile_of(cast("User", request.user)).time_zone,
+        "tz": import_.device.time_zone if import_.device else profile_of(request.user).time_zone,
         "now": timezone.now(),
     }

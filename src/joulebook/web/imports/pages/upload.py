@@ -11,7 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -20,6 +20,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 
 from joulebook.telemetry.files.errors import FileError, FileTooLarge
+from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.models import Import
@@ -53,7 +54,7 @@ class _Uploaded:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
-def imports_page(request: HttpRequest) -> HttpResponse:
+def imports_page(request: SignedInRequest) -> HttpResponse:
     """Show the imports visible to the user, or receive files.
 
     The user is checked before the first byte is read, the form's CSRF token after that.
@@ -63,7 +64,7 @@ def imports_page(request: HttpRequest) -> HttpResponse:
     size = int(request.META.get("CONTENT_LENGTH") or 0)
     try:
         check_disk(size)
-        check_upload_quota(cast("User", request.user), size=size)
+        check_upload_quota(request.user, size=size)
     except DiskFull as exc:
         return _refused(request, [on_page(exc)], 507)
     except QuotaReached as exc:
@@ -81,8 +82,8 @@ def imports_page(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_protect
-def _upload(request: HttpRequest, handler: UploadHandler) -> HttpResponse:
-    user = cast("User", request.user)
+def _upload(request: SignedInRequest, handler: UploadHandler) -> HttpResponse:
+    user = request.user
     files = cast("list[ReceivedFile]", request.FILES.getlist("file"))
     if handler.refusal is not None:
         status = 507 if isinstance(handler.refusal, DiskFull) else 413
@@ -144,24 +145,24 @@ def _discard(files: list[ReceivedFile]) -> None:
         file.discard()
 
 
-def _device(request: HttpRequest, user: User) -> Device | None:
+def _device(request: SignedInRequest, user: User) -> Device | None:
     """Return the chosen device if the user owns it."""
     chosen = request.POST.get("device") or request.GET.get("device") or ""
     return Device.objects.filter(owner=user, device_id=chosen).first()
 
 
-def _is_script(request: HttpRequest) -> bool:
+def _is_script(request: SignedInRequest) -> bool:
     return request.headers.get("Accept") == "application/json"
 
 
-def _refused(request: HttpRequest, problems: list[str], status: int) -> HttpResponse:
+def _refused(request: SignedInRequest, problems: list[str], status: int) -> HttpResponse:
     if _is_script(request):
         return JsonResponse({"problems": problems}, status=status)
     return _page(request, problems=problems, status=status)
 
 
-def _page(request: HttpRequest, *, problems: list[str] | None = None, status: int = 200) -> HttpResponse:
-    user = cast("User", request.user)
+def _page(request: SignedInRequest, *, problems: list[str] | None = None, status: int = 200) -> HttpResponse:
+    user = request.user
     pages = Paginator(visible_imports(user), ON_A_PAGE)
     page = pages.get_page(request.GET.get("page"))
     device = _device(request, user)
