@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,7 @@ from joulebook.page_assets import PACKAGE
 from ...docs_pages import REPOSITORY, blocks, prose, rows
 
 ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
+CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text()
 GLOSSARY = (REPOSITORY / "docs" / "glossary.md").read_text()
 TERMS = rows(GLOSSARY, "Glossary")
 
@@ -53,6 +56,17 @@ def test_every_path_in_the_list_of_packages_exists() -> None:
     assert {path for path in named if not (PACKAGE / path).exists()} == set()
 
 
+def test_every_path_that_contributing_names_exists() -> None:
+    named = {
+        path
+        for path in re.findall(r"`([\w./-]+/[\w.-]+\.\w+)`", CONTRIBUTING)
+        if not re.search("[A-Z]{3}", path)
+    }
+    assert len(named) > 8
+    roots = (PACKAGE, PACKAGE / "web", REPOSITORY)
+    assert {path for path in named if not any((root / path).exists() for root in roots)} == set()
+
+
 @pytest.mark.parametrize(("term", "meaning"), TERMS, ids=[term for term, _ in TERMS])
 def test_the_glossary_describes_what_is_built(term: str, meaning: str) -> None:
     assert not re.search(
@@ -64,3 +78,8 @@ def test_the_glossary_has_each_term_once_and_in_order() -> None:
     terms = [term.lower() for term, _ in TERMS]
     assert len(terms) > 30
     assert terms == sorted(set(terms))
+
+
+def test_the_drawings_of_imports_are_those_of_the_source() -> None:
+    command = [sys.executable, REPOSITORY / "scripts" / "draw_imports.py", "--check"]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""
