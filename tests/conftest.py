@@ -309,12 +309,16 @@ class Service:
         """Start the process and return when it answers."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "joulebook", self.command],
+                self.words(),
                 env=self.environment,
                 stdout=output,
                 stderr=output,
             )
         self.wait(path=path)
+
+    def words(self) -> list[str]:
+        """Return the command line of the process."""
+        return [sys.executable, "-m", "joulebook", self.command]
 
     def wait(self, *, path: str = "/livez", seconds: float = 120) -> None:
         """Return when the process answers 200."""
