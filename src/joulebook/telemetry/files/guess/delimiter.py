@@ -144,12 +144,16 @@ def _guess_splitter(lines: Sequence[str], formats: Sequence[str] = ()) -> tuple[
     plain = max((s for s in CANDIDATES if not s.pattern), key=lambda splitter: scores[splitter])
     if best.pattern and scores[plain] >= _AS_GOOD * scores[best]:
         best = plain  # Splitting its cells at blanks only separates date and time: it scores no worse.
-    if best.pattern == BLANK_RUNS and _parts_ranges(sample_rows(lines, best)):
-        best = max(
-            best,
-            _GAPS,
-            key=lambda splitter: (_score(sample_rows(lines, splitter)) > _TIDY, splitter == _GAPS),
-        )
+    if best.pattern == BLANK_RUNS:
+        last = sample_rows(lines, best)[-20:]
+        dashes = sum(cell in {"-", "–", "to", "bis"} for row in last for cell in row.cells)
+        # A column of dashes alone: blanks have split `10:00 - 11:00`.
+        if last and dashes >= len(last):
+            best = max(
+                best,
+                _GAPS,
+                key=lambda splitter: (_score(sample_rows(lines, splitter)) > _TIDY, splitter == _GAPS),
+            )
     rows = sample_rows(lines, best)
     counts = Counter(len(row.cells) for row in rows)
     is_uneven = best.pattern and (not rows or max(counts.values()) / len(rows) < _WORTH_WIDTHS)
@@ -190,10 +194,3 @@ def _holds_times(lines: Sequence[str], splitter: Splitter, formats: Sequence[str
     for count in (2, 3):
         cells += [" ".join(row.cells[at : at + count]) for row in rows for at in range(len(row.cells))]
     return bool(parse_times(pl.Series(cells, dtype=pl.String), parsers).fits.sum() * 2 >= len(rows))
-
-
-def _parts_ranges(rows: Sequence[SampleRow]) -> bool:
-    """Return whether a column holds only dashes: blanks have split `10:00 - 11:00`."""
-    cells = [cell for row in rows[-20:] for cell in row.cells]
-    dashes = sum(cell in {"-", "–", "to", "bis"} for cell in cells)
-    return bool(rows) and dashes >= len(rows[-20:])

@@ -52,11 +52,7 @@ def find_heading(sample: Sample) -> None:
     ]
     header = _given_header(rows, given)
     body = [row for row in rows if header is None or row.line > header.line]
-    known = ""
-    if given.time_columns:
-        positions = _given_positions(header, body, given)
-    else:
-        positions, known = _time_positions(body, given)
+    positions, known = _time_positions(header, body, given)
     if known and not given.time_formats:
         flags = [
             max(positions) < len(row.cells)
@@ -75,7 +71,8 @@ def find_heading(sample: Sample) -> None:
     sample.header_line = None if header is None else header.line
     sample.first_data_line = first_data.line
     others = [row for row, is_data in zip(body[first:], flags[first:], strict=True) if not is_data]
-    sample.skip_prefixes = _comment_mark([lines[row.line - 1] for row in others])
+    marks = [match["mark"] for row in others if (match := _COMMENT.match(lines[row.line - 1]))]
+    sample.skip_prefixes = tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
     sample.time_positions, sample.time_format = positions, known
     cells = () if header is None else header.cells
     names = (*cells, *[""] * (width - len(cells)))
@@ -105,12 +102,6 @@ def _first_data_row(flags: Sequence[bool]) -> int:
             )
         )
     return flags.index(True)
-
-
-def _comment_mark(lines: Sequence[str]) -> tuple[str, ...]:
-    """Return the beginning of comments among the data, if there are any; `lines` are those without a time."""
-    marks = dict.fromkeys(match["mark"] for line in lines if (match := _COMMENT.match(line)))
-    return tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
 
 
 def _guess_header(above: Sequence[SampleRow], width: int, times: Sequence[int]) -> SampleRow | None:
@@ -163,8 +154,16 @@ def _name_count(row: SampleRow, width: int) -> int:
     return min(len(names), width) if len(names) * _FEWEST_NAMES >= width else 0
 
 
-def _time_positions(body: Sequence[SampleRow], given: Given) -> tuple[tuple[int, ...], str]:
+def _time_positions(
+    header: SampleRow | None, body: Sequence[SampleRow], given: Given
+) -> tuple[tuple[int, ...], str]:
     """Return the time columns, and their format if it follows from the kind of columns."""
+    if given.time_columns:
+        width = max((len(row.cells) for row in body), default=0)
+        cells = header.cells if header is not None else ()
+        names = column_names((*cells, *[""] * (width - len(cells))))
+        found = (find_column(name, names, setting="time_columns") for name in given.time_columns)
+        return tuple(names.index(name) for name in found), ""
     if given.time_formats:
         return guess_time_positions(body, given.time_formats), ""
     usual = _usual_rows(body)
@@ -257,10 +256,3 @@ def _given_header(rows: Sequence[SampleRow], given: Given) -> SampleRow | None:
             if wanted <= {cell.casefold() for cell in row.cells}:
                 return row
     return None
-
-
-def _given_positions(header: SampleRow | None, body: Sequence[SampleRow], given: Given) -> tuple[int, ...]:
-    width = max((len(row.cells) for row in body), default=0)
-    cells = header.cells if header is not None else ()
-    names = column_names((*cells, *[""] * (width - len(cells))))
-    return tuple(names.index(find_column(name, names, setting="time_columns")) for name in given.time_columns)

@@ -182,7 +182,14 @@ def _find_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict
             rest = value[value != edge]
             if not len(rest):
                 lone[text] += len(same)
-            elif _is_far(edge, rest):
+                continue
+            low, high = float(rest.min()), float(rest.max())
+            spread = max(high - low, 1.0)
+            if edge < 0:
+                is_far = low - edge > (spread if edge <= -900 else 3 * spread)
+            else:
+                is_far = edge - high > 10 * spread and edge >= 900
+            if is_far:
                 found[text] += len(same)
     for text, count in lone.items():
         # A column with no other value needs the same mark in another column, or three nines below zero.
@@ -205,14 +212,6 @@ def _find_affixes(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[s
         if word and count >= _MOSTLY * words.total() and (count >= _FEWEST or count >= _MOSTLY * filled):
             affixes[column.name] = word
     return affixes
-
-
-def _is_far(edge: float, rest: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bool:
-    low, high = float(rest.min()), float(rest.max())
-    spread = max(high - low, 1.0)
-    if edge < 0:
-        return low - edge > (spread if edge <= -900 else 3 * spread)
-    return edge - high > 10 * spread and abs(edge) >= 900
 
 
 def _affix(cell: str) -> str:

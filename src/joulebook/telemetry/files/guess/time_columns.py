@@ -215,30 +215,22 @@ def _by_shape(rows: Sequence[SampleRow], kinds: dict[int, Counter[Kind]]) -> tup
     date = max(sorted(dated), key=lambda position: dated[position])
     if kinds[date][Kind.INSTANT] >= kinds[date][Kind.DATE]:
         return (date,)
-    rows_with_date = [row for row in rows if date < len(row.cells) and time_shape(row.cells[date])]
-    clocks = [
+    clock_counts = Counter(
         position
-        for position in sorted(kinds)
-        if _clocks(rows_with_date, position) >= _MOST_ROWS * kinds[date][Kind.DATE]
-    ]
+        for row in rows
+        if date < len(row.cells) and time_shape(row.cells[date])
+        for position in kinds
+        if position < len(row.cells)
+        if (shape := time_shape(row.cells[position])) is not None and shape.kind is Kind.CLOCK
+    )
+    enough = _MOST_ROWS * kinds[date][Kind.DATE]
+    clocks = [position for position in sorted(kinds) if clock_counts[position] >= enough]
     clock = next((position for position in clocks if position > date), clocks[0] if clocks else None)
     if clock is None:
         return (date,)
-    return (date, clock, clock + 1) if clock + 1 in _halves_of_day(rows) else (date, clock)
-
-
-def _clocks(rows: Sequence[SampleRow], position: int) -> int:
-    """Return the number of rows with a time of day in a column."""
-    shapes = (time_shape(row.cells[position]) for row in rows if position < len(row.cells))
-    return sum(shape is not None and shape.kind is Kind.CLOCK for shape in shapes)
-
-
-def _halves_of_day(rows: Sequence[SampleRow]) -> set[int]:
-    """Return the columns of AM and PM, where blanks have separated them from the time."""
-    counts = Counter(
-        position for row in rows for position, cell in enumerate(row.cells) if cell.upper() in {"AM", "PM"}
-    )
-    return {position for position, count in counts.items() if count >= _MOST_ROWS * len(rows)}
+    # Blanks may have separated AM and PM from the time.
+    halves = sum(cell.upper() in {"AM", "PM"} for row in rows for cell in row.cells[clock + 1 : clock + 2])
+    return (date, clock, clock + 1) if halves and halves >= _MOST_ROWS * len(rows) else (date, clock)
 
 
 def _by_formats(rows: Sequence[SampleRow], formats: Sequence[str], guess: tuple[int, ...]) -> tuple[int, ...]:
@@ -299,32 +291,21 @@ def _hour_columns(names: Sequence[str], run: Sequence[tuple[int, re.Match[str]]]
     minutes = [int(match["hour"]) * 60 + int(match["minute"] or 0) for _, match in run]
     passes = [{"a": 1, "b": 2}.get((match["pass"] or "").lower(), 0) for _, match in run]
     if not has_minutes:
-        minutes = _minutes_of_numbers([int(match["hour"]) for _, match in run])
+        # Numbered hours: 0 to 23, 1 to 24, 1 to 48 or 1 to 96.
+        numbers = [int(match["hour"]) for _, match in run]
+        parts = {24: 60, 48: 30, 96: 15}.get(max(numbers) + 1 - numbers[0])
+        if numbers[0] not in (0, 1) or parts is None:
+            return ()
+        minutes = [(number - numbers[0]) * parts for number in numbers]
     elif minutes[-1] == 0 and len(minutes) > 1:
         minutes[-1] = _DAY_MINUTES
     steps = [after - before for before, after in pairwise(minutes)]
     step = min((step for step in steps if step > 0), default=0)
     # A doubled hour repeats or goes back for some columns; all others advance evenly.
     even = sum(found == step for found in steps)
-    if (
-        not step
-        or not minutes
-        or max(minutes) > _DAY_MINUTES
-        or even < len(steps) * 0.85
-        or (60 % step and step % 60)
-    ):
+    if not step or max(minutes) > _DAY_MINUTES or even < len(steps) * 0.85 or (60 % step and step % 60):
         return ()
     return tuple(
         HourColumn(names[at], minute, pass_)
         for (at, _), minute, pass_ in zip(run, minutes, passes, strict=True)
     )
-
-
-def _minutes_of_numbers(numbers: Sequence[int]) -> list[int]:
-    """Return minutes for numbered hours: 0 to 23, 1 to 24, 1 to 48 or 1 to 96."""
-    first = numbers[0]
-    if first not in (0, 1):
-        return []
-    highest = max(numbers) + 1 - first
-    parts = {24: 60, 48: 30, 96: 15}.get(highest)
-    return [] if parts is None else [(number - first) * parts for number in numbers]

@@ -339,15 +339,14 @@ def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> 
     if readable == malformed == 0:
         has_marks = bool(parsed.na_text.str.contains("[0-9]").any())
         return None if is_named or has_marks else "guessed: no name, and empty so far"
-    if readable >= malformed:
-        return "guessed: a long number, probably an identifier" if _is_identifier(cells) else None
-    return f"{_TEXT} such as {shown(parsed.malformed_text[0])[:30]!r}"
-
-
-def _is_identifier(cells: pl.Series) -> bool:
-    """Return whether all cells are few different whole numbers, longer than any meter's count."""
+    if readable < malformed:
+        return f"{_TEXT} such as {shown(parsed.malformed_text[0])[:30]!r}"
+    # Few different whole numbers, longer than any meter's count.
     filled = cells.str.strip_chars(BLANKS).filter(cells.str.strip_chars(BLANKS) != "")
-    return bool(filled.str.contains("^[0-9]{14,}$").all()) and filled.n_unique() <= max(1, len(filled) // 10)
+    is_long = filled.str.contains("^[0-9]{14,}$").all()
+    if is_long and filled.n_unique() <= max(1, len(filled) // 10):
+        return "guessed: a long number, probably an identifier"
+    return None
 
 
 def _check_metrics(values: Sequence[ValueColumn]) -> None:
