@@ -1,11 +1,12 @@
 """Tables of text to readings, by layout: wide, long, or with the hours across.
 
 In the wide layout each row is a time and one value a column; in the others a key in each row names the
-series of its values.
+series of its values. Rows of another table within the file are rejected.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.files.numbers import NumberFormat, Numbers
 from joulebook.telemetry.files.profile import ImportProfile
-from joulebook.telemetry.files.row_times import OK, TIME_CODES, RowTimes
-from joulebook.telemetry.files.second_table import TableWatch
+from joulebook.telemetry.files.row_times import MALFORMED, MISSING, OK, TIME_CODES, RowTimes
 from joulebook.telemetry.files.series_table import (
     KEY_LIMIT,
     KEY_MARK,
@@ -178,7 +178,11 @@ class LongParser:
     def parse(self, table: Table) -> ParsedBlock:
         """Return the readings of a table."""
         text = join_time_cells(table.cells, self._time_columns)
-        key = self._keys(table.cells)
+        if self._key_columns:
+            parts = [pl.col(name).str.strip_chars(BLANKS) for name in self._key_columns]
+            key = table.cells.select(pl.concat_str(parts, separator=KEY_MARK).alias("key")).to_series()
+        else:
+            key = pl.Series("key", [""] * len(table.cells), dtype=pl.String)
         if self._hours:
             time, code = self._times.dates(text)
             doubled = (0, 0)
@@ -230,12 +234,6 @@ class LongParser:
         code[full] = len(TIME_CODES)
         reason |= dict.fromkeys(full.tolist(), KEY_LIMIT)
         return entry
-
-    def _keys(self, cells: pl.DataFrame) -> pl.Series:
-        if not self._key_columns:
-            return pl.Series("key", [""] * len(cells), dtype=pl.String)
-        parts = [pl.col(name).str.strip_chars(BLANKS) for name in self._key_columns]
-        return cells.select(pl.concat_str(parts, separator=KEY_MARK).alias("key")).to_series()
 
     def _cells(
         self,
@@ -342,3 +340,75 @@ class LongParser:
 def value_columns(profile: ImportProfile) -> list[str]:
     """Return the value columns of a long file, each once."""
     return list(dict.fromkeys(value.column for value in profile.values))
+
+
+_OTHER_TABLE = "other_table"
+_HEADER_REPEATED = "header_repeated"
+
+_NAME = re.compile(r"[^\W\d_][^\n]*|[_#(°%\[].*[^\W\d_].*")
+_MOST_CANDIDATES = 2000
+_SOON = 4
+
+
+class TableWatch:
+    """Follows the rows of one file: its own header may repeat, and another header ends the table.
+
+    Another header is a row of at least two different names and nothing else (only its first cell may be
+    empty), with a row of data soon below it, and either a blank line above it or the name of our time
+    column in it. All rows from there on are rejected until our own header repeats.
+    """
+
+    def __init__(self, profile: ImportProfile, columns: Sequence[str]) -> None:
+        self._own = [column.casefold() for column in columns]
+        self._times = [self._own.index(name.casefold()) for name in profile.time_columns]
+        self._na_values = set(profile.na_values)
+        self._is_other = False
+
+    def reasons(self, table: Table, code: NDArray[np.int8]) -> dict[int, str]:
+        """Return the reasons for rejecting rows outside the table, by index; `code` is changed in place."""
+        candidates = np.flatnonzero((code == MALFORMED) | (code == MISSING))
+        if not len(candidates) and not self._is_other:
+            return {}
+        reasons: dict[int, str] = {}
+        begins = 0 if self._is_other else None
+        fits = code == OK
+        for row in candidates[:_MOST_CANDIDATES].tolist():
+            kind = self._kind(table, row, fits)
+            if kind == _HEADER_REPEATED:
+                self._refuse(reasons, code, begins, row)
+                begins, self._is_other = None, False
+                reasons[row] = _HEADER_REPEATED
+            elif kind == _OTHER_TABLE and begins is None:
+                begins, self._is_other = row, True
+        self._refuse(reasons, code, begins, len(code))
+        return reasons
+
+    def as_json(self) -> bool:
+        """Return whether the last rows were those of another table."""
+        return self._is_other
+
+    def restore(self, state: bool) -> None:
+        """Set the state returned by `as_json`."""
+        self._is_other = state
+
+    def _refuse(self, reasons: dict[int, str], code: NDArray[np.int8], begin: int | None, end: int) -> None:
+        if begin is not None:
+            code[begin:end] = MALFORMED
+            reasons.update(dict.fromkeys(range(begin, end), _OTHER_TABLE))
+
+    def _kind(self, table: Table, row: int, fits: NDArray[np.bool_]) -> str | None:
+        cells = [cell.strip(BLANKS) for cell in table.cells.row(row)]
+        while cells and not cells[-1]:
+            cells.pop()
+        names = cells if cells and cells[0] else cells[1:]
+        if len(names) < 2 or not all(_NAME.fullmatch(name) and name not in self._na_values for name in names):
+            return None
+        folded = [cell.casefold() for cell in cells]
+        if folded == self._own[: len(folded)] and len(folded) * 2 > len(self._own):
+            return _HEADER_REPEATED
+        below = fits[row + 1 : row + _SOON]
+        if len(set(folded)) < len(folded) or (len(below) and not below.any()):
+            return None
+        is_apart = row > 0 and int(table.line[row]) != int(table.line[row - 1]) + 1
+        names_time = any(at < len(folded) and folded[at] == self._own[at] for at in self._times)
+        return _OTHER_TABLE if is_apart or names_time else None

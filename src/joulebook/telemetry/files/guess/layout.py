@@ -1,21 +1,24 @@
-"""Guesses how a file is read: from its beginning and the settings given to an import profile."""
+"""Guesses how a file is read, from its beginning and the settings given; recognizes our own exports."""
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, replace
+from itertools import islice
 
+from joulebook.telemetry.csv_format import header, unguarded
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
 from joulebook.telemetry.files.guess.numbers import settle_numbers
-from joulebook.telemetry.files.guess.own_export import own_export
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.time_columns import find_hours
 from joulebook.telemetry.files.guess.times import settle_clock, settle_time_formats, settle_zone
 from joulebook.telemetry.files.guess.values import choose_values, find_key_positions
-from joulebook.telemetry.files.profile import Given, ImportProfile
+from joulebook.telemetry.files.profile import Given, ImportProfile, Target, ValueColumn
 
 HEAD_BYTES = 4 * 1024 * 1024
 """Size of the sample: the beginning of a file, after unpacking."""
@@ -52,8 +55,8 @@ def guess_layout(
     Raises `UnclearFile` if there is no answer to propose (no columns, no time, no numbers), and
     `UnusableProfile` for given settings that do not fit.
     """
-    if own := own_export(head, given):
-        return FileLayout(own.profile, own.columns, own.settings)
+    if own := _own_export(head, given):
+        return own
     sample = Sample(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further)
     find_splitter(sample)
     find_heading(sample)
@@ -85,3 +88,52 @@ def guess_layout(
     return FileLayout(
         replace(profile, **clock), sample.columns, tuple(sample.settings), tuple(sample.questions)
     )
+
+
+_SAMPLE_ROWS = 20_000
+
+
+def _own_export(head: bytes, given: Given) -> FileLayout | None:
+    """Return how to read a CSV file exported by Joulebook exactly, without a guess; None for other files.
+
+    It is also None if more than a mapping was given, or a mapping with unknown or equal metrics: then the
+    guess reads the file, or says why it cannot.
+    """
+    if given != Given(mapping=given.mapping) or not head.startswith(b'"time",'):
+        return None
+    try:
+        lines = head[: head.rfind(b"\n") + 1].decode().split("\n")
+    except UnicodeDecodeError:
+        return None
+    names = next(csv.reader(lines[:1]))
+    is_long = names == ["time", "metric", "value"] and lines[0] == header(names, [True, True, False])
+    if is_long:
+        columns = tuple(names)
+        keys = dict.fromkeys(row[1] for row in islice(csv.reader(lines[1:]), _SAMPLE_ROWS) if len(row) == 3)
+        found = [ValueColumn("value", unguarded(key), key=(key,)) for key in keys]
+    elif lines[0] == header(names, [True, *[False] * (len(names) - 1)]):
+        columns = column_names(names)
+        wide = zip(columns[1:], names[1:], strict=True)
+        found = [ValueColumn(column, unguarded(name)) for column, name in wide]
+    else:
+        return None
+    if not given.mapping.keys() <= {value.metric for value in found}:
+        return None
+    targets = [given.mapping.get(value.metric, Target(value.metric)) for value in found]
+    values = [
+        replace(value, metric=target.metric, unit=target.unit, factor=target.factor, device=target.device)
+        for value, target in zip(found, targets, strict=True)
+        if target is not None
+    ]
+    if not values or len({(value.device, value.metric) for value in values}) < len(values):
+        return None
+    profile = ImportProfile(
+        time_columns=("time",),
+        time_formats=("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"),
+        values=tuple(values),
+        layout="long" if is_long else "wide",
+        key_columns=("metric",) if is_long else (),
+        na_values=(),
+    )
+    words = f"{profile.layout}, as Joulebook exports"
+    return FileLayout(profile, columns, (ReadingSetting("layout", words, "found: by its header"),))
