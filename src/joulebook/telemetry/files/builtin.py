@@ -50,14 +50,16 @@ _SURFRAD_UNITS = dict.fromkeys([*_SURFRAD[:5], "uw_ir", "par", "netsolar", "neti
 }  # fmt: skip
 
 
-def _surfrad() -> dict[str, Target | None]:
-    mapping: dict[str, Target | None] = {"column_2": None, "column_7": None, "column_8": Target("zen", "°")}
-    for at, name in enumerate(_SURFRAD):
-        mapping[f"column_{9 + 2 * at}"] = Target(name, _SURFRAD_UNITS[name])
-        mapping[f"column_{10 + 2 * at}"] = Target(f"{name}_qc")
-    return mapping
-
-
+_SURFRAD_MAPPING: dict[str, Target | None] = {
+    "column_2": None,
+    "column_7": None,
+    "column_8": Target("zen", "°"),
+    **{
+        f"column_{9 + 2 * at + is_qc}": Target(f"{name}_qc") if is_qc else Target(name, _SURFRAD_UNITS[name])
+        for at, name in enumerate(_SURFRAD)
+        for is_qc in (False, True)
+    },
+}
 _ALL = (
     BuiltinProfile(
         "hobo-ymd",
@@ -101,7 +103,7 @@ _ALL = (
             time_formats=("%Y %m %d %H %M",),
             tz="UTC",
             na_values=(*DEFAULT_NA_VALUES, "-9999.9"),
-            mapping=_surfrad(),
+            mapping=_SURFRAD_MAPPING,
         ),
     ),
     BuiltinProfile(

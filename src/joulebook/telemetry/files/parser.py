@@ -69,11 +69,15 @@ def parse_blocks(
     for block in blocks:
         check_budget()
         parsed = parser.parse(records.read(block))
-        yield replace(
-            parsed,
-            problems=_with_rows(parsed.problems, block),
-            checkpoint=_next(block, records.held, parser),
-        )
+        held = records.held
+        if held is not None:
+            # The checkpoint is before a row cut in two by the block's end.
+            behind = Checkpoint(held.first_line, held.offset, parser.state())
+        else:
+            count = block.data.count(b"\n") + (not block.data.endswith(b"\n") and bool(block.data))
+            end = block.offset + len(block.data)
+            behind = Checkpoint(block.first_line + count, end, parser.state())
+        yield replace(parsed, problems=_with_rows(parsed.problems, block), checkpoint=behind)
 
 
 def most_lines(width: int, *, cells: int = MOST_CELLS) -> int:
@@ -102,14 +106,6 @@ def check_columns(profile: ImportProfile, columns: Sequence[str]) -> None:
             raise UnusableProfile(f"the file has no column {name!r}; it has {listed}")
     if (profile.layout == "across") != bool(profile.hour_columns):
         raise UnusableProfile("a profile has hour_columns where its layout is across, and only there")
-
-
-def _next(block: Block, held: Block | None, parser: WideParser | LongParser) -> Checkpoint:
-    """Return the checkpoint behind a block, or before a row cut in two by its end."""
-    if held is not None:
-        return Checkpoint(held.first_line, held.offset, parser.state())
-    count = block.data.count(b"\n") + (not block.data.endswith(b"\n") and bool(block.data))
-    return Checkpoint(block.first_line + count, block.offset + len(block.data), parser.state())
 
 
 def _with_rows(problems: list[Problem], block: Block) -> list[Problem]:

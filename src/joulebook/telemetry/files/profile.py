@@ -110,10 +110,6 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         return value
     if origin in (Union, types.UnionType):
         return None if value is None else _checked(value, args[0], where)
-    return _plain(value, hint, where)
-
-
-def _plain(value: Any, hint: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or isinstance(value, bool):
@@ -344,7 +340,16 @@ def mapping_from(words: Iterable[str]) -> dict[str, Target | None]:
             raise _unusable(" must be COLUMN=METRIC, COLUMN=METRIC:UNIT, or COLUMN=", shown)
         if column in mapping:
             raise _unusable(": the column {1!r} is mapped twice", shown, column[:200])
-        mapping[column] = _target(shown, target.strip()) if target.strip() else None
+        if not target.strip():
+            mapping[column] = None
+            continue
+        name, colon, unit = target.strip().rpartition(":")
+        metric, unit = (name.strip(), unit.strip()) if colon else (unit, "")
+        if problem := metric_name_problem(metric):
+            raise _unusable(": {1}", shown, problem)
+        if len(unit) > MOST_UNIT_CHARACTERS or not unit.isprintable():
+            raise _unusable(": a unit has at most {1} printable characters", shown, MOST_UNIT_CHARACTERS)
+        mapping[column] = Target(metric, unit)
     return mapping
 
 
@@ -354,18 +359,6 @@ def mapping_word(column: str, target: Target | None) -> str:
         return f"{column}="
     unit = f":{target.unit}" if target.unit or ":" in target.metric else ""
     return f"{column}={target.metric}{unit}"
-
-
-def _target(shown: str, text: str) -> Target:
-    metric, colon, unit = text.rpartition(":")
-    if not colon:
-        metric, unit = text, ""
-    metric, unit = metric.strip(), unit.strip()
-    if problem := metric_name_problem(metric):
-        raise _unusable(": {1}", shown, problem)
-    if len(unit) > MOST_UNIT_CHARACTERS or not unit.isprintable():
-        raise _unusable(": a unit has at most {1} printable characters", shown, MOST_UNIT_CHARACTERS)
-    return Target(metric, unit)
 
 
 def _unusable(problem: str, *arguments: object) -> UnusableProfile:

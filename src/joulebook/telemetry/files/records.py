@@ -168,7 +168,14 @@ class RecordReader:
             if record.problem is not None
         ]
         end = len(lines) if held is None else held.index
-        cells, line = self._merge(plain, lines.number(chosen), lines, records)
+        cells, line = plain, lines.number(chosen)
+        if whole := [record for record in records if record.problem is None]:
+            # The rows of odd records go between the ordinary ones, in the order of their lines.
+            extra = pl.DataFrame([record.cells for record in whole], schema=self._schema, orient="row")
+            extra_line = np.array([lines.first_line + record.index for record in whole], np.int64)
+            line = np.concatenate([line, extra_line])
+            order = np.argsort(line, kind="stable")
+            cells, line = pl.concat([cells, extra])[order], line[order]
         return Table(cells, line, rejected, int(blank[:end].sum()), int(skipped[:end].sum()))
 
     def _odd_records(self, lines: _Lines, odd: NDArray[np.bool_]) -> Iterator[_Record]:
@@ -190,19 +197,6 @@ class RecordReader:
             if record.is_cut:
                 return
             behind = index + record.line_count
-
-    def _merge(
-        self, cells: pl.DataFrame, line: NDArray[np.int64], lines: _Lines, records: list[_Record]
-    ) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-        """Put the rows of odd records between the ordinary ones, in the order of their lines."""
-        whole = [record for record in records if record.problem is None]
-        if not whole:
-            return cells, line
-        extra = pl.DataFrame([record.cells for record in whole], schema=self._schema, orient="row")
-        extra_line = np.array([lines.first_line + record.index for record in whole], np.int64)
-        line = np.concatenate([line, extra_line])
-        order = np.argsort(line, kind="stable")
-        return pl.concat([cells, extra])[order], line[order]
 
     def _split(self, lines: _Lines, chosen: NDArray[np.bool_]) -> pl.DataFrame | None:
         """Return the cells of the chosen lines, or None where polars would not say one row a line."""

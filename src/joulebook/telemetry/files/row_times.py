@@ -153,29 +153,23 @@ class RowTimes:
         code[(code == OK) & (time < OLDEST - 2 * DAY)] = PAST
         code[(code == OK) & (time > self._latest + 2 * DAY)] = FUTURE
         local = np.flatnonzero((code == OK) & ~has_offset)
-        marked = parsed.marked[local] if parsed.marked.any() else None
-        utc, kind = self._local(parsed.wall[local], marked, None if key is None else key[local])
-        time[local] = utc
-        code[local[kind == -1]] = NONEXISTENT
+        marked = parsed.marked if parsed.marked.any() else None
+        kind = np.zeros(len(time), np.int8)
+        # The rows of each series, by its key.
+        rows_of = {"": local}
+        if key is not None:
+            keyed = pl.DataFrame({"key": key[local], "row": local})
+            groups = keyed.group_by("key", maintain_order=True)
+            rows_of = {str(name): group["row"].to_numpy() for (name,), group in groups}
+        for name, rows in rows_of.items():
+            named = None if marked is None else marked[rows]
+            time[rows], kind[rows] = self._clock(name).to_utc(parsed.wall[rows], named)
+        code[kind == -1] = NONEXISTENT
         if self._back:
             time -= self._back
         code[(code == OK) & (time < OLDEST)] = PAST
         code[(code == OK) & (time > self._latest)] = FUTURE
         return time, code, (int((kind == 1).sum()), int((kind == 2).sum()))
-
-    def _local(
-        self, wall: NDArray[np.int64], marked: NDArray[np.int8] | None, key: pl.Series | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-        if key is None:
-            return self._clock("").to_utc(wall, marked)
-        utc, kind = np.empty_like(wall), np.zeros(len(wall), np.int8)
-        rows = pl.DataFrame({"key": key, "row": np.arange(len(wall))})
-        for (name,), group in rows.group_by("key", maintain_order=True):
-            at = group["row"].to_numpy()
-            utc[at], kind[at] = self._clock(str(name)).to_utc(
-                wall[at], None if marked is None else marked[at]
-            )
-        return utc, kind
 
     def _clock(self, name: str) -> LocalClock:
         if name not in self._clocks:

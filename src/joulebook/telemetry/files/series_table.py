@@ -65,17 +65,18 @@ class SeriesTable:
         if not len(key):
             return np.empty((0, len(self.columns)), np.int64)
         known = pl.DataFrame({"key": key, "unit": unit}).unique("key", keep="first", maintain_order=True)
-        table = np.array([self._row(text, unit) for text, unit in known.iter_rows()], np.int64)
+        rows: list[list[int]] = []
+        for text, unit_text in known.iter_rows():
+            parts = tuple(text.split(KEY_MARK)) if text else ()
+            if " ".join(parts) in self._ignored:
+                rows.append([NO_SERIES] * len(self.columns))
+            else:
+                rows.append([self._entry(column, parts, unit_text) for column in self.columns])
+        table = np.array(rows, np.int64)
         order = pl.Series(range(len(known)), dtype=pl.Int64)
         code = key.replace_strict(known["key"], order, return_dtype=pl.Int64).to_numpy()
         entries: NDArray[np.int64] = table.reshape(len(known), len(self.columns))[code]
         return entries
-
-    def _row(self, text: str, unit: str) -> list[int]:
-        key = tuple(text.split(KEY_MARK)) if text else ()
-        if " ".join(key) in self._ignored:
-            return [NO_SERIES] * len(self.columns)
-        return [self._entry(column, key, unit) for column in self.columns]
 
     def _entry(self, column: str, key: tuple[str, ...], unit: str) -> int:
         found = self._index.get((column, key))

@@ -65,11 +65,13 @@ def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _recoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    plain = _extends_ascii(encoding)
+    every = bytes(range(256)).decode(encoding, "replace")
+    # If one byte is one character and the first 128 are ASCII, ASCII needs no decoding.
+    extends_ascii = len(every) == 256 and every[:128] == bytes(range(128)).decode("ascii")
     decoder = codecs.getincrementaldecoder(encoding)("joulebook-invalid")
     at_start = True
     for chunk in chunks:
-        if plain and chunk.isascii():
+        if extends_ascii and chunk.isascii():
             at_start = False
             yield chunk
             continue
@@ -95,9 +97,3 @@ def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, encoding: str, *,
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def _extends_ascii(encoding: str) -> bool:
-    """Return whether one byte is one character and the first 128 are ASCII: ASCII then needs no decoding."""
-    every = bytes(range(256)).decode(encoding, "replace")
-    return len(every) == 256 and every[:128] == bytes(range(128)).decode("ascii")

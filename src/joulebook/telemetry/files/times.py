@@ -245,7 +245,12 @@ def _days(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 def _clock(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return microseconds since the day's midnight (or since 1970 UTC), and whether there is such a time."""
-    fraction = _fraction(fields["f"]) if "f" in fields else fields.whole("f")
+    if "f" in fields:
+        # The digits after a decimal mark as microseconds; further digits are dropped.
+        digits = fields["f"].str.pad_end(6, "0").str.head(6)
+        fraction = digits.cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+    else:
+        fraction = fields.whole("f")
     if fields.is_epoch:
         time = fields.whole("s") * MICROSECONDS + fields.whole("Q") * 1000 + fraction
         return time, time >= 0
@@ -274,12 +279,6 @@ def _looked_up(words: pl.Series, table: dict[str, int]) -> NDArray[np.int64]:
     """Return the numbers of words by a table, 0 for all others."""
     numbers = words.replace_strict(list(table), list(table.values()), default=0, return_dtype=pl.Int64)
     return numbers.fill_null(0).to_numpy()
-
-
-def _fraction(digits: pl.Series) -> NDArray[np.int64]:
-    """Return microseconds for the digits after a decimal mark; further digits are dropped."""
-    padded = digits.str.pad_end(6, "0").str.head(6)
-    return padded.cast(pl.Int64, strict=False).fill_null(0).to_numpy()
 
 
 def _offset(text: pl.Series) -> NDArray[np.int64]:

@@ -182,23 +182,16 @@ def _time_positions(
             return (epoch[0],), epoch[1]
     if not positions:
         positions = guess_time_positions(body, ())
-    if len(positions) == 1 and (hour := _hour_beside(usual, positions[0])):
-        return hour
-    return positions, ""
-
-
-def _hour_beside(rows: Sequence[SampleRow], date: int) -> tuple[tuple[int, ...], str] | None:
-    """Return date and hour columns if the dates have no time of day, and a count of hours beside them."""
-    shapes = Counter(shape for row in rows if (shape := time_shape(row.cells[date])) is not None)
-    if not shapes or shapes.most_common(1)[0][0].kind is not Kind.DATE:
-        return None
-    found = find_hour(rows, date)
-    if found is None:
-        return None
-    shape = shapes.most_common(1)[0][0]
-    if len(shape.formats) > 1:
-        return (date, found[0]), ""
-    return (date, found[0]), f"{shape.formats[0]} {found[1]}"
+    if len(positions) > 1:
+        return positions, ""
+    # Dates without a time of day, and a count of hours beside them.
+    (date,) = positions
+    shapes = Counter(shape for row in usual if (shape := time_shape(row.cells[date])) is not None)
+    shape = shapes.most_common(1)[0][0] if shapes else None
+    if shape is None or shape.kind is not Kind.DATE or (hour := find_hour(usual, date)) is None:
+        return positions, ""
+    known = "" if len(shape.formats) > 1 else f"{shape.formats[0]} {hour[1]}"
+    return (date, hour[0]), known
 
 
 def _usual_rows(body: Sequence[SampleRow]) -> list[SampleRow]:

@@ -180,7 +180,18 @@ def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> t
                 kinds.setdefault(position, Counter())[shape.kind] += 1
     guess = _by_shape(rows, kinds)
     if formats:
-        return _by_formats(rows, formats, guess)
+        width = max((len(row.cells) for row in rows), default=0)
+        candidates = ([guess] if guess else []) + [(position,) for position in range(width)]
+        fitting = {positions: sum(data_flags(rows, positions, formats)) for positions in candidates}
+        best = max(candidates, key=lambda positions: fitting[positions], default=())
+        if not best or not fitting[best]:
+            listed = " or ".join(repr(text) for text in formats)
+            raise UnclearFile(
+                Message(
+                    "no column of the file holds times in the format {0}; name it with {time_columns}", listed
+                )
+            )
+        return best
     if not guess:
         raise UnclearFile(
             Message(
@@ -231,21 +242,6 @@ def _by_shape(rows: Sequence[SampleRow], kinds: dict[int, Counter[Kind]]) -> tup
     # Blanks may have separated AM and PM from the time.
     halves = sum(cell.upper() in {"AM", "PM"} for row in rows for cell in row.cells[clock + 1 : clock + 2])
     return (date, clock, clock + 1) if halves and halves >= _MOST_ROWS * len(rows) else (date, clock)
-
-
-def _by_formats(rows: Sequence[SampleRow], formats: Sequence[str], guess: tuple[int, ...]) -> tuple[int, ...]:
-    width = max((len(row.cells) for row in rows), default=0)
-    candidates = ([guess] if guess else []) + [(position,) for position in range(width)]
-    fitting = {positions: sum(data_flags(rows, positions, formats)) for positions in candidates}
-    best = max(candidates, key=lambda positions: fitting[positions], default=())
-    if not best or not fitting[best]:
-        listed = " or ".join(repr(text) for text in formats)
-        raise UnclearFile(
-            Message(
-                "no column of the file holds times in the format {0}; name it with {time_columns}", listed
-            )
-        )
-    return best
 
 
 _LABEL = re.compile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.questions import Answer, Question
@@ -21,6 +20,7 @@ from joulebook.telemetry.files.times import DAY, ZONES, TimeFormat, find_zone, p
 from joulebook.telemetry.readings import MICROSECONDS
 
 MOST_FORMATS = 4
+_SAMPLED_CELLS = 2000
 _WORTH_A_FORMAT = 0.005
 
 _CLOCK = (
@@ -153,7 +153,13 @@ def settle_time_formats(sample: Sample) -> None:
 
 def _guess_formats(sample: Sample, column: str) -> tuple[str, ...]:
     cells = sample.time_text.filter(sample.time_text != "")
-    found = (time_shape(cell) for cell in _spread(cells))
+    # Cells from all over the column, and one of each way of writing.
+    every = max(1, len(cells) // _SAMPLED_CELLS)
+    written = cells.str.replace_all("[0-9]+", "0").str.replace_all("A", "B", literal=True)
+    each = pl.DataFrame({"cell": cells, "written": written})
+    each = each.unique("written", keep="first", maintain_order=True)
+    sampled = [*cells.gather_every(every).to_list(), *each["cell"].head(50).to_list()]
+    found = (time_shape(cell) for cell in sampled)
     shapes = Counter(shape for shape in found if shape is not None and shape.kind is not Kind.CLOCK)
     enough = max(1, int(shapes.total() * _WORTH_A_FORMAT))
     common = [shape for shape, count in shapes.most_common(MOST_FORMATS) if count >= enough]
@@ -183,16 +189,6 @@ def _guess_formats(sample: Sample, column: str) -> tuple[str, ...]:
     # Many programs omit a fraction of zero: too rarely for the sample to show both forms.
     whole = [text.replace(mark, "") for text in decided for mark in (".%f", ",%f") if mark in text]
     return tuple(dict.fromkeys(decided + whole))
-
-
-def _spread(cells: pl.Series, most: int = 2000) -> Iterable[str]:
-    """Return cells from all over the column, and one of each way of writing."""
-    every = max(1, len(cells) // most)
-    written = cells.str.replace_all("[0-9]+", "0").str.replace_all("A", "B", literal=True)
-    first = pl.DataFrame({"cell": cells, "written": written}).unique(
-        "written", keep="first", maintain_order=True
-    )
-    return [*cells.gather_every(every).to_list(), *first["cell"].head(50).to_list()]
 
 
 def _decided_order(sample: Sample, shapes: Sequence[Shape], cells: pl.Series, column: str) -> int:
@@ -286,7 +282,10 @@ def settle_clock(sample: Sample) -> dict[str, Any]:
     """Return the profile's entries about doubled and missing hours, and about ends of intervals."""
     given = sample.given
     parsed = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
-    interval = _usual_step(parsed.wall[parsed.fits])
+    steps = pl.Series(parsed.wall[parsed.fits]).diff().abs().drop_nulls()
+    steps = steps.filter((steps > 0) & (steps <= DAY))
+    # The most frequent step between different times, in seconds; 0 where there is none.
+    interval = int(steps.mode().sort()[0]) // MICROSECONDS if len(steps) else 0
     if sample.hours:
         interval = min(abs(b.minutes - a.minutes) or 60 for a, b in pairwise(sample.hours)) * 60
     # 24:00 is the end of its day.
@@ -321,10 +320,3 @@ def settle_clock(sample: Sample) -> dict[str, Any]:
         "doubled_hour": given.doubled_hour or "order",
         "missing_hour": given.missing_hour or "reject",
     }
-
-
-def _usual_step(wall: NDArray[np.int64]) -> int:
-    """Return the most frequent step between different times, in seconds; 0 where there is none."""
-    steps = pl.Series(wall).diff().abs().drop_nulls()
-    steps = steps.filter((steps > 0) & (steps <= DAY))
-    return int(steps.mode().sort()[0]) // MICROSECONDS if len(steps) else 0

@@ -279,7 +279,17 @@ def _read_keys(
     """Return the keys in the file's order, each with its unit, and the position of the column of units."""
     names = [f"c{position}" for position in positions]
     stripped = sample.cells.select(pl.all().str.strip_chars(BLANKS))
-    unit = _unit_column(stripped, names, sample.taken)
+    unit = None
+    for name in stripped.columns:
+        if name in names or int(name[1:]) in sample.taken:
+            continue
+        words = stripped[name].unique()
+        if 0 < len(words) <= 20 and all(is_unit(word) for word in words):
+            pairs = len(stripped.select([*names, name]).unique())
+            # A column of units has one unit for each key.
+            if pairs == len(stripped.select(names).unique()):
+                unit = name
+                break
     columns = [*names, *([unit] if unit else [])]
     found = stripped.select(columns).unique(names, keep="first", maintain_order=True)
     keys = [
@@ -288,19 +298,6 @@ def _read_keys(
         if any(row[: len(names)])
     ]
     return keys[:_MOST_KEYS], None if unit is None else int(unit[1:])
-
-
-def _unit_column(cells: pl.DataFrame, keys: Sequence[str], taken: Sequence[int]) -> str | None:
-    """Return the column of units, one unit for each key; None where there is none."""
-    for name in cells.columns:
-        if name in keys or int(name[1:]) in taken:
-            continue
-        words = cells[name].unique()
-        if 0 < len(words) <= 20 and all(is_unit(word) for word in words):
-            pairs = len(cells.select([*keys, name]).unique())
-            if pairs == len(cells.select(keys).unique()):
-                return name
-    return None
 
 
 def _unit_of(sample: Sample, position: int) -> str:
