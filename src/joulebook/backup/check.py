@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -35,27 +35,21 @@ def count_rows(blocks: Iterable[bytes], *, is_binary: bool) -> int:
             if not rest.startswith(_HEADER):
                 raise DamagedBackup("a part does not begin as rows do")
             rest, has_begun = rest[len(_HEADER) :], True
-        found, used = _whole_rows(rest)
-        rows += found
-        rest = rest[used:]
+        at = 0
+        while (found := _layout(rest, at)) is not None:
+            # All rows from here on with the same layout are counted at once.
+            end, marks = found
+            width = end - at
+            alike = np.frombuffer(rest, np.uint8, offset=at)[: (len(rest) - at) // width * width]
+            table = alike.reshape(-1, width)[:, marks]
+            differs = np.flatnonzero((table != table[0]).any(axis=1))
+            count = int(differs[0]) if len(differs) else len(table)
+            rows += count
+            at += count * width
+        rest = rest[at:]
     if not has_begun or rest != _TRAILER:
         raise DamagedBackup("a part does not end as rows do")
     return rows
-
-
-def _whole_rows(data: bytes) -> tuple[int, int]:
-    """Return the number of whole rows at the beginning of `data`, and their length in bytes."""
-    rows = at = 0
-    while (found := _layout(data, at)) is not None:
-        end, marks = found
-        width = end - at
-        alike = np.frombuffer(data, np.uint8, offset=at)[: (len(data) - at) // width * width]
-        table = alike.reshape(-1, width)[:, marks]
-        differs = np.flatnonzero((table != table[0]).any(axis=1))
-        count = int(differs[0]) if len(differs) else len(table)
-        rows += count
-        at += count * width
-    return rows, at
 
 
 def _layout(data: bytes, begin: int) -> tuple[int, list[int]] | None:
@@ -96,21 +90,19 @@ class Checker:
 
     def check_content(self) -> list[str]:
         """Unpack everything, and compare the numbers of rows and bytes as well."""
-        return _problems(self._content_checks())
-
-    def _content_checks(self) -> Iterator[Check]:
+        checks: list[Check] = []
         accounts = self._manifest.accounts
         databases = [self._manifest.telemetry]
         if isinstance(accounts, SqliteCopy):
-            yield partial(self._check_sqlite, accounts)
+            checks.append(partial(self._check_sqlite, accounts))
         else:
             databases.append(accounts)
         for database in databases:
             for table in database.tables:
-                for each in table.parts:
-                    yield partial(self._check_rows, table, each)
+                checks += [partial(self._check_rows, table, each) for each in table.parts]
         for copied in (*self._manifest.uploads, *self._manifest.files):
-            yield partial(self._check_bytes, copied)
+            checks.append(partial(self._check_bytes, copied))
+        return _problems(checks)
 
     def _check_sqlite(self, copied: SqliteCopy) -> None:
         with tempfile.TemporaryDirectory(prefix="joulebook-check-") as scratch:
@@ -136,7 +128,7 @@ class Checker:
         self._progress(min(1.0, self._done / max(1, self._manifest.size)))
 
 
-def _problems(checks: Iterator[Check]) -> list[str]:
+def _problems(checks: Iterable[Check]) -> list[str]:
     """Run checks, and return the messages of the failed ones."""
     found = []
     for check in checks:

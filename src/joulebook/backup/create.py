@@ -28,7 +28,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,7 +38,7 @@ from psycopg import Error as PostgresError
 
 from joulebook import __version__
 from joulebook.backup.accounts import SqliteSnapshot, hold_imports, open_accounts, read_migrations
-from joulebook.backup.errors import BackupError, Stopped
+from joulebook.backup.errors import BackupError
 from joulebook.backup.files import BLOCK_BYTES, PartWriter, sync_folder
 from joulebook.backup.manifest import (
     DatabaseCopy,
@@ -50,7 +49,15 @@ from joulebook.backup.manifest import (
     TablePart,
     write_manifest,
 )
-from joulebook.backup.tables import DatabaseTable, Piece, Snapshot, copy_out, cut, find_sequences
+from joulebook.backup.tables import (
+    DatabaseTable,
+    Piece,
+    Snapshot,
+    copy_out,
+    cut,
+    find_sequences,
+    run_in_parallel,
+)
 from joulebook.config import VARIABLES, Config
 from joulebook.embedded import telemetry_url
 from joulebook.telemetry.connection import translated_errors
@@ -63,7 +70,6 @@ UPLOADS = "uploads"
 OWN_SETTINGS = "postgresql.local.conf"
 SECRET_KEY = "secret-key"  # noqa: S105 - a file's name
 
-_READERS = 2
 _ATTEMPTS = 6
 _OPEN_FILES = 200  # beside the uploads
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -199,12 +205,17 @@ class _Backup:
                 jobs += _jobs(accounts, "accounts")
             upload_bytes = sum(os.fstat(file.fileno()).st_size for file in uploads.values())
             self._all = 1.0 + sum(job.piece.size for job in jobs) + upload_bytes
-            copied = self._copy_tables(jobs)
+            waiting = sorted(jobs, key=lambda job: job.piece.size)
+            pieces = run_in_parallel("joulebook-backup", lambda: self._copy_pieces(waiting), self._stopped)
+            copied = {file: part for some in pieces for file, part in some.items()}
             self._pause("tables copied")
             if isinstance(accounts, SqliteSnapshot):
                 accounts_copy: SqliteCopy | DatabaseCopy = accounts.copy(self._folder, "accounts.sqlite3.zst")
             else:
                 accounts_copy = _database(accounts, jobs, copied)
+            further = [("settings", self._config.home / "db" / OWN_SETTINGS)]
+            if self._with_keys:
+                further.append(("keys", self._config.home / SECRET_KEY))
             return Manifest(
                 joulebook=__version__,
                 instant=instant,
@@ -212,7 +223,11 @@ class _Backup:
                 telemetry=_database(telemetry, jobs, copied),
                 accounts=accounts_copy,
                 uploads=tuple(self._copy_file(UPLOADS, name, file) for name, file in uploads.items()),
-                files=tuple(self._copy_further_files()),
+                files=tuple(
+                    self._copy_file(inner, path.name, path.open("rb"))
+                    for inner, path in further
+                    if path.is_file()
+                ),
                 settings=_settings(),
                 seconds=round(time.monotonic() - began, 3),
             )
@@ -237,22 +252,8 @@ class _Backup:
                 time.sleep(attempt)
         raise AssertionError
 
-    def _copy_tables(self, jobs: Sequence[_Job]) -> dict[str, TablePart]:
-        """Copy pieces on a few connections in parallel, the largest first."""
-        waiting = sorted(jobs, key=lambda job: job.piece.size)
-        with ThreadPoolExecutor(_READERS, "joulebook-backup") as pool:
-            futures = [pool.submit(self._copy_some, waiting) for _ in range(_READERS)]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                self._stopped.set()
-        failed = [exc for future in futures if (exc := future.exception()) is not None]
-        if failed:
-            raise min(failed, key=lambda exc: isinstance(exc, Stopped))
-        return {file: part for future in futures for file, part in future.result().items()}
-
-    def _copy_some(self, waiting: list[_Job]) -> dict[str, TablePart]:
-        """Copy waiting pieces until none is left."""
+    def _copy_pieces(self, waiting: list[_Job]) -> dict[str, TablePart]:
+        """Copy waiting pieces, the last of the list first, until none is left."""
         copied = {}
         with ExitStack() as stack:
             readers = {}
@@ -278,16 +279,6 @@ class _Backup:
                 size += len(block)
                 self._advance(len(block))
             return FileCopy(name, size, writer.finish())
-
-    def _copy_further_files(self) -> Iterator[FileCopy]:
-        path = self._config.home / "db" / OWN_SETTINGS
-        if path.is_file():
-            yield self._copy_file("settings", OWN_SETTINGS, path.open("rb"))
-        if not self._with_keys:
-            return
-        path = self._config.home / SECRET_KEY
-        if path.is_file():
-            yield self._copy_file("keys", SECRET_KEY, path.open("rb"))
 
     def _advance(self, size: int) -> None:
         with self._lock:

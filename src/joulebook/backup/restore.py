@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import LiteralString, cast
 
@@ -32,12 +31,11 @@ from joulebook.backup.manifest import (
     TableCopy,
     TablePart,
 )
-from joulebook.backup.tables import copy_in, find_tables, set_sequences, without_keys
+from joulebook.backup.tables import copy_in, find_tables, run_in_parallel, set_sequences, without_keys
 from joulebook.config import Config, sqlite_path
 from joulebook.telemetry.connection import Connection, connect, translated_errors
 
 _APPS = ("accounts", "devices", "imports", "readings")
-_LOADERS = 2
 _MIGRATIONS_TABLE = ("public", "django_migrations")
 _PATHS = {OWN_SETTINGS: Path("db") / OWN_SETTINGS, SECRET_KEY: Path(SECRET_KEY)}
 _WITHOUT_LIMITS = (
@@ -101,7 +99,9 @@ class Restore:
         with translated_errors(), connect(owner_url) as conn:
             self._prepare(conn, database, everything=False)
             copied = [table for table in database.tables if (table.schema, table.name) != _MIGRATIONS_TABLE]
-            self._load_in_parallel(owner_url, copied)
+            waiting = sorted(copied, key=lambda table: sum(each.part.size for each in table.parts))
+            run_in_parallel("joulebook-restore", lambda: self._load_tables(owner_url, waiting), self._stopped)
+            self._stopped.clear()
             self._pause("tables filled")
             for table in database.tables:
                 conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
@@ -152,20 +152,8 @@ class Restore:
         if emptied:
             conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(emptied)))
 
-    def _load_in_parallel(self, url: str, tables: Sequence[TableCopy]) -> None:
-        waiting = sorted(tables, key=lambda table: sum(each.part.size for each in table.parts))
-        with ThreadPoolExecutor(_LOADERS, "joulebook-restore") as pool:
-            futures = [pool.submit(self._load_some, url, waiting) for _ in range(_LOADERS)]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                self._stopped.set()
-        failed = [exc for future in futures if (exc := future.exception()) is not None]
-        if failed:
-            raise min(failed, key=lambda exc: isinstance(exc, Stopped))
-        self._stopped.clear()
-
-    def _load_some(self, url: str, waiting: list[TableCopy]) -> None:
+    def _load_tables(self, url: str, waiting: list[TableCopy]) -> None:
+        """Load waiting tables, the last of the list first, until none is left."""
         with connect(url) as conn:
             for statement in _WITHOUT_LIMITS:
                 conn.execute(statement)

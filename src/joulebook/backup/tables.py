@@ -11,10 +11,11 @@ import select
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, LiteralString, cast
+from typing import Literal, LiteralString, TypeVar, cast
 
 import psycopg
 from psycopg import sql
@@ -32,6 +33,7 @@ _STABLE_TYPES = {
     "timestamp with time zone", "timestamp without time zone", "json", "jsonb", "character varying",
 }  # fmt: skip
 _READ_BYTES = 1 << 18
+_THREADS = 2
 
 # Without the relations of extensions, and without chunks and partitions: their parents are read.
 _OURS: LiteralString = """
@@ -218,30 +220,27 @@ class Snapshot:
                 expected = find_tables(self.conn)
                 self.conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 try:
-                    now = self._freeze(expected)
+                    # The first SELECT takes the snapshot: locks come before it.
+                    patience = sql.Literal(LOCK_PATIENCE)
+                    self.conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(patience))
+                    if expected:
+                        names = sql.SQL(", ").join(table.identifier for table in expected)
+                        self.conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+                    row = self.conn.execute("SELECT pg_export_snapshot(), clock_timestamp()").fetchone()
+                    self.conn.execute(_WITHOUT_LIMITS)
+                    self.id, now = cast("tuple[str, datetime]", row)
+                    found = find_tables(self.conn)
                 except BaseException:
                     self.conn.rollback()
                     raise
+                # Sizes are no part of a snapshot.
+                sizes = {(table.schema, table.name): table.size for table in expected}
+                self.tables = [
+                    replace(table, size=sizes.get((table.schema, table.name), 0)) for table in found
+                ]
                 if self.tables == expected:
                     return now
                 self.conn.rollback()  # A migration passed between looking and locking.
-
-    def _freeze(self, tables: Sequence[DatabaseTable]) -> datetime:
-        # The first SELECT takes the snapshot: locks come before it.
-        self.conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_PATIENCE)))
-        if tables:
-            names = sql.SQL(", ").join(table.identifier for table in tables)
-            self.conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
-        row = self.conn.execute("SELECT pg_export_snapshot(), clock_timestamp()").fetchone()
-        self.conn.execute(_WITHOUT_LIMITS)
-        self.id, now = cast("tuple[str, datetime]", row)
-        sizes = {(table.schema, table.name): table.size for table in tables}
-        # Sizes are no part of a snapshot.
-        self.tables = [
-            DatabaseTable(found.schema, found.name, found.columns, sizes.get((found.schema, found.name), 0))
-            for found in find_tables(self.conn)
-        ]
-        return now
 
     @contextmanager
     def reader(self, *, is_nice: bool = False) -> Iterator[Connection]:
@@ -253,6 +252,27 @@ class Snapshot:
             conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self.id)))
             conn.execute(_WITHOUT_LIMITS)
             yield conn
+
+
+_Result = TypeVar("_Result")
+
+
+def run_in_parallel(name: str, work: Callable[[], _Result], stopped: threading.Event) -> list[_Result]:
+    """Run `work` in a few threads; return the results.
+
+    `stopped` is set at the end, also by the first failure: `work` watches it and raises `Stopped`. An error
+    is raised again, one other than `Stopped` if there is one.
+    """
+    with ThreadPoolExecutor(_THREADS, name) as pool:
+        futures = [pool.submit(work) for _ in range(_THREADS)]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            stopped.set()
+    failed = [exc for future in futures if (exc := future.exception()) is not None]
+    if failed:
+        raise min(failed, key=lambda exc: isinstance(exc, Stopped))
+    return [future.result() for future in futures]
 
 
 def copy_out(conn: Connection, piece: Piece, write: Callable[[bytes], None], stopped: threading.Event) -> int:
