@@ -138,7 +138,10 @@ _MINUTE = 60_000_000
 
 @dataclass(frozen=True)
 class _Cells:
-    """All value cells of some rows, row by row: instants and codes, series, numbers, lines and columns."""
+    """All value cells of some rows, row by row: instants and codes, series, numbers, lines and columns.
+
+    `na_text` is the text of NA cells with text, `bad` the code and text of malformed cells.
+    """
 
     time: NDArray[np.int64]
     code: NDArray[np.int8]
@@ -252,7 +255,15 @@ class LongParser:
             times, codes, doubled = self._hour_times(time, key, value)
         else:
             times, codes, doubled = np.repeat(time, count), np.zeros(len(value), np.int8), (0, 0)
-        na, na_text, bad = self._others(numbers, len(value))
+        na = np.zeros(len(value), np.bool_)
+        na_text: dict[int, str] = {}
+        bad: dict[int, tuple[str, str]] = {}
+        for at, column in enumerate(numbers):
+            na[column.na_rows * count + at] = True
+            for row in np.flatnonzero((column.na_text != "").to_numpy()).tolist():
+                na_text[int(column.na_rows[row]) * count + at] = str(column.na_text[row])
+            for row, index in enumerate(column.malformed.tolist()):
+                bad[index * count + at] = (str(column.malformed_code[row]), str(column.malformed_text[row]))
         return _Cells(
             time=times, code=codes, entry=entry.ravel(), value=value, line=np.repeat(line, count),
             column=np.tile(np.arange(count), len(line)), na=na, na_text=na_text, bad=bad,
@@ -274,23 +285,6 @@ class LongParser:
         time = wall.copy()
         time[there], code[there], doubled = self._times.to_utc(parsed, code[there], series)
         return time, code, doubled
-
-    def _others(
-        self, numbers: Sequence[Numbers], size: int
-    ) -> tuple[NDArray[np.bool_], dict[int, str], dict[int, tuple[str, str]]]:
-        """Return the NA cells, the text of NA cells with text, and code and text of malformed cells."""
-        count = len(numbers)
-        na = np.zeros(size, np.bool_)
-        na_text: dict[int, str] = {}
-        bad: dict[int, tuple[str, str]] = {}
-        for at, column in enumerate(numbers):
-            na[column.na_rows * count + at] = True
-            marked = np.flatnonzero((column.na_text != "").to_numpy())
-            for row in marked.tolist():
-                na_text[int(column.na_rows[row]) * count + at] = str(column.na_text[row])
-            for row, index in enumerate(column.malformed.tolist()):
-                bad[index * count + at] = (str(column.malformed_code[row]), str(column.malformed_text[row]))
-        return na, na_text, bad
 
     def _block(self, cells: _Cells, rejects: list[Problem], **row_counts: Any) -> ParsedBlock:
         counts = [CellCounts() for _ in self._series.values]

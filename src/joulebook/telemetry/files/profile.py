@@ -160,6 +160,16 @@ Layout = Literal["wide", "long", "across"]
 
 
 @dataclass(frozen=True)
+class Target:
+    """The target of a column or key: a metric, and its unit and a factor if they were named."""
+
+    metric: str
+    unit: str = ""
+    factor: float = 1.0
+    device: str = ""
+
+
+@dataclass(frozen=True)
 class ValueColumn:
     """Numbers of the file and their metric.
 
@@ -174,6 +184,12 @@ class ValueColumn:
     key: tuple[str, ...] = ()
     factor: float = 1.0
     device: str = ""
+
+    def with_target(self, target: Target) -> ValueColumn:
+        """Return the same numbers for another target."""
+        return dataclasses.replace(
+            self, metric=target.metric, unit=target.unit, factor=target.factor, device=target.device
+        )
 
 
 @dataclass(frozen=True)
@@ -285,16 +301,6 @@ class ImportProfile:
                 if most > 1
                 else f"the profile names {column[:80]!r} {count:,} times; name it once"
             )
-
-
-@dataclass(frozen=True)
-class Target:
-    """The target of a column or key: a metric, and its unit and a factor if they were named."""
-
-    metric: str
-    unit: str = ""
-    factor: float = 1.0
-    device: str = ""
 
 
 @dataclass(frozen=True)

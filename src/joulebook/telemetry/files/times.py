@@ -166,7 +166,15 @@ class TimeFormat:
         fields = _Fields(text.str.extract_groups(self._pattern).struct.unnest())
         day, day_exists = _days(fields)
         clock, clock_exists = _clock(fields)
-        offset = _offset(fields["z"]) if "z" in fields else np.full(len(text), NO_OFFSET)
+        offset = np.full(len(text), NO_OFFSET)
+        if "z" in fields:
+            # `Z`, `UTC`, `GMT`, `+hh`, `+hhmm` or `+hh:mm`, in microseconds ahead of UTC.
+            digits = fields["z"].str.replace(":", "", literal=True)
+            hours = digits.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+            minutes = digits.str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+            sign = np.where(digits.str.starts_with("-").fill_null(value=False).to_numpy(), -1, 1)
+            offset = sign * (hours * 60 + minutes) * 60 * MICROSECONDS
+            offset = np.where((hours < 24) & (minutes < 60), offset, _NO_SUCH_OFFSET)
         if "Z" in fields:
             offset = _looked_up(fields["Z"], ZONES) * 60 * MICROSECONDS
         marked = np.zeros(len(text), np.int8)
@@ -279,16 +287,6 @@ def _looked_up(words: pl.Series, table: dict[str, int]) -> NDArray[np.int64]:
     """Return the numbers of words by a table, 0 for all others."""
     numbers = words.replace_strict(list(table), list(table.values()), default=0, return_dtype=pl.Int64)
     return numbers.fill_null(0).to_numpy()
-
-
-def _offset(text: pl.Series) -> NDArray[np.int64]:
-    """Return microseconds ahead of UTC for `Z`, `UTC`, `GMT`, `+hh`, `+hhmm` or `+hh:mm`."""
-    digits = text.str.replace(":", "", literal=True)
-    hours = digits.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
-    minutes = digits.str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
-    sign = np.where(digits.str.starts_with("-").fill_null(value=False).to_numpy(), -1, 1)
-    offset = sign * (hours * 60 + minutes) * 60 * MICROSECONDS
-    return np.where((hours < 24) & (minutes < 60), offset, _NO_SUCH_OFFSET)
 
 
 _FIXED_OFFSET = re.compile(r"(?:UTC|GMT)?\s*([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)

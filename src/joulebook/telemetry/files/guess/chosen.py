@@ -83,29 +83,21 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
     if given.time_formats:
         changed["time_formats"] = given.time_formats
     if given.mapping:
-        changed["values"] = _mapped(profile, given)
-    return replace(profile, **changed)
-
-
-def _mapped(profile: ImportProfile, given: Given) -> tuple[object, ...]:
-    left = dict(given.mapping)
-    values = []
-    for value in profile.values:
-        names = [name for name in (value.metric, value.column, " ".join(value.key)) if name in left]
-        if not names:
-            values.append(value)
-        elif (target := left.pop(names[0])) is not None:
-            values.append(
-                replace(
-                    value, metric=target.metric, unit=target.unit, factor=target.factor, device=target.device
-                )
+        left = dict(given.mapping)
+        values = []
+        for value in profile.values:
+            names = [name for name in (value.metric, value.column, " ".join(value.key)) if name in left]
+            if not names:
+                values.append(value)
+            elif (target := left.pop(names[0])) is not None:
+                values.append(value.with_target(target))
+        if left:
+            raise UnusableProfile(
+                Message("{mapping:{0!r}}: the profile has no such column, key or metric", next(iter(left))),
+                setting="mapping",
             )
-    if left:
-        raise UnusableProfile(
-            Message("{mapping:{0!r}}: the profile has no such column, key or metric", next(iter(left))),
-            setting="mapping",
-        )
-    return tuple(values)
+        changed["values"] = tuple(values)
+    return replace(profile, **changed)
 
 
 def _placed(rows: Sequence[SampleRow], profile: ImportProfile) -> tuple[tuple[str, ...], ImportProfile]:

@@ -109,7 +109,7 @@ def _guess_header(above: Sequence[SampleRow], width: int, times: Sequence[int]) 
 
     Of equal rows it is the last with a name for the time, or else the first.
     """
-    scores = [_name_count(row, width) if _may_head(row, width, len(times)) else 0 for row in above]
+    scores = [_name_count(row, width, len(times)) for row in above]
     if not scores or max(scores) == 0:
         return None
     best = [row for row, score in zip(above, scores, strict=True) if score == max(scores)]
@@ -130,18 +130,17 @@ def _is_spoilt_data(row: SampleRow, width: int) -> bool:
     return len(row.cells) == width and numbers >= max(1, len(filled) - 2)
 
 
-def _may_head(row: SampleRow, width: int, times: int) -> bool:
-    """Return whether a row is no comment, or has a word for each column (the `times` may share one)."""
+def _name_count(row: SampleRow, width: int, times: int) -> int:
+    """Return the number of possible names of columns in a row; 0 if it is no header.
+
+    A header in a comment has a word for each column (the `times` may share one), and no number.
+    """
     first = row.cells[0]
-    if not first.startswith(_COMMENTS):
-        return True
-    words = [*filter(None, [first.lstrip("".join(_COMMENTS)), *row.cells[1:]])]
-    fits = len(words) in (width, width - times + 1) or len(row.cells) == width
-    return fits and not any(_NUMBER.fullmatch(word) for word in words)
-
-
-def _name_count(row: SampleRow, width: int) -> int:
-    """Return the number of possible names of columns in a row; 0 if it is no header."""
+    if first.startswith(_COMMENTS):
+        words = [*filter(None, [first.lstrip("".join(_COMMENTS)), *row.cells[1:]])]
+        fits = len(words) in (width, width - times + 1) or len(row.cells) == width
+        if not fits or any(_NUMBER.fullmatch(word) for word in words):
+            return 0
     if len(row.cells) < min(2, width):
         return 0
     if hour_columns(row.cells):

@@ -121,9 +121,7 @@ def _own_export(head: bytes, given: Given) -> FileLayout | None:
         return None
     targets = [given.mapping.get(value.metric, Target(value.metric)) for value in found]
     values = [
-        replace(value, metric=target.metric, unit=target.unit, factor=target.factor, device=target.device)
-        for value, target in zip(found, targets, strict=True)
-        if target is not None
+        value.with_target(target) for value, target in zip(found, targets, strict=True) if target is not None
     ]
     if not values or len({(value.device, value.metric) for value in values}) < len(values):
         return None
