@@ -54,26 +54,21 @@ def ensure_series(
     found = find_series(conn, wanted)
     missing = [key for key in wanted if key not in found]
     if missing and most_per_device is not None:
-        missing = _within_cap(conn, missing, most_per_device=most_per_device)
+        with translated_errors():
+            rows = conn.execute(_COUNT, {"devices": sorted({device for device, _ in missing})}).fetchall()
+        used = defaultdict(int, {str(device): int(str(count)) for device, count in rows})
+        allowed = []
+        for key in missing:
+            if used[key[0]] < most_per_device:
+                used[key[0]] += 1
+                allowed.append(key)
+        missing = allowed
     if missing:
         devices, metrics = _columns(missing)
         with translated_errors():
             conn.execute(_CREATE, {"devices": devices, "metrics": metrics})
         found |= find_series(conn, missing)
     return found
-
-
-def _within_cap(conn: Connection, missing: list[SeriesKey], *, most_per_device: int) -> list[SeriesKey]:
-    devices = sorted({device_id for device_id, _ in missing})
-    with translated_errors():
-        rows = conn.execute(_COUNT, {"devices": devices}).fetchall()
-    used = defaultdict(int, {str(device_id): int(str(count)) for device_id, count in rows})
-    allowed = []
-    for key in missing:
-        if used[key[0]] < most_per_device:
-            used[key[0]] += 1
-            allowed.append(key)
-    return allowed
 
 
 def _columns(keys: Iterable[SeriesKey]) -> tuple[list[str], list[str]]:

@@ -214,9 +214,14 @@ class UndoRun:
 
 
 def _reach_of(conn: Connection, progress: Progress) -> _Reach:
-    """Return the readings possibly changed by an import: by its report, or everything without one."""
+    """Return the readings possibly changed by an import, by its report."""
     if progress.report is None:
-        return _everything(conn)
+        # All readings, for imports from before reports were recorded in this database.
+        chunks = read_chunks(conn, (READINGS_TABLE,))[READINGS_TABLE]
+        if not chunks:
+            return _Reach([], OLDEST, OLDEST)
+        series = [cast("int", row[0]) for row in conn.execute(_ALL_SERIES).fetchall()]
+        return _Reach(series, chunks[0][0], max(end for _, end in chunks))
     report = ImportReport.from_state(progress.report)
     if report.first_time is None or report.last_time is None:
         return _Reach([], OLDEST, OLDEST)
@@ -226,12 +231,3 @@ def _reach_of(conn: Connection, progress: Progress) -> _Reach:
         if column.stored or column.replaced
     ]
     return _Reach(sorted(set(find_series(conn, keys).values())), report.first_time, report.last_time + 1)
-
-
-def _everything(conn: Connection) -> _Reach:
-    """Return all readings: for imports from before reports were recorded in this database."""
-    chunks = read_chunks(conn, (READINGS_TABLE,))[READINGS_TABLE]
-    if not chunks:
-        return _Reach([], OLDEST, OLDEST)
-    series = [cast("int", row[0]) for row in conn.execute(_ALL_SERIES).fetchall()]
-    return _Reach(series, chunks[0][0], max(end for _, end in chunks))

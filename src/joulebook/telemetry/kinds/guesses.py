@@ -7,7 +7,6 @@ meaning of a metric on a page or in an answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -125,14 +124,16 @@ def guess_unit(metric: str) -> str:
     return ""
 
 
+_PART = re.compile(r"[kKM]?(?:Wh|VAh|varh?|W|VA)(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z\d_]+|\d+")
+
+
 def _words(metric: str) -> list[str]:
     """Return the words of a name in lower case: grid.powerL1 gives grid, power, l; import_kWh import, kwh."""
-    return [word for token in re.findall(r"[^\W_]+", metric) for word in _split(token)]
-
-
-def _split(token: str) -> Iterable[str]:
-    whole = token.lower()
-    if whole in _KNOWN:
-        return [whole]
-    parts = re.findall(r"[kKM]?(?:Wh|VAh|varh?|W|VA)(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z\d_]+|\d+", token)
-    return [part.lower() for part in parts if not part.isdigit()]
+    words: list[str] = []
+    for token in re.findall(r"[^\W_]+", metric):
+        if token.lower() in _KNOWN:
+            words.append(token.lower())
+        else:
+            parts = _PART.findall(token)
+            words += [part.lower() for part in parts if not part.isdigit()]
+    return words

@@ -186,7 +186,14 @@ class _Verifier:
         with one_snapshot(self._conn):
             state = read_state(self._conn)
             marked = read_marks(self._conn, np.unique(spans.series_id).tolist(), begin, end)
-            expected, readings = self._recomputed(spans)
+            parts: dict[int, list[Summaries]] = {width: [np.empty(0, SUMMARY)] for width in WIDTHS}
+            readings = 0
+            for found in read_readings(self._conn, spans):
+                readings += len(found.time)
+                for width in WIDTHS:
+                    bucket = found.time // width * width
+                    parts[width].append(summarise(found.series_id, found.time, found.value, bucket))
+            expected = {width: np.concatenate(rows) for width, rows in parts.items()}
             stored = {
                 width: np.concatenate([np.empty(0, SUMMARY), *read_summaries(self._conn, width, spans)])
                 for width in WIDTHS
@@ -201,17 +208,6 @@ class _Verifier:
             ahead = stored[width]["bucket"] + width > state.closed_until
             self._note(table, stored[width][ahead], "is stored before its time is closed")
             self._compare_rows(table, comparable.of(expected[width]), comparable.of(stored[width]))
-
-    def _recomputed(self, spans: Spans) -> tuple[dict[int, Summaries], int]:
-        """Return the summaries of the readings in the spans by width, and the number of readings."""
-        parts: dict[int, list[Summaries]] = {width: [np.empty(0, SUMMARY)] for width in WIDTHS}
-        readings = 0
-        for found in read_readings(self._conn, spans):
-            readings += len(found.time)
-            for width in WIDTHS:
-                bucket = found.time // width * width
-                parts[width].append(summarise(found.series_id, found.time, found.value, bucket))
-        return {width: np.concatenate(rows) for width, rows in parts.items()}, readings
 
     def _compare_rows(self, table: str, expected: Summaries, stored: Summaries) -> None:
         key, stored_key = _keys(expected), _keys(stored)
