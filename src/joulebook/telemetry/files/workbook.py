@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from python_calamine import CalamineSheet, CalamineWorkbook
+from python_calamine import CalamineWorkbook
 
 from joulebook.telemetry.files.archive import opened, read_member
 from joulebook.telemetry.files.budget import check_budget
@@ -223,7 +223,20 @@ def _number(letters: bytes) -> int:
 
 def _rows(path: Path, sheet: str, name: str) -> Iterator[Sequence[Any]]:
     with _reader(name), CalamineWorkbook.from_path(path) as book:
-        chosen = _sheet(book, sheet, name)
+        if sheet and sheet not in book.sheet_names:
+            raise UnreadableFile(
+                f"{name} has no sheet {sheet!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}",
+                setting="sheet",
+            )
+        # Without a name it is the first sheet with more than one row, or else the first of all.
+        chosen = None
+        for each in [sheet] if sheet else book.sheet_names:
+            found = book.get_sheet_by_name(each)
+            chosen = found if chosen is None or found.height > 1 else chosen
+            if found.height > 1:
+                break
+        if chosen is None:
+            raise UnreadableFile(f"{name} has no sheet; is it a workbook?")
         for _ in range((chosen.start or (0, 0))[0]):
             yield ()
         # Rows come without the empty columns before the first filled one.
@@ -242,26 +255,6 @@ def _reader(name: str) -> Iterator[None]:
         if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
             raise
         raise UnreadableFile(f"{name} cannot be read as a workbook: {str(exc)[:200]}") from exc
-
-
-def _sheet(book: CalamineWorkbook, sheet: str, name: str) -> CalamineSheet:
-    if sheet:
-        if sheet not in book.sheet_names:
-            raise UnreadableFile(
-                f"{name} has no sheet {sheet!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}",
-                setting="sheet",
-            )
-        return book.get_sheet_by_name(sheet)
-    first = None
-    for candidate in book.sheet_names:
-        found = book.get_sheet_by_name(candidate)
-        if first is None:
-            first = found
-        if found.height > 1:
-            return found
-    if first is None:
-        raise UnreadableFile(f"{name} has no sheet; is it a workbook?")
-    return first
 
 
 def _text(cell: Any) -> str:
