@@ -6,8 +6,8 @@ request is acknowledged only after its commit. The queue is bounded in readings,
 database does not answer, requests fail after a timeout. If the queue is full, the sender with the most
 readings in it loses its newest ones, so one sender cannot fill the queue for all others.
 
-The same thread finds the ids of series, on the same connection, and forgets them when the connection ends: until
-the next one, the database may be replaced by a restored backup, where the same id means another series.
+The same thread finds the ids of series, on the same connection, and forgets them when the connection ends:
+until the next one, the database may be replaced by a restored backup, where the same id means another series.
 """
 
 from __future__ import annotations
