@@ -33,16 +33,16 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class ProxyMiddleware:
-    """Replaces a trusted proxy by its client, and refuses foreign hosts."""
+    """Puts the client in the place of a trusted proxy, and refuses requests for foreign hosts."""
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
-        self._foreign_hosts = _RareLine()
-        self._unknown_proxies = _RareLine()
+        self._foreign_hosts = _LineEachMinute()
+        self._unknown_proxies = _LineEachMinute()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass the request on, or answer it here."""
-        self._name_client(request.META, settings.CONFIG)
+        self._set_client(request.META, settings.CONFIG)
         if request.path_info in FOR_ANY_HOST:
             probe: Handler = resolve(request.path_info).func
             return probe(request)
@@ -52,7 +52,7 @@ class ProxyMiddleware:
             return self._refuse_host(request)
         return self._get_response(request)
 
-    def _name_client(self, meta: dict[str, Any], config: Config) -> None:
+    def _set_client(self, meta: dict[str, Any], config: Config) -> None:
         """Set the request's address and host to the client's, and drop untrusted headers."""
         peer = meta.get("REMOTE_ADDR", "")
         forwarded_for, host = meta.pop(_FOR, None), meta.pop(_HOST, None)
@@ -62,7 +62,8 @@ class ProxyMiddleware:
                 meta["HTTP_HOST"] = host.rpartition(",")[2].strip()
             return
         if config.secure and not config.names_proxies:
-            # A client pretending TLS gets cookies it cannot send: harmless.
+            # The scheme is believed: a client claiming TLS falsely only gets cookies that it cannot send
+            # back.
             self._warn_of_unknown_proxy(peer, forwarded_for)
         else:
             meta.pop(_PROTO, None)
@@ -91,7 +92,7 @@ class ProxyMiddleware:
         )
 
 
-class _RareLine:
+class _LineEachMinute:
     """Allows one log line a minute, with the number of events since the line before."""
 
     def __init__(self) -> None:

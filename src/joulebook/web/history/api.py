@@ -37,7 +37,7 @@ router = Router(tags=["history"], auth=authentication(visible_device))
 
 
 class LiveTicket(Schema):
-    """Where to listen for a device's readings."""
+    """An address for receiving a device's new readings."""
 
     url: str = Field(description="a stream of server-sent events; the address alone opens it")
     expires_at: datetime = Field(description="end of the address, and of its stream")
@@ -90,15 +90,18 @@ def issue_live_ticket(request: DeviceRequest, device_id: str) -> LiveTicket:
 def _points(
     device: Device, asked: HistoryQuery, start: datetime | None, end: datetime, zone: ZoneInfo
 ) -> tuple[datetime, Points]:
-    """Return the range's start, by default the first reading's instant, and its points."""
+    """Return the start of the range, by default the first reading's instant, and its points.
+
+    Raises `BadParameter`, and the errors of `read_points`.
+    """
     with telemetry_connection() as conn:
         series = series_by_metric(conn, device.device_id)
         for metric in asked.metrics:
             if metric not in series:
                 raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
-        meaning = metric_settings(device)
+        of_metric = metric_settings(device)
         wanted = [
-            Wanted(series[metric], meaning[metric], asked.unit or meaning[metric].unit)
+            Wanted(series[metric], of_metric[metric], asked.unit or of_metric[metric].unit)
             for metric in asked.metrics or series
         ]
         _check_units(wanted, asked.unit)
@@ -117,6 +120,7 @@ def _usual_points(wanted: list[Wanted]) -> int:
 
 
 def _check_units(wanted: list[Wanted], unit: str | None) -> None:
+    """Raise `BadParameter` if a metric's values cannot be converted to the requested unit."""
     if unit and not wanted and not is_known_unit(unit):
         raise BadParameter("unit", f"{unit[:40]!r} is not a unit that is known here")
     for each in wanted:
