@@ -63,17 +63,14 @@ class ProxyMiddleware:
             return
         if config.secure and not config.names_proxies:
             # A client pretending TLS gets cookies it cannot send: harmless.
-            self._warn_of_unknown_proxy(peer, forwarded_for)
+            if forwarded_for is not None and self._unknown_proxies.is_due():
+                log.warning(
+                    "%s sends X-Forwarded-For, which is not believed: all its clients share the limits of "
+                    "one. If it is your proxy, name it in JOULEBOOK_TRUSTED_PROXIES",
+                    peer,
+                )
         else:
             meta.pop(_PROTO, None)
-
-    def _warn_of_unknown_proxy(self, peer: str, forwarded_for: str | None) -> None:
-        if forwarded_for is not None and self._unknown_proxies.is_due():
-            log.warning(
-                "%s sends X-Forwarded-For, which is not believed: all its clients share the limits of one. "
-                "If it is your proxy, name it in JOULEBOOK_TRUSTED_PROXIES",
-                peer,
-            )
 
     def _refuse_host(self, request: HttpRequest) -> HttpResponse:
         if self._foreign_hosts.is_due():
