@@ -129,7 +129,9 @@ def _digits(number: float, unit: str) -> str:
     if number < _TINY or number >= _HUGE:
         mantissa, exponent = f"{number:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    whole, _, fraction = _rounded(number, _decimals(number, unit)).partition(".")
+    step = Decimal(1).scaleb(-_decimals(number, unit))
+    rounded = str(Decimal(number).quantize(step, rounding=ROUND_HALF_UP))
+    whole, _, fraction = rounded.partition(".")
     if len(whole) > 4:
         whole = f"{int(whole):,}".replace(",", _NARROW_SPACE)
     return f"{whole}.{fraction}" if fraction else whole
@@ -147,10 +149,6 @@ def _decimals(number: float, unit: str) -> int:
         if number >= limit:
             return decimals
     return 5
-
-
-def _rounded(number: float, decimals: int) -> str:
-    return str(Decimal(number).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP))
 
 
 # The first pattern matching a metric's name decides; `static/joulebook/joulebook.css` has the colours.

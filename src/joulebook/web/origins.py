@@ -38,9 +38,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def csrf_problem(request: HttpRequest, reason: str = "") -> str:
     """Return the cause for people, empty if it is unknown; `reason` is Django's."""
     origin = request.headers.get("Origin")
-    own = f"{request.scheme}://{request.get_host()}"
-    if origin is not None and origin not in {own, settings.CONFIG.web_url}:
-        return _wrong_origin(request, origin)
+    if origin is not None:
+        own = f"{request.scheme}://{request.get_host()}"
+        if origin not in {own, settings.CONFIG.web_url}:
+            return _wrong_origin(request, origin)
     if reason == csrf.REASON_NO_REFERER:
         return "Your browser does not say which page sent it. Over HTTPS a Referer or an Origin is needed."
     if origin is None and reason.startswith(csrf.REASON_BAD_REFERER.partition("%")[0]):
