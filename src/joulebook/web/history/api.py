@@ -103,17 +103,13 @@ def _points(
         ]
         _check_units(wanted, asked.unit)
         start = start or earliest_time(conn, [each.series_id for each in wanted]) or end
-        max_points = asked.max_points or _usual_points(wanted)
+        # By default fewer points if many metrics would exceed the limit of numbers.
+        fitting = MOST_NUMBERS // max(most_numbers(wanted), 1)
+        max_points = asked.max_points or max(FEWEST_POINTS, min(DEFAULT_MAX_POINTS, fitting))
         points = read_points(
             conn, wanted, start, end, zone, max_points=max_points, silence=own_silence_limit(device)
         )
     return start, points
-
-
-def _usual_points(wanted: list[Wanted]) -> int:
-    """Return the default number of points: fewer if many metrics would exceed the limit of numbers."""
-    most = MOST_NUMBERS // max(most_numbers(wanted), 1)
-    return max(FEWEST_POINTS, min(DEFAULT_MAX_POINTS, most))
 
 
 def _check_units(wanted: list[Wanted], unit: str | None) -> None:
