@@ -81,7 +81,11 @@ def serve(config: Config) -> None:
             per_address=config.connections_per_address,
             trusted=config.trusted_proxies,
         ),
-        unavailable=Unavailable("text/plain; charset=utf-8", _refusal, counted),
+        unavailable=Unavailable(
+            "text/plain; charset=utf-8",
+            lambda reason: f"Too much to do at the moment, try again soon: {reason}.\n".encode(),
+            counted,
+        ),
     )
     log.info("web listens on http://%s:%d", config.web_host, config.web_port)
     run(Server(service))
@@ -141,10 +145,6 @@ def _check_room() -> None:
         check_disk()
     except DiskFull as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
-
-
-def _refusal(reason: str) -> bytes:
-    return f"Too much to do at the moment, try again soon: {reason}.\n".encode()
 
 
 def _share_memory_pools() -> None:

@@ -101,7 +101,13 @@ def _points(
             Wanted(series[metric], meaning[metric], asked.unit or meaning[metric].unit)
             for metric in asked.metrics or series
         ]
-        _check_units(wanted, asked.unit)
+        if asked.unit and not wanted and not is_known_unit(asked.unit):
+            raise BadParameter("unit", f"{asked.unit[:40]!r} is not a unit that is known here")
+        for each in wanted:
+            try:
+                each.scale()
+            except UnitProblem as exc:
+                raise BadParameter("unit", f"metric {each.metric[:80]}: {exc}") from None
         start = start or earliest_time(conn, [each.series_id for each in wanted]) or end
         # By default fewer points if many metrics would exceed the limit of numbers.
         fitting = MOST_NUMBERS // max(most_numbers(wanted), 1)
@@ -110,13 +116,3 @@ def _points(
             conn, wanted, start, end, zone, max_points=max_points, silence=own_silence_limit(device)
         )
     return start, points
-
-
-def _check_units(wanted: list[Wanted], unit: str | None) -> None:
-    if unit and not wanted and not is_known_unit(unit):
-        raise BadParameter("unit", f"{unit[:40]!r} is not a unit that is known here")
-    for each in wanted:
-        try:
-            each.scale()
-        except UnitProblem as exc:
-            raise BadParameter("unit", f"metric {each.metric[:80]}: {exc}") from None
