@@ -97,12 +97,15 @@ def format_quantity(value: float | None, unit: str = "") -> str:
     """
     if value is None or not math.isfinite(value):
         return NO_VALUE
-    number, prefix = abs(value), ""
+    number, step = abs(value), 0
     if unit in _SCALED_UNITS:
-        number, prefix = _scale(number)
+        # A larger prefix leaves at most three digits before the point.
+        while number >= 999.5 and step < len(_PREFIXES) - 1:
+            number /= 1000
+            step += 1
     digits = _digits(number, unit)
     sign = _MINUS if value < 0 and any(c in "123456789" for c in digits) else ""
-    full_unit = f"{prefix}{unit}"
+    full_unit = f"{_PREFIXES[step]}{unit}"
     return f"{sign}{digits}{_NARROW_SPACE}{full_unit}" if full_unit else f"{sign}{digits}"
 
 
@@ -112,15 +115,6 @@ def format_exact(value: Decimal) -> str:
     whole, _, fraction = f"{abs(value):f}".partition(".")
     grouped = f"{int(whole):,}".replace(",", _NARROW_SPACE)
     return f"{sign}{grouped}.{fraction}" if fraction else f"{sign}{grouped}"
-
-
-def _scale(number: float) -> tuple[float, str]:
-    """Return the number scaled to at most three digits before the point, and its SI prefix."""
-    step = 0
-    while number >= 999.5 and step < len(_PREFIXES) - 1:
-        number /= 1000
-        step += 1
-    return number, _PREFIXES[step]
 
 
 def _digits(number: float, unit: str) -> str:

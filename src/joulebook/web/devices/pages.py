@@ -63,7 +63,15 @@ def device_rows(devices: Sequence[Device], *, now: datetime) -> list[DeviceRow]:
     settings = settings_by_device(devices)
     with telemetry_connection() as conn:
         overviews = read_overviews(conn, settings, now=now)
-    rows = [_row(device, overviews.get(device.device_id), now=now) for device in devices]
+    rows = []
+    for device in devices:
+        overview = overviews.get(device.device_id)
+        if overview is None or overview.time is None:
+            rows.append(DeviceRow(device, None, DeviceStatus.WAITING.value, "load"))
+            continue
+        status = device_status(overview.time, limit=silence_limit(device), now=now)
+        colour = metric_colour(overview.metric)
+        rows.append(DeviceRow(device, overview, status.value, colour, overview.time))
     newest = last_seen([row.device.device_id for row in rows if row.status == DeviceStatus.SILENT.value])
     for position, row in enumerate(rows):
         if (seen := newest.get(row.device.device_id)) is not None:
@@ -71,10 +79,3 @@ def device_rows(devices: Sequence[Device], *, now: datetime) -> list[DeviceRow]:
             status = device_status(seen.time, limit=limit, now=now)
             rows[position] = replace(row, status=status.value, time=seen.time)
     return rows
-
-
-def _row(device: Device, overview: DeviceOverview | None, *, now: datetime) -> DeviceRow:
-    if overview is None or overview.time is None:
-        return DeviceRow(device, None, DeviceStatus.WAITING.value, "load")
-    status = device_status(overview.time, limit=silence_limit(device), now=now)
-    return DeviceRow(device, overview, status.value, metric_colour(overview.metric), overview.time)

@@ -268,24 +268,23 @@ class PreviewTable:
 
 def preview_table(preview: Preview, *, tz: str, is_wide: bool) -> PreviewTable:
     """Return a preview as a table, with times in the zone `tz`."""
-    rows = [_table_row(row, preview.values, ZoneInfo(tz), is_wide=is_wide) for row in preview.rows]
-    return PreviewTable(tz, preview.values if is_wide else (), rows, preview.lines_above)
-
-
-def _table_row(
-    row: PreviewRow, values: Sequence[ValueColumn], tz: tzinfo, *, is_wide: bool
-) -> PreviewTableRow:
-    refused = next((problem for problem in row.problems if problem.column is None), None)
-    if refused is not None:
-        return PreviewTableRow(row.line, row.text, "", [], problem_words(refused.code), refused.text)
-    cells = _wide_cells(row, values) if is_wide else _shared_cells(row, values, tz)
-    text = ""
-    if row.readings:
-        # The offset distinguishes the two passes of a doubled hour.
-        time = from_microseconds(row.readings[0][1]).astimezone(tz)
-        text = time.isoformat(" ", "milliseconds" if time.microsecond else "seconds")
-        text = f"{text[:-6]} {text[-6:]}"
-    return PreviewTableRow(row.line, row.text, text, cells)
+    values, zone = preview.values, ZoneInfo(tz)
+    rows = []
+    for row in preview.rows:
+        refused = next((problem for problem in row.problems if problem.column is None), None)
+        if refused is not None:
+            reason = problem_words(refused.code)
+            rows.append(PreviewTableRow(row.line, row.text, "", [], reason, refused.text))
+            continue
+        cells = _wide_cells(row, values) if is_wide else _shared_cells(row, values, zone)
+        text = ""
+        if row.readings:
+            # The offset distinguishes the two passes of a doubled hour.
+            time = from_microseconds(row.readings[0][1]).astimezone(zone)
+            text = time.isoformat(" ", "milliseconds" if time.microsecond else "seconds")
+            text = f"{text[:-6]} {text[-6:]}"
+        rows.append(PreviewTableRow(row.line, row.text, text, cells))
+    return PreviewTable(tz, values if is_wide else (), rows, preview.lines_above)
 
 
 def _wide_cells(row: PreviewRow, values: Sequence[ValueColumn]) -> list[PreviewCell]:
