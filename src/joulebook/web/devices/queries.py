@@ -73,21 +73,16 @@ def settings_by_device(devices: Iterable[Device]) -> Mapping[str, SettingsByMetr
     """Return for each device id what `metric_settings` returns, with at most two statements for all."""
     found = {device.pk: (device.device_id, SettingsByMetric()) for device in devices}
     metrics = Metric.objects.filter(device__in=list(found)).order_by()
-    # Most owners leave all settings to the guess: then there can be no replacements.
-    replacements = _replacements(found) if metrics else {}
+    replacements: dict[int, list[Replacement]] = {}
+    if metrics:  # Most devices' metrics are guessed: the second statement is for others.
+        rows = MeterReplacement.objects.filter(metric__device__in=list(found)).order_by("replaced_at")
+        for row in rows:
+            replacement = Replacement(row.replaced_at, row.final_register, row.start_register)
+            replacements.setdefault(row.metric_id, []).append(replacement)
     for metric in metrics:
         of_metric = tuple(replacements.get(metric.pk, ()))
         found[metric.device_id][1][metric.name] = settings_of(metric, of_metric)
     return dict(found.values())
-
-
-def _replacements(devices: Iterable[int]) -> dict[int, list[Replacement]]:
-    """Return the meter replacements of the devices by the metric's primary key, in the order of time."""
-    found: dict[int, list[Replacement]] = {}
-    for row in MeterReplacement.objects.filter(metric__device__in=list(devices)).order_by("replaced_at"):
-        replacement = Replacement(row.replaced_at, row.final_register, row.start_register)
-        found.setdefault(row.metric_id, []).append(replacement)
-    return found
 
 
 def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> MetricSettings:
