@@ -67,7 +67,7 @@ class ProxyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass the request on, or answer it here."""
-        self._name_client(request.META, settings.CONFIG)
+        self._set_client(request.META, settings.CONFIG)
         if (probe := PROBES.get(request.path_info)) is not None:
             return probe(request)
         try:
