@@ -271,6 +271,7 @@ def run_in_parallel(name: str, work: Callable[[], _Result], stopped: threading.E
             stopped.set()
     failed = [exc for future in futures if (exc := future.exception()) is not None]
     if failed:
+        # One thread raises `Stopped` because the other one failed: report the failure itself.
         raise min(failed, key=lambda exc: isinstance(exc, Stopped))
     return [future.result() for future in futures]
 

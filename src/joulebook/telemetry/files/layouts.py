@@ -347,9 +347,9 @@ _SOON = 4
 class TableWatch:
     """Follows the rows of one file: its own header may repeat, and another header ends the table.
 
-    Another header is a row of at least two different names and nothing else (only its first cell may be
-    empty), with a row of data soon below it, and either a blank line above it or the name of our time
-    column in it. All rows from there on are rejected until our own header repeats.
+    Another header is a row of two or more different names and nothing else; only its first cell may be empty.
+    Soon below it there is a row of data. Above it there is a blank line, or the time column has its own name
+    in it. From another header on, all rows are rejected until the file's own header repeats.
     """
 
     def __init__(self, profile: ImportProfile, columns: Sequence[str]) -> None:
@@ -359,22 +359,22 @@ class TableWatch:
         self._is_other = False
 
     def reasons(self, table: Table, code: NDArray[np.int8]) -> dict[int, str]:
-        """Return the reasons for rejecting rows outside the table, by index; `code` is changed in place."""
+        """Reject the rows outside the table in `code`, in place; return their reasons by the row's index."""
         candidates = np.flatnonzero((code == MALFORMED) | (code == MISSING))
         if not len(candidates) and not self._is_other:
             return {}
         reasons: dict[int, str] = {}
-        begins = 0 if self._is_other else None
+        begin = 0 if self._is_other else None
         fits = code == OK
         for row in candidates[:_MOST_CANDIDATES].tolist():
             kind = self._kind(table, row, fits)
             if kind == _HEADER_REPEATED:
-                self._refuse(reasons, code, begins, row)
-                begins, self._is_other = None, False
+                self._reject(reasons, code, begin, row)
+                begin, self._is_other = None, False
                 reasons[row] = _HEADER_REPEATED
-            elif kind == _OTHER_TABLE and begins is None:
-                begins, self._is_other = row, True
-        self._refuse(reasons, code, begins, len(code))
+            elif kind == _OTHER_TABLE and begin is None:
+                begin, self._is_other = row, True
+        self._reject(reasons, code, begin, len(code))
         return reasons
 
     def as_json(self) -> bool:
@@ -385,12 +385,14 @@ class TableWatch:
         """Set the state returned by `as_json`."""
         self._is_other = state
 
-    def _refuse(self, reasons: dict[int, str], code: NDArray[np.int8], begin: int | None, end: int) -> None:
+    def _reject(self, reasons: dict[int, str], code: NDArray[np.int8], begin: int | None, end: int) -> None:
+        """Reject the rows [begin, end) as those of another table; do nothing if `begin` is None."""
         if begin is not None:
             code[begin:end] = MALFORMED
             reasons.update(dict.fromkeys(range(begin, end), _OTHER_TABLE))
 
     def _kind(self, table: Table, row: int, fits: NDArray[np.bool_]) -> str | None:
+        """Return `_HEADER_REPEATED` or `_OTHER_TABLE` if the row is such a header, else None."""
         cells = [cell.strip(BLANKS) for cell in table.cells.row(row)]
         while cells and not cells[-1]:
             cells.pop()
