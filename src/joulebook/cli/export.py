@@ -124,9 +124,14 @@ def _run(order: ExportOrder) -> None:
     file_format = _file_format(order)
     _check_output(order, file_format)
     with accounts_database():
+        from joulebook.web.devices.models import Device
+
         begin, end = _window(order)
-        zone = _zone(order)
-        _check_device(order.device_id)
+        if order.tz not in time_zone_names():
+            fail(f"--tz {order.tz!r} is not an IANA time zone such as Europe/Berlin")
+        zone = ZoneInfo(order.tz)
+        if not Device.objects.filter(device_id=order.device_id).exists():
+            fail(f"there is no device {order.device_id!r}; see them with: joulebook device list")
         with _interruptible(), _reader_connection() as conn, one_snapshot(conn):
             series = _series(conn, order)
             begin, end = extent(conn, list(series.values()), begin, end)
@@ -140,7 +145,8 @@ def _run(order: ExportOrder) -> None:
                     counted, list(series), file_format=file_format, layout=order.layout, zone=zone
                 ):
                     file.write(chunk)
-    say(f"{counted.readings:,} readings of {len(series)} metrics exported{_where(order)}")
+    where = "" if order.output is None else f" to {order.output}"
+    say(f"{counted.readings:,} readings of {len(series)} metrics exported{where}")
 
 
 class _Counted:
@@ -198,19 +204,6 @@ def _window(order: ExportOrder) -> tuple[int, int]:
             now = datetime.now(UTC)
             return to_microseconds(now - RANGES[order.range_name]), to_microseconds(now)
     return begin, min(end, NO_END)
-
-
-def _zone(order: ExportOrder) -> ZoneInfo:
-    if order.tz not in time_zone_names():
-        fail(f"--tz {order.tz!r} is not an IANA time zone such as Europe/Berlin")
-    return ZoneInfo(order.tz)
-
-
-def _check_device(device_id: str) -> None:
-    from joulebook.web.devices.models import Device
-
-    if not Device.objects.filter(device_id=device_id).exists():
-        fail(f"there is no device {device_id!r}; see them with: joulebook device list")
 
 
 @contextmanager
@@ -281,7 +274,3 @@ def _opened(order: ExportOrder) -> Iterator[BinaryIO]:
         fail(f"{path} is there already; replace it with --force, or name another file")
     finally:
         beside.unlink(missing_ok=True)
-
-
-def _where(order: ExportOrder) -> str:
-    return "" if order.output is None else f" to {order.output}"
