@@ -133,7 +133,12 @@ def _run(order: ExportOrder) -> None:
         if not Device.objects.filter(device_id=order.device_id).exists():
             fail(f"there is no device {order.device_id!r}; see them with: joulebook device list")
         with _interruptible(), _reader_connection() as conn, one_snapshot(conn):
-            series = _series(conn, order)
+            series = series_by_metric(conn, order.device_id)
+            for metric in order.metrics:
+                if metric not in series:
+                    known = ", ".join(list(series)[:30]) or "none yet"
+                    fail(f"device {order.device_id} has no metric {metric!r}; it has: {known}")
+            series = {metric: series[metric] for metric in order.metrics or series}
             begin, end = extent(conn, list(series.values()), begin, end)
             with (
                 show_progress("exporting") as progress,
@@ -214,15 +219,6 @@ def _reader_connection() -> Iterator[Connection]:
         fail(f"the database of the readings does not answer; start it with: joulebook db start\n{exc}")
     with conn:
         yield conn
-
-
-def _series(conn: Connection, order: ExportOrder) -> dict[str, int]:
-    series = series_by_metric(conn, order.device_id)
-    for metric in order.metrics:
-        if metric not in series:
-            known = ", ".join(list(series)[:30]) or "none yet"
-            fail(f"device {order.device_id} has no metric {metric!r}; it has: {known}")
-    return {metric: series[metric] for metric in order.metrics or series}
 
 
 @contextmanager

@@ -79,7 +79,15 @@ class LazyCommands(MutableMapping[str, Any]):
     def __getitem__(self, word: str) -> Any:
         if word not in self._loaded:
             module, _, name = self._paths[word].partition(":")
-            self._loaded[word] = _make_command(word, getattr(import_module(f"joulebook.cli.{module}"), name))
+            found = getattr(import_module(f"joulebook.cli.{module}"), name)
+            if isinstance(found, typer.Typer):
+                command: Any = typer.main.get_group(found)
+            else:
+                single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+                single.command(word)(found)
+                command = typer.main.get_command(single)
+            command.name = word
+            self._loaded[word] = command
         return self._loaded[word]
 
     def __iter__(self) -> Iterator[str]:
@@ -96,18 +104,6 @@ class LazyCommands(MutableMapping[str, Any]):
 
     def __delitem__(self, word: str) -> None:
         del self._loaded[word]
-
-
-def _make_command(word: str, found: Any) -> Any:
-    """Return Typer's command of a function, or its group of an application."""
-    if isinstance(found, typer.Typer):
-        command: Any = typer.main.get_group(found)
-    else:
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(word)(found)
-        command = typer.main.get_command(single)
-    command.name = word
-    return command
 
 
 class _LazyGroup(TyperGroup):

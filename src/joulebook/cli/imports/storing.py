@@ -79,7 +79,12 @@ def store(
         # After a takeover another worker ends the import.
         record.state = run.state
         if writer is not None:
-            _write_rejected(config, record, writer)
+            try:
+                with _writer_connection(config) as reader:
+                    for each in read_problems(reader, record.pk):
+                        writer.add([each])
+            except DatabaseUnavailable as exc:
+                say(f"some rejected rows are not written, because the database does not answer: {exc}")
     is_refused = run.state == State.REFUSED
     file = ImportedFile(
         source.name, source.size, source.sha256, options.device_id, record.pk, run.problem, is_refused
@@ -224,15 +229,6 @@ class StoringRun:
                 self.report = read_stored_report(conn, self._record) or nothing
         except DatabaseUnavailable as exc:
             say(f"the counts may miss the last blocks: {exc}")
-
-
-def _write_rejected(config: Config, record: Import, writer: RejectedWriter) -> None:
-    try:
-        with _writer_connection(config) as conn:
-            for problem in read_problems(conn, record.pk):
-                writer.add([problem])
-    except DatabaseUnavailable as exc:
-        say(f"some rejected rows are not written, because the database does not answer: {exc}")
 
 
 @contextmanager
