@@ -298,9 +298,15 @@ class FollowedFile:
         return data.split(b"\n")
 
     def _next_bytes(self) -> bytes:
-        descriptor = self._open() if self._descriptor is None else self._descriptor
-        if descriptor is None:
-            return b""
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self._path, os.O_RDONLY)
+            except FileNotFoundError:
+                return b""
+            except OSError as exc:
+                raise UnableToFollow(f"{self._path} cannot be read: {exc}") from exc
+            self._offset = 0
+        descriptor = self._descriptor
         data = os.pread(descriptor, _CHUNK, self._offset)
         complete = data.rfind(b"\n") + 1
         if not complete and len(data) == _CHUNK:
@@ -314,16 +320,6 @@ class FollowedFile:
         self._offset += len(data)
         self.bookmark = json.dumps(_place(descriptor, self._offset))
         return data
-
-    def _open(self) -> int | None:
-        try:
-            self._descriptor = os.open(self._path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            raise UnableToFollow(f"{self._path} cannot be read: {exc}") from exc
-        self._offset = 0
-        return self._descriptor
 
     def _at_end(self, descriptor: int, rest: bytes) -> bytes:
         """Check whether the file was emptied or moved away; return its last line if no writer can end it."""

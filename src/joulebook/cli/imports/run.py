@@ -78,6 +78,7 @@ def import_one(options: ImportOptions) -> ImportResult:
         find_device(other)
     if options.save_profile is not None:
         path = options.save_profile
+        # A profile without a name gets the file's.
         named = dataclasses.replace(layout.profile, name=layout.profile.name or path.stem)
         try:
             path.write_text(

@@ -199,19 +199,17 @@ class StoringRun:
         with closing(run), show_progress(self._source) as show:
             while run.step():
                 show(run.report)
-                if time.monotonic() - checked > _LEASE_CHECK_SECONDS:
-                    self._check_lease()
-                    checked = time.monotonic()
-
-    def _check_lease(self) -> None:
-        try:
-            found = leases.lease_state(self._record)
-        except DatabaseError:
-            return  # The accounts database is busy or unavailable: the next check follows soon.
-        if found is LeaseState.CANCELLING:
-            raise _Cancelled
-        if found is LeaseState.LOST:
-            raise LeaseLost(self._record.pk, self._record.lease)
+                if time.monotonic() - checked <= _LEASE_CHECK_SECONDS:
+                    continue
+                try:
+                    found = leases.lease_state(self._record)
+                except DatabaseError:
+                    found = None  # The accounts database is busy or unavailable: the next check follows soon.
+                if found is LeaseState.CANCELLING:
+                    raise _Cancelled
+                if found is LeaseState.LOST:
+                    raise LeaseLost(self._record.pk, self._record.lease)
+                checked = time.monotonic()
 
     def _stop(self, exit_code: int, problem: str) -> None:
         self.state, self.exit_code, self.problem = State.CANCELLED, exit_code, problem
