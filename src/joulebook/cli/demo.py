@@ -63,7 +63,7 @@ def demo(
         config = Config.from_environ()
         files = DemoFiles(config.home)
 
-        def tell(console: Console) -> None:
+        def announce(console: Console) -> None:
             name, password = files.read_credentials()
             console.say(
                 f"\n    Joulebook is ready:  {web_url(config)}\n\n"
@@ -73,7 +73,7 @@ def demo(
                 "    Ctrl-C stops everything; the next start goes on with the data.\n"
             )
 
-        run_home(config, _plan(config, files, days=days), tell=tell)
+        run_home(config, _plan(config, files, days=days), announce=announce)
 
 
 def _plan(config: Config, files: DemoFiles, *, days: int) -> list[ProcessSpec]:

@@ -20,7 +20,7 @@ from joulebook.embedded import telemetry_url
 def setup_django(*, owner: bool = False) -> None:
     """Load Django's settings and apps; import models only after this.
 
-    With `owner`, there is also the database alias `telemetry_owner`, for migrations. Raises `ConfigError`
+    With `owner`, Django also has the database alias `telemetry_owner`, for migrations. Raises `ConfigError`
     and `EmbeddedError` for an unusable environment.
     """
     if owner:
@@ -42,7 +42,7 @@ def accounts_database() -> Iterator[None]:
 
 
 def migrate_accounts() -> None:
-    """Bring the accounts database up to date; quick if it is."""
+    """Apply the missing migrations to the accounts database; quick if there are none."""
     from django.core.management import call_command
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor

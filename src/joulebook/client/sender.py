@@ -1,4 +1,4 @@
-"""Sends the oldest packets of a queue, and settles, keeps or splits them by ingest's answer."""
+"""Sends the oldest packets of a queue in one request; the answer settles, keeps or halves them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from joulebook.client.buffer import Waiting
+from joulebook.client.buffer import WaitingPackets
 
 log = logging.getLogger("joulebook.client")
 
@@ -23,29 +23,29 @@ MOST_BYTES = 512 * 1024
 """Bytes of packets in one request, before they are compressed."""
 _COMPRESSED_FROM = 1_400
 """The size in bytes from which a body is compressed: a smaller one fits one network packet anyway."""
-_CALM = 16
+_SUCCESSES_TO_GROW = 16
 """Successful requests after one was too large, until larger ones are tried again."""
-_IDLE = 3.0
-"""Seconds until an idle connection is closed, before the server closes it."""
+_IDLE_SECONDS = 3.0
+"""How long an idle connection stays open: less than the server allows."""
 _MOST_LOGGED = 10
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-_LONGEST_OBEYED = 3_600.0
+_LONGEST_RETRY_AFTER = 3_600.0
 
 
 class Verdict(Enum):
-    """The meaning of an answer for its batch: the client's rule."""
+    """The client's rule: the meaning of an answer for its batch."""
 
     STORED = auto()
-    """2xx: ingest has it."""
+    """2xx: ingest has stored the batch."""
     BAD = auto()
-    """400, 422: its good readings are stored, the others never will be."""
+    """400: nothing is stored. 422: the good readings are stored. Bad ones are never accepted."""
     TOO_LARGE = auto()
-    """413: send it in halves."""
+    """413: send the batch in halves."""
     NOT_ALLOWED = auto()
-    """401, 403, and answers of other servers: keep it and tell the user."""
+    """401, 403, and answers of other servers: keep the batch, and report the problem to the user."""
     LATER = auto()
-    """429, 5xx and no answer at all: send the same again, after a pause."""
+    """429, 5xx and no answer at all: send the same batch again after a pause."""
 
 
 def judge(status: int) -> Verdict:
@@ -62,9 +62,10 @@ def judge(status: int) -> Verdict:
 
 
 def pause_after(failures: int, retry_after: str | None) -> float:
-    """Return the seconds to wait after `failures` in a row: as requested, else longer each time, up to 30.
+    """Return the seconds to wait after `failures` in a row, at random in a narrow range.
 
-    Both are spread at random, since a thousand devices must not retry in the same instant.
+    They are those of the answer's `Retry-After` header; without it they grow with each failure, up to 30. The
+    random part keeps a thousand devices from retrying in the same instant.
     """
     asked = retry_after_seconds(retry_after, now=datetime.now(UTC))
     if asked is not None:
@@ -74,19 +75,19 @@ def pause_after(failures: int, retry_after: str | None) -> float:
 
 
 def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
-    """Return the seconds of a `Retry-After`, given as seconds or as a date; None without one."""
+    """Return the seconds of a `Retry-After` in seconds or as a date, at most an hour; None without one."""
     if not value:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return min(float(text), _LONGEST_OBEYED)
+        return min(float(text), _LONGEST_RETRY_AFTER)
     try:
         until = parsedate_to_datetime(text)
     except ValueError:
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - now).total_seconds()), _LONGEST_OBEYED)
+    return min(max(0.0, (until - now).total_seconds()), _LONGEST_RETRY_AFTER)
 
 
 @dataclass
@@ -105,21 +106,21 @@ class Counts:
 class PacketQueue(Protocol):
     """Packets waiting to be sent, oldest first: on disk (`Buffer`), or in memory."""
 
-    def oldest(self, *, most: int, most_bytes: int) -> Waiting | None:
+    def oldest(self, *, most: int, most_bytes: int) -> WaitingPackets | None:
         """Return up to `most` packets with up to `most_bytes` in all, at least one; None if none waits."""
 
-    def settle(self, waiting: Waiting) -> None:
-        """Forget packets: ingest has them, or will never take them."""
+    def settle(self, waiting: WaitingPackets) -> None:
+        """Remove packets: ingest has stored them, or will never accept them."""
 
 
 def http_client(
     url: str, *, timeout: float, connections: int = 1, transport: httpx.BaseTransport | None = None
 ) -> httpx.Client:
-    """Return connections to ingest, to be shared by the senders of several devices."""
+    """Return an HTTP client for ingest; the senders of several devices may share it."""
     return httpx.Client(
         timeout=timeout,
         limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_IDLE
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_IDLE_SECONDS
         ),
         transport=transport,
         # The environment's proxy is for other machines.
@@ -140,25 +141,27 @@ class Sender:
         http: httpx.Client,
         logger: logging.Logger = log,
     ) -> None:
-        """Prepare to send to `url`, the address of the service or of its endpoint.
+        """Prepare to send up to `batch` packets in a request; `token` is called before each for the token.
 
-        `http` may be shared with other senders; its owner closes it.
+        `http` may be shared with other senders, and is closed by the caller.
         """
+        # The address is ingest's, with or without the endpoint's path.
         self._url = url if urlsplit(url).path.rstrip("/") else f"{url.rstrip('/')}/api/readings"
         self._token = token
         self._buffer = queue
         self._http = http
         self._log = logger
-        self._batch = self._ceiling = self._limit = batch
-        self._calm = 0
+        # The most packets in the next request, in any since one was too large, and in any at all.
+        self._limit = self._ceiling = self._batch = batch
+        self._successes = 0
         self._failures = 0
         self.counts = Counts()
 
     def attempt(self, *, timeout: float | None = None) -> float | None:
         """Send one request; return the seconds to wait before the next one, None if nothing waits.
 
-        Raises the queue's errors. After a crash at any point the same packets are sent again, and ingest
-        takes them for the same readings.
+        Raises the queue's errors. After a crash at any point the same packets are sent again; to ingest they
+        are duplicates, which is harmless.
         """
         waiting = self._buffer.oldest(most=self._limit, most_bytes=MOST_BYTES)
         if waiting is None:
@@ -183,26 +186,29 @@ class Sender:
             return self._later(f"no answer ({type(exc).__name__}: {exc})", None)
         return self._obey(answer, waiting)
 
-    def _obey(self, answer: httpx.Response, waiting: Waiting) -> float:
-        """Follow the client's rule; return the pause."""
-        verdict, told = judge(answer.status_code), _json_object(answer)
-        is_of_ingest = "code" in told if answer.status_code == 400 else isinstance(told.get("accepted"), int)
+    def _obey(self, answer: httpx.Response, waiting: WaitingPackets) -> float:
+        """Settle, keep or halve the packets by the client's rule; return the seconds to wait."""
+        verdict, fields = judge(answer.status_code), _json_object(answer)
+        is_of_ingest = (
+            "code" in fields if answer.status_code == 400 else isinstance(fields.get("accepted"), int)
+        )
         if verdict in {Verdict.STORED, Verdict.BAD} and not is_of_ingest:
-            # A login page of a network, or another service at this address: not an answer about the packets.
+            # This is the login page of a network, or another service at this address: the packets were not
+            # read.
             verdict = Verdict.NOT_ALLOWED
         match verdict:
             case Verdict.STORED:
-                self._settle(waiting, told)
+                self._settle(waiting, fields)
             case Verdict.BAD if answer.status_code == 422:
-                _log_rejected(self._log, told, waiting)
+                _log_rejected(self._log, fields, waiting)
                 self._settle(
-                    waiting, told, refused=_whole(told.get("rejected_total")), remark=_reason(answer)
+                    waiting, fields, refused=_count_from(fields.get("rejected_total")), remark=_reason(answer)
                 )
             case Verdict.BAD | Verdict.TOO_LARGE if len(waiting.bodies) > 1:
                 # Half as much next time finds a bad packet without losing others.
                 self._limit = len(waiting.bodies) // 2
                 if verdict is Verdict.TOO_LARGE:
-                    self._ceiling, self._calm = self._limit, 0
+                    self._ceiling, self._successes = self._limit, 0
             case Verdict.BAD | Verdict.TOO_LARGE:
                 self._log.warning(
                     "refused for good: %s; the packet was: %s", _reason(answer), _shown(waiting.bodies[0])
@@ -216,12 +222,14 @@ class Sender:
                 return self._later(_reason(answer), answer.headers.get("Retry-After"))
         return 0.0
 
-    def _settle(self, waiting: Waiting, told: dict[str, Any], *, refused: int = 0, remark: str = "") -> None:
+    def _settle(
+        self, waiting: WaitingPackets, fields: dict[str, Any], *, refused: int = 0, remark: str = ""
+    ) -> None:
         self._buffer.settle(waiting)
         counts = self.counts
         counts.sent += len(waiting.bodies)
-        counts.stored += _whole(told.get("accepted"))
-        counts.duplicates += _whole(told.get("duplicate"))
+        counts.stored += _count_from(fields.get("accepted"))
+        counts.duplicates += _count_from(fields.get("duplicate"))
         counts.refused += refused
         if remark:
             counts.last_error = counts.last_refusal = remark
@@ -229,13 +237,14 @@ class Sender:
             self._log.info("ingest takes packets again")
             counts.trouble = ""
         self._failures = 0
-        # Requests grow again: up to the ceiling, and after a calm time the ceiling grows as well.
-        self._calm += 1
-        if self._limit >= self._ceiling and self._calm >= _CALM:
-            self._ceiling, self._calm = min(self._batch, self._ceiling * 2), 0
+        # Double the limit of a request, up to the ceiling; after some successes double the ceiling.
+        self._successes += 1
+        if self._limit >= self._ceiling and self._successes >= _SUCCESSES_TO_GROW:
+            self._ceiling, self._successes = min(self._batch, self._ceiling * 2), 0
         self._limit = min(self._ceiling, self._limit * 2)
 
     def _later(self, problem: str, retry_after: str | None) -> float:
+        """Record a failed attempt; return the seconds until the next one."""
         self._failures += 1
         if not self.counts.trouble:
             self._log.warning("packets wait: %s", problem)
@@ -254,25 +263,25 @@ def checked_token(token: str) -> str:
 def _json_object(answer: httpx.Response) -> dict[str, Any]:
     """Return the answer's JSON object; an empty one for other content."""
     try:
-        told = answer.json()
+        content = answer.json()
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _whole(value: object) -> int:
-    """Return a count of an answer; 0 if it is not a number."""
+def _count_from(value: object) -> int:
+    """Return the value of a field with a count; 0 if it is not a whole number."""
     return value if isinstance(value, int) else 0
 
 
 def _reason(answer: httpx.Response) -> str:
-    """Return the server's answer in one short line without control characters."""
+    """Return the status and text of an answer in one short line without control characters."""
     text = " ".join("".join(c if c.isprintable() else " " for c in answer.text[:2_000]).split())
     return f"{answer.status_code} {text[:200]}".strip()
 
 
-def _log_rejected(log: logging.Logger, told: dict[str, Any], waiting: Waiting) -> None:
-    rejected = told.get("rejected")
+def _log_rejected(log: logging.Logger, fields: dict[str, Any], waiting: WaitingPackets) -> None:
+    rejected = fields.get("rejected")
     listed = [one for one in rejected if isinstance(one, dict)] if isinstance(rejected, list) else []
     for one in listed[:_MOST_LOGGED]:
         index = one.get("index")
@@ -281,7 +290,7 @@ def _log_rejected(log: logging.Logger, told: dict[str, Any], waiting: Waiting) -
             "refused for good: %s: %s; the packet was: %s",
             one.get("code"), str(one.get("message"))[:300], _shown(packet),
         )  # fmt: skip
-    more = _whole(told.get("rejected_total")) - len(listed[:_MOST_LOGGED])
+    more = _count_from(fields.get("rejected_total")) - len(listed[:_MOST_LOGGED])
     if more > 0:
         log.warning("refused for good: %d more of the same request", more)
 
