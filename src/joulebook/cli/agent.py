@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
@@ -11,7 +12,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -109,21 +110,17 @@ class _AgentRun:
             not self._lines.ended and time.monotonic() < last_read and (lines := self._lines.read(wait=False))
         ):
             self._forward(lines)
-        if not self._stop:
-            self._send_all_that_waits()
-        self._client.close(timeout=self._drain if self._stop else 0.0)
-        status = self._client.status
-        self._line.end(self._describe(status))
-        return _WAITS if status.waiting and not self._stop else 0
-
-    def _send_all_that_waits(self) -> None:
-        """Send as long as ingest takes packets; the others wait for the next run."""
+        # Send as long as ingest takes packets; the others wait for the next run.
         sent = -1
         while not self._stop and self._client.status.waiting and self._client.status.sent > sent:
             sent = self._client.status.sent
             until = time.monotonic() + self._drain
             while not self._stop and time.monotonic() < until and not self._client.flush(timeout=_FULL_PAUSE):
                 self._show()
+        self._client.close(timeout=self._drain if self._stop else 0.0)
+        status = self._client.status
+        self._line.end(self._describe(status))
+        return _WAITS if status.waiting and not self._stop else 0
 
     def _forward(self, lines: list[bytes]) -> None:
         """Hand lines over; without room for them wait, and make their producer wait as well."""
@@ -281,7 +278,8 @@ class FollowedFile:
             self._resume(json.loads(bookmark))
 
     def _resume(self, place: dict[str, object]) -> None:
-        for candidate in self._candidates():
+        moved = sorted(self._path.parent.glob(f"{glob.escape(self._path.name)}?*"))
+        for candidate in (self._path, *moved):
             try:
                 descriptor = os.open(candidate, os.O_RDONLY)
             except OSError:
@@ -292,10 +290,6 @@ class FollowedFile:
             os.close(descriptor)
         self.remark = f"the file that was read last is gone; {self._path} is read from its beginning"
 
-    def _candidates(self) -> Iterator[Path]:
-        yield self._path
-        yield from sorted(self._path.parent.glob(f"{_quoted(self._path.name)}?*"))
-
     def read(self, *, wait: bool = True) -> list[bytes]:
         """Return the next complete lines; after a move of the file also its last line, complete or not."""
         data = self._next_bytes()
@@ -304,9 +298,15 @@ class FollowedFile:
         return data.split(b"\n")
 
     def _next_bytes(self) -> bytes:
-        descriptor = self._open() if self._descriptor is None else self._descriptor
-        if descriptor is None:
-            return b""
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self._path, os.O_RDONLY)
+            except FileNotFoundError:
+                return b""
+            except OSError as exc:
+                raise UnableToFollow(f"{self._path} cannot be read: {exc}") from exc
+            self._offset = 0
+        descriptor = self._descriptor
         data = os.pread(descriptor, _CHUNK, self._offset)
         complete = data.rfind(b"\n") + 1
         if not complete and len(data) == _CHUNK:
@@ -320,16 +320,6 @@ class FollowedFile:
         self._offset += len(data)
         self.bookmark = json.dumps(_place(descriptor, self._offset))
         return data
-
-    def _open(self) -> int | None:
-        try:
-            self._descriptor = os.open(self._path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            raise UnableToFollow(f"{self._path} cannot be read: {exc}") from exc
-        self._offset = 0
-        return self._descriptor
 
     def _at_end(self, descriptor: int, rest: bytes) -> bytes:
         """Check whether the file was emptied or moved away; return its last line if no writer can end it."""
@@ -363,8 +353,3 @@ def _place(descriptor: int, offset: int) -> dict[str, object]:
         "offset": min(offset, found.st_size),
         "head": hashlib.sha256(head).hexdigest(),
     }
-
-
-def _quoted(name: str) -> str:
-    """Return a pattern matching only this file name."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -90,7 +90,15 @@ def restore(
         source = source.absolute()
         manifest = read_manifest(source)
         if check:
-            _check(source, manifest)
+            with show_progress("checking") as progress:
+                problems = Checker(source, manifest, progress=progress).check_content()
+            if problems:
+                for problem in problems:
+                    say(problem)
+                fail(f"{source} is damaged: use another backup")
+            for line in _lines(manifest):
+                result(line)
+            result(f"{source} is whole")
             return
         config = Config.from_environ()
         _restore(config, source, manifest, again=again)
@@ -117,18 +125,6 @@ def list_(
         raise typer.Exit(1)
 
 
-def _check(source: Path, manifest: Manifest) -> None:
-    with show_progress("checking") as progress:
-        problems = Checker(source, manifest, progress=progress).check_content()
-    if problems:
-        for problem in problems:
-            say(problem)
-        fail(f"{source} is damaged: use another backup")
-    for line in _lines(manifest):
-        result(line)
-    result(f"{source} is whole")
-
-
 def _restore(config: Config, source: Path, manifest: Manifest, *, again: bool) -> None:
     from joulebook.backup.restore import check_version
 
@@ -150,46 +146,43 @@ def _restore(config: Config, source: Path, manifest: Manifest, *, again: bool) -
         fail(str(exc))
     for line in _lines(manifest):
         result(line)
-    _tell_settings(config, manifest)
+    other = {name: value for name, value in manifest.settings.items() if os.environ.get(name, "") != value}
+    if other:
+        say("these settings were in force there, and are not here:")
+        for name, value in other.items():
+            say(f"    {name}={value}")
+    if not any(each.part.file.startswith("keys/") for each in manifest.files):
+        say("the backup holds no signing key, so all users sign in again")
+    say(f"everything is restored in {config.home}; start it with: joulebook up")
 
 
 def _restore_into(config: Config, source: Path, manifest: Manifest, *, goes_on: bool) -> None:
+    """Restore into empty databases, or go on; an error gets the remedy for an unfinished restore."""
+    from django.db import Error as DjangoError
+
     from joulebook.backup.restore import Restore
     from joulebook.cli.serve import migrate
 
     if not goes_on:
-        _check_databases_are_empty(config)
+        if uses_own_server(config):
+            check_database_is_empty(telemetry_url(config, "owner"), "readings")
+        if sqlite_path(config.database_url) is None:
+            check_database_is_empty(config.database_url, "accounts")
     with show_progress("restoring") as progress:
         run = Restore(config, source, manifest, progress=progress)
         run.check_kind()
         set_mark(config.home, source)
         with ExitStack() as stack:
-            with _explaining_unfinished(config, source):
+            try:
                 run.restore_files()
                 stack.enter_context(_database(config))
                 setup_django(owner=True)
                 run.restore_telemetry(telemetry_url(config, "owner"))
                 run.restore_accounts()
+            except (OSError, TelemetryError, EmbeddedError, psycopg.Error, DjangoError) as exc:
+                raise BackupError(f"{exc}\n{explain_unfinished(config.home, str(source))}") from exc
             remove_mark(config.home)
             migrate()
-
-
-@contextmanager
-def _explaining_unfinished(config: Config, source: Path) -> Iterator[None]:
-    """Add the remedy for an unfinished restore to an error."""
-    from django.db import Error as DjangoError
-
-    try:
-        yield
-    except (OSError, TelemetryError, EmbeddedError, psycopg.Error, DjangoError) as exc:
-        raise BackupError(f"{exc}\n{explain_unfinished(config.home, str(source))}") from exc
-
-
-def _check_databases_are_empty(config: Config) -> None:
-    if uses_own_server(config):
-        check_database_is_empty(telemetry_url(config, "owner"), "readings")
-    if sqlite_path(config.database_url) is None:
-        check_database_is_empty(config.database_url, "accounts")
 
 
 @contextmanager
@@ -205,17 +198,6 @@ def _database(config: Config) -> Iterator[None]:
         yield
     finally:
         database.stop()
-
-
-def _tell_settings(config: Config, manifest: Manifest) -> None:
-    other = {name: value for name, value in manifest.settings.items() if os.environ.get(name, "") != value}
-    if other:
-        say("these settings were in force there, and are not here:")
-        for name, value in other.items():
-            say(f"    {name}={value}")
-    if not any(each.part.file.startswith("keys/") for each in manifest.files):
-        say("the backup holds no signing key, so all users sign in again")
-    say(f"everything is restored in {config.home}; start it with: joulebook up")
 
 
 def _lines(manifest: Manifest) -> list[str]:

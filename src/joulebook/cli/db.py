@@ -119,25 +119,20 @@ def psql(context: typer.Context, role: _RoleOption = RoleName.reader) -> None:
     """Open psql on the readings; further words are psql's own (`joulebook db psql -- -c 'SELECT 1'`)."""
     with plain_errors():
         config = Config.from_environ()
-        program, environment, address = _psql_call(config, telemetry_url(config, role.value))
+        parts = conninfo_to_dict(telemetry_url(config, role.value))
+        # The environment carries the password: other users of the machine can read the address.
+        password = parts.pop("password", None)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("JOULEBOOK_")}
+        if password is not None:
+            environment["PGPASSWORD"] = str(password)
+        if uses_own_server(config):
+            program = shutil.which("psql")
+            if program is None:
+                raise EmbeddedError("the program `psql` is missing: install the package postgresql-client")
+        else:
+            program = ensure_binaries(config).program("psql")
+        address = make_conninfo(**{name: str(value) for name, value in parts.items() if value is not None})
         os.execve(program, ["psql", f"--dbname={address}", *context.args], environment)  # noqa: S606
-
-
-def _psql_call(config: Config, address: str) -> tuple[str, dict[str, str], str]:
-    """Return psql's path, its environment with the password, and the address without it."""
-    parts = conninfo_to_dict(address)
-    password = parts.pop("password", None)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("JOULEBOOK_")}
-    if password is not None:
-        environment["PGPASSWORD"] = str(password)
-    if uses_own_server(config):
-        program = shutil.which("psql")
-        if program is None:
-            raise EmbeddedError("the program `psql` is missing: install the package postgresql-client")
-    else:
-        program = ensure_binaries(config).program("psql")
-    known = {name: str(value) for name, value in parts.items() if value is not None}
-    return program, environment, make_conninfo(**known)
 
 
 def _progress(step: str) -> Status:

@@ -61,31 +61,44 @@ def demo(
     """
     with plain_errors():
         config = Config.from_environ()
-        run_home(config, _plan(config, days=days), announce=lambda console: _announce(console, config))
+        files = DemoFiles(config.home)
+
+        def announce(console: Console) -> None:
+            name, password = files.read_credentials()
+            console.say(
+                f"\n    Joulebook is ready:  {web_url(config)}\n\n"
+                f"    user      {name}\n"
+                f"    password  {password or 'your own one'}\n\n"
+                f"    (kept in {files.credentials})\n"
+                "    Ctrl-C stops everything; the next start goes on with the data.\n"
+            )
+
+        run_home(config, _plan(config, files, days=days), announce=announce)
 
 
-def _plan(config: Config, *, days: int) -> list[ProcessSpec]:
+def _plan(config: Config, files: DemoFiles, *, days: int) -> list[ProcessSpec]:
     """Return the processes of `joulebook up`, the demo's preparing step, and the simulator."""
     # The past ends, and the simulator begins, where the demo was started.
     now = int(time.time())
     progress = ("--status",) if sys.stdout.isatty() else ("--no-status",)
     history = ProcessSpec(
         name="history",
-        command=(
-            sys.executable,
-            "-m",
-            "joulebook.cli.demo",
-            f"--days={days}",
-            f"--end={now}",
-            *progress,
-        ),
+        command=(sys.executable, "-m", "joulebook.cli.demo", f"--days={days}", f"--end={now}", *progress),
         environment=environment_with(config, os.environ, "reader", "writer"),
         ready=Ready.ENDED,
         after=("migrate",),
     )
     simulator = ProcessSpec(
         name="simulator",
-        command=joulebook_command("simulate", *_simulator_options(config, now), *progress),
+        command=joulebook_command(
+            "simulate",
+            f"--url={ingest_url(config)}",
+            f"--token-file={files.tokens}",
+            f"--state={files.states}",
+            f"--seed={files.SEED}",
+            f"--since={time.strftime('%Y-%m-%dT%H:%M:%S+0000', time.gmtime(now))}",
+            *progress,
+        ),
         environment=lambda: environment_without_credentials(config, os.environ),
         ready=Ready.NOTIFIES,
         after=("ingest",),
@@ -100,30 +113,6 @@ def _plan(config: Config, *, days: int) -> list[ProcessSpec]:
         if spec.name == "migrate":
             plan.append(history)
     return [*plan, simulator]
-
-
-def _simulator_options(config: Config, since: int) -> list[str]:
-    files = DemoFiles(config.home)
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(since))
-    return [
-        f"--url={ingest_url(config)}",
-        f"--token-file={files.tokens}",
-        f"--state={files.states}",
-        f"--seed={files.SEED}",
-        f"--since={stamp}",
-    ]
-
-
-def _announce(console: Console, config: Config) -> None:
-    files = DemoFiles(config.home)
-    name, password = files.read_credentials()
-    console.say(
-        f"\n    Joulebook is ready:  {web_url(config)}\n\n"
-        f"    user      {name}\n"
-        f"    password  {password or 'your own one'}\n\n"
-        f"    (kept in {files.credentials})\n"
-        "    Ctrl-C stops everything; the next start goes on with the data.\n"
-    )
 
 
 class DemoFiles:

@@ -47,16 +47,11 @@ def migrate_accounts() -> None:
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
 
-    _create_private_file(Path(str(connections["default"].settings_dict["NAME"])))
+    file = Path(str(connections["default"].settings_dict["NAME"]))
+    if connections["default"].vendor == "sqlite" and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Readable by its owner alone: it holds the hashes of passwords.
+        file.touch(mode=0o600)
     executor = MigrationExecutor(connections["default"])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", database="default", verbosity=0)
-
-
-def _create_private_file(file: Path) -> None:
-    """Create a missing SQLite file so that only its owner can read it: it will hold password hashes."""
-    from django.db import connections
-
-    if connections["default"].vendor == "sqlite" and not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)

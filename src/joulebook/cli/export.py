@@ -124,11 +124,21 @@ def _run(order: ExportOrder) -> None:
     file_format = _file_format(order)
     _check_output(order, file_format)
     with accounts_database():
+        from joulebook.web.devices.models import Device
+
         begin, end = _window(order)
-        zone = _zone(order)
-        _check_device(order.device_id)
+        if order.tz not in time_zone_names():
+            fail(f"--tz {order.tz!r} is not an IANA time zone such as Europe/Berlin")
+        zone = ZoneInfo(order.tz)
+        if not Device.objects.filter(device_id=order.device_id).exists():
+            fail(f"there is no device {order.device_id!r}; see them with: joulebook device list")
         with _interruptible(), _reader_connection() as conn, one_snapshot(conn):
-            series = _series(conn, order)
+            series = series_by_metric(conn, order.device_id)
+            for metric in order.metrics:
+                if metric not in series:
+                    known = ", ".join(list(series)[:30]) or "none yet"
+                    fail(f"device {order.device_id} has no metric {metric!r}; it has: {known}")
+            series = {metric: series[metric] for metric in order.metrics or series}
             begin, end = extent(conn, list(series.values()), begin, end)
             with (
                 show_progress("exporting") as progress,
@@ -140,7 +150,8 @@ def _run(order: ExportOrder) -> None:
                     counted, list(series), file_format=file_format, layout=order.layout, zone=zone
                 ):
                     file.write(chunk)
-    say(f"{counted.readings:,} readings of {len(series)} metrics exported{_where(order)}")
+    where = "" if order.output is None else f" to {order.output}"
+    say(f"{counted.readings:,} readings of {len(series)} metrics exported{where}")
 
 
 class _Counted:
@@ -200,19 +211,6 @@ def _window(order: ExportOrder) -> tuple[int, int]:
     return begin, min(end, NO_END)
 
 
-def _zone(order: ExportOrder) -> ZoneInfo:
-    if order.tz not in time_zone_names():
-        fail(f"--tz {order.tz!r} is not an IANA time zone such as Europe/Berlin")
-    return ZoneInfo(order.tz)
-
-
-def _check_device(device_id: str) -> None:
-    from joulebook.web.devices.models import Device
-
-    if not Device.objects.filter(device_id=device_id).exists():
-        fail(f"there is no device {device_id!r}; see them with: joulebook device list")
-
-
 @contextmanager
 def _reader_connection() -> Iterator[Connection]:
     try:
@@ -221,15 +219,6 @@ def _reader_connection() -> Iterator[Connection]:
         fail(f"the database of the readings does not answer; start it with: joulebook db start\n{exc}")
     with conn:
         yield conn
-
-
-def _series(conn: Connection, order: ExportOrder) -> dict[str, int]:
-    series = series_by_metric(conn, order.device_id)
-    for metric in order.metrics:
-        if metric not in series:
-            known = ", ".join(list(series)[:30]) or "none yet"
-            fail(f"device {order.device_id} has no metric {metric!r}; it has: {known}")
-    return {metric: series[metric] for metric in order.metrics or series}
 
 
 @contextmanager
@@ -281,7 +270,3 @@ def _opened(order: ExportOrder) -> Iterator[BinaryIO]:
         fail(f"{path} is there already; replace it with --force, or name another file")
     finally:
         beside.unlink(missing_ok=True)
-
-
-def _where(order: ExportOrder) -> str:
-    return "" if order.output is None else f" to {order.output}"

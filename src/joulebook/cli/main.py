@@ -53,8 +53,8 @@ COMMANDS = {
         "serve:worker",
         "Run imports and undo them, roll readings up, and drop old ones, until stopped.",
     ),
-    "imports": ("imports.commands:app", "List imports, look at them, undo them."),
-    "profiles": ("profiles:app", "Save how files are read, under names."),
+    "imports": ("imports.commands:app", "List imports, show one, undo one."),
+    "profiles": ("profiles:app", "Save reading settings by name, list and remove them."),
     "backups": ("backup:app", "List the backups made by the worker."),
     "db": ("db:app", "Start, stop and reach the database of the readings."),
     "rollups": ("rollups:app", "Show the state of the rollups, or have them rebuilt."),
@@ -79,7 +79,15 @@ class LazyCommands(MutableMapping[str, Any]):
     def __getitem__(self, word: str) -> Any:
         if word not in self._loaded:
             module, _, name = self._paths[word].partition(":")
-            self._loaded[word] = _make_command(word, getattr(import_module(f"joulebook.cli.{module}"), name))
+            found = getattr(import_module(f"joulebook.cli.{module}"), name)
+            if isinstance(found, typer.Typer):
+                command: Any = typer.main.get_group(found)
+            else:
+                single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+                single.command(word)(found)
+                command = typer.main.get_command(single)
+            command.name = word
+            self._loaded[word] = command
         return self._loaded[word]
 
     def __iter__(self) -> Iterator[str]:
@@ -96,18 +104,6 @@ class LazyCommands(MutableMapping[str, Any]):
 
     def __delitem__(self, word: str) -> None:
         del self._loaded[word]
-
-
-def _make_command(word: str, found: Any) -> Any:
-    """Return Typer's command of a function, or its group of an application."""
-    if isinstance(found, typer.Typer):
-        command: Any = typer.main.get_group(found)
-    else:
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(word)(found)
-        command = typer.main.get_command(single)
-    command.name = word
-    return command
 
 
 class _LazyGroup(TyperGroup):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -40,20 +40,16 @@ def plan(
         json_result(_as_json(plans))
         return
     for each in plans:
-        _print(each)
+        kept = "for ever" if each.retained_for is None else f"{each.retained_for.days:,} days"
+        result(f"{each.table}: kept {kept}")
+        result(f"  to drop      {_chunks(each.goes)}")
+        if each.waits:
+            result(f"  waits        {_chunks(each.waits)}, until it is rolled up")
+        rate = f"{each.rows_per_day:,.0f} rows a day of {each.bytes_per_row:.0f} bytes"
+        space = f"{decimal(each.size)} now, about {decimal(each.size_in_a_year)} in a year"
+        result(f"  disk space   {space} ({rate})")
     now, later = sum(each.size for each in plans), sum(each.size_in_a_year for each in plans)
     result(f"together: {decimal(now)} now, about {decimal(later)} in a year at today's rate")
-
-
-def _print(plan: TablePlan) -> None:
-    result(f"{plan.table}: kept {_age(plan.retained_for)}")
-    result(f"  to drop      {_chunks(plan.goes)}")
-    if plan.waits:
-        result(f"  waits        {_chunks(plan.waits)}, until it is rolled up")
-    rate = f"{plan.rows_per_day:,.0f} rows a day of {plan.bytes_per_row:.0f} bytes"
-    result(
-        f"  disk space   {decimal(plan.size)} now, about {decimal(plan.size_in_a_year)} in a year ({rate})"
-    )
 
 
 def _chunks(chunks: list[Chunk]) -> str:
@@ -62,10 +58,6 @@ def _chunks(chunks: list[Chunk]) -> str:
     rows, size = sum(chunk.rows for chunk in chunks), sum(chunk.size for chunk in chunks)
     span = f"{_instant(chunks[0].begin)} to {_instant(chunks[-1].end)}"
     return f"{len(chunks):,} chunk(s) of {span}, about {rows:,} rows, {decimal(size)}"
-
-
-def _age(keep: timedelta | None) -> str:
-    return "for ever" if keep is None else f"{keep.days:,} days"
 
 
 def _as_json(plans: list[TablePlan]) -> dict[str, Any]:

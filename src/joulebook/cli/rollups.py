@@ -85,9 +85,14 @@ def _wait(conn: Connection, marked: Range) -> None:
 def _lines(found: RollupsStatus, *, now: datetime) -> list[tuple[str, str]]:
     """Return the status as pairs of a name and a text for people."""
     behind = (now - from_microseconds(found.closed_until)).total_seconds()
+    rolled = "everything that is closed"
+    if found.to_roll:
+        left = _duration(union_length(found.to_roll) / MICROSECONDS)
+        since = _instant(found.rolled_from)
+        rolled = f"{100 * found.rolled_share:.1f} % of the time since {since}, {left} to go"
     lines = [
         ("closed until", f"{_instant(found.closed_until)}, {_duration(behind)} ago"),
-        ("rolled up", _rolled(found)),
+        ("rolled up", rolled),
     ]
     if found.marked is None:
         lines.append(("marks", "none"))
@@ -126,13 +131,6 @@ def _as_json(found: RollupsStatus) -> dict[str, Any]:
             for each in found.tables
         ],
     }
-
-
-def _rolled(found: RollupsStatus) -> str:
-    if not found.to_roll:
-        return "everything that is closed"
-    left = _duration(union_length(found.to_roll) / MICROSECONDS)
-    return f"{100 * found.rolled_share:.1f} % of the time since {_instant(found.rolled_from)}, {left} to go"
 
 
 def _range(span: Range) -> str:

@@ -32,18 +32,13 @@ def migrate() -> None:
         call_command("migrate", database="telemetry_owner", verbosity=0)
         # No further process of this environment may inherit an owner's open connection.
         connections.close_all()
-        _switch_compression_on()
+        try:
+            with connect(telemetry_url(Config.from_environ(), "owner")) as conn:
+                if switch_compression_on(conn):
+                    say("readings are compressed when they are a week old")
+        except psycopg.Error as exc:  # readings can be used without
+            say(f"readings are not compressed, the server refuses: {exc}")
         say("both databases are up to date")
-
-
-def _switch_compression_on() -> None:
-    """Switch compression of readings on; a server refusing it works without."""
-    try:
-        with connect(telemetry_url(Config.from_environ(), "owner")) as conn:
-            if switch_compression_on(conn):
-                say("readings are compressed when they are a week old")
-    except psycopg.Error as exc:
-        say(f"readings are not compressed, the server refuses: {exc}")
 
 
 def web() -> None:

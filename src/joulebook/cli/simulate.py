@@ -35,8 +35,6 @@ from joulebook.telemetry.readings import to_microseconds
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from joulebook.web.devices.models import Device
-
 
 def simulate(
     *,
@@ -260,31 +258,23 @@ def ensure_simulated_devices(
     """
     from django.db import transaction
 
-    from joulebook.web.devices.operations import issue_device_token
-
-    with transaction.atomic():
-        return [
-            DeviceCredentials(
-                device_id, issue_device_token(_ensure_device(owner, device_id, name, kind, time_zone))
-            )
-            for device_id, name, kind in wanted
-        ]
-
-
-def _ensure_device(owner: User, device_id: str, name: str, kind: DeviceKind, time_zone: str) -> Device:
     from joulebook.web.devices.models import Device, Metric
-    from joulebook.web.devices.operations import UnableToCreateDevice, create_device
+    from joulebook.web.devices.operations import UnableToCreateDevice, create_device, issue_device_token
 
-    device = Device.objects.filter(device_id=device_id).first()
-    if device is not None and device.owner_id != owner.pk:
-        fail(f"device {device_id!r} belongs to another user: choose other ids, or remove it")
-    if device is None:
-        try:
-            device = create_device(device_id, owner=owner, name=name, time_zone=time_zone)
-        except UnableToCreateDevice as exc:
-            fail(str(exc))
-        Metric.objects.bulk_create(
-            Metric(device=device, name=metric.name, unit=metric.unit, kind=metric.kind)
-            for metric in kind.metrics
-        )
-    return device
+    tokens = []
+    with transaction.atomic():
+        for device_id, name, kind in wanted:
+            device = Device.objects.filter(device_id=device_id).first()
+            if device is not None and device.owner_id != owner.pk:
+                fail(f"device {device_id!r} belongs to another user: choose other ids, or remove it")
+            if device is None:
+                try:
+                    device = create_device(device_id, owner=owner, name=name, time_zone=time_zone)
+                except UnableToCreateDevice as exc:
+                    fail(str(exc))
+                Metric.objects.bulk_create(
+                    Metric(device=device, name=metric.name, unit=metric.unit, kind=metric.kind)
+                    for metric in kind.metrics
+                )
+            tokens.append(DeviceCredentials(device_id, issue_device_token(device)))
+    return tokens

@@ -52,16 +52,18 @@ def run_home(config: Config, plan: Sequence[ProcessSpec], *, announce: Callable[
     console = Console(sys.stdout, [spec.name for spec in plan], json_lines=config.log_format == JSON)
     try:
         with only_one(config.home, note=web_url(config)):
-            check_ports([*listening_ports(config), *_database_port(config)])
+            ports = listening_ports(config)
+            # A running embedded database listens on its port already.
+            if (
+                config.db_port is not None
+                and not uses_own_server(config)
+                and EmbeddedDatabase(config).pid() is None
+            ):
+                address = Address("127.0.0.1", config.db_port)
+                ports.append(NamedPort(address, "JOULEBOOK_DB_PORT", "JOULEBOOK_DB_PORT"))
+            check_ports(ports)
             plan = drop_privileges(config, plan, console.say)
             run_plan(plan, console, on_ready=lambda: announce(console))
     except (AlreadyRuns, PortTrouble, ProcessFailed) as exc:
         fail(str(exc))
     console.say("Stopped.")
-
-
-def _database_port(config: Config) -> list[NamedPort]:
-    """Return the port that the embedded database will listen on; an empty list if there is none to check."""
-    if config.db_port is None or uses_own_server(config) or EmbeddedDatabase(config).pid() is not None:
-        return []
-    return [NamedPort(Address("127.0.0.1", config.db_port), "JOULEBOOK_DB_PORT", "JOULEBOOK_DB_PORT")]

@@ -12,8 +12,8 @@ from joulebook.cli.progress import show_progress
 from joulebook.cli.time_range import FromOption, ToOption, microseconds
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
-from joulebook.telemetry.connection import Connection, connect
-from joulebook.telemetry.rollups.verify import Verification, verify_all, verify_sample
+from joulebook.telemetry.connection import connect
+from joulebook.telemetry.rollups.verify import verify_all, verify_sample
 
 _NAMES = "SELECT id, device_id, metric FROM series WHERE id = ANY(%(ids)s)"
 
@@ -36,17 +36,11 @@ def verify(
                 else:
                     random = Random()  # noqa: S311 - chooses a sample, guards nothing
                     found = verify_sample(conn, start, end, hours=sample, random=random, progress=progress)
-            _print(found, conn)
-    if found.differing:
-        raise typer.Exit(1)
-
-
-def _print(found: Verification, conn: Connection) -> None:
+            ids = [each.series_id for each in found.first]
+            names = {row[0]: f"{row[1]} {row[2]}" for row in conn.execute(_NAMES, {"ids": ids}).fetchall()}
     result(f"buckets compared   {found.buckets:,}")
     result(f"readings read      {found.readings:,}")
     result(f"buckets differing  {found.differing:,}")
-    ids = [each.series_id for each in found.first]
-    names = {row[0]: f"{row[1]} {row[2]}" for row in conn.execute(_NAMES, {"ids": ids}).fetchall()}
     for each in found.first:
         name = names.get(each.series_id, f"series {each.series_id}")
         result(f"  {each.table}  {name}  {each.bucket:%Y-%m-%dT%H:%MZ}: {each.what}")
@@ -54,3 +48,4 @@ def _print(found: Verification, conn: Connection) -> None:
         if found.differing > len(found.first):
             result(f"  and {found.differing - len(found.first):,} more")
         result("to rebuild them: joulebook rollups rebuild --from … --to …")
+        raise typer.Exit(1)

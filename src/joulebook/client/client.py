@@ -77,7 +77,11 @@ class Client:
         background: bool = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        _check_url(url)
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"url {url!r} is no address; use http://host:port or https://host")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("url carries no names, secrets or parameters; the token is given by itself")
         if isinstance(token, str):
             try:
                 fixed = checked_token(token)
@@ -250,12 +254,3 @@ class Client:
                     return False
                 time.sleep(pause)
         return False
-
-
-def _check_url(url: str) -> None:
-    """Raise ValueError unless it is an address without secrets or parameters."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"url {url!r} is no address; use http://host:port or https://host")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("url carries no names, secrets or parameters; the token is given by itself")

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import gzip
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx
 
 from joulebook.client.buffer import WaitingPackets
-from joulebook.client.rule import (
-    Verdict,
-    count_from,
-    endpoint_of,
-    is_this_machine,
-    json_object,
-    judge,
-    pause_after,
-    reason,
-)
 
 log = logging.getLogger("joulebook.client")
 
@@ -33,6 +28,66 @@ _SUCCESSES_TO_GROW = 16
 _IDLE_SECONDS = 3.0
 """How long an idle connection stays open: less than the server allows."""
 _MOST_LOGGED = 10
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+_LONGEST_RETRY_AFTER = 3_600.0
+
+
+class Verdict(Enum):
+    """The client's rule: the meaning of an answer for its batch."""
+
+    STORED = auto()
+    """2xx: ingest has stored the batch."""
+    BAD = auto()
+    """400: nothing is stored. 422: the good readings are stored. Bad ones are never accepted."""
+    TOO_LARGE = auto()
+    """413: send the batch in halves."""
+    NOT_ALLOWED = auto()
+    """401, 403, and answers of other servers: keep the batch, and report the problem to the user."""
+    LATER = auto()
+    """429, 5xx and no answer at all: send the same batch again after a pause."""
+
+
+def judge(status: int) -> Verdict:
+    """Return the meaning of an HTTP status for a batch."""
+    if 200 <= status < 300:
+        return Verdict.STORED
+    if status in {400, 422}:
+        return Verdict.BAD
+    if status == 413:
+        return Verdict.TOO_LARGE
+    if status == 429 or status >= 500:
+        return Verdict.LATER
+    return Verdict.NOT_ALLOWED
+
+
+def pause_after(failures: int, retry_after: str | None) -> float:
+    """Return the seconds to wait after `failures` in a row, at random in a narrow range.
+
+    They are those of the answer's `Retry-After` header; without it they grow with each failure, up to 30. The
+    random part keeps a thousand devices from retrying in the same instant.
+    """
+    asked = retry_after_seconds(retry_after, now=datetime.now(UTC))
+    if asked is not None:
+        return asked + random.uniform(0.0, 0.2)  # noqa: S311 - spreads, and hides nothing
+    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, 20))
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
+    """Return the seconds of a `Retry-After` in seconds or as a date, at most an hour; None without one."""
+    if not value:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), _LONGEST_RETRY_AFTER)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max(0.0, (until - now).total_seconds()), _LONGEST_RETRY_AFTER)
 
 
 @dataclass
@@ -69,7 +124,7 @@ def http_client(
         ),
         transport=transport,
         # The environment's proxy is for other machines.
-        trust_env=not is_this_machine(url),
+        trust_env=urlsplit(url).hostname not in {"127.0.0.1", "localhost", "::1"},
     )
 
 
@@ -90,7 +145,8 @@ class Sender:
 
         `http` may be shared with other senders, and is closed by the caller.
         """
-        self._url = endpoint_of(url)
+        # The address is ingest's, with or without the endpoint's path.
+        self._url = url if urlsplit(url).path.rstrip("/") else f"{url.rstrip('/')}/api/readings"
         self._token = token
         self._buffer = queue
         self._http = http
@@ -114,29 +170,29 @@ class Sender:
             token = checked_token(self._token())
         except (OSError, ValueError) as exc:
             return self._later(f"the token cannot be read: {exc}", None)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
+        content = b"\n".join(waiting.bodies) + b"\n"
+        if len(content) >= _COMPRESSED_FROM:
+            content = gzip.compress(content, compresslevel=5, mtime=0)
+            headers["Content-Encoding"] = "gzip"
         try:
-            answer = self._post(waiting.bodies, token, timeout)
+            answer = self._http.post(
+                self._url,
+                content=content,
+                headers=headers,
+                timeout=httpx.USE_CLIENT_DEFAULT if timeout is None else timeout,
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             return self._later(f"no answer ({type(exc).__name__}: {exc})", None)
         return self._obey(answer, waiting)
 
-    def _post(self, bodies: list[bytes], token: str, timeout: float | None) -> httpx.Response:
-        content = b"\n".join(bodies) + b"\n"
-        headers = {
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/x-ndjson",
-        }
-        if len(content) >= _COMPRESSED_FROM:
-            content = gzip.compress(content, compresslevel=5, mtime=0)
-            headers["Content-Encoding"] = "gzip"
-        if timeout is None:
-            return self._http.post(self._url, content=content, headers=headers)
-        return self._http.post(self._url, content=content, headers=headers, timeout=timeout)
-
     def _obey(self, answer: httpx.Response, waiting: WaitingPackets) -> float:
         """Settle, keep or halve the packets by the client's rule; return the seconds to wait."""
-        verdict, fields = judge(answer.status_code), json_object(answer)
-        if verdict in {Verdict.STORED, Verdict.BAD} and not _is_of_ingest(answer.status_code, fields):
+        verdict, fields = judge(answer.status_code), _json_object(answer)
+        is_of_ingest = (
+            "code" in fields if answer.status_code == 400 else isinstance(fields.get("accepted"), int)
+        )
+        if verdict in {Verdict.STORED, Verdict.BAD} and not is_of_ingest:
             # This is the login page of a network, or another service at this address: the packets were not
             # read.
             verdict = Verdict.NOT_ALLOWED
@@ -146,16 +202,24 @@ class Sender:
             case Verdict.BAD if answer.status_code == 422:
                 _log_rejected(self._log, fields, waiting)
                 self._settle(
-                    waiting, fields, refused=count_from(fields.get("rejected_total")), remark=reason(answer)
+                    waiting, fields, refused=_count_from(fields.get("rejected_total")), remark=_reason(answer)
                 )
+            case Verdict.BAD | Verdict.TOO_LARGE if len(waiting.bodies) > 1:
+                # Half as much next time finds a bad packet without losing others.
+                self._limit = len(waiting.bodies) // 2
+                if verdict is Verdict.TOO_LARGE:
+                    self._ceiling, self._successes = self._limit, 0
             case Verdict.BAD | Verdict.TOO_LARGE:
-                self._halve(answer, waiting, too_large=verdict is Verdict.TOO_LARGE)
+                self._log.warning(
+                    "refused for good: %s; the packet was: %s", _reason(answer), _shown(waiting.bodies[0])
+                )
+                self._settle(waiting, {}, refused=1, remark=_reason(answer))
             case Verdict.NOT_ALLOWED:
                 return self._later(
-                    f"{reason(answer)}; packets wait until the token or the address is fixed", None
+                    f"{_reason(answer)}; packets wait until the token or the address is fixed", None
                 )
             case Verdict.LATER:
-                return self._later(reason(answer), answer.headers.get("Retry-After"))
+                return self._later(_reason(answer), answer.headers.get("Retry-After"))
         return 0.0
 
     def _settle(
@@ -164,8 +228,8 @@ class Sender:
         self._buffer.settle(waiting)
         counts = self.counts
         counts.sent += len(waiting.bodies)
-        counts.stored += count_from(fields.get("accepted"))
-        counts.duplicates += count_from(fields.get("duplicate"))
+        counts.stored += _count_from(fields.get("accepted"))
+        counts.duplicates += _count_from(fields.get("duplicate"))
         counts.refused += refused
         if remark:
             counts.last_error = counts.last_refusal = remark
@@ -173,22 +237,7 @@ class Sender:
             self._log.info("ingest takes packets again")
             counts.trouble = ""
         self._failures = 0
-        self._grow()
-
-    def _halve(self, answer: httpx.Response, waiting: WaitingPackets, *, too_large: bool) -> None:
-        """Send half as much next time, to find a bad packet without losing others; or give it up."""
-        if len(waiting.bodies) > 1:
-            self._limit = len(waiting.bodies) // 2
-            if too_large:
-                self._ceiling, self._successes = self._limit, 0
-            return
-        self._log.warning(
-            "refused for good: %s; the packet was: %s", reason(answer), _shown(waiting.bodies[0])
-        )
-        self._settle(waiting, {}, refused=1, remark=reason(answer))
-
-    def _grow(self) -> None:
-        """Double the limit of a request, up to the ceiling; after some successes double the ceiling."""
+        # Double the limit of a request, up to the ceiling; after some successes double the ceiling.
         self._successes += 1
         if self._limit >= self._ceiling and self._successes >= _SUCCESSES_TO_GROW:
             self._ceiling, self._successes = min(self._batch, self._ceiling * 2), 0
@@ -211,8 +260,24 @@ def checked_token(token: str) -> str:
     return token
 
 
-def _is_of_ingest(status: int, fields: dict[str, Any]) -> bool:
-    return "code" in fields if status == 400 else isinstance(fields.get("accepted"), int)
+def _json_object(answer: httpx.Response) -> dict[str, Any]:
+    """Return the answer's JSON object; an empty one for other content."""
+    try:
+        content = answer.json()
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _count_from(value: object) -> int:
+    """Return the value of a field with a count; 0 if it is not a whole number."""
+    return value if isinstance(value, int) else 0
+
+
+def _reason(answer: httpx.Response) -> str:
+    """Return the status and text of an answer in one short line without control characters."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in answer.text[:2_000]).split())
+    return f"{answer.status_code} {text[:200]}".strip()
 
 
 def _log_rejected(log: logging.Logger, fields: dict[str, Any], waiting: WaitingPackets) -> None:
@@ -225,7 +290,7 @@ def _log_rejected(log: logging.Logger, fields: dict[str, Any], waiting: WaitingP
             "refused for good: %s: %s; the packet was: %s",
             one.get("code"), str(one.get("message"))[:300], _shown(packet),
         )  # fmt: skip
-    more = count_from(fields.get("rejected_total")) - len(listed[:_MOST_LOGGED])
+    more = _count_from(fields.get("rejected_total")) - len(listed[:_MOST_LOGGED])
     if more > 0:
         log.warning("refused for good: %d more of the same request", more)
 

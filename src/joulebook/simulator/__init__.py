@@ -2,5 +2,5 @@
 
 `noise`, `sun`, `weather`, `appliances`, `battery` and `home` are the model: NumPy only, and the same answer
 for the same (seed, time). `devices` lists each device's metrics. `backfill` writes the past into the
-database; `fleet`, `outbox` and `run` send the present over HTTP, through `joulebook.client`.
+database; `fleet` and `run` send the present over HTTP, through `joulebook.client`.
 """

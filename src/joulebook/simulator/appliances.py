@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,10 +91,12 @@ class Household:
         drive the habits. Both are contiguous, one second a step.
         """
         watts = self._base + self._lights(seconds, wall) + self._cold(seconds)
-        first = int(wall[0])
-        for use in self._uses(first, int(wall[-1]) + 1):
-            low, high = max(use.start - first, 0), min(use.start + use.length - first, len(wall))
-            watts[low:high] += _draw(use, wall[low:high] - use.start)
+        first, end = int(wall[0]), int(wall[-1]) + 1
+        for day in range((first - _LONGEST) // DAY - 1, (end - 1) // DAY + 2):
+            for use in self._uses(day):
+                if use.start < end and use.start + use.length > first:
+                    low, high = max(use.start - first, 0), min(use.start + use.length - first, len(wall))
+                    watts[low:high] += _draw(use, wall[low:high] - use.start)
         return np.maximum(watts * (1.0 + 0.006 * grain(self._grain, seconds)), 20.0)
 
     def _lights(self, seconds: Ints, wall: Ints) -> Floats:
@@ -117,14 +118,7 @@ class Household:
         running = (since >= 0) & (since < length)
         return np.where(running, 82.0 + 14.0 * np.exp(-since / 240.0) + 420.0 * (since == 0), 0.0)
 
-    def _uses(self, start: int, end: int) -> Iterator[_Use]:
-        """Yield the uses overlapping wall time [start, end)."""
-        for day in range((start - _LONGEST) // DAY - 1, (end - 1) // DAY + 2):
-            for use in self._day(day):
-                if use.start < end and use.start + use.length > start:
-                    yield use
-
-    def _day(self, day: int) -> tuple[_Use, ...]:
+    def _uses(self, day: int) -> tuple[_Use, ...]:
         """Return the uses on the `day`th day since 1970 by the clock on the wall."""
         known = self._days.get(day)
         if known is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,7 +69,9 @@ class Backfill:
         simulation of the time before them. Only the end of each series within a week counts: gaps from an
         outage of the simulator stay.
         """
-        windows = [self._missing(low, high) for low, high in _windows(start, end)]
+        # Cut at the borders of chunks: whole weeks since 1970.
+        borders = range((start // WINDOW + 1) * WINDOW, end, WINDOW)
+        windows = [self._missing(low, high) for low, high in pairwise([start, *borders, end])]
         total = sum(len(part) for window in windows for part in window)
         written = 0
         for window in windows:
@@ -84,19 +87,18 @@ class Backfill:
         return self._home.seek(_latest(states, end), end)
 
     def _missing(self, start: int, end: int) -> list[_Missing]:
+        """Return each series' seconds in [start, end) after its newest reading there."""
+        span = [from_microseconds(second * 1_000_000) for second in (start, end)]
         parts = []
         for series_id, metric in self._series:
-            begin = max(start, self._newest(series_id, start, end) + 1)
+            with translated_errors():
+                row = self._conn.execute(_NEWEST, (series_id, *span)).fetchone()
+            newest = row[0] if row else None
+            begin = start
+            if isinstance(newest, datetime):
+                begin = max(start, to_microseconds(newest) // 1_000_000 + 1)
             parts.append(_Missing(series_id, metric, -(-begin // metric.step) * metric.step, end))
         return parts
-
-    def _newest(self, series_id: int, start: int, end: int) -> int:
-        """Return the second of the newest reading in [start, end), or -1 where there is none."""
-        span = [from_microseconds(second * 1_000_000) for second in (start, end)]
-        with translated_errors():
-            row = self._conn.execute(_NEWEST, (series_id, *span)).fetchone()
-        newest = row[0] if row else None
-        return to_microseconds(newest) // 1_000_000 if isinstance(newest, datetime) else -1
 
 
 class _Columns:
@@ -131,11 +133,3 @@ class _Columns:
 def _latest(states: Sequence[HomeState], second: int) -> HomeState:
     """Return the newest state with a block begun by `second`."""
     return max((state for state in states if state.block * BLOCK <= second), key=lambda state: state.block)
-
-
-def _windows(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut [start, end) at the borders of chunks: whole weeks since 1970."""
-    while start < end:
-        border = min((start // WINDOW + 1) * WINDOW, end)
-        yield start, border
-        start = border

@@ -92,11 +92,12 @@ class Fleet:
         """
         self.device_ids = list(device_ids)
         self.ticks = Ticks(rate)
-        known = states or {}
         homes = [Home(seed + index, place) for index in range(-(-len(device_ids) // len(DEVICE_KINDS)))]
-        begun = [_usable(known.get(home.seed), start) or home.begin(start) for home in homes]
+        # Homes cannot go back: a state after `start` is of no use.
+        usable = {seed: state for seed, state in (states or {}).items() if state.block <= start // BLOCK}
+        begun = [usable.get(home.seed) or home.begin(start) for home in homes]
         missing = sum(start // BLOCK - state.block for state in begun)
-        move = _live if missing <= _CATCH_UP_BLOCKS else _skip
+        move = Home.seek if missing <= _CATCH_UP_BLOCKS else _skip
         self._feeds = [
             _Feed(home, move(home, state, start)) for home, state in zip(homes, begun, strict=True)
         ]
@@ -110,13 +111,20 @@ class Fleet:
     def packets(self, tick: int) -> Iterator[tuple[int, bytes]]:
         """Yield (number of the device, its packet as JSON) for each device at a tick; ticks only grow."""
         time = self.ticks.time(tick)
-        stamp, slow = _stamp(time), self.ticks.is_slow(tick)
+        seconds, rest = divmod(time, MICROSECONDS)
+        text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        stamp, slow = f"{text}.{rest:06d}Z" if rest else f"{text}Z", self.ticks.is_slow(tick)
         for number in range(len(self.device_ids)):
             packet: dict[str, Any] = {"timestamp": stamp}
             feed = self._feeds[number // len(DEVICE_KINDS)]
             for metric in kind_of(number).metrics:
                 if slow or metric.step < SLOW_STEP:
-                    _put(packet, metric, _value(feed, metric, time))
+                    # As devices do, `battery.soc` is written as {"battery": {"soc": …}}.
+                    *groups, name = metric.name.split(".")
+                    inner = packet
+                    for group in groups:
+                        inner = inner.setdefault(group, {})
+                    inner[name] = _value(feed, metric, time)
             yield number, self._encoder.encode(packet)
         self._spread_work(time)
 
@@ -133,14 +141,6 @@ class Fleet:
 def kind_of(number: int) -> DeviceKind:
     """Return the kind of the device with this number in a fleet."""
     return DEVICE_KINDS[number % len(DEVICE_KINDS)]
-
-
-def _usable(state: HomeState | None, start: int) -> HomeState | None:
-    return state if state is not None and state.block <= start // BLOCK else None
-
-
-def _live(home: Home, state: HomeState, start: int) -> HomeState:
-    return home.seek(state, start)
 
 
 def _skip(home: Home, state: HomeState, start: int) -> HomeState:
@@ -163,17 +163,3 @@ def _value(feed: _Feed, metric: SimulatedMetric, time: int) -> float:
     block, index = feed.after(second)
     after = float(metric.values(block)[index])
     return round(value + (after - value) * rest / MICROSECONDS, 4)
-
-
-def _put(packet: dict[str, Any], metric: SimulatedMetric, value: float) -> None:
-    """Write `battery.soc` as {"battery": {"soc": …}}, as devices do."""
-    *groups, name = metric.name.split(".")
-    for group in groups:
-        packet = packet.setdefault(group, {})
-    packet[name] = value
-
-
-def _stamp(time: int) -> str:
-    seconds, rest = divmod(time, MICROSECONDS)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:06d}Z" if rest else f"{text}Z"

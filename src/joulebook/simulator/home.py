@@ -108,7 +108,9 @@ class Home:
     def advance(self, state: HomeState) -> tuple[HomeBlock, HomeState]:
         """Return the block beginning with `state`, and the state of the block after it."""
         start = state.block * BLOCK
-        offset = self._offset(start)
+        # The clock on the wall is this many seconds ahead of UTC.
+        shift = datetime.fromtimestamp(start, UTC).astimezone(self._zone).utcoffset()
+        offset = int(shift.total_seconds()) if shift is not None else 0
         with_lead = np.arange(start - _LAG, start + BLOCK, dtype=np.int64)
         load_ahead = np.round(self._household.load(with_lead, with_lead + offset), 1)
         solar_ahead, irradiance = self._solar(with_lead)
@@ -156,11 +158,6 @@ class Home:
             _, state = self.advance(state)
         return state
 
-    def _offset(self, start: int) -> int:
-        """Return how many seconds the clock on the wall is ahead of UTC."""
-        shift = datetime.fromtimestamp(start, UTC).astimezone(self._zone).utcoffset()
-        return int(shift.total_seconds()) if shift is not None else 0
-
     def _solar(self, seconds: Ints) -> tuple[Floats, Floats]:
         """Return the inverter's power in W, 0 while the sun is down, and the irradiance in W/m²."""
         direct, diffuse = clear_sky(sun_vector(seconds, self.place), self._roof)
@@ -182,21 +179,18 @@ class Home:
         a day with little sun it fills up from the grid instead, and keeps its charge.
         """
         error = 9.0 * grain(self._streams["control"], seconds)
-        hour = (int(seconds[0]) + offset) % DAY // 3600
+        wall = int(seconds[0]) + offset
         floor = np.zeros(BLOCK // MINUTE)
-        if not _CHEAP_HOURS[0] <= hour < _CHEAP_HOURS[1]:
+        if not _CHEAP_HOURS[0] <= wall % DAY // 3600 < _CHEAP_HOURS[1]:
             return residual + error, floor
-        target = self._night_target(int(seconds[0]) + offset)
-        if state.stored < target * self._battery.capacity:
-            return -_NIGHT_CHARGE + error, floor
-        return residual + error, floor + target
-
-    def _night_target(self, wall: int) -> float:
-        """Return how full the battery shall be in the morning: little when the noon sun will be high."""
+        # The higher the noon sun will be, the less full the battery shall be in the morning.
         noon = wall // DAY * DAY + DAY // 2 - int(self.place.longitude * 240)
         height = float(sun_vector(np.array([noon], dtype=np.int64), self.place).up[0])
         mood = 0.15 * pick(self._streams["night"], wall // DAY)
-        return float(np.clip(0.82 - 0.95 * height + mood, 0.1, 0.9))
+        target = float(np.clip(0.82 - 0.95 * height + mood, 0.1, 0.9))
+        if state.stored < target * self._battery.capacity:
+            return -_NIGHT_CHARGE + error, floor
+        return residual + error, floor + target
 
     def _voltage(self, seconds: Ints, grid: Floats) -> Floats:
         """Return the voltage at the meter: 230 V, wandering, lower while the home buys."""

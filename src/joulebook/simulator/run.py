@@ -8,13 +8,15 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from joulebook.client.buffer import WaitingPackets
 from joulebook.client.sender import Sender, http_client
 from joulebook.simulator.fleet import MICROSECONDS, Fleet
-from joulebook.simulator.outbox import Outbox
 from joulebook.simulator.tokens import DeviceCredentials
 
 _BACKLOG_BATCH = 500
@@ -60,6 +62,60 @@ class FleetProgress:
         device_id, reason = next(iter(self.troubled.items()))
         others = len(self.troubled) - 1
         return f"{device_id}{f' and {others} more' if others else ''}: {reason}"
+
+
+class Outbox:
+    """The unanswered packets of one device; a queue for `joulebook.client.sender.Sender`.
+
+    Up to `room` packets wait. If there are more, the oldest is given up, because a live reading is worth more
+    than one of hours ago; packets that are being sent stay. Safe for two threads: one adds, one sends.
+    """
+
+    def __init__(self, *, room: int) -> None:
+        self.given_up = 0
+        self._room = room
+        self._packets: deque[bytes] = deque()
+        self._sending = 0
+        self._lock = threading.Lock()
+
+    def add(self, packet: bytes) -> None:
+        """Add a packet, and give up the oldest one if too many wait."""
+        with self._lock:
+            if self._sending < len(self._packets) >= self._room:
+                del self._packets[self._sending]
+                self.given_up += 1
+            self._packets.append(packet)
+
+    def oldest(self, *, most: int, most_bytes: int) -> WaitingPackets | None:
+        """Return up to `most` packets with up to `most_bytes` in all, at least one; None if none waits.
+
+        Until they are settled, further calls return the same packets, or fewer of them with a smaller `most`.
+        """
+        bodies: list[bytes] = []
+        size = 0
+        with self._lock:
+            for packet in self._packets:
+                size += len(packet)
+                if len(bodies) == min(most, self._sending or most) or (bodies and size > most_bytes):
+                    break
+                bodies.append(packet)
+            self._sending = len(bodies)
+        return WaitingPackets(0, len(bodies) - 1, bodies) if bodies else None
+
+    def settle(self, waiting: WaitingPackets) -> None:
+        """Remove packets: ingest has stored them, or will never accept them."""
+        with self._lock:
+            for _ in waiting.bodies:
+                self._packets.popleft()
+            self._sending = 0
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether packets were sent and have no answer yet."""
+        return self._sending > 0
+
+    def __len__(self) -> int:
+        return len(self._packets)
 
 
 class Simulator:
@@ -127,7 +183,14 @@ class Simulator:
             async with asyncio.TaskGroup() as group:
                 workers = [group.create_task(self._work(threads)) for _ in range(self._connections)]
                 await self._make(since, stop, on_tick)
-                await self._flush()
+                # Send the rest, batches not full as well, as long as the server takes it at once.
+                self._flushing = True
+                for number, outbox in enumerate(self._outboxes):
+                    if len(outbox) and not self._senders[number].counts.trouble:
+                        self._enqueue(number)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FLUSH_SECONDS):
+                        await self._queue.join()
                 for worker in workers:
                     worker.cancel()
         finally:
@@ -151,30 +214,15 @@ class Simulator:
                 await _sleep(0.0 if self._queue.empty() else _TURN, stop)
             if wait * ticks.rate < -self._room:  # more than there is room for: after a pause of the machine
                 tick = ticks.first_at(_now()) - self._room
-            self._make_one(tick)
+            for number, packet in self._fleet.packets(tick):
+                self._outboxes[number].add(packet)
+                self._due[number] -= 1
+                if self._due[number] <= 0:
+                    self._due[number] = self._batch
+                    self._enqueue(number)
             made = made + len(self._outboxes) if wait < -1.0 else 0
             on_tick(ticks.time(tick))
             tick += 1
-
-    def _make_one(self, tick: int) -> None:
-        for number, packet in self._fleet.packets(tick):
-            self._outboxes[number].add(packet)
-            self._due[number] -= 1
-            if self._due[number] <= 0:
-                self._due[number] = self._batch
-                self._enqueue(number)
-
-    async def _flush(self) -> None:
-        """Send the rest, batches not full as well, as long as the server takes it at once."""
-        self._flushing = True
-        for number, outbox in enumerate(self._outboxes):
-            if len(outbox) and not self._senders[number].counts.trouble:
-                self._enqueue(number)
-        try:
-            async with asyncio.timeout(_FLUSH_SECONDS):
-                await self._queue.join()
-        except TimeoutError:
-            return
 
     def _enqueue(self, number: int) -> None:
         """Let a worker send the device's next batch; a device has one request at a time."""

@@ -90,7 +90,11 @@ class ImportScheduler:
         """Work until `stopping` is set, then release all open imports: another worker takes them at once."""
         with self._lock, Heartbeat() as heartbeat:
             try:
-                self._remove_dead_locks()
+                try:
+                    # A lease in the name of a dead worker may still be taken over, so its lock stays.
+                    self._lock.remove_dead(except_names=leases.lease_holders())
+                except DatabaseError as exc:
+                    log.warning("locks of dead workers stay, the accounts database does not answer: %s", exc)
                 while not stopping.is_set():
                     rest = self._take_turn(stopping, heartbeat)
                     heartbeat.hold(each.import_ for each in self._open)
@@ -149,7 +153,15 @@ class ImportScheduler:
             import_ = leases.claim_next(self._lock.name, skipped_users=users, is_dead=self._lock.is_dead)
             if import_ is None:
                 return
-            self._begin(self._conn, import_)
+            work = ImportSteps(self._conn, import_, most_metrics=self._most_metrics)
+            opened = _OpenImport(import_, work, work.run())
+            self._open.append(opened)
+            if import_.attempts > MOST_ATTEMPTS:
+                log.error("import %d: begun %d times without progress", import_.pk, MOST_ATTEMPTS)
+                # Only once: if recording the report is the fault, the import ends without a report.
+                if import_.state == State.RUNNING and import_.attempts == MOST_ATTEMPTS + 1:
+                    work.reload_report()
+                self._end(opened, _too_many_attempts(import_))
 
     def _free_slot(self) -> bool:
         """Release the import open for the longest time, if any has had its turn; return whether one was."""
@@ -164,18 +176,6 @@ class ImportScheduler:
             return False
         self._release(had_turn[min(had_turn)])
         return True
-
-    def _begin(self, conn: Connection, import_: Import) -> None:
-        work = ImportSteps(conn, import_, most_metrics=self._most_metrics)
-        opened = _OpenImport(import_, work, work.run())
-        self._open.append(opened)
-        if import_.attempts <= MOST_ATTEMPTS:
-            return
-        log.error("import %d: begun %d times without progress", import_.pk, MOST_ATTEMPTS)
-        # Only once: if recording the report is the fault, the import ends without a report.
-        if import_.state == State.RUNNING and import_.attempts == MOST_ATTEMPTS + 1:
-            work.reload_report()
-        self._end(opened, _too_many_attempts(import_))
 
     def _work_slice(self, opened: _OpenImport, stopping: threading.Event) -> None:
         """Work on an import for one slice, or until it ends, is cancelled, or is another worker's."""
@@ -259,13 +259,6 @@ class ImportScheduler:
         conn, self._conn = self._conn, None
         if conn is not None:
             conn.close()
-
-    def _remove_dead_locks(self) -> None:
-        """Remove the locks of dead workers without a lease; a lease in their name may still be taken over."""
-        try:
-            self._lock.remove_dead(except_names=leases.lease_holders())
-        except DatabaseError as exc:
-            log.warning("locks of dead workers stay, the accounts database does not answer: %s", exc)
 
 
 def _too_many_attempts(import_: Import) -> Ending:

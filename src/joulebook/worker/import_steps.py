@@ -71,7 +71,12 @@ class ImportSteps:
         except NumberTaken as exc:
             return Ending(State.FAILED, str(exc))
         except FileError as exc:
-            return self._unreadable(str(exc))
+            if self.report is not None and self.report.is_dry_run:
+                return Ending(State.REFUSED, f"{exc}; nothing was stored")
+            if self.report is None:
+                self.reload_report()
+            has_stored = self.report is not None and self.report.stored + self.report.replaced > 0
+            return Ending(State.FAILED, f"{exc}; {STAYS if has_stored else 'nothing was stored'}")
 
     def reload_report(self) -> None:
         """Read the report from the database, because a crash there may have lost the last blocks."""
@@ -89,22 +94,18 @@ class ImportSteps:
         if self._import.is_strict:
             progress = read_progress(self._conn, self._import.pk)
             if progress is None or progress.checkpoint is None:
-                yield from self._check(source, profile)
-                if self.report is not None and self.report.problem_count:
-                    count = self.report.problem_count
+                run = CheckRun(
+                    self._conn, source, profile, self._import.columns, import_id=self._import.pk,
+                    lease=self._import.lease, device_id=self._device_id, now=_now(),
+                )  # fmt: skip
+                with closing(run):
+                    self.report = run.report
+                    while run.step():
+                        yield False
+                if count := run.report.problem_count:
                     return Ending(State.REFUSED, f"{count:,} problem(s) were found, so nothing was stored")
         yield from self._store(source, profile)
         return Ending(State.DONE)
-
-    def _check(self, source: FileSource, profile: ImportProfile) -> Generator[bool, None, None]:
-        run = CheckRun(
-            self._conn, source, profile, self._import.columns, import_id=self._import.pk,
-            lease=self._import.lease, device_id=self._device_id, now=_now(),
-        )  # fmt: skip
-        with closing(run):
-            self.report = run.report
-            while run.step():
-                yield False
 
     def _store(self, source: FileSource, profile: ImportProfile) -> Generator[bool, None, None]:
         run = ImportRun(
@@ -132,14 +133,6 @@ class ImportSteps:
             yield True
         kept = f"{run.kept:,} reading(s) stay: they are past retention and cannot be changed"
         return Ending(State.UNDONE, kept if run.kept else "")
-
-    def _unreadable(self, problem: str) -> Ending:
-        if self.report is not None and self.report.is_dry_run:
-            return Ending(State.REFUSED, f"{problem}; nothing was stored")
-        if self.report is None:
-            self.reload_report()
-        has_stored = self.report is not None and self.report.stored + self.report.replaced > 0
-        return Ending(State.FAILED, f"{problem}; {STAYS}" if has_stored else f"{problem}; nothing was stored")
 
 
 def read_stored_report(conn: Connection, import_: Import) -> ImportReport | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.simulator.outbox import Outbox
+from joulebook.simulator.run import Outbox
 
 BATCH = 10
 

@@ -11,8 +11,7 @@ import pytest
 
 from joulebook.client.sender import Sender, http_client
 from joulebook.simulator.fleet import Fleet
-from joulebook.simulator.outbox import Outbox
-from joulebook.simulator.run import Simulator
+from joulebook.simulator.run import Outbox, Simulator
 from joulebook.simulator.tokens import DeviceCredentials
 
 HANGS_UP: tuple[int, dict[str, str], bytes] = (0, {}, b"")

@@ -79,7 +79,15 @@ def import_one(options: ImportOptions) -> ImportResult:
     for other in {value.device for value in layout.profile.values} - {""}:
         find_device(other)
     if options.save_profile is not None:
-        _save_profile(layout.profile, options.save_profile)
+        path = options.save_profile
+        # A profile without a name gets the file's.
+        named = dataclasses.replace(layout.profile, name=layout.profile.name or path.stem)
+        try:
+            path.write_text(
+                json.dumps(named.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+        except OSError as exc:
+            fail(f"the profile cannot be written to {path}: {exc.strerror}")
     if not options.is_dry_run and not options.is_forced:
         earlier = _find_earlier_import(options, device, source, layout)
         if earlier is not None:
@@ -106,7 +114,14 @@ def _choose_layout(source: FileSource, options: ImportOptions, device: Device) -
     Raises `UnclearFile` if a person must decide first, other `FileError`s of the guess, and
     `UnusableProfile`. Messages name settings as the command's options.
     """
-    profile = None if options.profile is None else _find_profile(options.profile, device)
+    profile: ImportProfile | BuiltinProfile | None = None
+    if options.profile is not None:
+        try:
+            profile = find_profile(device.owner, options.profile)
+        except UnusableProfile as exc:
+            if not Path(options.profile).exists():
+                raise UnusableProfile(f"{exc}, and no file of that name") from exc
+            profile = load_profile(Path(options.profile))
     try:
         layout = choose_layout(
             source, options.given, profile=profile, device_tz=device.time_zone, sheet=options.sheet
@@ -115,16 +130,6 @@ def _choose_layout(source: FileSource, options: ImportOptions, device: Device) -
     except FileError as exc:
         raise type(exc)(exc.said(option_words), setting=exc.setting) from exc
     return layout
-
-
-def _find_profile(name: str, device: Device) -> ImportProfile | BuiltinProfile:
-    """Return the profile of this name, else that in the file of this name. Raises `UnusableProfile`."""
-    try:
-        return find_profile(device.owner, name)
-    except UnusableProfile as exc:
-        if not Path(name).exists():
-            raise UnusableProfile(f"{exc}, and no file of that name") from exc
-    return load_profile(Path(name))
 
 
 def load_profile(path: Path) -> ImportProfile:
@@ -136,15 +141,6 @@ def load_profile(path: Path) -> ImportProfile:
     except (OSError, ValueError, RecursionError) as exc:
         raise UnusableProfile(f"{path} cannot be read as a profile: {str(exc)[:200]}") from exc
     return ImportProfile.from_json(stored)
-
-
-def _save_profile(profile: ImportProfile, path: Path) -> None:
-    """Write a profile as JSON; a profile without a name gets the name of the file."""
-    named = dataclasses.replace(profile, name=profile.name or path.stem)
-    try:
-        path.write_text(json.dumps(named.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as exc:
-        fail(f"the profile cannot be written to {path}: {exc.strerror}")
 
 
 @contextmanager

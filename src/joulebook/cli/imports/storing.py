@@ -79,7 +79,12 @@ def store(
         # After a takeover another worker ends the import.
         record.state = run.state
         if writer is not None:
-            _write_rejected(config, record, writer)
+            try:
+                with _writer_connection(config) as reader:
+                    for each in read_problems(reader, record.pk):
+                        writer.add([each])
+            except DatabaseUnavailable as exc:
+                say(f"some rejected rows are not written, because the database does not answer: {exc}")
     is_refused = run.state == State.REFUSED
     file = ImportedFile(
         source.name, source.size, source.sha256, options.device_id, record.pk, run.problem, is_refused
@@ -194,19 +199,17 @@ class StoringRun:
         with closing(run), show_progress(self._source) as show:
             while run.step():
                 show(run.report)
-                if time.monotonic() - checked > _LEASE_CHECK_SECONDS:
-                    self._check_lease()
-                    checked = time.monotonic()
-
-    def _check_lease(self) -> None:
-        try:
-            found = leases.lease_state(self._record)
-        except DatabaseError:
-            return  # The accounts database is busy or unavailable: the next check follows soon.
-        if found is LeaseState.CANCELLING:
-            raise _Cancelled
-        if found is LeaseState.LOST:
-            raise LeaseLost(self._record.pk, self._record.lease)
+                if time.monotonic() - checked <= _LEASE_CHECK_SECONDS:
+                    continue
+                try:
+                    found = leases.lease_state(self._record)
+                except DatabaseError:
+                    found = None  # The accounts database is busy or unavailable: the next check follows soon.
+                if found is LeaseState.CANCELLING:
+                    raise _Cancelled
+                if found is LeaseState.LOST:
+                    raise LeaseLost(self._record.pk, self._record.lease)
+                checked = time.monotonic()
 
     def _stop(self, exit_code: int, problem: str) -> None:
         self.state, self.exit_code, self.problem = State.CANCELLED, exit_code, problem
@@ -224,15 +227,6 @@ class StoringRun:
                 self.report = read_stored_report(conn, self._record) or nothing
         except DatabaseUnavailable as exc:
             say(f"the counts may miss the last blocks: {exc}")
-
-
-def _write_rejected(config: Config, record: Import, writer: RejectedWriter) -> None:
-    try:
-        with _writer_connection(config) as conn:
-            for problem in read_problems(conn, record.pk):
-                writer.add([problem])
-    except DatabaseUnavailable as exc:
-        say(f"some rejected rows are not written, because the database does not answer: {exc}")
 
 
 @contextmanager

@@ -107,7 +107,11 @@ class DropFolder:
         for number in count(1):
             target = folder / (file.name if number == 1 else f"{file.stem}-{number}{file.suffix}")
             report_target = target.with_name(target.name + _REPORT)
-            if report_target.exists() or not _reserve(target):
+            if report_target.exists():
+                continue
+            try:
+                os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
                 continue
             try:
                 report_target.write_text(report + "\n", encoding="utf-8")
@@ -135,15 +139,6 @@ class DropFolder:
                 if stat.S_ISREG(status.st_mode):
                     found[entry.name] = status
         return found
-
-
-def _reserve(path: Path) -> bool:
-    """Create an empty file; return whether the name was free."""
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        return False
-    return True
 
 
 class _Unavailable(Exception):

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from joulebook.client.rule import judge, retry_after_seconds
+from joulebook.client.sender import judge, retry_after_seconds
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
