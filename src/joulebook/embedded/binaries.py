@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def ensure_binaries(config: Config, *, newest: bool = False) -> Binaries:
     Debian archive. Existing data needs its own major version. With `newest` the archive is asked in any
     case, and a newer version is fetched for the next start. Raises `UnableToFindBinaries` with remedies.
     """
-    major = _data_major(Layout.below(config.home))
+    major: int | None = None
+    with suppress(FileNotFoundError):
+        major = int((Layout.below(config.home).data / "PG_VERSION").read_text().strip())
     if config.postgres_bin is not None:
         return _named(config.postgres_bin.expanduser().absolute(), major)
     found = None if newest else find_binaries(config, major=major)
@@ -146,13 +149,6 @@ def _answer(*command: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _data_major(layout: Layout) -> int | None:
-    try:
-        return int((layout.data / "PG_VERSION").read_text().strip())
-    except FileNotFoundError:
-        return None
 
 
 def _age(found: Binaries) -> tuple[list[int], list[int]]:
