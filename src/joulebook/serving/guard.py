@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from itertools import chain
 from typing import Protocol
 
 from joulebook.serving.addresses import is_trusted, share_key
@@ -137,15 +138,12 @@ class Guard:
             return False
         if key is not None and self._shares.size(key) + 1 >= self._shares.size(largest):
             return self._abort_waiting(key)
-        self._abort(self._least_useful(largest))
+        # One without a head, else one without a request, else the youngest.
+        members = self._shares.members(largest)
+        idle = (each for each in members if not each.is_answering())
+        youngest = next(reversed(members))
+        self._abort(next(chain(self._waiting_shares.members(largest), idle), youngest))
         return True
-
-    def _least_useful(self, key: str) -> Guarded:
-        """Return a connection without a head, else one without a request, else the youngest."""
-        for connection in self._waiting_shares.members(key):
-            return connection
-        members = self._shares.members(key)
-        return next((each for each in members if not each.is_answering()), next(reversed(members)))
 
     def _abort_waiting(self, key: str | None) -> bool:
         """Abort the oldest connection of an address without a head, if it had time to send one."""
