@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from joulebook.supervisor.children import Child
@@ -42,15 +42,10 @@ def end_orphans() -> None:
 
 def _children() -> list[int]:
     """Return the children of this process's only thread, zombies included."""
-    try:
+    with suppress(FileNotFoundError):
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return _children_by_search()
-    return [int(word) for word in text.split()]
-
-
-def _children_by_search() -> list[int]:
-    found = []
+        return [int(word) for word in text.split()]
+    found = []  # by a search, on a kernel without CONFIG_PROC_CHILDREN
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError, IndexError):
@@ -111,23 +106,18 @@ class SupervisedProcess:
                 self.ready.set()
                 return
             failures = 1 if time.monotonic() - started > self._patience.stable else failures + 1
-            self._give_up_if_hopeless(failures, status, words)
+            if not self.ready.is_set():
+                # A step has one attempt. Another process has several until it is ready, and then any number.
+                if self.spec.ready is Ready.ENDED:
+                    raise ProcessFailed(_with_output(f"{self.spec.name} {describe(status)}", words))
+                if status == os.EX_CONFIG:
+                    raise ProcessFailed(_with_output(f"{self.spec.name} cannot start", words))
+                if failures >= self._patience.attempts:
+                    problem = f"{self.spec.name} {describe(status)}, {failures} times in a row"
+                    raise ProcessFailed(_with_output(problem, words))
             delay = self._patience.delay(failures)
             self._console.warn(self.spec.name, f"{describe(status)}; starts again in {delay:g} s")
             await asyncio.sleep(delay)
-
-    def _give_up_if_hopeless(self, failures: int, status: int, words: list[str]) -> None:
-        """Raise if a process fails too often before it was ready once; a step may fail only once."""
-        if self.ready.is_set():
-            return
-        if self.spec.ready is Ready.ENDED:
-            raise ProcessFailed(_with_output(f"{self.spec.name} {describe(status)}", words))
-        if status == os.EX_CONFIG:
-            raise ProcessFailed(_with_output(f"{self.spec.name} cannot start", words))
-        if failures >= self._patience.attempts:
-            raise ProcessFailed(
-                _with_output(f"{self.spec.name} {describe(status)}, {failures} times in a row", words)
-            )
 
     async def _run_once(self) -> tuple[int, list[str]]:
         """Start the process and wait for its end; return its status and its last lines of output."""
@@ -154,25 +144,22 @@ class SupervisedProcess:
         limit = None if self.ready.is_set() or self.spec.ready is Ready.ENDED else self.spec.start_timeout
         try:
             async with asyncio.timeout(limit):
-                await self._until_ready(child)
+                match self.spec.ready:
+                    case Ready.ANSWERS:
+                        assert self.spec.address is not None  # noqa: S101 - the plan says where it listens
+                        while not await _answers(self.spec.address):  # noqa: ASYNC110 - no event of another process
+                            await asyncio.sleep(_PAUSE)
+                    case Ready.NOTIFIES:
+                        await child.ready.wait()
+                    case Ready.LIVES:
+                        await asyncio.sleep(self._patience.settle)
+                    case Ready.ENDED:
+                        await child.ended()
         except TimeoutError:
             problem = f"{self.spec.name} was not ready within {self.spec.start_timeout:g} s"
             raise ProcessFailed(_with_output(problem, child.last_lines)) from None
         if self.spec.ready is not Ready.ENDED:
             self.ready.set()
-
-    async def _until_ready(self, child: Child) -> None:
-        match self.spec.ready:
-            case Ready.ANSWERS:
-                assert self.spec.address is not None  # noqa: S101 - the plan says where it listens
-                while not await _answers(self.spec.address):  # noqa: ASYNC110 - no event of another process
-                    await asyncio.sleep(_PAUSE)
-            case Ready.NOTIFIES:
-                await child.ready.wait()
-            case Ready.LIVES:
-                await asyncio.sleep(self._patience.settle)
-            case Ready.ENDED:
-                await child.ended()
 
 
 def describe(status: int) -> str:
@@ -189,12 +176,6 @@ def _with_output(problem: str, words: list[str]) -> str:
     if not words:
         return f"{problem}, without a word"
     return f"{problem}; its last words:\n" + "\n".join(f"    {line}" for line in words)
-
-
-def _stopping_signals() -> list[signal.Signals]:
-    """Return the signals for stopping; without SIGHUP if the user ignores it (`nohup`)."""
-    hang_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
-    return [signal.SIGINT, signal.SIGTERM, *hang_up]
 
 
 class Supervisor:
@@ -232,30 +213,32 @@ class Supervisor:
         Calls `on_ready` once, as soon as every process is ready. A second signal ends everything at once.
         Raises `ProcessFailed`, after stopping everything, if a process does not start.
         """
-        loop = asyncio.get_running_loop()
-        numbers = _stopping_signals()
-        for number in numbers:
-            loop.add_signal_handler(number, self._on_signal, number)
-        try:
-            await self._run(on_ready)
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
 
-    async def _run(self, on_ready: Callable[[], None]) -> None:
-        take_in_orphans()
-        tasks = [process.start(self._processes) for process in self._processes.values()]
-        ready = asyncio.create_task(self._report_readiness(on_ready))
-        stop = asyncio.create_task(self._stop.wait())
-        try:
-            problem = await self._first_problem(tasks, stop)
-        finally:
-            ready.cancel()
-            stop.cancel()
-            await self._stop_all()
-            end_orphans()
-        if problem is not None:
-            raise problem
+        async def report_readiness() -> None:
+            for process in self._processes.values():
+                await process.ready.wait()
+            on_ready()
+
+        loop = asyncio.get_running_loop()
+        with ExitStack() as stack:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # the user ignores it (`nohup`)
+                loop.add_signal_handler(number, self._on_signal, number)
+                stack.callback(loop.remove_signal_handler, number)
+            take_in_orphans()
+            tasks = [process.start(self._processes) for process in self._processes.values()]
+            ready = asyncio.create_task(report_readiness())
+            stop = asyncio.create_task(self._stop.wait())
+            try:
+                problem = await self._first_problem(tasks, stop)
+            finally:
+                ready.cancel()
+                stop.cancel()
+                await self._stop_all()
+                end_orphans()
+            if problem is not None:
+                raise problem
 
     async def _first_problem(
         self, tasks: list[asyncio.Task[None]], stop: asyncio.Task[bool]
@@ -270,11 +253,6 @@ class Supervisor:
                 if problem := task.exception():
                     return problem
         return None
-
-    async def _report_readiness(self, on_ready: Callable[[], None]) -> None:
-        for process in self._processes.values():
-            await process.ready.wait()
-        on_ready()
 
     async def _stop_all(self) -> None:
         for process in self._processes.values():
