@@ -20,9 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
-from joulebook.ingest.access.rates import RateLimits
 from joulebook.ingest.access.token_use import TokenUse
-from joulebook.ingest.access.tokens import TokenDirectory
+from joulebook.ingest.access.tokens import RateLimits, TokenDirectory
 from joulebook.ingest.commit.group_commit import GroupCommitter
 from joulebook.ingest.commit.storing import ReadingStore
 from joulebook.ingest.connection import DatabaseProbe
