@@ -101,12 +101,7 @@ class _SqliteAccounts:
             for digest, at in uses.items()
         ]
         try:
-            # A new connection each time: none outlives a moved file.
-            conn = sqlite3.connect(f"{self._uri}?mode=rw", uri=True, timeout=2, isolation_level=None)
-            with contextlib.closing(conn):
-                # Do not wait for the disk: a power cut may cost the last seconds of this.
-                conn.execute("PRAGMA synchronous = NORMAL")
-                conn.set_authorizer(_allow_only_last_use)
+            with contextlib.closing(self._open_for_last_use()) as conn:
                 for start in range(0, len(rows), self._ROWS):
                     conn.execute("BEGIN IMMEDIATE")
                     for table in _TABLES:
@@ -114,6 +109,14 @@ class _SqliteAccounts:
                     conn.execute("COMMIT")
         except sqlite3.Error as exc:
             raise DatabaseUnavailable(f"the accounts database cannot be written: {exc}") from exc
+
+    def _open_for_last_use(self) -> sqlite3.Connection:
+        """Open the file to write; a new connection each time, so that none outlives a moved file."""
+        conn = sqlite3.connect(f"{self._uri}?mode=rw", uri=True, timeout=2, isolation_level=None)
+        # Do not wait for the disk: a power cut may cost the last seconds of this.
+        conn.execute("PRAGMA synchronous = NORMAL")
+        conn.set_authorizer(_allow_only_last_use)
+        return conn
 
     def cut(self) -> None:
         """Do nothing: a file answers, or is locked for a bounded time."""
