@@ -1,8 +1,8 @@
-"""Restores a backup into an empty home, or into empty databases of a server of one's own.
+"""Restores a backup into an empty home, or into empty databases on the user's own server.
 
-The schema is made by the migrations of the backed-up databases. Then every table is filled from its parts,
-two tables in parallel, and the number of rows is compared. Migrating to this version's schema comes later and
-is no part of restoring: `joulebook up` does so at every start.
+First the migrations recorded in the backup create the schema. Then every table is filled from its parts, two
+tables in parallel, and the number of rows is compared with the backup's. Restoring does not migrate to the
+schema of this version: the command does that afterwards, and so does `joulebook up` at every start.
 """
 
 from __future__ import annotations
@@ -43,13 +43,18 @@ _PATHS = {OWN_SETTINGS: Path("db") / OWN_SETTINGS, SECRET_KEY: Path(SECRET_KEY)}
 _WITHOUT_LIMITS = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
-    # The last transaction waits for the disk, and for all before it.
+    # The last transaction, on another connection, waits for the disk, and so for all earlier ones.
     "SET synchronous_commit = off",
 )
 
 
 class Restore:
-    """One restore of a checked backup; call the steps in their order. The caller marks the home."""
+    """One restore of a checked backup: call the four steps in the order below.
+
+    A restore that failed or was killed may be repeated from the first step. The caller marks the home as
+    unfinished in the meantime. The steps raise `BackupError`, or its subclass `DamagedBackup` for a damaged
+    part, and also `DatabaseUnavailable` and OSError.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,11 @@ class Restore:
         progress: Progress = lambda _share: None,
         pause: Callable[[str], None] = lambda _point: None,
     ) -> None:
+        """Prepare to restore the backup in `folder`.
+
+        `progress` is called with the share done, 0 to 1. `pause` is called with the name of each point
+        between two steps: tests stop there.
+        """
         self._config = config
         self._folder = folder
         self._manifest = manifest
@@ -76,11 +86,12 @@ class Restore:
         if is_file != isinstance(self._manifest.accounts, SqliteCopy):
             was = "PostgreSQL" if is_file else "SQLite"
             raise BackupError(
-                f"the backup's accounts are {was}'s and go back there only: set JOULEBOOK_DATABASE_URL so"
+                f"the backup's accounts are {was}'s and can be restored only there: set "
+                "JOULEBOOK_DATABASE_URL to such a database"
             )
 
     def restore_files(self) -> None:
-        """Write uploads, and the key and the database's settings if the backup has them."""
+        """Write the uploads, and if the backup has them, the secret key and the database's settings."""
         for copied in self._manifest.files:
             path = _PATHS.get(copied.name)
             if path is None:
@@ -92,14 +103,18 @@ class Restore:
             self._pause("file restored")
 
     def restore_telemetry(self, owner_url: str) -> None:
-        """Create the schema of the readings and fill it. Django is set up, with the owner's alias."""
+        """Create the schema of the readings and fill it.
+
+        `owner_url` is the database's address for the role of the owner. Django must be set up with the alias
+        of the owner.
+        """
         from joulebook.web.databases import OWNER
 
         migrate_to(OWNER, self._manifest.telemetry.migrations)
         self._pause("schema made")
         database = self._manifest.telemetry
         with translated_errors(), connect(owner_url) as conn:
-            self._prepare(conn, database, everything=False)
+            self._prepare(conn, database, with_migrations=False)
             copied = [table for table in database.tables if (table.schema, table.name) != _MIGRATIONS_TABLE]
             self._load_in_parallel(owner_url, copied)
             self._pause("tables filled")
@@ -107,7 +122,8 @@ class Restore:
                 conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
             with conn.transaction():
                 set_sequences(conn, database.sequences)
-                # Emptied and filled in one transaction: a repeated restore finds the applied migrations.
+                # Emptied and filled in one transaction: a repeated restore still finds the applied
+                # migrations.
                 for table in database.tables:
                     if (table.schema, table.name) == _MIGRATIONS_TABLE:
                         conn.execute("DELETE FROM public.django_migrations")
@@ -115,7 +131,7 @@ class Restore:
                             self._load(conn, table, each)
 
     def restore_accounts(self) -> None:
-        """Restore the accounts. Django is set up, and has not used them before."""
+        """Restore the accounts database. Django must be set up, and not have connected to it yet."""
         copied = self._manifest.accounts
         if isinstance(copied, SqliteCopy):
             file = cast("Path", sqlite_path(self._config.database_url))
@@ -128,15 +144,18 @@ class Restore:
             return
         migrate_to("default", copied.migrations)
         with translated_errors(), connect(self._config.database_url) as conn, conn.transaction():
-            # One transaction: tables refer to each other, and PostgreSQL checks references at its end.
-            self._prepare(conn, copied, everything=True)
+            # One transaction: tables refer to each other, and PostgreSQL checks these references at its end.
+            self._prepare(conn, copied, with_migrations=True)
             for table in copied.tables:
                 for each in table.parts:
                     self._load(conn, table, each)
             set_sequences(conn, copied.sequences)
 
-    def _prepare(self, conn: Connection, database: DatabaseCopy, *, everything: bool) -> None:
-        """Empty all tables, compare their columns, and create those unknown to the migrations."""
+    def _prepare(self, conn: Connection, database: DatabaseCopy, *, with_migrations: bool) -> None:
+        """Compare the tables' columns, create the tables unknown to the migrations, and empty all tables.
+
+        The table of applied migrations is emptied only `with_migrations`.
+        """
         tables = {(table.schema, table.name): table for table in find_tables(conn)}
         for copied in database.tables:
             found = tables.get((copied.schema, copied.name))
@@ -147,7 +166,7 @@ class Restore:
                     f"the table {copied.schema}.{copied.name} has other columns here than in the backup"
                 )
         emptied = [
-            table.identifier for key, table in tables.items() if everything or key != _MIGRATIONS_TABLE
+            table.identifier for key, table in tables.items() if with_migrations or key != _MIGRATIONS_TABLE
         ]
         if emptied:
             conn.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(emptied)))
@@ -162,10 +181,12 @@ class Restore:
                 self._stopped.set()
         failed = [exc for future in futures if (exc := future.exception()) is not None]
         if failed:
+            # A loader raises `Stopped` because the other one failed: report the failure itself.
             raise min(failed, key=lambda exc: isinstance(exc, Stopped))
         self._stopped.clear()
 
     def _load_some(self, url: str, waiting: list[TableCopy]) -> None:
+        """Fill waiting tables, the largest first, until there are none."""
         with connect(url) as conn:
             for statement in _WITHOUT_LIMITS:
                 conn.execute(statement)
@@ -174,19 +195,20 @@ class Restore:
                     if not waiting:
                         return
                     table = waiting.pop()
-                # One transaction a table: if the process is killed, the keys are there again.
+                # One transaction for each table: if the process is killed, the table still has its keys.
                 with conn.transaction(), without_keys(conn, table):
                     for each in table.parts:
                         self._load(conn, table, each)
                         self._pause("piece restored")
 
-    def _load(self, conn: Connection, table: TableCopy, each: TablePart) -> None:
-        rows = copy_in(conn, table, self._content(each))
-        if rows != each.rows:
-            raise DamagedBackup(f"{each.part.file} has {rows:,} rows in place of {each.rows:,}")
+    def _load(self, conn: Connection, table: TableCopy, copied: TablePart) -> None:
+        """Copy one part of a table in. Raises `DamagedBackup` if its number of rows is not the listed one."""
+        rows = copy_in(conn, table, self._content(copied))
+        if rows != copied.rows:
+            raise DamagedBackup(f"{copied.part.file} has {rows:,} rows in place of {copied.rows:,}")
 
-    def _content(self, each: TablePart) -> Iterator[bytes]:
-        for block in read_part(self._folder, each.part, progress=self._advance):
+    def _content(self, copied: TablePart) -> Iterator[bytes]:
+        for block in read_part(self._folder, copied.part, progress=self._advance):
             if self._stopped.is_set():
                 raise Stopped
             yield block
@@ -212,10 +234,10 @@ class Restore:
 
 
 def _create_table(conn: Connection, copied: TableCopy) -> None:
-    """Create a table of the user's own from its columns alone, without keys and indexes."""
+    """Create a table that the user had added: only its columns, without keys and indexes."""
     columns = []
     for column in copied.columns:
-        # The server's own name of the type: text of a file must not become part of a statement.
+        # The server's own name of the type, because text from a file must not become part of a statement.
         row = conn.execute("SELECT format_type(to_regtype(%s), NULL)", [column.type]).fetchone()
         if row is None or row[0] is None:
             raise BackupError(
@@ -228,8 +250,11 @@ def _create_table(conn: Connection, copied: TableCopy) -> None:
     conn.execute(sql.SQL("CREATE TABLE {} ({})").format(name, sql.SQL(", ").join(columns)))
 
 
-def check_age(manifest: Manifest, package: Path) -> None:
-    """Raise `BackupError` if a later version made the backup; this compares names of files only."""
+def check_version(manifest: Manifest, package: Path) -> None:
+    """Raise `BackupError` if a later version made the backup: one with migrations missing here.
+
+    This works before Django is set up: it looks for the migrations' files in the folder of the `package`.
+    """
     unknown = [
         f"{app}.{name}"
         for app, name in {*manifest.telemetry.migrations, *manifest.accounts.migrations}
@@ -250,7 +275,7 @@ def migrate_to(database: str, migrations: Iterable[Migration]) -> None:
         raise BackupError(
             _newer([f"{app}.{name}" for app, name in unknown], "install the version that made it")
         )
-    # Django takes back the migrations after a named one, so only the last of each chain are named.
+    # Django reverts the migrations that depend on a named one, so only the last of each chain are named.
     last = [
         key
         for key in sorted(wanted)

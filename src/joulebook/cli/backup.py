@@ -130,9 +130,9 @@ def _check(source: Path, manifest: Manifest) -> None:
 
 
 def _restore(config: Config, source: Path, manifest: Manifest, *, again: bool) -> None:
-    from joulebook.backup.restore import check_age
+    from joulebook.backup.restore import check_version
 
-    check_age(manifest, config.package)
+    check_version(manifest, config.package)
     goes_on = again and unfinished_restore(config.home) is not None
     if not goes_on:
         unfinished = unfinished_restore(config.home)

@@ -61,7 +61,7 @@ def demo(
     """
     with plain_errors():
         config = Config.from_environ()
-        run_home(config, _plan(config, days=days), tell=lambda console: _announce(console, config))
+        run_home(config, _plan(config, days=days), announce=lambda console: _announce(console, config))
 
 
 def _plan(config: Config, *, days: int) -> list[ProcessSpec]:

@@ -20,7 +20,7 @@ from joulebook.embedded import telemetry_url
 def setup_django(*, owner: bool = False) -> None:
     """Load Django's settings and apps; import models only after this.
 
-    With `owner`, there is also the database alias `telemetry_owner`, for migrations. Raises `ConfigError`
+    With `owner`, Django also has the database alias `telemetry_owner`, for migrations. Raises `ConfigError`
     and `EmbeddedError` for an unusable environment.
     """
     if owner:
@@ -42,19 +42,19 @@ def accounts_database() -> Iterator[None]:
 
 
 def migrate_accounts() -> None:
-    """Bring the accounts database up to date; quick if it is."""
+    """Apply the missing migrations to the accounts database; quick if there are none."""
     from django.core.management import call_command
     from django.db import connections
     from django.db.migrations.executor import MigrationExecutor
 
-    _keep_from_others(Path(str(connections["default"].settings_dict["NAME"])))
+    _create_private_file(Path(str(connections["default"].settings_dict["NAME"])))
     executor = MigrationExecutor(connections["default"])
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", database="default", verbosity=0)
 
 
-def _keep_from_others(file: Path) -> None:
-    """Create a SQLite file readable by its owner alone; it holds the hashes of passwords."""
+def _create_private_file(file: Path) -> None:
+    """Create a missing SQLite file so that only its owner can read it: it will hold password hashes."""
     from django.db import connections
 
     if connections["default"].vendor == "sqlite" and not file.exists():

@@ -26,14 +26,14 @@ def up() -> None:
     with plain_errors():
         config = Config.from_environ()
 
-        def tell(console: Console) -> None:
+        def announce(console: Console) -> None:
             console.say(f"Joulebook is ready at {web_url(config)} (ingest at {ingest_url(config)}).")
 
-        run_home(config, joulebook_plan(config, os.environ), tell=tell)
+        run_home(config, joulebook_plan(config, os.environ), announce=announce)
 
 
 def web_url(config: Config) -> str:
-    """Return the public address of the pages; without one the address for a browser on this machine."""
+    """Return the public address of the pages if it is set, else the address for a browser on this machine."""
     return config.web_url or Address(config.web_host, config.web_port).url
 
 
@@ -42,8 +42,8 @@ def ingest_url(config: Config) -> str:
     return Address(config.ingest_host, config.ingest_port).url
 
 
-def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Console], None]) -> None:
-    """Run a plan on this home until a signal stops it; call `tell` as soon as everything is ready.
+def run_home(config: Config, plan: Sequence[ProcessSpec], *, announce: Callable[[Console], None]) -> None:
+    """Run a plan on this home until a signal stops it; call `announce` as soon as everything is ready.
 
     Ends the command with a message if another supervisor runs in the home, a port is taken, or a process
     does not start. Raises `AssetsMissing`.
@@ -54,14 +54,14 @@ def run_home(config: Config, plan: Sequence[ProcessSpec], *, tell: Callable[[Con
         with only_one(config.home, note=web_url(config)):
             check_ports([*listening_ports(config), *_database_port(config)])
             plan = drop_privileges(config, plan, console.say)
-            run_plan(plan, console, on_ready=lambda: tell(console))
+            run_plan(plan, console, on_ready=lambda: announce(console))
     except (AlreadyRuns, PortTrouble, ProcessFailed) as exc:
         fail(str(exc))
     console.say("Stopped.")
 
 
 def _database_port(config: Config) -> list[NamedPort]:
-    """Return the embedded database's port, if it will listen on one and does not do so already."""
+    """Return the port that the embedded database will listen on; an empty list if there is none to check."""
     if config.db_port is None or uses_own_server(config) or EmbeddedDatabase(config).pid() is not None:
         return []
     return [NamedPort(Address("127.0.0.1", config.db_port), "JOULEBOOK_DB_PORT", "JOULEBOOK_DB_PORT")]

@@ -1,4 +1,4 @@
-"""The waiting packets, in an SQLite file: in order, bounded, and still there after kill -9."""
+"""Stores the waiting packets in an SQLite file: in order, bounded, and still there after kill -9."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packets (id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS bookmark (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT NOT NULL);
 """
-# AUTOINCREMENT: a number is never given twice, so an answer never settles other packets.
+# AUTOINCREMENT: a packet's number is never used again, so an answer never settles other packets.
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """The oldest packets of the buffer: the number of the first and of the last, and each one's text."""
+class WaitingPackets:
+    """The oldest packets of a queue: the numbers of the first and the last one, and the text of each."""
 
     first: int
     last: int
@@ -31,7 +31,7 @@ class Waiting:
 
 @dataclass
 class _Change:
-    """One transaction's change of the number of packets, of their bytes, and of the packets dropped."""
+    """One transaction's changes: of the count of packets, of their bytes, and of the dropped packets."""
 
     count: int = 0
     size: int = 0
@@ -39,10 +39,11 @@ class _Change:
 
 
 class Buffer:
-    """Packets in a folder of their own, for one process at a time; its methods may be called by any thread.
+    """Packets in a folder of their own, for one process at a time; any thread may call its methods.
 
-    Up to `room` bytes of packets may wait. Beyond it, with `drop_oldest` the oldest are dropped; otherwise
-    `append` raises `BufferFull`.
+    Up to `room` bytes of packets may wait. If there are more, the oldest are dropped with `drop_oldest`, and
+    `append` raises `BufferFull` without it. The methods raise `BufferUnusable`, and `ClientClosed` after
+    `close`.
     """
 
     def __init__(self, folder: Path, *, room: int, drop_oldest: bool) -> None:
@@ -83,9 +84,9 @@ class Buffer:
         return db
 
     def append(self, bodies: Sequence[bytes], *, bookmark: str | None = None) -> None:
-        """Keep packets, all or none.
+        """Store packets, all or none, and in the same transaction the `bookmark`, unless it is None.
 
-        `bookmark` is kept in the same transaction. Raises `BufferFull`, `BufferUnusable`, `ClientClosed`.
+        Raises `BufferFull`, `BufferUnusable` and `ClientClosed`.
         """
         size = sum(map(len, bodies))
         with self._transaction() as change:
@@ -115,7 +116,7 @@ class Buffer:
         change.size -= freed
         change.dropped += gone
 
-    def oldest(self, *, most: int, most_bytes: int) -> Waiting | None:
+    def oldest(self, *, most: int, most_bytes: int) -> WaitingPackets | None:
         """Return up to `most` packets with up to `most_bytes` in all, at least one; None if none waits."""
         numbers: list[int] = []
         bodies: list[bytes] = []
@@ -127,10 +128,10 @@ class Buffer:
                     break
                 numbers.append(number)
                 bodies.append(body)
-        return Waiting(numbers[0], numbers[-1], bodies) if bodies else None
+        return WaitingPackets(numbers[0], numbers[-1], bodies) if bodies else None
 
-    def settle(self, waiting: Waiting) -> None:
-        """Forget packets: ingest has them, or will never take them."""
+    def settle(self, waiting: WaitingPackets) -> None:
+        """Remove packets: ingest has stored them, or will never accept them."""
         span = [waiting.first, waiting.last]
         with self._transaction() as change:
             count, size = self._db.execute(
@@ -147,7 +148,7 @@ class Buffer:
         return None if first is None else (int(first), int(last))
 
     def bookmark(self) -> str | None:
-        """Return the last bookmark."""
+        """Return the last stored bookmark; None if there is none."""
         with self._transaction():
             row = self._db.execute("SELECT text FROM bookmark").fetchone()
         return None if row is None else str(row[0])
@@ -161,7 +162,7 @@ class Buffer:
 
     @contextmanager
     def _transaction(self) -> Iterator[_Change]:
-        """Run one transaction; its change counts once it is committed."""
+        """Run one transaction; once it is committed, add the changes noted in the yielded object."""
         change = _Change()
         with self._lock:
             if self._closed:

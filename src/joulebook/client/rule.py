@@ -13,22 +13,22 @@ import httpx
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-_LONGEST_OBEYED = 3_600.0
+_LONGEST_RETRY_AFTER = 3_600.0
 
 
 class Verdict(Enum):
     """The meaning of an answer for its batch."""
 
     STORED = auto()
-    """2xx: ingest has it."""
+    """2xx: ingest has stored the batch."""
     BAD = auto()
-    """400, 422: its good readings are stored, the others never will be."""
+    """400: nothing is stored. 422: the good readings are stored. Bad ones are never accepted."""
     TOO_LARGE = auto()
-    """413: send it in halves."""
+    """413: send the batch in halves."""
     NOT_ALLOWED = auto()
-    """401, 403, and answers of other servers: keep it and tell the user."""
+    """401, 403, and answers of other servers: keep the batch, and report the problem to the user."""
     LATER = auto()
-    """429, 5xx and no answer at all: send the same again, after a pause."""
+    """429, 5xx and no answer at all: send the same batch again after a pause."""
 
 
 def judge(status: int) -> Verdict:
@@ -45,19 +45,20 @@ def judge(status: int) -> Verdict:
 
 
 def endpoint_of(url: str) -> str:
-    """Return the address to post to; `url` is the service's, with or without the path of its endpoint."""
+    """Return the address to send packets to; `url` is ingest's, with or without the endpoint's path."""
     return url if urlsplit(url).path.rstrip("/") else f"{url.rstrip('/')}/api/readings"
 
 
 def is_this_machine(url: str) -> bool:
-    """Return whether the address is this machine's own; the environment's proxies are not for it."""
+    """Return whether the address is this machine's own: then requests bypass the environment's proxies."""
     return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def pause_after(failures: int, retry_after: str | None) -> float:
-    """Return the seconds to wait after `failures` in a row: as requested, else longer each time, up to 30.
+    """Return the seconds to wait after `failures` in a row, at random in a narrow range.
 
-    Both are spread at random, since a thousand devices must not retry in the same instant.
+    They are those of the answer's `Retry-After` header; without it they grow with each failure, up to 30. The
+    random part keeps a thousand devices from retrying in the same instant.
     """
     asked = retry_after_seconds(retry_after, now=datetime.now(UTC))
     if asked is not None:
@@ -67,36 +68,36 @@ def pause_after(failures: int, retry_after: str | None) -> float:
 
 
 def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
-    """Return the seconds of a `Retry-After`, given as seconds or as a date; None without one."""
+    """Return the seconds of a `Retry-After` in seconds or as a date, at most an hour; None without one."""
     if not value:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return min(float(text), _LONGEST_OBEYED)
+        return min(float(text), _LONGEST_RETRY_AFTER)
     try:
         until = parsedate_to_datetime(text)
     except ValueError:
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - now).total_seconds()), _LONGEST_OBEYED)
+    return min(max(0.0, (until - now).total_seconds()), _LONGEST_RETRY_AFTER)
 
 
 def json_object(answer: httpx.Response) -> dict[str, Any]:
     """Return the answer's JSON object; an empty one for other content."""
     try:
-        told = answer.json()
+        content = answer.json()
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def whole(value: object) -> int:
-    """Return a count of an answer; 0 if it is not a number."""
+def count_from(value: object) -> int:
+    """Return the value of a field with a count; 0 if it is not a whole number."""
     return value if isinstance(value, int) else 0
 
 
 def reason(answer: httpx.Response) -> str:
-    """Return the server's answer in one short line without control characters."""
+    """Return the status and text of an answer in one short line without control characters."""
     text = " ".join("".join(c if c.isprintable() else " " for c in answer.text[:2_000]).split())
     return f"{answer.status_code} {text[:200]}".strip()

@@ -1,4 +1,4 @@
-"""Sends the oldest packets of a queue once, and settles, keeps or splits them by the answer."""
+"""Sends the oldest packets of a queue in one request; the answer settles, keeps or halves them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, Protocol
 
 import httpx
 
-from joulebook.client.buffer import Waiting
+from joulebook.client.buffer import WaitingPackets
 from joulebook.client.rule import (
     Verdict,
+    count_from,
     endpoint_of,
     is_this_machine,
     json_object,
     judge,
     pause_after,
     reason,
-    whole,
 )
 
 log = logging.getLogger("joulebook.client")
@@ -28,10 +28,10 @@ MOST_BYTES = 512 * 1024
 """Bytes of packets in one request, before they are compressed."""
 _COMPRESSED_FROM = 1_400
 """The size in bytes from which a body is compressed: a smaller one fits one network packet anyway."""
-_CALM = 16
+_SUCCESSES_TO_GROW = 16
 """Successful requests after one was too large, until larger ones are tried again."""
-_IDLE = 3.0
-"""Seconds until an idle connection is closed, before the server closes it."""
+_IDLE_SECONDS = 3.0
+"""How long an idle connection stays open: less than the server allows."""
 _MOST_LOGGED = 10
 
 
@@ -51,21 +51,21 @@ class Counts:
 class PacketQueue(Protocol):
     """Packets waiting to be sent, oldest first: on disk (`Buffer`), or in memory."""
 
-    def oldest(self, *, most: int, most_bytes: int) -> Waiting | None:
+    def oldest(self, *, most: int, most_bytes: int) -> WaitingPackets | None:
         """Return up to `most` packets with up to `most_bytes` in all, at least one; None if none waits."""
 
-    def settle(self, waiting: Waiting) -> None:
-        """Forget packets: ingest has them, or will never take them."""
+    def settle(self, waiting: WaitingPackets) -> None:
+        """Remove packets: ingest has stored them, or will never accept them."""
 
 
 def http_client(
     url: str, *, timeout: float, connections: int = 1, transport: httpx.BaseTransport | None = None
 ) -> httpx.Client:
-    """Return connections to ingest, to be shared by the senders of several devices."""
+    """Return an HTTP client for ingest; the senders of several devices may share it."""
     return httpx.Client(
         timeout=timeout,
         limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_IDLE
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_IDLE_SECONDS
         ),
         transport=transport,
         # The environment's proxy is for other machines.
@@ -86,22 +86,26 @@ class Sender:
         http: httpx.Client,
         logger: logging.Logger = log,
     ) -> None:
-        """`http` may be shared with other senders; its owner closes it."""
+        """Prepare to send up to `batch` packets in a request; `token` is called before each for the token.
+
+        `http` may be shared with other senders, and is closed by the caller.
+        """
         self._url = endpoint_of(url)
         self._token = token
         self._buffer = queue
         self._http = http
         self._log = logger
-        self._batch = self._ceiling = self._limit = batch
-        self._calm = 0
+        # The most packets in the next request, in any since one was too large, and in any at all.
+        self._limit = self._ceiling = self._batch = batch
+        self._successes = 0
         self._failures = 0
         self.counts = Counts()
 
     def attempt(self, *, timeout: float | None = None) -> float | None:
         """Send one request; return the seconds to wait before the next one, None if nothing waits.
 
-        Raises the queue's errors. After a crash at any point the same packets are sent again, and ingest
-        takes them for the same readings.
+        Raises the queue's errors. After a crash at any point the same packets are sent again; to ingest they
+        are duplicates, which is harmless.
         """
         waiting = self._buffer.oldest(most=self._limit, most_bytes=MOST_BYTES)
         if waiting is None:
@@ -129,18 +133,21 @@ class Sender:
             return self._http.post(self._url, content=content, headers=headers)
         return self._http.post(self._url, content=content, headers=headers, timeout=timeout)
 
-    def _obey(self, answer: httpx.Response, waiting: Waiting) -> float:
-        """Follow the client's rule; return the pause."""
-        verdict, told = judge(answer.status_code), json_object(answer)
-        if verdict in {Verdict.STORED, Verdict.BAD} and not _is_of_ingest(answer.status_code, told):
-            # A login page of a network, or another service at this address: not an answer about the packets.
+    def _obey(self, answer: httpx.Response, waiting: WaitingPackets) -> float:
+        """Settle, keep or halve the packets by the client's rule; return the seconds to wait."""
+        verdict, fields = judge(answer.status_code), json_object(answer)
+        if verdict in {Verdict.STORED, Verdict.BAD} and not _is_of_ingest(answer.status_code, fields):
+            # This is the login page of a network, or another service at this address: the packets were not
+            # read.
             verdict = Verdict.NOT_ALLOWED
         match verdict:
             case Verdict.STORED:
-                self._settle(waiting, told)
+                self._settle(waiting, fields)
             case Verdict.BAD if answer.status_code == 422:
-                _log_rejected(self._log, told, waiting)
-                self._settle(waiting, told, refused=whole(told.get("rejected_total")), remark=reason(answer))
+                _log_rejected(self._log, fields, waiting)
+                self._settle(
+                    waiting, fields, refused=count_from(fields.get("rejected_total")), remark=reason(answer)
+                )
             case Verdict.BAD | Verdict.TOO_LARGE:
                 self._halve(answer, waiting, too_large=verdict is Verdict.TOO_LARGE)
             case Verdict.NOT_ALLOWED:
@@ -151,12 +158,14 @@ class Sender:
                 return self._later(reason(answer), answer.headers.get("Retry-After"))
         return 0.0
 
-    def _settle(self, waiting: Waiting, told: dict[str, Any], *, refused: int = 0, remark: str = "") -> None:
+    def _settle(
+        self, waiting: WaitingPackets, fields: dict[str, Any], *, refused: int = 0, remark: str = ""
+    ) -> None:
         self._buffer.settle(waiting)
         counts = self.counts
         counts.sent += len(waiting.bodies)
-        counts.stored += whole(told.get("accepted"))
-        counts.duplicates += whole(told.get("duplicate"))
+        counts.stored += count_from(fields.get("accepted"))
+        counts.duplicates += count_from(fields.get("duplicate"))
         counts.refused += refused
         if remark:
             counts.last_error = counts.last_refusal = remark
@@ -166,12 +175,12 @@ class Sender:
         self._failures = 0
         self._grow()
 
-    def _halve(self, answer: httpx.Response, waiting: Waiting, *, too_large: bool) -> None:
+    def _halve(self, answer: httpx.Response, waiting: WaitingPackets, *, too_large: bool) -> None:
         """Send half as much next time, to find a bad packet without losing others; or give it up."""
         if len(waiting.bodies) > 1:
             self._limit = len(waiting.bodies) // 2
             if too_large:
-                self._ceiling, self._calm = self._limit, 0
+                self._ceiling, self._successes = self._limit, 0
             return
         self._log.warning(
             "refused for good: %s; the packet was: %s", reason(answer), _shown(waiting.bodies[0])
@@ -179,12 +188,14 @@ class Sender:
         self._settle(waiting, {}, refused=1, remark=reason(answer))
 
     def _grow(self) -> None:
-        self._calm += 1
-        if self._limit >= self._ceiling and self._calm >= _CALM:
-            self._ceiling, self._calm = min(self._batch, self._ceiling * 2), 0
+        """Double the limit of a request, up to the ceiling; after some successes double the ceiling."""
+        self._successes += 1
+        if self._limit >= self._ceiling and self._successes >= _SUCCESSES_TO_GROW:
+            self._ceiling, self._successes = min(self._batch, self._ceiling * 2), 0
         self._limit = min(self._ceiling, self._limit * 2)
 
     def _later(self, problem: str, retry_after: str | None) -> float:
+        """Record a failed attempt; return the seconds until the next one."""
         self._failures += 1
         if not self.counts.trouble:
             self._log.warning("packets wait: %s", problem)
@@ -200,12 +211,12 @@ def checked_token(token: str) -> str:
     return token
 
 
-def _is_of_ingest(status: int, told: dict[str, Any]) -> bool:
-    return "code" in told if status == 400 else isinstance(told.get("accepted"), int)
+def _is_of_ingest(status: int, fields: dict[str, Any]) -> bool:
+    return "code" in fields if status == 400 else isinstance(fields.get("accepted"), int)
 
 
-def _log_rejected(log: logging.Logger, told: dict[str, Any], waiting: Waiting) -> None:
-    rejected = told.get("rejected")
+def _log_rejected(log: logging.Logger, fields: dict[str, Any], waiting: WaitingPackets) -> None:
+    rejected = fields.get("rejected")
     listed = [one for one in rejected if isinstance(one, dict)] if isinstance(rejected, list) else []
     for one in listed[:_MOST_LOGGED]:
         index = one.get("index")
@@ -214,7 +225,7 @@ def _log_rejected(log: logging.Logger, told: dict[str, Any], waiting: Waiting) -
             "refused for good: %s: %s; the packet was: %s",
             one.get("code"), str(one.get("message"))[:300], _shown(packet),
         )  # fmt: skip
-    more = whole(told.get("rejected_total")) - len(listed[:_MOST_LOGGED])
+    more = count_from(fields.get("rejected_total")) - len(listed[:_MOST_LOGGED])
     if more > 0:
         log.warning("refused for good: %d more of the same request", more)
 

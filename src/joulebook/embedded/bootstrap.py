@@ -45,7 +45,10 @@ END $$;
 
 
 def ensure_cluster(layout: Layout, binaries: Binaries, user: ServerUser, environment: dict[str, str]) -> None:
-    """Create the missing ones of the folders, the passwords and, by initdb, the data folder."""
+    """Create the folders, the passwords and the database cluster, as far as they are missing.
+
+    Raises `UnableToStart` if initdb fails.
+    """
     ensure_passwords(layout.passwords)
     layout.logs.mkdir(mode=0o700, exist_ok=True)
     user.take_over_tree(layout.logs)
@@ -95,19 +98,20 @@ def _initdb(
 def ensure_roles_and_database(superuser_url: str, database_url: str, passwords: Path) -> None:
     """Create the roles, the database and its TimescaleDB extension; bring passwords and extension up to date.
 
-    The addresses are the superuser's, of the database `postgres` and of Joulebook's.
+    Both addresses are for the superuser: `superuser_url` leads to the database `postgres`, and `database_url`
+    to Joulebook's database.
     """
     with psycopg.connect(superuser_url, autocommit=True) as conn:
-        for role, may in _ROLES.items():
-            _ensure_role(conn, role, may, read_password(passwords, role))
+        for role, attributes in _ROLES.items():
+            _ensure_role(conn, role, attributes, read_password(passwords, role))
         if conn.info.server_version >= 160000:
-            # For migrations setting the other roles' defaults: CREATEROLE alone no longer suffices.
+            # Migrations set the other roles' defaults as the owner: CREATEROLE alone no longer suffices.
             conn.execute(
                 f"GRANT joulebook_writer, joulebook_reader TO {OWNER} "
                 "WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
             )
-        known = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-        if known is None:
+        found = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+        if found is None:
             create_database(conn, DATABASE)
         # Every role could connect to these, and make temporary tables and large objects there.
         conn.execute("REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC")
@@ -115,7 +119,10 @@ def ensure_roles_and_database(superuser_url: str, database_url: str, passwords: 
 
 
 def create_database(conn: psycopg.Connection, name: str, *, template: str | None = None) -> None:
-    """Create an owner's database, as the superuser; `template` is copied if given."""
+    """Create a database that belongs to the role of the owner, as a copy of `template` if given.
+
+    The connection must be the superuser's.
+    """
     # TimescaleDB's background worker visits every database open to connections, template1 too, and a
     # database cannot be copied during such a visit.
     conn.execute(
@@ -128,9 +135,9 @@ def create_database(conn: psycopg.Connection, name: str, *, template: str | None
 def ensure_extension(url: str) -> None:
     """Create TimescaleDB in a database, or bring it to the version of the library on this machine.
 
-    Then revoke the reader's default rights.
+    Then revoke the rights that every role has by default and that the reader must not have.
     """
-    # A new library refuses every other statement of a session until the extension was updated.
+    # A new library refuses every other statement until the extension is updated: this must be the first one.
     with psycopg.connect(url, autocommit=True) as conn:
         try:
             conn.execute("ALTER EXTENSION timescaledb UPDATE")
@@ -139,15 +146,15 @@ def ensure_extension(url: str) -> None:
         conn.execute(LIMIT_READER)
 
 
-def _ensure_role(conn: psycopg.Connection, role: str, may: str, password: str) -> None:
+def _ensure_role(conn: psycopg.Connection, role: str, attributes: str, password: str) -> None:
     name = sql.Identifier(role)
-    known = conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
-    if known is None:
+    found = conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    if found is None:
         conn.execute(sql.SQL("CREATE ROLE {}").format(name))
-    # The verifier is computed here: the password itself never reaches a statement nor a log.
+    # The verifier is computed here, so the password itself is in no statement and no log.
     verifier = conn.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
     conn.execute(
         sql.SQL("ALTER ROLE {} WITH {} PASSWORD {}").format(
-            name, sql.SQL(may), sql.Literal(verifier.decode())
+            name, sql.SQL(attributes), sql.Literal(verifier.decode())
         )
     )

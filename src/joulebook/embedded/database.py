@@ -235,7 +235,7 @@ def _launch(
         sockets=sockets,
         port=port or _DEFAULT_PORT,
         loopback=port is not None,
-        has_lz4=binaries.takes("wal_compression", "lz4"),
+        has_lz4=binaries.accepts("wal_compression", "lz4"),
     )
     lock = _claim(layout)
     try:

@@ -1,7 +1,7 @@
-"""The database server's processes: finds, checks and stops them, and makes backends of the web nice.
+"""Finds, checks and stops the database server's processes, and lowers the priority of the web's backends.
 
-A process may make only its own user's processes nice. If the web and the server have different users, the
-web sends its backend's number here, by a datagram into the folder of the server's socket.
+A process may change the priority only of its own user's processes. If the web and the server have different
+system users, the web sends the process id of its backend here, by a datagram to a socket beside the server's.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def is_alive(layout: Layout) -> bool:
 
 
 def find_postmaster(layout: Layout) -> int | None:
-    """Return the process id of the server's postmaster; None without one.
+    """Return the process id of the server's postmaster, its main process; None without one.
 
-    The number in `postmaster.pid` counts only if its process was started for this data folder: after an
-    unclean stop another process may have the number. Raises `EmbeddedError` if another program than
+    The id in `postmaster.pid` counts only if its process was started for this data folder: after an unclean
+    stop another process may have the id. Raises `EmbeddedError` if another program than
     Joulebook started a server on the folder.
     """
     noted = _noted_pid(layout)
@@ -47,26 +47,27 @@ def find_postmaster(layout: Layout) -> int | None:
 
 
 def is_ready(layout: Layout) -> bool:
-    """Return whether the server accepts connections, by its own note."""
+    """Return whether the server accepts connections, according to its `postmaster.pid`."""
     return _note(layout)[_STATUS_LINE : _STATUS_LINE + 1] == ["ready"]
 
 
 def is_stopping(layout: Layout) -> bool:
-    """Return whether the server is about to end, by its own note."""
+    """Return whether the server is about to end, according to its `postmaster.pid`."""
     return _note(layout)[_STATUS_LINE : _STATUS_LINE + 1] == ["stopping"]
 
 
 def running_port(layout: Layout) -> int | None:
-    """Return the port number of the running server, also part of its socket's name; None if it is down."""
+    """Return the port of the running server, which is also part of its socket's name; None if it is down."""
     port = "".join(_note(layout)[_PORT_LINE : _PORT_LINE + 1])
     return int(port) if port.isdigit() and is_alive(layout) else None
 
 
 def clear_remains(layout: Layout, sockets: Path) -> None:
-    """Remove the notes of a dead server if another process has its number now.
+    """Remove a dead server's sockets, and its `postmaster.pid` if another process has its id now.
 
-    Call it with the server's lock held: no process of the server is alive. PostgreSQL itself removes notes
-    without a process, and refuses to start if any process has the number.
+    PostgreSQL itself removes a `postmaster.pid` whose process is gone, but refuses to start if any process
+    has the id. Call this with the server's lock held, so that no process of the server is alive. Raises
+    `EmbeddedError` if the other process may be a server on this folder.
     """
     noted = _noted_pid(layout)
     if noted is not None and Path(f"/proc/{noted}").exists():
@@ -81,7 +82,10 @@ def clear_remains(layout: Layout, sockets: Path) -> None:
 
 
 def end_leftovers(layout: Layout, *, grace: float) -> None:
-    """Wait `grace` seconds for backends without a postmaster to end of themselves, then kill them."""
+    """Wait `grace` seconds until backends without a postmaster have ended, then kill the others.
+
+    Raises `EmbeddedError` if they cannot be ended.
+    """
     deadline = time.monotonic() + grace
     while is_alive(layout) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -100,8 +104,8 @@ def end_leftovers(layout: Layout, *, grace: float) -> None:
 def stop_postmaster(layout: Layout, *, patience: float) -> None:
     """Stop the server and return when no process of it is left.
 
-    First fast (clients are disconnected), after `patience` seconds without the final checkpoint, then
-    by force.
+    First it stops fast (clients are disconnected), after `patience` seconds at once (without the final
+    checkpoint), and at last by force. Raises `EmbeddedError` if its processes cannot be ended.
     """
     for number, seconds in ((signal.SIGINT, patience), (signal.SIGQUIT, min(patience, 10.0))):
         pid = find_postmaster(layout)
@@ -176,11 +180,14 @@ def _send(pid: int, number: signal.Signals) -> None:
         ) from exc
 
 
-_LONGEST = 32
+_LONGEST_REQUEST = 32
 
 
 def answer_requests(layout: Layout, sockets: Path) -> None:
-    """Answer requests in a thread, as long as this process lives."""
+    """Make backends named by the web nice, in a thread, as long as this process lives; see the module.
+
+    Without the socket for these requests nothing but speed is lost, so errors of opening it are ignored.
+    """
     address = sockets / REQUESTS
     incoming = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
@@ -188,16 +195,18 @@ def answer_requests(layout: Layout, sockets: Path) -> None:
         incoming.bind(str(address))
         address.chmod(0o777)  # the folder's mode limits access, as it does for the server's socket
     except OSError:
-        incoming.close()  # it is a matter of speed alone
+        incoming.close()
         return
-    threading.Thread(target=_answer, args=(incoming, layout), name="reader-priority", daemon=True).start()
+    threading.Thread(
+        target=_receive_requests, args=(incoming, layout), name="reader-priority", daemon=True
+    ).start()
 
 
-def _answer(incoming: socket.socket, layout: Layout) -> None:
-    """Make the requested backends nice, each once; only those of this server acting for the reader."""
+def _receive_requests(incoming: socket.socket, layout: Layout) -> None:
+    """Make the requested backends nice, each once: only those of this server serving the reader's role."""
     title = f"postgres: {layout.cluster_name}: joulebook_reader ".encode()
     while True:
-        text = incoming.recv(_LONGEST)
+        text = incoming.recv(_LONGEST_REQUEST)
         with suppress(OSError, EmbeddedError):
             if not text.isdigit():
                 continue

@@ -1,12 +1,13 @@
-"""Bounds the connections of a process: in all, of one address, and without a request.
+"""Bounds the connections of a process: in total, from one address, and before their first request.
 
-While there are free slots, one address may have any number of connections: a gateway or a household calls
-from one. After that, the address with the most connections loses one to an address with fewer, so one client
-cannot lock out others by holding connections. Connections that have not yet sent the whole head of a request
-have a tighter bound.
+While there are free slots, one address may have any number of connections, because all devices behind a
+gateway or in a household share one address. Once all slots are taken, the address with the most connections
+loses one to an address with fewer, so one client cannot lock out others by holding connections. Connections
+that have not yet sent the whole head of a request are called waiting; they have a tighter bound.
 
-The clock here is coarse: it moves once a second, in `tick`, and only while the process runs. So reading the
-time costs a request one attribute, and after a pause of the whole process its clients do not count as late.
+The clock of the guard is coarse: it moves once a second, in `tick`, and only while the process runs. So a
+request reads the time by a single attribute access, and after a pause of the whole process its clients do not
+count as late.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from typing import Protocol
 from joulebook.serving.addresses import is_trusted, share_key
 
 _WAITING_SHARE = 4
-"""One in 4 connections may be without a whole head."""
+"""One in 4 connections may be waiting."""
 _REFUSED_SHARE = 8
-"""For each 8 connections one more is kept for a moment, to answer that there are too many."""
+"""For each 8 connections one more may stay open for a moment, to be answered that there are too many."""
 _FEWEST_REFUSED = 16
 _LONGEST_TICK = 2.0
+"""The most seconds by which one tick moves the clock."""
 _HEAD_GRACE = 2.0
-"""With thousands of new connections at once, seconds may pass between accepting one and reading its head."""
+"""Seconds before a waiting connection may be aborted.
+
+With thousands of new connections at once, seconds may pass between accepting one and reading its head.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Deadlines:
     head: float = 10
     """From the start of the connection, or the first byte of a further request, to the end of the head."""
     body: float = 30
-    """`body_bytes` of a body must arrive in each such time: enough for a 4 GB file, and for a slow modem."""
+    """In each span of this length `body_bytes` of a body must arrive: a slow modem can do so."""
     body_bytes: int = 1024
     idle: float = 75
     """Without a request on an open connection. Longer than the pause of most devices between packets."""
@@ -52,7 +57,7 @@ class Guarded(Protocol):
     """A connection, as the guard sees it."""
 
     def is_answering(self) -> bool:
-        """Return whether a request is being answered."""
+        """Return whether the process is answering a request on it."""
 
     def abort(self) -> None:
         """Close at once, without finishing requests in flight."""
@@ -69,9 +74,9 @@ class Guard:
         trusted: Iterable[IPv4Network | IPv6Network] = (),
         deadlines: Deadlines | None = None,
     ) -> None:
-        """Allow `most` connections in all, and `per_address` (0: any number) of one address.
+        """Allow `most` connections in total, and `per_address` (0: any number) from one address.
 
-        Connections from `trusted` proxies serve many clients and belong to no address.
+        Connections from `trusted` proxies serve many clients: they count only in the total.
         """
         self.deadlines = deadlines or Deadlines()
         self.now = 1.0
@@ -88,15 +93,15 @@ class Guard:
         self._ticked_at: float | None = None
 
     def tick(self, at: float) -> None:
-        """Move the clock by the time from the last call to `at`, 2 seconds at most."""
+        """Move the clock by the seconds from the last call to `at` (of any monotonic clock), 2 at most."""
         if self._ticked_at is not None:
             self.now += min(_LONGEST_TICK, at - self._ticked_at)
         self._ticked_at = at
 
     def admit(self, connection: Guarded, peer: str) -> str | None:
-        """Count a new connection; return None, or the reason to refuse it.
+        """Give a new connection a slot and return None, or return the reason for refusing it.
 
-        It may take the slot of another one.
+        If all slots are taken, another connection may be aborted for it.
         """
         key = None if self._trusted and is_trusted(peer, self._trusted) else share_key(peer)
         if len(self._waiting) >= self._most_waiting:
@@ -113,40 +118,44 @@ class Guard:
         return None
 
     def note_head(self, connection: Guarded) -> None:
-        """Note that a connection has sent the whole head of a request."""
+        """Note that a connection has sent the whole head of a request: it is no longer waiting."""
         if self._waiting.pop(connection, None) is not None:
             self._waiting_shares.remove(self._keys[connection], connection)
 
-    def may_refuse(self, connection: Guarded) -> bool:
-        """Count a connection to be refused with an answer; return False if too many are."""
+    def begin_refusal(self, connection: Guarded) -> bool:
+        """Count a connection to be refused with an answer; return False if there are too many for that."""
         if len(self._refused) >= self._most_refused:
             return False
         self._refused.add(connection)
         return True
 
     def forget(self, connection: Guarded) -> None:
-        """Count a connection no longer."""
+        """Stop counting a connection, admitted or refused."""
         self.note_head(connection)
         self._refused.discard(connection)
         if connection in self._keys:
             self._shares.remove(self._keys.pop(connection), connection)
 
     def _make_room(self, key: str | None) -> bool:
-        """Free a slot for an address: of the address with the most, or its own late connection."""
+        """Free a slot for a connection of an address; return whether there was one to free.
+
+        It is a slot of the address with the most connections. If that is this address itself, only a waiting
+        connection of its own loses its slot.
+        """
         largest = self._shares.largest()
         if largest is None:
             return False
         if key is not None and self._shares.size(key) + 1 >= self._shares.size(largest):
             return self._abort_waiting(key)
-        # One without a head, else one without a request, else the youngest.
+        # Its oldest waiting connection, else its oldest idle one, else its newest.
         members = self._shares.members(largest)
         idle = (each for each in members if not each.is_answering())
-        youngest = next(reversed(members))
-        self._abort(next(chain(self._waiting_shares.members(largest), idle), youngest))
+        newest = next(reversed(members))
+        self._abort(next(chain(self._waiting_shares.members(largest), idle), newest))
         return True
 
     def _abort_waiting(self, key: str | None) -> bool:
-        """Abort the oldest connection of an address without a head, if it had time to send one."""
+        """Abort an address's oldest waiting connection if it had time for a head; return whether one was."""
         for connection in self._waiting_shares.members(key):
             if self.now - self._waiting[connection] < _HEAD_GRACE:
                 return False
@@ -162,7 +171,7 @@ class Guard:
 class _Shares:
     """Connections by address, oldest first, and the address with the most.
 
-    Both need no search: an attacker opens many thousands of connections a second.
+    Neither needs a search, because an attacker may open many thousands of connections a second.
     """
 
     def __init__(self) -> None:
@@ -170,7 +179,7 @@ class _Shares:
         self._by_size: list[dict[str, None]] = [{}]
 
     def add(self, key: str | None, connection: Guarded) -> None:
-        """Add a connection; without an address it is not counted."""
+        """Add a connection of an address; do nothing for None, a trusted proxy."""
         if key is None:
             return
         members = self._members.setdefault(key, {})
@@ -178,7 +187,7 @@ class _Shares:
         members[connection] = None
 
     def remove(self, key: str | None, connection: Guarded) -> None:
-        """Remove an added connection."""
+        """Remove an added connection; do nothing for None."""
         if key is None:
             return
         members = self._members[key]

@@ -85,7 +85,7 @@ class HttpConnection(HttpToolsProtocol):
         reason = STOPPING if state.stopping else guard.admit(self, self.client[0] if self.client else "")
         if reason is not None:
             self._refused_since = guard.now
-            if guard.may_refuse(self):
+            if guard.begin_refusal(self):
                 self.refuse_next(state.refuse(reason))
             else:
                 transport.abort()

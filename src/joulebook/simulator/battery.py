@@ -9,8 +9,8 @@ import numpy as np
 from joulebook.simulator.noise import Floats
 
 MINUTE = 60  # seconds; telemetry.readings counts microseconds
-_MARGIN = 1.0  # Wh: more than the ripple of a minute can move
-_NUDGE = 5.0  # W, bring the charge back from within the margin
+_MARGIN = 1.0  # Wh kept free at either end: a minute of ripple moves less
+_NUDGE = 5.0  # W that bring the charge out of the margin again
 _LARGEST_RIPPLE = 10.0  # W, either way; a nudge of this size stops any change beyond the limit itself
 
 

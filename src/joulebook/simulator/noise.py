@@ -1,4 +1,7 @@
-"""Noise as a function of (stream, time): the same values at each call, on each machine."""
+"""Noise as a function of (stream, time): the same values at each call, on each machine.
+
+The argument `number` is that of a `stream`, and `seconds` are since 1970 UTC.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 def stream(seed: int, name: str) -> int:
-    """Return the 64-bit number of the noise called `name` of the home with this `seed`."""
+    """Return the 64-bit number of the noise called `name`, for the home with this `seed`."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big")
 
 
@@ -41,7 +44,7 @@ def pick(number: int, index: int) -> float:
 
 
 def smooth(number: int, seconds: Ints, period: float) -> Floats:
-    """Return value noise in [-1, 1): a random value every `period` seconds and a smooth curve between."""
+    """Return value noise in [-1, 1): a random value every `period` seconds, joined by a smooth curve."""
     position = seconds / period
     cell = np.floor(position)
     index = cell.astype(np.int64)
@@ -57,7 +60,8 @@ def smooth(number: int, seconds: Ints, period: float) -> Floats:
 def grain(number: int, seconds: Ints) -> Floats:
     """Return noise with mean 0 and standard deviation 1, independent from second to second.
 
-    The sum of two uniform values: a triangle between -2.45 and 2.45, without outliers.
+    Each value is the sum of two uniform ones: its distribution is a triangle from -2.45 to 2.45, without
+    outliers.
     """
     both = uniform(number, 2 * seconds) + uniform(number, 2 * seconds + 1)
     return (both - 1.0) * math.sqrt(6.0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from joulebook.client.buffer import Waiting
+from joulebook.client.buffer import WaitingPackets
 
 
 class Outbox:
-    """Packets of one device without an answer yet; a queue for `joulebook.client.sender.Sender`.
+    """The unanswered packets of one device; a queue for `joulebook.client.sender.Sender`.
 
-    Up to `room` packets wait. Beyond this the oldest is given up, since a live reading is worth more than
-    one of hours ago; a batch on its way stays. Safe for two threads: one adds, one sends.
+    Up to `room` packets wait. If there are more, the oldest is given up, because a live reading is worth more
+    than one of hours ago; packets that are being sent stay. Safe for two threads: one adds, one sends.
     """
 
     def __init__(self, *, room: int) -> None:
@@ -23,17 +23,17 @@ class Outbox:
         self._lock = threading.Lock()
 
     def add(self, packet: bytes) -> None:
-        """Let one more packet wait."""
+        """Add a packet, and give up the oldest one if too many wait."""
         with self._lock:
             if self._sending < len(self._packets) >= self._room:
                 del self._packets[self._sending]
                 self.given_up += 1
             self._packets.append(packet)
 
-    def oldest(self, *, most: int, most_bytes: int) -> Waiting | None:
+    def oldest(self, *, most: int, most_bytes: int) -> WaitingPackets | None:
         """Return up to `most` packets with up to `most_bytes` in all, at least one; None if none waits.
 
-        They are the same ones again until they are settled, or fewer of them with a smaller `most`.
+        Until they are settled, further calls return the same packets, or fewer of them with a smaller `most`.
         """
         bodies: list[bytes] = []
         size = 0
@@ -44,10 +44,10 @@ class Outbox:
                     break
                 bodies.append(packet)
             self._sending = len(bodies)
-        return Waiting(0, len(bodies) - 1, bodies) if bodies else None
+        return WaitingPackets(0, len(bodies) - 1, bodies) if bodies else None
 
-    def settle(self, waiting: Waiting) -> None:
-        """Forget a batch: ingest has it, or will never take it."""
+    def settle(self, waiting: WaitingPackets) -> None:
+        """Remove packets: ingest has stored them, or will never accept them."""
         with self._lock:
             for _ in waiting.bodies:
                 self._packets.popleft()
@@ -55,7 +55,7 @@ class Outbox:
 
     @property
     def is_sending(self) -> bool:
-        """Whether a batch has no answer yet."""
+        """Whether packets were sent and have no answer yet."""
         return self._sending > 0
 
     def __len__(self) -> int:

@@ -8,8 +8,8 @@ from joulebook.simulator.noise import Floats, Ints, smooth, stream
 from joulebook.simulator.sun import DAY, Site
 
 _YEAR = 365.2425 * DAY
-_WARMEST = 201 * DAY  # 20 July, on the northern half of the earth
-_WARMEST_HOUR = 15 * 3600
+_WARMEST = 201 * DAY  # 20 July, on the northern hemisphere
+_WARMEST_SECOND = 15 * 3600  # of the sun's day: 15:00
 
 
 class Weather:
@@ -33,17 +33,17 @@ class Weather:
     def clearness(self, seconds: Ints) -> Floats:
         """Return the share of the direct light passing the clouds, 0.04 to 1.
 
-        Value noise at four scales is the thickness of the sky; below the cover there is a cloud, and its
-        edge takes seconds to pass.
+        Value noise at four scales says how open the sky is at an instant. If it is below a limit, which rises
+        with the cover, there is a cloud; the edge of a cloud takes seconds to pass.
         """
         hours, quarters, minutes, gusts = self._clouds
-        thickness = (
+        openness = (
             0.40 * smooth(hours, seconds, 5400.0)
             + 0.34 * smooth(quarters, seconds, 900.0)
             + 0.20 * smooth(minutes, seconds, 140.0)
             + 0.06 * smooth(gusts, seconds, 17.0)
         )
-        gap = thickness + 0.75 - 1.5 * self.cover(seconds)
+        gap = openness + 0.75 - 1.5 * self.cover(seconds)
         share: Floats = 0.04 + 0.96 / (1.0 + np.exp(-18.0 * gap))
         return share
 
@@ -53,7 +53,7 @@ class Weather:
         half_a_year = 0.0 if self._place.latitude >= 0 else _YEAR / 2
         season = np.cos(2 * np.pi * (seconds - _WARMEST - half_a_year) / _YEAR)
         solar = seconds + self._place.longitude * 240.0
-        hour = np.cos(2 * np.pi * (solar - _WARMEST_HOUR) / DAY)
+        hour = np.cos(2 * np.pi * (solar - _WARMEST_SECOND) / DAY)
         mean = 28.0 - 0.35 * latitude
         swing = 0.17 * latitude
         spell = 4.0 * smooth(self._warmth, seconds, 2.3 * DAY)

@@ -1,4 +1,8 @@
-"""Runs the processes of a plan: starts them in order, restarts what dies, and stops them in reverse order."""
+"""Runs the processes of a plan: starts them in order, restarts dead ones, and stops them in reverse order.
+
+A process started by another one of the plan may outlive it: such an orphan becomes a child of the supervisor,
+and is killed at the end.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +20,21 @@ from joulebook.supervisor.console import Console
 from joulebook.supervisor.specs import Address, Patience, ProcessSpec, Ready
 
 _PR_SET_CHILD_SUBREAPER = 36
-_PAUSE = 0.1  # seconds between two requests to a process not ready yet
+_READY_CHECK_SECONDS = 0.1
+"""The time between two requests to a process that is not ready yet."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def take_in_orphans() -> None:
-    """Become the parent of each descendant after its own parent's end, in place of the machine's init."""
+def adopt_orphans() -> None:
+    """Become the parent of each descendant whose own parent ends, in place of the machine's init process."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def end_orphans() -> None:
-    """Kill and reap the orphans taken in, with all their descendants.
+def kill_orphans() -> None:
+    """Kill and reap the adopted orphans with all their descendants.
 
-    Call it after waiting for every child started here: the remaining children are orphans. Their own
-    children become ours in turn, until there are none.
+    Call this after waiting for every child started here, since it kills all remaining children. It repeats
+    until there are none, because the children of a killed orphan are adopted in turn.
     """
     while children := _children():
         for pid in children:
@@ -61,8 +66,8 @@ class ProcessFailed(Exception):
 class SupervisedProcess:
     """Starts a process and restarts it until `stop`.
 
-    `ready` is set as soon as the process has been ready once, and stays set: processes depending on it
-    handle its absence themselves.
+    `ready` is set as soon as the process is ready for the first time, and stays set even while the process is
+    down: processes depending on it must cope with that themselves.
     """
 
     def __init__(self, spec: ProcessSpec, console: Console, patience: Patience) -> None:
@@ -74,22 +79,25 @@ class SupervisedProcess:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, others: Mapping[str, SupervisedProcess]) -> asyncio.Task[None]:
-        """Begin to supervise; the task ends after a step's success, or raises `ProcessFailed`."""
+        """Begin to supervise, once all processes named in `after` are ready; `others` has the whole plan.
+
+        The returned task ends when a step has succeeded, and raises `ProcessFailed`.
+        """
         self._task = asyncio.create_task(self._supervise(others), name=self.spec.name)
         return self._task
 
-    def release_if_idle(self) -> None:
-        """Start the process no more, but go on supervising it if it runs."""
+    def cancel_pending_start(self) -> None:
+        """Do not start the process if it is not running; if it is, continue to supervise it."""
         if self._child is None and self._task is not None:
             self._task.cancel()
 
     async def stop(self, *, fast: asyncio.Event) -> None:
-        """End the process and do not restart it."""
+        """End the process and do not restart it; do not wait for its orderly end once `fast` is set."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self.spec.listening is not None:
-            # From now on only the process accepts connections; once it stops, clients are refused.
+            # From now on only the process itself accepts connections, and clients are refused once it ends.
             self.spec.listening.close()
         if self._child is not None:
             await self._child.stop(fast=fast)
@@ -101,7 +109,7 @@ class SupervisedProcess:
         failures = 0
         while True:
             started = time.monotonic()
-            status, words = await self._run_once()
+            status, output = await self._run_once()
             if self.spec.ready is Ready.ENDED and status == 0:
                 self.ready.set()
                 return
@@ -109,12 +117,12 @@ class SupervisedProcess:
             if not self.ready.is_set():
                 # A step has one attempt. Another process has several until it is ready, and then any number.
                 if self.spec.ready is Ready.ENDED:
-                    raise ProcessFailed(_with_output(f"{self.spec.name} {describe(status)}", words))
+                    raise ProcessFailed(_with_output(f"{self.spec.name} {describe(status)}", output))
                 if status == os.EX_CONFIG:
-                    raise ProcessFailed(_with_output(f"{self.spec.name} cannot start", words))
+                    raise ProcessFailed(_with_output(f"{self.spec.name} cannot start", output))
                 if failures >= self._patience.attempts:
                     problem = f"{self.spec.name} {describe(status)}, {failures} times in a row"
-                    raise ProcessFailed(_with_output(problem, words))
+                    raise ProcessFailed(_with_output(problem, output))
             delay = self._patience.delay(failures)
             self._console.warn(self.spec.name, f"{describe(status)}; starts again in {delay:g} s")
             await asyncio.sleep(delay)
@@ -140,7 +148,11 @@ class SupervisedProcess:
         return status, child.last_lines
 
     async def _watch(self, child: Child) -> None:
-        """Set `ready` as soon as the process is ready; its first start may take `start_timeout` seconds."""
+        """Set `ready` as soon as the process is ready.
+
+        Raises `ProcessFailed` if a process other than a step is not ready within `start_timeout` seconds;
+        only the time before its first readiness is limited.
+        """
         limit = None if self.ready.is_set() or self.spec.ready is Ready.ENDED else self.spec.start_timeout
         try:
             async with asyncio.timeout(limit):
@@ -148,7 +160,7 @@ class SupervisedProcess:
                     case Ready.ANSWERS:
                         assert self.spec.address is not None  # noqa: S101 - the plan says where it listens
                         while not await _answers(self.spec.address):  # noqa: ASYNC110 - no event of another process
-                            await asyncio.sleep(_PAUSE)
+                            await asyncio.sleep(_READY_CHECK_SECONDS)
                     case Ready.NOTIFIES:
                         await child.ready.wait()
                     case Ready.LIVES:
@@ -163,7 +175,7 @@ class SupervisedProcess:
 
 
 def describe(status: int) -> str:
-    """Return how a process ended, in words."""
+    """Return in words how a process ended; `status` is its exit status, or minus the number of a signal."""
     if status >= 0:
         return f"ended with status {status}"
     try:
@@ -172,16 +184,17 @@ def describe(status: int) -> str:
         return f"was ended by signal {-status}"
 
 
-def _with_output(problem: str, words: list[str]) -> str:
-    if not words:
-        return f"{problem}, without a word"
-    return f"{problem}; its last words:\n" + "\n".join(f"    {line}" for line in words)
+def _with_output(problem: str, lines: list[str]) -> str:
+    if not lines:
+        return f"{problem}, without any output"
+    return f"{problem}; its last words:\n" + "\n".join(f"    {line}" for line in lines)
 
 
 class Supervisor:
-    """Runs a plan: starts processes in its order and stops them in reverse, each after the end of the last.
+    """Runs a plan: starts its processes in order, and stops them one after another in reverse order.
 
-    With `stop_together` all of them are stopped at the same time.
+    With `stop_together` all of them are stopped at the same time. Raises ValueError if a process must start
+    after another one that is not listed before it.
     """
 
     def __init__(
@@ -208,10 +221,10 @@ class Supervisor:
         self._fast = asyncio.Event()
 
     async def run(self, *, on_ready: Callable[[], None]) -> None:
-        """Run until SIGINT, SIGTERM or SIGHUP, and return after the end of every process.
+        """Run until SIGINT, SIGTERM or SIGHUP, and return when every process has ended.
 
-        Calls `on_ready` once, as soon as every process is ready. A second signal ends everything at once.
-        Raises `ProcessFailed`, after stopping everything, if a process does not start.
+        `on_ready` is called once, as soon as every process has been ready. A second signal stops everything
+        at once. Raises `ProcessFailed`, after stopping everything, if a process does not start.
         """
 
         async def report_readiness() -> None:
@@ -226,7 +239,7 @@ class Supervisor:
                     continue  # the user ignores it (`nohup`)
                 loop.add_signal_handler(number, self._on_signal, number)
                 stack.callback(loop.remove_signal_handler, number)
-            take_in_orphans()
+            adopt_orphans()
             tasks = [process.start(self._processes) for process in self._processes.values()]
             ready = asyncio.create_task(report_readiness())
             stop = asyncio.create_task(self._stop.wait())
@@ -236,14 +249,14 @@ class Supervisor:
                 ready.cancel()
                 stop.cancel()
                 await self._stop_all()
-                end_orphans()
+                kill_orphans()
             if problem is not None:
                 raise problem
 
     async def _first_problem(
         self, tasks: list[asyncio.Task[None]], stop: asyncio.Task[bool]
     ) -> BaseException | None:
-        """Wait for the order to stop or for a process given up; return why it was given up."""
+        """Wait until `stop` ends or a process is given up; return the error of the latter, or None."""
         waiting: set[asyncio.Task[None] | asyncio.Task[bool]] = {*tasks, stop}
         while waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -256,7 +269,7 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         for process in self._processes.values():
-            process.release_if_idle()
+            process.cancel_pending_start()
         if self._stop_together:
             await asyncio.gather(*(process.stop(fast=self._fast) for process in self._processes.values()))
             return
@@ -277,8 +290,8 @@ class Supervisor:
 async def _answers(address: Address, *, path: str = "/readyz", limit: float = 5.0) -> bool:
     """Return whether `GET path` is answered with 200 within `limit` seconds.
 
-    The web accepts the host `localhost` at any address. Behind a proxy it redirects requests without TLS:
-    so the request passes for one over TLS.
+    The web process accepts the host `localhost` at any address. Behind a proxy it redirects requests without
+    TLS, so this request claims to have come over TLS.
     """
     request = (
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\n"

@@ -1,10 +1,10 @@
 """Writes a batch of readings into the hypertable, exactly once per (series, time).
 
-Two paths. The straight one is a single binary COPY into `readings`. When a key of the batch is
-already stored, PostgreSQL refuses the COPY as a whole, and the batch takes the careful path: a
-staging table separates stored rows from new ones. Readings of already rolled-up time are marked in the same
-transaction. Either way the function returns after the commit, or inside a transaction of the caller after
-everything but the commit.
+A key is a series and a time. There are two paths. The straight one is a single binary COPY into `readings`.
+If a key of the batch is stored already, PostgreSQL refuses the COPY as a whole, and the batch takes the
+careful path: a staging table separates stored rows from new ones. On both paths, readings of already
+rolled-up time are marked in the same transaction. The function returns after the commit; inside a transaction
+of the caller, the caller commits.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ GROUP BY series_id
 
 @dataclass(frozen=True)
 class StoredValues:
-    """For each row of a batch whether its key is stored, and the stored value (NaN if none)."""
+    """For each row of a batch: whether its key is stored, and the stored value, NaN if there is none."""
 
     is_present: NDArray[np.bool_]
     value: NDArray[np.float64]
 
 
 def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> StoredValues | None:
-    """Return the stored values of a batch's keys, or None if reading them would take too long.
+    """Return the stored values of a batch's keys; None if reading them would take too long.
 
-    Reads the series of the batch between its first and its last time, and gives up at `most_rows` rows. Suits
-    a batch without gaps, such as a file imported before.
-    Raises `DatabaseUnavailable`.
+    This reads all rows of the batch's series between the first and the last time of the batch, and returns
+    None if there are `most_rows` or more. So it suits a batch without gaps, such as a part of a file imported
+    before. Raises `DatabaseUnavailable`.
     """
     present = np.zeros(len(batch), np.bool_)
     value = np.full(len(batch), np.nan)
@@ -118,7 +118,7 @@ class Outcome(IntEnum):
     REPLACED = 3
     """Another value was stored already; this one replaced it."""
     TOO_OLD = 4
-    """Not stored: readings of this time are not retained any more."""
+    """Not stored: readings of this time are past retention."""
 
 
 _COPY_COLUMNS = ", ".join(READING_COLUMNS)
@@ -156,7 +156,8 @@ WHERE stored.series_id = new.series_id AND stored.time = new.time
   AND stored.time >= %(oldest)s AND stored.time <= %(newest)s
 """
 
-# The last known end of rolled-up time. It only grows: for older readings the short way need not be tried.
+# The end of rolled-up time when each connection last read it, in microseconds since 1970 UTC. It only grows,
+# so storing older readings in one trip would be refused.
 _closed_until: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
 
 
@@ -165,10 +166,13 @@ def write_batch(
 ) -> NDArray[np.int8]:
     """Store a batch and return the `Outcome` of each row.
 
-    `import_id` is written beside every stored row; 0 stands for live data. Rows may be in any order and may
-    repeat a key: the first of them counts, or with `replace` the last. With `replace` a different value
+    `import_id` is written beside every stored row; 0 stands for live data. With `replace` a different value
     replaces the stored one. Values replaced by an import are recorded, and undoing the import restores them
     (in a transaction of the caller, `UNDO_LOCK` must be taken first).
+
+    Rows may be in any order. Of rows with the same key only the first is written, or with `replace` the last.
+    The others are compared with the value stored before, or with the written row if there was none. They are
+    `DUPLICATE` if equal, else `CONFLICT`, or with `replace` `REPLACED`.
 
     On a connection without an open transaction the rows are committed when this returns; inside one, they
     become part of it. Conflicts with other transactions are retried. Raises `DatabaseUnavailable` if the
@@ -185,9 +189,10 @@ def write_batch(
 
 
 def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) -> NDArray[np.int8]:
-    """Store a batch only if none of its rows is a conflict or too old; return all outcomes, stored or not.
+    """Store a batch only if none of its rows is a conflict or too old; return the outcome of each row.
 
-    Otherwise as `write_batch`, in a transaction of its own.
+    If one is, nothing is stored, and `STORED` means that the row would have been. For the rest, see
+    `write_batch`.
     """
 
     def write() -> NDArray[np.int8]:
@@ -201,7 +206,7 @@ def write_whole_batch(conn: Connection, batch: Batch, *, replace: bool = False) 
 
 
 class _NotRetained(Exception):
-    """Some rows are older than `writable_from`: readings before it are about to be dropped."""
+    """Some rows are older than `writable_from` (microseconds since 1970 UTC), so they may not be written."""
 
     def __init__(self, writable_from: int) -> None:
         super().__init__(writable_from)
@@ -239,7 +244,10 @@ def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
 def _store(
     conn: Connection, batch: Batch, *, import_id: int, replace: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Store rows of distinct keys; return a mask of the rows stored before, and the stored value of each."""
+    """Store rows with distinct keys; return for each row whether its key was stored before, and a value.
+
+    It is the value stored before, or the row's own if the key is new. Raises `_NotRetained`.
+    """
     try:
         _store_straight(conn, batch, import_id=import_id)
     except psycopg.errors.UniqueViolation:
@@ -259,11 +267,11 @@ def _store(
 
 
 def _store_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
-    """Copy new rows. Raises `UniqueViolation` if one is stored already."""
+    """Copy new rows. Raises `UniqueViolation` if a key is stored already, and `_NotRetained`."""
     rows = batch.copy_bytes(import_id=import_id)
     oldest = int(batch.time.min())
-    is_alone = conn.info.transaction_status == TransactionStatus.IDLE
-    if is_alone and oldest >= _closed_until.get(conn, OLDEST):
+    is_outside_transaction = conn.info.transaction_status == TransactionStatus.IDLE
+    if is_outside_transaction and oldest >= _closed_until.get(conn, OLDEST):
         begin = sql.SQL("SELECT begin_writing_from({})").format(from_microseconds(oldest))
         try:
             copy_in_one_trip(conn, begin.as_bytes(conn) + b"; " + _COPY_STRAIGHT.encode(), rows)
@@ -282,7 +290,7 @@ def _begin_writing(conn: Connection, oldest: int) -> int:
     """Return the end of rolled-up time. Raises `_NotRetained` if `oldest` is too old to be stored."""
     closed_until = begin_writing(conn)
     if oldest < closed_until:
-        # This instant does not move while the writers' lock is held.
+        # `begin_writing` has taken the writers' lock, so `writable_from` stays until the transaction ends.
         writable_from = read_state(conn).writable_from
         if oldest < writable_from:
             raise _NotRetained(writable_from)
@@ -297,9 +305,10 @@ def _copy(conn: Connection, statement: str, rows: bytes) -> None:
 def _store_carefully(
     conn: Connection, batch: Batch, *, import_id: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Store the rows whose keys are not stored yet; return the same as `_store`."""
     conn.execute(_CREATE_STAGED)
-    # TRUNCATE is logged, so the commit waits for the disk even if nothing is stored: a sender may drop a
-    # reading reported as a duplicate, and the import that stored it may not have waited for the disk yet.
+    # A sender may drop a reading reported as a duplicate, but the import that stored it may not have waited
+    # for the disk yet. TRUNCATE is logged, so this commit waits for the disk even if nothing is stored.
     conn.execute("TRUNCATE staged_readings")
     _copy(conn, _COPY_STAGED, batch.staged_copy_bytes(import_id=import_id))
     present = np.zeros(len(batch), np.bool_)
@@ -318,7 +327,7 @@ def _store_carefully(
         value[found["row"]] = found["value"]
         waiting -= len(found)
         if waiting:
-            # Rows stored by another transaction meanwhile stay here, and the next turn finds them stored.
+            # Rows stored meanwhile by another transaction stay staged, and the next turn finds them stored.
             waiting -= conn.execute(_STORE_FRESH, prepare=False).rowcount
     return present, value
 
@@ -347,7 +356,7 @@ def _replace(conn: Connection, batch: Batch, rows: NDArray[np.bool_], *, import_
         prepare=False,
     )
     if found.rowcount < len(new):
-        # An undo removed one since it was found: the next attempt stores it.
+        # An undo has removed a reading since it was found: the next attempt stores it as new.
         raise psycopg.errors.SerializationFailure("a reading to be replaced is gone")
 
 

@@ -42,21 +42,15 @@ def database_from_url(url: str) -> DatabaseSettings:
 
 def telemetry_databases(config: Config) -> dict[str, DatabaseSettings]:
     """Return TimescaleDB's settings for the reader, and for the owner if the environment has its address."""
-    databases = {READER: _postgresql(_reader_url(config))}
+    try:
+        reader_url = telemetry_url(config, "reader")
+    except NotCreated:
+        # Accounts and devices can be managed before the database's first start: an address without a server.
+        reader_url = make_conninfo(host=str(config.home / "db" / "not-created"), dbname="joulebook")
+    databases = {READER: _postgresql(reader_url)}
     if config.telemetry_owner_url is not None:
         databases[OWNER] = _postgresql(config.telemetry_owner_url)
     return databases
-
-
-def _reader_url(config: Config) -> str:
-    """Return the reader's address; before the database's first start, one without a server.
-
-    Accounts and devices can be managed before there is a database of readings.
-    """
-    try:
-        return telemetry_url(config, "reader")
-    except NotCreated:
-        return make_conninfo(host=str(config.home / "db" / "not-created"), dbname="joulebook")
 
 
 def _postgresql(url: str) -> DatabaseSettings:

@@ -97,12 +97,15 @@ def format_quantity(value: float | None, unit: str = "") -> str:
     """
     if value is None or not math.isfinite(value):
         return NO_VALUE
-    number, prefix = abs(value), ""
+    number, step = abs(value), 0
     if unit in _SCALED_UNITS:
-        number, prefix = _scale(number)
+        # A larger prefix leaves at most three digits before the point.
+        while number >= 999.5 and step < len(_PREFIXES) - 1:
+            number /= 1000
+            step += 1
     digits = _digits(number, unit)
     sign = _MINUS if value < 0 and any(c in "123456789" for c in digits) else ""
-    full_unit = f"{prefix}{unit}"
+    full_unit = f"{_PREFIXES[step]}{unit}"
     return f"{sign}{digits}{_NARROW_SPACE}{full_unit}" if full_unit else f"{sign}{digits}"
 
 
@@ -114,22 +117,15 @@ def format_exact(value: Decimal) -> str:
     return f"{sign}{grouped}.{fraction}" if fraction else f"{sign}{grouped}"
 
 
-def _scale(number: float) -> tuple[float, str]:
-    """Return the number scaled to at most three digits before the point, and its SI prefix."""
-    step = 0
-    while number >= 999.5 and step < len(_PREFIXES) - 1:
-        number /= 1000
-        step += 1
-    return number, _PREFIXES[step]
-
-
 def _digits(number: float, unit: str) -> str:
     if number == 0:
         return "0"
     if number < _TINY or number >= _HUGE:
         mantissa, exponent = f"{number:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    whole, _, fraction = _rounded(number, _decimals(number, unit)).partition(".")
+    step = Decimal(1).scaleb(-_decimals(number, unit))
+    rounded = str(Decimal(number).quantize(step, rounding=ROUND_HALF_UP))
+    whole, _, fraction = rounded.partition(".")
     if len(whole) > 4:
         whole = f"{int(whole):,}".replace(",", _NARROW_SPACE)
     return f"{whole}.{fraction}" if fraction else whole
@@ -147,10 +143,6 @@ def _decimals(number: float, unit: str) -> int:
         if number >= limit:
             return decimals
     return 5
-
-
-def _rounded(number: float, decimals: int) -> str:
-    return str(Decimal(number).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP))
 
 
 # The first pattern matching a metric's name decides; `static/joulebook/joulebook.css` has the colours.

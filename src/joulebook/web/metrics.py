@@ -217,7 +217,18 @@ class SharedFigures(Collector):
             sizes.add_metric(["accounts"], accounts_size)
         if figures is not None:
             sizes.add_metric(["telemetry"], figures.size)
-            yield from _server_metrics(figures)
+            names = ["postgresql", "timescaledb", "edition"]
+            server = GaugeMetricFamily(
+                "joulebook_telemetry_server_info",
+                "Versions of the server storing the readings.",
+                labels=names,
+            )
+            server.add_metric([figures.postgresql, figures.timescaledb, figures.edition], 1)
+            yield server
+            chunks = GaugeMetricFamily("joulebook_chunks", "Chunks of a table.", labels=["table"])
+            for table, count in figures.chunks.items():
+                chunks.add_metric([table], count)
+            yield chunks
         yield sizes
 
 
@@ -258,19 +269,6 @@ def _rollup_metrics(progress: RollupProgress | None) -> Iterator[Metric]:
         "Marks of single series, left by late and changed readings, waiting to be rolled up.",
         value=progress.marks,
     )
-
-
-def _server_metrics(figures: DatabaseFigures) -> Iterator[Metric]:
-    names = ["postgresql", "timescaledb", "edition"]
-    server = GaugeMetricFamily(
-        "joulebook_telemetry_server_info", "Versions of the server storing the readings.", labels=names
-    )
-    server.add_metric([figures.postgresql, figures.timescaledb, figures.edition], 1)
-    yield server
-    chunks = GaugeMetricFamily("joulebook_chunks", "Chunks of a table.", labels=["table"])
-    for table, count in figures.chunks.items():
-        chunks.add_metric([table], count)
-    yield chunks
 
 
 _registry = new_registry(settings.CONFIG.home, METRICS, SharedFigures())

@@ -38,8 +38,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def csrf_problem(request: HttpRequest, reason: str = "") -> str:
     """Return the cause for people, empty if it is unknown; `reason` is Django's."""
     origin = request.headers.get("Origin")
-    if origin is not None and not _is_allowed(request, origin):
-        return _wrong_origin(request, origin)
+    if origin is not None:
+        own = f"{request.scheme}://{request.get_host()}"
+        if origin not in {own, settings.CONFIG.web_url}:
+            return _wrong_origin(request, origin)
     if reason == csrf.REASON_NO_REFERER:
         return "Your browser does not say which page sent it. Over HTTPS a Referer or an Origin is needed."
     if origin is None and reason.startswith(csrf.REASON_BAD_REFERER.partition("%")[0]):
@@ -48,10 +50,6 @@ def csrf_problem(request: HttpRequest, reason: str = "") -> str:
     if reason == csrf.REASON_NO_CSRF_COOKIE and settings.CSRF_COOKIE_SECURE and not request.is_secure():
         return "The page was opened over http://, and cookies are sent over https:// only. Open it over https://."
     return ""
-
-
-def _is_allowed(request: HttpRequest, origin: str) -> bool:
-    return origin in {f"{request.scheme}://{request.get_host()}", settings.CONFIG.web_url}
 
 
 def _wrong_origin(request: HttpRequest, origin: str) -> str:

@@ -1,4 +1,4 @@
-"""The client of each request behind trusted proxies, and the refusal of foreign hosts.
+"""The client of each request behind trusted proxies, the refusal of foreign hosts, and the probes.
 
 `ProxyMiddleware` runs before every other middleware using the client's address, scheme or host. The server
 passes on headers and the connection's own address unchanged.
@@ -9,21 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
-from django.urls import resolve
+from django.db import DatabaseError, connections
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
 
 from joulebook.config import Config
 from joulebook.serving.addresses import client_address, is_trusted
 
 log = logging.getLogger(__name__)
-
-FOR_ANY_HOST = ("/livez", "/readyz")
-"""Orchestrators request these by plain HTTP and by an address of their own."""
 
 _FOR, _PROTO, _HOST = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST"
 _SECONDS_BETWEEN_LINES = 60.0
@@ -32,19 +30,45 @@ _LONGEST_NAME = 80
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
+@require_safe
+def livez(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+    """Answer 200 as long as the process runs."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
+    """Answer 200 if both databases answer, else 503 with the name of the other one."""
+    for alias in ("default", "telemetry"):
+        try:
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except DatabaseError:
+            return JsonResponse(
+                {"status": "unavailable", "message": f"the database {alias} does not answer"}, status=503
+            )
+    return JsonResponse({"status": "ok"})
+
+
+PROBES: Mapping[str, Handler] = {"/livez": livez, "/readyz": readyz}
+"""Whether the process is alive, and whether it can answer.
+
+Orchestrators request these by plain HTTP and by an address of their own: they are for any host.
+"""
+
+
 class ProxyMiddleware:
-    """Replaces a trusted proxy by its client, and refuses foreign hosts."""
+    """Puts the client in the place of a trusted proxy, and refuses requests for foreign hosts."""
 
     def __init__(self, get_response: Handler) -> None:
         self._get_response = get_response
-        self._foreign_hosts = _RareLine()
-        self._unknown_proxies = _RareLine()
+        self._foreign_hosts = _LineEachMinute()
+        self._unknown_proxies = _LineEachMinute()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass the request on, or answer it here."""
-        self._name_client(request.META, settings.CONFIG)
-        if request.path_info in FOR_ANY_HOST:
-            probe: Handler = resolve(request.path_info).func
+        self._set_client(request.META, settings.CONFIG)
+        if (probe := PROBES.get(request.path_info)) is not None:
             return probe(request)
         try:
             request.get_host()
@@ -52,7 +76,7 @@ class ProxyMiddleware:
             return self._refuse_host(request)
         return self._get_response(request)
 
-    def _name_client(self, meta: dict[str, Any], config: Config) -> None:
+    def _set_client(self, meta: dict[str, Any], config: Config) -> None:
         """Set the request's address and host to the client's, and drop untrusted headers."""
         peer = meta.get("REMOTE_ADDR", "")
         forwarded_for, host = meta.pop(_FOR, None), meta.pop(_HOST, None)
@@ -63,17 +87,14 @@ class ProxyMiddleware:
             return
         if config.secure and not config.names_proxies:
             # A client pretending TLS gets cookies it cannot send: harmless.
-            self._warn_of_unknown_proxy(peer, forwarded_for)
+            if forwarded_for is not None and self._unknown_proxies.is_due():
+                log.warning(
+                    "%s sends X-Forwarded-For, which is not believed: all its clients share the limits of "
+                    "one. If it is your proxy, name it in JOULEBOOK_TRUSTED_PROXIES",
+                    peer,
+                )
         else:
             meta.pop(_PROTO, None)
-
-    def _warn_of_unknown_proxy(self, peer: str, forwarded_for: str | None) -> None:
-        if forwarded_for is not None and self._unknown_proxies.is_due():
-            log.warning(
-                "%s sends X-Forwarded-For, which is not believed: all its clients share the limits of one. "
-                "If it is your proxy, name it in JOULEBOOK_TRUSTED_PROXIES",
-                peer,
-            )
 
     def _refuse_host(self, request: HttpRequest) -> HttpResponse:
         if self._foreign_hosts.is_due():
@@ -91,7 +112,7 @@ class ProxyMiddleware:
         )
 
 
-class _RareLine:
+class _LineEachMinute:
     """Allows one log line a minute, with the number of events since the line before."""
 
     def __init__(self) -> None:

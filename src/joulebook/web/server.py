@@ -81,7 +81,11 @@ def serve(config: Config) -> None:
             per_address=config.connections_per_address,
             trusted=config.trusted_proxies,
         ),
-        unavailable=Unavailable("text/plain; charset=utf-8", _refusal, counted),
+        unavailable=Unavailable(
+            "text/plain; charset=utf-8",
+            lambda reason: f"Too much to do at the moment, try again soon: {reason}.\n".encode(),
+            counted,
+        ),
     )
     log.info("web listens on http://%s:%d", config.web_host, config.web_port)
     run(Server(service))
@@ -89,12 +93,24 @@ def serve(config: Config) -> None:
 
 def rules_of(config: Config) -> Rules:
     """Return the rules for requests before Django."""
+    session_cookie = f"joulebook_session_{config.web_port}"
+
+    def request_keys(scope: Scope, head: Head) -> Keys:
+        """Return the keys of a request's shares: its token or session, not checked yet, and its address."""
+        peer = scope["client"][0] if scope.get("client") else ""
+        address = client_address(peer, head.headers.get("X_FORWARDED_FOR"), config.trusted_proxies)
+        cookies = (each.strip().partition("=") for each in head.headers.get("COOKIE", "").split(";"))
+        session = next((value for name, _, value in cookies if name == session_cookie), "")
+        shown = head.headers.get("AUTHORIZATION") or session
+        person = hashlib.blake2b(shown.encode("latin-1"), digest_size=16).hexdigest() if shown else None
+        return person, share_key(address)
+
     return Rules(
         pages=Lane(PAGE_THREADS, _PAGE_SHARES, name="pages"),
         files=Lane(FILE_THREADS, _FILE_SHARES, name="files"),
         streams=Lane(STREAM_THREADS, (STREAM_THREADS, STREAM_THREADS), name="streams"),
         takes_long=_is_about_a_file,
-        keys=lambda scope, head: _keys(config, scope, head),
+        keys=request_keys,
         usual_body=LARGEST_BODY,
         may_be_larger=_may_be_larger,
         largest_body=_largest_body,
@@ -109,25 +125,6 @@ def _is_about_a_file(head: Head) -> bool:
     return head.path.startswith(_FILE_PATHS) and (
         head.method not in {"GET", "HEAD"} or head.path.endswith("/preview/")
     )
-
-
-def _keys(config: Config, scope: Scope, head: Head) -> Keys:
-    """Return the keys of a request's shares: its token or session, not checked yet, and its address."""
-    peer = scope["client"][0] if scope.get("client") else ""
-    address = client_address(peer, head.headers.get("X_FORWARDED_FOR"), config.trusted_proxies)
-    shown = head.headers.get("AUTHORIZATION") or _session(head.headers.get("COOKIE", ""), config.web_port)
-    person = hashlib.blake2b(shown.encode("latin-1"), digest_size=16).hexdigest() if shown else None
-    return person, share_key(address)
-
-
-def _session(cookies: str, port: int) -> str:
-    """Return the session's id; the cookie's name has the port of this home."""
-    name = f"joulebook_session_{port}"
-    return next((value for key, _, value in map(_parted, cookies.split(";")) if key == name), "")
-
-
-def _parted(cookie: str) -> tuple[str, str, str]:
-    return cookie.strip().partition("=")
 
 
 def _may_be_larger(head: Head) -> bool:
@@ -148,10 +145,6 @@ def _check_room() -> None:
         check_disk()
     except DiskFull as exc:
         raise Refused(HTTPStatus.INSUFFICIENT_STORAGE, str(exc)) from exc
-
-
-def _refusal(reason: str) -> bytes:
-    return f"Too much to do at the moment, try again soon: {reason}.\n".encode()
 
 
 def _share_memory_pools() -> None:

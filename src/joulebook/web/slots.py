@@ -1,4 +1,4 @@
-"""Slots for long work: a number for all, and fewer for one person."""
+"""Slots for long work: a number of them for all users together, and fewer for one person."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _OWN_USED = "yours are running; try again when one of them is done"
 
 
 class NoSlot(Exception):
-    """All slots, or all of this person, are in use; the message names the case."""
+    """All slots, or all slots of this person, are in use; the message names the case."""
 
 
 class Slots:
-    """Counts running work, in all and for each person; usable from any thread."""
+    """Counts the slots in use, in total and for each person; usable from any thread."""
 
     def __init__(self, most: int, *, per_person: int) -> None:
         self._most, self._per_person = most, per_person

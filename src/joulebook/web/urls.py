@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import path
 
-from joulebook.web import probes
+from joulebook.web import proxy
 from joulebook.web.accounts import pages as accounts
 from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.root import create_api
@@ -80,6 +80,6 @@ urlpatterns = [
     path("admin/login/", accounts.admin_sign_in),
     path("admin/password_change/", accounts.admin_password),
     path("admin/", admin.site.urls),
-    path("livez", probes.livez, name="livez"),
-    path("readyz", probes.readyz, name="readyz"),
+    path("livez", proxy.livez, name="livez"),
+    path("readyz", proxy.readyz, name="readyz"),
 ]

@@ -19,10 +19,10 @@ _NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
 class WorkerLock:
-    """The lock of one worker in the home shared with others, held from entering until leaving.
+    """The lock of one worker in a home shared by several, held during the `with` block.
 
     The kernel frees the lock when the process dies, for any reason. On a filesystem without locks no worker
-    is known to be dead, and leases expire by their heartbeats.
+    is known to be dead; then leases end only by their missing heartbeats.
     """
 
     def __init__(self, home: Path) -> None:
@@ -58,7 +58,7 @@ class WorkerLock:
             self._descriptor = None
 
     def is_dead(self, name: str) -> bool:
-        """Return whether the worker of this name is known to have died without leaving."""
+        """Return whether the worker of this name is known to have died inside its `with` block."""
         if name == self.name or not _NAME.fullmatch(name):
             return False
         with suppress(OSError):

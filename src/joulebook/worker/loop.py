@@ -15,7 +15,7 @@ from django.db import close_old_connections
 log = logging.getLogger(__name__)
 
 END_SECONDS = 8.0
-"""Time for the threads beside the tasks to end; leases of a hanging one end with the process."""
+"""Seconds for the threads beside the tasks to end; after that the process ends without them."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ CountRun = Callable[[str, float, bool], None]
 
 
 def _count_nothing(_task: str, _seconds: float, _succeeded: bool) -> None:
-    """Leave runs uncounted."""
+    """Do nothing: the default of `count_run`."""
 
 
 def run(
@@ -70,16 +70,16 @@ def run_until(
     *,
     count_run: CountRun = _count_nothing,
 ) -> None:
-    """Run the tasks until `is_stopped`, passing the time between them with `wait`."""
+    """Run the tasks until `is_stopped()`; between them, call `wait` with the seconds until the next one."""
     due_at = [time.monotonic()] * len(tasks)
     while not is_stopped():
-        number = min(range(len(tasks)), key=due_at.__getitem__)
-        task = tasks[number]
-        pause = due_at[number] - time.monotonic()
+        index = min(range(len(tasks)), key=due_at.__getitem__)
+        task = tasks[index]
+        pause = due_at[index] - time.monotonic()
         if pause > 0:
             wait(pause)
             continue
-        due_at[number] = time.monotonic() + task.interval.total_seconds()
+        due_at[index] = time.monotonic() + task.interval.total_seconds()
         began = time.monotonic()
         succeeded = False
         try:

@@ -75,8 +75,8 @@ class RollupTask:
             conn.close()
 
 
-EVERY = timedelta(hours=1)
-"""Interval of retention, and the shortest time from finding old readings to dropping them."""
+RETENTION_INTERVAL = timedelta(hours=1)
+"""The interval of retention: readings found too old are dropped by a later run."""
 
 
 class RetentionTask:
@@ -148,7 +148,11 @@ class BackupTask:
             stopping.wait(self._check_seconds)
 
     def _make(self, stopping: threading.Event, due: datetime | None) -> bool:
-        """Make a backup; return whether it was made. A failure is logged with the time of the newest."""
+        """Make a backup; return whether it was made.
+
+        A failure is logged with the time of the newest backup: one interval before `due`, None if there is
+        none.
+        """
         process = subprocess.Popen(
             [sys.executable, "-m", "joulebook", "backup"],
             stdin=subprocess.DEVNULL,
@@ -200,7 +204,7 @@ def remove_old_sign_in_failures() -> None:
 
 
 def remove_unwanted_uploads() -> None:
-    """Remove old drafts, and uploaded files without an import."""
+    """Remove old drafts with their files, and uploaded files without an import."""
     from joulebook.web.imports.operations import remove_old_drafts, remove_orphaned_uploads
 
     remove_old_drafts()
@@ -212,7 +216,7 @@ def periodic_tasks(config: Config) -> tuple[Task, ...]:
     url = telemetry_url(config, "writer")
     return (
         Task("roll readings up", timedelta(seconds=2), RollupTask(url).turn),
-        Task("drop what is too old", EVERY, RetentionTask(url, config.keep).turn),
+        Task("drop what is too old", RETENTION_INTERVAL, RetentionTask(url, config.keep).turn),
         Task("remove expired sessions", timedelta(hours=6), remove_expired_sessions),
         Task("forget old sign-in failures", timedelta(hours=1), remove_old_sign_in_failures),
         Task("forget unwanted uploads", timedelta(hours=1), remove_unwanted_uploads),

@@ -34,12 +34,12 @@ EmbeddedDatabase(Config.from_environ()).start()
 
 def test_the_server_is_asked_what_it_was_built_with(database: EmbeddedDatabase, config: Config) -> None:
     binaries = ensure_binaries(config)
-    assert binaries.takes("wal_compression", "off")
-    assert not binaries.takes("wal_compression", "none such")
+    assert binaries.accepts("wal_compression", "off")
+    assert not binaries.accepts("wal_compression", "none such")
     database.start()
     with psycopg.connect(database.url("reader")) as conn:
         (used,) = conn.execute("SHOW wal_compression").fetchone()
-    assert used == ("lz4" if binaries.takes("wal_compression", "lz4") else "off")
+    assert used == ("lz4" if binaries.accepts("wal_compression", "lz4") else "off")
 
 
 def test_starting_twice_is_harmless(database: EmbeddedDatabase) -> None:

@@ -139,9 +139,9 @@ def test_addresses_of_one_ipv6_network_are_one():
 def test_only_some_are_told_that_they_are_one_too_many():
     guard = Guard(160)
     told = [Connection(FLOOD) for _ in range(100)]
-    assert sum(guard.may_refuse(each) for each in told) == 20
+    assert sum(guard.begin_refusal(each) for each in told) == 20
     guard.forget(told[0])
-    assert guard.may_refuse(Connection(FLOOD))
+    assert guard.begin_refusal(Connection(FLOOD))
 
 
 def test_a_process_that_was_stopped_does_not_find_its_clients_late():

@@ -1,6 +1,6 @@
-"""One `joulebook import`: device and file in, readings stored or counted, report out.
+"""Runs one `joulebook import`: stores the readings of a file or only counts them, and prints the report.
 
-Django is set up by the caller.
+The caller must set up Django.
 """
 
 from __future__ import annotations
@@ -63,10 +63,12 @@ def import_and_report(options: ImportOptions) -> None:
 
 
 def import_one(options: ImportOptions) -> ImportResult:
-    """Import one file.
+    """Import one file, or with --dry-run only read it; return the report and the exit code.
 
-    Raises `UnableToBegin`, `FileError` if the file cannot be read or can be read in several ways, and
-    `DatabaseUnavailable` if the database of the readings does not answer before the import begins.
+    Nothing is stored if the same file was imported before with the same settings, unless with --force. Raises
+    `UnableToBegin`, `FileError` if the file cannot be read or can be read in several ways, OSError if the
+    file is missing later, and `DatabaseUnavailable` if the database of the readings does not answer before
+    the import begins. Ends the command if the profile or the rejected rows cannot be written.
     """
     device = find_device(options.device_id)
     source = FileSource(options.path, sheet=options.sheet)
@@ -89,7 +91,7 @@ def import_one(options: ImportOptions) -> ImportResult:
 
 
 def find_device(device_id: str) -> Device:
-    """Return a device; raises `UnableToBegin`."""
+    """Return the device with this id, and its owner. Raises `UnableToBegin` if there is none."""
     device = Device.objects.select_related("owner").filter(device_id=device_id).first()
     if device is None:
         raise UnableToBegin(
@@ -99,9 +101,10 @@ def find_device(device_id: str) -> Device:
 
 
 def _choose_layout(source: FileSource, options: ImportOptions, device: Device) -> FileLayout:
-    """Return the layout of the file: guessed, on top of a built-in profile, or by a saved profile.
+    """Return how to read the file: by a saved profile, else guessed, perhaps from a built-in profile.
 
-    Raises `UnclearFile` for a required answer, the errors of the guess, and `UnusableProfile`.
+    Raises `UnclearFile` if a person must decide first, other `FileError`s of the guess, and
+    `UnusableProfile`. Messages name settings as the command's options.
     """
     profile = None if options.profile is None else _find_profile(options.profile, device)
     try:
@@ -115,6 +118,7 @@ def _choose_layout(source: FileSource, options: ImportOptions, device: Device) -
 
 
 def _find_profile(name: str, device: Device) -> ImportProfile | BuiltinProfile:
+    """Return the profile of this name, else that in the file of this name. Raises `UnusableProfile`."""
     try:
         return find_profile(device.owner, name)
     except UnusableProfile as exc:
@@ -124,7 +128,7 @@ def _find_profile(name: str, device: Device) -> ImportProfile | BuiltinProfile:
 
 
 def load_profile(path: Path) -> ImportProfile:
-    """Return the profile of a file; raises `UnusableProfile`."""
+    """Read a profile from a JSON file. Raises `UnusableProfile`."""
     try:
         if path.stat().st_size > _LARGEST_PROFILE:
             raise UnusableProfile(f"{path} is too large for a profile; is it the file to be imported?")
@@ -135,7 +139,7 @@ def load_profile(path: Path) -> ImportProfile:
 
 
 def _save_profile(profile: ImportProfile, path: Path) -> None:
-    """Write a profile as JSON; one without a name gets the file's."""
+    """Write a profile as JSON; a profile without a name gets the name of the file."""
     named = dataclasses.replace(profile, name=profile.name or path.stem)
     try:
         path.write_text(json.dumps(named.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -160,9 +164,10 @@ def _rejected_writer(path: Path | None) -> Iterator[RejectedWriter | None]:
 def _find_earlier_import(
     options: ImportOptions, device: Device, source: FileSource, layout: FileLayout
 ) -> ImportResult | None:
-    """Return an earlier import of the same bytes for this device with the same settings; None without one.
+    """Return the result of an earlier import of the same bytes, for this device and with the same settings.
 
-    The whole file is read only if an import of its size exists. Raises OSError.
+    Returns None if there is none. The whole file is read only if an import of its size, or of unknown size,
+    exists. Raises OSError.
     """
     if not Import.objects.filter(device=device, file_size__in=(0, source.size)).exists():
         return None
@@ -183,7 +188,7 @@ def _find_earlier_import(
 def _count(
     options: ImportOptions, source: FileSource, layout: FileLayout, writer: RejectedWriter | None
 ) -> ImportResult:
-    """Read the whole file and store nothing."""
+    """Return the result of a dry run: read the whole file, count its readings and store nothing."""
     report = ImportReport(layout.profile.values, is_dry_run=True)
 
     def count(show: Callable[[ImportReport], None]) -> None:

@@ -51,7 +51,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Seen:
-    """Size and modification time of a file, and the first look with these values."""
+    """Size and modification time of a file, and the instant when it was first seen with them.
+
+    `changed_at` is in nanoseconds since 1970 UTC, `since` in seconds of a monotonic clock.
+    """
 
     size: int
     changed_at: int
@@ -108,7 +111,8 @@ class DropFolder:
                 continue
             try:
                 report_target.write_text(report + "\n", encoding="utf-8")
-                # This replaces the empty file just reserved: no system offers a move to a free name only.
+                # This replaces the empty file made by `_reserve`: a move cannot require that its target is
+                # free.
                 file.replace(target)
             except OSError:
                 report_target.unlink(missing_ok=True)
@@ -183,7 +187,7 @@ def watch_folder(options: ImportOptions, *, settle: float, is_once: bool) -> Non
 
 
 class _Watching:
-    """One run over a drop folder."""
+    """One run of the command over a drop folder."""
 
     def __init__(self, options: ImportOptions, *, settle: float, is_once: bool) -> None:
         self.stopping = threading.Event()
@@ -215,7 +219,7 @@ class _Watching:
             self.stopping.wait(self._poll)
 
     def _import_complete_files(self) -> bool:
-        """Import the files complete now; return whether there were any."""
+        """Import the files that are complete now; return whether there were any."""
         close_old_connections()
         complete = self._folder.complete_files(time.monotonic())
         files = [file for file in complete if file not in self._immovable]
@@ -224,7 +228,7 @@ class _Watching:
                 break
             before = _file_state(file)
             if before is None:
-                continue  # It was removed since the look.
+                continue  # It was removed since the folder was read.
             outcome = self._import(file)
             if outcome is None:
                 break

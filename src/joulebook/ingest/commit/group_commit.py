@@ -1,14 +1,13 @@
 """Group commit: requests waiting at the same moment share one COPY and one commit.
 
-A thread owns the connection. While it copies and commits one group, further requests gather; then it takes
-all of them at once. So groups grow with the load, and a lone request waits for no other. A request is
-acknowledged only after its commit. The queue is bounded in readings, and the wait in time: if the database
-does not answer, requests fail after a timeout. If the queue is full, the sender with the most readings in it
-loses its newest ones, so one sender cannot fill the queue for all others.
+A thread owns the connection. While it copies and commits one group, further requests gather in a queue; then
+it takes all of them at once. So groups grow with the load, and a single request does not wait for others. A
+request is acknowledged only after its commit. The queue is bounded in readings, and the wait in time: if the
+database does not answer, requests fail after a timeout. If the queue is full, the sender with the most
+readings in it loses its newest ones, so one sender cannot fill the queue for all others.
 
-The same thread finds the ids of series, on the same connection, and remembers them for as long as that
-connection lives. Behind the next connection there may be an older state of the database, restored from a
-backup, where the same id means another series.
+The same thread finds the ids of series, on the same connection, and forgets them when the connection ends:
+until the next one, the database may be replaced by a restored backup, where the same id means another series.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ from joulebook.telemetry.writer import write_batch, write_whole_batch
 log = logging.getLogger(__name__)
 
 Outcomes = NDArray[np.int8]
-"""One number a reading: a `telemetry.writer.Outcome`, `OVER_CAP` or `NOT_WRITTEN`."""
+"""One number for each reading: a `telemetry.writer.Outcome`, `OVER_CAP` or `NOT_WRITTEN`."""
 
 OVER_CAP = 100
 """Not stored: the metric is new, and the device has as many metrics as it may."""
 
 NOT_WRITTEN = 101
-"""Not stored: another reading of the same atomic request was rejected."""
+"""Not stored, nor compared with stored values: another reading of the atomic request was rejected before."""
 
 _NO_SERIES = 0
-"""Stands for the id of a series beyond its device's cap; PostgreSQL numbers them from 1."""
+"""Stands for the id of a series beyond its device's cap: ids in PostgreSQL begin with 1."""
 
 _HEAVIEST_SECONDS = 0.05
-"""How long the sender with the most readings is remembered: finding it means a look at every sender."""
+"""How long the sender with the most readings is remembered, because the search compares all senders."""
 
 
 class QueueFull(TelemetryError):
@@ -67,43 +66,43 @@ class _Submission:
     def __len__(self) -> int:
         return len(self.readings.time)
 
-    def joins(self, other: _Submission) -> bool:
-        """Return whether both may share one COPY: an atomic one succeeds or fails alone."""
+    def may_join(self, other: _Submission) -> bool:
+        """Return whether both may share one COPY: an atomic submission succeeds or fails alone."""
         return self.replace == other.replace and not self.atomic and not other.atomic
 
 
 class _SeriesIds:
-    """The ids of series in the database behind one connection; a known one costs no query."""
+    """The ids of series, valid for one connection; only ids not known yet cost a query."""
 
     def __init__(self, conn: Connection, *, most_per_device: int) -> None:
         self.conn = conn
         self._most_per_device = most_per_device
         self._known: dict[str, dict[str, int]] = {}
 
-    def rows_of(self, group: list[_Submission]) -> list[int]:
-        """Return the id of each reading's series, or `_NO_SERIES`; create the series that are missing."""
-        known, rows = self._known, []
+    def ids_of(self, group: list[_Submission]) -> list[int]:
+        """Return the id of each reading's series, or `_NO_SERIES`; create the missing series."""
+        known, found_ids = self._known, []
         try:
             for submission in group:
                 readings = submission.readings
-                numbers = [known[device_id][metric] for device_id, metric in readings.keys]
-                rows += [numbers[number] for number in readings.key]
+                own = [known[device_id][metric] for device_id, metric in readings.keys]
+                found_ids += [own[index] for index in readings.key]
         except KeyError:
             pass
         else:
-            return rows
+            return found_ids
         keys = dict.fromkeys(key for submission in group for key in submission.readings.keys)
         wanted = [key for key in keys if key[1] not in self._known.get(key[0], ())]
         found = ensure_series(self.conn, wanted, most_per_device=self._most_per_device)
-        for (device_id, metric), number in found.items():
-            self._known.setdefault(device_id, {})[metric] = number
+        for (device_id, metric), series_id in found.items():
+            self._known.setdefault(device_id, {})[metric] = series_id
         ids = {(d, m): self._known.get(d, {}).get(m, _NO_SERIES) for d, m in keys}
         each = (submission.readings for submission in group)
-        return [ids[readings.keys[number]] for readings in each for number in readings.key]
+        return [ids[readings.keys[index]] for readings in each for index in readings.key]
 
 
 class GroupCommitter:
-    """Stores submitted readings, many requests to a transaction, and returns what became of each reading.
+    """Stores submitted readings, many requests in one transaction, and returns the outcome of each reading.
 
     Create it inside the running event loop. `close` stores everything still waiting.
     """
@@ -118,10 +117,10 @@ class GroupCommitter:
         timeout: float = TIMEOUT_SECONDS,
         metrics: IngestMetrics | None = None,
     ) -> None:
-        """Prepare to write to `url`, and to create up to `device_metrics` series a device.
+        """Prepare to write to `url`, and to create up to `device_metrics` series for each device.
 
-        `queue_readings` bounds the readings waiting, `flush_rows` those of one COPY, and `timeout` the
-        seconds until a request's commit. Each commit is counted in `metrics`.
+        `queue_readings` bounds the readings in the queue, and `flush_rows` those of one COPY. A request fails
+        if it is not committed after `timeout` seconds. Each commit is counted in `metrics`.
         """
         self._metrics = metrics or IngestMetrics()
         self._metrics.queue_readings = lambda: self._queued
@@ -132,7 +131,7 @@ class GroupCommitter:
         self._queue_readings = queue_readings
         self._flush_rows = flush_rows
         self._timeout = timeout
-        # Only the event loop counts; a submission counts from `submit` until its result is delivered.
+        # Changed only in the event loop. A submission counts from `submit` until its result is delivered.
         self._queued = 0
         self._by_sender: defaultdict[str, int] = defaultdict(int)
         self._heaviest, self._heaviest_at = "", 0.0
@@ -151,10 +150,11 @@ class GroupCommitter:
     async def submit(
         self, readings: Readings, *, sender: str = "", replace: bool = False, atomic: bool = False
     ) -> Outcomes | None:
-        """Store the readings of a sender; return one outcome a reading after the commit, None if all are new.
+        """Store the readings of a sender, and return the outcome of each after the commit.
 
-        With `replace` another value replaces the stored one of the same key. With `atomic` nothing is
-        stored if any reading is rejected, also by the caller before.
+        The result may be None if all readings are new. With `replace` another value replaces the stored one
+        of the same key. With `atomic` nothing is stored if any reading is rejected, here or by the parser
+        before.
 
         Raises `QueueFull`, `BatchRefused`, and `DatabaseUnavailable` (whether the readings are stored is then
         unknown, and sending them again is safe).
@@ -175,11 +175,11 @@ class GroupCommitter:
         self._queued += rows
         self._by_sender[sender] += rows
         for each in removed:
-            self._finish(each, QueueFull("others have fewer readings in the queue, which is full"))
+            self._finish(each, QueueFull("the queue is full, and other senders have fewer readings in it"))
         return await submission.done
 
     def _finish(self, submission: _Submission, result: Outcomes | Exception | None) -> None:
-        """Count a submission no longer, and answer its request unless that has timed out."""
+        """Stop counting a submission, and answer its request unless the request has failed already."""
         rows = len(submission)
         self._queued -= rows
         left = self._by_sender[submission.sender] - rows
@@ -197,7 +197,8 @@ class GroupCommitter:
     def _make_room(self, sender: str, rows: int) -> list[_Submission]:
         """Remove the newest submissions of the heaviest sender from the queue, and return them.
 
-        Raises `QueueFull` if `sender` would itself be the heaviest, or if that does not free enough.
+        Raises `QueueFull` if `sender` itself would then have the most readings, or if that does not free
+        enough.
         """
         full = QueueFull(f"{self._queued} readings wait for the database already")
         own = self._by_sender.get(sender, 0) + rows
@@ -209,22 +210,22 @@ class GroupCommitter:
         over = self._queued + rows - self._queue_readings
         if heaviest == sender or self._by_sender.get(heaviest, 0) - over < own:
             raise full
-        found = []
+        indexes = []
         for index in range(len(self._waiting) - 1, -1, -1):
             if self._waiting[index].sender == heaviest:
-                found.append(index)
+                indexes.append(index)
                 over -= len(self._waiting[index])
                 if over <= 0:
                     break
         if over > 0:
-            raise full  # the rest is with the database already
-        removed = [self._waiting[index] for index in found]
-        for index in found:  # from the end: the indexes of the others stay valid
+            raise full  # the rest is being stored already
+        removed = [self._waiting[index] for index in indexes]
+        for index in indexes:  # from the end: the indexes of the others stay valid
             del self._waiting[index]
         return removed
 
     def _fail_overdue(self) -> None:
-        """Fail the requests that have waited too long, and cut the connection of a silent database."""
+        """Fail the requests that have waited too long; cut the connection if the database does not answer."""
         self._watch = self._loop.call_later(self._timeout / 20, self._fail_overdue)
         oldest = self._loop.time() - self._timeout
         message = f"the database has not answered for {self._timeout:g} s"
@@ -243,6 +244,7 @@ class GroupCommitter:
                 submission.done.set_exception(DatabaseUnavailable(message))
 
     def _oldest_age(self) -> float:
+        """Return the seconds since the oldest uncommitted submission; 0 if there is none."""
         with self._lock:
             begun = [submission.since for submission in (*self._storing[:1], *islice(self._waiting, 1))]
         return self._loop.time() - min(begun) if begun else 0.0
@@ -279,7 +281,7 @@ class GroupCommitter:
             group: list[_Submission] = []
             rows = 0
             while waiting and (
-                not group or (group[0].joins(waiting[0]) and rows + len(waiting[0]) <= self._flush_rows)
+                not group or (group[0].may_join(waiting[0]) and rows + len(waiting[0]) <= self._flush_rows)
             ):
                 group.append(waiting.popleft())
                 rows += len(group[-1])
@@ -288,14 +290,14 @@ class GroupCommitter:
             return group
 
     def _store(self, group: list[_Submission]) -> list[Outcomes | Exception | None]:
-        """Store a group; return the result of each submission."""
+        """Store a group; return for each submission its outcomes, its error, or None if all are new."""
         began = time.perf_counter()
         try:
             outcomes = self._connection.run(lambda conn: self._write(conn, group))
         except BatchRefused as exc:
             if len(group) == 1:
                 return [exc]
-            # Each alone: one client's rows must not fail another's.
+            # Store each submission alone: one client's rows must not make another's fail.
             return [result for submission in group for result in self._store([submission])]
         except Exception as exc:
             if not isinstance(exc, TelemetryError):
@@ -323,7 +325,7 @@ class GroupCommitter:
             times += submission.readings.time
             values += submission.readings.value
         batch = Batch(
-            series_id=np.array(self._series.rows_of(group), np.int32),
+            series_id=np.array(self._series.ids_of(group), np.int32),
             time=np.array(times, np.int64),
             value=np.array(values, np.float64),
         )

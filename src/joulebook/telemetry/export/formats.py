@@ -121,7 +121,7 @@ def _time_text(time: pl.Series, zone: tzinfo) -> pl.Series:
     """Return instants as RFC 3339, with the digits of a second they need."""
     utc = time.to_physical().to_numpy()
     ahead = Clock.over(zone, int(utc.min()), int(utc.max())).offsets_at(utc)
-    # RFC 3339 has no seconds in an offset; zones had, until the seventies.
+    # RFC 3339 has no seconds in an offset, but until the 1970s some zones had offsets with seconds.
     ahead = np.where(ahead % _MINUTE, 0, ahead)
     if not ahead.any():
         return time.dt.to_string(f"{_CLOCK}Z")

@@ -36,7 +36,7 @@ class PreviewRow:
 
 @dataclass(frozen=True)
 class Preview:
-    """The first rows, the values (metrics) of their readings, and the lines above the data."""
+    """The first rows of a file, the metrics of their readings (`values`), and the lines above the data."""
 
     rows: list[PreviewRow]
     values: tuple[ValueColumn, ...]
@@ -100,5 +100,6 @@ def count_head(
 
 
 def _line(text: bytes, ends: NDArray[np.intp], line: int) -> str:
+    """Return the text of a line, counted from 1; `ends` are the offsets behind the lines."""
     begin = int(ends[line - 2]) if line > 1 else 0
     return shown(text[begin : int(ends[line - 1])])

@@ -24,9 +24,9 @@ _REFUSED = np.int8(MALFORMED)
 class TableWatch:
     """Follows the rows of one file: its own header may repeat, and another header ends the table.
 
-    Another header is a row of at least two different names and nothing else (only its first cell may be
-    empty), with a row of data soon below it, and either a blank line above it or the name of our time
-    column in it. All rows from there on are rejected until our own header repeats.
+    Another header is a row of two or more different names and nothing else; only its first cell may be empty.
+    Soon below it there is a row of data. Above it there is a blank line, or the time column has its own name
+    in it. From another header on, all rows are rejected until the file's own header repeats.
     """
 
     def __init__(self, profile: ImportProfile, columns: Sequence[str]) -> None:
@@ -36,22 +36,22 @@ class TableWatch:
         self._is_other = False
 
     def reasons(self, table: Table, code: NDArray[np.int8]) -> dict[int, str]:
-        """Return the reasons for rejecting rows outside the table, by index; `code` is changed in place."""
+        """Reject the rows outside the table in `code`, in place; return their reasons by the row's index."""
         candidates = np.flatnonzero((code == MALFORMED) | (code == MISSING))
         if not len(candidates) and not self._is_other:
             return {}
         reasons: dict[int, str] = {}
-        begins = 0 if self._is_other else None
+        begin = 0 if self._is_other else None
         fits = code == OK
         for row in candidates[:_MOST_CANDIDATES].tolist():
             kind = self._kind(table, row, fits)
             if kind == HEADER_REPEATED:
-                self._refuse(reasons, code, begins, row)
-                begins, self._is_other = None, False
+                self._reject(reasons, code, begin, row)
+                begin, self._is_other = None, False
                 reasons[row] = HEADER_REPEATED
-            elif kind == OTHER_TABLE and begins is None:
-                begins, self._is_other = row, True
-        self._refuse(reasons, code, begins, len(code))
+            elif kind == OTHER_TABLE and begin is None:
+                begin, self._is_other = row, True
+        self._reject(reasons, code, begin, len(code))
         return reasons
 
     def as_json(self) -> bool:
@@ -62,12 +62,14 @@ class TableWatch:
         """Set the state returned by `as_json`."""
         self._is_other = state
 
-    def _refuse(self, reasons: dict[int, str], code: NDArray[np.int8], begin: int | None, end: int) -> None:
+    def _reject(self, reasons: dict[int, str], code: NDArray[np.int8], begin: int | None, end: int) -> None:
+        """Reject the rows [begin, end) as those of another table; do nothing if `begin` is None."""
         if begin is not None:
             code[begin:end] = _REFUSED
             reasons.update(dict.fromkeys(range(begin, end), OTHER_TABLE))
 
     def _kind(self, table: Table, row: int, fits: NDArray[np.bool_]) -> str | None:
+        """Return `HEADER_REPEATED` or `OTHER_TABLE` if the row is such a header, else None."""
         cells = [cell.strip(BLANKS) for cell in table.cells.row(row)]
         while cells and not cells[-1]:
             cells.pop()

@@ -1,6 +1,6 @@
-"""Reads a device's readings in a range as points: raw readings where they are few, else buckets.
+"""Reads a device's readings in a range as points: raw readings if they are few, else buckets.
 
-The caller has checked the user's access to the device. Times in columns are microseconds since 1970 UTC.
+The caller must check the user's access to the device. Times in columns are microseconds since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from joulebook.telemetry.rollups.tables import Spans, read_readings
 from joulebook.time_zones import ZoneInfo
 
 ALL = "all"
+"""Name of the range from the first reading until now."""
 RANGES: Mapping[str, timedelta] = {
     "10m": timedelta(minutes=10),
     "1h": timedelta(hours=1),
@@ -34,9 +35,9 @@ RANGES: Mapping[str, timedelta] = {
     "90d": timedelta(days=90),
     "1y": timedelta(days=365),
 }
-"""Ranges by name, each ending now; `all` begins with the first reading."""
+"""Ranges of a fixed length by name, each ending now."""
 
-# Rollups are retained longer than the readings below them.
+# Rollups are retained longer than readings, so the oldest reading may be known only from its rollup.
 _EARLIEST = """
 SELECT min(first.time) FROM unnest(%(series)s::int[]) AS asked (id)
 CROSS JOIN LATERAL (
@@ -45,8 +46,9 @@ CROSS JOIN LATERAL (
     (SELECT first_at FROM readings_1h WHERE series_id = asked.id ORDER BY bucket LIMIT 1)
 ) AS first
 """
-# One series with more readings than points is enough: at most one more reading than points is read.
-# PostgreSQL plans a year's statement for all of its chunks, so the end of a long range is looked at first.
+# Whether any one of the series has more readings than `points`; of each series at most one reading more than
+# that is read. PostgreSQL plans a year's statement for all of its chunks, so the end of a long range is
+# checked first.
 _END_OF_RANGE = timedelta(days=7)
 _MORE_THAN = """
 SELECT EXISTS (
@@ -58,7 +60,7 @@ SELECT EXISTS (
     ) AS one_more
 )
 """
-# Metrics with different instants have an axis longer than any single one.
+# If metrics have different instants, their shared time axis is longer than the readings of any one of them.
 _INSTANTS = """
 SELECT count(DISTINCT time) FROM readings
 WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
@@ -76,7 +78,7 @@ class Points:
 
 
 def earliest_time(conn: Connection, series: Sequence[int]) -> datetime | None:
-    """Return the instant of the oldest reading of any of the series, or None without readings."""
+    """Return the instant of the oldest reading of the series, if only rolled up, too; None without one."""
     found: datetime | None = _rows(conn, _EARLIEST, {"series": list(series)})[0][0]
     return found
 
@@ -93,10 +95,11 @@ def read_points(
 ) -> Points:
     """Return the readings of [start, end) in at most `max_points` points, in the wanted units.
 
-    They are raw readings if there are few enough, else buckets of the finest fitting resolution. If the
-    readings of the range's start are not retained any more, buckets are no finer than the retained rollups,
-    and whole at both ends of the range. `silence` is the device's silence limit. Everything is read in one
-    snapshot. Raises `ChangesTooOften` and `TooManyNumbers`.
+    The points are raw readings if there are few enough, else buckets of the finest resolution that fits. If
+    the readings at the range's start are past retention, the points are buckets, no finer than the rollups
+    still retained there, and the range is extended to whole buckets at both ends. `silence` is the device's
+    silence limit, None if its owner has set none. Everything is read in one snapshot. Raises
+    `ChangesTooOften` and `TooManyNumbers`.
     """
     series = [each.series_id for each in wanted]
     with one_snapshot(conn):
@@ -121,10 +124,10 @@ def read_points(
 def _has_more_readings(
     conn: Connection, series: list[int], start: datetime, end: datetime, *, points: int
 ) -> bool:
-    """Return whether the readings of the series have more than `points` instants."""
+    """Return whether the series together have readings at more than `points` instants."""
     limits = {"series": series, "start": start, "end": end, "points": points}
-    at_the_end = {**limits, "start": end - min(_END_OF_RANGE, end - start)}
-    if _rows(conn, _MORE_THAN, at_the_end)[0][0]:
+    end_only = {**limits, "start": end - min(_END_OF_RANGE, end - start)}
+    if _rows(conn, _MORE_THAN, end_only)[0][0]:
         return True
     if end - start > _END_OF_RANGE and _rows(conn, _MORE_THAN, limits)[0][0]:
         return True
@@ -138,22 +141,22 @@ def _read_raw(
     silence: timedelta | None,
     state: RollupState,
 ) -> Points:
-    """Return the readings themselves, and the rises of counters since the reading before each."""
+    """Return the readings themselves; a counter also has its rise since the reading before each."""
     spans = Spans.of((each.series_id, *window) for each in wanted)
     found = list(read_readings(conn, spans))
-    number = np.concatenate([np.empty(0, np.int32), *(part.series_id for part in found)])
+    series_id = np.concatenate([np.empty(0, np.int32), *(part.series_id for part in found)])
     instant = np.concatenate([np.empty(0, np.int64), *(part.time for part in found)])
     value = np.concatenate([np.empty(0), *(part.value for part in found)])
     time, index = np.unique(instant, return_inverse=True)
     check_numbers(len(wanted) * len(time), metrics=len(wanted), points=len(time))
-    # From one reading to the next is a bucket of its own.
+    # Each bucket lasts from one instant to the next.
     reader = BucketReader(conn, Window(*window, np.append(time, window[1]), silence), state)
     columns = []
     for each in wanted:
-        mine = number == each.series_id
-        along = np.full(len(time), np.nan)
-        along[index[mine]] = value[mine]
-        column = Column(each, value=along)
+        is_of_series = series_id == each.series_id
+        on_axis = np.full(len(time), np.nan)
+        on_axis[index[is_of_series]] = value[is_of_series]
+        column = Column(each, value=on_axis)
         if len(time):
             column = figures_of(each.settings.kind).with_raw_figures(reader, column)
         columns.append(column)

@@ -28,13 +28,13 @@ ON CONFLICT (import_id) DO UPDATE SET lease = EXCLUDED.lease, updated_at = clock
     WHERE stored.lease <= EXCLUDED.lease AND (stored.undo IS NULL OR %(is_undo)s)
 RETURNING {_COLUMNS}
 """  # noqa: S608 - fixed names
-_KEEP = """
+_RECORD = """
 UPDATE import_progress
 SET checkpoint = %(checkpoint)s::json, report = %(report)s::json, device_id = %(device_id)s,
     identity = %(identity)s, bytes_read = %(bytes_read)s, updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s AND undo IS NULL
 """
-_KEEP_UNDO = """
+_RECORD_UNDO = """
 UPDATE import_progress SET undo = %(undo)s::json, updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
@@ -42,7 +42,7 @@ _RENEW = """
 UPDATE import_progress SET updated_at = clock_timestamp()
 WHERE import_id = %(import_id)s AND lease = %(lease)s
 """
-_BEGINNING = 64 * 1024
+_BEGINNING_BYTES = 64 * 1024
 
 _NO_IDLING = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
@@ -69,8 +69,8 @@ class Progress:
     """The progress of an import. `report` is a state of `ImportReport`, `undo` the state of an `UndoRun`.
 
     `checkpoint` is None until a block is stored, `report` until a block is read, and `undo` until an undo
-    begins. `device_id` is the device of columns without a device of their own, `identity` that of the file
-    (see `identity_of`).
+    begins. `device_id` is the device of columns without a device of their own. `identity` identifies the file
+    (see `identity_of`); it is empty until a block is stored.
     """
 
     lease: int
@@ -124,7 +124,7 @@ def identity_of(source: FileSource, columns: Sequence[str], *, device_id: str) -
     and continues the import all the same.
     """
     with source.path.open("rb") as file:
-        digest = hashlib.sha256(file.read(_BEGINNING))
+        digest = hashlib.sha256(file.read(_BEGINNING_BYTES))
     digest.update(json.dumps([source.size, list(columns), device_id]).encode())
     return digest.hexdigest()
 
@@ -146,7 +146,7 @@ def record_progress(
     """
     _update(
         conn,
-        _KEEP,
+        _RECORD,
         import_id=import_id,
         lease=lease,
         device_id=device_id,
@@ -158,14 +158,17 @@ def record_progress(
 
 
 def renew_lease(conn: Connection, *, import_id: int, lease: int) -> None:
-    """Renew the lease: its import progresses. Raises `LeaseLost` and `DatabaseUnavailable`."""
+    """Renew the lease. In autocommit this waits for the disk, and so for all earlier commits.
+
+    Raises `LeaseLost` and `DatabaseUnavailable`.
+    """
     with translated_errors():
         _update(conn, _RENEW, import_id=import_id, lease=lease)
 
 
 def record_undo(conn: Connection, *, import_id: int, lease: int, undo: dict[str, Any]) -> None:
     """Record the progress of an undo, in the transaction of its changes. Raises `LeaseLost`."""
-    _update(conn, _KEEP_UNDO, import_id=import_id, lease=lease, undo=json.dumps(undo))
+    _update(conn, _RECORD_UNDO, import_id=import_id, lease=lease, undo=json.dumps(undo))
 
 
 def _update(

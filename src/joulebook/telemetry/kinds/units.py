@@ -1,7 +1,8 @@
-"""Units of the field, and their conversion by factor and offset.
+"""The units of meters and sensors, and their conversion by factor and offset.
 
-A unit is a factor of base units and their powers, all exact fractions. Sources: the SI brochure (BIPM, 9th
-edition); NIST SP 811, appendix B, for foot, gallon, psi, calorie, British thermal unit and degree Fahrenheit.
+A unit is a product of base units, each with its power, times a factor; factors are exact fractions. Sources:
+the SI brochure (BIPM, 9th edition); NIST SP 811, appendix B, for foot, gallon, psi, calorie, British thermal
+unit and degree Fahrenheit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ Dimension = frozenset[tuple[str, int]]
 
 @dataclass(frozen=True)
 class Unit:
-    """One of it is `factor` of the base units in `dimension`; its zero lies at `zero` of them."""
+    """A unit in terms of base units.
+
+    The value 1 in this unit is `factor` in the base units of `dimension`. The value 0 is `zero` in them: for
+    °C 273.15 K.
+    """
 
     dimension: Dimension
     factor: Fraction
@@ -280,5 +285,5 @@ def _describe(unit: str) -> str:
 
 
 def _unknown(text: str) -> str:
-    known = "W, kWh, V, A, °C, m³, l/min and their kin"
-    return f"{text[:_LONGEST]!r} is not a unit that is known here; known are {known}"
+    known = "W, kWh, V, A, °C, m³ or l/min"
+    return f"{text[:_LONGEST]!r} is not a unit that is known here; known are units such as {known}"

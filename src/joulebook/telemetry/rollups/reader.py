@@ -46,10 +46,10 @@ READINGS = 0
 def plan_range(
     start: int, end: int, *, closed_until: int, blocked: Sequence[Range], widths: Sequence[int]
 ) -> dict[int, list[Range]]:
-    """Return the ranges to read by width of bucket, or `READINGS`; together they are [start, end).
+    """Return the ranges to read from each table, by its width or `READINGS`; together they are [start, end).
 
-    `blocked` ranges are not read from rollups. `widths` are the allowed ones, each a multiple of the one
-    before.
+    The widest buckets are preferred. `blocked` ranges are not read from rollups. `widths` are the allowed
+    ones, each a multiple of the one before. All are in microseconds.
     """
     plan: dict[int, list[Range]] = {}
     remaining = [(start, end)] if start < end else []
@@ -146,18 +146,20 @@ class SummaryReader:
     ) -> Summaries:
         """Return the summaries of the readings in the ranges, in the order of series and time.
 
-        The minutes of the instants `apart` come reading by reading, and no rollups of longer buckets than
-        `widest` are used.
+        Each reading in the minutes of the instants `apart` has a summary of its own. Rollups with buckets
+        longer than `widest` are not used.
         """
         if not ranges:
             return np.empty(0, SUMMARY)
         widths = [width for width in self._widths if width <= widest]
         begin, end = min(begin for _, begin, _ in ranges), max(end for _, _, end in ranges)
         marked = read_marks(self.conn, [series for series, _, _ in ranges], begin, end)
-        alone = [(instant // MINUTE * MINUTE, instant // MINUTE * MINUTE + MINUTE) for instant in apart]
+        apart_ranges = [
+            (instant // MINUTE * MINUTE, instant // MINUTE * MINUTE + MINUTE) for instant in apart
+        ]
         spans: dict[int, list[SeriesRange]] = defaultdict(list)
         for series, begin, end in ranges:
-            blocked = [*marked[None], *marked[series], *alone]
+            blocked = [*marked[None], *marked[series], *apart_ranges]
             if self.tolerance != DIP_TOLERANCE:
                 blocked = [(begin, end)]
             retained_from = self.state.retained_from[READINGS_TABLE]
@@ -173,11 +175,16 @@ class SummaryReader:
             for rows in read_summaries(self.conn, width, Spans.of(wanted), columns=self.columns):
                 found.append(rows)
                 self.coarsest = max(self.coarsest, width)
-        found += self._from_readings(Spans.of(from_readings), width=max(widths, default=0), alone=alone)
+        found += self._from_readings(
+            Spans.of(from_readings), width=max(widths, default=0), apart=apart_ranges
+        )
         return _in_order(join_summaries(found))
 
     def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
-        """Return the summaries; those of `which` with retained readings come reading by reading."""
+        """Return the summaries, with one for each reading in place of those of the mask `which`.
+
+        Summaries of time without retained readings stay.
+        """
         which = which & (rows["bucket"] >= self.state.retained_from[READINGS_TABLE])
         if not which.any():
             return rows
@@ -189,7 +196,10 @@ class SummaryReader:
         return _in_order(np.concatenate([rows[~which], *found]))
 
     def minute_by_minute(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
-        """Return the summaries; those of `which` with retained minutes are read again minute by minute."""
+        """Return the summaries, with one for each minute in place of those of the mask `which`.
+
+        Summaries of time without retained rollups by the minute stay.
+        """
         which = which & (rows["bucket"] >= self.state.retained_from[WIDTHS[MINUTE]])
         if not which.any():
             return rows
@@ -213,17 +223,20 @@ class SummaryReader:
         row = self.conn.execute(statement, limits).fetchone()
         return to_microseconds(cast("datetime", row[0])) if row else None
 
-    def _from_readings(self, spans: Spans, *, width: int, alone: Sequence[Range]) -> list[Summaries]:
-        """Return summaries of the readings in the spans, by `width`, or by the answer's shorter buckets."""
+    def _from_readings(self, spans: Spans, *, width: int, apart: Sequence[Range]) -> list[Summaries]:
+        """Return summaries of the readings in the spans, by buckets of `width`, or with 0 by the edges.
+
+        Each reading in the ranges `apart` has a summary of its own.
+        """
         parts = []
         for found in read_readings(self.conn, spans):
             if width:
                 # Two spans of one bucket, with a rollup between them, are two summaries.
                 bucket = np.maximum(found.time // width * width, found.begin)
             else:
-                number = np.searchsorted(self.edges, found.time, side="right") - 1
-                bucket = np.where(number < 0, found.time, np.maximum(self.edges[number], found.begin))
-            for begin, end in alone:
+                index = np.searchsorted(self.edges, found.time, side="right") - 1
+                bucket = np.where(index < 0, found.time, np.maximum(self.edges[index], found.begin))
+            for begin, end in apart:
                 bucket = np.where((found.time >= begin) & (found.time < end), found.time, bucket)
             parts.append(
                 summarise(found.series_id, found.time, found.value, bucket, tolerance=self.tolerance)

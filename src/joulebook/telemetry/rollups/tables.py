@@ -40,7 +40,7 @@ def fitting_widths(edges: NDArray[np.int64]) -> list[int]:
 
 @dataclass(frozen=True)
 class Spans:
-    """Stretches of time of series: for each a series and [begin, end), in microseconds since 1970 UTC."""
+    """Spans of time, each of one series: [begin, end) in microseconds since 1970 UTC."""
 
     series_id: NDArray[np.int32]
     begin: NDArray[np.int64]
@@ -61,19 +61,22 @@ class Spans:
         return cls(series_id, np.full(len(series_id), begin), np.full(len(series_id), end))
 
     def cut(self, start: int) -> Spans:
-        """Return the parts of the spans at or after `start`."""
+        """Return the parts of the spans from `start` on."""
         keep = self.end > start
         return Spans(self.series_id[keep], np.maximum(self.begin[keep], start), self.end[keep])
 
     def widened(self, width: int, *, until: int) -> Spans:
-        """Return the whole buckets of `width` touched by these spans and ending by `until`, joined."""
+        """Return the spans extended to whole buckets of `width` (microseconds), and joined.
+
+        Buckets that would end after `until` are left out.
+        """
         begin = self.begin // width * width
         end = np.minimum(-(-self.end // width) * width, until // width * width)
         keep = begin < end
         return Spans(self.series_id[keep], begin[keep], end[keep]).joined()
 
     def joined(self) -> Spans:
-        """Return spans of the same time, in order; no span touches another of its series."""
+        """Return the same time in as few spans as possible, in the order of series and time."""
         if not len(self):
             return self
         order = np.lexsort((self.end, self.begin, self.series_id))
@@ -128,7 +131,10 @@ _READINGS_AT_ONCE = 500_000
 
 @dataclass(frozen=True)
 class ReadingsOfSpans:
-    """Readings in columns, in the order of series and time; `begin` is the begin of each reading's span."""
+    """Readings in columns, in the order of their spans and then of time.
+
+    `begin` is for each reading the instant at which its span begins.
+    """
 
     series_id: NDArray[np.int32]
     begin: NDArray[np.int64]
@@ -143,7 +149,7 @@ def read_readings(conn: Connection, spans: Spans) -> Iterator[ReadingsOfSpans]:
     """
     statement = _read_statement("readings", "time", ("time", "value"))
     parts: list[ReadingsOfSpans] = []
-    waiting = 0
+    collected = 0
     for series_id, begin, *(time, value) in _rows(conn, statement, spans):
         parts.append(
             ReadingsOfSpans(
@@ -153,15 +159,15 @@ def read_readings(conn: Connection, spans: Spans) -> Iterator[ReadingsOfSpans]:
                 values_from(value),
             )
         )
-        waiting += len(parts[-1].time)
-        if waiting >= _READINGS_AT_ONCE:
-            yield _together(parts)
-            parts, waiting = [], 0
+        collected += len(parts[-1].time)
+        if collected >= _READINGS_AT_ONCE:
+            yield _concatenated(parts)
+            parts, collected = [], 0
     if parts:
-        yield _together(parts)
+        yield _concatenated(parts)
 
 
-def _together(parts: list[ReadingsOfSpans]) -> ReadingsOfSpans:
+def _concatenated(parts: list[ReadingsOfSpans]) -> ReadingsOfSpans:
     return ReadingsOfSpans(
         np.concatenate([part.series_id for part in parts]),
         np.concatenate([part.begin for part in parts]),
@@ -175,12 +181,12 @@ def read_summaries(
 ) -> Iterator[Summaries]:
     """Yield the stored summaries of this width in the spans, whole spans at a time, in their order.
 
-    Only `columns` are read, with `bucket` or `first_at` among them; `bucket` follows from `first_at`, other
-    columns are zero. Must run inside a transaction.
+    Only `columns` are read; `bucket` or `first_at` must be among them. If `bucket` is not, it is computed
+    from `first_at`; all other columns are zero. Must run inside a transaction.
     """
     statement = _read_statement(WIDTHS[width], "bucket", columns)
     parts: list[Summaries] = []
-    waiting = 0
+    collected = 0
     for series_id, _begin, *sent in _rows(conn, statement, spans):
         rows = np.zeros(len(sent[0]) // SUMMARY[columns[0]].itemsize, SUMMARY)
         rows["series_id"] = series_id
@@ -189,10 +195,10 @@ def read_summaries(
         if "bucket" not in columns:
             rows["bucket"] = rows["first_at"] // width * width
         parts.append(rows)
-        waiting += len(rows)
-        if waiting >= _READINGS_AT_ONCE:
+        collected += len(rows)
+        if collected >= _READINGS_AT_ONCE:
             yield join_summaries(parts)
-            parts, waiting = [], 0
+            parts, collected = [], 0
     if parts:
         yield join_summaries(parts)
 
@@ -238,7 +244,7 @@ def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[Li
 
 
 def _rows(conn: Connection, statement: bytes, spans: Spans) -> Iterator[tuple[int, int, *tuple[bytes, ...]]]:
-    """Yield the rows of a statement about spans without holding more than a few of them."""
+    """Yield the rows of a statement about spans, one for each span, holding only a few of them at a time."""
     if not len(spans):
         return
     if len(spans) <= _SPANS_AT_ONCE:

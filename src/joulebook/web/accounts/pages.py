@@ -88,21 +88,17 @@ def profile(request: SignedInRequest) -> HttpResponse:
     """Show and store the user's profile; a POST of a theme alone changes only that."""
     instance = profile_of(request.user)
     if request.method == "POST" and "display_name" not in request.POST:
-        return _set_theme(request, instance)
+        # The button in the page's head sends a theme, and its page to return to.
+        theme = request.POST.get("theme", "")
+        if theme in Profile.Theme.values:
+            instance.theme = theme
+            instance.save(update_fields=["theme"])
+        target, own = request.POST.get("next", ""), {request.get_host()}
+        is_local = url_has_allowed_host_and_scheme(target, own, require_https=request.is_secure())
+        return HttpResponseRedirect(target) if is_local else redirect("profile")
     form = ProfileForm(request.POST or None, instance=instance)
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, "Your profile is saved.")
         return redirect("profile")
     return render(request, "accounts/profile.html", {"form": form}, status=400 if form.errors else 200)
-
-
-def _set_theme(request: HttpRequest, instance: Profile) -> HttpResponse:
-    """Store the theme of the button in the page's head, and return to its page."""
-    theme = request.POST.get("theme", "")
-    if theme in Profile.Theme.values:
-        instance.theme = theme
-        instance.save(update_fields=["theme"])
-    target = request.POST.get("next", "")
-    local = url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure())
-    return HttpResponseRedirect(target) if local else redirect("profile")

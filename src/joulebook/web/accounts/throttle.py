@@ -19,7 +19,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core import signing
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
@@ -63,8 +63,8 @@ def old_password_limits(user: User) -> Limits:
 def is_throttled(limits: Limits) -> bool:
     """Return whether a further attempt is refused at present."""
     most = dict(limits)
-    counts = _current().filter(key__in=most).values_list("key", "count")
-    return any(count >= most[key] for key, count in counts)
+    current = SignInFailures.objects.filter(since__gt=timezone.now() - _WINDOW, key__in=most)
+    return any(count >= most[key] for key, count in current.values_list("key", "count"))
 
 
 def count_failure(limits: Limits) -> None:
@@ -119,7 +119,3 @@ def _cookie_name(name_hash: str) -> str:
 
 def _hash_name(name: str) -> str:
     return hashlib.sha256(name.strip().casefold().encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _current() -> QuerySet[SignInFailures]:
-    return SignInFailures.objects.filter(since__gt=timezone.now() - _WINDOW)

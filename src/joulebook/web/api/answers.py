@@ -16,7 +16,7 @@ encode = msgspec.json.Encoder().encode
 
 _NUMBERS = {"type": "array", "items": {"type": ["number", "null"]}}
 Numbers = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema=_NUMBERS)]
-"""An array of numbers and nulls, encoded ahead by `encode_array`."""
+"""An array of numbers and nulls, already encoded by `encode_array`."""
 
 Integers = Annotated[
     msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "array", "items": {"type": "integer"}})
@@ -24,7 +24,10 @@ Integers = Annotated[
 
 
 def encode_array(numbers: NDArray[Any]) -> msgspec.Raw:
-    """Return an array as JSON. One at a time: the Python numbers of all arrays would take far more memory."""
+    """Return an array as JSON.
+
+    Encoding arrays one by one saves memory: Python's numbers take far more of it than the array and its text.
+    """
     return msgspec.Raw(encode(numbers.tolist()))
 
 
@@ -34,8 +37,8 @@ _gzip = GZipMiddleware(lambda _request: HttpResponse())
 def json_answer(request: HttpRequest, answer: msgspec.Struct) -> HttpResponse:
     """Return an answer about readings, or 304 if the client's copy is still valid.
 
-    Late readings can change any range, so the client asks each time. The ETag is a hash of the answer's
-    content: asking costs no transfer.
+    Late readings can change any range, so the client must ask each time. The ETag is a hash of the answer's
+    content, so an unchanged answer is not sent again.
     """
     body = encode(answer)
     response = HttpResponse(body, content_type="application/json")
@@ -50,16 +53,17 @@ def json_answer(request: HttpRequest, answer: msgspec.Struct) -> HttpResponse:
 
 
 def documented_answer(answer: type[msgspec.Struct], description: str) -> dict[int, Any]:
-    """Return the description of a 200 with an answer of this type, in one schema without references."""
+    """Return OpenAPI's description of a 200 with an answer of this type, as a schema without references."""
     [schema], definitions = msgspec.json.schema_components([answer], ref_template="{name}")
 
-    def whole(node: Any) -> Any:
+    def resolved(node: Any) -> Any:
         if isinstance(node, list):
-            return [whole(each) for each in node]
+            return [resolved(each) for each in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node:
-            return whole(definitions[node["$ref"]])
-        return {name: whole(each) for name, each in node.items()}
+            return resolved(definitions[node["$ref"]])
+        return {name: resolved(each) for name, each in node.items()}
 
-    return {200: {"description": description, "content": {"application/json": {"schema": whole(schema)}}}}
+    content = {"application/json": {"schema": resolved(schema)}}
+    return {200: {"description": description, "content": content}}

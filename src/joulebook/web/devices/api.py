@@ -25,7 +25,7 @@ from joulebook.web.devices.gate import DeviceRequest, own_device, visible_device
 from joulebook.web.devices.models import Device, MeterReplacement
 from joulebook.web.devices.operations import NotACounter, add_replacement, change_metric, remove_replacement
 from joulebook.web.devices.queries import metric_settings, silence_limit, visible_devices
-from joulebook.web.devices.status import LastSeen, device_status, last_seen
+from joulebook.web.devices.status import device_status, last_seen
 from joulebook.web.telemetry import device_series
 
 if TYPE_CHECKING:
@@ -292,21 +292,23 @@ def _known_metric(device: Device, name: str) -> MetricSettings:
 def _devices(devices: Sequence[Device], *, user: User) -> list[DeviceAnswer]:
     seen = last_seen([device.device_id for device in devices])
     now = timezone.now()
-    return [_device(device, seen.get(device.device_id), user=user, now=now) for device in devices]
-
-
-def _device(device: Device, seen: LastSeen | None, *, user: User, now: datetime) -> DeviceAnswer:
-    time = seen.time.astimezone(UTC) if seen else None
-    limit = silence_limit(device, usual=seen.usual if seen else None)
-    return DeviceAnswer(
-        device=device.device_id,
-        name=device.name,
-        tz=device.time_zone,
-        mine=device.owner_id == user.pk,
-        silence_limit=device.silence_limit,
-        status=device_status(time, limit=limit, now=now).value,
-        last_time=time,
-    )
+    answers = []
+    for device in devices:
+        newest = seen.get(device.device_id)
+        time = newest.time.astimezone(UTC) if newest else None
+        limit = silence_limit(device, usual=newest.usual if newest else None)
+        answers.append(
+            DeviceAnswer(
+                device=device.device_id,
+                name=device.name,
+                tz=device.time_zone,
+                mine=device.owner_id == user.pk,
+                silence_limit=device.silence_limit,
+                status=device_status(time, limit=limit, now=now).value,
+                last_time=time,
+            )
+        )
+    return answers
 
 
 def _metric(settings: MetricSettings) -> MetricAnswer:

@@ -134,12 +134,10 @@ class MetricForm(_PlainForm):
             "factor": f"{metric.factor:.12g}",
             "dip_tolerance": "" if dip is None else f"{dip * _PERCENT:.12g}",
         }
-        self._offer_guesses(metric.name)
-
-    def _offer_guesses(self, name: str) -> None:
-        self.fields["display_name"].widget.attrs["placeholder"] = metric_label(name)
+        # Empty fields show the guess as their placeholder.
+        self.fields["display_name"].widget.attrs["placeholder"] = metric_label(metric.name)
         self.fields["dip_tolerance"].widget.attrs["placeholder"] = f"{DIP_TOLERANCE * _PERCENT:.0f}"
-        unit, guess = guess_unit(name), guess_kind(name)
+        unit, guess = guess_unit(metric.name), guess_kind(metric.name)
         self.fields["unit"].widget.attrs["placeholder"] = unit
         said = (
             f"Empty: {unit}, guessed from the name." if unit else "Empty: none, for the name does not tell."
@@ -190,16 +188,13 @@ class ReplacementForm(_PlainForm):
             local = datetime.fromisoformat(text)
         except ValueError:
             raise ValidationError(f"{text!r} is no date and time such as 2026-03-01 14:30") from None
+        tz = local.tzinfo or ZoneInfo(self._tz)
         try:
-            instant = local.astimezone(UTC) if local.tzinfo else self._instant(local)
+            instant = local.replace(tzinfo=tz).astimezone(UTC)
+            is_skipped = instant.astimezone(tz).replace(tzinfo=None) != local.replace(tzinfo=None)
         except OverflowError:
             raise ValidationError(f"{text!r} is out of reach") from None
-        return instant
-
-    def _instant(self, local: datetime) -> datetime:
-        tz = ZoneInfo(self._tz)
-        instant = local.replace(tzinfo=tz).astimezone(UTC)
-        if instant.astimezone(tz).replace(tzinfo=None) != local:
+        if is_skipped:
             raise ValidationError(f"{local:%d %b %Y, %H:%M} was skipped in {self._tz}: clocks went forward")
         return instant
 

@@ -18,7 +18,7 @@ from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.devices.connecting import first_reading_command, new_device_command, readings_url
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import settings_by_device, silence_limit, visible_devices
-from joulebook.web.devices.status import DeviceStatus, LastSeen, device_status, last_seen
+from joulebook.web.devices.status import DeviceStatus, device_status, last_seen
 from joulebook.web.display import metric_colour
 from joulebook.web.telemetry import telemetry_connection
 
@@ -63,21 +63,19 @@ def device_rows(devices: Sequence[Device], *, now: datetime) -> list[DeviceRow]:
     settings = settings_by_device(devices)
     with telemetry_connection() as conn:
         overviews = read_overviews(conn, settings, now=now)
-    rows = [_row(device, overviews.get(device.device_id), now=now) for device in devices]
-    seen = last_seen([row.device.device_id for row in rows if row.status == DeviceStatus.SILENT.value])
-    return [
-        _seen_row(row, seen[row.device.device_id], now=now) if row.device.device_id in seen else row
-        for row in rows
-    ]
-
-
-def _row(device: Device, overview: DeviceOverview | None, *, now: datetime) -> DeviceRow:
-    if overview is None or overview.time is None:
-        return DeviceRow(device, None, DeviceStatus.WAITING.value, "load")
-    status = device_status(overview.time, limit=silence_limit(device), now=now)
-    return DeviceRow(device, overview, status.value, metric_colour(overview.metric), overview.time)
-
-
-def _seen_row(row: DeviceRow, seen: LastSeen, *, now: datetime) -> DeviceRow:
-    limit = silence_limit(row.device, usual=seen.usual)
-    return replace(row, status=device_status(seen.time, limit=limit, now=now).value, time=seen.time)
+    rows = []
+    for device in devices:
+        overview = overviews.get(device.device_id)
+        if overview is None or overview.time is None:
+            rows.append(DeviceRow(device, None, DeviceStatus.WAITING.value, "load"))
+            continue
+        status = device_status(overview.time, limit=silence_limit(device), now=now)
+        colour = metric_colour(overview.metric)
+        rows.append(DeviceRow(device, overview, status.value, colour, overview.time))
+    newest = last_seen([row.device.device_id for row in rows if row.status == DeviceStatus.SILENT.value])
+    for position, row in enumerate(rows):
+        if (seen := newest.get(row.device.device_id)) is not None:
+            limit = silence_limit(row.device, usual=seen.usual)
+            status = device_status(seen.time, limit=limit, now=now)
+            rows[position] = replace(row, status=status.value, time=seen.time)
+    return rows

@@ -1,6 +1,6 @@
-"""Reads about devices from the accounts database: who may see them, their metrics' meaning, their tokens.
+"""Reads devices from the accounts database: who may see them, the settings of their metrics, their tokens.
 
-Readings are elsewhere: nothing here asks telemetry.
+Nothing here queries the telemetry database.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def visible_devices(user: User | AnonymousUser) -> QuerySet[Device]:
 
 
 def find_visible_device(user: User | AnonymousUser, device_id: str) -> Device | None:
-    """Return the device if the user may see it by the rule of `visible_devices`; else None.
+    """Return the device if the user may see it, by the rule of `visible_devices`; else None.
 
-    Two plain statements take half the processor time of composing that rule's one, for every request.
+    This runs for every request: two simple statements take half the processor time of a combined one.
     """
     if device_id_problem(device_id):
         return None  # PostgreSQL would refuse some of these as text
@@ -56,42 +56,37 @@ def find_visible_device(user: User | AnonymousUser, device_id: str) -> Device | 
     device = Device.objects.filter(device_id=device_id).order_by("pk").first()
     if device is not None and device.owner_id == user.pk:
         return device
-    # Runs for a missing device, too: the time of an answer must not show whether the id exists.
+    # Also for a missing device: the duration of the answer must not show whether the id exists.
     is_shared = DeviceShare.objects.filter(user=user, device__device_id=device_id).exists()
     return device if is_shared else None
 
 
 def metric_settings(device: Device) -> SettingsByMetric:
-    """Return the meaning of the device's metrics; `settings[name]` exists for every name.
+    """Return the settings of the device's metrics: those set by the owner, and guesses for the rest.
 
-    The owner's words come first, guesses fill the rest. At most two statements.
+    Every name can be looked up in them, also that of an unknown metric. Runs at most two statements.
     """
     return settings_by_device([device])[device.device_id]
 
 
 def settings_by_device(devices: Iterable[Device]) -> Mapping[str, SettingsByMetric]:
-    """Return the settings of several devices' metrics by device id, with the same two statements."""
+    """Return for each device id what `metric_settings` returns, with at most two statements for all."""
     found = {device.pk: (device.device_id, SettingsByMetric()) for device in devices}
     metrics = Metric.objects.filter(device__in=list(found)).order_by()
-    # Most devices' metrics are guessed: the second statement is for others.
-    replacements = _replacements(found) if metrics else {}
+    replacements: dict[int, list[Replacement]] = {}
+    if metrics:  # Most devices' metrics are guessed: the second statement is for others.
+        rows = MeterReplacement.objects.filter(metric__device__in=list(found)).order_by("replaced_at")
+        for row in rows:
+            replacement = Replacement(row.replaced_at, row.final_register, row.start_register)
+            replacements.setdefault(row.metric_id, []).append(replacement)
     for metric in metrics:
-        own = tuple(replacements.get(metric.pk, ()))
-        found[metric.device_id][1][metric.name] = settings_of(metric, own)
+        of_metric = tuple(replacements.get(metric.pk, ()))
+        found[metric.device_id][1][metric.name] = settings_of(metric, of_metric)
     return dict(found.values())
 
 
-def _replacements(devices: Iterable[int]) -> dict[int, list[Replacement]]:
-    """Return the replacements of the devices' meters by the metric's row, in the order of time."""
-    found: dict[int, list[Replacement]] = {}
-    for row in MeterReplacement.objects.filter(metric__device__in=list(devices)).order_by("replaced_at"):
-        replacement = Replacement(row.replaced_at, row.final_register, row.start_register)
-        found.setdefault(row.metric_id, []).append(replacement)
-    return found
-
-
 def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> MetricSettings:
-    """Return the active settings of a configured metric."""
+    """Return the settings of a metric stored by its owner; a guess fills each field left empty."""
     given_dip = metric.dip_tolerance
     return MetricSettings(
         name=metric.name,
@@ -109,7 +104,10 @@ def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> M
 
 
 def silence_limit(device: Device, *, usual: timedelta | None = None) -> timedelta:
-    """Return the time without a reading after which the device is silent; see `silence_rule`."""
+    """Return the time without a reading after which the device counts as silent.
+
+    `usual` is the usual distance between its readings; see `silence_rule`.
+    """
     return silence_rule(own_silence_limit(device), usual=usual or timedelta())
 
 
@@ -120,7 +118,7 @@ def own_silence_limit(device: Device) -> timedelta | None:
 
 @dataclass(frozen=True)
 class WritingToken:
-    """A token writing for a device, or formerly writing for it."""
+    """A token with which readings of a device are written, active or revoked."""
 
     token: DeviceToken | GatewayToken
     gateway: str | None
@@ -128,14 +126,14 @@ class WritingToken:
 
     @property
     def kind(self) -> str:
-        """Return the kind of its holder, for people."""
+        """The kind of its holder, for people: `device`, `gateway`, or with its name `gateway “Cellar”`."""
         if self.gateway is None:
             return "device"
         return f"gateway “{self.gateway}”" if self.gateway else "gateway"
 
     @property
     def devices(self) -> list[Device]:
-        """Return the devices for which the token writes."""
+        """The devices of the token; for a gateway only those of its owner."""
         token = self.token
         if isinstance(token, DeviceToken):
             return [token.device]
@@ -143,7 +141,10 @@ class WritingToken:
 
 
 def tokens_of(device: Device) -> list[WritingToken]:
-    """Return the device's own tokens and its owner's gateways': active ones first, each part newest first."""
+    """Return the device's own tokens and those of its owner's gateways.
+
+    Active tokens come first, the newest before the others; then revoked ones, the last revoked first.
+    """
     gateways = GatewayToken.objects.filter(devices=device, owner_id=device.owner_id)
     found = [WritingToken(token, None) for token in DeviceToken.objects.filter(device=device)]
     found += [WritingToken(token, token.name) for token in gateways]
@@ -155,5 +156,5 @@ def tokens_of(device: Device) -> list[WritingToken]:
 
 
 def find_token(device: Device, prefix: str) -> WritingToken | None:
-    """Return the device's token with this prefix."""
+    """Return the token of `tokens_of` with this prefix; None if there is none."""
     return next((each for each in tokens_of(device) if each.token.prefix == prefix), None)

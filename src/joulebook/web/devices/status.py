@@ -66,13 +66,10 @@ def last_seen(device_ids: Sequence[str]) -> dict[str, LastSeen]:
         cursor.execute(_LAST_TIMES, {"devices": list(device_ids), "readings": _RECENT_READINGS})
         for device_id, times in cursor.fetchall():
             if device_id not in found or times[0] > found[device_id].time:
-                found[device_id] = LastSeen(times[0], _median_interval(times))
+                intervals = sorted(later - earlier for later, earlier in pairwise(times))
+                median = intervals[len(intervals) // 2] if intervals else None
+                found[device_id] = LastSeen(times[0], usual=median)
     return found
-
-
-def _median_interval(newest_first: Sequence[datetime]) -> timedelta | None:
-    intervals = sorted(later - earlier for later, earlier in pairwise(newest_first))
-    return intervals[len(intervals) // 2] if intervals else None
 
 
 def newest_value(device_id: str, metric: str) -> float | None:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Required, TypedDict, cast
 import msgspec
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.columns import Column
@@ -90,32 +89,23 @@ def history_answer(
     device_id: str, start: datetime, end: datetime, zone: ZoneInfo, points: Points
 ) -> HistoryAnswer:
     """Return the answer for [start, end)."""
+    # The outermost buckets may begin before the range and end after it.
+    first = to_microseconds(start)
+    if len(points.time):
+        first = min(first, int(points.time[0]))
+    seconds, rest = divmod(points.time, MICROSECONDS)
     return HistoryAnswer(
         device=device_id,
         start=start,
         end=end,
         tz=zone.key,
-        offsets=_offsets(zone, start, end, points),
+        offsets=offsets_over(zone, first, to_microseconds(end + _LONGEST_DAY)),
         resolution=points.resolution,
         source=points.source,
         points=len(points.time),
-        time=encode_array(_epoch_seconds(points.time)),
+        time=encode_array(points.time / MICROSECONDS if rest.any() else seconds),
         series=[_series(column) for column in points.columns],
     )
-
-
-def _epoch_seconds(time: NDArray[np.int64]) -> NDArray[np.float64] | NDArray[np.int64]:
-    """Return microseconds as seconds: whole numbers if all of them are."""
-    seconds, rest = divmod(time, MICROSECONDS)
-    return time / MICROSECONDS if rest.any() else seconds
-
-
-def _offsets(zone: ZoneInfo, start: datetime, end: datetime, points: Points) -> list[tuple[int, int]]:
-    """Return the zone's offsets over the range, and over the parts of its outermost buckets beyond it."""
-    first = to_microseconds(start)
-    if len(points.time):
-        first = min(first, int(points.time[0]))
-    return offsets_over(zone, first, to_microseconds(end + _LONGEST_DAY))
 
 
 def _series(column: Column) -> SeriesAnswer:

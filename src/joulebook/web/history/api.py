@@ -15,7 +15,7 @@ from pydantic import Field
 from joulebook.live_ticket import issue_ticket
 from joulebook.telemetry.history.by_kind import most_numbers
 from joulebook.telemetry.history.columns import MOST_NUMBERS, Wanted
-from joulebook.telemetry.history.points import Points, earliest_time, read_points
+from joulebook.telemetry.history.points import earliest_time, read_points
 from joulebook.telemetry.kinds.units import UnitProblem, is_known_unit
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo
@@ -25,7 +25,6 @@ from joulebook.web.api.parameters import BadParameter, StrictQuery, check_names
 from joulebook.web.api.problems import documented_problems
 from joulebook.web.devices.connecting import ingest_base
 from joulebook.web.devices.gate import DeviceRequest, visible_device
-from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import metric_settings, own_silence_limit
 from joulebook.web.history.answers import HistoryAnswer, history_answer
 from joulebook.web.history.export.points import points_file
@@ -37,7 +36,7 @@ router = Router(tags=["history"], auth=authentication(visible_device))
 
 
 class LiveTicket(Schema):
-    """Where to listen for a device's readings."""
+    """An address for receiving a device's new readings."""
 
     url: str = Field(description="a stream of server-sent events; the address alone opens it")
     expires_at: datetime = Field(description="end of the address, and of its stream")
@@ -57,7 +56,30 @@ def get_history(
     device = request.auth
     zone = asked.tz or ZoneInfo(device.time_zone)
     start, end = asked.window(now=timezone.now())
-    start, points = _points(device, asked, start, end, zone)
+    with telemetry_connection() as conn:
+        series = series_by_metric(conn, device.device_id)
+        for metric in asked.metrics:
+            if metric not in series:
+                raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
+        meaning = metric_settings(device)
+        wanted = [
+            Wanted(series[metric], meaning[metric], asked.unit or meaning[metric].unit)
+            for metric in asked.metrics or series
+        ]
+        if asked.unit and not wanted and not is_known_unit(asked.unit):
+            raise BadParameter("unit", f"{asked.unit[:40]!r} is not a unit that is known here")
+        for each in wanted:
+            try:
+                each.scale()
+            except UnitProblem as exc:
+                raise BadParameter("unit", f"metric {each.metric[:80]}: {exc}") from None
+        start = start or earliest_time(conn, [each.series_id for each in wanted]) or end
+        # Without a limit in the query: fewer points if many metrics would exceed the limit of numbers.
+        fitting = MOST_NUMBERS // max(most_numbers(wanted), 1)
+        max_points = asked.max_points or max(FEWEST_POINTS, min(DEFAULT_MAX_POINTS, fitting))
+        points = read_points(
+            conn, wanted, start, end, zone, max_points=max_points, silence=own_silence_limit(device)
+        )
     if asked.format != JSON:
         return points_file(points, file_format=asked.format, device_id=device_id, zone=zone)
     return json_answer(request, history_answer(device_id, start, end, zone, points))
@@ -85,42 +107,3 @@ def issue_live_ticket(request: DeviceRequest, device_id: str) -> LiveTicket:
     )
     address = f"{ingest_base(request)}/live/{quote(device_id, safe='')}?ticket={ticket}"
     return LiveTicket(url=address, expires_at=datetime.fromtimestamp(expires_at, UTC))
-
-
-def _points(
-    device: Device, asked: HistoryQuery, start: datetime | None, end: datetime, zone: ZoneInfo
-) -> tuple[datetime, Points]:
-    """Return the range's start, by default the first reading's instant, and its points."""
-    with telemetry_connection() as conn:
-        series = series_by_metric(conn, device.device_id)
-        for metric in asked.metrics:
-            if metric not in series:
-                raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
-        meaning = metric_settings(device)
-        wanted = [
-            Wanted(series[metric], meaning[metric], asked.unit or meaning[metric].unit)
-            for metric in asked.metrics or series
-        ]
-        _check_units(wanted, asked.unit)
-        start = start or earliest_time(conn, [each.series_id for each in wanted]) or end
-        max_points = asked.max_points or _usual_points(wanted)
-        points = read_points(
-            conn, wanted, start, end, zone, max_points=max_points, silence=own_silence_limit(device)
-        )
-    return start, points
-
-
-def _usual_points(wanted: list[Wanted]) -> int:
-    """Return the default number of points: fewer if many metrics would exceed the limit of numbers."""
-    most = MOST_NUMBERS // max(most_numbers(wanted), 1)
-    return max(FEWEST_POINTS, min(DEFAULT_MAX_POINTS, most))
-
-
-def _check_units(wanted: list[Wanted], unit: str | None) -> None:
-    if unit and not wanted and not is_known_unit(unit):
-        raise BadParameter("unit", f"{unit[:40]!r} is not a unit that is known here")
-    for each in wanted:
-        try:
-            each.scale()
-        except UnitProblem as exc:
-            raise BadParameter("unit", f"metric {each.metric[:80]}: {exc}") from None

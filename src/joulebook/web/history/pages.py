@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -48,6 +47,13 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
     now = timezone.now()
     [row] = device_rows([device], now=now)
     metrics = _metrics(device)
+    # Panels exist before the script runs: those of the address, if any.
+    asked = request.GET.getlist("metric")
+    skeletons = [each for each in metrics if each["metric"] in asked] or metrics[:_FIRST_METRICS]
+    # The offered zones, the device's own first.
+    zones = [device.time_zone, profile_of(user).time_zone, "UTC"]
+    if (zone := request.GET.get("tz")) in time_zone_names():
+        zones.append(zone)
     response = render(
         request,
         "devices/device.html",
@@ -57,8 +63,8 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
             "now": now,
             "presets": [*RANGES, ALL],
             "export_form": ExportForm.of(request.GET, device),
-            "skeletons": _skeletons(metrics, request.GET.getlist("metric")),
-            "page_data": _page_data(row, metrics, zones=_zones(device, user, request.GET.get("tz")), now=now),
+            "skeletons": skeletons,
+            "page_data": _page_data(row, metrics, zones=list(dict.fromkeys(zones)), now=now),
             "token_command": new_token_command(device.device_id),
             "curl_command": first_reading_command(readings_url(request)),
         },
@@ -85,17 +91,6 @@ def _metrics(device: Device) -> list[dict[str, Any]]:
         }
         for position, name in enumerate(names)
     ]
-
-
-def _skeletons(metrics: list[dict[str, Any]], asked: list[str]) -> list[dict[str, Any]]:
-    """Return the metrics with a panel before the script runs: those of the address, if any."""
-    return [each for each in metrics if each["metric"] in asked] or metrics[:_FIRST_METRICS]
-
-
-def _zones(device: Device, user: User, asked: str | None) -> list[str]:
-    """Return the offered zones, the device's own first."""
-    known = [asked] if asked in time_zone_names() else []
-    return list(dict.fromkeys([device.time_zone, profile_of(user).time_zone, "UTC", *known]))
 
 
 def _page_data(

@@ -1,7 +1,7 @@
-"""The queue of imports: claimed under a lease, renewed by heartbeats, then released or finished.
+"""The queue of imports: a worker claims an import under a lease, renews the lease, and releases or ends it.
 
-Every change except a claim is conditional on the lease's number: a worker whose lease was taken over
-cannot update the import.
+Each claim gives the lease a new number, and every other change depends on that number: a worker whose lease
+was taken over cannot update the import. A command importing or undoing a file works like a worker.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ RETRY_AFTER = timedelta(seconds=5)
 MOST_ATTEMPTS = 5
 """Claims without progress until an import fails."""
 
-NEVER_RENEWED = timedelta(days=1)
-"""A running import without any heartbeat counts as dead after this time."""
+_LONGEST_WITHOUT_HEARTBEAT = timedelta(days=1)
+"""A running import that never had a heartbeat is taken over this time after its start."""
 
 _FIRST_IN_QUEUE = 20
-"""Waiting imports considered of each user: thousands may wait."""
+"""How many waiting imports of each user are considered, because thousands may wait."""
 
 _LOGGED_COUNTS = (
     "rows_read",
@@ -58,13 +58,16 @@ _ACTIVE = (State.QUEUED, State.RUNNING, State.UNDOING)
 
 
 class LeaseState(enum.Enum):
-    """Whether a worker may continue with a claimed import."""
+    """Whether a worker may continue with a claimed import, and if not, why."""
 
     OURS = "ours"
+    """It may continue."""
     CANCELLING = "cancelling"
+    """A user has cancelled the import: the worker ends it."""
     FORBIDDEN = "forbidden"
     """The user of the upload no longer owns all its devices, or was disabled."""
     LOST = "lost"
+    """Another worker has taken the import over, or it has ended: the worker must not touch it."""
 
 
 def claim_next(
@@ -76,11 +79,11 @@ def claim_next(
 ) -> Import | None:
     """Claim the next import under a new lease; None if nothing waits.
 
-    First comes the user with the fewest running imports, then the user served the longest time ago, then
-    the oldest import. Imports of `skipped_users` are skipped, and so are imports for a device busy with
-    another import: each import sees the readings stored by earlier ones. `is_dead` returns whether the
-    worker of this name is known to be dead: its lease need not expire. With `only`, claim this import or
-    none.
+    Users with fewer running imports come first, then users whose last import was worked on longer ago, then
+    older imports. Imports of `skipped_users` (None: imports without a user) are skipped, and so are imports
+    for a device busy with another import, because each import must see the readings stored by earlier ones.
+    `is_dead` returns whether the worker of a name is known to be dead: then its lease need not expire. With
+    `only`, claim the import with this key or none.
     """
     if not Import.objects.filter(state__in=_ACTIVE).exists():
         return None
@@ -122,12 +125,12 @@ def is_anything_waiting(
 
 
 def lease_holders() -> set[str]:
-    """Return the names of the workers holding a lease, alive or dead."""
+    """Return the names of the workers holding a lease, alive or dead; "" is an undo without one."""
     return set(Import.objects.filter(state__in=_HELD).order_by().values_list("leased_by", flat=True))
 
 
 def renew(held: Iterable[Import]) -> int:
-    """Renew the leases of claimed imports, except those taken over; return the number renewed."""
+    """Renew the leases of claimed imports, except those taken over; return the number of renewed leases."""
     ours = Q(pk__in=())
     for import_ in held:
         ours |= Q(pk=import_.pk, lease=import_.lease)
@@ -135,34 +138,35 @@ def renew(held: Iterable[Import]) -> int:
 
 
 def lease_state(import_: Import) -> LeaseState:
-    """Return whether a claimed import is still ours, and whether it has to stop."""
-    found = _ours(import_).select_related("user").first()
+    """Return whether the worker that claimed this import may continue with it. An undo is never stopped."""
+    found = _if_ours(import_).select_related("user").first()
     if found is None:
         return LeaseState.LOST
     if found.state == State.UNDOING:
         return LeaseState.OURS
     if found.is_cancelling:
         return LeaseState.CANCELLING
-    # Imports by the command have no upload and skip the ownership check.
+    # Imports by the command have no upload, and skip the ownership check.
     is_allowed = not found.upload or may_still_import(found)
     return LeaseState.OURS if is_allowed else LeaseState.FORBIDDEN
 
 
 def reset_attempts(import_: Import) -> None:
     """Set the attempts of a claimed import to 0, because it has progressed."""
-    if import_.attempts and _ours(import_).update(attempts=0):
+    if import_.attempts and _if_ours(import_).update(attempts=0):
         import_.attempts = 0
 
 
 def release(import_: Import, *, is_failure: bool = False, report: ImportReport | None = None) -> bool:
-    """Release a claimed import for any free worker; return whether it was still ours.
+    """Release a claimed import for any free worker; return False, changing nothing, if it was taken over.
 
-    With `is_failure` the attempt counts and the next one waits. The report so far is recorded.
+    With `is_failure` this attempt counts, and the next one begins after `RETRY_AFTER`. `report` is the report
+    so far; without it the recorded one stays.
     """
     attempts = F("attempts") if is_failure else Case(When(attempts__gt=0, then=F("attempts") - 1), default=0)
     state = Case(When(state=State.RUNNING, then=Value(State.QUEUED.value)), default=F("state"))
     so_far = report_fields(report) if report is not None and import_.state == State.RUNNING else {}
-    changed = _ours(import_).update(
+    changed = _if_ours(import_).update(
         state=state, attempts=attempts, leased_by="", heartbeat_at=timezone.now(), **so_far
     )
     if changed:
@@ -173,9 +177,10 @@ def release(import_: Import, *, is_failure: bool = False, report: ImportReport |
 def finish(
     import_: Import, state: Import.State, *, report: ImportReport | None = None, problem: str = ""
 ) -> bool:
-    """End a claimed import: record its report, set the units of its metrics, remove its upload.
+    """End a claimed import or undo in `state`; return False, changing nothing, if it was taken over.
 
-    Returns whether it was still ours; otherwise nothing is changed.
+    This records the report and the `problem` (empty for none), sets the units of the metrics, and removes the
+    upload.
     """
     now = timezone.now()
     changed: dict[str, Any] = {"state": state, "problem": problem, "leased_by": "", "is_cancelling": False}
@@ -186,7 +191,7 @@ def finish(
     if report is not None:
         changed |= report_fields(report)
     with transaction.atomic():
-        if not _ours(import_).update(**changed):
+        if not _if_ours(import_).update(**changed):
             return False
         if report is not None and not report.is_dry_run:
             _set_units(import_, report)
@@ -201,7 +206,7 @@ def finish(
 
 
 def _set_units(import_: Import, report: ImportReport) -> None:
-    """Set the unit of each metric with readings from the file; an error is logged and ends no import."""
+    """Set the unit of each metric with readings from the file; a database error is only logged."""
     devices = {device.device_id: device for device in import_.devices.all()}
     try:
         with transaction.atomic():
@@ -213,7 +218,8 @@ def _set_units(import_: Import, report: ImportReport) -> None:
         log.exception("import %d: the units of its metrics could not be stored", import_.pk)
 
 
-def _ours(import_: Import) -> QuerySet[Import]:
+def _if_ours(import_: Import) -> QuerySet[Import]:
+    """Return the import if its lease was not taken over and it has not ended, else nothing."""
     return Import.objects.filter(pk=import_.pk, lease=import_.lease, state__in=_HELD)
 
 
@@ -243,7 +249,7 @@ def _find_next(
     ]
     if not candidates:
         return None
-    served = dict(
+    last_served = dict(
         Import.objects.filter(user__in={each.user_id for each in candidates} - {None})
         .order_by()
         .values_list("user")
@@ -251,16 +257,16 @@ def _find_next(
     )
     never = datetime.min.replace(tzinfo=UTC)
 
-    def turn(import_: Import) -> tuple[int, datetime, datetime, int]:
+    def order(import_: Import) -> tuple[int, datetime, datetime, int]:
         user = import_.user_id
         queued = import_.queued_at or import_.created_at
-        return running[user], served.get(user) or never, queued, import_.pk
+        return running[user], last_served.get(user) or never, queued, import_.pk
 
-    return min(candidates, key=turn)
+    return min(candidates, key=order)
 
 
 def _first_in_queue() -> QuerySet[Import]:
-    """Return the imports in work, and the first waiting ones of each user, without their large fields."""
+    """Return the imports held by a worker, and the first waiting ones of each user, without large fields."""
     position = Window(
         RowNumber(),
         partition_by=(F("state"), F("user")),
@@ -274,17 +280,17 @@ def _first_in_queue() -> QuerySet[Import]:
 
 
 def _is_free(import_: Import, now: datetime, is_dead: Callable[[str], bool]) -> bool:
-    """Return whether an active import has no living worker, and need not wait after an error."""
+    """Return whether an active import has no living worker, and is not pausing after an error."""
     last_seen = import_.heartbeat_at
     if import_.state in _WAITING and not import_.leased_by:
         return not import_.attempts or last_seen is None or last_seen < now - RETRY_AFTER
     if last_seen is None:
-        return (import_.started_at or import_.created_at) < now - NEVER_RENEWED
+        return (import_.started_at or import_.created_at) < now - _LONGEST_WITHOUT_HEARTBEAT
     return last_seen < now - LEASE_TIME or is_dead(import_.leased_by)
 
 
 def _devices(imports: Collection[Import]) -> dict[int, set[int]]:
-    """Return by import the keys of its devices."""
+    """Return for each import's key the keys of its devices."""
     devices = {each.pk: {each.device_id} - {None} for each in imports}
     through = Import.devices.through.objects.filter(import_id__in=devices)
     for import_id, device in through.values_list("import_id", "device_id"):

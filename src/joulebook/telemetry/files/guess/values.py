@@ -1,4 +1,8 @@
-"""Finds the imported columns and their metrics: by column, or by the key of a row."""
+"""Guesses the columns with values and their metrics: one metric for each column, or for each key of the rows.
+
+A key is the cells of a row that name its series, such as a register. A column of the sample's `cells` is
+called `c0`, `c1`, … by its position.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +30,17 @@ _TEXT = "guessed: text"
 """Beginning of the reason for leaving out a column of text."""
 
 _MANY_REPEATS = 0.1
+"""Share of rows with the time of an earlier row; from here on a key is looked for."""
 _FEW_REPEATS = 0.02
+"""Share of rows with the time and key of an earlier row; from here down the key is complete."""
 _MOST_KEYS = 2000
 
 
 def find_key_positions(sample: Sample) -> tuple[int, ...]:
-    """Return the key columns of a long file, given or guessed; none for a wide file.
+    """Return the positions of a long file's key columns, given or guessed; none for a wide file.
 
-    If the times look like those of several series without a clear key, a question asks for it. Raises
-    `UnusableProfile` for a given column not in the file.
+    If the times look like those of several series but no key is clear, this adds a question for it. Raises
+    `UnusableProfile` for a given column that is not in the file.
     """
     given = sample.given
     if given.key_columns or (given.layout == "wide" and not sample.hours):
@@ -50,34 +56,34 @@ def find_key_positions(sample: Sample) -> tuple[int, ...]:
 
 
 def _guess_key_positions(sample: Sample) -> tuple[int, ...]:
-    """Return the smallest set of columns to make each time unique; none if times are unique already.
+    """Return the columns that tell rows with the same time apart; none if few times repeat, or no key fits.
 
-    Rows equal to another in every cell do not count.
+    Of rows equal in every cell only one counts.
     """
     frame = sample.cells.with_columns(sample.time_text.alias("time"))
     frame = frame.filter(pl.col("time") != "").unique(maintain_order=True)
     rows = len(frame)
-    left = _repeats(frame, ["time"])
-    if rows < 4 or left < _MANY_REPEATS * rows:
+    repeats = _count_repeats(frame, ["time"])
+    if rows < 4 or repeats < _MANY_REPEATS * rows:
         return ()
     candidates = _candidates(sample, frame)
     chosen: list[str] = []
-    while left > _FEW_REPEATS * rows and candidates:
-        after = {name: _repeats(frame, ["time", *chosen, name]) for name in candidates}
-        best = min(candidates, key=lambda name: (after[name], frame[name].n_unique()))
-        if after[best] > left // 2:
+    while repeats > _FEW_REPEATS * rows and candidates:
+        repeats_with = {name: _count_repeats(frame, ["time", *chosen, name]) for name in candidates}
+        best = min(candidates, key=lambda name: (repeats_with[name], frame[name].n_unique()))
+        if repeats_with[best] > repeats // 2:
             break
         chosen.append(best)
         candidates.remove(best)
-        left = after[best]
+        repeats = repeats_with[best]
     return tuple(int(name[1:]) for name in chosen)
 
 
 def _ask_for_key(sample: Sample) -> None:
-    """Ask whether a column distinguishes series, where the times look like those of several series.
+    """Ask whether a column names the series of each row, if the times look like those of several series.
 
-    It is a column of a few words in a file with uneven times: they step back where the word changes, or
-    follow no rhythm, like the times of several sensors listed one after the other.
+    The times of several sensors, listed one after the other, have no common step, or step back only in rows
+    where the word in such a column changes.
     """
     parsed = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
     steps = np.diff(parsed.wall[parsed.fits])
@@ -112,17 +118,20 @@ def _ask_for_key(sample: Sample) -> None:
         return
 
 
-def _repeats(frame: pl.DataFrame, names: Sequence[str]) -> int:
+def _count_repeats(frame: pl.DataFrame, names: Sequence[str]) -> int:
     """Return the number of rows equal to an earlier row in these columns."""
     return len(frame) - len(frame.select(names).unique())
 
 
 def _candidates(sample: Sample, frame: pl.DataFrame, *, least: int = 1, only_text: bool = False) -> list[str]:
-    """Return the possible key columns: filled, of few values, and text unless there is none."""
+    """Return the possible key columns: filled, with few different values, each in `least` rows or more.
+
+    They are columns of text, or if there are none and not `only_text`, of whole numbers of like length.
+    """
     taken = sample.taken
     numbers = sample.numbers
     text: list[str] = []
-    whole: list[str] = []
+    whole_numbers: list[str] = []
     for name in frame.columns:
         if name == "time" or int(name[1:]) in taken:
             continue
@@ -135,13 +144,13 @@ def _candidates(sample: Sample, frame: pl.DataFrame, *, least: int = 1, only_tex
         if len(parsed.malformed) > len(column) // 2:
             text.append(name)
         elif bool(column.str.contains("^[0-9]+$").all()) and column.str.len_chars().n_unique() <= 2:
-            whole.append(name)
-    return text or ([] if only_text else whole)
+            whole_numbers.append(name)
+    return text or ([] if only_text else whole_numbers)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The imported values of a profile; `ignored_keys` are the keys of a long file left out by a mapping."""
+    """The values of the profile; `ignored_keys` are the keys of a long file left out by a given mapping."""
 
     values: tuple[ValueColumn, ...]
     unit_column: str = ""
@@ -149,12 +158,13 @@ class Choice:
 
 
 def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
-    """Return the metrics of a wide file's columns, or of another file's keys and columns.
+    """Return the values to import, each with its metric and unit, and add questions about them.
 
+    A wide file has a value for each column; in the other layouts there is one for each key and column.
     Columns of numbers are imported, and named columns that are empty so far; columns of text are left out.
-    A mapping overrides this for its columns. A long file, or one with the hours across, has a value for
-    each key and column; its mapping may name keys (their cells joined by one blank), guessed metrics, or
-    columns. The unit is that of the mapping, or in the column's name, or beside its numbers.
+    A given mapping overrides this for the columns in it, and sets their units. In a long file, or with the
+    hours across, it may name keys (their cells joined by one blank), guessed metrics, or columns. Other units
+    are taken from the column of units, from beside the numbers, or from the column's name.
 
     Raises `UnclearFile` if there is nothing to import, and `UnusableProfile` for an unusable mapping or
     metric name.
@@ -162,16 +172,16 @@ def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
     if sample.hours or key_positions:
         return _choose_keyed(sample, key_positions)
     mapping = sample.given.mapping
-    asked = _mapping_by_column(sample)
+    targets = _mapping_by_column(sample)
     numbers = sample.numbers
     values: list[ValueColumn] = []
     left_out: list[tuple[str, str]] = []
     for position, column in enumerate(sample.columns):
         if position in sample.time_positions:
             continue
-        target = asked.get(column, Target(metric_of((), column), _unit_of(sample, position)))
+        target = targets.get(column, Target(metric_of((), column), _unit_of(sample, position)))
         reason = "given" if target is None else None
-        if column not in asked:
+        if column not in targets:
             check_budget()
             reason = _text_reason(
                 sample.cells[f"c{position}"], numbers, is_named=bool(sample.names[position])
@@ -184,15 +194,15 @@ def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
     _note_left_out(sample, left_out)
     text = [name for name, reason in left_out if reason.startswith(_TEXT)]
     if text:
-        taken = {**mapping, **{name: Target(name) for name in text}}
+        with_text = {**mapping, **{name: Target(name) for name in text}}
         sample.ask(
             Question(
                 "mapping",
                 f"the columns {', '.join(map(repr, text[:10]))} hold text and are left out",
-                Message("; take one in with {mapping:COLUMN=METRIC}"),
+                Message("; import one with {mapping:COLUMN=METRIC}"),
                 (
                     Answer("leave them out", {"mapping": dict(mapping)}),
-                    Answer("take them in, and list each cell that is no number", {"mapping": taken}),
+                    Answer("import them, and list each cell without a number", {"mapping": with_text}),
                 ),
                 is_required=False,
             )
@@ -201,6 +211,7 @@ def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
 
 
 def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
+    """Return the values of a long file, or of one with the hours across."""
     mapping = sample.given.mapping
     keys, unit_position = _read_keys(sample, key_positions)
     if sample.hours:
@@ -216,8 +227,8 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
     values: list[ValueColumn] = []
     ignored: list[str] = []
     names: set[str] = set()
-    # In a file with the hours across and no key, the metric must not be a column's name.
-    title = "value" if "value" not in sample.columns else "value_2"
+    # For hours across without a key: a mapping could not tell a metric from a column of the same name.
+    default_metric = "value" if "value" not in sample.columns else "value_2"
     for key, unit in keys or [((), "")]:
         label = " ".join(key)
         if label and mapping.get(label, Target(label)) is None:
@@ -226,9 +237,9 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
             left_out.append((label, "given"))
             continue
         for column in chosen or [""]:
-            metric = metric_of(key, column if len(chosen) > 1 else "") or title
-            beside = _unit_of(sample, sample.columns.index(column)) if column else ""
-            target = mapping.get(metric) or mapping.get(label) or Target(metric, unit or beside)
+            metric = metric_of(key, column if len(chosen) > 1 else "") or default_metric
+            column_unit = _unit_of(sample, sample.columns.index(column)) if column else ""
+            target = mapping.get(metric) or mapping.get(label) or Target(metric, unit or column_unit)
             names |= {metric, label}
             values.append(replace(_value(column, target), key=key))
     names |= set(sample.columns)
@@ -248,7 +259,10 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
 
 
 def _choose_columns(sample: Sample, used: set[int]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the value columns of a keyed file, and those left out with the reason."""
+    """Return the value columns of a long file, and the other columns with the reason for leaving them out.
+
+    With the hours across there are no value columns beside the hours.
+    """
     mapping = sample.given.mapping
     numbers = sample.numbers
     chosen: list[str] = []
@@ -258,7 +272,7 @@ def _choose_columns(sample: Sample, used: set[int]) -> tuple[list[str], list[tup
             continue
         reason = None
         if sample.hours:
-            reason = "guessed: no hour of the day"
+            reason = "guessed: not an hour of the day"
         elif column in mapping:
             reason = "given" if mapping[column] is None else None
         else:
@@ -291,7 +305,7 @@ def _read_keys(
 
 
 def _unit_column(cells: pl.DataFrame, keys: Sequence[str], taken: Sequence[int]) -> str | None:
-    """Return the column of units, one unit for each key; None where there is none."""
+    """Return the column of units, with one unit for each key; None if the file has no such column."""
     for name in cells.columns:
         if name in keys or int(name[1:]) in taken:
             continue
@@ -304,6 +318,7 @@ def _unit_column(cells: pl.DataFrame, keys: Sequence[str], taken: Sequence[int])
 
 
 def _unit_of(sample: Sample, position: int) -> str:
+    """Return the unit beside a column's numbers, or else in its name; empty for none."""
     return sample.affixes.get(f"c{position}", "") or unit_in_name(sample.columns[position])
 
 
@@ -316,7 +331,10 @@ def _note_left_out(sample: Sample, left_out: Sequence[tuple[str, str]]) -> None:
 
 
 def _mapping_by_column(sample: Sample) -> Mapping[str, Target | None]:
-    """Return the given mapping by the file's own names of columns. Raises `UnusableProfile`."""
+    """Return the given mapping with the columns' names as the file writes them.
+
+    Raises `UnusableProfile` for a column that is not in the file, or that holds the time.
+    """
     found: dict[str, Target | None] = {}
     for name, target in sample.given.mapping.items():
         column = find_column(name, sample.columns, setting="mapping")
@@ -332,11 +350,12 @@ def _mapping_by_column(sample: Sample) -> Mapping[str, Target | None]:
 
 
 def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> str | None:
-    """Return why a column is left out unless it is mapped, or None where it is imported."""
+    """Return why a column without a mapping is left out, or None if it is imported."""
     (parsed,) = numbers.parse([cells])
     malformed = len(parsed.malformed)
     readable = len(cells) - malformed - sum(parsed.na.values())
     if readable == malformed == 0:
+        # A number can mark a missing value, such as -9999.
         has_marks = bool(parsed.na_text.str.contains("[0-9]").any())
         return None if is_named or has_marks else "guessed: no name, and empty so far"
     if readable >= malformed:
@@ -345,12 +364,13 @@ def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> 
 
 
 def _is_identifier(cells: pl.Series) -> bool:
-    """Return whether all cells are few different whole numbers, longer than any meter's count."""
+    """Return whether the cells hold only a few different whole numbers, each longer than any register."""
     filled = cells.str.strip_chars(BLANKS).filter(cells.str.strip_chars(BLANKS) != "")
     return bool(filled.str.contains("^[0-9]{14,}$").all()) and filled.n_unique() <= max(1, len(filled) // 10)
 
 
 def _check_metrics(values: Sequence[ValueColumn]) -> None:
+    """Raise `UnclearFile` without values, and `UnusableProfile` for an invalid or repeated metric."""
     if not values:
         raise UnclearFile(
             Message(

@@ -1,11 +1,15 @@
-"""The page of a device's energy by day, week or month, made on the server."""
+"""The page of a device's energy by day, week or month, made on the server.
+
+Its bars are inline SVG: readable without any script.
+"""
 
 from __future__ import annotations
 
-import calendar
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +18,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -31,7 +36,6 @@ from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import own_silence_limit
 from joulebook.web.display import NO_VALUE, format_exact, metric_colour
 from joulebook.web.history.energy.api import USUAL_UNIT, wanted_energy
-from joulebook.web.history.energy.chart import Bar, energy_chart
 from joulebook.web.telemetry import device_series, telemetry_connection
 
 MONTHS_AT_ONCE = {"day": 1, "week": 3, "month": 12}
@@ -82,7 +86,12 @@ def frame_of(per: str, on: date, *, today: date) -> Frame:
         first, end = _monday_from(begin), _monday_from(beyond)
         if on < first:
             return frame_of(per, begin - timedelta(days=1), today=today)
-    end = min(end, _period_after(per, today))
+    present_end = {
+        "day": today + timedelta(days=1),
+        "week": today + timedelta(days=7 - today.weekday()),
+        "month": _month(today, 1),
+    }
+    end = min(end, present_end[per])
     later = _monday_from(beyond) if per == "week" else beyond
     return Frame(per, first, end, begin - timedelta(days=1), later if later <= today else None)
 
@@ -124,15 +133,6 @@ def _month(day: date, months: int) -> date:
 
 def _monday_from(day: date) -> date:
     return day + timedelta(days=-day.weekday() % 7)
-
-
-def _period_after(per: str, today: date) -> date:
-    """Return the first day after the present period."""
-    if per == "day":
-        return today + timedelta(days=1)
-    if per == "week":
-        return today + timedelta(days=7 - today.weekday())
-    return date(today.year, today.month, 1) + timedelta(days=calendar.monthrange(today.year, today.month)[1])
 
 
 UNITS = ("Wh", "kWh", "MWh")
@@ -237,7 +237,12 @@ def _view(request: SignedInRequest, device: Device, everything: list[Wanted]) ->
 
 
 def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict[str, Any]:
-    wanted = [_in_unit(each, view.unit) for each in everything if each.metric in view.metrics]
+    # Water and reactive energy keep their unit.
+    wanted = [
+        replace(each, unit=view.unit) if _is_energy(each) else each
+        for each in everything
+        if each.metric in view.metrics
+    ]
     start, end = view.frame.instants(view.zone)
     with telemetry_connection() as conn:
         table = energy_of(
@@ -254,6 +259,7 @@ def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict
     periods = [from_microseconds(int(each)).astimezone(view.zone).date() for each in table.time]
     frame = view.frame
     panels = _panels(table, periods, view)
+    api_query = {"start": _instant(start), "end": _instant(end), "per": view.per, "tz": view.zone.key}
     return {
         "asked": view,
         "pers": [(per, view.query(per=per)) for per in PERIODS],
@@ -267,13 +273,8 @@ def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict
         "is_empty": all(
             not any(column.coverage) and not column.total_unallocated for column in table.columns
         ),
-        "json": f"{reverse('api:energy', args=[device.device_id])}?{_api_query(view, start, end)}",
+        "json": f"{reverse('api:energy', args=[device.device_id])}?{urlencode(api_query)}",
     }
-
-
-def _api_query(view: EnergyView, start: datetime, end: datetime) -> str:
-    window = {"start": _instant(start), "end": _instant(end)}
-    return urlencode({**window, "per": view.per, "tz": view.zone.key})
 
 
 def _is_energy(wanted: Wanted) -> bool:
@@ -283,60 +284,46 @@ def _is_energy(wanted: Wanted) -> bool:
         return False
 
 
-def _in_unit(wanted: Wanted, unit: str) -> Wanted:
-    """Return the series in another unit of energy; water and reactive energy keep theirs."""
-    return replace(wanted, unit=unit) if _is_energy(wanted) else wanted
-
-
-def _elapsed(table: EnergyTable, view: EnergyView) -> list[float]:
-    """Return the passed seconds of each period."""
+def _panels(table: EnergyTable, periods: list[date], view: EnergyView) -> list[Panel]:
     edges = [int(each) / MICROSECONDS for each in table.time] + [table.end.timestamp()]
     present = view.now.timestamp()
-    return [max(0.0, min(edges[i + 1], present) - edges[i]) for i in range(len(edges) - 1)]
-
-
-def _panels(table: EnergyTable, periods: list[date], view: EnergyView) -> list[Panel]:
-    elapsed = _elapsed(table, view)
-    return [
-        Panel(
-            name=column.name,
-            metric=column.metric,
-            unit=column.unit,
-            colour=metric_colour(column.metric, place),
-            chart=_chart(column, periods, view, name=str(place)),
-            total=_total(column, elapsed),
-            has_unallocated=bool(column.total_unallocated),
+    # Each period's coverage counts by its time passed so far.
+    passed = [max(0.0, min(end, present) - begin) for begin, end in pairwise(edges)]
+    whole = sum(passed)
+    panels = []
+    for place, column in enumerate(table.columns):
+        covered = sum(share * seconds for share, seconds in zip(column.coverage, passed, strict=True))
+        total = _cell(column.total, column.total_unallocated, covered / whole if whole else 0.0)
+        panels.append(
+            Panel(
+                name=column.name,
+                metric=column.metric,
+                unit=column.unit,
+                colour=metric_colour(column.metric, place),
+                chart=_chart(column, periods, view, name=str(place)),
+                total=total,
+                has_unallocated=bool(column.total_unallocated),
+            )
         )
-        for place, column in enumerate(table.columns)
-    ]
+    return panels
 
 
 def _chart(column: EnergyColumn, periods: list[date], view: EnergyView, *, name: str) -> SafeString:
-    bars = [
-        Bar(
-            energy=float(energy),
-            unallocated=float(lost),
-            words=f"{period_label(view.per, first)}: {_words(_cell(energy, lost, share), column.unit)}",
-            tick=tick_label(view.per, first),
-        )
-        for first, energy, lost, share in zip(
-            periods, column.energy, column.unallocated, column.coverage, strict=True
-        )
-    ]
-    ends = [energy + lost for energy, lost in zip(column.energy, column.unallocated, strict=True)]
+    unit = column.unit
+    bars = []
+    ends = [Decimal(0)]
+    for first, energy, unallocated, coverage in zip(
+        periods, column.energy, column.unallocated, column.coverage, strict=True
+    ):
+        cell = _cell(energy, unallocated, coverage)
+        lost = f", {cell.unallocated} {unit} unallocated" if cell.unallocated else ""
+        words = f"{period_label(view.per, first)}: {cell.energy} {unit}{lost}, {cell.coverage} covered"
+        bars.append(Bar(float(energy), float(unallocated), words, tick_label(view.per, first)))
+        ends += [energy, energy + unallocated]
+    low, high = min(ends), max(ends)
+    scale = f"{format_exact(low)} to {format_exact(high)} {unit}" if low else f"{format_exact(high)} {unit}"
     label = f"{column.name} by {view.per}, {view.frame.title}; the table below has the same values"
-    return energy_chart(bars, name=name, label=label, scale=_scale([*column.energy, *ends], column.unit))
-
-
-def _scale(ends: list[Decimal], unit: str) -> str:
-    """Return the ends of the bars' scale, for people."""
-    low, high = min(Decimal(0), *ends), max(Decimal(0), *ends)
-    return f"{format_exact(low)} to {format_exact(high)} {unit}" if low else f"{format_exact(high)} {unit}"
-
-
-def _words(cell: EnergyCell, unit: str) -> str:
-    lost = f", {cell.unallocated} {unit} unallocated" if cell.unallocated else ""
-    return f"{cell.energy} {unit}{lost}, {cell.coverage} covered"
+    return energy_chart(bars, name=name, label=label, scale=scale)
 
 
 def _cell(energy: Decimal, unallocated: Decimal, coverage: float) -> EnergyCell:
@@ -347,11 +334,6 @@ def _cell(energy: Decimal, unallocated: Decimal, coverage: float) -> EnergyCell:
         unallocated=format_exact(unallocated) if unallocated else "",
         coverage=_percent(coverage),
     )
-
-
-def _total(column: EnergyColumn, elapsed: list[float]) -> EnergyCell:
-    known = sum(share * seconds for share, seconds in zip(column.coverage, elapsed, strict=True))
-    return _cell(column.total, column.total_unallocated, known / sum(elapsed) if sum(elapsed) else 0.0)
 
 
 def _percent(share: float) -> str:
@@ -367,29 +349,106 @@ def _rows(
     device: Device, table: EnergyTable, periods: list[date], view: EnergyView, panels: list[Panel]
 ) -> list[Row]:
     ends = [*(from_microseconds(int(each)) for each in table.time[1:]), table.end]
+    present = view.now.replace(microsecond=0) + timedelta(seconds=1)
     rows = []
     for place, (first, end) in enumerate(zip(periods, ends, strict=True)):
         cells = [
             (_cell(column.energy[place], column.unallocated[place], column.coverage[place]), panel)
             for column, panel in zip(table.columns, panels, strict=True)
         ]
-        begin = from_microseconds(int(table.time[place]))
-        rows.append(Row(period_label(view.per, first), _closer(device, first, begin, end, view), cells))
+        # A month links to its days, a day or a week to its charts.
+        if view.per == "month":
+            address = view.query(per="day", on=first.isoformat())
+        else:
+            begin = from_microseconds(int(table.time[place]))
+            window = {"start": _instant(begin), "end": _instant(min(end, present))}
+            query = urlencode({**window, "metric": view.metrics, "tz": view.zone.key}, doseq=True)
+            address = f"{reverse('device', args=[device.device_id])}?{query}"
+        rows.append(Row(period_label(view.per, first), address, cells))
     return rows
-
-
-def _closer(device: Device, first: date, begin: datetime, end: datetime, view: EnergyView) -> str:
-    """Return the target of a period's name: a month's days, a day's or a week's charts."""
-    if view.per == "month":
-        return view.query(per="day", on=first.isoformat())
-    window = {"start": _instant(begin), "end": _instant(min(end, _present(view)))}
-    query = urlencode({**window, "metric": view.metrics, "tz": view.zone.key}, doseq=True)
-    return f"{reverse('device', args=[device.device_id])}?{query}"
-
-
-def _present(view: EnergyView) -> datetime:
-    return view.now.replace(microsecond=0) + timedelta(seconds=1)
 
 
 def _instant(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+# Positions are shares of the drawing's size: it fills the width of the page.
+_TOP, _BOTTOM = 12.0, 86.0
+_FILL = 0.78
+_LABEL = 96.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One period: its energy, its unallocated energy, the text for both, and the label below it."""
+
+    energy: float
+    unallocated: float
+    words: str
+    tick: str
+
+
+def energy_chart(bars: Sequence[Bar], *, name: str, label: str, scale: str) -> SafeString:
+    """Return the bars as a drawing.
+
+    `name` is unique on the page (letters and digits), `label` the text for screen readers, `scale` the text
+    for the bars' ends. Unallocated energy is hatched, on top of the period's own.
+    """
+    tops = [max(0.0, bar.energy, bar.energy + bar.unallocated) for bar in bars]
+    lows = [min(0.0, bar.energy, bar.energy + bar.unallocated) for bar in bars]
+    high, low = max(tops, default=0.0), min(lows, default=0.0)
+    span = (high - low) or 1.0
+
+    def y(value: float) -> float:
+        return _BOTTOM - (value - low) / span * (_BOTTOM - _TOP)
+
+    step = 100.0 / max(1, len(bars))
+    shapes = []
+    for place, bar in enumerate(bars):
+        left = step * (place + (1 - _FILL) / 2)
+        shapes.append(_bar(bar, left, step * _FILL, y, name=name))
+    ticks = format_html_join(
+        "",
+        '<text x="{}%" y="{}%">{}</text>',
+        ((f"{step * (place + 0.5):.2f}", _LABEL, bar.tick) for place, bar in enumerate(bars) if bar.tick),
+    )
+    return format_html(
+        '<svg class="energy" role="img" aria-label="{}"><defs>'
+        '<pattern id="hatch-{}" width="6" height="6" patternUnits="userSpaceOnUse" '
+        'patternTransform="rotate(45)">'
+        '<rect width="2.5" height="6"/></pattern></defs>'
+        '<line x1="0" x2="100%" y1="{}%" y2="{}%"/><line class="zero" x1="0" x2="100%" y1="{}%" y2="{}%"/>'
+        '<text class="most" x="0" y="9%">{}</text>{}{}</svg>',
+        label,
+        name,
+        *(f"{each:.2f}" for each in (y(high), y(high), y(0.0), y(0.0))),
+        scale,
+        format_html_join("", "{}", ((shape,) for shape in shapes)),
+        ticks,
+    )
+
+
+def _bar(bar: Bar, left: float, width: float, y: Callable[[float], float], *, name: str) -> SafeString:
+    """Return one period's rectangles, with its text as their title."""
+    whole = bar.energy + bar.unallocated
+    parts = [("", 0.0, bar.energy)] if bar.energy else []
+    if bar.unallocated:
+        parts.append((f"url(#hatch-{name})", bar.energy, whole))
+    return format_html(
+        "<g><title>{}</title>{}</g>",
+        bar.words,
+        format_html_join(
+            "",
+            '<rect x="{}%" y="{}%" width="{}%" height="{}%"{}/>',
+            (
+                (
+                    f"{left:.2f}",
+                    f"{min(y(start), y(end)):.2f}",
+                    f"{width:.2f}",
+                    f"{abs(y(start) - y(end)):.2f}",
+                    format_html(' class="lost" fill="{}"', fill) if fill else "",
+                )
+                for fill, start, end in parts
+            ),
+        ),
+    )

@@ -36,6 +36,7 @@ _BUSY_RETRY_SECONDS = 30
 _PIECE = 256 * 1024
 # Level 1 compresses 100 MB/s, three times the usual level's speed, to a little more than its size.
 _LEVEL = 1
+# To zlib this means the format of gzip, with the largest window.
 _GZIP = 31
 _REFUSES_GZIP = re.compile(r"\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)")
 
@@ -68,9 +69,9 @@ def export_readings(
 
 
 class _Pieces:
-    """The pieces of an answer, and its slot until it is closed.
+    """The pieces of an answer; they hold the slot of the export until they are closed.
 
-    The first readings are fetched before the answer begins: an unavailable database is then a 503.
+    The first readings are fetched before the answer begins, so an unavailable database is answered 503.
     """
 
     def __init__(self, chunks: Iterator[bytes], person: int) -> None:
@@ -122,7 +123,7 @@ def _readings(device: Device, asked: ExportQuery, begin: int, end: int) -> Itera
 def _compressed(
     request: HttpRequest, response: StreamingHttpResponse, pieces: Iterable[bytes], asked: ExportQuery
 ) -> StreamingHttpResponse:
-    """Compress the file if requested, else the answer if the client accepts it."""
+    """Compress the file if that was requested, else the answer on its way if the client accepts that."""
     accepted = request.META.get("HTTP_ACCEPT_ENCODING", "")
     accepts_gzip = "gzip" in accepted and not _REFUSES_GZIP.search(accepted)
     has_compression = asked.is_compressed or asked.format == "parquet"

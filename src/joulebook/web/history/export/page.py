@@ -51,16 +51,17 @@ class ExportForm:
 
     def address(self, device: Device) -> str:
         """Return the address of the file. Raises `BadParameter` with the reason for people."""
-        query = {"format": self.format, "layout": self.layout, **self._range()}
+        query = {"format": self.format, "layout": self.layout}
+        if self.which == ALL:
+            query["range"] = ALL
+        elif self.which == _OWN:
+            query |= {"start": self._instant("From", self.begin), "end": self._instant("To", self.until)}
+        elif self.start:
+            query |= {"start": self.start, "end": self.end}
+        else:
+            query["range"] = self.range
         ExportQuery.model_validate(query).window(now=timezone.now())
         return f"{reverse('api:export', args=[device.device_id])}?{urlencode(query)}"
-
-    def _range(self) -> dict[str, str]:
-        if self.which == ALL:
-            return {"range": ALL}
-        if self.which == _OWN:
-            return {"start": self._instant("From", self.begin), "end": self._instant("To", self.until)}
-        return {"start": self.start, "end": self.end} if self.start else {"range": self.range}
 
     def _instant(self, label: str, text: str) -> str:
         """Return the text of a field for date and time, in the form's zone, as RFC 3339."""

@@ -303,8 +303,13 @@ def _given(values: dict[str, list[str]]) -> Given:
         settings[FIELDS[name]] = tuple(values.get(name, ()))
     for name in ("layout", "time_marks", "doubled_hour", "missing_hour"):
         settings[name] = _word(values, name, None)
+    line = _one(values, "header_line")
+    if line and not re.fullmatch(r"[0-9]{1,6}", line):
+        raise BadParameter("header_line", f"header_line {line[:20]!r} is no line number; 0: no header")
     return Given(
-        header_line=_line(values), na_values=tuple(values["na"]) if "na" in values else None, **settings
+        header_line=int(line) if line else None,
+        na_values=tuple(values["na"]) if "na" in values else None,
+        **settings,
     )
 
 
@@ -319,12 +324,3 @@ def _word(values: dict[str, list[str]], name: str, default: str | None) -> str |
     if word not in WORDS[name]:
         raise BadParameter(name, f"{name} {word[:20]!r} is not one of {', '.join(WORDS[name])}")
     return word
-
-
-def _line(values: dict[str, list[str]]) -> int | None:
-    text = _one(values, "header_line")
-    if not text:
-        return None
-    if not re.fullmatch(r"[0-9]{1,6}", text):
-        raise BadParameter("header_line", f"header_line {text[:20]!r} is no line number; 0: no header")
-    return int(text)

@@ -67,7 +67,14 @@ def received_upload(request: SignedInRequest) -> Iterator[tuple[Upload, str, Que
     check_disk(size)
     check_upload_quota(request.user, size=size)
     try:
-        upload, name, fields = _receive_form(request) if is_form(request) else _receive_body(request)
+        if is_form(request):
+            upload, name, fields = _receive_form(request)
+        else:
+            check_upload_size(size)
+            with upload_writer() as writer:
+                while chunk := request.read(_CHUNK):
+                    writer.write(chunk)
+                upload, name, fields = writer.finish(), "", QueryDict()
     except OSError as exc:
         if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -79,14 +86,6 @@ def received_upload(request: SignedInRequest) -> Iterator[tuple[Upload, str, Que
     except BaseException:
         remove_upload(upload.name)
         raise
-
-
-def _receive_body(request: SignedInRequest) -> tuple[Upload, str, QueryDict]:
-    check_upload_size(int(request.META.get("CONTENT_LENGTH") or 0))
-    with upload_writer() as writer:
-        while chunk := request.read(_CHUNK):
-            writer.write(chunk)
-        return writer.finish(), "", QueryDict()
 
 
 def _receive_form(request: SignedInRequest) -> tuple[Upload, str, QueryDict]:

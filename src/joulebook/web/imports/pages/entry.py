@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -32,6 +33,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "doubled_hour": ("order", "first", "second"),
     "missing_hour": ("reject", "shift"),
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXTS = ("delimiter", "encoding", "tz", "decimal", "thousands")
 NO_MARK = "none"
 NOT_WITH_A_PROFILE = ("layout", "delimiter", "header_line", "time_columns", "key_columns")
@@ -178,14 +180,13 @@ def _row_key(text: str) -> RowKey:
         parts = json.loads(text)
     except (ValueError, RecursionError):
         parts = None
-    if not isinstance(parts, list) or not parts or not all(_is_printable(part) for part in parts):
+    # JSON may contain half of a character.
+    is_key = isinstance(parts, list) and all(
+        isinstance(part, str) and not _SURROGATE.search(part) for part in parts
+    )
+    if not parts or not is_key:
         raise BadEntry("The form is not this page's; load the page again.")
     return parts[0], tuple(parts[1:])
-
-
-def _is_printable(part: object) -> bool:
-    """Return whether this is a text without surrogates: JSON may contain half of a character."""
-    return isinstance(part, str) and not any("\ud800" <= each <= "\udfff" for each in part)
 
 
 @dataclass
@@ -220,7 +221,10 @@ class MappingRow:
 
 
 def mapping_rows(layout: FileLayout, entered: Mapping[RowKey, MappedRow]) -> list[MappingRow]:
-    """Return the columns or keys of a file: guessed, then replaced by the entry."""
+    """Return the columns or keys of a file: guessed, then replaced by the entry.
+
+    A row with the metric of an earlier row has a problem.
+    """
     rows = _guessed_rows(layout)
     for row in rows:
         if (mapped := entered.get(row.name)) is not None:
@@ -228,7 +232,13 @@ def mapping_rows(layout: FileLayout, entered: Mapping[RowKey, MappedRow]) -> lis
             row.metric, row.unit = mapped.texts["metric"], mapped.texts["unit"]
             row.factor, row.device = mapped.texts["factor"], mapped.texts["device"]
         row.problem = _row_problem(row) if row.is_on else ""
-    _mark_duplicates(rows)
+    by_target: dict[tuple[str, str], MappingRow] = {}
+    for row in rows:
+        if not row.is_on or row.problem:
+            continue
+        first = by_target.setdefault((row.device, row.metric), row)
+        if first is not row:
+            row.problem = f"{first.label[:80]!r} goes to the metric {row.metric!r} already; give each its own"
     return rows
 
 
@@ -295,14 +305,3 @@ def _factor(text: str) -> float:
         return float((text or "1").replace(",", ".").replace("\u2212", "-"))
     except ValueError:
         return math.nan
-
-
-def _mark_duplicates(rows: Sequence[MappingRow]) -> None:
-    """Set the problem of rows with the metric of an earlier row."""
-    seen: dict[tuple[str, str], MappingRow] = {}
-    for row in rows:
-        if not row.is_on or row.problem:
-            continue
-        first = seen.setdefault((row.device, row.metric), row)
-        if first is not row:
-            row.problem = f"{first.label[:80]!r} goes to the metric {row.metric!r} already; give each its own"

@@ -6,7 +6,7 @@ The file is read again for each preview; nothing is stored.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from functools import lru_cache
@@ -30,9 +30,7 @@ from joulebook.web.imports.operations import ImportOrder
 from joulebook.web.imports.pages.entry import (
     BadEntry,
     DraftEntry,
-    MappedRow,
     MappingRow,
-    RowKey,
     mapped_profile,
     mapping_rows,
 )
@@ -166,7 +164,15 @@ def _read(reading: DraftReading, import_: Import, user: User) -> None:
     for layout, asked in _apply_answers(import_, entry, profile, reading.tz):
         reading.layout, reading.asked = layout, asked
     assert reading.layout is not None  # noqa: S101 - there is at least one round
-    reading.rows = mapping_rows(reading.layout, _rows_for_device(entry, reading.device))
+    entered = entry.rows
+    if reading.device is not None:
+        # A row for the device of the whole file needs no device of its own.
+        whole = reading.device.device_id
+        entered = {
+            key: replace(row, texts={**row.texts, "device": ""}) if row.texts["device"] == whole else row
+            for key, row in entered.items()
+        }
+    reading.rows = mapping_rows(reading.layout, entered)
     own = {device.device_id for device in reading.devices}
     for row in reading.rows:
         if row.is_on and row.device and row.device not in own:
@@ -227,17 +233,6 @@ def _sheets(upload: str, name: str) -> Sequence[str]:
     return ReadableUpload(upload, name=name).sheets()
 
 
-def _rows_for_device(entry: DraftEntry, device: Device | None) -> Mapping[RowKey, MappedRow]:
-    """Return the entered rows; the device of the whole file is removed from them."""
-    if device is None:
-        return entry.rows
-    rows = {}
-    for key, row in entry.rows.items():
-        is_same = row.texts["device"] == device.device_id
-        rows[key] = replace(row, texts={**row.texts, "device": ""}) if is_same else row
-    return rows
-
-
 @dataclass(frozen=True)
 class PreviewCell:
     """A cell as it would be stored: a number, nothing, or a problem with the text causing it."""
@@ -273,19 +268,23 @@ class PreviewTable:
 
 def preview_table(preview: Preview, *, tz: str, is_wide: bool) -> PreviewTable:
     """Return a preview as a table, with times in the zone `tz`."""
-    rows = [_table_row(row, preview.values, ZoneInfo(tz), is_wide=is_wide) for row in preview.rows]
-    return PreviewTable(tz, preview.values if is_wide else (), rows, preview.lines_above)
-
-
-def _table_row(
-    row: PreviewRow, values: Sequence[ValueColumn], tz: tzinfo, *, is_wide: bool
-) -> PreviewTableRow:
-    refused = next((problem for problem in row.problems if problem.column is None), None)
-    if refused is not None:
-        return PreviewTableRow(row.line, row.text, "", [], problem_words(refused.code), refused.text)
-    cells = _wide_cells(row, values) if is_wide else _shared_cells(row, values, tz)
-    time = _time_text(row.readings[0][1], tz) if row.readings else ""
-    return PreviewTableRow(row.line, row.text, time, cells)
+    values, zone = preview.values, ZoneInfo(tz)
+    rows = []
+    for row in preview.rows:
+        refused = next((problem for problem in row.problems if problem.column is None), None)
+        if refused is not None:
+            reason = problem_words(refused.code)
+            rows.append(PreviewTableRow(row.line, row.text, "", [], reason, refused.text))
+            continue
+        cells = _wide_cells(row, values) if is_wide else _shared_cells(row, values, zone)
+        text = ""
+        if row.readings:
+            # The offset distinguishes the two passes of a doubled hour.
+            time = from_microseconds(row.readings[0][1]).astimezone(zone)
+            text = time.isoformat(" ", "milliseconds" if time.microsecond else "seconds")
+            text = f"{text[:-6]} {text[-6:]}"
+        rows.append(PreviewTableRow(row.line, row.text, text, cells))
+    return PreviewTable(tz, values if is_wide else (), rows, preview.lines_above)
 
 
 def _wide_cells(row: PreviewRow, values: Sequence[ValueColumn]) -> list[PreviewCell]:
@@ -317,11 +316,3 @@ def _shared_cells(row: PreviewRow, values: Sequence[ValueColumn], tz: tzinfo) ->
 
 def _number(value: float) -> str:
     return f"{value:.15g}"
-
-
-def _time_text(time: int, tz: tzinfo) -> str:
-    """Return a time with its offset: it distinguishes the two passes of a doubled hour."""
-    moment = from_microseconds(time).astimezone(tz)
-    seconds = "milliseconds" if moment.microsecond else "seconds"
-    text = moment.isoformat(" ", seconds)
-    return f"{text[:-6]} {text[-6:]}"

@@ -114,7 +114,15 @@ def run_report(import_: Import) -> RunReport | None:
         whole = ImportReport.from_state(found.report).as_json()
     times = (whole.get(name) for name in ("first_time", "last_time"))
     first, last = (None if text is None else datetime.fromisoformat(text) for text in times)
-    return RunReport(whole, _columns(import_, whole, first, last), whole["problems"][:LISTED], first, last)
+    devices = {device.device_id: device for device in import_.devices.all()}
+    values = import_.profile.get("values", [])
+    columns = []
+    for position, counts in enumerate(whole["columns"]):
+        # Keys not in the profile belong to the import's device.
+        named = values[position].get("device", "") if position < len(values) else ""
+        device = devices.get(named) if named else import_.device
+        columns.append(ReportColumn(counts, device, _chart(device, counts["metric"], first, last)))
+    return RunReport(whole, columns, whole["problems"][:LISTED], first, last)
 
 
 def _doubt(import_: Import, now: datetime) -> str:
@@ -135,20 +143,6 @@ def _doubt(import_: Import, now: datetime) -> str:
             return "Other files are imported first."
         return "No worker has begun it yet. Is the worker running? Start it with: joulebook up"
     return ""
-
-
-def _columns(
-    import_: Import, whole: Mapping[str, Any], first: datetime | None, last: datetime | None
-) -> list[ReportColumn]:
-    """Return the columns with their devices; keys not in the profile belong to the import's device."""
-    devices = {device.device_id: device for device in import_.devices.all()}
-    values = import_.profile.get("values", [])
-    columns = []
-    for position, counts in enumerate(whole["columns"]):
-        named = values[position].get("device", "") if position < len(values) else ""
-        device = devices.get(named) if named else import_.device
-        columns.append(ReportColumn(counts, device, _chart(device, counts["metric"], first, last)))
-    return columns
 
 
 def _chart(device: Device | None, metric: str, first: datetime | None, last: datetime | None) -> str:

@@ -17,7 +17,7 @@ from django.conf import settings
 
 _PART_SUFFIX = ".part"
 _DISK_CHECK_BYTES = 16 << 20
-"""Bytes of an upload between two checks of the disk."""
+"""Bytes of an upload between two checks of the free space on the disk."""
 
 _GIB = 1 << 30
 
@@ -47,7 +47,7 @@ def uploads_folder() -> Path:
 
 
 def check_disk(size: int = 0, *, copies: int = 1) -> None:
-    """Raise `DiskFull` if `copies` files of `size` bytes would take disk space from the reserve."""
+    """Raise `DiskFull` if `copies` files of `size` bytes would leave less free space than the reserve."""
     disk = shutil.disk_usage(uploads_folder())
     reserve = settings.CONFIG.disk_reserve
     if reserve is None:
@@ -92,7 +92,7 @@ class UploadWriter:
         self._path = upload_path(self.name)
         self._part = self._path.with_name(self.name + _PART_SUFFIX)
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        # A worker running as another user reads by the folder's group.
+        # A worker running as another system user may read the file if the folder's group may read the folder.
         os.fchmod(descriptor, 0o600 | (self._part.parent.stat().st_mode & stat.S_IRGRP))
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
         self._digest = hashlib.sha256()
