@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
+import psycopg
 import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
+from rich.filesize import decimal
 from rich.status import Status
 
 from joulebook.cli.output import AsJson, json_result, plain_errors, result, say
 from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase, EmbeddedError, ensure_binaries, telemetry_url
-from joulebook.embedded.status import read_status
 from joulebook.embedded.urls import uses_own_server
 from joulebook.supervisor.privileges import start_as_database_user
 
 app = typer.Typer(no_args_is_help=True, help="Start, stop and reach the database of the readings.")
 
 _STOPPED = 3
+_QUESTION = """\
+SELECT current_setting('server_version'),
+       (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
+       current_setting('timescaledb.license', true),
+       pg_database_size(current_database())
+"""
 
 
 class RoleName(StrEnum):
@@ -80,12 +89,47 @@ def stop() -> None:
         say(f"the database in {config.home / 'db'} is stopped")
 
 
+@dataclass(frozen=True)
+class DatabaseStatus:
+    """One look at the database. Figures of a running server are None while it is down.
+
+    `edition` is "apache" or "timescale" (the Community edition); `database_bytes` is the size of the
+    database, `folder_bytes` that of the whole data folder with its write-ahead log.
+    """
+
+    running: bool
+    embedded: bool
+    where: str
+    pid: int | None = None
+    postgresql: str | None = None
+    timescaledb: str | None = None
+    edition: str | None = None
+    database_bytes: int | None = None
+    folder_bytes: int | None = None
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield the figures as pairs of a name and a text for people."""
+        yield "state", "running" if self.running else "stopped"
+        yield "server", "embedded" if self.embedded else "your own"
+        yield "address", self.where
+        if self.pid is not None:
+            yield "process", str(self.pid)
+        if self.postgresql is not None:
+            yield "postgresql", self.postgresql
+            yield "timescaledb", self.timescaledb or "not created in this database"
+            yield "edition", self.edition or "unknown"
+        if self.database_bytes is not None:
+            yield "database", decimal(self.database_bytes)
+        if self.folder_bytes is not None:
+            yield "on disk", decimal(self.folder_bytes)
+
+
 @app.command()
 def status(*, as_json: AsJson = False) -> None:
     """Show the database's state, versions, address and size; exit code 0 if it runs, 3 if it does not."""
     with plain_errors():
         config = Config.from_environ()
-        found = read_status(config)
+        found = _read_status(config)
     if as_json:
         json_result(
             {
@@ -105,6 +149,34 @@ def status(*, as_json: AsJson = False) -> None:
             result(f"{name:<12} {value}")
     if not found.running:
         raise typer.Exit(_STOPPED)
+
+
+def _read_status(config: Config) -> DatabaseStatus:
+    """Return the state of this configuration's database. Starts nothing."""
+    if uses_own_server(config):
+        address = telemetry_url(config, "reader")
+        info = conninfo_to_dict(address)
+        where = f"{info.get('host', 'localhost')}:{info.get('port', 5432)}/{info.get('dbname', '')}"
+        try:
+            return DatabaseStatus(True, False, where, None, *_ask(address))
+        except EmbeddedError:
+            return DatabaseStatus(running=False, embedded=False, where=where)
+    database = EmbeddedDatabase(config)
+    where, folder_bytes = str(database.socket), database.size_on_disk()
+    if not database.is_running():
+        return DatabaseStatus(running=False, embedded=True, where=where, folder_bytes=folder_bytes)
+    answer = _ask(database.url("reader"))
+    return DatabaseStatus(True, True, where, database.pid(), *answer, folder_bytes=folder_bytes)
+
+
+def _ask(url: str) -> tuple[str, str | None, str | None, int]:
+    try:
+        with psycopg.connect(url, connect_timeout=5) as conn:
+            row = conn.execute(_QUESTION).fetchone()
+    except psycopg.OperationalError as exc:
+        raise EmbeddedError(f"the database does not answer: {exc}") from exc
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return row
 
 
 @app.command()

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def ensure_binaries(config: Config, *, newest: bool = False) -> Binaries:
     existing data it must have the data's major version. With `newest` the archive is searched in any case for
     a newer version. Raises `UnableToFindBinaries` with remedies.
     """
-    major = _data_major(Layout.below(config.home))
+    major: int | None = None
+    with suppress(FileNotFoundError):
+        major = int((Layout.below(config.home).data / "PG_VERSION").read_text().strip())
     if config.postgres_bin is not None:
         return _configured(config.postgres_bin.expanduser().absolute(), major)
     found = None if newest else find_binaries(config, major=major)
@@ -150,14 +153,6 @@ def _output(*command: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _data_major(layout: Layout) -> int | None:
-    """Return the major version of PostgreSQL that created the data; None without data."""
-    try:
-        return int((layout.data / "PG_VERSION").read_text().strip())
-    except FileNotFoundError:
-        return None
 
 
 def _version_key(found: Binaries) -> tuple[list[int], list[int]]:

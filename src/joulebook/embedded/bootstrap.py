@@ -61,23 +61,22 @@ def ensure_cluster(layout: Layout, binaries: Binaries, user: ServerUser, environ
     layout.unfinished_data.mkdir(mode=0o700)
     user.take_over(layout.unfinished_data)
     try:
-        _hand_over_password(layout, password_file, user)
+        password_file.touch(mode=0o600, exist_ok=False)
+        password_file.write_text(read_password(layout.passwords, "postgres") + "\n")
+        user.take_over(password_file)
         _initdb(layout, binaries, user, password_file, environment)
     finally:
         password_file.unlink(missing_ok=True)
     layout.unfinished_data.rename(layout.data)
 
 
-def _hand_over_password(layout: Layout, password_file: Path, user: ServerUser) -> None:
-    password_file.touch(mode=0o600, exist_ok=False)
-    password_file.write_text(read_password(layout.passwords, "postgres") + "\n")
-    user.take_over(password_file)
-
-
 def _initdb(
     layout: Layout, binaries: Binaries, user: ServerUser, password_file: Path, environment: dict[str, str]
 ) -> None:
     folders = [layout.unfinished_data, binaries.folder]
+    locale = ["--locale=C.UTF-8"]
+    if binaries.major >= 17:  # PostgreSQL's own: no new C library changes it
+        locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     command = [
         *command_prefix(user, folders=folders, parent_death_signal="KILL"),
         binaries.program("initdb"),
@@ -87,23 +86,13 @@ def _initdb(
         "--auth=scram-sha-256",
         "--encoding=UTF8",
         "--data-checksums",
-        *_locale(binaries.major),
+        *locale,
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/", env=environment)
     if done.returncode != 0:
         raise UnableToStart(
             f"initdb could not create {layout.data}: {(done.stderr or done.stdout).strip()[-1500:]}"
         )
-
-
-def _locale(major: int) -> list[str]:
-    """Return initdb's options for the locale C.UTF-8.
-
-    PostgreSQL 17 and later have one of their own, which no update of the C library can change.
-    """
-    if major >= 17:
-        return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return ["--locale=C.UTF-8"]
 
 
 def ensure_roles_and_database(superuser_url: str, database_url: str, passwords: Path) -> None:
@@ -115,7 +104,12 @@ def ensure_roles_and_database(superuser_url: str, database_url: str, passwords: 
     with psycopg.connect(superuser_url, autocommit=True) as conn:
         for role, attributes in _ROLES.items():
             _ensure_role(conn, role, attributes, read_password(passwords, role))
-        _let_owner_administer(conn)
+        if conn.info.server_version >= 160000:
+            # Migrations set the other roles' defaults as the owner: CREATEROLE alone no longer suffices.
+            conn.execute(
+                f"GRANT joulebook_writer, joulebook_reader TO {OWNER} "
+                "WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+            )
         found = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
         if found is None:
             create_database(conn, DATABASE)
@@ -163,16 +157,4 @@ def _ensure_role(conn: psycopg.Connection, role: str, attributes: str, password:
         sql.SQL("ALTER ROLE {} WITH {} PASSWORD {}").format(
             name, sql.SQL(attributes), sql.Literal(verifier.decode())
         )
-    )
-
-
-def _let_owner_administer(conn: psycopg.Connection) -> None:
-    """Let the owner, and so migrations, set the other roles' defaults.
-
-    From version 16 on CREATEROLE alone does not suffice.
-    """
-    if conn.info.server_version < 160000:
-        return
-    conn.execute(
-        f"GRANT joulebook_writer, joulebook_reader TO {OWNER} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
     )

@@ -15,28 +15,37 @@ import psycopg
 from psycopg import sql
 
 from joulebook.config import Config
+from joulebook.embedded.binaries import Binaries, ensure_binaries
 from joulebook.embedded.bootstrap import (
     DATABASE,
     create_database,
+    ensure_cluster,
     ensure_extension,
     ensure_roles_and_database,
 )
 from joulebook.embedded.errors import EmbeddedError, UnableToStart
-from joulebook.embedded.launch import DEFAULT_PORT, INSTANT, launch, postmaster_to_keep
 from joulebook.embedded.layout import Layout
-from joulebook.embedded.locks import held
+from joulebook.embedded.locks import held, try_lock
 from joulebook.embedded.passwords import read_password
 from joulebook.embedded.processes import (
     answer_requests,
+    clear_remains,
+    end_leftovers,
     find_postmaster,
     is_alive,
     is_ready,
+    is_stopping,
     running_port,
     stop_postmaster,
 )
-from joulebook.embedded.sockets import socket_folder
+from joulebook.embedded.server_user import ServerUser, command_prefix, find_server_user, system_tool
+from joulebook.embedded.settings import write_settings
+from joulebook.embedded.sockets import prepare_socket_folder, socket_folder
 
 Role = Literal["owner", "writer", "reader"]
+
+_DEFAULT_PORT = 5432  # names the Unix socket if no loopback port is set
+_INSTANT = 0.2  # seconds without a command line in a process becoming the server
 
 
 class _Ended(UnableToStart):
@@ -60,8 +69,8 @@ class EmbeddedDatabase:
         launched = False
         while True:
             with held(self._layout.operation_lock):
-                if postmaster_to_keep(self._layout) is None:
-                    launch(self._config, self._layout, settings or {}, detached=True)
+                if _postmaster_to_keep(self._layout) is None:
+                    _launch(self._config, self._layout, settings or {}, detached=True)
                     launched = True
             try:
                 return self.wait_until_ready(timeout)
@@ -82,13 +91,13 @@ class EmbeddedDatabase:
         """
         self._layout.create_root()
         with held(self._layout.operation_lock):
-            pid = postmaster_to_keep(self._layout, patience=0.5)
+            pid = _postmaster_to_keep(self._layout, patience=0.5)
             if pid is not None:
                 raise UnableToStart(
                     f"the database in {self._layout.data} runs already as process {pid}: "
                     "stop it with `joulebook db stop`"
                 )
-            return launch(self._config, self._layout, settings or {}, detached=False)
+            return _launch(self._config, self._layout, settings or {}, detached=False)
 
     def wait_until_ready(self, timeout: float = 120.0) -> None:
         """Wait until the server accepts connections, then complete roles, database and extension.
@@ -96,7 +105,18 @@ class EmbeddedDatabase:
         `timeout` in seconds; crash recovery may take some. Raises `UnableToStart` if the server ends or
         does not answer in time.
         """
-        self._wait(timeout)
+        deadline = time.monotonic() + timeout
+        seen = time.monotonic()
+        while (now := time.monotonic()) < deadline:
+            if find_postmaster(self._layout) is not None:
+                seen = now
+                if is_ready(self._layout) and self._accepts():
+                    break
+            elif not is_alive(self._layout) or now - seen > _INSTANT:
+                raise _Ended(f"the database did not start: {self._last_words()}")
+            time.sleep(0.02)
+        else:
+            raise UnableToStart(f"the database did not answer within {timeout:.0f} s: {self._last_words()}")
         with held(self._layout.operation_lock):
             try:
                 ensure_roles_and_database(
@@ -171,22 +191,9 @@ class EmbeddedDatabase:
 
     def _url(self, role: str, database: str) -> str:
         password = quote(read_password(self._layout.passwords, role), safe="")
-        port = running_port(self._layout) or self._config.db_port or DEFAULT_PORT
+        port = running_port(self._layout) or self._config.db_port or _DEFAULT_PORT
         host = quote(str(socket_folder(self._layout)), safe="")
         return f"postgresql://{role}:{password}@/{quote(database, safe='')}?host={host}&port={port}"
-
-    def _wait(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        seen = time.monotonic()
-        while (now := time.monotonic()) < deadline:
-            if find_postmaster(self._layout) is not None:
-                seen = now
-                if is_ready(self._layout) and self._accepts():
-                    return
-            elif not is_alive(self._layout) or now - seen > INSTANT:
-                raise _Ended(f"the database did not start: {self._last_words()}")
-            time.sleep(0.02)
-        raise UnableToStart(f"the database did not answer within {timeout:.0f} s: {self._last_words()}")
 
     def _accepts(self) -> bool:
         try:
@@ -206,3 +213,92 @@ class EmbeddedDatabase:
         files = [path for path in (self._layout.startup_log, newest) if path is not None and path.exists()]
         lines = [line for path in files for line in path.read_text(errors="replace").splitlines()[-8:]]
         return f"its logs in {self._layout.root} end:\n" + "\n".join(lines)
+
+
+def _launch(
+    config: Config, layout: Layout, settings: Mapping[str, str], *, detached: bool
+) -> subprocess.Popen[bytes]:
+    """Start the server and return at once; the caller holds the operation lock, and no server runs.
+
+    Detached, the server has no parent of ours, and the returned process has ended already. Otherwise it is
+    our child, in its own process group, and stops at the end of the calling thread.
+    """
+    user = find_server_user(layout.data)
+    binaries = ensure_binaries(config)
+    # Without our PG… variables.
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    ensure_cluster(layout, binaries, user, environment)
+    sockets = prepare_socket_folder(layout, user)
+    port = config.db_port
+    write_settings(
+        layout,
+        sockets=sockets,
+        port=port or _DEFAULT_PORT,
+        loopback=port is not None,
+        has_lz4=binaries.accepts("wal_compression", "lz4"),
+    )
+    lock = _claim(layout)
+    try:
+        clear_remains(layout, sockets)
+        command = _command(layout, binaries, user, sockets, settings, detached=detached)
+        with layout.startup_log.open("wb") as output:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=environment,
+                pass_fds=[lock],
+                process_group=None if detached else 0,
+            )
+        if detached:
+            child.wait()  # setsid ends at once; the server runs on without us
+        return child
+    finally:
+        os.close(lock)
+
+
+def _postmaster_to_keep(layout: Layout, *, patience: float = 0.0) -> int | None:
+    """Return the process id of a server still running and not about to stop; None without one.
+
+    Wait for the end of a stopping server. For `patience` seconds any server may be about to stop: the
+    server of a supervisor killed just now takes a moment to notice.
+    """
+    begun = time.monotonic()
+    while True:
+        pid = find_postmaster(layout)
+        waited = time.monotonic() - begun
+        if pid is not None and not is_stopping(layout) and waited >= patience:
+            return pid
+        if pid is None and (not is_alive(layout) or waited >= _INSTANT):
+            return None
+        time.sleep(0.02)
+
+
+def _claim(layout: Layout) -> int:
+    """Take the lock of a living server; before that, end the processes left by a dead postmaster."""
+    for _ in range(3):
+        lock = try_lock(layout.server_lock)
+        if lock is not None:
+            return lock
+        end_leftovers(layout, grace=1.0)
+    raise UnableToStart(f"another process keeps taking {layout.server_lock}: try again")
+
+
+def _command(
+    layout: Layout,
+    binaries: Binaries,
+    user: ServerUser,
+    sockets: Path,
+    settings: Mapping[str, str],
+    *,
+    detached: bool,
+) -> list[str]:
+    folders = [layout.data, layout.logs, sockets, binaries.folder]
+    words = [system_tool("setsid"), "--fork"] if detached else []
+    words += command_prefix(user, folders=folders, parent_death_signal=None if detached else "INT")
+    words += [binaries.program("postgres"), "-D", str(layout.data)]
+    for name, value in {"config_file": str(layout.settings), **settings}.items():
+        words += ["-c", f"{name}={value}"]
+    return words

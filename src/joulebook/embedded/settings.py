@@ -41,7 +41,11 @@ def write_settings(
     beside them is read last and wins.
     """
     memory = machine_memory() if memory is None else memory
-    disk = _free_bytes(layout.root) if disk is None else disk
+    if disk is None:
+        try:
+            disk = shutil.disk_usage(layout.root).free
+        except OSError:
+            disk = 0
     settings = _settings(
         layout, sockets=sockets, port=port, loopback=loopback, has_lz4=has_lz4, memory=memory, disk=disk
     )
@@ -60,7 +64,7 @@ def _settings(
         "cluster_name": layout.cluster_name,
         "listen_addresses": "127.0.0.1" if loopback else "",
         "port": str(port),
-        "unix_socket_directories": _listed(sockets),
+        "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',
         # The mode of the socket's folder limits connections.
         "unix_socket_permissions": "0777",
         "max_connections": "100",
@@ -113,13 +117,6 @@ def machine_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
     return min(found)
 
 
-def _free_bytes(folder: Path) -> int:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return 0
-
-
 def _megabytes(size: int, *, low: int, high: int) -> str:
     return f"{min(max(size // _MIB, low), high)}MB"
 
@@ -135,10 +132,6 @@ def _dynamic_shared_memory() -> str:
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("'", "''").replace("\\", "\\\\") + "'"
-
-
-def _listed(path: Path) -> str:
-    return '"' + str(path).replace('"', '""') + '"'
 
 
 def _replace(target: Path, text: str) -> None:

@@ -36,8 +36,12 @@ def prepare_socket_folder(layout: Layout, user: ServerUser) -> Path:
         beside.mkdir(mode=0o700, exist_ok=True)
         user.take_over(beside)
         return beside
+    bases = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - made private, checked
+    # All users may create names there: if one is taken, the next is tried.
+    names = [layout.cluster_name, *(f"{layout.cluster_name}-{number}" for number in range(1, 10))]
     candidates = [Path(remembered.read_text().strip())] if remembered.exists() else []
-    for candidate in [*candidates, *_short_folders(layout)]:
+    candidates += [base / name for base in bases for name in names if _fits(base / name)]
+    for candidate in candidates:
         if _make_private(candidate, user):
             remembered.write_text(f"{candidate}\n")
             return candidate
@@ -50,13 +54,6 @@ def prepare_socket_folder(layout: Layout, user: ServerUser) -> Path:
 def _fits(folder: Path) -> bool:
     # libpq takes a comma for the end of a host's name.
     return "," not in str(folder) and len(os.fsencode(folder)) + _LONGEST_NAME <= _LONGEST_SOCKET
-
-
-def _short_folders(layout: Layout) -> list[Path]:
-    bases = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - made private, checked
-    # All users may create names there: if one is taken, the next is tried.
-    names = [layout.cluster_name, *(f"{layout.cluster_name}-{number}" for number in range(1, 10))]
-    return [base / name for base in bases for name in names if _fits(base / name)]
 
 
 def _make_private(folder: Path, user: ServerUser) -> bool:

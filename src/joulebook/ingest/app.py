@@ -20,9 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from joulebook import __version__
 from joulebook.config import Config, ConfigError
 from joulebook.embedded import telemetry_url
-from joulebook.ingest.access.rates import RateLimits
 from joulebook.ingest.access.token_use import TokenUse
-from joulebook.ingest.access.tokens import TokenDirectory
+from joulebook.ingest.access.tokens import RateLimits, TokenDirectory
 from joulebook.ingest.commit.group_commit import GroupCommitter
 from joulebook.ingest.commit.storing import ReadingStore
 from joulebook.ingest.connection import DatabaseProbe
@@ -175,25 +174,8 @@ def create_app(
     app.state.metrics = metrics
     app.state.direct = DirectRoutes(app)
     _add_probes(app, siblings, metrics_token=settings.metrics_token)
-    _add_docs(app, settings)
-    _document(app, wires)
+    _add_docs(app, wires, assets=settings.package / "ingest" / "assets")
     return app
-
-
-def _document(app: FastAPI, wires: Sequence[Wire]) -> None:
-    """Add the operations of the wires, no FastAPI routes, to the application's OpenAPI document."""
-    generated = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generated()
-        schemes: dict[str, Any] = {"device token": {"type": "http", "scheme": "bearer"}}
-        for wire in wires:
-            document["paths"] |= wire.openapi_paths
-            schemes |= wire.security_schemes
-        document.setdefault("components", {})["securitySchemes"] = schemes
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _add_probes(app: FastAPI, siblings: Siblings, *, metrics_token: str | None) -> None:
@@ -227,9 +209,23 @@ def _add_probes(app: FastAPI, siblings: Siblings, *, metrics_token: str | None) 
         return Response(text, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
-def _add_docs(app: FastAPI, config: Config) -> None:
-    """Serve the API's documentation with our own copies of the scripts, so that it works offline."""
-    assets = config.package / "ingest" / "assets"
+def _add_docs(app: FastAPI, wires: Sequence[Wire], *, assets: Path) -> None:
+    """Serve the API's documentation with our own copies of the scripts, so that it works offline.
+
+    Its OpenAPI document also has the operations of the wires: they are no FastAPI routes.
+    """
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        schemes: dict[str, Any] = {"device token": {"type": "http", "scheme": "bearer"}}
+        for wire in wires:
+            document["paths"] |= wire.openapi_paths
+            schemes |= wire.security_schemes
+        document.setdefault("components", {})["securitySchemes"] = schemes
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     app.mount("/docs/assets", StaticFiles(directory=assets, check_dir=False), name="docs-assets")
 
     @app.get("/docs", include_in_schema=False)

@@ -67,7 +67,13 @@ class Reconnecting:
 
     def _attempt(self, work: Callable[[Connection], T]) -> T:
         try:
-            return work(self._open())
+            if self._conn is None or self._conn.closed:
+                self.close()
+                self._was_cut = False
+                self._conn = connect(self._url)
+                # A duplicate of the descriptor: libpq closes its own in the middle of an error.
+                self._handle = socket.socket(fileno=os.dup(self._conn.fileno()))
+            return work(self._conn)
         except BatchRefused:
             raise
         except Exception:
@@ -75,15 +81,6 @@ class Reconnecting:
             self._was_broken = self._conn is not None and self._conn.closed
             self.close()
             raise
-
-    def _open(self) -> Connection:
-        if self._conn is None or self._conn.closed:
-            self.close()
-            self._was_cut = False
-            self._conn = connect(self._url)
-            # A duplicate of the descriptor: libpq closes its own in the middle of an error.
-            self._handle = socket.socket(fileno=os.dup(self._conn.fileno()))
-        return self._conn
 
 
 class DatabaseProbe:

@@ -127,13 +127,10 @@ def _packets(body: bytes) -> list[Any]:
     try:
         decoded = _decode(body)
     except ValueError as exc:
-        if b"\n" in body.strip():
-            return _lines(body)
-        raise UnparsableBody(f"the body is not JSON: {exc}") from exc
-    return decoded if isinstance(decoded, list) else [decoded]
-
-
-def _lines(body: bytes) -> list[Any]:
+        if b"\n" not in body.strip():
+            raise UnparsableBody(f"the body is not JSON: {exc}") from exc
+    else:
+        return decoded if isinstance(decoded, list) else [decoded]
     packets = []
     for number, line in enumerate(body.split(b"\n"), start=1):
         if not line.strip():
@@ -182,7 +179,10 @@ class _PacketParser:
         if device_id is None:
             device_id = self.rules.grant.device_id
         if not isinstance(device_id, str) or device_id not in self.rules.grant.devices:
-            self.readings.reject(index, None, "device_not_allowed", _not_allowed(device_id))
+            message = f"this token may not write for device {str(device_id)[:80]!r}"
+            if device_id is None:
+                message = "this token writes for several devices; name one in device_id"
+            self.readings.reject(index, None, "device_not_allowed", message)
             return
         time = self.time_of(index, packet)
         if time is not None:
@@ -278,12 +278,6 @@ class _BadTime(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-def _not_allowed(device_id: Any) -> str:
-    if device_id is None:
-        return "this token writes for several devices; name one in device_id"
-    return f"this token may not write for device {str(device_id)[:80]!r}"
 
 
 def _kind(value: Any) -> str:

@@ -52,11 +52,19 @@ def serve(
     set_up_logging("ingest", log_format=config.log_format)
     app = create_app(config, process=process, siblings_folder=siblings_folder)
     metrics: IngestMetrics = app.state.metrics
-    _collect_garbage_rarely()
+    # Collect cyclic garbage less often, and never examine objects from the start: a request makes few
+    # cycles, but the usual thresholds cost an eighth of its time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
     async def drain() -> None:
         """End the connections of devices in order: uvicorn would cut them off."""
         await app.state.drain(seconds=DRAIN_SECONDS)
+
+    def unavailable(reason: str) -> bytes:
+        answer = {"code": "unavailable", "message": f"not stored, send it again: {reason}"}
+        return msgspec.json.encode(answer) + b"\n"
 
     observed = RequestObserver(
         app.state.direct, metrics.requests, routes=app.routes, trusted_proxies=config.trusted_proxies
@@ -71,7 +79,7 @@ def serve(
                 per_address=config.connections_per_address,
                 trusted=config.trusted_proxies,
             ),
-            unavailable=Unavailable("application/json", _unavailable, metrics.requests.turned_away),
+            unavailable=Unavailable("application/json", unavailable, metrics.requests.turned_away),
             drain=drain,
             message_bytes=MESSAGE_BYTES,
         )
@@ -79,18 +87,3 @@ def serve(
     metrics.open_connections = lambda: len(server.connections.connections)
     tell_ready()
     run(server, listening=listening)
-
-
-def _unavailable(reason: str) -> bytes:
-    answer = {"code": "unavailable", "message": f"not stored, send it again: {reason}"}
-    return msgspec.json.encode(answer) + b"\n"
-
-
-def _collect_garbage_rarely() -> None:
-    """Collect cyclic garbage less often, and never examine objects from the start.
-
-    A request makes few cycles, but the usual thresholds cost an eighth of its time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)

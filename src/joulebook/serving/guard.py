@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from itertools import chain
 from typing import Protocol
 
 from joulebook.serving.addresses import is_trusted, share_key
@@ -146,15 +147,12 @@ class Guard:
             return False
         if key is not None and self._shares.size(key) + 1 >= self._shares.size(largest):
             return self._abort_waiting(key)
-        self._abort(self._least_useful(largest))
+        # Its oldest waiting connection, else its oldest idle one, else its newest.
+        members = self._shares.members(largest)
+        idle = (each for each in members if not each.is_answering())
+        newest = next(reversed(members))
+        self._abort(next(chain(self._waiting_shares.members(largest), idle), newest))
         return True
-
-    def _least_useful(self, key: str) -> Guarded:
-        """Return an address's oldest waiting connection, else its oldest idle one, else its newest."""
-        for connection in self._waiting_shares.members(key):
-            return connection
-        members = self._shares.members(key)
-        return next((each for each in members if not each.is_answering()), next(reversed(members)))
 
     def _abort_waiting(self, key: str | None) -> bool:
         """Abort an address's oldest waiting connection if it had time for a head; return whether one was."""

@@ -217,7 +217,10 @@ def check_metrics_reader(token: str | None, *, peer: str, header: Callable[[str]
             raise MetricsRefused(401, "send the token of JOULEBOOK_METRICS_TOKEN: Authorization: Bearer …")
         return
     is_forwarded = any(header(name) is not None for name in _FORWARDED)
-    if not _is_loopback(peer) or is_forwarded or not _is_loopback_host(header("host") or ""):
+    host = header("host") or ""
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    is_local = _is_loopback(peer) and (name == "localhost" or _is_loopback(name))
+    if is_forwarded or not is_local:
         raise MetricsRefused(
             403, "metrics are read from this machine only, or anywhere with JOULEBOOK_METRICS_TOKEN set"
         )
@@ -228,11 +231,6 @@ def _is_loopback(address: str) -> bool:
         return ip_address(address.removeprefix("::ffff:")).is_loopback
     except ValueError:
         return False
-
-
-def _is_loopback_host(host: str) -> bool:
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    return name == "localhost" or _is_loopback(name)
 
 
 Snapshot = list[tuple[str, str, str, list[tuple[str, dict[str, str], float]]]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +14,8 @@ from joulebook.serving.metrics import METHODS, Histogram, RequestMetrics
 
 UNKNOWN_ROUTE = "unknown"
 """The route of all unknown addresses: a scanner's paths must not become labels."""
+
+_REQUEST_ID = b"x-request-id"
 
 
 def choose_request_id(given: str | None, *, peer: str, trusted: Networks) -> str:
@@ -42,9 +44,16 @@ class RequestObserver:
         if kind == "lifespan":
             await self._app(scope, receive, send)
             return
-        own = self._choose_id(scope) if self._trusted else new_request_id()
+        if self._trusted:
+            given = next(
+                (value.decode("latin-1") for name, value in scope["headers"] if name == _REQUEST_ID), None
+            )
+            peer = scope["client"][0] if scope["client"] is not None else ""
+            own = choose_request_id(given, peer=peer, trusted=self._trusted)
+        else:
+            own = new_request_id()
         request_id.set(own)  # the server runs each request in a task, and so in a context, of its own
-        header = (b"x-request-id", own.encode())
+        header = (_REQUEST_ID, own.encode())
         if kind == "websocket":
             await self._app(scope, receive, _with_header(send, header))
             return
@@ -68,27 +77,19 @@ class RequestObserver:
                 key = scope["path"], scope["method"], status
                 (self._exact.get(key) or self._histogram(scope, *key)).observe(time.perf_counter() - began)
 
-    def _choose_id(self, scope: Scope) -> str:
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-        peer = scope["client"][0] if scope["client"] is not None else ""
-        text = None if given is None else given.decode("latin-1")
-        return choose_request_id(text, peer=peer, trusted=self._trusted)
-
     def _histogram(self, scope: Scope, path: str, method: str, status: int) -> Histogram:
         """Return the histogram for a request; remember it for routes without parameters."""
-        template = _template(self._routes, scope)
+        template = UNKNOWN_ROUTE
+        for route in self._routes:
+            if route.matches(scope)[0] is not Match.NONE:
+                template = str(getattr(route, "path", UNKNOWN_ROUTE))
+                if isinstance(route, Mount):
+                    template += "/{path}"
+                break
         histogram = self._metrics.durations(template, method, status)
         if template == path and method in METHODS:
             self._exact[path, method, status] = histogram
         return histogram
-
-
-def _template(routes: Iterable[BaseRoute], scope: Scope) -> str:
-    for route in routes:
-        if route.matches(scope)[0] is not Match.NONE:
-            path = str(getattr(route, "path", UNKNOWN_ROUTE))
-            return f"{path}/{{path}}" if isinstance(route, Mount) else path
-    return UNKNOWN_ROUTE
 
 
 def _with_header(send: Send, header: tuple[bytes, bytes]) -> Send:

@@ -22,8 +22,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from joulebook.serving.guard import Guard
-from joulebook.serving.http import Connections, HttpConnection
-from joulebook.serving.websockets import PING_SECONDS, WebSocketConnection
+from joulebook.serving.http import PING_SECONDS, Connections, HttpConnection, WebSocketConnection
 
 log = logging.getLogger("uvicorn.error")
 

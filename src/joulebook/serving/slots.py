@@ -32,23 +32,20 @@ class SharedSlots:
         if self._is_free(keys):
             self._take(keys)
         else:
-            await self._wait(keys)
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting[waiting] = keys
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                if waiting.done() and not waiting.cancelled():
+                    self._release(keys)  # the slot was assigned at the same moment
+                raise
+            finally:
+                self._waiting.pop(waiting, None)
         try:
             yield
         finally:
             self._release(keys)
-
-    async def _wait(self, keys: Keys) -> None:
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting[waiting] = keys
-        try:
-            await waiting
-        except asyncio.CancelledError:
-            if waiting.done() and not waiting.cancelled():
-                self._release(keys)  # the slot was assigned at the same moment
-            raise
-        finally:
-            self._waiting.pop(waiting, None)
 
     def _is_free(self, keys: Keys) -> bool:
         if self._taken >= self._most:

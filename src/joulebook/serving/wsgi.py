@@ -175,7 +175,13 @@ class WsgiBridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            for lane in (self._rules.pages, self._rules.files, self._rules.streams):
+                lane.close()
+            self._disk.shutdown(wait=False, cancel_futures=True)
+            await send({"type": "lifespan.shutdown.complete"})
         elif scope["type"] == "http":
             head = _read_head(scope)
             keys = self._rules.keys(scope, head)
@@ -187,15 +193,6 @@ class WsgiBridge:
                     return
                 if body is not None:
                     await self._answer(scope, head, keys, body, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        for lane in (self._rules.pages, self._rules.files, self._rules.streams):
-            lane.close()
-        self._disk.shutdown(wait=False, cancel_futures=True)
-        await send({"type": "lifespan.shutdown.complete"})
 
     # The body
 
@@ -244,8 +241,13 @@ class WsgiBridge:
         self, scope: Scope, head: Head, keys: Keys, body: IO[bytes], receive: Receive, send: Send
     ) -> None:
         """Answer the request; stop if its client disconnects."""
+
+        async def disconnect() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
         work = Work()
-        gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+        gone = asyncio.ensure_future(disconnect())
         answering = asyncio.ensure_future(self._make_and_send(scope, head, keys, body, work, send))
         try:
             await asyncio.wait({gone, answering}, return_when=asyncio.FIRST_COMPLETED)
@@ -331,27 +333,23 @@ class _Body:
 
     async def _write(self) -> None:
         pending, self._pending = self._pending, bytearray()
-        await self._on_disk(lambda: self._write_to_file(pending))
+
+        def write() -> None:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` removes it
+            if self.size - self._checked_at >= _CHECKED_EVERY:
+                # Many bodies may arrive at once, and each had room at its beginning.
+                self._checked_at = self.size
+                self._check_room()
+            view = memoryview(pending)
+            while view:
+                view = view[self._file.write(view) :]
+
+        await self._on_disk(write)
 
     async def _on_disk(self, function: Callable[[], None]) -> None:
         """Call a function in a thread: a slow disk must not block all other connections."""
         await asyncio.get_running_loop().run_in_executor(self._disk, function)
-
-    def _write_to_file(self, pending: bytearray) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` removes it
-        if self.size - self._checked_at >= _CHECKED_EVERY:
-            # Many bodies may arrive at once, and each had room at its beginning.
-            self._checked_at = self.size
-            self._check_room()
-        view = memoryview(pending)
-        while view:
-            view = view[self._file.write(view) :]
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _refuse(send: Send, refused: Refused) -> None:

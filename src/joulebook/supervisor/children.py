@@ -139,7 +139,11 @@ class Child:
         spec = self.spec
         if spec.user is None:
             return spec.command
-        listens_low = spec.address is not None and spec.address.port < _lowest_free_port()
+        unprivileged = 1024  # the lowest port for processes without a special right
+        with suppress(OSError, ValueError):
+            setting = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+            unprivileged = int(setting.read_text(encoding="ascii"))
+        listens_low = spec.address is not None and spec.address.port < unprivileged
         prefix = spec.user.command_prefix(capability="net_bind_service" if listens_low else None)
         return (*prefix, *spec.command)
 
@@ -170,12 +174,7 @@ class Child:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._status = self._process.wait()
-        self._drain_output()
-        self._forget_notices()
-        self._ended.set()
-
-    def _drain_output(self) -> None:
-        """Write the rest of the pipe, without waiting for other processes holding its other end."""
+        # Write the rest of the pipe, without waiting for other processes holding its other end.
         self._loop.remove_reader(self._output)
         with suppress(BlockingIOError):
             while data := os.read(self._output, 65_536):
@@ -183,18 +182,12 @@ class Child:
         self._lines.close()
         assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
         self._process.stdout.close()
-
-
-def _lowest_free_port() -> int:
-    """Return the lowest port for processes without a special right."""
-    try:
-        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return 1024
+        self._forget_notices()
+        self._ended.set()
 
 
 async def _first(*events: asyncio.Event, timeout: float) -> bool:  # noqa: ASYNC109 - one wait, one limit
-    """Wait until one of the events is set or `timeout` seconds passed; say whether the first is set."""
+    """Wait until one of the events is set or `timeout` seconds passed; return whether the first is set."""
     waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -69,7 +69,11 @@ class Console:
             return
         label = f"{name:<{self._width}} │ " if self.labels else ""
         if transient:
-            text = text[: max(0, self._columns() - len(label) - 1)]  # a wrapped line cannot be replaced
+            columns = 0
+            with suppress(OSError, ValueError):
+                columns = os.get_terminal_size(self._stream.fileno()).columns
+            # A wrapped line cannot be replaced.
+            text = text[: max(0, (columns or _COLUMNS) - len(label) - 1)]
         if self._colour and label:
             label = f"\x1b[{self._codes.get(name, 37)}m{label}\x1b[0m"
         self._write(f"{label}{text}" + ("" if transient else "\n"), transient=transient)
@@ -78,12 +82,6 @@ class Console:
         if not self._json_lines or (text.startswith('{"time": ') and text.endswith("}")):
             return text
         return json_line(text, process=name, now=time.time())
-
-    def _columns(self) -> int:
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
-        except (OSError, ValueError):
-            return _COLUMNS
 
     def _write(self, text: str, *, transient: bool) -> None:
         if self._lost:

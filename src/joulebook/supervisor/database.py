@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from types import FrameType
@@ -29,8 +28,12 @@ class _Stop(BaseException):
 
 def main() -> int:
     """Run the database until a signal stops it; return the exit status."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise _Stop(fast=number == signal.SIGQUIT)
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, _on_signal)
+        signal.signal(number, stop)
     try:
         database = EmbeddedDatabase(Config.from_environ())
         return _serve(database)
@@ -42,36 +45,36 @@ def main() -> int:
 
 
 def _serve(database: EmbeddedDatabase) -> int:
+    """Start the server, unless `joulebook db start` runs one in the background already.
+
+    Wait for a server still ending after its supervisor was killed.
+    """
     server = None
     try:
-        server = _launch(database)
-        if server is None:
-            return _accompany(database)
+        deadline = time.monotonic() + _PATIENCE
+        while database.pid() is not None and time.monotonic() < deadline:
+            if database.is_running():
+                return _accompany(database)
+            time.sleep(0.1)
+        server = database.foreground()
         database.wait_until_ready()
         database.answer_priority_requests()
         _say(f"ready on {database.socket}")
         tell_ready()
         status = server.wait()
     except _Stop as request:
-        _end(database, fast=request.fast)
+        fast, stopped = request.fast, False
+        while not stopped:
+            try:
+                database.stop(patience=0.0 if fast else _PATIENCE)
+                stopped = True
+            except _Stop as further:
+                fast = fast or further.fast
         if server is not None:
             server.wait()
         return 0
     _say(f"the database server ended unasked, with status {status}")
     return 1
-
-
-def _launch(database: EmbeddedDatabase) -> subprocess.Popen[bytes] | None:
-    """Start the server; return None if `joulebook db start` runs one in the background already.
-
-    Wait for a server still ending after its supervisor was killed.
-    """
-    deadline = time.monotonic() + _PATIENCE
-    while database.pid() is not None and time.monotonic() < deadline:
-        if database.is_running():
-            return None
-        time.sleep(0.1)
-    return database.foreground()
 
 
 def _accompany(database: EmbeddedDatabase) -> int:
@@ -87,20 +90,6 @@ def _accompany(database: EmbeddedDatabase) -> int:
         return 0
     _say("the database in the background was stopped")
     return 1
-
-
-def _end(database: EmbeddedDatabase, *, fast: bool) -> None:
-    while True:
-        try:
-            database.stop(patience=0.0 if fast else _PATIENCE)
-        except _Stop as request:
-            fast = fast or request.fast
-        else:
-            return
-
-
-def _on_signal(number: int, _frame: FrameType | None) -> None:
-    raise _Stop(fast=number == signal.SIGQUIT)
 
 
 def _say(message: str) -> None:

@@ -23,6 +23,7 @@ from joulebook.supervisor.specs import ProcessSpec, Ready
 from joulebook.supervisor.supervisor import run_plan
 
 _BACKLOG = 2048
+_PATIENCE = 3.0  # seconds for the address to become free
 
 
 def serve_with_processes(config: Config, count: int) -> None:
@@ -69,7 +70,17 @@ def _listen(host: str, port: int, count: int) -> list[socket.socket]:
         # SO_REUSEPORT would hide another server on this port: the probe goes without it.
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _bind(probe, address)
+            # Retried for a moment: processes of a parent killed just now may still be ending.
+            deadline = time.monotonic() + _PATIENCE
+            while True:
+                try:
+                    probe.bind(address)
+                    probe.listen(1)
+                    break
+                except OSError as exc:
+                    if exc.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
         listening = []
         for _ in range(count):
             one = socket.socket(family, kind, protocol)
@@ -84,18 +95,3 @@ def _listen(host: str, port: int, count: int) -> list[socket.socket]:
             f"cannot listen on JOULEBOOK_INGEST_HOST={host!r}, JOULEBOOK_INGEST_PORT={port}: {exc.strerror}"
         ) from exc
     return listening
-
-
-def _bind(probe: socket.socket, address: object, *, patience: float = 3.0) -> None:
-    """Bind; retry for a moment, since processes of a parent killed just now may still be ending."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            probe.bind(address)  # type: ignore[arg-type]
-            probe.listen(1)
-        except OSError as exc:
-            if exc.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return

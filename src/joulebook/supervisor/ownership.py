@@ -31,7 +31,10 @@ def prepare_home(config: Config, users: SystemUsers) -> None:
     if owner != 0:
         raise UnableToShare(f"{home} belongs to user {owner}: run Joulebook as that user, or give it to root")
     try:
-        _let_enter(home, users.home)
+        mode = stat.S_IMODE(home.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            os.chown(home, -1, users.home)
+            home.chmod(mode | stat.S_IXGRP)
         _share_accounts(config, users.data)
         _give_folder(home / "uploads", users.web.uid, users.worker.gid, 0o2770)
         _give_folder(home / "workers", users.worker.uid, users.worker.gid, 0o700)
@@ -43,13 +46,6 @@ def prepare_home(config: Config, users: SystemUsers) -> None:
             _give_database(Layout.below(home), users.database, users.data)
     except (OSError, sqlite3.Error) as exc:
         raise UnableToShare(f"the files in {home} cannot be given to their users: {exc}") from exc
-
-
-def _let_enter(home: Path, group: int) -> None:
-    mode = stat.S_IMODE(home.stat().st_mode)
-    if not mode & stat.S_IXOTH:
-        os.chown(home, -1, group)
-        home.chmod(mode | stat.S_IXGRP)
 
 
 def _share_accounts(config: Config, group: int) -> None:

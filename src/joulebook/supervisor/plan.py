@@ -87,20 +87,13 @@ def joulebook_command(*words: str) -> tuple[str, ...]:
 
 def listening_ports(config: Config) -> list[NamedPort]:
     """Return the ports of the plan's services."""
-    return [
-        NamedPort(Address(config.web_host, config.web_port), "JOULEBOOK_WEB_PORT", "JOULEBOOK_WEB_HOST"),
-        *_worker_port(config),
-        NamedPort(
-            Address(config.ingest_host, config.ingest_port), "JOULEBOOK_INGEST_PORT", "JOULEBOOK_INGEST_HOST"
-        ),
-    ]
-
-
-def _worker_port(config: Config) -> list[NamedPort]:
-    if config.worker_metrics_port is None:
-        return []
-    address = Address(config.worker_metrics_host, config.worker_metrics_port)
-    return [NamedPort(address, "JOULEBOOK_WORKER_METRICS_PORT", "JOULEBOOK_WORKER_METRICS_HOST")]
+    web = Address(config.web_host, config.web_port)
+    ports = [NamedPort(web, "JOULEBOOK_WEB_PORT", "JOULEBOOK_WEB_HOST")]
+    if config.worker_metrics_port is not None:
+        worker = Address(config.worker_metrics_host, config.worker_metrics_port)
+        ports.append(NamedPort(worker, "JOULEBOOK_WORKER_METRICS_PORT", "JOULEBOOK_WORKER_METRICS_HOST"))
+    ingest = Address(config.ingest_host, config.ingest_port)
+    return [*ports, NamedPort(ingest, "JOULEBOOK_INGEST_PORT", "JOULEBOOK_INGEST_HOST")]
 
 
 def _database(config: Config, give: _Environments) -> list[ProcessSpec]:
@@ -142,12 +135,9 @@ class _Environments:
         def make() -> Mapping[str, str]:
             urls = {_URL_VARIABLES[role]: telemetry_url(self._config, role) for role in roles}
             own = {name: value for name, value in (further or {}).items() if value is not None}
-            return {**self._common, **(self._accounts() if accounts else {}), **own, **urls}
+            if accounts:
+                urls["JOULEBOOK_DATABASE_URL"] = self._config.database_url
+                urls["JOULEBOOK_SECRET_KEY"] = load_secret_key(self._config)
+            return {**self._common, **own, **urls}
 
         return make
-
-    def _accounts(self) -> Mapping[str, str]:
-        return {
-            "JOULEBOOK_DATABASE_URL": self._config.database_url,
-            "JOULEBOOK_SECRET_KEY": load_secret_key(self._config),
-        }

@@ -112,21 +112,17 @@ def _let_them_run(config: Config, users: SystemUsers) -> None:
     # The users cannot write compiled files: without this, each start would compile everything again.
     compileall.compile_dir(config.package, quiet=2)
     tried = [users.web, *([users.database] if users.database else [])]
-    needed = [str(config.home), *_paths_to_servers(config)]
+    # The user's own servers have sockets and files named in their addresses.
+    named = [*named_urls(config).values(), config.database_url]
+    addresses = [conninfo_to_dict(url) for url in named if url and url.startswith("postgres")]
+    paths = [str(address.get("host") or "") for address in addresses]
+    paths += [str(address[name]) for address in addresses for name in _FILES if address.get(name)]
+    needed = [str(config.home), *(path for path in paths if path.startswith("/"))]
     if any(_problem(user, config, needed) for user in tried):
         open_way(folders_in_use(config))
     for user in tried:
         if problem := _problem(user, config, needed):
             raise UnableToShare(f"user {user.uid} cannot run the {user.name}: {problem}")
-
-
-def _paths_to_servers(config: Config) -> list[str]:
-    """Return the socket folders and the files named in the addresses of the user's own servers."""
-    named = [*named_urls(config).values(), config.database_url]
-    addresses = [conninfo_to_dict(url) for url in named if url and url.startswith("postgres")]
-    hosts = [str(address.get("host") or "") for address in addresses]
-    files = [str(address[name]) for address in addresses for name in _FILES if address.get(name)]
-    return [path for path in (*hosts, *files) if path.startswith("/")]
 
 
 def _problem(user: SystemUser, config: Config, needed: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from joulebook.supervisor.children import Child
@@ -47,15 +47,10 @@ def kill_orphans() -> None:
 
 def _children() -> list[int]:
     """Return the children of this process's only thread, zombies included."""
-    try:
+    with suppress(FileNotFoundError):
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-        return _children_by_search()
-    return [int(word) for word in text.split()]
-
-
-def _children_by_search() -> list[int]:
-    found = []
+        return [int(word) for word in text.split()]
+    found = []  # by a search, on a kernel without CONFIG_PROC_CHILDREN
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError, IndexError):
@@ -119,26 +114,18 @@ class SupervisedProcess:
                 self.ready.set()
                 return
             failures = 1 if time.monotonic() - started > self._patience.stable else failures + 1
-            self._give_up_if_hopeless(failures, status, output)
+            if not self.ready.is_set():
+                # A step has one attempt. Another process has several until it is ready, and then any number.
+                if self.spec.ready is Ready.ENDED:
+                    raise ProcessFailed(_with_output(f"{self.spec.name} {describe(status)}", output))
+                if status == os.EX_CONFIG:
+                    raise ProcessFailed(_with_output(f"{self.spec.name} cannot start", output))
+                if failures >= self._patience.attempts:
+                    problem = f"{self.spec.name} {describe(status)}, {failures} times in a row"
+                    raise ProcessFailed(_with_output(problem, output))
             delay = self._patience.delay(failures)
             self._console.warn(self.spec.name, f"{describe(status)}; starts again in {delay:g} s")
             await asyncio.sleep(delay)
-
-    def _give_up_if_hopeless(self, failures: int, status: int, output: list[str]) -> None:
-        """Raise `ProcessFailed` if a process that was never ready has failed too often.
-
-        For a step, or with the exit status EX_CONFIG, the first failure is enough.
-        """
-        if self.ready.is_set():
-            return
-        if self.spec.ready is Ready.ENDED:
-            raise ProcessFailed(_with_output(f"{self.spec.name} {describe(status)}", output))
-        if status == os.EX_CONFIG:
-            raise ProcessFailed(_with_output(f"{self.spec.name} cannot start", output))
-        if failures >= self._patience.attempts:
-            raise ProcessFailed(
-                _with_output(f"{self.spec.name} {describe(status)}, {failures} times in a row", output)
-            )
 
     async def _run_once(self) -> tuple[int, list[str]]:
         """Start the process and wait for its end; return its status and its last lines of output."""
@@ -169,25 +156,22 @@ class SupervisedProcess:
         limit = None if self.ready.is_set() or self.spec.ready is Ready.ENDED else self.spec.start_timeout
         try:
             async with asyncio.timeout(limit):
-                await self._until_ready(child)
+                match self.spec.ready:
+                    case Ready.ANSWERS:
+                        assert self.spec.address is not None  # noqa: S101 - the plan says where it listens
+                        while not await _answers(self.spec.address):  # noqa: ASYNC110 - no event of another process
+                            await asyncio.sleep(_READY_CHECK_SECONDS)
+                    case Ready.NOTIFIES:
+                        await child.ready.wait()
+                    case Ready.LIVES:
+                        await asyncio.sleep(self._patience.settle)
+                    case Ready.ENDED:
+                        await child.ended()
         except TimeoutError:
             problem = f"{self.spec.name} was not ready within {self.spec.start_timeout:g} s"
             raise ProcessFailed(_with_output(problem, child.last_lines)) from None
         if self.spec.ready is not Ready.ENDED:
             self.ready.set()
-
-    async def _until_ready(self, child: Child) -> None:
-        match self.spec.ready:
-            case Ready.ANSWERS:
-                assert self.spec.address is not None  # noqa: S101 - the plan says where it listens
-                while not await _answers(self.spec.address):  # noqa: ASYNC110 - no event of another process
-                    await asyncio.sleep(_READY_CHECK_SECONDS)
-            case Ready.NOTIFIES:
-                await child.ready.wait()
-            case Ready.LIVES:
-                await asyncio.sleep(self._patience.settle)
-            case Ready.ENDED:
-                await child.ended()
 
 
 def describe(status: int) -> str:
@@ -204,12 +188,6 @@ def _with_output(problem: str, lines: list[str]) -> str:
     if not lines:
         return f"{problem}, without any output"
     return f"{problem}; its last words:\n" + "\n".join(f"    {line}" for line in lines)
-
-
-def _stopping_signals() -> list[signal.Signals]:
-    """Return the signals that stop the plan; without SIGHUP if this process ignores it (`nohup`)."""
-    hang_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
-    return [signal.SIGINT, signal.SIGTERM, *hang_up]
 
 
 class Supervisor:
@@ -248,30 +226,32 @@ class Supervisor:
         `on_ready` is called once, as soon as every process has been ready. A second signal stops everything
         at once. Raises `ProcessFailed`, after stopping everything, if a process does not start.
         """
-        loop = asyncio.get_running_loop()
-        signals = _stopping_signals()
-        for number in signals:
-            loop.add_signal_handler(number, self._on_signal, number)
-        try:
-            await self._run(on_ready)
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
 
-    async def _run(self, on_ready: Callable[[], None]) -> None:
-        adopt_orphans()
-        tasks = [process.start(self._processes) for process in self._processes.values()]
-        ready = asyncio.create_task(self._report_readiness(on_ready))
-        stop = asyncio.create_task(self._stop.wait())
-        try:
-            problem = await self._first_problem(tasks, stop)
-        finally:
-            ready.cancel()
-            stop.cancel()
-            await self._stop_all()
-            kill_orphans()
-        if problem is not None:
-            raise problem
+        async def report_readiness() -> None:
+            for process in self._processes.values():
+                await process.ready.wait()
+            on_ready()
+
+        loop = asyncio.get_running_loop()
+        with ExitStack() as stack:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # the user ignores it (`nohup`)
+                loop.add_signal_handler(number, self._on_signal, number)
+                stack.callback(loop.remove_signal_handler, number)
+            adopt_orphans()
+            tasks = [process.start(self._processes) for process in self._processes.values()]
+            ready = asyncio.create_task(report_readiness())
+            stop = asyncio.create_task(self._stop.wait())
+            try:
+                problem = await self._first_problem(tasks, stop)
+            finally:
+                ready.cancel()
+                stop.cancel()
+                await self._stop_all()
+                kill_orphans()
+            if problem is not None:
+                raise problem
 
     async def _first_problem(
         self, tasks: list[asyncio.Task[None]], stop: asyncio.Task[bool]
@@ -286,11 +266,6 @@ class Supervisor:
                 if problem := task.exception():
                     return problem
         return None
-
-    async def _report_readiness(self, on_ready: Callable[[], None]) -> None:
-        for process in self._processes.values():
-            await process.ready.wait()
-        on_ready()
 
     async def _stop_all(self) -> None:
         for process in self._processes.values():

@@ -13,9 +13,9 @@ import hashlib
 import os
 import pwd
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from joulebook.embedded.server_user import ServerUser, end_with_parent, only_capability, system_tool
@@ -111,7 +111,12 @@ def _first_number(home: Path) -> int:
         found = re.search(r"^first ([0-9]+)$", note.read_text(encoding="ascii"), re.MULTILINE)
         if found is not None and _FIRST <= int(found[1]) <= _LAST - _STEP:
             return int(found[1])
-    first = _choose(str(home), range(_FIRST, _LAST - _STEP, _STEP))
+    # The path chooses the first block to try; a block's numbers have no names on this machine.
+    blocks = range(_FIRST, _LAST - _STEP, _STEP)
+    start = int.from_bytes(hashlib.sha256(str(home).encode()).digest()[:4]) % len(blocks)
+    tried = chain(blocks[start:], blocks[:start])
+    unnamed = (one for one in tried if not any(_has_name(number) for number in range(one, one + _STEP)))
+    first = next(unnamed, blocks[start])
     unfinished = note.with_name(f"users.{os.getpid()}.new")
     unfinished.write_text(
         "# Written by Joulebook: the first of the numbers that its users have on this machine,\n"
@@ -122,15 +127,6 @@ def _first_number(home: Path) -> int:
     unfinished.chmod(0o644)
     unfinished.replace(note)
     return first
-
-
-def _choose(key: str, blocks: Sequence[int]) -> int:
-    """Return a block of numbers chosen by the key, none with a name on this machine."""
-    start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % len(blocks)
-    for first in (*blocks[start:], *blocks[:start]):
-        if not any(_has_name(number) for number in range(first, first + _STEP)):
-            return first
-    return blocks[start]
 
 
 def _has_name(number: int) -> bool:

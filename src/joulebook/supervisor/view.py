@@ -56,7 +56,12 @@ def open_way(paths: Iterable[Path]) -> None:
     with the capability sys_admin, withheld by container engines.
     """
     ways = [_follow(path) for path in paths]
-    closed = {folder for way in ways for folder in _first_closed(way)}
+    # The outermost folder on each way without access for all users.
+    chains = [reversed(path.parents) for way in ways for path in (*way.links, way.end)]
+    first = [
+        next((each for each in chain if not each.stat().st_mode & stat.S_IXOTH), None) for chain in chains
+    ]
+    closed = {folder for folder in first if folder is not None}
     if not closed:
         return
     _check(_libc.unshare(_CLONE_NEWNS))
@@ -67,7 +72,8 @@ def open_way(paths: Iterable[Path]) -> None:
 
 def _replace(closed: Path, ways: list[_Way]) -> None:
     """Mount an empty folder in place of `closed`, and in it again the needed folders below."""
-    ends = _outermost({way.end for way in ways if closed in way.end.parents})
+    below = {way.end for way in ways if closed in way.end.parents}
+    ends = [end for end in below if not below & set(end.parents)]
     links = {place: to for way in ways for place, to in way.links.items() if closed in place.parents}
     kept = {end: os.open(end, os.O_PATH | os.O_CLOEXEC) for end in ends}
     try:
@@ -93,22 +99,6 @@ def _make_folders(closed: Path, folder: Path) -> None:
         if not here.exists():
             here.mkdir()
             here.chmod(0o755)
-
-
-def _outermost(folders: set[Path]) -> list[Path]:
-    return [folder for folder in folders if not folders & set(folder.parents)]
-
-
-def _first_closed(way: _Way) -> list[Path]:
-    """Return the outermost folders on a way without access for all users."""
-    reached = [*way.links, way.end]
-    chains = [list(reversed(path.parents)) for path in reached]
-    closed = [next((each for each in chain if not _is_open(each)), None) for chain in chains]
-    return [folder for folder in closed if folder is not None]
-
-
-def _is_open(folder: Path) -> bool:
-    return bool(folder.stat().st_mode & stat.S_IXOTH)
 
 
 def _follow(path: Path) -> _Way:

@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from joulebook.serving.guard import Guard
+from joulebook.serving.http import MISSED_PINGS
 from joulebook.serving.server import Server, Service
-from joulebook.serving.websockets import MISSED_PINGS
 
 from ..serving.servers import UNAVAILABLE, running
 

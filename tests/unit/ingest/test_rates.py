@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.ingest.access.rates import BURST_SECONDS, RateLimits
+from joulebook.ingest.access.tokens import BURST_SECONDS, RateLimits
 
 
 class Clock:

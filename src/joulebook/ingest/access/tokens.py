@@ -1,13 +1,14 @@
-"""The devices that each token may write for: read from the accounts database, remembered for seconds.
+"""The rights of each token: its devices, read from the accounts database, and its readings a second.
 
-A query costs mostly the way to its thread and back. So each query also renews the answers about to expire, of
-tokens used since: one query then serves many devices.
+A token's devices are remembered for seconds. A query costs mostly the way to its thread and back. So each
+query also renews the answers about to expire, of tokens used since: one query then serves many devices.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -20,6 +21,9 @@ from joulebook.telemetry.errors import DatabaseUnavailable
 
 REMEMBERED_SECONDS = 5.0
 """How long an answer is used again: a revoked token is refused after this time at the latest."""
+
+BURST_SECONDS = 10.0
+"""A token silent for this time may send the readings of this time at once."""
 
 _MOST_REMEMBERED = 200_000
 _AHEAD_SECONDS = 1.0
@@ -143,3 +147,41 @@ def _grants(rows: TokenRows) -> dict[str, Grant]:
         )
         for token_hash, prefix, device_id, is_gateway in rows
     }
+
+
+class RateLimits:
+    """Counts the readings of each token against one rate, for this process.
+
+    A burst is allowed, and so is one large request.
+
+    For each token it holds the instant at which its allowance is whole again. Readings move that instant
+    ahead; if it is more than a burst ahead, the token has to wait. So a request larger than a burst is
+    accepted, and the wait comes afterwards.
+    """
+
+    def __init__(self, readings_a_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Allow each token this rate; 0 means no limit."""
+        self._rate = readings_a_second
+        self._clock = clock
+        self._whole_at: dict[str, float] = {}
+
+    def wait(self, token: str) -> int:
+        """Return the whole seconds until the token may send again; 0 means now."""
+        if not self._rate:
+            return 0
+        return max(0, math.ceil(self._whole_at.get(token, 0.0) - self._clock() - BURST_SECONDS))
+
+    def charge(self, token: str, readings: int) -> None:
+        """Count readings that the token sends now."""
+        if self._rate:
+            begin = max(self._clock(), self._whole_at.get(token, 0.0))
+            self._whole_at[token] = begin + readings / self._rate
+
+    def refund(self, token: str, readings: int) -> None:
+        """Take back the charge for readings that were stored before.
+
+        Otherwise a client repeating both halves of a batch because the second was refused would spend its
+        allowance on the first half each time.
+        """
+        if self._rate and readings:
+            self._whole_at[token] = self._whole_at.get(token, 0.0) - readings / self._rate

@@ -81,10 +81,16 @@ class _SeriesIds:
 
     def ids_of(self, group: list[_Submission]) -> list[int]:
         """Return the id of each reading's series, or `_NO_SERIES`; create the missing series."""
+        known, found_ids = self._known, []
         try:
-            return self._look_up(group)
+            for submission in group:
+                readings = submission.readings
+                own = [known[device_id][metric] for device_id, metric in readings.keys]
+                found_ids += [own[index] for index in readings.key]
         except KeyError:
             pass
+        else:
+            return found_ids
         keys = dict.fromkeys(key for submission in group for key in submission.readings.keys)
         wanted = [key for key in keys if key[1] not in self._known.get(key[0], ())]
         found = ensure_series(self.conn, wanted, most_per_device=self._most_per_device)
@@ -93,15 +99,6 @@ class _SeriesIds:
         ids = {(d, m): self._known.get(d, {}).get(m, _NO_SERIES) for d, m in keys}
         each = (submission.readings for submission in group)
         return [ids[readings.keys[index]] for readings in each for index in readings.key]
-
-    def _look_up(self, group: list[_Submission]) -> list[int]:
-        """Return the id of each reading's series. Raises `KeyError` if one is not known."""
-        known, found = self._known, []
-        for submission in group:
-            readings = submission.readings
-            ids = [known[device_id][metric] for device_id, metric in readings.keys]
-            found += [ids[index] for index in readings.key]
-        return found
 
 
 class GroupCommitter:
@@ -205,7 +202,11 @@ class GroupCommitter:
         """
         full = QueueFull(f"{self._queued} readings wait for the database already")
         own = self._by_sender.get(sender, 0) + rows
-        heaviest = self._heaviest_sender()
+        now = time.monotonic()
+        if now - self._heaviest_at > _HEAVIEST_SECONDS:
+            self._heaviest = max(self._by_sender, key=self._by_sender.__getitem__, default="")
+            self._heaviest_at = now
+        heaviest = self._heaviest
         over = self._queued + rows - self._queue_readings
         if heaviest == sender or self._by_sender.get(heaviest, 0) - over < own:
             raise full
@@ -222,13 +223,6 @@ class GroupCommitter:
         for index in indexes:  # from the end: the indexes of the others stay valid
             del self._waiting[index]
         return removed
-
-    def _heaviest_sender(self) -> str:
-        now = time.monotonic()
-        if now - self._heaviest_at > _HEAVIEST_SECONDS:
-            self._heaviest = max(self._by_sender, key=self._by_sender.__getitem__, default="")
-            self._heaviest_at = now
-        return self._heaviest
 
     def _fail_overdue(self) -> None:
         """Fail the requests that have waited too long; cut the connection if the database does not answer."""

@@ -44,7 +44,7 @@ class ReadingStore:
             if outcomes is None:
                 stored = StoredCounts(len(readings.time))
             else:
-                stored = _account(readings, outcomes, atomic=atomic)
+                stored = _count_outcomes(readings, outcomes, atomic=atomic)
         count = self._metrics.readings
         count["stored"] += stored.accepted - stored.replaced
         count["duplicate"] += stored.duplicate
@@ -54,7 +54,7 @@ class ReadingStore:
         return stored
 
 
-def _account(readings: Readings, outcomes: Outcomes, *, atomic: bool) -> StoredCounts:
+def _count_outcomes(readings: Readings, outcomes: Outcomes, *, atomic: bool) -> StoredCounts:
     """Count the outcomes, and add those that are rejections to `rejected`."""
     for row in np.flatnonzero(outcomes == OVER_CAP):
         metric = readings.keys[readings.key[row]][1]

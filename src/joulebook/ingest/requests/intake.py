@@ -10,8 +10,7 @@ from typing import TypeVar
 
 from starlette.types import Receive, Scope
 
-from joulebook.ingest.access.rates import RateLimits
-from joulebook.ingest.access.tokens import Grant, TokenDirectory
+from joulebook.ingest.access.tokens import Grant, RateLimits, TokenDirectory
 from joulebook.ingest.commit.columns import Readings, TooManyReadings, UnparsableBody
 from joulebook.ingest.commit.storing import ReadingStore, StoredCounts
 from joulebook.ingest.requests.bodies import (

@@ -106,7 +106,17 @@ class _Endpoint:
             return
         except Exception as exc:  # noqa: BLE001 - every request is answered; see refusal_of
             status, answer, retry_after = self._refuse(exc)
-        await _send(send, status, answer, challenge=self._dialect.challenge, retry_after=retry_after)
+        headers = [(b"x-influxdb-version", VERSION.encode())]
+        if status == 401:
+            headers.append((b"www-authenticate", self._dialect.challenge))
+        elif status in {429, 503}:
+            headers.append((b"retry-after", b"%d" % (retry_after or retry_seconds())))
+        body = b""
+        if answer is not None:
+            body = _encode(answer) + b"\n"
+            headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, dict[str, Any] | None]:
         raise NotImplementedError
@@ -135,12 +145,15 @@ class WriteEndpoint(_Endpoint):
         parameters = read_influxdb_parameters(scope["query_string"])
         grant = await intake.authorise(scope, find=line_protocol_token)
         intake.check_rate(grant)
+        unit, units = parameters.get("precision") or "ns", self._dialect.precisions
+        if unit not in units:
+            raise Refusal(400, "parameter", f"precision {unit[:20]!r} is not one of {', '.join(units)}")
         rules = LineRules(
             grant=grant,
             arrived_at=time.time_ns() // 1_000,
             oldest=intake.limits.oldest,
             most_readings=intake.limits.most_readings,
-            precision=self._precision(parameters),
+            precision=units[unit],
             naming=self._naming,
         )
         readings = await intake.read(scope, receive, parse_lines, rules, sender=grant.token)
@@ -148,13 +161,6 @@ class WriteEndpoint(_Endpoint):
         if readings.rejected_total:
             return self._problem(400, partial_write(readings))
         return 204, None
-
-    def _precision(self, parameters: dict[str, str]) -> tuple[int, int]:
-        name = parameters.get("precision") or "ns"
-        if name not in self._dialect.precisions:
-            known = ", ".join(self._dialect.precisions)
-            raise Refusal(400, "parameter", f"precision {name[:20]!r} is not one of {known}")
-        return self._dialect.precisions[name]
 
 
 class QueryEndpoint(_Endpoint):
@@ -164,7 +170,13 @@ class QueryEndpoint(_Endpoint):
         parameters = read_influxdb_parameters(scope["query_string"])
         await self._intake.authorise(scope, find=line_protocol_token)
         if "q" not in parameters:
-            parameters |= await _read_form(scope, receive)
+            try:
+                body = await read_body(scope, receive, most_bytes=_MOST_QUERY_BYTES)
+            except BodyTooLarge as exc:
+                raise Refusal(413, "too_large", str(exc)) from exc
+            except BodyUnreadable as exc:
+                raise Refusal(400, "unparsable", str(exc)) from exc
+            parameters |= dict(parse_qsl(body.decode("latin-1")))
         query = parameters.get("q", "")
         result: dict[str, Any] = {"statement_id": 0}
         if _SHOW_DATABASES.fullmatch(query):
@@ -186,16 +198,6 @@ def read_influxdb_parameters(query: bytes) -> dict[str, str]:
         message = "a token does not belong into an address; send it as password (Basic) or `Token …`"
         raise Refusal(401, "unauthorized", message)
     return parameters
-
-
-async def _read_form(scope: Scope, receive: Receive) -> dict[str, str]:
-    try:
-        body = await read_body(scope, receive, most_bytes=_MOST_QUERY_BYTES)
-    except BodyTooLarge as exc:
-        raise Refusal(413, "too_large", str(exc)) from exc
-    except BodyUnreadable as exc:
-        raise Refusal(400, "unparsable", str(exc)) from exc
-    return dict(parse_qsl(body.decode("latin-1")))
 
 
 def line_protocol_token(value: bytes) -> bytes | None:
@@ -220,19 +222,3 @@ def partial_write(readings: Readings) -> str:
     if readings.rejected_total > MOST_LISTED:
         named.append(f"and {readings.rejected_total - MOST_LISTED} more")
     return f"partial write: {'; '.join(named)}; everything else is stored dropped={readings.rejected_total}"
-
-
-async def _send(
-    send: Send, status: int, answer: dict[str, Any] | None, *, challenge: bytes, retry_after: int | None
-) -> None:
-    headers = [(b"x-influxdb-version", VERSION.encode())]
-    if status == 401:
-        headers.append((b"www-authenticate", challenge))
-    elif status in {429, 503}:
-        headers.append((b"retry-after", b"%d" % (retry_after or retry_seconds())))
-    body = b""
-    if answer is not None:
-        body = _encode(answer) + b"\n"
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

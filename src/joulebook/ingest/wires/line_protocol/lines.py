@@ -63,10 +63,13 @@ def read_plain_lines(body: bytes) -> PlainLines | None:
     if set(map(bytes.count, lines, repeat(b" "))) != {2} or max(map(len, lines)) > LONGEST_PLAIN:
         return None
     words = b" ".join(lines).split(b" ")
-    heads, fields = words[0::3], words[1::3]
-    stamps = _stamps(words[2::3])
+    heads, fields, stamps = words[0::3], words[1::3], words[2::3]
+    # Digits only, and not too many of them.
+    if b"".join(stamps).translate(None, _DIGITS) or max(map(len, stamps)) > _MOST_DIGITS or not all(stamps):
+        return None
+    stamp = list(map(int, stamps))
     pairs = b",".join(fields).split(b",")
-    if stamps is None or not all(heads) or set(map(bytes.count, pairs, repeat(b"="))) != {1}:
+    if not all(heads) or set(map(bytes.count, pairs, repeat(b"="))) != {1}:
         return None
     words = b"=".join(pairs).split(b"=")
     keys, texts = words[0::2], words[1::2]
@@ -75,13 +78,13 @@ def read_plain_lines(body: bytes) -> PlainLines | None:
         return None
     number = list(range(len(lines)))
     if len(pairs) == len(lines):
-        return PlainLines(heads, keys, value, stamps, number)
+        return PlainLines(heads, keys, value, stamp, number)
     counts = [text.count(b",") + 1 for text in fields]
     return PlainLines(
         head=_spread(heads, counts),
         key=keys,
         value=value,
-        stamp=_spread(stamps, counts),
+        stamp=_spread(stamp, counts),
         line=_spread(number, counts),
     )
 
@@ -89,13 +92,6 @@ def read_plain_lines(body: bytes) -> PlainLines | None:
 def _spread(column: Iterable[T], counts: list[int]) -> list[T]:
     """Repeat each entry of a column of lines as often as its line has fields."""
     return list(chain.from_iterable(map(repeat, column, counts)))
-
-
-def _stamps(texts: list[bytes]) -> list[int] | None:
-    """Return times, or None if one has other characters than digits, or too many of them."""
-    if b"".join(texts).translate(None, _DIGITS) or max(map(len, texts)) > _MOST_DIGITS or not all(texts):
-        return None
-    return list(map(int, texts))
 
 
 def _values(texts: list[bytes]) -> list[float] | None:

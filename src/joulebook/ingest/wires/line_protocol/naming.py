@@ -99,7 +99,15 @@ class LineNaming:
         one pattern, or several separated by blanks. The first pattern whose tags are all in a line names its
         metrics; if there is none, the default does.
         """
-        self._device_tags = tuple(_device_tag(text, device_tags) for text in device_tags.split(","))
+        self._device_tags: list[DeviceTag] = []
+        for text in device_tags.split(","):
+            name = text.strip().removesuffix("!")
+            if not name or "!" in name:
+                raise ConfigError(
+                    f"JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS={device_tags!r} is no list of tags such as "
+                    f"{DEVICE_TAGS!r}"
+                )
+            self._device_tags.append(DeviceTag(name, strict=text.strip().endswith("!")))
 
         def refuse(message: str) -> NoReturn:
             raise ConfigError(f"JOULEBOOK_LINE_PROTOCOL_METRIC={metric!r}: {message}")
@@ -116,27 +124,18 @@ class LineNaming:
                 message = f"this token may not write for device {device_id[:80]!r} (tag {tag.name})"
                 raise BadLine("device_not_allowed", message)
         if grant.device_id is None:
-            raise BadLine("device_not_allowed", self._unnamed(tags))
+            names = [tag.name for tag in self._device_tags]
+            found = [f"{name} {tags[name][:80]!r}" for name in names if name in tags]
+            where = f"{_listed(found, 'and')} names none of them" if found else "there is none"
+            message = (
+                f"this token writes for several devices; name one in the tag {_listed(names, 'or')} ({where})"
+            )
+            raise BadLine("device_not_allowed", message)
         return grant.device_id, None
 
     def pattern_for(self, tags: Tags) -> Pattern:
         """Return the pattern for the metrics of a line with these tags."""
         return next(pattern for pattern in self._patterns if pattern.fits(tags))
-
-    def _unnamed(self, tags: Tags) -> str:
-        names = [tag.name for tag in self._device_tags]
-        found = [f"{name} {tags[name][:80]!r}" for name in names if name in tags]
-        where = f"{_listed(found, 'and')} names none of them" if found else "there is none"
-        return f"this token writes for several devices; name one in the tag {_listed(names, 'or')} ({where})"
-
-
-def _device_tag(text: str, setting: str) -> DeviceTag:
-    name = text.strip().removesuffix("!")
-    if not name or "!" in name:
-        raise ConfigError(
-            f"JOULEBOOK_LINE_PROTOCOL_DEVICE_TAGS={setting!r} is no list of tags such as {DEVICE_TAGS!r}"
-        )
-    return DeviceTag(name, strict=text.strip().endswith("!"))
 
 
 def _without_separator(before: Pieces, after: Pieces) -> Pieces:

@@ -87,36 +87,35 @@ def _write(version: str, precisions: Collection[str], problem: dict[str, Any]) -
     }
 
 
-def _query(method: str) -> dict[str, Any]:
-    return {
-        "tags": ["line protocol"],
-        "summary": "Answer the statements that clients send before their first write",
-        "operationId": f"query_{method}",
-        "security": _SECURITY,
-        "parameters": [
-            {
-                "name": "q",
-                "in": "query",
-                "required": True,
-                "description": "CREATE DATABASE or SHOW DATABASES; anything else is refused",
-                "schema": {"type": "string"},
-                "example": "SHOW DATABASES",
-            }
-        ],
-        "responses": {
-            "200": _answer("done, or the list of databases", _DATABASES),
-            "400": _answer("another statement", _PROBLEM_V1),
-            "401": _answer("no valid token, or a token in the address", _PROBLEM_V1),
-            "413": _answer("a form of too many bytes", _PROBLEM_V1),
-            "503": _answer("send it again after `Retry-After` seconds", _UNAVAILABLE),
-        },
-    }
-
-
 PATHS: dict[str, Any] = {
     "/write": {"post": _write("v1", PRECISIONS_V1, _PROBLEM_V1)},
     "/api/v2/write": {"post": _write("v2", PRECISIONS_V2, _PROBLEM_V2)},
-    "/query": {method: _query(method) for method in ("get", "post")},
+    "/query": {
+        method: {
+            "tags": ["line protocol"],
+            "summary": "Answer the statements that clients send before their first write",
+            "operationId": f"query_{method}",
+            "security": _SECURITY,
+            "parameters": [
+                {
+                    "name": "q",
+                    "in": "query",
+                    "required": True,
+                    "description": "CREATE DATABASE or SHOW DATABASES; anything else is refused",
+                    "schema": {"type": "string"},
+                    "example": "SHOW DATABASES",
+                }
+            ],
+            "responses": {
+                "200": _answer("done, or the list of databases", _DATABASES),
+                "400": _answer("another statement", _PROBLEM_V1),
+                "401": _answer("no valid token, or a token in the address", _PROBLEM_V1),
+                "413": _answer("a form of too many bytes", _PROBLEM_V1),
+                "503": _answer("send it again after `Retry-After` seconds", _UNAVAILABLE),
+            },
+        }
+        for method in ("get", "post")
+    },
     "/ping": {
         method: {
             "tags": ["line protocol"],

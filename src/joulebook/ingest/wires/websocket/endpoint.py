@@ -61,11 +61,13 @@ class WebSocketEndpoint:
             await send({"type": "websocket.http.response.body", "body": body})
             return
         device_id = str(scope["path_params"]["device_id"])
+        # The bearer token accepted by `authorise`.
+        token = next(bytes(value[7:].strip()) for name, value in scope["headers"] if name == b"authorization")
         connection = DeviceConnection(
             receive,
             send,
             intake=self._intake,
-            handshake=Handshake(device_id, token=_token(scope), grant=grant, parameters=parameters),
+            handshake=Handshake(device_id, token=token, grant=grant, parameters=parameters),
             counts=self._counts,
             begun=Begun(time.time_ns(), self._process),
         )
@@ -138,11 +140,3 @@ class WebSocketEndpoint:
             message = f"this token has {self._most_per_token} connections open, its share; use further tokens"
             raise Refusal(503, "unavailable", message)
         return grant, parameters
-
-
-def _token(scope: Scope) -> bytes:
-    """Return the bearer token accepted by `authorise`."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            return bytes(value[7:].strip())
-    raise AssertionError("an admitted connection has a token")
