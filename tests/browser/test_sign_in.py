@@ -55,7 +55,7 @@ def test_a_chosen_theme_is_kept(alices_page):
     assert alices_page.evaluate(background) == dark
     alices_page.goto("/profile/")
     expect(alices_page.get_by_label("Dark")).to_be_checked()
-    alices_page.get_by_label("As the system").check()
+    alices_page.get_by_label("Theme of the system").check()
     alices_page.get_by_label("Display name").fill("Alice A.")
     alices_page.get_by_role("button", name="Save").click()
     expect(alices_page.get_by_role("status")).to_have_text("Your profile is saved.")

@@ -17,10 +17,9 @@ from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.source import FileSource
 
-from .settled import settled_layout
-
 source = FileSource(Path(sys.argv[1]))
-layout = settled_layout(source.head(HEAD_BYTES), is_whole=False, given=Given(), device_tz="UTC")
+layout = guess_layout(source.head(HEAD_BYTES), is_whole=False, given=Given(), device_tz="UTC")
+layout.require_answers()
 report = ImportReport(layout.profile.values, is_dry_run=True)
 count_blocks(read_ahead(parse_file(source, layout.profile, layout.columns, now=1_900_000_000_000_000)), report)
 print(report.rows_imported, report.problem_count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -32,8 +32,9 @@ print("sees", *sorted(path.name for path in closed.iterdir()))
 @pytest.fixture
 def closed(tmp_path: Path) -> Path:
     """A folder that only root may enter, in one that everybody may enter, with two folders and a file in it."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(folder.stat().st_mode | 0o011)
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o011)
     closed = tmp_path / "closed"
     for name in ("deep/wanted", "other"):
         (closed / name).mkdir(parents=True)
