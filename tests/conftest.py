@@ -46,6 +46,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def reserve_port() -> int:
+    """Return a loopback port that no other program is given while this process lives; a service may listen on it."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    atexit.register(holder.close)
+    return int(holder.getsockname()[1])
+
+
 # The environment is set before Django's settings are loaded, and so before any fixture.
 HOME = Path(tempfile.mkdtemp(prefix="joulebook-tests-"))
 HOME.chmod(0o755)
@@ -54,8 +63,11 @@ for name in [name for name in os.environ if name.startswith("JOULEBOOK_")]:
     if name not in {"JOULEBOOK_CACHE", "JOULEBOOK_POSTGRES_BIN", "JOULEBOOK_NO_SKIPS"}:
         del os.environ[name]
 os.environ["JOULEBOOK_HOME"] = str(HOME)
-os.environ["JOULEBOOK_WEB_PORT"] = str(free_port())
-os.environ["JOULEBOOK_INGEST_PORT"] = str(free_port())
+# The services start when a test first needs them: until then the port must not be another's.
+WEB_PORT = reserve_port()
+INGEST_PORT = reserve_port()
+os.environ["JOULEBOOK_WEB_PORT"] = str(WEB_PORT)
+os.environ["JOULEBOOK_INGEST_PORT"] = str(INGEST_PORT)
 os.environ["DJANGO_SETTINGS_MODULE"] = "joulebook.web.settings"
 # Hundreds of commands start faster when they find compiled modules.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -354,7 +366,7 @@ class Service:
 @pytest.fixture(scope="session")
 def ingest(telemetry: dict[str, str]) -> Iterator[Service]:
     """The ingest service in a process of its own."""
-    service = Service("ingest", int(os.environ["JOULEBOOK_INGEST_PORT"]))
+    service = Service("ingest", INGEST_PORT)
     service.start(path="/readyz")
     yield service
     service.stop()
@@ -363,7 +375,7 @@ def ingest(telemetry: dict[str, str]) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def web(telemetry: dict[str, str]) -> Iterator[Service]:
     """The web in processes of its own."""
-    service = Service("web", int(os.environ["JOULEBOOK_WEB_PORT"]))
+    service = Service("web", WEB_PORT)
     service.start(path="/readyz")
     yield service
     service.stop()

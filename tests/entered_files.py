@@ -1,7 +1,7 @@
 """Runs a command of `joulebook`, and writes the files of `src` whose functions it entered.
 
 `python entered_files.py LIST command …` writes one path a line to LIST, at its end and at SIGUSR2. SIGUSR1 begins the
-list anew: so a service starts first, and the list is that of one request. Imports are not counted.
+list anew and writes an empty one: so a service starts first, and the list is that of one request. Imports are not counted.
 """
 
 from __future__ import annotations
@@ -35,9 +35,16 @@ def record() -> None:
         functions = (code for code in entered.copy() if code.co_flags & inspect.CO_OPTIMIZED)
         files = {code.co_filename for code in functions}
         ours = sorted(Path(file).relative_to(SOURCE).as_posix() for file in files if file.startswith(SOURCE))
-        target.write_text("\n".join(ours), "utf-8")
+        # Whoever waits for the list finds it whole.
+        part = target.with_suffix(".part")
+        part.write_text("\n".join(ours), "utf-8")
+        part.replace(target)
 
-    signal.signal(signal.SIGUSR1, lambda _number, _frame: entered.clear())
+    def begin_anew(*signal: object) -> None:
+        entered.clear()
+        write(*signal)
+
+    signal.signal(signal.SIGUSR1, begin_anew)
     signal.signal(signal.SIGUSR2, write)
     atexit.register(write)
     threading.setprofile(note)

@@ -36,20 +36,25 @@ class RecordedService(Service):
         """Return the command line."""
         return [sys.executable, str(RECORDER), str(self.entered), self.command]
 
-    def files_of(self, request: httpx.Request) -> list[str]:
-        """Return the files that one request enters; the first of its kind, with empty caches."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGUSR1)
-        time.sleep(1)
-        with httpx.Client() as client:
+    def files_of(self, first: httpx.Request, request: httpx.Request) -> list[str]:
+        """Return the files that `request` enters, after a `first` one has loaded what is loaded once."""
+        with httpx.Client(timeout=60) as client:
+            client.send(first).raise_for_status()
+            self._write(signal.SIGUSR1)
             client.send(request).raise_for_status()
-        self.process.send_signal(signal.SIGUSR2)
-        deadline = time.monotonic() + 60
-        while not self.entered.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        files = read_files(self.entered)
+        self._write(signal.SIGUSR2)
         self.stop()
-        return files
+        return read_files(self.entered)
+
+    def _write(self, number: signal.Signals) -> None:
+        """Have the service write its list, and return when it has."""
+        assert self.process is not None
+        self.entered.unlink(missing_ok=True)
+        self.process.send_signal(number)
+        deadline = time.monotonic() + 60
+        while not self.entered.exists():
+            assert time.monotonic() < deadline, "the service writes no list"
+            time.sleep(0.05)
 
 
 def read_files(entered: Path) -> list[str]:
@@ -61,9 +66,13 @@ def test_a_packet_enters_few_files(device: Device, device_token: str, tmp_path: 
     service = RecordedService("ingest", tmp_path / "entered")
     service.start(path="/readyz")
     headers = {"Authorization": f"Bearer {device_token}"}
-    files = service.files_of(
-        httpx.Request("POST", f"{service.url}/api/readings", json=PACKET, headers=headers)
-    )
+    requests = [
+        httpx.Request(
+            "POST", f"{service.url}/api/readings", json={**PACKET, "timestamp": moment}, headers=headers
+        )
+        for moment in ("2026-03-01T12:00:00Z", "2026-03-01T12:00:01Z")
+    ]
+    files = service.files_of(*requests)
     assert any("packets" in file for file in files)
     assert len(files) <= 20, "\n".join(files)
 
@@ -77,7 +86,7 @@ def test_a_question_enters_few_files(
     service.start(path="/readyz")
     headers = {"Authorization": f"Bearer {issue_user_token(device.owner)}"}
     address = f"{service.url}/api/history/{device.device_id}?range=all"
-    files = service.files_of(httpx.Request("GET", address, headers=headers))
+    files = service.files_of(*(httpx.Request("GET", address, headers=headers) for _ in range(2)))
     assert any("history" in file for file in files)
     assert len(files) <= 33, "\n".join(files)
 

@@ -233,14 +233,19 @@ def _interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail("stopped; no file was written", code=EXIT_STOPPED)
-    except BrokenPipeError:
-        # The reader has closed the pipe, like `head`. Python would report it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has closed the pipe, like `head`
+        _discard_output()
         fail("the reader of the export has gone")
     except OSError as exc:
+        _discard_output()
         fail(f"the export could not be written: {exc.strerror or exc}; no file was left behind")
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _discard_output() -> None:
+    """Discard the rest of standard output: Python would fail to write it at its end, with exit code 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
