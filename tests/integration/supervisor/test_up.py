@@ -47,7 +47,7 @@ def test_up_brings_everything_up_says_where_and_stops_without_a_trace(new_home: 
     priorities = {name: os.getpriority(os.PRIO_PROCESS, found[0]) for name, found in pids.items()}
     assert priorities == {"worker": usual + STEPS, "web": usual + STEPS, "ingest": usual}
     for name in ("database", "migrate", *SERVICES):
-        assert re.search(rf"^{name} *│ ", up.text, re.MULTILINE), name
+        up.until(rf"(?m)^{name} *│ ")  # a service may be ready before its first line
     assert up.interrupt() == 0
     assert up.text.endswith("Stopped.\n")
     assert not new_home.processes()
