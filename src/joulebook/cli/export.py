@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +21,7 @@ import typer
 from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.output import fail, say
 from joulebook.cli.progress import show_progress
+from joulebook.cli.signals import interruptible
 from joulebook.cli.time_range import FromOption, ToOption, microseconds
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
@@ -132,7 +132,7 @@ def _run(order: ExportOrder) -> None:
         zone = ZoneInfo(order.tz)
         if not Device.objects.filter(device_id=order.device_id).exists():
             fail(f"there is no device {order.device_id!r}; see them with: joulebook device list")
-        with _interruptible(), _reader_connection() as conn, one_snapshot(conn):
+        with _reported_failures(), _reader_connection() as conn, one_snapshot(conn):
             series = series_by_metric(conn, order.device_id)
             for metric in order.metrics:
                 if metric not in series:
@@ -222,15 +222,11 @@ def _reader_connection() -> Iterator[Connection]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C; both leave no half-written file."""
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+def _reported_failures() -> Iterator[None]:
+    """End the command with its reason if it is stopped, by SIGTERM too, or cannot write the file."""
     try:
-        yield
+        with interruptible():
+            yield
     except KeyboardInterrupt:
         fail("stopped; no file was written", code=EXIT_STOPPED)
     except BrokenPipeError:  # the reader has closed the pipe, like `head`
@@ -239,8 +235,6 @@ def _interruptible() -> Iterator[None]:
     except OSError as exc:
         _discard_output()
         fail(f"the export could not be written: {exc.strerror or exc}; no file was left behind")
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _discard_output() -> None:

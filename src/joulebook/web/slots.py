@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Generator, Iterator
+from itertools import islice
 
 _ALL_USED = "others use all of them; try again soon"
 _OWN_USED = "yours are running; try again when one of them is done"
@@ -36,3 +38,41 @@ class Slots:
             self._held[person] -= 1
             if not self._held[person]:
                 del self._held[person]
+
+
+class SlotPieces:
+    """The pieces of a streamed answer; they hold a person's slot, taken before, until they are closed.
+
+    The first `ahead` pieces are read at once, so an unavailable database can still be answered 503.
+    """
+
+    def __init__(
+        self, pieces: Generator[bytes, None, None], slots: Slots, person: int, *, ahead: int = 1
+    ) -> None:
+        self._pieces = pieces
+        self._slots = slots
+        self._person = person
+        self._has_slot = True
+        try:
+            self._first = list(islice(pieces, ahead))
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._first:
+            yield self._first.pop(0)
+        yield from self._pieces
+
+    def close(self) -> None:
+        """End the query, and release the slot."""
+        if self._has_slot:
+            self._has_slot = False
+            try:
+                self._pieces.close()
+            finally:
+                self._slots.release(self._person)
+
+    def __del__(self) -> None:
+        """Release the slot of an answer without `close`, as after a failing middleware."""
+        self.close()

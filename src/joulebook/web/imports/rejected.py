@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from itertools import islice
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.imports.problems import read_problems
-from joulebook.web.api.problems import problem
+from joulebook.web.api.problems import unavailable
 from joulebook.web.imports.models import Import
-from joulebook.web.slots import NoSlot, Slots
+from joulebook.web.slots import NoSlot, SlotPieces, Slots
 from joulebook.web.telemetry import own_telemetry_connection
 
 LISTS_AT_ONCE = 4
@@ -30,45 +30,12 @@ def rejected_csv(import_: Import, *, person: int) -> HttpResponseBase:
     try:
         _slots.take(person)
     except NoSlot as exc:
-        busy: HttpResponse = problem(503, "Too many lists", f"too many lists are being sent: {exc}")
-        busy["Retry-After"] = "10"
-        return busy
-    pieces = _RejectedPieces(import_.pk, person)
+        return unavailable("Too many lists", f"too many lists are being sent: {exc}", retry_seconds=10)
+    pieces = SlotPieces(_csv(import_.pk), _slots, person)
     response = StreamingHttpResponse(pieces, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="import-{import_.pk}-rejected.csv"'
     response["Cache-Control"] = "no-store"
     return response
-
-
-class _RejectedPieces:
-    """The pieces of a list, with a slot until it is closed. The first piece is read at once."""
-
-    def __init__(self, number: int, person: int) -> None:
-        self._person = person
-        self._has_slot = True
-        self._pieces = _csv(number)
-        try:
-            self._first = next(self._pieces)
-        except BaseException:
-            self.close()
-            raise
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._first
-        yield from self._pieces
-
-    def close(self) -> None:
-        """Release the slot."""
-        if self._has_slot:
-            self._has_slot = False
-            try:
-                self._pieces.close()
-            finally:
-                _slots.release(self._person)
-
-    def __del__(self) -> None:
-        """Release the slot of an answer never closed."""
-        self.close()
 
 
 def _csv(number: int) -> Generator[bytes, None, None]:

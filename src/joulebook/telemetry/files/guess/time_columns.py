@@ -18,7 +18,6 @@ from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 _YEAR = re.compile(r"(?:19[789]|20[0-9])[0-9]")
 _WHOLE = re.compile(r"[0-9]{1,4}")
-_HUNDREDS = re.compile(r"[0-9]{3,4}")
 _HOUR = re.compile(r"[0-9]{1,2}(?P<mark>[ABab])?(?P<range> ?[-–] ?[0-9]{1,2}[ABab]?)?")
 _EPOCH = re.compile(r"1[0-9]{9}(?P<fraction>\.[0-9]{1,9})?")
 _EPOCH_MS = re.compile(r"1[0-9]{12}")

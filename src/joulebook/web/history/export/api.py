@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC
-from itertools import islice
 from typing import Annotated
 
 from django.http import HttpRequest, StreamingHttpResponse
@@ -24,7 +23,7 @@ from joulebook.web.api.problems import documented_problems, unavailable
 from joulebook.web.devices.gate import DeviceRequest, visible_device
 from joulebook.web.devices.models import Device
 from joulebook.web.history.export.parameters import ExportQuery
-from joulebook.web.slots import NoSlot, Slots
+from joulebook.web.slots import NoSlot, SlotPieces, Slots
 from joulebook.web.telemetry import device_series, own_telemetry_connection
 
 EXPORTS_AT_ONCE = 8
@@ -61,51 +60,22 @@ def export_readings(
     except NoSlot as exc:
         detail = f"too many exports at a time: {exc}"
         return unavailable("Too many exports", detail, retry_seconds=_BUSY_RETRY_SECONDS)
-    pieces = _Pieces(_readings(request.auth, asked, begin, end), request.user.pk)
+    pieces = _Pieces(_readings(request.auth, asked, begin, end), _slots, request.user.pk, ahead=2)
     response = StreamingHttpResponse(pieces, content_type=FORMATS[asked.format].media_type)
     response["Content-Disposition"] = f'attachment; filename="{asked.file_name(device_id, word)}"'
     response["Cache-Control"] = "no-store"
     return _compressed(request, response, pieces, asked)
 
 
-class _Pieces:
-    """The pieces of an answer; they hold the slot of the export until they are closed.
-
-    The first readings are fetched before the answer begins, so an unavailable database is answered 503.
-    """
-
-    def __init__(self, chunks: Iterator[bytes], person: int) -> None:
-        self._chunks = chunks
-        self._person = person
-        self._has_slot = True
-        try:
-            self._first = list(islice(chunks, 2))
-        except BaseException:
-            self.close()
-            raise
+class _Pieces(SlotPieces):
+    """The pieces of an export: its chunks, cut. The second chunk holds the first readings."""
 
     def __iter__(self) -> Iterator[bytes]:
-        while self._first:
-            yield from _cut(self._first.pop(0))
-        for chunk in self._chunks:
+        for chunk in super().__iter__():
             yield from _cut(chunk)
 
-    def close(self) -> None:
-        """End the query, and release the slot."""
-        if self._has_slot:
-            self._has_slot = False
-            try:
-                if isinstance(self._chunks, Generator):
-                    self._chunks.close()
-            finally:
-                _slots.release(self._person)
 
-    def __del__(self) -> None:
-        """Release the slot of an answer without `close`, as after a failing middleware."""
-        self.close()
-
-
-def _readings(device: Device, asked: ExportQuery, begin: int, end: int) -> Iterator[bytes]:
+def _readings(device: Device, asked: ExportQuery, begin: int, end: int) -> Generator[bytes, None, None]:
     series = device_series(device.device_id)
     for metric in asked.metrics:
         if metric not in series:

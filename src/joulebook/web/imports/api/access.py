@@ -9,6 +9,7 @@ from ninja.security import SessionAuth
 
 from joulebook.web.accounts.authentication import SignedInRequest, UserTokenAuth
 from joulebook.web.api.parameters import check_names
+from joulebook.web.devices.gate import NO_DEVICE
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device
 from joulebook.web.imports.models import Import
@@ -37,7 +38,7 @@ def get_owned_device_or_403(request: SignedInRequest, device_id: str) -> Device:
     """Return a device of the user; refuse another user's and a missing one with the same 403."""
     device = find_visible_device(request.user, device_id)
     if device is None:
-        raise HttpError(403, "no device of yours has this id")
+        raise HttpError(403, NO_DEVICE)
     if device.owner_id != request.user.pk:
         raise HttpError(403, "this device is shared with you: only its owner can import files for it")
     return device

@@ -17,7 +17,7 @@ from joulebook.telemetry.files.errors import (
     UnclearFile,
     UnusableProfile,
 )
-from joulebook.web.api.problems import problem
+from joulebook.web.api.problems import problem, unavailable
 from joulebook.web.imports.api.answers import QuestionAnswer, import_link
 from joulebook.web.imports.api.parameters import parameter_of, parameter_words
 from joulebook.web.imports.operations import AlreadyImported, NotYours, QuotaReached, UnableToImport
@@ -87,9 +87,7 @@ def _already_imported(request: HttpRequest, exc: AlreadyImported) -> HttpRespons
 
 
 def _too_many_files(request: HttpRequest, exc: TooManyFiles) -> HttpResponse:  # noqa: ARG001
-    response = problem(503, "Too many files", str(exc))
-    response["Retry-After"] = "10"
-    return response
+    return unavailable("Too many files", str(exc), retry_seconds=10)
 
 
 def _quota_reached(request: HttpRequest, exc: QuotaReached) -> HttpResponse:  # noqa: ARG001
