@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
-from joulebook.telemetry.kinds.kinds import Kind
+from joulebook.telemetry.kinds.kinds import STATE, Kind
 
 # Rollups use this one. Answers about a metric with another tolerance are made from readings.
 DIP_TOLERANCE = 0.1
@@ -15,6 +17,12 @@ DIP_TOLERANCE = 0.1
 
 DEFAULT_SILENCE = timedelta(minutes=5)
 USUAL_DISTANCES = 3
+# The forms of a series' values, as the database has them.
+NUMBERS = 0
+TRUTH_VALUES = 1
+TEXT = 2
+LISTS_OF_TEXT = 3
+
 _LONG_WORDS = {"soc": "state of charge", "soh": "state of health", "temp": "temperature"}
 
 
@@ -34,7 +42,8 @@ class Replacement:
 class MetricSettings:
     """The settings of one metric: set by the owner, or guessed if the matching `…_guessed` is true.
 
-    A stored value times `factor` is the value in `unit`.
+    A stored value times `factor` is the value in `unit`. A unit not set by the owner is the one that senders
+    name, `unit_sent`, else a guess. `unit_refused` is a different unit that a sender named later.
     """
 
     name: str
@@ -48,16 +57,67 @@ class MetricSettings:
     unit_guessed: bool = True
     display_name_guessed: bool = True
     dip_tolerance_guessed: bool = True
+    form: int = NUMBERS
+    unit_sent: str = ""
+    unit_refused: str = ""
+
+    def with_senders(self, said: SaidBySenders) -> MetricSettings:
+        """Return the settings with the senders' words in place of guesses.
+
+        Only numbers have a unit, and values of another form are a state.
+        """
+        kind, unit, is_guessed = self.kind, self.unit, self.unit_guessed
+        if self.kind_guessed and said.form != NUMBERS:
+            kind = STATE
+        if is_guessed and said.form != NUMBERS:
+            unit = ""
+        if is_guessed and said.unit:
+            unit, is_guessed = said.unit, False
+        return replace(
+            self,
+            kind=kind,
+            unit=unit,
+            unit_guessed=is_guessed,
+            form=said.form,
+            unit_sent=said.unit,
+            unit_refused=said.refused_unit,
+        )
+
+
+class SaidBySenders(Protocol):
+    """What senders say of a metric's values: their form and unit, and a later unit that differs."""
+
+    @property
+    def form(self) -> int:
+        """One of the forms of values."""
+
+    @property
+    def unit(self) -> str:
+        """The unit; empty if no sender names one."""
+
+    @property
+    def refused_unit(self) -> str:
+        """The newest unit that differs from `unit`; empty if there is none."""
 
 
 class SettingsByMetric(dict[str, MetricSettings]):
     """Settings by metric. Indexing by a metric without stored settings returns guessed ones.
 
-    Iterating yields the stored ones only: the names of all metrics are in telemetry.
+    Iterating yields the stored ones only: the names of all metrics are in telemetry, and `said` is what is
+    known of them there.
     """
 
+    def __init__(self, said: Mapping[str, SaidBySenders] | None = None) -> None:
+        super().__init__()
+        self._said = said or {}
+
+    def __setitem__(self, name: str, settings: MetricSettings) -> None:
+        said = self._said.get(name)
+        super().__setitem__(name, settings.with_senders(said) if said else settings)
+
     def __missing__(self, name: str) -> MetricSettings:
-        return guessed_settings(name)
+        said = self._said.get(name)
+        return guessed_settings(name).with_senders(said) if said else guessed_settings(name)
 
 
 def metric_label(metric: str, display_name: str = "") -> str:
