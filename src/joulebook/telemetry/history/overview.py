@@ -61,7 +61,7 @@ def read_overviews(
         for latest in cast("list[_Latest]", found):
             device_id, metric, time, value = latest[:4]
             series = SeriesRow(*latest[4:])
-            meaning = settings[device_id][metric].with_senders(series)
+            meaning = settings[device_id][metric].as_sent(series)
             shown = None if value is None else value * meaning.factor
             overviews[device_id] = by_series[series.id] = DeviceOverview(
                 metric=metric, unit=meaning.unit, value=shown, time=time, factor=meaning.factor

@@ -1,4 +1,4 @@
-"""The settings of a metric: kind, unit, factor and meter replacements, set by the owner or guessed."""
+"""The settings of a metric, set by its owner, reported by its sender, or guessed from its name."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ DIP_TOLERANCE = 0.1
 
 DEFAULT_SILENCE = timedelta(minutes=5)
 USUAL_DISTANCES = 3
-# The forms of a series' values, as the database has them.
-NUMBERS = 0
-TRUTH_VALUES = 1
-TEXT = 2
-LISTS_OF_TEXT = 3
+
+NUMBERS, TRUTH_VALUES, TEXTS, LISTS_OF_TEXTS = range(4)
+"""The forms of a series' values: as its first reading came."""
 
 _LONG_WORDS = {"soc": "state of charge", "soh": "state of health", "temp": "temperature"}
 
@@ -39,11 +37,39 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """The owner's answer to a suspect at `time`: it counts for nothing, or it is real."""
+
+    time: datetime
+    is_ignored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StateWord:
+    """The owner's word and colour for one value of a state, as shown; for a text, `text` names it.
+
+    An empty `word` shows the value, an empty `colour` the usual one. A colour is written `#rrggbb`.
+    """
+
+    value: float
+    word: str
+    colour: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MetricSettings:
     """The settings of one metric: set by the owner, or guessed if the matching `…_guessed` is true.
 
-    A stored value times `factor` is the value in `unit`. A unit not set by the owner is the one that senders
-    name, `unit_sent`, else a guess. `unit_refused` is a different unit that a sender named later.
+    A stored value times `factor` is the value in `unit`. For gauges: `holds_until_next`, or each reading
+    counts the same. For amounts: `covers_before`, if the interval of a reading ends at its time instead of
+    beginning there. For counters: `resets_daily` at local midnight; `rolls_over_at` (shown unit), the number
+    after which the register continues at zero; `runs_both_ways`; `greatest_rise` (shown unit per hour), the
+    most that is believed; `spreads`, if a rise over several buckets is spread evenly over its time instead of
+    being unallocated. `silence_limit` is None for the device's.
+
+    Senders decide `form` (one of the forms above) and `unit_sent`, the unit unless the owner sets another.
+    `unit_refused` is a different unit that a sender named later.
     """
 
     name: str
@@ -57,14 +83,24 @@ class MetricSettings:
     unit_guessed: bool = True
     display_name_guessed: bool = True
     dip_tolerance_guessed: bool = True
+    silence_limit: timedelta | None = None
+    holds_until_next: bool = False
+    covers_before: bool = False
+    resets_daily: bool = False
+    rolls_over_at: float | None = None
+    runs_both_ways: bool = False
+    greatest_rise: float | None = None
+    spreads: bool = False
+    decisions: tuple[Decision, ...] = ()
+    words: tuple[StateWord, ...] = ()
     form: int = NUMBERS
     unit_sent: str = ""
     unit_refused: str = ""
 
-    def with_senders(self, said: SaidBySenders) -> MetricSettings:
-        """Return the settings with the senders' words in place of guesses.
+    def as_sent(self, said: SaidBySenders) -> MetricSettings:
+        """Return the settings with what senders say: it decides what the owner has not set.
 
-        Only numbers have a unit, and values of another form are a state.
+        Values other than numbers are states, and no unit is guessed for them.
         """
         kind, unit, is_guessed = self.kind, self.unit, self.unit_guessed
         if self.kind_guessed and said.form != NUMBERS:
@@ -113,11 +149,11 @@ class SettingsByMetric(dict[str, MetricSettings]):
 
     def __setitem__(self, name: str, settings: MetricSettings) -> None:
         said = self._said.get(name)
-        super().__setitem__(name, settings.with_senders(said) if said else settings)
+        super().__setitem__(name, settings.as_sent(said) if said else settings)
 
     def __missing__(self, name: str) -> MetricSettings:
         said = self._said.get(name)
-        return guessed_settings(name).with_senders(said) if said else guessed_settings(name)
+        return guessed_settings(name).as_sent(said) if said else guessed_settings(name)
 
 
 def metric_label(metric: str, display_name: str = "") -> str:
