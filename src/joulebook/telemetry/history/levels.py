@@ -19,12 +19,15 @@ _SECONDS_AN_HOUR = 3600
 class EnergyBuckets:
     """Energy by bucket; `unallocated` belongs to no bucket for certain.
 
-    `covered` is the covered time of each bucket in seconds.
+    `covered` is the covered time of each bucket in seconds. `energy_in` is the positive part of the energy, and
+    `energy_out` the negative one as a positive number; None where energy flows one way only.
     """
 
     energy: Numbers
     unallocated: Numbers
     covered: Numbers
+    energy_in: Numbers | None = None
+    energy_out: Numbers | None = None
 
 
 class LevelFigures:
@@ -40,8 +43,8 @@ class LevelFigures:
     def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
         """Return the buckets; `summaries` are those of `read_levels`, if `is_read_at_once`."""
         if summaries is None:
-            summaries = reader.read_series(wanted.series_id)
-        covered = reader.integrals(summaries.without_silences()).covered
+            summaries = reader.read_series(wanted)
+        covered = reader.integrals(summaries).covered
         return reader.column(wanted, summaries.rows, covered)
 
     def with_raw_figures(self, reader: BucketReader, column: Column) -> Column:  # noqa: ARG002
@@ -50,6 +53,8 @@ class LevelFigures:
 
     def energy(self, reader: BucketReader, wanted: Wanted, *, factor: float) -> EnergyBuckets:
         """Return the energy of each bucket: stored values, or hours of them, times `factor`."""
-        found = reader.integrals(reader.read_series(wanted.series_id).without_silences())
-        energy = found.integral * factor / _SECONDS_AN_HOUR
-        return EnergyBuckets(energy, np.zeros(len(energy)), found.covered)
+        found = reader.integrals(reader.read_series(wanted))
+        net, into = found.integral * factor / _SECONDS_AN_HOUR, found.positive * factor / _SECONDS_AN_HOUR
+        # A factor below zero turns in and out round.
+        into = into if factor >= 0 else net - into
+        return EnergyBuckets(net, np.zeros(len(net)), found.covered, energy_in=into, energy_out=into - net)
