@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.points import ALL, RANGES
+from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names
@@ -29,7 +30,7 @@ from joulebook.web.devices.connecting import (
 from joulebook.web.devices.gate import device_of_page
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.pages import DeviceRow, device_rows
-from joulebook.web.devices.queries import metric_settings
+from joulebook.web.devices.queries import metric_settings, own_silence_limit
 from joulebook.web.display import metric_colour
 from joulebook.web.history.export.page import ExportForm
 from joulebook.web.telemetry import telemetry_connection
@@ -87,10 +88,19 @@ def _metrics(device: Device) -> list[dict[str, Any]]:
             "unit": settings[name].unit,
             "factor": settings[name].factor,
             "replacements": [each.replaced_at.timestamp() for each in settings[name].replacements],
+            "silence": _silence(settings[name], device),
+            "coversBefore": settings[name].covers_before,
+            "form": settings[name].form,
             "colour": metric_colour(name, position),
         }
         for position, name in enumerate(names)
     ]
+
+
+def _silence(settings: MetricSettings, device: Device) -> float | None:
+    """Return the owner's silence limit of a metric in seconds, None without one."""
+    own = settings.silence_limit or own_silence_limit(device)
+    return None if own is None else own.total_seconds()
 
 
 def _page_data(

@@ -42,9 +42,6 @@ for (const [tz, offsets] of Object.entries(page.offsets)) learnOffsets(tz, offse
 const getPart = (/** @type {string} */ name) =>
   /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
 
-/** @type {Map<string, number[]>} */
-const replacements = new Map(metrics.map((info) => [info.metric, info.replacements ?? []]));
-
 /** @type {View} */
 let view = readAddress();
 /** @type {Sheet | null} */
@@ -128,7 +125,7 @@ async function load({ quietly = false } = {}) {
   if (sheet && view.preset !== "all") board.stretch(getShownWindow());
   try {
     const answer = await fetchHistory(page.history, makeQuery(requested), mine.signal);
-    if (request === mine) accept(new Sheet(requested, answer, { silence: page.silenceLimit, replacements }));
+    if (request === mine) accept(new Sheet(requested, answer, metrics));
   } catch (error) {
     if (request === mine && !mine.signal.aborted) showRefusal(error);
   } finally {

@@ -21,9 +21,19 @@ import { summarise } from "./summary.js";
  * @property {string} colour a name of the style sheet's
  * @property {number} [factor] from stored values to shown ones
  * @property {number[]} [replacements] times of replaced meters, in seconds since 1970 UTC
+ * @property {number | null} [silence] the owner's limit in seconds: a longer time without a reading is unknown
+ * @property {boolean} [coversBefore] an amount's interval ends at its reading's time
+ * @property {number} [form] 0 numbers, 1 truth values, 2 texts, 3 lists of texts
+ */
+
+/**
+ * Readings chosen on the chart: those of [start, end), or the one at `start`.
+ * @typedef {{start: number, end: number, isPoint: boolean}} Choice
  */
 
 const LEAST_FRESH = 60;
+/** The resolution of fields for times, in seconds: a range with a reading ends so much later. */
+const FIELD_STEP = 0.001;
 const SWATCH = 12;
 
 /** A panel on the page with the points of one metric. */
@@ -79,6 +89,7 @@ export class Panel {
     this.getPart("resolution").title = `read from ${sheet.source}`;
     this.#showSummary(this.data, now);
     this.#showLegend(this.kind.makeLegend?.(this.data) ?? []);
+    this.chart.setStretches(sheet.corrected.filter(({ metric }) => metric === this.info.metric));
   }
 
   /**
@@ -100,6 +111,21 @@ export class Panel {
     if (index == null || !this.data) return `${formatBucket(time, 0, sheet.view.tz)} · no reading`;
     const when = formatBucket(this.columns[0][index], sheet.bucket, sheet.view.tz);
     return `${when} · ${this.kind.describePoint(this.data, index)}`;
+  }
+
+  /**
+   * Return the choice of the point nearest to an instant: its reading, or all readings of its bucket.
+   * @param {number} time
+   * @returns {Choice | null} null where no point is near
+   */
+  getChoiceAt(time) {
+    const index = this.chart.setCursor(time);
+    if (index == null || !this.data) return null;
+    const start = this.columns[0][index];
+    const { track, bucket } = this.data;
+    if (!track) return { start, end: start + FIELD_STEP, isPoint: true };
+    const next = track.time[track.time.indexOf(start) + 1] ?? Infinity;
+    return { start, end: Math.min(next, start + bucket), isPoint: false };
   }
 
   destroy() {
