@@ -65,7 +65,13 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
             "presets": [*RANGES, ALL],
             "export_form": ExportForm.of(request.GET, device),
             "skeletons": skeletons,
-            "page_data": _page_data(row, metrics, zones=list(dict.fromkeys(zones)), now=now),
+            "page_data": _page_data(
+                row,
+                metrics,
+                zones=list(dict.fromkeys(zones)),
+                now=now,
+                is_owner=device.owner_id == user.pk,
+            ),
             "token_command": new_token_command(device.device_id),
             "curl_command": first_reading_command(readings_url(request)),
         },
@@ -104,7 +110,7 @@ def _silence(settings: MetricSettings, device: Device) -> float | None:
 
 
 def _page_data(
-    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime
+    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime, is_owner: bool
 ) -> dict[str, Any]:
     """Return the data for the page's scripts."""
     device = row.device
@@ -122,4 +128,5 @@ def _page_data(
         "lastTime": last.timestamp() if last else None,
         "silenceLimit": device.silence_limit,
         "metrics": metrics,
+        "corrections": "/api/corrections" if is_owner else "",
     }

@@ -12,6 +12,8 @@ import { makeTickFormatter } from "./quantity.js";
  * @import { TimeWindow } from "./view.js"
  */
 
+/** @typedef {TimeWindow & {title: string}} Stretch */
+
 /** In pixels; wide enough for most labels, so the plotting areas of a page's charts line up. */
 const AXIS_WIDTH = 68;
 const LABEL_CHARACTER = 6.6;
@@ -46,10 +48,12 @@ export class Chart {
     this.index = null;
     /** @type {TimeWindow | null} */
     this.selection = null;
-    /** @type {TimeWindow[]} */
+    /** @type {Stretch[]} */
     this.stretches = [];
     this.colours = this.#readColours();
     this.plot = new uPlot(this.#makeOptions(), [[], [], [], []], host);
+    this.marks = Object.assign(document.createElement("div"), { className: "marks" });
+    this.surface.append(this.marks);
     this.resizer = new ResizeObserver(() => this.#fit());
     this.resizer.observe(host);
   }
@@ -123,9 +127,13 @@ export class Chart {
     this.#shade();
   }
 
-  /** Mark stretches of time with corrected readings. @param {TimeWindow[]} stretches */
+  /** Mark stretches of time with corrected readings. @param {Stretch[]} stretches */
   setStretches(stretches) {
     this.stretches = stretches;
+    this.marks.replaceChildren(
+      ...stretches.map(({ title }) => Object.assign(document.createElement("span"), { title })),
+    );
+    this.#shade();
     this.plot.redraw(false, false);
   }
 
@@ -140,11 +148,19 @@ export class Chart {
     this.plot.destroy();
   }
 
+  /** Place the marks and the selection where they are in the window. */
   #shade() {
+    const { width } = this.surface.getBoundingClientRect();
+    const place = (/** @type {number} */ time) =>
+      Math.max(0, Math.min(width, this.plot.valToPos(time, "x")));
+    this.stretches.forEach(({ start, end }, index) => {
+      const { style } = /** @type {HTMLElement} */ (this.marks.children[index]);
+      style.left = `${place(start)}px`;
+      style.width = `${place(end) - place(start)}px`;
+      style.display = end > this.window.start && start < this.window.end ? "" : "none";
+    });
     if (!this.selection) return this.plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-    const [left, right] = [this.selection.start, this.selection.end].map((time) =>
-      Math.max(0, Math.min(this.surface.clientWidth, this.plot.valToPos(time, "x"))),
-    );
+    const [left, right] = [this.selection.start, this.selection.end].map(place);
     const height = this.surface.clientHeight;
     return this.plot.setSelect({ left, width: Math.max(2, right - left), top: 0, height }, false);
   }

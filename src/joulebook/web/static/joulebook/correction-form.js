@@ -49,8 +49,8 @@ export class CorrectionForm {
     });
   }
 
-  /** Open below a panel. @param {Panel} panel @param {Choice | null} choice readings chosen already */
-  open(panel, choice) {
+  /** Open below a panel. @param {Panel} panel */
+  open(panel) {
     this.metric = panel.info.metric;
     panel.root.append(this.root);
     this.root.hidden = false;
@@ -61,8 +61,7 @@ export class CorrectionForm {
     this.#getPart("zone").textContent = this.handlers.getZone();
     this.#getPart("result").replaceChildren();
     this.#offerApply(false);
-    if (choice) this.choose(choice);
-    this.#getPart("help").hidden = Boolean(choice);
+    this.#getPart("help").hidden = false;
     /** @type {HTMLElement} */ (this.root.querySelector("h3")).focus({ preventScroll: true });
     this.root.scrollIntoView({ block: "nearest" });
   }

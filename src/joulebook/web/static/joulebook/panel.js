@@ -9,6 +9,7 @@ import { formatShare, NO_VALUE } from "./quantity.js";
 import { summarise } from "./summary.js";
 
 /**
+ * @import { Corrected } from "./history-client.js"
  * @import { Columns, Figure, LegendEntry, PanelData } from "./kinds.js"
  * @import { Sheet } from "./sheet.js"
  */
@@ -48,9 +49,13 @@ export class Panel {
     root.dataset.metric = info.metric;
     root.dataset.colour = info.colour;
     this.getPart("label").textContent = info.label;
+    const correct = /** @type {HTMLElement | null} */ (root.querySelector('[data-part="correct"] .hidden'));
+    if (correct) correct.textContent = ` ${info.label}`;
     this.plotBox = this.getPart("plot");
     this.plotBox.setAttribute("aria-label", `${info.label} over time`);
     this.unit = info.unit;
+    /** @type {Corrected[]} */
+    this.corrected = [];
     this.pointsText = "";
     this.kind = getKind("gauge");
     /** @type {Columns} */
@@ -89,7 +94,8 @@ export class Panel {
     this.getPart("resolution").title = `read from ${sheet.source}`;
     this.#showSummary(this.data, now);
     this.#showLegend(this.kind.makeLegend?.(this.data) ?? []);
-    this.chart.setStretches(sheet.corrected.filter(({ metric }) => metric === this.info.metric));
+    this.corrected = sheet.corrected.filter(({ metric }) => metric === this.info.metric);
+    this.chart.setStretches(this.corrected.map((each) => ({ ...each, title: `Correction ${each.id}` })));
   }
 
   /**
@@ -109,8 +115,14 @@ export class Panel {
   describePoint(index, time) {
     const sheet = /** @type {Sheet} */ (this.sheet);
     if (index == null || !this.data) return `${formatBucket(time, 0, sheet.view.tz)} · no reading`;
-    const when = formatBucket(this.columns[0][index], sheet.bucket, sheet.view.tz);
-    return `${when} · ${this.kind.describePoint(this.data, index)}`;
+    const at = this.columns[0][index];
+    const when = formatBucket(at, sheet.bucket, sheet.view.tz);
+    const numbers = this.corrected
+      .filter(({ start, end }) => start < at + Math.max(sheet.bucket, FIELD_STEP) && end > at)
+      .map(({ id }) => id);
+    const words = [when, this.kind.describePoint(this.data, index)];
+    if (numbers.length) words.push(`corrected (${numbers.map((number) => `no. ${number}`).join(", ")})`);
+    return words.join(" · ");
   }
 
   /**
