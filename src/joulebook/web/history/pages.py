@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.points import ALL, RANGES
+from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.accounts.authentication import SignedInRequest
@@ -28,7 +29,7 @@ from joulebook.web.devices.connecting import (
 from joulebook.web.devices.gate import device_of_page
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.pages import DeviceRow, device_rows
-from joulebook.web.devices.queries import metric_settings
+from joulebook.web.devices.queries import metric_settings, own_silence_limit
 from joulebook.web.display import metric_colour
 from joulebook.web.history.export.page import ExportForm
 from joulebook.web.telemetry import device_series
@@ -63,7 +64,13 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
             "presets": [*RANGES, ALL],
             "export_form": ExportForm.of(request.GET, device),
             "skeletons": skeletons,
-            "page_data": _page_data(row, metrics, zones=list(dict.fromkeys(zones)), now=now),
+            "page_data": _page_data(
+                row,
+                metrics,
+                zones=list(dict.fromkeys(zones)),
+                now=now,
+                is_owner=device.owner_id == user.pk,
+            ),
             "token_command": new_token_command(device.device_id),
             "curl_command": first_reading_command(readings_url(request)),
         },
@@ -85,14 +92,23 @@ def _metrics(device: Device) -> list[dict[str, Any]]:
             "unit": settings[name].unit,
             "factor": settings[name].factor,
             "replacements": [each.replaced_at.timestamp() for each in settings[name].replacements],
+            "silence": _silence(settings[name], device),
+            "coversBefore": settings[name].covers_before,
+            "form": settings[name].form,
             "colour": metric_colour(name, position),
         }
         for position, name in enumerate(names)
     ]
 
 
+def _silence(settings: MetricSettings, device: Device) -> float | None:
+    """Return the owner's silence limit of a metric in seconds, None without one."""
+    own = settings.silence_limit or own_silence_limit(device)
+    return None if own is None else own.total_seconds()
+
+
 def _page_data(
-    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime
+    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime, is_owner: bool
 ) -> dict[str, Any]:
     """Return the data for the page's scripts."""
     device = row.device
@@ -110,4 +126,5 @@ def _page_data(
         "lastTime": last.timestamp() if last else None,
         "silenceLimit": device.silence_limit,
         "metrics": metrics,
+        "corrections": "/api/corrections" if is_owner else "",
     }
