@@ -54,17 +54,32 @@ def summary_of(readings: list[tuple[int, float]]) -> Row:
     }
 
 
+def known_gaps(times: list[int], *, limit: int | None = None) -> list[bool]:
+    """Return for each pair of neighbours whether the time between them is known; `limit` is the owner's."""
+    distances = [later - at for at, later in pairwise(times)]
+    found = []
+    for place, distance in enumerate(distances):
+        sides = [distances[max(place - 5, 0) : place], distances[place + 1 : place + 6]]
+        medians = [median(side) for side in sides if side]
+        by_rule = not medians or distance <= 3 * max(medians)
+        found.append(by_rule if limit is None else distance <= limit)
+    return found
+
+
 def known_of(readings: list[tuple[int, float]]) -> Row:
     """Return what a row says of the time between its readings: what is known wherever it lies, and what is pending."""
     distances = [later - at for (at, _), (later, _) in pairwise(readings)]
     held = [value * distance / SECOND for (_, value), distance in zip(readings, distances, strict=False)]
-    usual = (median(distances[:5]), median(distances[-5:])) if len(distances) > SLOTS else 2 * (min(distances, default=0),)
+    usual = (
+        (median(distances[:5]), median(distances[-5:]))
+        if len(distances) > SLOTS
+        else 2 * (min(distances, default=0),)
+    )
     decided = []
     for place, distance in enumerate(distances):
         sides = [distances[max(place - 5, 0) : place], distances[place + 1 : place + 6]]
         decided.append(
-            len(distances) > SLOTS
-            and any(len(side) == 5 and distance <= 3 * median(side) for side in sides)
+            len(distances) > SLOTS and any(len(side) == 5 and distance <= 3 * median(side) for side in sides)
         )
     number = len(distances)
     slots = range(number) if number <= SLOTS else (*range(5), *range(number - 5, number))
@@ -72,7 +87,9 @@ def known_of(readings: list[tuple[int, float]]) -> Row:
         "integral_in": math.fsum(each for each in held if each > 0),
         "known": sum(each for each, is_known in zip(distances, decided, strict=True) if is_known),
         "known_integral": math.fsum(each for each, is_known in zip(held, decided, strict=True) if is_known),
-        "known_in": math.fsum(each for each, is_known in zip(held, decided, strict=True) if is_known and each > 0),
+        "known_in": math.fsum(
+            each for each, is_known in zip(held, decided, strict=True) if is_known and each > 0
+        ),
         "first_usual": usual[0],
         "last_usual": usual[1],
         "pending": sum(1 << slot for slot, place in enumerate(slots) if not decided[place]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,7 +136,9 @@ def histories(draw):
             at += distance + (draw(st.integers(0, jitter)) if jitter else 0)
             times.append(at)
     is_flat = draw(st.booleans())
-    values = [2.0] * len(times) if is_flat else draw(st.lists(ANY_VALUE, min_size=len(times), max_size=len(times)))
+    values = (
+        [2.0] * len(times) if is_flat else draw(st.lists(ANY_VALUE, min_size=len(times), max_size=len(times)))
+    )
     return list(zip(times, values, strict=True))
 
 

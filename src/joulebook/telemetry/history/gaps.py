@@ -95,9 +95,7 @@ def find_known_time(reader: SummaryReader, rows: Summaries) -> KnownTime:
     return found
 
 
-def limit_known_time(
-    reader: SummaryReader, rows: Summaries, *, limit: int
-) -> tuple[Summaries, KnownTime]:
+def limit_known_time(reader: SummaryReader, rows: Summaries, *, limit: int) -> tuple[Summaries, KnownTime]:
     """Return the summaries of one series with their known time by the owner's silence limit in microseconds.
 
     Those with a longer silence are read again in shorter pieces. Where these are past retention, the

@@ -5,7 +5,7 @@ They are the base of every kind's figures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,11 +41,21 @@ class LevelFigures:
     """The most numbers of one bucket; their count is known after reading."""
 
     def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
-        """Return the buckets; `summaries` are those of `read_levels`, if `is_read_at_once`."""
+        """Return the buckets; `summaries` are those of `read_levels`, if `is_read_at_once`.
+
+        If readings hold until the next one, means are over the known time, also in a bucket without readings.
+        """
         if summaries is None:
             summaries = reader.read_series(wanted)
-        covered = reader.integrals(summaries).covered
-        return reader.column(wanted, summaries.rows, covered)
+        found = reader.integrals(summaries)
+        column = reader.column(wanted, summaries.rows, found.covered)
+        if not wanted.settings.holds_until_next:
+            return column
+        # Where nothing is known of the time, the readings are all that is known.
+        is_known = found.covered > 0
+        return replace(
+            column, mean=np.divide(found.integral, found.covered, where=is_known, out=column.mean.copy())
+        )
 
     def with_raw_figures(self, reader: BucketReader, column: Column) -> Column:  # noqa: ARG002
         """Return raw values with the figures of the kind; from one reading to the next is a bucket."""

@@ -106,10 +106,11 @@ def side_of(gap: Ints, is_real: Mask, at: NDArray[np.intp], *, step: int) -> Sid
 def are_known(gap: Ints, before: Side, after: Side) -> Mask:
     """Return whether the distances are known, with what lies before and after each."""
     is_alone = (before.number == 0) & (after.number == 0)
-    return is_alone | before.allows(gap) | after.allows(gap)
+    found: Mask = is_alone | before.allows(gap) | after.allows(gap)
+    return found
 
 
-def slot_mask(count: Ints) -> NDArray[np.bool_]:
+def slot_mask(count: Ints) -> Mask:
     """Return by row which slots are used: those of as many distances as there are, up to `SLOTS`."""
     found: Mask = np.arange(SLOTS) < np.minimum(count, SLOTS)[:, np.newaxis]
     return found
@@ -138,8 +139,8 @@ def is_long(rows: NDArray[np.void]) -> Mask:
     That are rows of more than `SLOTS` distances, and rows without pending ones: those of time whose readings
     were dropped before rollups knew gaps.
     """
-    is_several: Mask = rows["count"] > 1
-    return is_several & ((rows["count"] > SLOTS + 1) | (rows["pending"] == 0))
+    found: Mask = (rows["count"] > 1) & ((rows["count"] > SLOTS + 1) | (rows["pending"] == 0))
+    return found
 
 
 @dataclass(frozen=True)

@@ -357,7 +357,8 @@ def _merge_known(
     merged["pending"] = rows["pending"][begin] & HEAD | rows["pending"][end] & TAIL
     head = np.arange(SLOTS) < SIDE
     merged_edges = Edges(
-        np.where(head, edges.gaps[begin], edges.gaps[end]), np.where(head, edges.values[begin], edges.values[end])
+        np.where(head, edges.gaps[begin], edges.gaps[end]),
+        np.where(head, edges.values[begin], edges.values[end]),
     )
     is_first, is_last = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
     is_first[begin] = is_last[end] = True
@@ -408,7 +409,9 @@ def _merge_each(
     ):
         before = np.add.reduceat(rows[name], first)
         fresh[name] = before + np.bincount(of_group, more, len(fresh)).astype(before.dtype)
-    slot = _slots(stream.begin[first], np.where(is_short, fresh["count"], stream.last[last] - stream.begin[first] + 1))
+    slot = _slots(
+        stream.begin[first], np.where(is_short, fresh["count"], stream.last[last] - stream.begin[first] + 1)
+    )
     is_used = slot_mask(fresh["count"] - 1)
     gaps = np.where(is_used, stream.gap[slot], 0)
     is_left = is_used & is_open[slot]

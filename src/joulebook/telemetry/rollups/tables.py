@@ -23,8 +23,8 @@ from joulebook.telemetry.binary import (
 )
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.readings import MICROSECONDS, MINUTE, from_microseconds
-from joulebook.telemetry.rollups.packed_edges import pack_edges, unpack_edges
 from joulebook.telemetry.rollups.gaps import TIMES, Edges
+from joulebook.telemetry.rollups.packed_edges import pack_edges, unpack_edges
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, join_summaries
 
 WIDTHS: dict[int, LiteralString] = {
@@ -152,18 +152,20 @@ class ReadingsOfSpans:
 def read_readings(conn: Connection, spans: Spans) -> Iterator[ReadingsOfSpans]:
     """Yield the readings in the spans, whole spans at a time, in the spans' order.
 
-    Must run inside a transaction. Memory is bounded by the fullest spans, not by their number.
+    Deleted ones are left out: their row has the value NaN, so that their key stays taken. Must run inside a
+    transaction. Memory is bounded by the fullest spans, not by their number.
     """
     statement = _read_statement("readings", "time", ("time", "value"))
     parts: list[ReadingsOfSpans] = []
     collected = 0
     for series_id, begin, *(time, value) in _rows(conn, statement, spans):
+        times, values = times_from(time), values_from(value)
+        is_kept = ~np.isnan(values)
+        if not is_kept.all():
+            times, values = times[is_kept], values[is_kept]
         parts.append(
             ReadingsOfSpans(
-                np.full(len(time) // 8, series_id, np.int32),
-                np.full(len(time) // 8, begin, np.int64),
-                times_from(time),
-                values_from(value),
+                np.full(len(times), series_id, np.int32), np.full(len(times), begin, np.int64), times, values
             )
         )
         collected += len(parts[-1].time)
@@ -285,7 +287,8 @@ def insert_summaries(conn: Connection, width: int, rows: Summaries, edges: Edges
         packed["edges"] = words
         parts.append(packed)
     statement = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)").format(
-        table=sql.Identifier(WIDTHS[width]), columns=sql.SQL(", ").join(map(sql.Identifier, (*_STORED, "edges")))
+        table=sql.Identifier(WIDTHS[width]),
+        columns=sql.SQL(", ").join(map(sql.Identifier, (*_STORED, "edges"))),
     )
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(copy_bytes(*parts))
