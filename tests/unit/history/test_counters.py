@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.telemetry.history.buckets import integrate, usual_distance
-from joulebook.telemetry.history.by_kind import RegisterChange, compute_rises
+from joulebook.telemetry.history.counters import RegisterChange, compute_rises
 from joulebook.telemetry.rollups.summaries import summarise, summarise_each
 
 SECOND = 1_000_000

@@ -111,6 +111,10 @@ class SeriesSummaries:
         """Return them with the summaries of `which` read again, reading by reading."""
         return replace(self, rows=self.reader.one_by_one(self.rows, which))
 
+    def minute_by_minute(self, which: NDArray[np.bool_]) -> SeriesSummaries:
+        """Return them with the summaries of `which` read again, minute by minute."""
+        return replace(self, rows=self.reader.minute_by_minute(self.rows, which))
+
     def without_silences(self) -> SeriesSummaries:
         """Return them with the summaries holding a silence read again in shorter pieces, free of silences."""
         has_silence = self.rows["longest_gap"] > self.silence

@@ -3,331 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries
-from joulebook.telemetry.history.columns import Column, Numbers, Wanted, check_numbers
-from joulebook.telemetry.kinds.kinds import COUNTER, STATE, Kind
-from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
-from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, runs_of
-
-MOST_STATES = 20
-"""The most values of a state with a share of their own in an answer."""
-
-# Summaries with changes of a state are read reading by reading: a year of flicker would not fit in memory.
-_MOST_CHANGING = 3_000_000
-_SECONDS_AN_HOUR = 3600
-
-
-class ChangesTooOften(Exception):
-    """A state changes so often in the requested time that its shares cannot be computed at once."""
-
-
-@dataclass(frozen=True)
-class EnergyBuckets:
-    """Energy by bucket; `unallocated` belongs to no bucket for certain.
-
-    `covered` is the covered time of each bucket in seconds.
-    """
-
-    energy: Numbers
-    unallocated: Numbers
-    covered: Numbers
-
-
-class LevelFigures:
-    """A level holds until its next reading: its buckets have means, its energy is its integral over time."""
-
-    is_read_at_once = True
-    """Whether many series are read at once, by the columns for means and coverage alone."""
-    least_numbers = 5
-    """Numbers of one bucket in an answer: mean, min, max, count and coverage."""
-    most_numbers = 5
-    """The most numbers of one bucket; their count is known after reading."""
-
-    def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
-        """Return the buckets; `summaries` are those of `read_levels`, if `is_read_at_once`."""
-        if summaries is None:
-            summaries = reader.read_series(wanted.series_id)
-        covered = reader.integrals(summaries.without_silences()).covered
-        return reader.column(wanted, summaries.rows, covered)
-
-    def with_raw_figures(self, reader: BucketReader, column: Column) -> Column:  # noqa: ARG002
-        """Return raw values with the figures of the kind; from one reading to the next is a bucket."""
-        return column
-
-    def energy(self, reader: BucketReader, wanted: Wanted, *, factor: float) -> EnergyBuckets:
-        """Return the energy of each bucket: stored values, or hours of them, times `factor`."""
-        found = reader.integrals(reader.read_series(wanted.series_id).without_silences())
-        energy = found.integral * factor / _SECONDS_AN_HOUR
-        return EnergyBuckets(energy, np.zeros(len(energy)), found.covered)
-
-
-@dataclass(frozen=True)
-class RegisterChange:
-    """Another meter from the instant `time` (microseconds since 1970), with stored values of registers.
-
-    `final` is the old meter's last register, `start` the new one's first. If one is None, the rise after the
-    old meter's last reading, or before the new one's first, is lost.
-    """
-
-    time: int
-    final: float | None = None
-    start: float | None = None
-
-
-@dataclass(frozen=True)
-class Rises:
-    """By bucket: the rise of the counter, its unallocated rise, and its resets.
-
-    A bucket without readings rose by zero and has a count of zero.
-    """
-
-    increase: Numbers
-    unallocated: Numbers
-    resets: NDArray[np.int64]
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers they are."""
-        return 3 * len(self.increase)
-
-    def scaled(self, factor: float, offset: float) -> Rises:  # noqa: ARG002 - rises are differences
-        """Return the rises of a counter with values multiplied by `factor`."""
-        return Rises(self.increase * factor, self.unallocated * factor, self.resets)
-
-    def table(self) -> Sequence[tuple[str, NDArray[Any]]]:
-        """Return the figures as columns of a table, each with its name."""
-        return list(self.answer().items())
-
-    def answer(self) -> Mapping[str, NDArray[Any]]:
-        """Return the figures by their names in an answer."""
-        return {"increase": self.increase, "unallocated": self.unallocated, "resets": self.resets}
-
-
-class CounterFigures(LevelFigures):
-    """A counter's rises are exact across the edges of buckets, resets and replaced meters."""
-
-    is_read_at_once = False
-    least_numbers = most_numbers = 8
-
-    def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
-        """Return the buckets with the rises."""
-        rises, summaries = self._rises(reader, wanted)
-        return reader.column(wanted, summaries.rows, reader.integrals(summaries).covered, more=rises)
-
-    def with_raw_figures(self, reader: BucketReader, column: Column) -> Column:
-        """Return raw values with the rise since the reading before each."""
-        rises, _summaries = self._rises(reader, column.wanted)
-        return replace(column, more=rises)
-
-    def energy(self, reader: BucketReader, wanted: Wanted, *, factor: float) -> EnergyBuckets:
-        """Return the rises times `factor`."""
-        rises, summaries = self._rises(reader, wanted)
-        covered = reader.integrals(summaries).covered
-        return EnergyBuckets(rises.increase * factor, rises.unallocated * factor, covered)
-
-    def _rises(self, reader: BucketReader, wanted: Wanted) -> tuple[Rises, SeriesSummaries]:
-        """Return the rises by bucket, and the summaries behind them without silences."""
-        settings = wanted.settings
-        # Registers are entered as shown; readings are stored as sent.
-        factor = settings.factor or 1.0
-        replacements = [
-            RegisterChange(
-                to_microseconds(each.replaced_at),
-                None if each.final_register is None else each.final_register / factor,
-                None if each.start_register is None else each.start_register / factor,
-            )
-            for each in settings.replacements
-        ]
-        summaries = reader.read_series(
-            wanted.series_id, tolerance=settings.dip_tolerance, apart=[each.time for each in replacements]
-        )
-        rises = compute_rises(
-            summaries.rows,
-            reader.window.clipped(),
-            silence=summaries.silence,
-            tolerance=settings.dip_tolerance,
-            replacements=replacements,
-        )
-        return rises, summaries.without_silences()
-
-
-def compute_rises(
-    rows: Summaries,
-    edges: NDArray[np.int64],
-    *,
-    silence: int,
-    tolerance: float = DIP_TOLERANCE,
-    replacements: Sequence[RegisterChange] = (),
-) -> Rises:
-    """Return the rises of one counter in each bucket [edges[i], edges[i + 1]), exact also across the edges.
-
-    A rise belongs to the bucket of the higher reading. If a silence longer than `silence` crosses an edge,
-    the rise may have been on either side of the edge: it is unallocated, and listed with the bucket of the
-    next reading. A reset begins a new run at zero, a replaced meter at its start register. After a dip, the
-    counter rises again when readings exceed its highest one.
-
-    `rows` are summaries in the order of time, none of them on both sides of an edge or of a replacement.
-    Those before the first edge give the counter's former register, and those after the last are ignored.
-    `silence` is in microseconds.
-    """
-    length = len(edges) - 1
-    rows, is_new_meter = _with_replacements(rows, replacements)
-    if not len(rows):
-        return Rises(np.zeros(length), np.zeros(length), np.zeros(length, np.int64))
-    runs = runs_of(rows, tolerance=tolerance)
-    is_new_meter[0] = True
-    new_meter = np.zeros(len(runs.row), np.bool_)
-    new_meter[runs.begin[is_new_meter]] = True
-    resets = runs.resets & ~new_meter
-    begins = resets | new_meter
-    run = np.cumsum(begins) - 1
-    # After a reset a register stands at zero at least, even if a reading is negative.
-    peak = np.where(resets[begins][run], np.maximum(runs.peak, 0.0), runs.peak)
-    stood_at = _running_peak(peak, run)
-    before = np.append(0.0, stood_at[:-1])
-    before[resets] = 0.0
-    first_of_row = rows["first"][runs.row]
-    before[new_meter] = first_of_row[new_meter]
-    rise = np.maximum(stood_at - before, 0.0)
-
-    bucket = np.searchsorted(edges, rows["first_at"], side="right") - 1
-    silent = np.zeros(len(rows), np.bool_)
-    silent[1:] = (rows["first_at"][1:] - rows["last_at"][:-1] > silence) & (bucket[1:] != bucket[:-1])
-    # In a row after a silence, the rise up to its first reading has an unknown time.
-    row_before = before[runs.begin]
-    lost = np.where(silent, np.clip(rows["first"] - row_before, 0.0, rise[runs.begin]), 0.0)
-    total = np.add.reduceat(rise, runs.begin) + runs.inner_increase
-    number = np.add.reduceat(resets.astype(np.int64), runs.begin) + np.maximum(rows["resets"] - 1, 0)
-
-    is_inside = (bucket >= 0) & (bucket < length)
-    index = bucket[is_inside]
-    return Rises(
-        increase=np.bincount(index, (total - lost)[is_inside], length).astype(np.float64),
-        unallocated=np.bincount(index, lost[is_inside], length).astype(np.float64),
-        resets=np.bincount(index, number[is_inside], length).astype(np.int64),
-    )
-
-
-def _with_replacements(
-    rows: Summaries, replacements: Sequence[RegisterChange]
-) -> tuple[Summaries, NDArray[np.bool_]]:
-    """Insert the registers at replacements as rows; return the rows, and a mask of each new meter's first."""
-    is_new_meter = np.zeros(len(rows), np.bool_)
-    for replacement in sorted(replacements, key=lambda each: each.time):
-        index = int(np.searchsorted(rows["first_at"], replacement.time, side="left"))
-        if replacement.final is not None and index > 0:
-            # The old meter's last register cannot be below its last reading.
-            final = max(replacement.final, float(rows["last"][index - 1]))
-            rows, is_new_meter = _insert(rows, is_new_meter, index, replacement.time, final, new_meter=False)
-            index += 1
-        if replacement.start is not None:
-            start = replacement.start
-            rows, is_new_meter = _insert(rows, is_new_meter, index, replacement.time, start, new_meter=True)
-        elif index < len(rows):
-            is_new_meter[index] = True
-    return rows, is_new_meter
-
-
-def _insert(
-    rows: Summaries,
-    is_new_meter: NDArray[np.bool_],
-    index: int,
-    time: int,
-    register: float,
-    *,
-    new_meter: bool,
-) -> tuple[Summaries, NDArray[np.bool_]]:
-    row = np.zeros(1, SUMMARY)
-    for name in ("bucket", "first_at", "last_at"):
-        row[name] = time
-    for name in ("first", "last", "min", "max", "first_peak", "last_peak"):
-        row[name] = register
-    joined = np.concatenate([rows[:index], row, rows[index:]])
-    return joined, np.insert(is_new_meter, index, new_meter)
-
-
-def _running_peak(peak: Numbers, run: NDArray[np.int64]) -> Numbers:
-    """Return the highest so far within each run, in steps that double: no loop over runs or rows."""
-    highest = peak.copy()
-    distance = 1
-    while distance < len(peak):
-        same = run[distance:] == run[:-distance]
-        reach = highest[:-distance].copy()
-        highest[distance:] = np.where(same, np.maximum(highest[distance:], reach), highest[distance:])
-        distance *= 2
-    return highest
-
-
-@dataclass(frozen=True)
-class StateShare:
-    """The share of each bucket's covered time with a state at `value`; NaN if nothing is covered."""
-
-    value: float
-    share: Numbers
-
-
-@dataclass(frozen=True)
-class StateShares:
-    """The shares of a state's most frequent values, in the order of values."""
-
-    states: Sequence[StateShare]
-
-    @property
-    def numbers(self) -> int:
-        """The number of shares."""
-        return sum(len(each.share) for each in self.states)
-
-    def scaled(self, factor: float, offset: float) -> StateShares:
-        """Return the same shares of the scaled values."""
-        return StateShares([StateShare(each.value * factor + offset, each.share) for each in self.states])
-
-    def table(self) -> Sequence[tuple[str, Numbers]]:
-        """Return a column `share of <value>` for each value."""
-        return [(f"share of {each.value:g}", each.share) for each in self.states]
-
-    def answer(self) -> Mapping[str, Any]:
-        """Return a list of values with their shares."""
-        return {"states": [{"value": each.value, "share": each.share.round(6)} for each in self.states]}
-
-
-class StateFigures(LevelFigures):
-    """A state has the share of time of each of its values."""
-
-    is_read_at_once = False
-    most_numbers = LevelFigures.least_numbers + MOST_STATES
-
-    def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
-        """Return the buckets with the shares. Raises `ChangesTooOften`."""
-        summaries = reader.read_series(wanted.series_id)
-        mixed = summaries.rows["min"] != summaries.rows["max"]
-        if summaries.rows["count"][mixed].sum() > _MOST_CHANGING:
-            raise ChangesTooOften(wanted.metric)
-        summaries = summaries.read_apart(mixed).without_silences()
-        rows = summaries.rows
-        covered = reader.integrals(summaries).covered
-        shares = []
-        values, index = np.unique(rows["last"], return_inverse=True)
-        readings = np.bincount(index, rows["count"], len(values))
-        most_frequent = values[np.argsort(-readings, kind="stable")[:MOST_STATES]]
-        for value in sorted(most_frequent.tolist()):
-            alone = rows.copy()
-            alone["last"] = rows["last"] == value
-            alone["integral"] = (rows["last_at"] - rows["first_at"]) / MICROSECONDS * alone["last"]
-            time = reader.integrals(replace(summaries, rows=alone)).integral
-            share = np.divide(time, covered, where=covered > 0, out=np.full(len(covered), np.nan))
-            shares.append(StateShare(value, np.clip(share, 0.0, 1.0)))
-        return reader.column(wanted, rows, covered, more=StateShares(shares))
-
+from joulebook.telemetry.history.amounts import AmountFigures
+from joulebook.telemetry.history.buckets import BucketReader
+from joulebook.telemetry.history.columns import Column, Wanted, check_numbers
+from joulebook.telemetry.history.counters import CounterFigures
+from joulebook.telemetry.history.levels import LevelFigures
+from joulebook.telemetry.history.states import StateFigures
+from joulebook.telemetry.kinds.kinds import AMOUNT, COUNTER, STATE, Kind
 
 _LEVEL = LevelFigures()
-_BY_KIND: Mapping[str, LevelFigures] = {COUNTER.name: CounterFigures(), STATE.name: StateFigures()}
+_BY_KIND: Mapping[str, LevelFigures] = {
+    COUNTER.name: CounterFigures(),
+    AMOUNT.name: AmountFigures(),
+    STATE.name: StateFigures(),
+}
 
 
 def figures_of(kind: Kind) -> LevelFigures:
@@ -340,7 +30,7 @@ def read_columns(reader: BucketReader, wanted: Sequence[Wanted]) -> list[Column]
 
     Raises `TooManyNumbers` and `ChangesTooOften`.
     """
-    at_once = reader.read_levels([each for each in wanted if figures_of(each.settings.kind).is_read_at_once])
+    at_once = reader.read_levels([each for each in wanted if _is_read_at_once(each)])
     columns: list[Column] = []
     numbers, points = 0, len(reader.window.edges) - 1
     for each in wanted:
@@ -350,6 +40,12 @@ def read_columns(reader: BucketReader, wanted: Sequence[Wanted]) -> list[Column]
         numbers += columns[-1].numbers
         check_numbers(numbers, metrics=len(wanted), points=points)
     return columns
+
+
+def _is_read_at_once(wanted: Wanted) -> bool:
+    """Return whether the columns for means and coverage are enough: not for a mean over time."""
+    settings = wanted.settings
+    return figures_of(settings.kind).is_read_at_once and not settings.holds_until_next
 
 
 def least_numbers(wanted: Sequence[Wanted]) -> int:

@@ -1,4 +1,4 @@
-"""The kinds of metrics: gauge, counter and state, one object each.
+"""The kinds of metrics: gauge, counter, amount and state, one object each.
 
 A kind is the meaning of a metric's values, for people and for programs: forms, the API and guesses all read
 `KINDS`. The figures of each kind are made from readings in `joulebook.telemetry.history.by_kind`: that needs
@@ -58,6 +58,12 @@ COUNTER = Kind(
     unit_of_energy=lambda unit: unit or None,
     is_register=True,
 )
+AMOUNT = Kind(
+    "amount",
+    "what flowed in an interval, such as kWh per quarter hour",
+    _words(""),
+    unit_of_energy=lambda unit: unit or None,
+)
 STATE = Kind(
     "state",
     "on or off, or a code",
@@ -67,7 +73,7 @@ STATE = Kind(
     """),
 )
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (GAUGE, COUNTER, STATE)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (GAUGE, COUNTER, AMOUNT, STATE)}
 """All kinds by name, in the order of forms."""
 
 

@@ -1,13 +1,15 @@
-"""The settings of a metric: kind, unit, factor and meter replacements, set by the owner or guessed."""
+"""The settings of a metric, set by its owner, reported by its sender, or guessed from its name."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
-from joulebook.telemetry.kinds.kinds import Kind
+from joulebook.telemetry.kinds.kinds import STATE, Kind
 
 # Rollups use this one. Answers about a metric with another tolerance are made from readings.
 DIP_TOLERANCE = 0.1
@@ -15,6 +17,10 @@ DIP_TOLERANCE = 0.1
 
 DEFAULT_SILENCE = timedelta(minutes=5)
 USUAL_DISTANCES = 3
+
+NUMBERS, TRUTH_VALUES, TEXTS, LISTS_OF_TEXTS = range(4)
+"""The forms of a series' values: as its first reading came."""
+
 _LONG_WORDS = {"soc": "state of charge", "soh": "state of health", "temp": "temperature"}
 
 
@@ -31,10 +37,39 @@ class Replacement:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """The owner's answer to a suspect at `time`: it counts for nothing, or it is real."""
+
+    time: datetime
+    is_ignored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StateWord:
+    """The owner's word and colour for one value of a state, as shown; for a text, `text` names it.
+
+    An empty `word` shows the value, an empty `colour` the usual one. A colour is written `#rrggbb`.
+    """
+
+    value: float
+    word: str
+    colour: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MetricSettings:
     """The settings of one metric: set by the owner, or guessed if the matching `…_guessed` is true.
 
-    A stored value times `factor` is the value in `unit`.
+    A stored value times `factor` is the value in `unit`. For gauges: `holds_until_next`, or each reading
+    counts the same. For amounts: `covers_before`, if the interval of a reading ends at its time instead of
+    beginning there. For counters: `resets_daily` at local midnight; `rolls_over_at` (shown unit), the number
+    after which the register continues at zero; `runs_both_ways`; `greatest_rise` (shown unit per hour), the
+    most that is believed; `spreads`, if a rise over several buckets is spread evenly over its time instead of
+    being unallocated. `silence_limit` is None for the device's.
+
+    Senders decide `form` (one of the forms above) and `unit_sent`, the unit unless the owner sets another.
+    `unit_refused` is a different unit that a sender named later.
     """
 
     name: str
@@ -48,16 +83,77 @@ class MetricSettings:
     unit_guessed: bool = True
     display_name_guessed: bool = True
     dip_tolerance_guessed: bool = True
+    silence_limit: timedelta | None = None
+    holds_until_next: bool = False
+    covers_before: bool = False
+    resets_daily: bool = False
+    rolls_over_at: float | None = None
+    runs_both_ways: bool = False
+    greatest_rise: float | None = None
+    spreads: bool = False
+    decisions: tuple[Decision, ...] = ()
+    words: tuple[StateWord, ...] = ()
+    form: int = NUMBERS
+    unit_sent: str = ""
+    unit_refused: str = ""
+
+    def as_sent(self, said: SaidBySenders) -> MetricSettings:
+        """Return the settings with what senders say: it decides what the owner has not set.
+
+        Values other than numbers are states, and no unit is guessed for them.
+        """
+        kind, unit, is_guessed = self.kind, self.unit, self.unit_guessed
+        if self.kind_guessed and said.form != NUMBERS:
+            kind = STATE
+        if is_guessed and said.form != NUMBERS:
+            unit = ""
+        if is_guessed and said.unit:
+            unit, is_guessed = said.unit, False
+        return replace(
+            self,
+            kind=kind,
+            unit=unit,
+            unit_guessed=is_guessed,
+            form=said.form,
+            unit_sent=said.unit,
+            unit_refused=said.refused_unit,
+        )
+
+
+class SaidBySenders(Protocol):
+    """What senders say of a metric's values: their form and unit, and a later unit that differs."""
+
+    @property
+    def form(self) -> int:
+        """One of the forms of values."""
+
+    @property
+    def unit(self) -> str:
+        """The unit; empty if no sender names one."""
+
+    @property
+    def refused_unit(self) -> str:
+        """The newest unit that differs from `unit`; empty if there is none."""
 
 
 class SettingsByMetric(dict[str, MetricSettings]):
     """Settings by metric. Indexing by a metric without stored settings returns guessed ones.
 
-    Iterating yields the stored ones only: the names of all metrics are in telemetry.
+    Iterating yields the stored ones only: the names of all metrics are in telemetry, and `said` is what is
+    known of them there.
     """
 
+    def __init__(self, said: Mapping[str, SaidBySenders] | None = None) -> None:
+        super().__init__()
+        self._said = said or {}
+
+    def __setitem__(self, name: str, settings: MetricSettings) -> None:
+        said = self._said.get(name)
+        super().__setitem__(name, settings.as_sent(said) if said else settings)
+
     def __missing__(self, name: str) -> MetricSettings:
-        return guessed_settings(name)
+        said = self._said.get(name)
+        return guessed_settings(name).as_sent(said) if said else guessed_settings(name)
 
 
 def metric_label(metric: str, display_name: str = "") -> str:

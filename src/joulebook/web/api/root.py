@@ -21,8 +21,8 @@ from ninja.renderers import BaseRenderer
 
 from joulebook import __version__
 from joulebook.telemetry.errors import DatabaseUnavailable
-from joulebook.telemetry.history.by_kind import ChangesTooOften
 from joulebook.telemetry.history.columns import TooManyNumbers
+from joulebook.telemetry.history.states import ChangesTooOften
 from joulebook.web.api.answers import encode
 from joulebook.web.api.parameters import BadField, BadParameter
 from joulebook.web.api.problems import DATABASE_RETRY_SECONDS, problem, unavailable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -52,9 +53,61 @@ def validate_unit(unit: str) -> None:
         raise ValidationError("a unit must not hold control characters")
 
 
+def validate_positive(value: float) -> None:
+    """Raise Django's ValidationError unless the value is above 0 and a register can show it."""
+    if not 0 < value <= LARGEST_VALUE:
+        raise ValidationError(f"{value:g} must be above 0, and a register must be able to show it")
+
+
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_WORD_TYPES = {"value": (int, float), "word": (str,), "colour": (str,), "text": (str,)}
+LONGEST_WORD = 80
+LONGEST_TEXT = 1000
+MOST_WORDS = 200
+
+
+def validate_words(words: object) -> None:
+    """Raise Django's ValidationError unless these are words and colours of a state's values.
+
+    Each is an object with `value`, `word`, `colour` and `text` (see `StateWord`), for another value or text
+    than the others.
+    """
+    if not isinstance(words, list) or len(words) > MOST_WORDS:
+        raise ValidationError(f"words must be a list of at most {MOST_WORDS}")
+    seen = set()
+    for each in words:
+        if not isinstance(each, dict) or each.keys() != _WORD_TYPES.keys():
+            raise ValidationError(f"{str(each)[:80]} must have {', '.join(_WORD_TYPES)}")
+        for name, types in _WORD_TYPES.items():
+            if not isinstance(each[name], types) or isinstance(each[name], bool):
+                raise ValidationError(f"{name} {str(each[name])[:80]!r} must be a {types[-1].__name__}")
+        value, word, text = each["value"], each["word"], each["text"]
+        if not math.isfinite(value) or abs(value) > LARGEST_VALUE:
+            raise ValidationError(f"value {value:g} is no number that a reading can have")
+        if len(word) > LONGEST_WORD or not word.isprintable():
+            raise ValidationError(f"word {word[:40]!r} must be {LONGEST_WORD} printable characters at most")
+        if len(text) > LONGEST_TEXT or "\x00" in text:
+            raise ValidationError(f"text {text[:40]!r} must be {LONGEST_TEXT} characters at most")
+        if each["colour"] and not _COLOUR.fullmatch(each["colour"]):
+            raise ValidationError(f"colour {each['colour'][:40]!r} must be written like #1f77b4")
+        if (value, text) in seen:
+            raise ValidationError(
+                f"{text[:40]!r} has two words" if text else f"value {value:g} has two words"
+            )
+        seen.add((value, text))
+
+
 LONGEST_SILENCE = 400 * 86_400
 SHORTEST_SILENCE = 1
 LARGEST_DIP = 0.99
+
+
+class TimeWithoutOffset(models.TextChoices):
+    """What a sent time without an offset means."""
+
+    REFUSE = "refuse", "refuse it"
+    UTC = "utc", "a time in UTC"
+    DEVICE_ZONE = "device_zone", "a time in the device's zone"
 
 
 class Device(models.Model):
@@ -81,6 +134,12 @@ class Device(models.Model):
         validators=[MinValueValidator(SHORTEST_SILENCE), MaxValueValidator(LONGEST_SILENCE)],
         help_text="Seconds without a reading after which the device counts as silent; "
         "empty: five minutes, or three of its usual distances where that is longer.",
+    )
+    time_without_offset = models.CharField(
+        max_length=16,
+        choices=TimeWithoutOffset.choices,
+        default=TimeWithoutOffset.REFUSE,
+        help_text="What a sent time without Z or an offset from UTC means.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -131,6 +190,44 @@ class Metric(models.Model):
         validators=[MinValueValidator(0.0), MaxValueValidator(LARGEST_DIP)],
         help_text="Share by which a counter may go back without that being a reset; empty: a tenth.",
     )
+    silence_limit = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(SHORTEST_SILENCE), MaxValueValidator(LONGEST_SILENCE)],
+        help_text="Seconds between two readings up to which the time between them is known; "
+        "empty: as the device.",
+    )
+    holds_until_next = models.BooleanField(
+        default=False, help_text="A gauge's reading holds until the next one: means are over time."
+    )
+    covers_before = models.BooleanField(
+        default=False, help_text="An amount belongs to the interval before its time, not after it."
+    )
+    resets_daily = models.BooleanField(
+        default=False, help_text="A counter begins anew at midnight in the device's zone."
+    )
+    rolls_over_at = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[validate_positive],
+        help_text="The number at which a counter continues at zero, in the shown unit.",
+    )
+    runs_both_ways = models.BooleanField(default=False, help_text="A counter falls too: a net register.")
+    greatest_rise = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[validate_positive],
+        help_text="The greatest believed rise of a counter in an hour, in the shown unit.",
+    )
+    spreads = models.BooleanField(
+        default=False, help_text="A counter's rise over several days is spread evenly over its time."
+    )
+    words = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_words],
+        help_text="Words and colours of a state's values.",
+    )
 
     class Meta:
         ordering = ("name",)
@@ -180,6 +277,25 @@ class MeterReplacement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.metric} at {self.replaced_at.isoformat()}"
+
+
+class MetricDecision(models.Model):
+    """The owner's answer to a suspicious reading of a counter at `time`: ignore it, or it is real."""
+
+    metric = models.ForeignKey(Metric, on_delete=models.CASCADE, related_name="decisions")
+    time = models.DateTimeField()
+    is_ignored = models.BooleanField()
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("time",)
+        constraints = (models.UniqueConstraint(fields=("metric", "time"), name="one_decision_an_instant"),)
+
+    def __str__(self) -> str:
+        return f"{self.metric} at {self.time.isoformat()}: {'ignored' if self.is_ignored else 'real'}"
 
 
 class DeviceToken(Token):

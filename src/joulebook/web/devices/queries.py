@@ -16,13 +16,16 @@ from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import (
     DIP_TOLERANCE,
+    Decision,
     MetricSettings,
     Replacement,
     SettingsByMetric,
+    StateWord,
     metric_label,
     silence_rule,
 )
 from joulebook.telemetry.readings import device_id_problem
+from joulebook.telemetry.series import SeriesRow
 from joulebook.web.devices.models import (
     Device,
     DeviceShare,
@@ -30,6 +33,7 @@ from joulebook.web.devices.models import (
     GatewayToken,
     MeterReplacement,
     Metric,
+    MetricDecision,
 )
 
 
@@ -61,31 +65,53 @@ def find_visible_device(user: User | AnonymousUser, device_id: str) -> Device | 
     return device if is_shared else None
 
 
-def metric_settings(device: Device) -> SettingsByMetric:
+def metric_settings(device: Device, series: Mapping[str, SeriesRow]) -> SettingsByMetric:
     """Return the settings of the device's metrics: those set by the owner, and guesses for the rest.
 
-    Every name can be looked up in them, also that of an unknown metric. Runs at most two statements.
+    `series` are the device's, by metric: they hold the units that senders name. Every name can be looked up
+    in the settings, also that of an unknown metric. Runs at most three statements.
     """
-    return settings_by_device([device])[device.device_id]
+    return settings_by_device([device], {device.device_id: series})[device.device_id]
 
 
-def settings_by_device(devices: Iterable[Device]) -> Mapping[str, SettingsByMetric]:
-    """Return for each device id what `metric_settings` returns, with at most two statements for all."""
-    found = {device.pk: (device.device_id, SettingsByMetric()) for device in devices}
-    metrics = Metric.objects.filter(device__in=list(found)).order_by()
+def settings_by_device(
+    devices: Iterable[Device], series: Mapping[str, Mapping[str, SeriesRow]] | None = None
+) -> Mapping[str, SettingsByMetric]:
+    """Return for each device id what `metric_settings` returns, with at most three statements for all."""
+    said = series or {}
+    found = {
+        device.pk: (device.device_id, SettingsByMetric(said.get(device.device_id))) for device in devices
+    }
+    replaced = MeterReplacement.objects.filter(metric=OuterRef("pk"))
+    decided = MetricDecision.objects.filter(metric=OuterRef("pk"))
+    metrics = list(
+        Metric.objects.filter(device__in=list(found))
+        .order_by()
+        .annotate(is_replaced=Exists(replaced), is_decided=Exists(decided))
+    )
+    # Few metrics have either: a statement runs only for those.
     replacements: dict[int, list[Replacement]] = {}
-    if metrics:  # Most devices' metrics are guessed: the second statement is for others.
-        rows = MeterReplacement.objects.filter(metric__device__in=list(found)).order_by("replaced_at")
-        for row in rows:
+    if with_replacements := [metric.pk for metric in metrics if metric.is_replaced]:
+        for row in MeterReplacement.objects.filter(metric__in=with_replacements).order_by("replaced_at"):
             replacement = Replacement(row.replaced_at, row.final_register, row.start_register)
             replacements.setdefault(row.metric_id, []).append(replacement)
+    decisions: dict[int, list[Decision]] = {}
+    if with_decisions := [metric.pk for metric in metrics if metric.is_decided]:
+        for answer in MetricDecision.objects.filter(metric__in=with_decisions).order_by("time"):
+            decision = Decision(answer.time, answer.is_ignored)
+            decisions.setdefault(answer.metric_id, []).append(decision)
     for metric in metrics:
-        of_metric = tuple(replacements.get(metric.pk, ()))
-        found[metric.device_id][1][metric.name] = settings_of(metric, of_metric)
+        found[metric.device_id][1][metric.name] = settings_of(
+            metric,
+            replacements=tuple(replacements.get(metric.pk, ())),
+            decisions=tuple(decisions.get(metric.pk, ())),
+        )
     return dict(found.values())
 
 
-def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> MetricSettings:
+def settings_of(
+    metric: Metric, *, replacements: tuple[Replacement, ...] = (), decisions: tuple[Decision, ...] = ()
+) -> MetricSettings:
     """Return the settings of a metric stored by its owner; a guess fills each field left empty."""
     given_dip = metric.dip_tolerance
     return MetricSettings(
@@ -100,6 +126,16 @@ def settings_of(metric: Metric, replacements: tuple[Replacement, ...] = ()) -> M
         unit_guessed=not metric.unit,
         display_name_guessed=not metric.display_name,
         dip_tolerance_guessed=given_dip is None,
+        silence_limit=None if metric.silence_limit is None else timedelta(seconds=metric.silence_limit),
+        holds_until_next=metric.holds_until_next,
+        covers_before=metric.covers_before,
+        resets_daily=metric.resets_daily,
+        rolls_over_at=metric.rolls_over_at,
+        runs_both_ways=metric.runs_both_ways,
+        greatest_rise=metric.greatest_rise,
+        spreads=metric.spreads,
+        decisions=decisions,
+        words=tuple(StateWord(**each) for each in metric.words),
     )
 
 
