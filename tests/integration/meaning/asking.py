@@ -94,9 +94,9 @@ Compared = tuple[int, str, float, Figure]
 def _compared(model: Model, column: Column, edges: list[int]) -> Iterator[Compared]:
     wanted = column.wanted
     factor = wanted.settings.factor * convert_factor_offset(wanted.settings.unit, wanted.unit).factor
-    return {"gauge": _level, "counter": _counter, "amount": _amount, "state": _state}[wanted.settings.kind.name](
-        model, column, edges, factor
-    )
+    return {"gauge": _level, "counter": _counter, "amount": _amount, "state": _state}[
+        wanted.settings.kind.name
+    ](model, column, edges, factor)
 
 
 def _times(value: Figure, factor: float) -> Figure:
@@ -106,9 +106,7 @@ def _times(value: Figure, factor: float) -> Figure:
 NOTHING = Figure(math.nan, 0.0)
 
 
-def _coverage(
-    column: Column, buckets: Sequence[slow.Level], edges: list[int]
-) -> Iterator[Compared]:
+def _coverage(column: Column, buckets: Sequence[slow.Level], edges: list[int]) -> Iterator[Compared]:
     for place, bucket in enumerate(buckets):
         share = bucket.known / (edges[place + 1] - edges[place])
         yield place, "coverage", float(column.coverage[place]), Figure(share, 1.0)
@@ -187,9 +185,7 @@ def _raw_differences(question: Question, points: Points) -> Iterator[Difference]
             if not math.isnan(value)
         ]
         expected = [
-            (time, value * factor + offset)
-            for time, value in model.series.readings
-            if begin <= time < end
+            (time, value * factor + offset) for time, value in model.series.readings if begin <= time < end
         ]
         if [time for time, _ in found] != [time for time, _ in expected] or any(
             not math.isclose(one, other, rel_tol=1e-12)
