@@ -144,10 +144,25 @@ def test_short_ranges_are_steps_of_single_readings(alices_page, device, day):
     wait_for_chart(alices_page, "boiler.relay")
     assert resolution(alices_page, "boiler.relay") == "every reading"
     assert text(alices_page, "boiler.relay", "on").startswith("25 % 15 min")
-    assert text(alices_page, "energy.imported", "sum").startswith("3.59 kWh")
+    # As in buckets: the first reading of the hour has risen since the one before the hour.
+    assert text(alices_page, "energy.imported", "sum").startswith("3.60 kWh")
     shape = """() => document.querySelector('[data-metric="boiler.relay"] [data-part="plot"]').chart.drawing.shape"""
     assert alices_page.evaluate(shape) == "step"
     assert share_of_columns_with_curve(alices_page, "boiler.relay") > 0.9
+
+
+def test_single_readings_of_a_register_are_bars_of_their_rise(alices_page, device, day):
+    query = f"{window_of(day, hours=1)}&metric=energy.imported"
+    alices_page.goto(f"/devices/{device.device_id}/?{query}")
+    wait_for_chart(alices_page, "energy.imported")
+    assert resolution(alices_page, "energy.imported") == "increase since the reading before"
+    answer = alices_page.request.get(f"/api/history/{device.device_id}?{query}").json()
+    assert answer["resolution"] == "raw"
+    assert chart_data(alices_page, "energy.imported")["mean"] == answer["series"][0]["increase"]
+    assert share_of_columns_with_curve(alices_page, "energy.imported") > 0.8
+    panel(alices_page, "energy.imported").locator(".u-over").hover()
+    readout = panel(alices_page, "energy.imported").locator('[data-part="readout"]')
+    expect(readout).to_contain_text("in 10\u202fs · register")
 
 
 def test_table_and_file_have_the_columns_of_each_kind(kinds, tmp_path):

@@ -103,10 +103,14 @@ def split(ranges: Sequence[Range], length: int) -> list[Range]:
 
 
 _LAST_BEFORE: LiteralString = """
-SELECT time FROM readings WHERE series_id = %(series)s AND time < %(instant)s ORDER BY time DESC LIMIT 1
+SELECT time FROM readings
+WHERE series_id = %(series)s AND time < %(instant)s AND value <> 'NaN'
+ORDER BY time DESC LIMIT 1
 """
 _FIRST_FROM: LiteralString = """
-SELECT time FROM readings WHERE series_id = %(series)s AND time >= %(instant)s ORDER BY time LIMIT 1
+SELECT time FROM readings
+WHERE series_id = %(series)s AND time >= %(instant)s AND value <> 'NaN'
+ORDER BY time LIMIT 1
 """
 # The longest part of a range to read at once, so that it fits in memory: the length of a chunk.
 _PART = 7 * DAY

@@ -145,18 +145,20 @@ class ReadingsOfSpans:
 def read_readings(conn: Connection, spans: Spans) -> Iterator[ReadingsOfSpans]:
     """Yield the readings in the spans, whole spans at a time, in the spans' order.
 
-    Must run inside a transaction. Memory is bounded by the fullest spans, not by their number.
+    Deleted ones are left out: their row has the value NaN, so that their key stays taken. Must run inside a
+    transaction. Memory is bounded by the fullest spans, not by their number.
     """
     statement = _read_statement("readings", "time", ("time", "value"))
     parts: list[ReadingsOfSpans] = []
     collected = 0
     for series_id, begin, *(time, value) in _rows(conn, statement, spans):
+        times, values = times_from(time), values_from(value)
+        is_kept = ~np.isnan(values)
+        if not is_kept.all():
+            times, values = times[is_kept], values[is_kept]
         parts.append(
             ReadingsOfSpans(
-                np.full(len(time) // 8, series_id, np.int32),
-                np.full(len(time) // 8, begin, np.int64),
-                times_from(time),
-                values_from(value),
+                np.full(len(times), series_id, np.int32), np.full(len(times), begin, np.int64), times, values
             )
         )
         collected += len(parts[-1].time)
