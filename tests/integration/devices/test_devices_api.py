@@ -96,16 +96,6 @@ class TestTheGate:
         answer = client.patch(f"{address}/metrics/energy", "{}", "application/json", headers=header)
         assert answer.status_code == 401
 
-    def test_a_users_token_needs_no_cookie_and_no_csrf_token(self, energy, address, alice):
-        from joulebook.web.accounts.operations import issue_user_token
-
-        script = Client(enforce_csrf_checks=True)
-        header = {"Authorization": f"Bearer {issue_user_token(alice)}"}
-        answer = script.patch(
-            f"{address}/metrics/energy", '{"unit": "Wh"}', "application/json", headers=header
-        )
-        assert (answer.status_code, answer.json()["unit"]) == (200, "Wh")
-
     def test_charlies_list_is_empty(self, device, charlie, client_of):
         assert client_of(charlie).get("/api/devices").json() == {"devices": []}
 
@@ -128,6 +118,16 @@ def store(writer, device_id):
         return now
 
     return put
+
+
+@pytest.mark.usefixtures("transaction_on_both")
+def test_a_users_token_needs_no_cookie_and_no_csrf_token(energy, address, alice):
+    from joulebook.web.accounts.operations import issue_user_token
+
+    script = Client(enforce_csrf_checks=True)
+    header = {"Authorization": f"Bearer {issue_user_token(alice)}"}
+    answer = script.patch(f"{address}/metrics/energy", '{"unit": "Wh"}', "application/json", headers=header)
+    assert (answer.status_code, answer.json()["unit"]) == (200, "Wh")
 
 
 @pytest.mark.usefixtures("transaction_on_both")
@@ -187,6 +187,8 @@ class TestMetrics:
                 "kind": "counter",
                 "factor": 1.0,
                 "dip_tolerance": 0.1,
+                "unit_sent": "",
+                "unit_refused": "",
                 "guessed": ["display_name", "kind", "dip_tolerance"],
                 "replacements": 0,
             },
@@ -197,6 +199,8 @@ class TestMetrics:
                 "kind": "gauge",
                 "factor": 1.0,
                 "dip_tolerance": 0.1,
+                "unit_sent": "",
+                "unit_refused": "",
                 "guessed": ["display_name", "unit", "kind", "dip_tolerance"],
                 "replacements": 0,
             },

@@ -35,6 +35,7 @@ class Readings:
 
     `key` indexes `keys`, which are (device id, metric); `packet` is the position in the body; `time` is
     microseconds since 1970 UTC. The four columns have the same length.
+    `units` are the units that the sender names, by index in `keys`.
     """
 
     keys: list[SeriesKey] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Readings:
     time: list[int] = field(default_factory=list)
     value: list[float] = field(default_factory=list)
     packet: list[int] = field(default_factory=list)
+    units: dict[int, str] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     rejected_total: int = 0
     ignored: dict[str, None] = field(default_factory=dict)

@@ -78,6 +78,10 @@ class MetricAnswer(Schema):
     kind: KindName
     factor: float = Field(description="shown value = stored value × factor")
     dip_tolerance: float = Field(description="share by which a counter may go back without a reset")
+    unit_sent: str = Field(description="the unit that the device names; empty: none")
+    unit_refused: str = Field(
+        description="a later unit of the device's that differs: settle it by setting `unit`; empty: none"
+    )
     guessed: list[str] = Field(description="the fields guessed from the name, or left at their default")
     replacements: int = Field(description="number of replacements of its meter")
 
@@ -190,8 +194,9 @@ def get_device(request: DeviceRequest, device_id: str) -> DeviceAnswer:  # noqa:
 def list_metrics(request: DeviceRequest, device_id: str) -> MetricsAnswer:
     """Return all metrics with readings or settings."""
     check_names(request.GET)
-    settings = metric_settings(request.auth)
-    names = sorted({*device_series(device_id), *settings})
+    series = device_series(device_id)
+    settings = metric_settings(request.auth, series)
+    names = sorted({*series, *settings})
     return MetricsAnswer(device=device_id, metrics=[_metric(settings[name]) for name in names])
 
 
@@ -278,13 +283,14 @@ def patch_metric(
     """Change the given fields and leave the rest. Stored readings stay: each change can be undone."""
     _known_metric(request.auth, metric)
     change_metric(request.auth, metric, change.changes())
-    return _metric(metric_settings(request.auth)[metric])
+    return _metric(_known_metric(request.auth, metric))
 
 
 def _known_metric(device: Device, name: str) -> MetricSettings:
     """Return the settings of a metric. Raises `HttpError` 404 without readings and settings."""
-    settings = metric_settings(device)
-    if name not in settings and name not in device_series(device.device_id):
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
+    if name not in settings and name not in series:
         raise HttpError(404, f"device {device.device_id} has no metric {name[:80]!r}")
     return settings[name]
 
@@ -320,6 +326,8 @@ def _metric(settings: MetricSettings) -> MetricAnswer:
         kind=settings.kind.name,
         factor=settings.factor,
         dip_tolerance=settings.dip_tolerance,
+        unit_sent=settings.unit_sent,
+        unit_refused=settings.unit_refused,
         guessed=[field for field in may_be_guessed if getattr(settings, f"{field}_guessed")],
         replacements=len(settings.replacements),
     )

@@ -183,8 +183,9 @@ def remove_share(request: SignedInRequest, device_id: str, number: int) -> HttpR
 def _shown_metric(request: SignedInRequest, device_id: str) -> ShownMetric:
     device = own_device_of_page(request, device_id)
     name = request.GET.get("name", "")
-    settings = metric_settings(device)
-    if name not in settings and name not in device_series(device.device_id):
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
+    if name not in settings and name not in series:
         raise Http404("The device has no such metric.")
     return ShownMetric(device, settings[name])
 
@@ -223,8 +224,9 @@ def _settings_page(
     form: DeviceForm | None = None,
     share_form: ShareForm | None = None,
 ) -> HttpResponse:
-    settings = metric_settings(device)
-    names = sorted({*device_series(device.device_id), *settings})
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
+    names = sorted({*series, *settings})
     context = {
         "device": device,
         "form": form or DeviceForm(instance=device),

@@ -16,7 +16,6 @@ from django.views.decorators.http import require_safe
 from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
-from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
@@ -32,7 +31,7 @@ from joulebook.web.devices.pages import DeviceRow, device_rows
 from joulebook.web.devices.queries import metric_settings
 from joulebook.web.display import metric_colour
 from joulebook.web.history.export.page import ExportForm
-from joulebook.web.telemetry import telemetry_connection
+from joulebook.web.telemetry import device_series
 
 # The first panels of a device with many metrics; `device-page.js` has the same number.
 _FIRST_METRICS = 8
@@ -76,9 +75,8 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
 
 def _metrics(device: Device) -> list[dict[str, Any]]:
     """Return each metric's settings for the page, in the order of the panels: power first."""
-    settings = metric_settings(device)
-    with telemetry_connection() as conn:
-        series = series_by_metric(conn, device.device_id)
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
     names = sorted(series, key=lambda name: (name != "power", "power" not in name, name))
     return [
         {

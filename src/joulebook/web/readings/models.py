@@ -12,6 +12,9 @@ class Series(models.Model):
     device_id = models.TextField()
     metric = models.TextField()
     created_at = models.DateTimeField()
+    form = models.SmallIntegerField(default=0)
+    unit = models.TextField(default="")
+    refused_unit = models.TextField(default="")
 
     class Meta:
         managed = False
