@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -19,7 +21,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from joulebook.telemetry.kinds.kinds import STATE
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
+from joulebook.telemetry.readings import to_microseconds
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.authentication import SignedInRequest
+from joulebook.web.devices.charts import charted_metric
 from joulebook.web.devices.connecting import new_token_command
 from joulebook.web.devices.forms import (
     DeviceForm,
@@ -281,10 +286,24 @@ def _metric_page(
         "replacements": rows,
         "replacement_form": replacement_form or ReplacementForm(tz=device.time_zone, unit=settings.unit),
         "query": urlencode({"name": settings.name}),
+        "page_data": None if newest is None else _curve_data(shown),
     }
     return render(
         request, "devices/metric.html", context, status=_status(form, *(words or ()), replacement_form)
     )
+
+
+def _curve_data(shown: ShownMetric) -> dict[str, Any]:
+    """Return the data for the script that draws the metric's curve."""
+    device = shown.device
+    zone = ZoneInfo(device.time_zone)
+    until = to_microseconds(timezone.now() + timedelta(days=366))
+    return {
+        "history": reverse("api:history", args=[device.device_id]),
+        "zone": zone.key,
+        "offsets": {zone.key: offsets_over(zone, 0, until)},
+        "metric": charted_metric(shown.settings, device),
+    }
 
 
 def _status(*forms: Form | DeviceForm | None) -> int:

@@ -23,7 +23,8 @@ _LAST_TIMES = """
 SELECT series.device_id, array_agg(recent.time ORDER BY recent.time DESC) AS times
 FROM series
 CROSS JOIN LATERAL (
-    SELECT time FROM readings WHERE series_id = series.id ORDER BY time DESC LIMIT %(readings)s
+    SELECT time FROM readings WHERE series_id = series.id AND value <> 'NaN'
+    ORDER BY time DESC LIMIT %(readings)s
 ) AS recent
 WHERE series.device_id = ANY(%(devices)s)
 GROUP BY series.device_id, series.id
@@ -31,6 +32,7 @@ GROUP BY series.device_id, series.id
 _NEWEST_VALUE = """
 SELECT value FROM readings
 WHERE series_id = (SELECT id FROM series WHERE device_id = %(device_id)s AND metric = %(metric)s)
+  AND value <> 'NaN'
 ORDER BY time DESC LIMIT 1
 """
 
