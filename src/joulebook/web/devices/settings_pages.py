@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.kinds.kinds import STATE
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
