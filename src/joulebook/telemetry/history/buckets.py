@@ -35,7 +35,7 @@ _LEVEL_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_
 
 @dataclass(frozen=True)
 class Integrals:
-    """By bucket: value times seconds over the covered time, the same of positive values, and covered seconds."""
+    """By bucket: value times seconds of covered time, the same of positive values, and covered seconds."""
 
     integral: Numbers
     positive: Numbers
