@@ -11,9 +11,8 @@ from zoneinfo import ZoneInfo
 from joulebook.telemetry.kinds.kinds import AMOUNT, COUNTER, GAUGE, STATE
 from joulebook.telemetry.kinds.settings import Decision, MetricSettings, Replacement
 
-from .slow_meaning import HOUR, SECOND, NewMeter, Reading, Register, glitches_of, moment
+from .slow_meaning import HOUR, MINUTE, SECOND, NewMeter, Reading, Register, glitches_of, moment
 
-MINUTE = 60 * SECOND
 DAY = 24 * HOUR
 RATES = [SECOND, 5 * SECOND, 10 * SECOND, MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, HOUR]
 LONGEST = 4 * DAY
@@ -67,9 +66,7 @@ def make_series(
     match kind:
         case "gauge":
             values = _level(random, len(times))
-            settings = MetricSettings(
-                kind=GAUGE, unit="W", holds_until_next=random.random() < 0.5, **common
-            )
+            settings = MetricSettings(kind=GAUGE, unit="W", holds_until_next=random.random() < 0.5, **common)
         case "amount":
             values = _amounts(random, len(times))
             settings = MetricSettings(kind=AMOUNT, unit="kWh", covers_before=random.random() < 0.5, **common)
@@ -91,7 +88,9 @@ def _times(random: Random, begin: int) -> Iterator[int]:
                 rate = random.choice(RATES)
                 continue
             case "outage":
-                now += random.choice([2, 3, 4, 7, 20]) * rate + random.choice([0, 0, random.randrange(6 * HOUR)])
+                now += random.choice([2, 3, 4, 7, 20]) * rate + random.choice(
+                    [0, 0, random.randrange(6 * HOUR)]
+                )
                 continue
             case "steady":
                 steps = [rate] * random.randrange(1, 40)
@@ -160,7 +159,9 @@ def _counter(
     limit: int | None,
 ) -> AnySeries:
     factor = float(str(common["factor"]))
-    way = random.choice(["plain", "plain", "plain", "daily", "overflow", "net", "believed", "replaced", "decided"])
+    way = random.choice(
+        ["plain", "plain", "plain", "daily", "overflow", "net", "believed", "replaced", "decided"]
+    )
     tolerance = random.choice([0.1, 0.1, 0.1, 0.2, 0.02])
     spreads = random.random() < 0.3
     most = random.choice([100.0, 1000.0])
