@@ -38,8 +38,8 @@ from joulebook.web.corrections.operations import (
 )
 from joulebook.web.corrections.previewing import CorrectionPreview, EnergyChange, preview_correction
 from joulebook.web.corrections.queries import visible_corrections
-from joulebook.web.devices.api import Instant, Number, Text
 from joulebook.web.devices.gate import NO_DEVICE
+from joulebook.web.devices.meanings import Instant, Number, Text
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import find_visible_device, metric_settings
 from joulebook.web.slots import NoSlot, Slots
