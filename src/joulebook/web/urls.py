@@ -9,6 +9,7 @@ from joulebook.web import proxy
 from joulebook.web.accounts import pages as accounts
 from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.root import create_api
+from joulebook.web.corrections import api as corrections_api
 from joulebook.web.devices import api as devices_api
 from joulebook.web.devices import pages as devices
 from joulebook.web.devices import settings_pages
@@ -30,6 +31,7 @@ admin.site.site_header = admin.site.site_title = "Joulebook administration"
 api = create_api(authentication())
 api.add_router("", history_api.router)
 api.add_router("/devices", devices_api.router)
+api.add_router("/corrections", corrections_api.router)
 api.add_router("/export", export_api.router)
 api.add_router("/energy", energy_api.router)
 imports_api.install(api)
