@@ -201,7 +201,7 @@ export class CorrectionForm {
     let correction = begun;
     while (!ENDED.has(correction.state)) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      correction = /** @type {Correction} */ (await askCorrections(`${this.page.url}/${correction.number}`));
+      correction = /** @type {Correction} */ (await askCorrections(`${this.page.url}/${correction.id}`));
     }
     showOutcome(this.#getPart("result"), correction, { ...this.handlers, undo: (number) => this.undo(number) });
     this.handlers.changed();
