@@ -5,6 +5,7 @@ Models are imported inside functions: Django has to be set up first.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -124,6 +125,31 @@ def hand_over(
             f"device {device_id} belongs to {to} now; its tokens and shares are gone, "
             f"make a token with: joulebook device token {device_id}"
         )
+
+
+class TimeRule(StrEnum):
+    """The meanings of times without an offset, as words of the command line."""
+
+    REFUSE = "refuse"
+    UTC = "utc"
+    DEVICE_ZONE = "device-zone"
+
+
+@app.command()
+def times(
+    device_id: _DeviceId,
+    without_offset: Annotated[
+        TimeRule, typer.Argument(help="what such a time means; refuse: it is rejected", show_default=False)
+    ],
+) -> None:
+    """Say what times without an offset mean in a device's packets."""
+    with accounts_database():
+        from joulebook.web.devices.models import Device
+
+        rule = without_offset.value.replace("-", "_")
+        if not Device.objects.filter(device_id=device_id).update(time_without_offset=rule):
+            fail(f"there is no device {device_id!r}; see them with: joulebook device list")
+        say(f"times without an offset of {device_id}: {without_offset.value}; ingest knows within 10 seconds")
 
 
 @app.command()

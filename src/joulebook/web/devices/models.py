@@ -105,7 +105,7 @@ LARGEST_DIP = 0.99
 class TimeWithoutOffset(models.TextChoices):
     """What a sent time without an offset means."""
 
-    REFUSE = "refuse", "refuse it"
+    REFUSE = "refuse", "refused"
     UTC = "utc", "a time in UTC"
     DEVICE_ZONE = "device_zone", "a time in the device's zone"
 
