@@ -7,7 +7,7 @@ A reading belongs to the bucket of its interval. The interval begins at the read
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,35 +56,36 @@ class AmountFigures(LevelFigures):
 
     def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
         """Return the buckets with the sums."""
-        summaries = reader.read_series(wanted.series_id)
-        covered = reader.integrals(summaries.without_silences()).covered
-        rows = _placed(summaries, reader, covers_before=wanted.settings.covers_before).rows
+        summaries = reader.read_series(wanted)
+        covered = reader.integrals(summaries).covered
+        rows = _placed(summaries, reader, covers_before=wanted.settings.covers_before)
         return reader.column(wanted, rows, covered, more=sum_by_bucket(rows, reader.window.clipped()))
 
     def energy(self, reader: BucketReader, wanted: Wanted, *, factor: float) -> EnergyBuckets:
         """Return the sums times `factor`."""
-        summaries = reader.read_series(wanted.series_id)
-        covered = reader.integrals(summaries.without_silences()).covered
-        rows = _placed(summaries, reader, covers_before=wanted.settings.covers_before).rows
+        summaries = reader.read_series(wanted)
+        covered = reader.integrals(summaries).covered
+        rows = _placed(summaries, reader, covers_before=wanted.settings.covers_before)
         energy = sum_by_bucket(rows, reader.window.clipped()).sum * factor
         return EnergyBuckets(energy, np.zeros(len(energy)), covered)
 
 
-def _placed(summaries: SeriesSummaries, reader: BucketReader, *, covers_before: bool) -> SeriesSummaries:
+def _placed(summaries: SeriesSummaries, reader: BucketReader, *, covers_before: bool) -> Summaries:
     """Return the summaries with times inside the intervals of their readings, none of them across an edge.
 
     If intervals end at their readings' times, each reading exactly at an edge has a summary of its own. Where
     readings are past retention, it is split off by its value, which summaries have as their first.
     """
+    rows = summaries.rows
     if not covers_before:
-        return summaries
+        return rows
     edges = reader.window.clipped()
-    summaries = summaries.minute_by_minute(_begins_at_edge(summaries.rows, edges))
-    rows = summaries.read_apart(_begins_at_edge(summaries.rows, edges)).rows
+    rows = summaries.reader.minute_by_minute(rows, _begins_at_edge(rows, edges))
+    rows = summaries.reader.one_by_one(rows, _begins_at_edge(rows, edges))
     rows = _without_first(rows, _begins_at_edge(rows, edges))
     rows["first_at"] -= _INSTANT
     rows["last_at"] -= _INSTANT
-    return replace(summaries, rows=rows)
+    return rows
 
 
 def _begins_at_edge(rows: Summaries, edges: NDArray[np.int64]) -> NDArray[np.bool_]:

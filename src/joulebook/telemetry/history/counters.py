@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries
 from joulebook.telemetry.history.columns import Column, Numbers, Wanted
+from joulebook.telemetry.history.gaps import unknown_gaps
 from joulebook.telemetry.history.levels import EnergyBuckets, LevelFigures
 from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
 from joulebook.telemetry.readings import to_microseconds
@@ -82,7 +83,7 @@ class CounterFigures(LevelFigures):
         return EnergyBuckets(rises.increase * factor, rises.unallocated * factor, covered)
 
     def _rises(self, reader: BucketReader, wanted: Wanted) -> tuple[Rises, SeriesSummaries]:
-        """Return the rises by bucket, and the summaries behind them without silences."""
+        """Return the rises by bucket, and the summaries behind them."""
         settings = wanted.settings
         # Registers are entered as shown; readings are stored as sent.
         factor = settings.factor or 1.0
@@ -95,36 +96,36 @@ class CounterFigures(LevelFigures):
             for each in settings.replacements
         ]
         summaries = reader.read_series(
-            wanted.series_id, tolerance=settings.dip_tolerance, apart=[each.time for each in replacements]
+            wanted, tolerance=settings.dip_tolerance, apart=[each.time for each in replacements]
         )
         rises = compute_rises(
             summaries.rows,
             reader.window.clipped(),
-            silence=summaries.silence,
+            unknown=unknown_gaps(summaries.rows, summaries.known),
             tolerance=settings.dip_tolerance,
             replacements=replacements,
         )
-        return rises, summaries.without_silences()
+        return rises, summaries
 
 
 def compute_rises(
     rows: Summaries,
     edges: NDArray[np.int64],
     *,
-    silence: int,
+    unknown: tuple[NDArray[np.int64], NDArray[np.int64]],
     tolerance: float = DIP_TOLERANCE,
     replacements: Sequence[RegisterChange] = (),
 ) -> Rises:
     """Return the rises of one counter in each bucket [edges[i], edges[i + 1]), exact also across the edges.
 
-    A rise belongs to the bucket of the higher reading. If a silence longer than `silence` crosses an edge,
+    A rise belongs to the bucket of the higher reading. If a time that is not known crosses an edge,
     the rise may have been on either side of the edge: it is unallocated, and listed with the bucket of the
     next reading. A reset begins a new run at zero, a replaced meter at its start register. After a dip, the
     counter rises again when readings exceed its highest one.
 
     `rows` are summaries in the order of time, none of them on both sides of an edge or of a replacement.
     Those before the first edge give the counter's former register, and those after the last are ignored.
-    `silence` is in microseconds.
+    `unknown` are the begins and ends of the times that are not known.
     """
     length = len(edges) - 1
     rows, is_new_meter = _with_replacements(rows, replacements)
@@ -148,8 +149,10 @@ def compute_rises(
 
     bucket = np.searchsorted(edges, rows["first_at"], side="right") - 1
     silent = np.zeros(len(rows), np.bool_)
-    silent[1:] = (rows["first_at"][1:] - rows["last_at"][:-1] > silence) & (bucket[1:] != bucket[:-1])
-    # In a row after a silence, the rise up to its first reading has an unknown time.
+    begun = np.searchsorted(unknown[0], rows["first_at"][1:], side="left")
+    ended = np.searchsorted(unknown[1], rows["last_at"][:-1], side="right")
+    silent[1:] = (begun > ended) & (bucket[1:] != bucket[:-1])
+    # In a row after such a time, the rise up to its first reading has an unknown time.
     row_before = before[runs.begin]
     lost = np.where(silent, np.clip(rows["first"] - row_before, 0.0, rise[runs.begin]), 0.0)
     total = np.add.reduceat(rise, runs.begin) + runs.inner_increase

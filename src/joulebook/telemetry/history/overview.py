@@ -30,7 +30,7 @@ FROM (
     ORDER BY device_id, metric <> 'power', metric
 ) AS shown
 LEFT JOIN LATERAL (
-    SELECT time, value FROM readings WHERE series_id = shown.id ORDER BY time DESC LIMIT 1
+    SELECT time, value FROM readings WHERE series_id = shown.id AND value <> 'NaN' ORDER BY time DESC LIMIT 1
 ) AS latest ON true
 """
 

@@ -19,6 +19,7 @@ from joulebook.telemetry.readings import to_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.charts import charted_metric
 from joulebook.web.devices.connecting import (
     first_reading_command,
     ingest_origin,
@@ -29,7 +30,6 @@ from joulebook.web.devices.gate import device_of_page
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.pages import DeviceRow, device_rows
 from joulebook.web.devices.queries import metric_settings
-from joulebook.web.display import metric_colour
 from joulebook.web.history.export.page import ExportForm
 from joulebook.web.telemetry import device_series
 
@@ -63,7 +63,13 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
             "presets": [*RANGES, ALL],
             "export_form": ExportForm.of(request.GET, device),
             "skeletons": skeletons,
-            "page_data": _page_data(row, metrics, zones=list(dict.fromkeys(zones)), now=now),
+            "page_data": _page_data(
+                row,
+                metrics,
+                zones=list(dict.fromkeys(zones)),
+                now=now,
+                is_owner=device.owner_id == user.pk,
+            ),
             "token_command": new_token_command(device.device_id),
             "curl_command": first_reading_command(readings_url(request)),
         },
@@ -78,21 +84,11 @@ def _metrics(device: Device) -> list[dict[str, Any]]:
     series = device_series(device.device_id)
     settings = metric_settings(device, series)
     names = sorted(series, key=lambda name: (name != "power", "power" not in name, name))
-    return [
-        {
-            "metric": name,
-            "label": settings[name].display_name,
-            "unit": settings[name].unit,
-            "factor": settings[name].factor,
-            "replacements": [each.replaced_at.timestamp() for each in settings[name].replacements],
-            "colour": metric_colour(name, position),
-        }
-        for position, name in enumerate(names)
-    ]
+    return [charted_metric(settings[name], device, position) for position, name in enumerate(names)]
 
 
 def _page_data(
-    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime
+    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime, is_owner: bool
 ) -> dict[str, Any]:
     """Return the data for the page's scripts."""
     device = row.device
@@ -110,4 +106,5 @@ def _page_data(
         "lastTime": last.timestamp() if last else None,
         "silenceLimit": device.silence_limit,
         "metrics": metrics,
+        "corrections": "/api/corrections" if is_owner else "",
     }
