@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.ingest.commit.columns import Readings
+from joulebook.ingest.commit.units_said import UnitsSaid
 from joulebook.ingest.connection import TIMEOUT_SECONDS, Reconnecting
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.telemetry.batch import Batch
@@ -127,6 +128,7 @@ class GroupCommitter:
         self._metrics.oldest_unflushed = self._oldest_age
         self._connection = Reconnecting(url)
         self._series: _SeriesIds | None = None
+        self._units: UnitsSaid | None = None
         self._device_metrics = device_metrics
         self._queue_readings = queue_readings
         self._flush_rows = flush_rows
@@ -318,6 +320,11 @@ class GroupCommitter:
         """Write the readings of a group and return their outcomes."""
         if self._series is None or self._series.conn is not conn:
             self._series = _SeriesIds(conn, most_per_device=self._device_metrics)
+        ids = self._series.ids_of(group)
+        if any(submission.readings.units for submission in group):
+            if self._units is None or self._units.conn is not conn:
+                self._units = UnitsSaid(conn)
+            self._units.note([submission.readings for submission in group])
         first = group[0]
         times: list[int] = []
         values: list[float] = []
@@ -325,7 +332,7 @@ class GroupCommitter:
             times += submission.readings.time
             values += submission.readings.value
         batch = Batch(
-            series_id=np.array(self._series.ids_of(group), np.int32),
+            series_id=np.array(ids, np.int32),
             time=np.array(times, np.int64),
             value=np.array(values, np.float64),
         )

@@ -170,7 +170,9 @@ def _replace_decisions(
 def _check_number(decisions: int) -> None:
     if decisions > MOST_DECISIONS:
         raise ValidationError(
-            {"decisions": f"{decisions} are too many, the most are {MOST_DECISIONS}: correct the readings instead"}
+            {
+                "decisions": f"{decisions} are too many, the most are {MOST_DECISIONS}: correct the readings instead"
+            }
         )
 
 

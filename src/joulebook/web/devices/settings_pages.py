@@ -27,7 +27,14 @@ from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.devices.charts import charted_metric
 from joulebook.web.devices.connecting import new_token_command
-from joulebook.web.devices.forms import DeviceForm, MetricForm, ReplacementForm, ShareForm, WordForm, WordForms
+from joulebook.web.devices.forms import (
+    DeviceForm,
+    MetricForm,
+    ReplacementForm,
+    ShareForm,
+    WordForm,
+    WordForms,
+)
 from joulebook.web.devices.gate import own_device_of_page
 from joulebook.web.devices.models import Device, MeterReplacement, Metric
 from joulebook.web.devices.operations import (

@@ -111,4 +111,6 @@ def seen_states(device_id: str, settings: MetricSettings) -> list[tuple[float, s
         found = [row[0] for row in cursor.fetchall()]
     if settings.form == LISTS_OF_TEXTS:
         found = sorted({flag for text in found for flag in flags_of(text)})
-    return [(0.0, text) for text in found] if has_texts else [(value * settings.factor, "") for value in found]
+    return (
+        [(0.0, text) for text in found] if has_texts else [(value * settings.factor, "") for value in found]
+    )
