@@ -65,7 +65,7 @@ class _Duration(forms.CharField):
         attrs = {"placeholder": kwargs.pop("placeholder"), "autocomplete": "off"}
         super().__init__(required=False, max_length=40, widget=forms.TextInput(attrs=attrs), **kwargs)
 
-    def clean(self, value: Any) -> int | None:  # type: ignore[override]
+    def clean(self, value: Any) -> int | None:
         """Return the seconds. Raises Django's ValidationError."""
         text = super().clean(value)
         if not text:
@@ -80,17 +80,15 @@ class _Duration(forms.CharField):
         return seconds
 
 
-class _OneOfTwo(forms.TypedChoiceField):
+class _OneOfTwo(forms.ChoiceField):
     """A choice between two sentences: the usual one, False, and the other one, True."""
 
     def __init__(self, usual: str, other: str, **kwargs: Any) -> None:
-        super().__init__(
-            choices=[("False", usual), ("True", other)],
-            coerce=lambda text: text == "True",
-            empty_value=False,
-            required=False,
-            **kwargs,
-        )
+        super().__init__(choices=[("False", usual), ("True", other)], required=False, **kwargs)
+
+    def clean(self, value: Any) -> bool:
+        """Return whether it is the other one. Raises Django's ValidationError."""
+        return bool(super().clean(value) == "True")
 
 
 class DeviceForm(forms.ModelForm[Device]):
@@ -140,8 +138,8 @@ class MetricForm(_PlainForm):
     silence_limit = _Duration(
         label="Unknown after",
         placeholder="as the device",
-        help_text="If the next reading comes later than this, such as 90 s, 15 min or 2 h, nothing is known of "
-        "the time between. Empty: as in the device's settings.",
+        help_text="If the next reading comes later than this, such as 90 s, 15 min or 2 h, nothing is known "
+        "of the time between. Empty: as in the device's settings.",
     )
     holds_until_next = _OneOfTwo(
         "each reading counts the same",
@@ -153,8 +151,8 @@ class MetricForm(_PlainForm):
         "after its time",
         "before its time",
         label="The interval of a reading lies",
-        help_text="Is the reading of 00:00 the first quarter of an hour of the new day, or the last one of the "
-        "day before?",
+        help_text="Is the reading of 00:00 the first quarter of an hour of the new day, or the last one of "
+        "the day before?",
     )
     dip_tolerance = _Numbers(
         label="Dip that is no reset, in %",
@@ -173,8 +171,8 @@ class MetricForm(_PlainForm):
     rolls_over_at = _Numbers(
         label="Rolls over at",
         required=False,
-        help_text="The number at which the register has no more digits and continues at zero, such as 100000. "
-        "Empty: it never does.",
+        help_text="The number for which the register has no digits: there it continues at zero, such as "
+        "100000. Empty: it never does.",
     )
     runs_both_ways = _OneOfTwo(
         "only rises",

@@ -58,6 +58,13 @@ class DecisionOnSuspect(BaseModel):
     decision: Literal["ignore", "confirm"] = Field(description="it counts for nothing, or it is real")
 
 
+class StoredDecision(Schema):
+    """An answer of the owner's to a suspicious reading."""
+
+    time: datetime
+    decision: Literal["ignore", "confirm"]
+
+
 class MetricAnswer(Schema):
     """The meaning of a metric, with guesses for everything not configured."""
 
@@ -89,7 +96,7 @@ class MetricAnswer(Schema):
     rise_over_gaps: Literal["unallocated", "spread"] = Field(
         description="counters: a rise over several buckets is in none of them, or spread evenly over its time"
     )
-    decisions: list[DecisionOnSuspect] = Field(description="counters: the owner's answers to suspects")
+    decisions: list[StoredDecision] = Field(description="counters: the owner's answers to suspects")
     words: list[WordOfState] = Field(description="states: words and colours of values")
 
 
@@ -178,7 +185,7 @@ def metric_answer(settings: MetricSettings) -> MetricAnswer:
         greatest_rise=settings.greatest_rise,
         rise_over_gaps="spread" if settings.spreads else "unallocated",
         decisions=[
-            DecisionOnSuspect(time=each.time, decision="ignore" if each.is_ignored else "confirm")
+            StoredDecision(time=each.time, decision="ignore" if each.is_ignored else "confirm")
             for each in settings.decisions
         ],
         words=[

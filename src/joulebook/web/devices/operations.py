@@ -169,11 +169,8 @@ def _replace_decisions(
 
 def _check_number(decisions: int) -> None:
     if decisions > MOST_DECISIONS:
-        raise ValidationError(
-            {
-                "decisions": f"{decisions} are too many, the most are {MOST_DECISIONS}: correct the readings instead"
-            }
-        )
+        message = f"{decisions} are too many, the most are {MOST_DECISIONS}: correct the readings instead"
+        raise ValidationError({"decisions": message})
 
 
 def add_replacement(

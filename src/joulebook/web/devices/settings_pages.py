@@ -125,7 +125,8 @@ def metric_page(request: SignedInRequest, device_id: str) -> HttpResponse:
         try:
             change_metric(shown.device, shown.settings.name, changes)
         except ValidationError as exc:
-            form.add_error(None, " ".join(exc.messages))
+            for field, texts in exc.message_dict.items():
+                form.add_error(field if field in form.fields else None, texts)
         else:
             messages.success(request, "Saved. Charts and answers show it from now on, for old readings too.")
             return redirect(shown.address)
@@ -223,10 +224,14 @@ def _word_forms(data: QueryDict | None, shown: ShownMetric) -> BaseFormSet[WordF
     if settings.kind is STATE:
         for value, text in seen_states(shown.device.device_id, settings):
             lines[text or value] = {"value": None if text else value, "text": text}
-    for each in settings.words:
-        value = None if each.text else each.value
-        said = {"value": value, "text": each.text, "word": each.word, "colour": each.colour}
-        lines[each.text or each.value] = said
+    for word in settings.words:
+        value_or_none = None if word.text else word.value
+        lines[word.text or word.value] = {
+            "value": value_or_none,
+            "text": word.text,
+            "word": word.word,
+            "colour": word.colour,
+        }
     return WordForms(data, prefix="words", initial=list(lines.values()))
 
 
@@ -284,7 +289,9 @@ def _metric_page(
         "query": urlencode({"name": settings.name}),
         "page_data": None if newest is None else _curve_data(shown),
     }
-    return render(request, "devices/metric.html", context, status=_status(form, replacement_form))
+    return render(
+        request, "devices/metric.html", context, status=_status(form, *(words or ()), replacement_form)
+    )
 
 
 def _curve_data(shown: ShownMetric) -> dict[str, Any]:

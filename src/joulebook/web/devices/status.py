@@ -5,6 +5,7 @@ The caller has checked that the user may see the devices.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,6 @@ from itertools import pairwise
 from django.db import connections
 
 from joulebook.telemetry.kinds.settings import LISTS_OF_TEXTS, TEXTS, MetricSettings
-from joulebook.telemetry.texts import flags_of
 
 _RECENT_READINGS = 8
 
@@ -104,13 +104,15 @@ _MOST_SEEN = 50
 
 def seen_states(device_id: str, settings: MetricSettings) -> list[tuple[float, str]]:
     """Return the values of a state that were sent lately as shown, or its texts or flags, each with 0."""
-    asked = {"device_id": device_id, "metric": settings.name, "most": _MOST_SEEN}
     has_texts = settings.form in {TEXTS, LISTS_OF_TEXTS}
     with connections["telemetry"].cursor() as cursor:
-        cursor.execute(_SEEN_TEXTS if has_texts else _SEEN, asked)
+        cursor.execute(
+            _SEEN_TEXTS if has_texts else _SEEN,
+            {"device_id": device_id, "metric": settings.name, "most": _MOST_SEEN},
+        )
         found = [row[0] for row in cursor.fetchall()]
+    if not has_texts:
+        return [(value * settings.factor, "") for value in found]
     if settings.form == LISTS_OF_TEXTS:
-        found = sorted({flag for text in found for flag in flags_of(text)})
-    return (
-        [(0.0, text) for text in found] if has_texts else [(value * settings.factor, "") for value in found]
-    )
+        found = sorted({flag for text in found for flag in json.loads(text)})
+    return [(0.0, text) for text in found]
