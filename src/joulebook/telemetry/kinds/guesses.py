@@ -7,10 +7,11 @@ meaning of a metric on a page or in an answer.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from joulebook.telemetry.kinds.kinds import COUNTER, GAUGE, KINDS, STATE, Kind
+from joulebook.telemetry.kinds.kinds import AMOUNT, COUNTER, GAUGE, KINDS, STATE, Kind
 from joulebook.telemetry.kinds.units import quantity_of
 from joulebook.telemetry.kinds.written_units import name_words, word_set, written_unit
 
@@ -66,6 +67,12 @@ _QUALIFIED_UNITS = (
     (frozenset({"state", "of", "health"}), "%"),
 )
 
+# Names of groups: of the metrics inside they say nothing.
+_STATES_OF_GROUPS = frozenset({"state", "status", "mode"})
+_PRICES = frozenset({"price", "prices"})
+# Beside the word of a register: what flowed since the reading before.
+_PER_INTERVAL = frozenset({"interval", "delta", "increment"})
+
 # The registers of meters by their number (OBIS, IEC 62056-61): 1.8.0 is energy taken, 1-0:2.8.1*255 given.
 _OBIS_REGISTER = re.compile(r"(?:\d-\d+:)?[1-9]\d?\.8\.\d+(?:\*\d+)?")
 _OBIS_STATE_OF = re.compile(r"state[^a-z0-9]*of[^a-z0-9]*(?:charge|health)", re.IGNORECASE)
@@ -90,9 +97,10 @@ class Guess(NamedTuple):
 def guess_kind(metric: str) -> Guess:
     """Return the kind that a metric of this name usually has.
 
-    The last telling word decides: `water_temperature` is a temperature, `power_state` a state. A register's
-    word does not count beside the word of a level: `energy_price` is a price. A unit in the name excludes
-    kinds: kW is no register, and a state has no unit.
+    The last part of a dotted name decides before its groups: `system_status.wifi_strength` is no state. The
+    last telling word decides: `water_temperature` is a temperature, `power_state` a state. A register's word
+    does not count beside the word of a level: `energy_price` is a price. A unit in the name excludes kinds:
+    kW is no register, and a state has no unit.
     """
     guess = _guess_by_words(metric)
     unit = written_unit(metric)
@@ -115,7 +123,22 @@ def _guess_by_words(metric: str) -> Guess:
         return Guess(COUNTER, "the name is the number of a meter's register")
     if _OBIS_STATE_OF.search(metric):
         return Guess(GAUGE, "a state of charge or health is a level")
-    words = _words(metric)
+    groups, _dot, last = metric.rpartition(".")
+    own = _words(last)
+    others = _words(groups)
+    if own:
+        prices = [word for word in others if word in _PRICES]
+        if (found := _guess_by(own, levels=prices)) is not None:
+            return found
+        others = [word for word in others if word not in _STATES_OF_GROUPS]
+    if (found := _guess_by([*others, *own])) is not None:
+        return found
+    total = next((word for word in reversed([*others, *own]) if word in _TOTALS), None)
+    return Guess(COUNTER, f"“{total}” in the name") if total else Guess(GAUGE, _NOTHING)
+
+
+def _guess_by(words: list[str], *, levels: Sequence[str] = ()) -> Guess | None:
+    """Return the kind by these words, None if none of them tells; `levels` are words of levels elsewhere."""
     if words and words[-1] in _LAST_STATES:
         return Guess(STATE, f"“{words[-1]}” at the end of the name")
     for word in reversed(words):
@@ -123,13 +146,12 @@ def _guess_by_words(metric: str) -> Guess:
         if kind is None:
             continue
         if kind.is_register:
-            levels = [other for other in words if other in GAUGE.words]
-            kind, word = (GAUGE, levels[-1]) if levels else (kind, word)
+            if is_level := [*levels, *(other for other in words if other in GAUGE.words)]:
+                return Guess(GAUGE, f"“{is_level[-1]}” in the name")
+            if per_interval := [other for other in words if other in _PER_INTERVAL]:
+                return Guess(AMOUNT, f"“{per_interval[-1]}” beside “{word}” in the name")
         return Guess(kind, f"“{word}” in the name")
-    for word in reversed(words):
-        if word in _TOTALS:
-            return Guess(COUNTER, f"“{word}” in the name")
-    return Guess(GAUGE, _NOTHING)
+    return None
 
 
 @lru_cache(maxsize=4096)
