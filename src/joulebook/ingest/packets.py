@@ -32,6 +32,7 @@ from joulebook.ingest.shapes import (
 )
 from joulebook.ingest.times import DEFAULT_CLOCK, BadTime, instant_by_size, read_time
 from joulebook.telemetry.kinds.settings import LISTS_OF_TEXTS, NUMBERS, TEXTS, TRUTH_VALUES
+from joulebook.telemetry.kinds.units import unit_problem
 from joulebook.telemetry.readings import (
     FUTURE_ALLOWANCE,
     LARGEST_VALUE,
@@ -409,6 +410,9 @@ class _PacketParser:
         """Note the units of metrics; a unit of a list is that of its numbers."""
         numbers = self.numbers[device_id]
         for metric, unit in units.items():
+            if (problem := unit_problem(unit)) is not None:
+                self.skip(index, f"units.{metric}", f"cannot be used: {problem}")
+                continue
             found = numbers.get(metric)
             if found is not None:
                 self.readings.units[found] = unit
