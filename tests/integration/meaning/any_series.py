@@ -11,9 +11,8 @@ from zoneinfo import ZoneInfo
 from joulebook.telemetry.kinds.kinds import AMOUNT, COUNTER, GAUGE, STATE
 from joulebook.telemetry.kinds.settings import Decision, MetricSettings, Replacement
 
-from .slow_meaning import HOUR, SECOND, NewMeter, Reading, Register, glitches_of, moment
+from .slow_meaning import HOUR, MINUTE, SECOND, NewMeter, Reading, Register, glitches_of, moment
 
-MINUTE = 60 * SECOND
 DAY = 24 * HOUR
 RATES = [SECOND, 5 * SECOND, 10 * SECOND, MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, HOUR]
 LONGEST = 4 * DAY

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from joulebook.telemetry.history.columns import Column, Wanted
@@ -36,45 +40,72 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Buckets:
+    """What is right for one series in each bucket: by its kind, and its known time in microseconds."""
+
+    of_kind: Sequence[Any]
+    known: Sequence[int]
+    lengths: Sequence[int]
+
+    @classmethod
+    def of(cls, model: Model, edges: Sequence[int]) -> Buckets:
+        """Return the buckets of a series."""
+        series = model.series
+        levels = slow.levels(series.readings, model.gaps, edges)
+        of_kind: Sequence[Any] = levels
+        match series.settings.kind.name:
+            case "counter":
+                register = series.register
+                of_kind = slow.rises(model.rises, edges, spreads=register.spreads)
+                for instant in slow.glitches_of(series.readings, register):
+                    if edges[0] <= instant < edges[-1]:
+                        of_kind[bisect_right(edges, instant) - 1].glitches += 1
+            case "amount":
+                of_kind = slow.amounts(series.readings, edges, covers_before=series.settings.covers_before)
+            case "state":
+                of_kind = slow.states(series.readings, model.gaps, edges)
+        lengths = [end - begin for begin, end in pairwise(edges)]
+        return cls(of_kind, [level.known for level in levels], lengths)
+
+
+@dataclass(frozen=True)
 class Question:
-    """Several series of one device in one window, which is made of whole buckets."""
+    """Several series of one device in one window: the buckets [begin, end) of those that `edges` cut."""
 
     models: Sequence[Model]
     wanted: Sequence[Wanted]
-    edges: Sequence[int]
     zone: ZoneInfo
-    silence: int | None
+    edges: Sequence[int]
+    buckets: Sequence[Buckets]
+    begin: int
+    end: int
 
 
-def ask(conn, question: Question, silence) -> Points:
+def ask(conn: Any, question: Question, silence: timedelta | None) -> Points:
     """Return the answer; its resolution is that of the question's edges, or raw."""
-    start, end = moment(question.edges[0]), moment(question.edges[-1])
+    start, end = moment(question.edges[question.begin]), moment(question.edges[question.end])
+    points = question.end - question.begin
     return read_points(
-        conn,
-        list(question.wanted),
-        start,
-        end,
-        question.zone,
-        max_points=len(question.edges) - 1,
-        silence=silence,
+        conn, list(question.wanted), start, end, question.zone, max_points=points, silence=silence
     )
 
 
 def differences(question: Question, points: Points) -> Iterator[Difference]:
     """Yield what in an answer is not as the slow model has it."""
-    edges = list(question.edges)
+    edges = question.edges[question.begin : question.end]
     if points.resolution == "raw":
         yield from _raw_differences(question, points)
         return
-    if points.time.tolist() != edges[:-1]:
-        yield "buckets", f"{points.resolution} of {len(points.time)} buckets in place of {len(edges) - 1}"
+    if points.time.tolist() != edges:
+        yield "buckets", f"{points.resolution} of {len(points.time)} buckets in place of {len(edges)}"
         return
-    for model, column in zip(question.models, points.columns, strict=True):
-        for place, name, found, expected in _compared(model, column, edges):
+    for model, buckets, column in zip(question.models, question.buckets, points.columns, strict=True):
+        for place, name, found, expected in _compared(buckets, column, question.begin):
             if not is_same(found, expected):
                 yield (
-                    model.series.label,
-                    f"{model.series} {points.resolution} from {points.source} in {column.wanted.unit or 'own unit'}, "
+                    f"{name.partition(' ')[0]} of {model.series.label}",
+                    f"{model.series} {points.resolution} from {points.source} in "
+                    f"{column.wanted.unit or 'its own unit'}, "
                     f"bucket {moment(edges[place])}: {name} is {found}, right is {expected.value}",
                 )
 
@@ -89,18 +120,32 @@ def is_same(found: float, expected: Figure) -> bool:
 Compared = tuple[int, str, float, Figure]
 """The place of a bucket, the name of a figure, the one found and the right one."""
 
+Answer = Mapping[str, Any]
 
-def _compared(model: Model, column: Column, edges: list[int]) -> Iterator[Compared]:
-    wanted = column.wanted
-    factor = wanted.settings.factor * convert_factor_offset(wanted.settings.unit, wanted.unit).factor
-    return {"gauge": _level, "counter": _counter, "amount": _amount, "state": _state}[
-        wanted.settings.kind.name
-    ](model, column, edges, factor)
+NOTHING = Figure(math.nan, 0.0)
+
+
+def _compared(buckets: Buckets, column: Column, begin: int) -> Iterator[Compared]:
+    settings = column.wanted.settings
+    factor = settings.factor * convert_factor_offset(settings.unit, column.wanted.unit).factor
+    compare = COMPARE[settings.kind.name]
+    answer = column.more.answer() if column.more else {}
+    for place in range(len(column.count)):
+        share = buckets.known[begin + place] / buckets.lengths[begin + place]
+        yield place, "coverage", float(column.coverage[place]), Figure(share, 1.0)
+        yield from compare(column, answer, place, buckets.of_kind[begin + place], factor)
+
+
+def _member(answer: Answer, name: str, place: int) -> float:
+    """Return a figure of an answer; one that the answer lacks is infinite, which nothing equals."""
+    return float(answer[name][place]) if name in answer else math.inf
 
 
 def _times(value: Figure, factor: float) -> Figure:
     return Figure(value.value * factor, value.scale * abs(factor))
 
+
+Answer = Mapping[str, Any]
 
 NOTHING = Figure(math.nan, 0.0)
 
@@ -111,70 +156,64 @@ def _coverage(column: Column, buckets: Sequence[slow.Level], edges: list[int]) -
         yield place, "coverage", float(column.coverage[place]), Figure(share, 1.0)
 
 
-def _level(model: Model, column: Column, edges: list[int], factor: float) -> Iterator[Compared]:
-    buckets = slow.levels(model.series.readings, model.gaps, edges)
-    yield from _coverage(column, buckets, edges)
-    holds = model.series.settings.holds_until_next
-    for place, bucket in enumerate(buckets):
-        values = bucket.values
-        yield place, "count", float(column.count[place]), Figure(len(values), 0.0)
-        if not holds:
-            mean = _times(bucket.mean, factor) if values else NOTHING
-            yield place, "mean", float(column.mean[place]), mean
-        elif bucket.known:
-            yield place, "mean over time", float(column.mean[place]), _times(bucket.mean_over_time, factor)
-        if values:
-            yield place, "min", float(column.min[place]), Figure(min(values) * factor, 0.0)
-            yield place, "max", float(column.max[place]), Figure(max(values) * factor, 0.0)
+Compare = Callable[[Column, Answer, int, Any, float], Iterator[Compared]]
 
 
-def _counter(model: Model, column: Column, edges: list[int], factor: float) -> Iterator[Compared]:
-    yield from _coverage(column, slow.levels(model.series.readings, model.gaps, edges), edges)
-    buckets = slow.rises(model.rises, edges, spreads=model.series.register.spreads)
-    assert column.more is not None
-    answer = column.more.answer()
-    for place, bucket in enumerate(buckets):
-        up, down, unallocated = map(figure, (bucket.up, bucket.down, bucket.unallocated))
-        yield place, "increase", float(answer["increase"][place]), _times(up, factor)
-        yield place, "unallocated", float(answer["unallocated"][place]), _times(unallocated, factor)
-        yield place, "resets", float(answer["resets"][place]), Figure(bucket.resets, 0.0)
-        if model.series.register.runs_both_ways:
-            yield place, "decrease", float(answer["decrease"][place]), _times(down, factor)
+def _level(
+    column: Column, _answer: Answer, place: int, bucket: slow.Level, factor: float
+) -> Iterator[Compared]:
+    values = bucket.values
+    yield place, "count", float(column.count[place]), Figure(len(values), 0.0)
+    if values:
+        yield place, "min", float(column.min[place]), Figure(min(values) * factor, 0.0)
+        yield place, "max", float(column.max[place]), Figure(max(values) * factor, 0.0)
+    if not column.wanted.settings.holds_until_next:
+        yield place, "mean", float(column.mean[place]), _times(bucket.mean, factor) if values else NOTHING
+    elif bucket.known:
+        yield place, "mean over time", float(column.mean[place]), _times(bucket.mean_over_time, factor)
 
 
-def _amount(model: Model, column: Column, edges: list[int], factor: float) -> Iterator[Compared]:
-    readings, before = model.series.readings, model.series.settings.covers_before
-    yield from _coverage(column, slow.levels(readings, model.gaps, edges), edges)
-    assert column.more is not None
-    answer = column.more.answer()
-    for place, values in enumerate(slow.amounts(readings, edges, covers_before=before)):
-        total, count = answer["sum"][place], column.count[place]
-        yield place, "count", float(count), Figure(len(values), 0.0)
-        if values:
-            yield place, "sum", float(total), _times(figure(values), factor)
-            yield place, "largest", float(answer["largest"][place]), Figure(max(values) * factor, 0.0)
+def _counter(
+    column: Column, answer: Answer, place: int, bucket: slow.Rises, factor: float
+) -> Iterator[Compared]:
+    up, down, unallocated = map(figure, (bucket.up, bucket.down, bucket.unallocated))
+    yield place, "increase", _member(answer, "increase", place), _times(up, factor)
+    yield place, "unallocated", _member(answer, "unallocated", place), _times(unallocated, factor)
+    yield place, "resets", _member(answer, "resets", place), Figure(bucket.resets, 0.0)
+    yield place, "glitches", _member(answer, "glitches", place), Figure(bucket.glitches, 0.0)
+    if column.wanted.settings.runs_both_ways:
+        yield place, "decrease", _member(answer, "decrease", place), _times(down, factor)
 
 
-def _state(model: Model, column: Column, edges: list[int], factor: float) -> Iterator[Compared]:
-    buckets = slow.states(model.series.readings, model.gaps, edges)
-    yield from _coverage(column, slow.levels(model.series.readings, model.gaps, edges), edges)
-    assert column.more is not None
-    answer = column.more.answer()
-    found = {each["value"]: each["share"] for each in answer["states"]}
-    for place, bucket in enumerate(buckets):
-        yield place, "changes", float(answer["changes"][place]), Figure(bucket.changes, 0.0)
-        if not bucket.time:
-            continue
-        for value in found.keys() | bucket.shares.keys():
-            share = float(found[value][place]) if value in found else math.nan
-            right = bucket.shares.get(value, 0.0)
-            # Shares are answered in millionths.
-            if math.isnan(share) or abs(share - right) > 1e-6:
-                yield place, f"share of {value}", share, Figure(right, 0.0)
+def _amount(
+    column: Column, answer: Answer, place: int, values: list[float], factor: float
+) -> Iterator[Compared]:
+    yield place, "count", float(column.count[place]), Figure(len(values), 0.0)
+    if values:
+        yield place, "sum", _member(answer, "sum", place), _times(figure(values), factor)
+        yield place, "largest", _member(answer, "largest", place), Figure(max(values) * factor, 0.0)
+
+
+def _state(
+    column: Column, answer: Answer, place: int, bucket: slow.State, _factor: float
+) -> Iterator[Compared]:
+    yield place, "changes", _member(answer, "changes", place), Figure(bucket.changes, 0.0)
+    if not bucket.time:
+        return
+    found = {each["value"]: each["share"] for each in answer.get("states", [])}
+    for value in found.keys() | bucket.time.keys():
+        share = float(found[value][place]) if value in found else 0.0
+        right = bucket.shares.get(value, 0.0)
+        # Shares are answered in millionths.
+        if not abs(share - right) <= 1e-6:
+            yield place, f"share of {value}", share, Figure(right, 0.0)
+
+
+COMPARE: Mapping[str, Compare] = {"gauge": _level, "counter": _counter, "amount": _amount, "state": _state}
 
 
 def _raw_differences(question: Question, points: Points) -> Iterator[Difference]:
-    begin, end = question.edges[0], question.edges[-1]
+    begin, end = question.edges[question.begin], question.edges[question.end]
     for model, column in zip(question.models, points.columns, strict=True):
         factor, offset = column.wanted.scale()
         assert column.value is not None

@@ -16,8 +16,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 SECOND = 1_000_000
-HOUR = 3600 * SECOND
-QUARTER = 900 * SECOND
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+QUARTER = 15 * MINUTE
 MOST_BETWEEN = 3
 NEIGHBOURS = 5
 
@@ -387,6 +388,7 @@ class Rises:
     down: list[float] = field(default_factory=list)
     unallocated: list[float] = field(default_factory=list)
     resets: int = 0
+    glitches: int = 0
 
 
 def rises(found: Sequence[Rise], edges: Sequence[int], *, spreads: bool = False) -> list[Rises]:

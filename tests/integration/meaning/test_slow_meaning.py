@@ -9,7 +9,7 @@ import pytest
 
 from .slow_meaning import (
     HOUR,
-    SECOND,
+    MINUTE,
     NewMeter,
     Register,
     amounts,
@@ -20,8 +20,6 @@ from .slow_meaning import (
     rises_of,
     states,
 )
-
-MINUTE = 60 * SECOND
 
 
 def every(minutes: float, *values: float, start: int = 0) -> list[tuple[int, float]]:

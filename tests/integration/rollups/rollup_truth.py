@@ -99,7 +99,9 @@ def known_of(readings: list[tuple[int, float]]) -> Row:
 def expected_rows(conn: psycopg.Connection, width: int, until: int) -> dict[tuple[int, int], Row]:
     """Return the summary of each series and bucket of `width` that ends by `until`."""
     groups: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
-    rows = conn.execute("SELECT series_id, time, value FROM readings ORDER BY series_id, time")
+    rows = conn.execute(
+        "SELECT series_id, time, value FROM readings WHERE value <> 'NaN' ORDER BY series_id, time"
+    )
     for series_id, time, value in rows:
         instant = to_microseconds(time)
         if instant // width * width + width <= until:

@@ -15,11 +15,11 @@ from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.points import ALL, RANGES
-from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.charts import charted_metric
 from joulebook.web.devices.connecting import (
     first_reading_command,
     ingest_origin,
@@ -29,8 +29,7 @@ from joulebook.web.devices.connecting import (
 from joulebook.web.devices.gate import device_of_page
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.pages import DeviceRow, device_rows
-from joulebook.web.devices.queries import metric_settings, own_silence_limit
-from joulebook.web.display import metric_colour
+from joulebook.web.devices.queries import metric_settings
 from joulebook.web.history.export.page import ExportForm
 from joulebook.web.telemetry import device_series
 
@@ -85,26 +84,7 @@ def _metrics(device: Device) -> list[dict[str, Any]]:
     series = device_series(device.device_id)
     settings = metric_settings(device, series)
     names = sorted(series, key=lambda name: (name != "power", "power" not in name, name))
-    return [
-        {
-            "metric": name,
-            "label": settings[name].display_name,
-            "unit": settings[name].unit,
-            "factor": settings[name].factor,
-            "replacements": [each.replaced_at.timestamp() for each in settings[name].replacements],
-            "silence": _silence(settings[name], device),
-            "coversBefore": settings[name].covers_before,
-            "form": settings[name].form,
-            "colour": metric_colour(name, position),
-        }
-        for position, name in enumerate(names)
-    ]
-
-
-def _silence(settings: MetricSettings, device: Device) -> float | None:
-    """Return the owner's silence limit of a metric in seconds, None without one."""
-    own = settings.silence_limit or own_silence_limit(device)
-    return None if own is None else own.total_seconds()
+    return [charted_metric(settings[name], device, position) for position, name in enumerate(names)]
 
 
 def _page_data(

@@ -187,5 +187,5 @@ export function findLowerBound(time, at) {
 function computeMedian(values) {
   if (!values.length) return 0;
   const sorted = Float64Array.from(values).sort();
-  return sorted[sorted.length >> 1];
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
