@@ -6,7 +6,7 @@ Beside its id, a series has what its senders say of it: the form of its values, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, cast
 
 from joulebook.telemetry.connection import Connection, translated_errors
@@ -38,9 +38,11 @@ SELECT metric, id, form, unit, refused_unit FROM series
 WHERE device_id = %(device_id)s ORDER BY metric COLLATE "C"
 """
 _COUNT = "SELECT device_id, count(*) FROM series WHERE device_id = ANY(%(devices)s) GROUP BY device_id"
+_FORMS = "SELECT id, form FROM series WHERE id = ANY(%(ids)s::int[])"
 _CREATE = """
-INSERT INTO series (device_id, metric)
-SELECT device_id, metric FROM unnest(%(devices)s::text[], %(metrics)s::text[]) AS asked (device_id, metric)
+INSERT INTO series (device_id, metric, form)
+SELECT device_id, metric, form
+FROM unnest(%(devices)s::text[], %(metrics)s::text[], %(forms)s::int[]) AS asked (device_id, metric, form)
 ORDER BY device_id, metric
 ON CONFLICT (device_id, metric) DO NOTHING
 """
@@ -64,12 +66,17 @@ def series_by_metric(conn: Connection, device_id: str) -> dict[str, SeriesRow]:
 
 
 def ensure_series(
-    conn: Connection, keys: Iterable[SeriesKey], *, most_per_device: int | None = None
+    conn: Connection,
+    keys: Iterable[SeriesKey],
+    *,
+    most_per_device: int | None = None,
+    forms: Mapping[SeriesKey, int] | None = None,
 ) -> dict[SeriesKey, int]:
     """Return the id of each series, creating the missing ones.
 
     Keys are served in the given order: new series beyond `most_per_device` metrics of a device are not
-    created and not returned. Creating commits on its own, so it never blocks other writers.
+    created and not returned. `forms` are the forms of their values if created, by default numbers. Creating
+    commits on its own, so it never blocks other writers.
     """
     wanted = list(dict.fromkeys(keys))
     found = find_series(conn, wanted)
@@ -87,9 +94,20 @@ def ensure_series(
     if missing:
         devices, metrics = _columns(missing)
         with translated_errors():
-            conn.execute(_CREATE, {"devices": devices, "metrics": metrics})
+            columns = {"devices": devices, "metrics": metrics}
+            conn.execute(_CREATE, columns | {"forms": [(forms or {}).get(key, 0) for key in missing]})
         found |= find_series(conn, missing)
     return found
+
+
+def forms_of_series(conn: Connection, series_ids: Iterable[int]) -> dict[int, int]:
+    """Return the forms of series by id; see `kinds.settings` for the forms."""
+    wanted = list(series_ids)
+    if not wanted:
+        return {}
+    with translated_errors():
+        rows = conn.execute(_FORMS, {"ids": wanted}).fetchall()
+    return dict(cast("list[tuple[int, int]]", rows))
 
 
 def _columns(keys: Iterable[SeriesKey]) -> tuple[list[str], list[str]]:

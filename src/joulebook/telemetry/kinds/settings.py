@@ -20,6 +20,8 @@ USUAL_DISTANCES = 3
 
 NUMBERS, TRUTH_VALUES, TEXTS, LISTS_OF_TEXTS = range(4)
 """The forms of a series' values: as its first reading came."""
+FORMS = ("numbers", "truth_values", "texts", "lists_of_texts")
+"""Their names."""
 
 _LONG_WORDS = {"soc": "state of charge", "soh": "state of health", "temp": "temperature"}
 
@@ -96,6 +98,38 @@ class MetricSettings:
     form: int = NUMBERS
     unit_sent: str = ""
     unit_refused: str = ""
+
+    @property
+    def kind_reason(self) -> str:
+        """Why the metric is of its kind, in words for its owner."""
+        if not self.kind_guessed:
+            return "set by the owner"
+        if self.form != NUMBERS:
+            return f"its values are {FORMS[self.form].replace('_', ' ')}"
+        return guess_kind(self.name).why
+
+    @property
+    def unit_reason(self) -> str:
+        """Why the metric has its unit, in words for its owner."""
+        if self.unit and self.unit == self.unit_sent:
+            return "named by the device"
+        if not self.unit_guessed:
+            return "set by the owner"
+        if self.form != NUMBERS:
+            return "its values are no numbers"
+        return "guessed from the name" if self.unit else "the name shows none"
+
+    def word_of(self, value: float, *, text: str = "") -> StateWord:
+        """Return the word and colour of a state's value as shown, or of a text: the owner's, else the usual.
+
+        A truth value is on or off; another one is its own word.
+        """
+        key = text or value
+        said = next((each for each in self.words if (each.text or each.value) == key), None)
+        word = said.word if said else ""
+        if not word and self.form == TRUTH_VALUES and value in {0.0, 1.0}:
+            word = "on" if value else "off"
+        return StateWord(value, word or text or f"{value:g}", said.colour if said else "", text)
 
     def as_sent(self, said: SaidBySenders) -> MetricSettings:
         """Return the settings with what senders say: it decides what the owner has not set.

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.forms import Form
-from django.http import Http404, HttpResponse
+from django.forms import BaseFormSet, Form
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -19,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from joulebook.telemetry.clocks import offsets_over
+from joulebook.telemetry.kinds.kinds import STATE
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
 from joulebook.telemetry.readings import to_microseconds
@@ -26,7 +27,14 @@ from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.devices.charts import charted_metric
 from joulebook.web.devices.connecting import new_token_command
-from joulebook.web.devices.forms import DeviceForm, MetricForm, ReplacementForm, ShareForm
+from joulebook.web.devices.forms import (
+    DeviceForm,
+    MetricForm,
+    ReplacementForm,
+    ShareForm,
+    WordForm,
+    WordForms,
+)
 from joulebook.web.devices.gate import own_device_of_page
 from joulebook.web.devices.models import Device, MeterReplacement, Metric
 from joulebook.web.devices.operations import (
@@ -38,7 +46,7 @@ from joulebook.web.devices.operations import (
     withdraw_share,
 )
 from joulebook.web.devices.queries import WritingToken, find_token, metric_settings, tokens_of
-from joulebook.web.devices.status import newest_value
+from joulebook.web.devices.status import newest_value, seen_states
 from joulebook.web.display import format_instant
 from joulebook.web.telemetry import device_series
 
@@ -108,16 +116,21 @@ def device_settings(request: SignedInRequest, device_id: str) -> HttpResponse:
 def metric_page(request: SignedInRequest, device_id: str) -> HttpResponse:
     """Show and store the settings of the metric `?name=`."""
     shown = _shown_metric(request, device_id)
-    form = MetricForm(request.POST or None, metric=_metric_of(shown))
-    if request.method == "POST" and form.is_valid():
+    form = _metric_form(request.POST or None, shown)
+    words = _word_forms(request.POST if "words-TOTAL_FORMS" in request.POST else None, shown)
+    if request.method == "POST" and form.is_valid() and (not words.is_bound or words.is_valid()):
+        changes = form.changes()
+        if words.is_bound:
+            changes["words"] = [word for each in words if (word := each.stored()) is not None]
         try:
-            change_metric(shown.device, shown.settings.name, form.changes())
+            change_metric(shown.device, shown.settings.name, changes)
         except ValidationError as exc:
-            form.add_error(None, exc)
+            for field, texts in exc.message_dict.items():
+                form.add_error(field if field in form.fields else None, texts)
         else:
             messages.success(request, "Saved. Charts and answers show it from now on, for old readings too.")
             return redirect(shown.address)
-    return _metric_page(request, shown, form=form)
+    return _metric_page(request, shown, form=form, words=words)
 
 
 @login_required
@@ -199,6 +212,29 @@ def _metric_of(shown: ShownMetric) -> Metric:
     )
 
 
+def _metric_form(data: QueryDict | None, shown: ShownMetric) -> MetricForm:
+    settings = shown.settings
+    return MetricForm(data, metric=_metric_of(shown), kind=settings.kind, unit=settings.unit)
+
+
+def _word_forms(data: QueryDict | None, shown: ShownMetric) -> BaseFormSet[WordForm]:
+    """Return a line for each value with a word or seen lately, and some for others."""
+    settings = shown.settings
+    lines: dict[float | str, dict[str, object]] = {}
+    if settings.kind is STATE:
+        for value, text in seen_states(shown.device.device_id, settings):
+            lines[text or value] = {"value": None if text else value, "text": text}
+    for word in settings.words:
+        value_or_none = None if word.text else word.value
+        lines[word.text or word.value] = {
+            "value": value_or_none,
+            "text": word.text,
+            "word": word.word,
+            "colour": word.colour,
+        }
+    return WordForms(data, prefix="words", initial=list(lines.values()))
+
+
 def _settings_page(
     request: SignedInRequest,
     device: Device,
@@ -227,6 +263,7 @@ def _metric_page(
     shown: ShownMetric,
     *,
     form: MetricForm | None = None,
+    words: BaseFormSet[WordForm] | None = None,
     replacement_form: ReplacementForm | None = None,
 ) -> HttpResponse:
     device, settings = shown.device, shown.settings
@@ -239,7 +276,9 @@ def _metric_page(
         "device": device,
         "shown": shown,
         "settings": settings,
-        "form": form or MetricForm(metric=_metric_of(shown)),
+        "form": form or _metric_form(None, shown),
+        "words": words or _word_forms(None, shown),
+        "has_words": "words" in settings.kind.settings,
         "units": comparable_units(settings.unit) if known else _UNITS,
         "unit_is_odd": bool(settings.unit) and not known,
         "newest": newest,
@@ -250,7 +289,9 @@ def _metric_page(
         "query": urlencode({"name": settings.name}),
         "page_data": None if newest is None else _curve_data(shown),
     }
-    return render(request, "devices/metric.html", context, status=_status(form, replacement_form))
+    return render(
+        request, "devices/metric.html", context, status=_status(form, *(words or ()), replacement_form)
+    )
 
 
 def _curve_data(shown: ShownMetric) -> dict[str, Any]:

@@ -88,7 +88,7 @@ GRANT SELECT ON edited.readings, edited.rollup_dirty TO joulebook_reader;
 
 
 class Migration(migrations.Migration):
-    dependencies = (("readings", "0009_what_senders_say"),)
+    dependencies = (("readings", "0010_series_texts"),)
     operations = (
         migrations.RunSQL(CORRECTIONS, "DROP TABLE IF EXISTS corrections"),
         migrations.RunSQL(ORIGINALS, "DROP TABLE IF EXISTS corrected_readings"),
