@@ -43,6 +43,7 @@ urlpatterns = [
     path("devices/<str:device_id>/energy/", energy_page.energy_page, name="device-energy"),
     path("devices/<str:device_id>/settings/", settings_pages.device_settings, name="device-settings"),
     path("devices/<str:device_id>/settings/metric/", settings_pages.metric_page, name="metric-settings"),
+    path("devices/<str:device_id>/settings/unit/", settings_pages.settle_unit, name="metric-unit"),
     path(
         "devices/<str:device_id>/settings/replacements/",
         settings_pages.add_meter_replacement,

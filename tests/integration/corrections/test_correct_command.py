@@ -21,7 +21,10 @@ START = datetime(2026, 3, 2, tzinfo=UTC)
 def meter(telemetry, writer, joulebook, no_corrections):
     """A device of the command line's accounts: a day of 600 W, with one spike at noon."""
     name, device_id = f"dora_{uuid.uuid4().hex[:8]}", f"meter_{uuid.uuid4().hex[:8]}"
-    assert joulebook("user", "add", name, "--password-stdin", stdin="a long enough pass phrase\n").returncode == 0
+    assert (
+        joulebook("user", "add", name, "--password-stdin", stdin="a long enough pass phrase\n").returncode
+        == 0
+    )
     assert joulebook("device", "add", device_id, "--owner", name).returncode == 0
     [series] = ensure_series(writer, [(device_id, "power")]).values()
     time = to_microseconds(START) + np.arange(145, dtype=np.int64) * 600_000_000
