@@ -124,15 +124,22 @@ class BucketReader:
 
     def __init__(self, conn: Connection, window: Window, state: RollupState) -> None:
         self.window = window
-        self._conn = conn
-        self._rollup_state = state
+        self.conn = conn
+        self.state = state
         self._levels = SummaryReader(conn, window.edges, state, columns=_LEVEL_COLUMNS)
         self._by_tolerance: dict[float, SummaryReader] = {}
+        self._others: list[SummaryReader] = []
 
     @property
     def source(self) -> str:
         """The coarsest table read so far."""
-        return max((self._levels, *self._by_tolerance.values()), key=lambda reader: reader.coarsest).source
+        readers = (self._levels, *self._by_tolerance.values(), *self._others)
+        return max(readers, key=lambda reader: reader.coarsest).source
+
+    def summary_reader(self, tolerance: float, edges: NDArray[np.int64]) -> SummaryReader:
+        """Return a reader of summaries that do not cross `edges`, for a kind with edges of its own."""
+        self._others.append(SummaryReader(self.conn, edges, self.state, tolerance=tolerance))
+        return self._others[-1]
 
     def read_levels(self, wanted: Sequence[Wanted]) -> dict[int, SeriesSummaries]:
         """Read many series at once, inside the window only, with the columns for means and coverage.
@@ -156,7 +163,7 @@ class BucketReader:
         """
         if tolerance not in self._by_tolerance:
             self._by_tolerance[tolerance] = SummaryReader(
-                self._conn, self.window.edges, self._rollup_state, tolerance=tolerance
+                self.conn, self.window.edges, self.state, tolerance=tolerance
             )
         reader, start, end = self._by_tolerance[tolerance], self.window.start, self.window.end
         ranges: list[SeriesRange] = [(series_id, start, end)]
