@@ -396,6 +396,9 @@ class Config:
     device_metrics: int = setting(
         "JOULEBOOK_DEVICE_METRICS", "500", "most metrics of one device", whole(1, 1_000_000)
     )
+    metric_texts: int = setting(
+        "JOULEBOOK_METRIC_TEXTS", "200", "most different texts of one metric", whole(1, 10_000)
+    )
     dry_run_seconds: int = setting(
         "JOULEBOOK_DRY_RUN_SECONDS",
         "120",

@@ -144,10 +144,25 @@ def test_short_ranges_are_steps_of_single_readings(alices_page, device, day):
     wait_for_chart(alices_page, "boiler.relay")
     assert resolution(alices_page, "boiler.relay") == "every reading"
     assert text(alices_page, "boiler.relay", "on").startswith("25 % 15 min")
-    assert text(alices_page, "energy.imported", "sum").startswith("3.59 kWh")
+    # As in buckets: the first reading of the hour has risen since the one before the hour.
+    assert text(alices_page, "energy.imported", "sum").startswith("3.60 kWh")
     shape = """() => document.querySelector('[data-metric="boiler.relay"] [data-part="plot"]').chart.drawing.shape"""
     assert alices_page.evaluate(shape) == "step"
     assert share_of_columns_with_curve(alices_page, "boiler.relay") > 0.9
+
+
+def test_single_readings_of_a_register_are_bars_of_their_rise(alices_page, device, day):
+    query = f"{window_of(day, hours=1)}&metric=energy.imported"
+    alices_page.goto(f"/devices/{device.device_id}/?{query}")
+    wait_for_chart(alices_page, "energy.imported")
+    assert resolution(alices_page, "energy.imported") == "increase since the reading before"
+    answer = alices_page.request.get(f"/api/history/{device.device_id}?{query}").json()
+    assert answer["resolution"] == "raw"
+    assert chart_data(alices_page, "energy.imported")["mean"] == answer["series"][0]["increase"]
+    assert share_of_columns_with_curve(alices_page, "energy.imported") > 0.8
+    panel(alices_page, "energy.imported").locator(".u-over").hover()
+    readout = panel(alices_page, "energy.imported").locator('[data-part="readout"]')
+    expect(readout).to_contain_text("in 10\u202fs · register")
 
 
 def test_table_and_file_have_the_columns_of_each_kind(kinds, tmp_path):
@@ -183,4 +198,51 @@ def test_a_live_register_grows_by_what_arrives(alices_page, device, day, send):
     data = '() => document.querySelector(\'[data-metric="energy.imported"] [data-part="plot"]\').chart.plot.data[1]'
     alices_page.wait_for_function(
         f"(least) => Math.max(...({data})()) > least", arg=last + 100, timeout=60_000
+    )
+
+
+@pytest.fixture
+def quarter_hours(device, store):
+    """Two days of an amount each quarter of an hour, three of them missing: 0.25 kWh each, one of 1 kWh."""
+    now = int(time.time()) // 900 * 900
+    times = np.arange(now - 48 * HOUR, now, 900)
+    times = times[(times < now - 4 * HOUR) | (times >= now - 3 * HOUR)]
+    values = np.where(times == now - 2 * HOUR, 1.0, 0.25)
+    store(device.device_id, "meter.export", times.tolist(), values.tolist())
+    Metric.objects.create(device=device, name="meter.export", kind="amount", unit="kWh")
+    return now
+
+
+def test_an_amount_is_bars_of_the_sums_at_a_coarse_range(alices_page, device, quarter_hours):
+    alices_page.goto(f"/devices/{device.device_id}/?range=30d&metric=meter.export&tz=UTC")
+    wait_for_chart(alices_page, "meter.export")
+    assert resolution(alices_page, "meter.export") == "sum per 1 h"
+    answer = alices_page.request.get(f"/api/history/{device.device_id}?range=30d&tz=UTC").json()
+    sums = [value for value in answer["series"][0]["sum"] if value]
+    assert [value for value in chart_data(alices_page, "meter.export")["mean"] if value] == sums
+    # 188 quarters of an hour, one of them with 1 kWh.
+    assert text(alices_page, "meter.export", "sum") == "47.8 kWh"
+    assert text(alices_page, "meter.export", "peak").startswith("1.75 kWh")
+    expect(panel(alices_page, "meter.export")).not_to_contain_text("Mean")
+    alices_page.get_by_text("Table of these points").click()
+    head = alices_page.locator('[data-part="table-body"] th').all_inner_texts()
+    assert head == ["time", "Meter export (kWh) sum", "Meter export (kWh) largest", "Meter export coverage"]
+
+
+def test_single_amounts_are_bars_over_their_own_intervals(alices_page, device, quarter_hours):
+    now = quarter_hours
+    begin, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (now - 6 * HOUR, now))
+    alices_page.goto(f"/devices/{device.device_id}/?start={begin}&end={end}&metric=meter.export&tz=UTC")
+    wait_for_chart(alices_page, "meter.export")
+    assert resolution(alices_page, "meter.export") == "every interval"
+    data = chart_data(alices_page, "meter.export")
+    assert sum(data["mean"]) == pytest.approx(20 * 0.25 + 0.75)
+    assert text(alices_page, "meter.export", "sum") == "5.75 kWh"
+    # Each interval fills the time to the next one: only the missing hour has no colour.
+    assert share_of_columns_with_curve(alices_page, "meter.export") == pytest.approx(5 / 6 * 0.93, abs=0.06)
+    plot = panel(alices_page, "meter.export").locator('[data-part="plot"]')
+    plot.focus()
+    alices_page.keyboard.press("End")
+    expect(panel(alices_page, "meter.export").locator('[data-part="readout"]')).to_contain_text(
+        "0.250\u202fkWh · in 15\u202fmin"
     )

@@ -133,12 +133,12 @@ def _run(order: ExportOrder) -> None:
         if not Device.objects.filter(device_id=order.device_id).exists():
             fail(f"there is no device {order.device_id!r}; see them with: joulebook device list")
         with _reported_failures(), _reader_connection() as conn, one_snapshot(conn):
-            series = series_by_metric(conn, order.device_id)
+            found = series_by_metric(conn, order.device_id)
             for metric in order.metrics:
-                if metric not in series:
-                    known = ", ".join(list(series)[:30]) or "none yet"
+                if metric not in found:
+                    known = ", ".join(list(found)[:30]) or "none yet"
                     fail(f"device {order.device_id} has no metric {metric!r}; it has: {known}")
-            series = {metric: series[metric] for metric in order.metrics or series}
+            series = {metric: found[metric].id for metric in order.metrics or found}
             begin, end = extent(conn, list(series.values()), begin, end)
             with (
                 show_progress("exporting") as progress,

@@ -100,6 +100,7 @@ class _Services:
             url,
             queue_readings=config.ingest_queue_readings,
             device_metrics=config.device_metrics,
+            metric_texts=config.metric_texts,
             metrics=metrics,
         )
         self.probe = DatabaseProbe(url)

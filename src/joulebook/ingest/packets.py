@@ -9,24 +9,38 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from joulebook.ingest.access.tokens import Grant
-from joulebook.ingest.commit.columns import Readings, TooManyReadings, UnparsableBody
+from joulebook.ingest.access.tokens import NO_FIELDS, FieldMap, Grant
+from joulebook.ingest.commit.columns import Readings, TooManyReadings, UnparsableBody, presentable
 from joulebook.ingest.commit.storing import StoredCounts
+from joulebook.ingest.requests.intake import Limits
 from joulebook.ingest.requests.refusals import Refusal
+from joulebook.ingest.shapes import (
+    NoValues,
+    complete,
+    find_time,
+    is_value_list,
+    place_of_time,
+    plain_packet,
+    take_device,
+    take_out,
+    values_at,
+)
+from joulebook.ingest.times import DEFAULT_CLOCK, BadTime, instant_by_size, read_time
+from joulebook.telemetry.kinds.settings import LISTS_OF_TEXTS, NUMBERS, TEXTS, TRUTH_VALUES
 from joulebook.telemetry.readings import (
     FUTURE_ALLOWANCE,
     LARGEST_VALUE,
     METRIC_NAME_LENGTH,
     MICROSECONDS,
+    from_microseconds,
     metric_name_problem,
-    to_microseconds,
 )
+from joulebook.telemetry.texts import flags_text, text_problem
 
 PRECISIONS: dict[str, Callable[[float], int]] = {
     "s": lambda number: round(number * MICROSECONDS),
@@ -37,6 +51,9 @@ PRECISIONS: dict[str, Callable[[float], int]] = {
 """Converts a number in `timestamp` to microseconds, by the request's `precision`."""
 
 _DECODER = msgspec.json.Decoder()
+
+_MOST_REASONS = 5
+"""Reasons in the message about a packet without readings."""
 
 _VALUES_A_READING = 5
 """Values and lines allowed in a body for each reading allowed; the others are mostly ignored."""
@@ -49,6 +66,7 @@ class Parameters:
     precision: str | None = None
     replace: bool = False
     atomic: bool = False
+    fields: FieldMap = NO_FIELDS
 
 
 _NO_PARAMETERS = Parameters()
@@ -68,9 +86,12 @@ def read_parameters(query: bytes) -> Parameters:
     atomic = given.pop("atomic", "0")
     if atomic not in {"0", "1"}:
         raise Refusal(400, "parameter", f"atomic {atomic[:20]!r} is not 0 or 1")
+    fields = FieldMap(*(given.pop(name, None) for name in ("time_field", "device_field", "values")))
     if given:
         raise Refusal(400, "parameter", f"parameter {next(iter(given))[:40]!r} is not known here")
-    return Parameters(precision=precision, replace=on_conflict == "replace", atomic=atomic == "1")
+    return Parameters(
+        precision=precision, replace=on_conflict == "replace", atomic=atomic == "1", fields=fields
+    )
 
 
 def report_readings(readings: Readings, stored: StoredCounts, parameters: Parameters) -> dict[str, Any]:
@@ -92,7 +113,8 @@ class PacketRules(NamedTuple):
     """The rules for every packet of one request.
 
     `grant` has the devices that the token may write for; `arrived_at` and `oldest` are microseconds since
-    1970 UTC; `precision` is a key of `PRECISIONS`, or None if the request names none.
+    1970 UTC; `precision` is a key of `PRECISIONS`, or None if the request names none. `fields` has the places
+    of time, device and readings in packets.
     """
 
     grant: Grant
@@ -100,6 +122,19 @@ class PacketRules(NamedTuple):
     oldest: int
     most_readings: int
     precision: str | None = None
+    fields: FieldMap = NO_FIELDS
+
+
+def packet_rules(grant: Grant, parameters: Parameters, limits: Limits, *, arrived_at: int) -> PacketRules:
+    """Return the rules for the packets of a request; its field map goes before the token's."""
+    return PacketRules(
+        grant,
+        arrived_at,
+        limits.oldest,
+        limits.most_readings,
+        parameters.precision,
+        parameters.fields.over(grant.fields),
+    )
 
 
 def parse_packets(body: bytes, rules: PacketRules) -> Readings:
@@ -167,26 +202,105 @@ class _PacketParser:
     def __init__(self, rules: PacketRules) -> None:
         self.rules = rules
         self.readings = Readings()
-        self.numbers: dict[str, dict[str, int]] = {}
+        self.numbers: dict[str, dict[str | tuple[int, str], int]] = {}
+        self.text_indexes: dict[str, int] = {}
+        self.own_device = rules.grant.device_id
+        self.devices, self.clocks = rules.grant.devices, rules.grant.clocks
+        self.arrived_at, self.oldest = rules.arrived_at, rules.oldest
         self.newest = rules.arrived_at + FUTURE_ALLOWANCE
+        self.is_plain = rules.fields == NO_FIELDS
+        self.skipped: list[str] = []
+        self.skipped_in = -1
 
     def take(self, index: int, packet: Any) -> None:
         """Add the readings of one packet, or reject it."""
+        readings = self.readings
         if type(packet) is not dict:
-            self.readings.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
+            readings.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
             return
-        device_id = packet.pop("device_id", None)
+        try:
+            if self.is_plain and "timestamp" in packet:
+                device_id = packet.pop("device_id", None)
+                if device_id is None:
+                    device_id = self.own_device
+                if type(device_id) is not str or device_id not in self.devices:
+                    raise self.wrong_device(device_id)
+                stamp = packet.pop("timestamp")
+                if type(stamp) is str:
+                    time = read_time(stamp, self.clocks.get(device_id, DEFAULT_CLOCK), self.arrived_at)
+                else:
+                    time = self.read_number(stamp)
+                if not self.oldest <= time <= self.newest:
+                    self.check_time(time, stamp)
+                fields = packet
+            else:
+                device_id, time, fields = self.open(index, packet)
+            if "units" in fields and (units := _units(fields["units"])) is not None:
+                del fields["units"]
+                self.take_fields(index, fields, time, device_id, prefix="")
+                self.take_units(index, units, device_id)
+            else:
+                self.take_fields(index, fields, time, device_id, prefix="")
+        except (BadTime, _Refused) as exc:
+            readings.reject(index, None, exc.code, str(exc))
+        if (not readings.packet or readings.packet[-1] != index) and readings.last_rejected != index:
+            why = "; ".join(self.skipped) if self.skipped_in == index else "it has no field for a metric"
+            readings.reject(index, None, "nothing_stored", f"nothing in it can be a reading: {why}")
+
+    def wrong_device(self, named: Any) -> _Refused:
+        """Return the refusal of a packet whose device the token may not write for."""
+        message = f"this token may not write for device {str(named)[:80]!r}"
+        if named is None:
+            message = "this token writes for several devices; name one in device_id"
+        return _Refused("device_not_allowed", message)
+
+    def open(self, index: int, packet: dict[str, Any]) -> tuple[str, int, dict[str, Any]]:
+        """Return device, time and fields of a packet of any form. Raises `_Refused`."""
+        rules = self.rules
+        outside: list[str] = []
+        if "dsnames" in packet and is_value_list(packet):
+            packet, outside = plain_packet(packet, rules.grant)
+        fields = complete(rules.fields, packet)
+        device_id = take_device(packet, fields)
         if device_id is None:
-            device_id = self.rules.grant.device_id
-        if not isinstance(device_id, str) or device_id not in self.rules.grant.devices:
-            message = f"this token may not write for device {str(device_id)[:80]!r}"
-            if device_id is None:
-                message = "this token writes for several devices; name one in device_id"
-            self.readings.reject(index, None, "device_not_allowed", message)
-            return
-        time = self.time_of(index, packet)
-        if time is not None:
-            self.take_fields(index, packet, time, device_id, prefix="")
+            device_id = self.own_device
+        if type(device_id) is not str or device_id not in self.devices:
+            raise self.wrong_device(device_id)
+        time = self.time_of(index, packet, fields, device_id, outside)
+        if fields.values:
+            try:
+                packet, beside = values_at(packet, fields.values)
+            except NoValues as exc:
+                raise _Refused("nothing_stored", str(exc)) from None
+            outside += beside
+        for name in outside:
+            self.skip(index, name, "is outside of its readings")
+        return device_id, time, packet
+
+    def time_of(
+        self, index: int, packet: dict[str, Any], fields: FieldMap, device_id: str, outside: list[str]
+    ) -> int:
+        """Take the time out of a packet; names of other times are added to `outside`. Raises `_Refused`."""
+        clock = self.clocks.get(device_id, DEFAULT_CLOCK)
+        path = place_of_time(packet, fields)
+        if path is not None:
+            stamp = take_out(packet, path)
+            if type(stamp) is str:
+                time = read_time(stamp, clock, self.arrived_at)
+            else:
+                time = self.read_number(stamp, by_size=path == fields.time_field)
+            self.check_time(time, stamp)
+            return time
+        if fields.time_field:
+            raise _Refused("time_ambiguous", f"it has no field {fields.time_field[:80]!r} with its time")
+        if fields.time_field != "":
+            found, unused = find_time(packet, clock, self.arrived_at)
+            if found is not None:
+                outside += unused
+                self.check_time(found, from_microseconds(found).isoformat())
+                return found
+        # A microsecond apart: packets of one body must not conflict with each other.
+        return self.arrived_at + index
 
     def take_fields(
         self, index: int, fields: dict[str, Any], time: int, device_id: str, *, prefix: str
@@ -206,78 +320,147 @@ class _PacketParser:
                     continue
                 number = numbers.get(metric)
                 if number is None:
-                    number = self.number_of(index, device_id, metric)
+                    form = TRUTH_VALUES if kind is bool else NUMBERS
+                    number = self.number_of(index, device_id, metric, form)
                     if number is None:
                         continue
                 readings.key.append(number)
                 readings.time.append(time)
                 readings.value.append(float(value))
                 readings.packet.append(index)
-            elif kind is not dict:
-                readings.ignore(metric)
-            elif len(metric) < METRIC_NAME_LENGTH:
-                self.take_fields(index, value, time, device_id, prefix=metric + ".")
+            elif kind is dict:
+                self.take_inner(index, value, time, device_id, metric)
+            elif kind is str:
+                self.take_text(index, value, time, device_id, metric, TEXTS)
+            elif kind is list:
+                self.take_list(index, value, time, device_id, metric)
             else:
-                problem = metric_name_problem(metric + ".") or ""
-                readings.reject(index, metric, "metric_name", problem)
+                self.skip(index, metric, "is null")
 
-    def number_of(self, index: int, device_id: str, metric: str) -> int | None:
+    def take_inner(self, index: int, fields: dict[str, Any], time: int, device_id: str, metric: str) -> None:
+        """Add the fields of an object below a field, unless the field's name is too long already."""
+        if len(metric) < METRIC_NAME_LENGTH:
+            self.take_fields(index, fields, time, device_id, prefix=metric + ".")
+        else:
+            self.readings.reject(index, metric, "metric_name", metric_name_problem(metric + ".") or "")
+
+    def take_list(self, index: int, items: list[Any], time: int, device_id: str, metric: str) -> None:
+        """Add a list: numbers as metrics counted from 1, texts, or nothing at all, as a set of flags."""
+        given = [item for item in items if item is not None]
+        kinds = set(map(type, given))
+        if kinds <= {str} and (given or not items):
+            self.take_text(index, flags_text(given), time, device_id, metric, LISTS_OF_TEXTS)
+        elif given and kinds <= {int, float, bool}:
+            counted = {str(at): item for at, item in enumerate(items, start=1) if item is not None}
+            self.take_inner(index, counted, time, device_id, metric)
+        else:
+            self.skip(
+                index, metric, "is a list of objects, or of several types" if given else "is a list of nulls"
+            )
+
+    def take_text(self, index: int, text: str, time: int, device_id: str, metric: str, form: int) -> None:
+        """Add a text, or a list of texts as one, or reject it."""
+        readings = self.readings
+        if problem := text_problem(text):
+            code = "text_limit" if problem.endswith("stored") else "value_type"
+            readings.reject(index, metric, code, f"the text cannot be stored: {problem}")
+            return
+        number = self.numbers[device_id].get((form, metric))
+        if number is None:
+            number = self.number_of(index, device_id, metric, form)
+            if number is None:
+                return
+        at = self.text_indexes.get(text)
+        if at is None:
+            at = self.text_indexes[text] = len(readings.texts)
+            readings.texts.append(text)
+        readings.key.append(number)
+        readings.time.append(time)
+        readings.value.append(float(at))
+        readings.packet.append(index)
+
+    def number_of(self, index: int, device_id: str, metric: str, form: int) -> int | None:
         """Return the number of a series new to this body, or reject the metric's name."""
+        readings = self.readings
         if problem := metric_name_problem(metric):
-            self.readings.reject(index, metric, "metric_name", problem)
+            readings.reject(index, metric, "metric_name", problem)
             return None
-        number = self.numbers[device_id][metric] = len(self.readings.keys)
-        self.readings.keys.append((device_id, metric))
+        number = len(readings.keys)
+        self.numbers[device_id][(form, metric) if form >= TEXTS else metric] = number
+        readings.keys.append((device_id, metric))
+        if form != NUMBERS:
+            readings.forms[number] = form
         return number
 
-    def time_of(self, index: int, packet: dict[str, Any]) -> int | None:
-        """Return the packet's time in microseconds, or reject it."""
-        if "timestamp" not in packet:
-            # A microsecond apart: packets of one body must not conflict with each other.
-            return self.rules.arrived_at + index
-        stamp = packet.pop("timestamp")
-        try:
-            time = self.microseconds(stamp)
-        except _BadTime as exc:
-            self.readings.reject(index, None, exc.code, str(exc))
-            return None
+    def take_units(self, index: int, units: dict[str, str], device_id: str) -> None:
+        """Note the units of metrics; a unit of a list is that of its numbers."""
+        numbers = self.numbers[device_id]
+        for metric, unit in units.items():
+            found = numbers.get(metric)
+            if found is not None:
+                self.readings.units[found] = unit
+                continue
+            at = 1
+            while (found := numbers.get(f"{metric}.{at}")) is not None:
+                self.readings.units[found] = unit
+                at += 1
+            if at == 1:
+                self.skip(index, f"units.{metric}", "is the unit of no number in it")
+
+    def skip(self, index: int, name: str, why: str) -> None:
+        """Name a field that is no reading in the answer; the reason is for a packet without readings."""
+        self.readings.ignore(name)
+        if self.skipped_in != index:
+            self.skipped, self.skipped_in = [], index
+        if len(self.skipped) < _MOST_REASONS:
+            self.skipped.append(f"{presentable(name)[:80]!r} {why}")
+
+    def check_time(self, time: int, stamp: Any) -> None:
+        """Raise `_Refused` unless readings may have this time, which was given as `stamp`."""
         if time > self.newest:
-            self.readings.reject(
-                index, None, "time_future", f"{stamp!r} is more than 10 minutes ahead of our clock"
-            )
-            return None
-        if time < self.rules.oldest:
-            self.readings.reject(index, None, "time_past", f"{stamp!r} is older than readings may be here")
-            return None
-        return time
+            raise _Refused("time_future", f"{stamp!r} is more than 10 minutes ahead of our clock")
+        if time < self.oldest:
+            raise _Refused("time_past", f"{stamp!r} is older than readings may be here")
 
-    def microseconds(self, stamp: Any) -> int:
-        """Return a `timestamp` as microseconds since 1970 UTC. Raises `_BadTime`."""
-        if type(stamp) is str:
-            try:
-                instant = datetime.fromisoformat(stamp)
-            except ValueError:
-                raise _BadTime("time_invalid", f"{stamp[:80]!r} is not a time in RFC 3339") from None
-            if instant.tzinfo is None:
-                raise _BadTime("time_ambiguous", f"{stamp[:80]!r} has no offset; end it with Z or +hh:mm")
-            return to_microseconds(instant)
-        if type(stamp) is int or type(stamp) is float:
-            if self.rules.precision is None:
-                message = f"{stamp} could be seconds or milliseconds; name ?precision=s, ms, us or ns"
-                raise _BadTime("time_ambiguous", message)
-            try:
-                return PRECISIONS[self.rules.precision](stamp)
-            except (OverflowError, ValueError):
-                raise _BadTime("time_invalid", f"{stamp} is not a time") from None
-        raise _BadTime("time_invalid", f"a timestamp is text or a number, not {_kind(stamp)}")
+    def read_number(self, stamp: Any, *, by_size: bool = False) -> int:
+        """Return a time given as a number as microseconds since 1970 UTC. Raises `_Refused`.
+
+        `by_size`: without a precision, the number's size decides its unit.
+        """
+        if type(stamp) is not int and type(stamp) is not float:
+            raise _Refused("time_invalid", f"a timestamp is text or a number, not {_kind(stamp)}")
+        if self.rules.precision is None:
+            if by_size and (time := instant_by_size(stamp)) is not None:
+                return time
+            message = f"{stamp} could be seconds or milliseconds; name ?precision=s, ms, us or ns"
+            raise _Refused("time_ambiguous", message)
+        try:
+            return PRECISIONS[self.rules.precision](stamp)
+        except (OverflowError, ValueError):
+            raise _Refused("time_invalid", f"{stamp} is not a time") from None
 
 
-class _BadTime(Exception):
-    """The timestamp cannot be used; `code` is for the answer."""
+class _Refused(Exception):
+    """The packet is refused as a whole; `code` is for the answer."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def _units(value: Any) -> dict[str, str] | None:
+    """Return the units by metric in a packet's field `units`, or None if it is an ordinary field."""
+    if type(value) is not dict:
+        return None
+    units: dict[str, str] = {}
+    for name, unit in value.items():
+        if type(unit) is str:
+            units[name] = unit
+        elif (inner := _units(unit)) is None:
+            return None
+        else:
+            units |= {f"{name}.{below}": each for below, each in inner.items()}
+    return units
 
 
 def _kind(value: Any) -> str:

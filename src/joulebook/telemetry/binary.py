@@ -45,14 +45,15 @@ def empty_rows(layout: np.dtype[np.void], count: int) -> NDArray[np.void]:
     return rows
 
 
-def copy_bytes(rows: NDArray[np.void]) -> bytes:
-    """Return filled rows as COPY … FROM STDIN (FORMAT BINARY) takes them."""
-    return _HEADER + rows.tobytes() + _TRAILER
+def copy_bytes(*parts: NDArray[np.void]) -> bytes:
+    """Return filled rows as COPY … FROM STDIN (FORMAT BINARY) takes them; each part has a `row_type`."""
+    return b"".join((_HEADER, *(rows.tobytes() for rows in parts), _TRAILER))
 
 
 def packed(column: LiteralString, type_: str) -> LiteralString:
-    """Return the SQL expression for a group's values of a column, packed."""
-    return f"string_agg({_SEND[type_]}({column}), ''::bytea)"
+    """Return the SQL expression for a group's values of a column, packed; bytes are packed as they are."""
+    sent = f"{_SEND[type_]}({column})" if type_ in _SEND else column
+    return f"string_agg({sent}, ''::bytea)"
 
 
 PACKED_TIMES = packed("time", "timestamptz")

@@ -10,6 +10,7 @@ from typing import LiteralString, cast
 import psycopg
 
 from joulebook.telemetry.connection import Connection, one_snapshot, retried, translated_errors
+from joulebook.telemetry.corrections.originals import forget_old_originals
 from joulebook.telemetry.readings import DAY, HOUR, from_microseconds, to_microseconds
 from joulebook.telemetry.replaced import forget_replaced
 from joulebook.telemetry.rollups.state import (
@@ -97,8 +98,10 @@ class Retention:
                 except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                     continue
             if any(each.table == READINGS_TABLE for each in dropped):
-                # No import is undone there any more.
-                forget_replaced(self.conn, from_microseconds(retained_from[READINGS_TABLE]))
+                # No import and no correction is undone there any more.
+                before = from_microseconds(retained_from[READINGS_TABLE])
+                forget_replaced(self.conn, before)
+                forget_old_originals(self.conn, before)
         return dropped
 
     def _refuse(self, now: datetime) -> None:

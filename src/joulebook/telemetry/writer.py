@@ -25,6 +25,7 @@ from psycopg.pq.abc import PGconn
 from joulebook.telemetry.batch import READING_COLUMNS, Batch, are_in_order
 from joulebook.telemetry.binary import PACKED_TIMES, PACKED_VALUES, times_from, values_from
 from joulebook.telemetry.connection import Connection, retried, translated_errors
+from joulebook.telemetry.corrections.originals import find_originals
 from joulebook.telemetry.readings import OLDEST, from_microseconds
 from joulebook.telemetry.replaced import record_replaced
 from joulebook.telemetry.rollups.marks import LATE, begin_writing, mark_changed
@@ -54,9 +55,9 @@ def _conversation(pgconn: PGconn, statements: bytes, rows: bytes) -> PQGen[None]
 
 
 _FIND = f"""
-SELECT series_id, {PACKED_TIMES}, {PACKED_VALUES}
+SELECT series_id, {PACKED_TIMES}, {PACKED_VALUES}, bool_or(import_id < 0)
 FROM (
-    SELECT series_id, time, value FROM readings
+    SELECT series_id, time, value, import_id FROM readings
     WHERE series_id = ANY(%(series)s) AND time >= %(oldest)s AND time <= %(newest)s
     LIMIT %(limit)s
 ) AS stored
@@ -76,8 +77,8 @@ def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> StoredValu
     """Return the stored values of a batch's keys; None if reading them would take too long.
 
     This reads all rows of the batch's series between the first and the last time of the batch, and returns
-    None if there are `most_rows` or more. So it suits a batch without gaps, such as a part of a file imported
-    before. Raises `DatabaseUnavailable`.
+    None if there are `most_rows` or more, or a corrected one. So it suits a batch without gaps, such as a
+    part of a file imported before. Raises `DatabaseUnavailable`.
     """
     present = np.zeros(len(batch), np.bool_)
     value = np.full(len(batch), np.nan)
@@ -92,9 +93,10 @@ def find_stored(conn: Connection, batch: Batch, *, most_rows: int) -> StoredValu
     with translated_errors(), conn.cursor(binary=True) as cursor:
         # Never a generic plan: the constants of the range exclude chunks.
         found = cursor.execute(_FIND, limits, prepare=False).fetchall()
-    if sum(len(cast("bytes", times)) for _, times, _ in found) >= most_rows * 8:
+    is_long = sum(len(cast("bytes", times)) for _, times, _, _ in found) >= most_rows * 8
+    if is_long or any(has_corrected for _, _, _, has_corrected in found):
         return None
-    for series_id, times, values in found:
+    for series_id, times, values, _ in found:
         rows = np.flatnonzero(batch.series_id == series_id)
         time = times_from(cast("bytes", times))
         order = np.argsort(time)
@@ -112,7 +114,7 @@ class Outcome(IntEnum):
     STORED = 0
     """New, and stored."""
     DUPLICATE = 1
-    """The same value was stored already: a success."""
+    """The same value was stored already, if only before a correction: a success."""
     CONFLICT = 2
     """Another value was stored already, and stays."""
     REPLACED = 3
@@ -135,7 +137,7 @@ _TAKE_PRESENT = """
 DELETE FROM staged_readings AS staged USING readings AS stored
 WHERE stored.series_id = staged.series_id AND stored.time = staged.time
   AND stored.time >= %(oldest)s AND stored.time <= %(newest)s
-RETURNING staged."row", stored.value
+RETURNING staged."row", stored.value, stored.import_id
 """
 _STORE_FRESH = """
 WITH fresh AS (
@@ -152,7 +154,7 @@ _REPLACE = """
 UPDATE readings AS stored SET value = new.value, import_id = %(import_id)s
 FROM unnest(%(series_id)s::int[], %(time)s::timestamptz[], %(value)s::float8[])
     AS new (series_id, time, value)
-WHERE stored.series_id = new.series_id AND stored.time = new.time
+WHERE stored.series_id = new.series_id AND stored.time = new.time AND stored.import_id >= 0
   AND stored.time >= %(oldest)s AND stored.time <= %(newest)s
 """
 
@@ -173,6 +175,9 @@ def write_batch(
     Rows may be in any order. Of rows with the same key only the first is written, or with `replace` the last.
     The others are compared with the value stored before, or with the written row if there was none. They are
     `DUPLICATE` if equal, else `CONFLICT`, or with `replace` `REPLACED`.
+
+    A corrected reading stays, also with `replace`: a row is `DUPLICATE` if it equals the value before or
+    after the corrections, else `CONFLICT`. A deleted or moved one is `DUPLICATE`, whatever the row's value.
 
     On a connection without an open transaction the rows are committed when this returns; inside one, they
     become part of it. Conflicts with other transactions are retried. Raises `DatabaseUnavailable` if the
@@ -217,16 +222,16 @@ def _write(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> 
     order, leads = _order_by_key(batch)
     unique = batch.take(order[leads])
     try:
-        present, value = retried(conn, lambda: _store(conn, unique, import_id=import_id, replace=replace))
+        stored = retried(conn, lambda: _store(conn, unique, import_id=import_id, replace=replace))
     except _NotRetained as exc:
         outcome = np.full(len(batch), Outcome.TOO_OLD, np.int8)
         retained = batch.time >= exc.writable_from
         if retained.any():
             outcome[retained] = _write(conn, batch.take(retained), import_id=import_id, replace=replace)
         return outcome
-    if len(unique) == len(batch) and not present.any():
+    if len(unique) == len(batch) and not stored.is_present.any():
         return np.full(len(batch), Outcome.STORED, np.int8)
-    return _outcomes(batch, order=order, leads=leads, present=present, stored_value=value, replace=replace)
+    return _outcomes(batch, order=order, leads=leads, stored=stored, replace=replace)
 
 
 def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -241,13 +246,29 @@ def _order_by_key(batch: Batch) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     return order, leads
 
 
-def _store(
-    conn: Connection, batch: Batch, *, import_id: int, replace: bool
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Store rows with distinct keys; return for each row whether its key was stored before, and a value.
+@dataclass(frozen=True)
+class _Keys:
+    """What was stored for distinct keys of a batch: `value` is the row's own if nothing was.
 
-    It is the value stored before, or the row's own if the key is new. Raises `_NotRetained`.
+    `is_corrected` is where a correction stands; `original` is the value before it, NaN if none was sent, and
+    `is_hidden` where it deletes or moves what was sent.
     """
+
+    is_present: NDArray[np.bool_]
+    value: NDArray[np.float64]
+    is_corrected: NDArray[np.bool_]
+    original: NDArray[np.float64]
+    is_hidden: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, batch: Batch) -> _Keys:
+        """Return the keys of a batch as not stored before."""
+        no = np.zeros(len(batch), np.bool_)
+        return cls(no.copy(), batch.value.copy(), no.copy(), np.full(len(batch), np.nan), no.copy())
+
+
+def _store(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> _Keys:
+    """Store rows with distinct keys; return what was stored for them before. Raises `_NotRetained`."""
     try:
         _store_straight(conn, batch, import_id=import_id)
     except psycopg.errors.UniqueViolation:
@@ -255,15 +276,15 @@ def _store(
             if replace and import_id:
                 take_lock(conn, UNDO_LOCK)
             closed_until = _begin_writing(conn, int(batch.time.min()))
-            present, value = _store_carefully(conn, batch, import_id=import_id)
-            changed = ~present
+            stored = _store_carefully(conn, batch, import_id=import_id)
+            changed = ~stored.is_present
             if replace:
-                replaced = present & (value != batch.value)
+                replaced = stored.is_present & (stored.value != batch.value) & ~stored.is_corrected
                 _replace(conn, batch, replaced, import_id=import_id)
                 changed |= replaced
             mark_changed(conn, batch.series_id[changed], batch.time[changed], closed_until=closed_until)
-            return present, value
-    return np.zeros(len(batch), np.bool_), batch.value
+            return stored
+    return _Keys.of(batch)
 
 
 def _store_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
@@ -302,34 +323,50 @@ def _copy(conn: Connection, statement: str, rows: bytes) -> None:
         copy.write(rows)
 
 
-def _store_carefully(
-    conn: Connection, batch: Batch, *, import_id: int
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def _store_carefully(conn: Connection, batch: Batch, *, import_id: int) -> _Keys:
     """Store the rows whose keys are not stored yet; return the same as `_store`."""
     conn.execute(_CREATE_STAGED)
     # A sender may drop a reading reported as a duplicate, but the import that stored it may not have waited
     # for the disk yet. TRUNCATE is logged, so this commit waits for the disk even if nothing is stored.
     conn.execute("TRUNCATE staged_readings")
     _copy(conn, _COPY_STAGED, batch.staged_copy_bytes(import_id=import_id))
-    present = np.zeros(len(batch), np.bool_)
-    value = batch.value.copy()
+    stored = _Keys.of(batch)
     limits = {
         "oldest": from_microseconds(int(batch.time.min())),
         "newest": from_microseconds(int(batch.time.max())),
     }
+    layout = [("row", np.int64), ("value", np.float64), ("import_id", np.int64)]
     waiting = len(batch)
     while waiting:
         with conn.cursor(binary=True) as cursor:
             # Never a generic plan: the constants of the range exclude chunks.
             cursor.execute(_TAKE_PRESENT, limits, prepare=False)
-            found = np.array(cursor.fetchall(), dtype=[("row", np.int64), ("value", np.float64)])
-        present[found["row"]] = True
-        value[found["row"]] = found["value"]
+            found = np.array(cursor.fetchall(), dtype=layout)
+        stored.is_present[found["row"]] = True
+        stored.value[found["row"]] = found["value"]
+        stored.is_corrected[found["row"]] = found["import_id"] < 0
         waiting -= len(found)
         if waiting:
             # Rows stored meanwhile by another transaction stay staged, and the next turn finds them stored.
             waiting -= conn.execute(_STORE_FRESH, prepare=False).rowcount
-    return present, value
+    if stored.is_corrected.any():
+        _look_below_corrections(conn, batch, stored)
+    return stored
+
+
+def _look_below_corrections(conn: Connection, batch: Batch, stored: _Keys) -> None:
+    """Fill in what was sent for the corrected keys."""
+    rows = np.flatnonzero(stored.is_corrected)
+    keys = list(zip(batch.series_id[rows].tolist(), batch.time[rows].tolist(), strict=True))
+    found = find_originals(conn, keys)
+    for row, key in zip(rows.tolist(), keys, strict=True):
+        if key not in found:
+            raise psycopg.errors.SerializationFailure("a correction was undone since its reading was found")
+        for original in found[key]:
+            if original.key == key and original.was_sent:
+                is_elsewhere = original.shown_at != original.time
+                stored.is_hidden[row] = is_elsewhere or np.isnan(stored.value[row])
+                stored.original[row] = original.value
 
 
 def _replace(conn: Connection, batch: Batch, rows: NDArray[np.bool_], *, import_id: int) -> None:
@@ -365,16 +402,17 @@ def _outcomes(
     *,
     order: NDArray[np.intp],
     leads: NDArray[np.bool_],
-    present: NDArray[np.bool_],
-    stored_value: NDArray[np.float64],
+    stored: _Keys,
     replace: bool,
 ) -> NDArray[np.int8]:
-    """Return the outcome of each row, in the batch's order, from the outcome of each key."""
+    """Return the outcome of each row, in the batch's order, from what was stored for each key."""
     key = np.cumsum(leads) - 1
-    same = batch.value[order] == stored_value[key]
-    other = Outcome.REPLACED if replace else Outcome.CONFLICT
-    in_order = np.where(same, np.int8(Outcome.DUPLICATE), np.int8(other)).astype(np.int8)
-    in_order[leads & ~present[key]] = Outcome.STORED
+    sent = batch.value[order]
+    same = (sent == stored.value[key]) | (sent == stored.original[key]) | stored.is_hidden[key]
+    is_replaced = np.full(len(batch), replace) & ~stored.is_corrected[key]
+    other = np.where(is_replaced, np.int8(Outcome.REPLACED), np.int8(Outcome.CONFLICT))
+    in_order = np.where(same, np.int8(Outcome.DUPLICATE), other).astype(np.int8)
+    in_order[leads & ~stored.is_present[key]] = Outcome.STORED
     outcome = np.empty(len(batch), np.int8)
     outcome[order] = in_order
     return outcome

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from joulebook.serving.work import stopped_with_client
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.series import series_by_metric
+from joulebook.telemetry.series import SeriesRow, series_by_metric
 
 _CANCEL_SECONDS = 5.0
 
@@ -25,8 +25,8 @@ def telemetry_connection() -> Iterator[Connection]:
         yield conn
 
 
-def device_series(device_id: str) -> dict[str, int]:
-    """Return the ids of a device's series by metric, in the metrics' order."""
+def device_series(device_id: str) -> dict[str, SeriesRow]:
+    """Return a device's series by metric, in the metrics' order."""
     with telemetry_connection() as conn:
         return series_by_metric(conn, device_id)
 

@@ -96,16 +96,6 @@ class TestTheGate:
         answer = client.patch(f"{address}/metrics/energy", "{}", "application/json", headers=header)
         assert answer.status_code == 401
 
-    def test_a_users_token_needs_no_cookie_and_no_csrf_token(self, energy, address, alice):
-        from joulebook.web.accounts.operations import issue_user_token
-
-        script = Client(enforce_csrf_checks=True)
-        header = {"Authorization": f"Bearer {issue_user_token(alice)}"}
-        answer = script.patch(
-            f"{address}/metrics/energy", '{"unit": "Wh"}', "application/json", headers=header
-        )
-        assert (answer.status_code, answer.json()["unit"]) == (200, "Wh")
-
     def test_charlies_list_is_empty(self, device, charlie, client_of):
         assert client_of(charlie).get("/api/devices").json() == {"devices": []}
 
@@ -128,6 +118,16 @@ def store(writer, device_id):
         return now
 
     return put
+
+
+@pytest.mark.usefixtures("transaction_on_both")
+def test_a_users_token_needs_no_cookie_and_no_csrf_token(energy, address, alice):
+    from joulebook.web.accounts.operations import issue_user_token
+
+    script = Client(enforce_csrf_checks=True)
+    header = {"Authorization": f"Bearer {issue_user_token(alice)}"}
+    answer = script.patch(f"{address}/metrics/energy", '{"unit": "Wh"}', "application/json", headers=header)
+    assert (answer.status_code, answer.json()["unit"]) == (200, "Wh")
 
 
 @pytest.mark.usefixtures("transaction_on_both")
@@ -179,6 +179,19 @@ class TestMetrics:
     ):
         store("power", {3: 1.0})
         answer = client_of(alice).get(f"{address}/metrics").json()
+        usual = {
+            "form": "numbers",
+            "silence_limit": None,
+            "holds": "each",
+            "covers": "after",
+            "resets_daily": False,
+            "rolls_over_at": None,
+            "runs_both_ways": False,
+            "greatest_rise": None,
+            "rise_over_gaps": "unallocated",
+            "decisions": [],
+            "words": [],
+        }
         assert answer["metrics"] == [
             {
                 "metric": "energy",
@@ -187,8 +200,12 @@ class TestMetrics:
                 "kind": "counter",
                 "factor": 1.0,
                 "dip_tolerance": 0.1,
+                "unit_sent": "",
+                "unit_refused": "",
                 "guessed": ["display_name", "kind", "dip_tolerance"],
+                "reasons": {"kind": "“energy” in the name", "unit": "set by the owner"},
                 "replacements": 0,
+                **usual,
             },
             {
                 "metric": "power",
@@ -197,8 +214,12 @@ class TestMetrics:
                 "kind": "gauge",
                 "factor": 1.0,
                 "dip_tolerance": 0.1,
+                "unit_sent": "",
+                "unit_refused": "",
                 "guessed": ["display_name", "unit", "kind", "dip_tolerance"],
+                "reasons": {"kind": "“power” in the name", "unit": "guessed from the name"},
                 "replacements": 0,
+                **usual,
             },
         ]
 
@@ -209,6 +230,54 @@ class TestMetrics:
         second = send(client, "PATCH", f"{address}/metrics/energy", {"kind": None, "factor": None}).json()
         assert (second["kind"], second["factor"], second["unit"]) == ("counter", 1.0, "kWh")
         assert "kind" in second["guessed"]
+
+    def test_every_setting_of_every_kind_is_stored_and_answered_and_null_restores_its_default(
+        self, alice, energy, client_of, address
+    ):
+        client = client_of(alice)
+        before = client.get(f"{address}/metrics").json()["metrics"][0]
+        change = {
+            "silence_limit": 900,
+            "holds": "until_next",
+            "covers": "before",
+            "resets_daily": True,
+            "rolls_over_at": 100_000,
+            "runs_both_ways": True,
+            "greatest_rise": 12.5,
+            "rise_over_gaps": "spread",
+            "decisions": [{"time": SPRING, "decision": "ignore"}],
+            "words": [
+                {"value": 3, "word": "charging", "colour": "#2e9e5b"},
+                {"text": "E12", "word": "too hot"},
+            ],
+        }
+        answer = send(client, "PATCH", f"{address}/metrics/energy", change)
+        assert answer.status_code == 200
+        found = client.get(f"{address}/metrics").json()["metrics"][0]
+        assert found == answer.json()
+        assert {name: found[name] for name in change if name not in {"decisions", "words"}} == {
+            name: value for name, value in change.items() if name not in {"decisions", "words"}
+        }
+        assert found["decisions"] == [{"time": "2026-03-01T11:00:00.123456Z", "decision": "ignore"}]
+        assert found["words"] == [
+            {"value": 3.0, "text": "", "word": "charging", "colour": "#2e9e5b"},
+            {"value": None, "text": "E12", "word": "too hot", "colour": ""},
+        ]
+        assert energy.decisions.get().by == alice
+        restored = send(client, "PATCH", f"{address}/metrics/energy", dict.fromkeys(change)).json()
+        assert restored == before
+
+    def test_a_decision_that_stays_keeps_who_made_it_and_when(self, alice, energy, client_of, address):
+        client = client_of(alice)
+        first = {"time": SPRING, "decision": "confirm"}
+        send(client, "PATCH", f"{address}/metrics/energy", {"decisions": [first]})
+        made = energy.decisions.get()
+        second = {"time": "2026-04-01T00:00:00Z", "decision": "ignore"}
+        send(client, "PATCH", f"{address}/metrics/energy", {"decisions": [first, second]})
+        assert made in energy.decisions.all()
+        assert energy.decisions.get(pk=made.pk).at == made.at
+        send(client, "PATCH", f"{address}/metrics/energy", {"decisions": [{**first, "decision": "ignore"}]})
+        assert [(each.is_ignored, each.pk != made.pk) for each in energy.decisions.all()] == [(True, True)]
 
     def test_a_metric_that_has_sent_can_be_configured_whatever_its_name(
         self, device, alice, store, client_of, address
@@ -250,6 +319,35 @@ class TestMetrics:
             ({"unit": "W\u0000"}, "unit"),
             ({"display_name": "x" * 151}, "display_name"),
             ({"name": "energy2"}, "name"),
+            ({"silence_limit": 0}, "silence_limit"),
+            ({"silence_limit": 1.5}, "silence_limit"),
+            ({"silence_limit": 86_400 * 401}, "silence_limit"),
+            ({"holds": "always"}, "holds"),
+            ({"covers": True}, "covers"),
+            ({"resets_daily": "yes"}, "resets_daily"),
+            ({"resets_daily": 1}, "resets_daily"),
+            ({"rolls_over_at": 0}, "rolls_over_at"),
+            ({"rolls_over_at": -5}, "rolls_over_at"),
+            ({"greatest_rise": 1e300}, "greatest_rise"),
+            ({"rise_over_gaps": "drop"}, "rise_over_gaps"),
+            ({"decisions": [{"time": "2026-03-01", "decision": "ignore"}]}, "decisions"),
+            ({"decisions": [{"time": SPRING, "decision": "maybe"}]}, "decisions"),
+            (
+                {
+                    "decisions": [
+                        {"time": f"2026-03-01T{n // 60:02}:{n % 60:02}:00Z", "decision": "ignore"}
+                        for n in range(501)
+                    ]
+                },
+                "decisions",
+            ),
+            ({"words": [{"value": 1, "word": "on"}, {"value": 1, "word": "off"}]}, "words"),
+            ({"words": [{"value": 1, "colour": "red"}]}, "words"),
+            ({"words": [{"value": 1, "word": "x" * 81}]}, "words"),
+            ({"words": [{"value": 1, "word": "x\n"}]}, "words"),
+            ({"words": [{"value": n, "word": "x"} for n in range(201)]}, "words"),
+            ({"words": [{"worth": 1}]}, "words"),
+            ({"words": {}}, "words"),
             ([], "body"),
             ("text", "body"),
         ],

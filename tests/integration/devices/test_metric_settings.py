@@ -18,7 +18,7 @@ SPRING = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def test_a_metric_that_nobody_configured_is_guessed_by_its_name(device):
-    settings = metric_settings(device)
+    settings = metric_settings(device, {})
     assert settings["grid.energy"] == MetricSettings(
         name="grid.energy", kind=COUNTER, unit="kWh", display_name="Grid energy"
     )
@@ -30,7 +30,7 @@ def test_a_metric_that_nobody_configured_is_guessed_by_its_name(device):
 
 def test_what_the_owner_said_holds_and_the_rest_is_guessed(device):
     Metric.objects.create(device=device, name="energy", unit="Wh", factor=0.5, dip_tolerance=0.02)
-    settings = metric_settings(device)["energy"]
+    settings = metric_settings(device, {})["energy"]
     assert (settings.unit, settings.unit_guessed) == ("Wh", False)
     assert (settings.kind, settings.kind_guessed) == (COUNTER, True)
     assert (settings.factor, settings.dip_tolerance, settings.dip_tolerance_guessed) == (0.5, 0.02, False)
@@ -39,7 +39,7 @@ def test_what_the_owner_said_holds_and_the_rest_is_guessed(device):
 
 def test_naming_a_unit_does_not_settle_the_kind(device):
     set_metric_unit(device, "import_register", "kWh")
-    settings = metric_settings(device)["import_register"]
+    settings = metric_settings(device, {})["import_register"]
     assert (settings.kind, settings.kind_guessed, settings.unit) == (COUNTER, True, "kWh")
 
 
@@ -52,7 +52,7 @@ def test_replacements_come_in_the_order_of_time(device):
             final_register=final,
             start_register=start,
         )
-    assert metric_settings(device)["energy"].replacements == (
+    assert metric_settings(device, {})["energy"].replacements == (
         Replacement(SPRING + timedelta(days=1), 900.0, 0.0),
         Replacement(SPRING + timedelta(days=9), None, 3.5),
     )
@@ -71,10 +71,10 @@ def test_many_devices_cost_the_same_two_statements(device, alice, django_assert_
 
 
 def test_settings_can_stand_for_what_an_answer_depends_on(device):
-    before = metric_settings(device)["energy"]
-    assert hash(before) == hash(metric_settings(device)["energy"])
+    before = metric_settings(device, {})["energy"]
+    assert hash(before) == hash(metric_settings(device, {})["energy"])
     Metric.objects.create(device=device, name="energy", factor=2)
-    assert metric_settings(device)["energy"] != before
+    assert metric_settings(device, {})["energy"] != before
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.series import ensure_series
+from joulebook.telemetry.writer import write_batch
 from joulebook.web.devices.models import Device, DeviceShare, MeterReplacement, Metric
 
 WINTER = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -179,7 +182,7 @@ class TestAMetric:
             for label in re.findall(r'<label class="choice">(.*?)</label>', text, re.DOTALL)
         ]
         assert choices[0] == "Guessed: counter (“energy” in the name)"
-        assert [choice.partition(":")[0] for choice in choices[1:]] == ["Gauge", "Counter", "State"]
+        assert [choice.partition(":")[0] for choice in choices[1:]] == ["Gauge", "Counter", "Amount", "State"]
         assert re.search(r'<input[^>]*name="kind"[^>]*value=""[^>]*checked', text)
         assert 'placeholder="kWh"' in text
         assert '<option value="MWh">' in text
@@ -227,6 +230,124 @@ class TestAMetric:
         assert error in " ".join(errors(answer))
         energy.refresh_from_db()
         assert energy.unit == "kWh"
+
+    @pytest.mark.parametrize(
+        ("kind", "shown"),
+        [
+            ("gauge", {"holds_until_next"}),
+            ("amount", {"covers_before"}),
+            ("state", set()),
+            (
+                "counter",
+                {
+                    "dip_tolerance",
+                    "resets_daily",
+                    "rolls_over_at",
+                    "runs_both_ways",
+                    "greatest_rise",
+                    "spreads",
+                },
+            ),
+        ],
+    )
+    def test_only_the_settings_of_its_kind_are_shown_and_the_others_stay(
+        self, energy, page, alice, client_of, kind, shown
+    ):
+        kept = {
+            "holds_until_next": True,
+            "covers_before": True,
+            "rolls_over_at": 1000.0,
+            "greatest_rise": 7.0,
+        }
+        Metric.objects.filter(pk=energy.pk).update(kind=kind, **kept)
+        text = client_of(alice).get(page).content.decode()
+        fields = set(re.findall(r'<(?:input|select)[^>]*name="(\w+)"', text))
+        common = {"next", "csrfmiddlewaretoken", "display_name", "unit", "kind", "factor", "silence_limit"}
+        replacement = (
+            {"replaced_at", "final_register", "start_register", "note"} if kind == "counter" else set()
+        )
+        assert fields - replacement == common | shown
+        assert ("words-0-word" in text) == (kind == "state")
+        sent = {**METRIC, "kind": kind}
+        if kind != "counter":
+            del sent["dip_tolerance"]
+        assert client_of(alice).post(page, sent).status_code == 302
+        energy.refresh_from_db()
+        assert {name: getattr(energy, name) for name in kept} == kept
+
+    def test_the_settings_of_a_counter_are_stored_as_entered(self, energy, page, alice, client_of):
+        entered = {
+            **METRIC,
+            "silence_limit": "2 h",
+            "resets_daily": "True",
+            "rolls_over_at": "99999,9",
+            "runs_both_ways": "True",
+            "greatest_rise": "11",
+            "spreads": "True",
+        }
+        answer = client_of(alice).post(page, entered, follow=True)
+        assert "Saved." in answer.content.decode()
+        energy.refresh_from_db()
+        assert (energy.silence_limit, energy.rolls_over_at, energy.greatest_rise) == (7200, 99999.9, 11.0)
+        assert (energy.resets_daily, energy.runs_both_ways, energy.spreads) == (True, True, True)
+        again = client_of(alice).get(page).content.decode()
+        assert 'value="2 h"' in again
+        assert 'value="99999.9"' in again
+        client_of(alice).post(
+            page, {**entered, "resets_daily": "False", "rolls_over_at": "", "silence_limit": ""}
+        )
+        energy.refresh_from_db()
+        assert (energy.resets_daily, energy.rolls_over_at, energy.silence_limit) == (False, None, None)
+
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            ({"silence_limit": "soon"}, "no length of time"),
+            ({"rolls_over_at": "-1"}, "must be above 0"),
+            ({"greatest_rise": "0"}, "must be above 0"),
+            ({"spreads": "maybe"}, "not one of the available choices"),
+        ],
+    )
+    def test_a_setting_of_its_kind_that_cannot_be_is_told(
+        self, energy, page, alice, client_of, change, error
+    ):
+        answer = client_of(alice).post(page, {**METRIC, **change})
+        assert answer.status_code == 400
+        assert error in " ".join(errors(answer))
+
+    def test_the_values_of_a_state_get_words_and_colours(self, device, base, writer, alice, client_of):
+        series = ensure_series(writer, [(device.device_id, "mode")])[device.device_id, "mode"]
+        time = np.arange(3, dtype=np.int64) * 1_000_000 + 1_700_000_000_000_000
+        write_batch(writer, Batch(np.full(3, series, np.int32), time, np.array([2.0, 7.0, 2.0])))
+        page, client = f"{base}settings/metric/?name=mode", client_of(alice)
+        text = client.get(page).content.decode()
+        assert re.findall(r'name="words-\d-value"[^>]*value="([^"]*)"', text) == ["2.0", "7.0"]
+        lines = {
+            "words-TOTAL_FORMS": "4",
+            "words-INITIAL_FORMS": "2",
+            "words-0-value": "2",
+            "words-0-word": "charging",
+            "words-0-colour": "#2e9e5b",
+            "words-1-value": "7",
+            "words-2-value": "9,5",
+            "words-2-word": "<b>resting</b>",
+        }
+        sent = {**METRIC, **lines}
+        assert client.post(page, sent).status_code == 302
+        stored = Metric.objects.get(device=device, name="mode")
+        assert stored.words == [
+            {"value": 2.0, "text": "", "word": "charging", "colour": "#2e9e5b"},
+            {"value": 9.5, "text": "", "word": "<b>resting</b>", "colour": ""},
+        ]
+        text = client.get(page).content.decode()
+        assert 'value="charging"' in text
+        assert "<b>resting" not in text
+        twice = client.post(page, {**sent, "words-2-value": "2"})
+        assert twice.status_code == 400
+        assert "2 has two words" in " ".join(errors(twice))
+        wrong = client.post(page, {**sent, "words-2-value": "two"})
+        assert wrong.status_code == 400
+        assert "is no number" in " ".join(errors(wrong))
 
     def test_a_unit_that_cannot_be_converted_is_kept_and_said_to_be_so(self, energy, page, alice, client_of):
         answer = client_of(alice).post(page, {**METRIC, "unit": "pulses"}, follow=True)

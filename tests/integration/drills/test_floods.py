@@ -167,11 +167,17 @@ def test_people_are_answered_while_one_address_holds_all_connections(telemetry):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_people_are_answered_for_two_minutes_while_one_address_holds_all_connections(telemetry):
-    with web_of(1000) as service, Flood(int(service.url.rpartition(":")[2]), 1500, byte_every=20):
-        asked, slowest = ask_throughout(service, 120)
-    print(f"\n{asked} answers beside 1,500 connections of one address, the slowest in {slowest:.2f} s")  # noqa: T201
+    with web_of(1000) as service:
+        _, without = ask_throughout(service, 20)
+        with Flood(int(service.url.rpartition(":")[2]), 1500, byte_every=20):
+            asked, slowest = ask_throughout(service, 120)
+    print(  # noqa: T201
+        f"\n{asked} answers beside 1,500 connections of one address, the slowest in {slowest:.2f} s; "
+        f"without them in {without:.2f} s"
+    )
     assert asked > 60
-    assert slowest < 1
+    # A busy machine is slow without a flood, too.
+    assert slowest < max(1, 3 * without)
 
 
 def test_devices_are_answered_while_one_address_holds_all_connections(ingest_of, device_token):

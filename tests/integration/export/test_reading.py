@@ -22,6 +22,10 @@ NOON = 1_772_366_400 * MICROSECONDS
 DAY = 86_400 * MICROSECONDS
 
 
+def series_ids(conn: psycopg.Connection, device_id: str) -> dict[str, int]:
+    return {metric: row.id for metric, row in series_by_metric(conn, device_id).items()}
+
+
 @pytest.fixture
 def reader(telemetry: dict[str, str]) -> Iterator[psycopg.Connection]:
     with connect(telemetry["reader"]) as conn:
@@ -52,7 +56,7 @@ def test_readings_come_whole_in_the_order_of_time_and_in_blocks_of_the_asked_siz
             "old": [(NOON - 5000 * DAY, 1.0), (NOON + 200 * DAY, 2.0)],
         }
     )
-    series = series_by_metric(reader, device_id)
+    series = series_ids(reader, device_id)
     assert list(series) == ["fast", "late", "old", "slow"]
     blocks = list(read_blocks(reader, series, block_readings=1000))
     assert bits_of(blocks, list(series)) == stored_bits()
@@ -71,7 +75,7 @@ def test_a_range_is_half_open_and_only_its_readings_come(
     put: Callable[..., None], reader: psycopg.Connection, device_id: str
 ) -> None:
     put({"power": [(NOON + n, float(n)) for n in range(10)]})
-    series = series_by_metric(reader, device_id)
+    series = series_ids(reader, device_id)
     (block,) = read_blocks(reader, series, begin=NOON + 2, end=NOON + 5)
     assert (block.time - NOON).tolist() == [2, 3, 4]
     assert extent(reader, list(series.values()), NOON + 2, NOON + 5) == (NOON + 2, NOON + 5)
@@ -115,7 +119,7 @@ def test_what_is_written_meanwhile_is_not_seen(
     put: Callable[..., None], reader: psycopg.Connection, device_id: str
 ) -> None:
     put({"power": [(NOON + n, 1.0) for n in range(1000)]})
-    blocks = read_blocks(reader, series_by_metric(reader, device_id), block_readings=100)
+    blocks = read_blocks(reader, series_ids(reader, device_id), block_readings=100)
     first = next(blocks)
     put({"power": [(NOON + n, 2.0) for n in range(1000, 2000)]})
     assert len(first) + sum(map(len, blocks)) == 1000
@@ -126,7 +130,7 @@ def test_leaving_early_ends_the_snapshot(
     put: Callable[..., None], reader: psycopg.Connection, device_id: str
 ) -> None:
     put({"power": [(NOON + n, 1.0) for n in range(1000)]})
-    blocks = read_blocks(reader, series_by_metric(reader, device_id), block_readings=100)
+    blocks = read_blocks(reader, series_ids(reader, device_id), block_readings=100)
     next(blocks)
     assert reader.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
     blocks.close()  # type: ignore[attr-defined]
@@ -137,7 +141,7 @@ def test_a_statement_that_takes_too_long_ends_the_export_with_a_word(
     put: Callable[..., None], reader: psycopg.Connection, device_id: str
 ) -> None:
     put({"power": [(NOON + n, 1.0) for n in range(50_000)]})
-    series = series_by_metric(reader, device_id)
+    series = series_ids(reader, device_id)
     reader.execute("SET statement_timeout = '1ms'")
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):
         list(read_blocks(reader, series))
@@ -152,7 +156,7 @@ def test_chunks_outside_of_the_range_are_not_read(
     from joulebook.telemetry.readings import from_microseconds
 
     put({"power": [(NOON + n * 7 * DAY, 1.0) for n in range(20)]})
-    (series,) = series_by_metric(reader, device_id).values()
+    (series,) = series_ids(reader, device_id).values()
     limits = {
         "series": [series],
         "most": [1000],

@@ -183,7 +183,12 @@ class TestAnswers:
         self, device, alice, store, client_of
     ):
         # The reading before the range counts; a reset, a dip and a silence are what they are in buckets.
-        store({"energy": {-60: 95, 0: 100, 60: 103, 120: 4, 180: 3.9, 240: 6, 3000: 7, 3060: 7.1}, "power": {30: 1}})
+        store(
+            {
+                "energy": {-60: 95, 0: 100, 60: 103, 120: 4, 180: 3.9, 240: 6, 3000: 7, 3060: 7.1},
+                "power": {30: 1},
+            }
+        )
         answer = client_of(alice).get(f"/api/history/{device.device_id}", HOUR).json()
         energy, power = answer["series"]
         assert (answer["resolution"], answer["points"]) == ("raw", 8)

@@ -11,8 +11,11 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from ...slow_register import Slow
+
+from .rollup_truth import known_gaps
+
 SECOND = 1_000_000
-DEFAULT_SILENCE = 300 * SECOND
 
 Reading = tuple[int, float]
 
@@ -62,14 +65,8 @@ def pieces(start: int, end: int, seconds: int) -> Iterator[tuple[int, int]]:
         start = until
 
 
-def usual_distance(readings: list[Reading]) -> float:
-    """Return the median distance between neighbours, 0 where there are none."""
-    distances = sorted(later - at for (at, _), (later, _) in pairwise(readings))
-    return distances[(len(distances) - 1) // 2] if distances else 0
-
-
 def told(
-    readings: list[Reading], start: int, end: int, *, seconds: int, zone: ZoneInfo, silence: int
+    readings: list[Reading], start: int, end: int, *, seconds: int, zone: ZoneInfo, limit: int | None
 ) -> dict[int, Bucket]:
     """Return every bucket of [start, end) that something is told of, from all readings of a series.
 
@@ -93,9 +90,40 @@ def told(
     before = [reading for reading in readings if reading[0] < start][-1:]
     after = [reading for reading in readings if reading[0] >= end][:1]
     heard = before + inside + after
-    stood = heard[0][1] if heard else 0.0
+    times = [at for at, _ in readings]
+    known = dict(zip(times[1:], known_gaps(times, limit=limit), strict=False))
     for (earlier, value_before), (at, value) in pairwise(heard):
-        if seconds and at - earlier <= silence:
+        if seconds and known[at]:
+            for since, until in pieces(max(earlier, start), min(at, end), seconds):
+                bucket(since).covered += (until - since) / SECOND
+                bucket(since).on += value_before * (until - since) / SECOND
+    unknown = [gap for gap in pairwise(times) if not known[gap[1]]]
+    for since, at, rise, is_reset in Slow(readings).rises():
+        if not start <= at < end:
+            continue
+        bucket(at).resets += is_reset
+        crosses = since < start or bucket_of(since, seconds, zone) != bucket_of(at, seconds, zone)
+        if crosses and any(earlier < at and later > since for earlier, later in unknown):
+            bucket(at).unallocated += rise
+        else:
+            bucket(at).increase += rise
+    return buckets.setdefault(key, Bucket(0, math.nan, math.nan, math.nan, 0.0, 0.0, 0, 0.0, 0.0))
+
+    groups = defaultdict(list)
+    for at, value in inside:
+        groups[bucket_of(at, seconds, zone)].append(value)
+    for begin, values in groups.items():
+        found = bucket(begin)
+        found.count, found.mean = len(values), math.fsum(values) / len(values)
+        found.min, found.max = min(values), max(values)
+
+    before = [reading for reading in readings if reading[0] < start][-1:]
+    after = [reading for reading in readings if reading[0] >= end][:1]
+    heard = before + inside + after
+    times = [at for at, _ in readings]
+    known = dict(zip(times[1:], known_gaps(times, limit=limit), strict=False))
+    for (earlier, value_before), (at, value) in pairwise(heard):
+        if seconds and known[at]:
             for since, until in pieces(max(earlier, start), min(at, end), seconds):
                 bucket(since).covered += (until - since) / SECOND
                 bucket(since).on += value_before * (until - since) / SECOND
@@ -108,7 +136,7 @@ def told(
         else:
             rise, stood = max(value - stood, 0.0), max(value, stood)
         crosses = earlier < start or bucket_of(earlier, seconds, zone) != bucket_of(at, seconds, zone)
-        if at - earlier > silence and crosses:
+        if not known[at] and crosses:
             bucket(at).unallocated += rise
         else:
             bucket(at).increase += rise

@@ -41,7 +41,8 @@ class RollupDatabase:
         """Forget all readings and rollups, and set until when time is closed."""
         self.owner.execute(
             "TRUNCATE readings, readings_1m, readings_5m, readings_1h, rollup_dirty, series, "
-            "import_progress, import_problems, import_replaced RESTART IDENTITY"
+            "import_progress, import_problems, import_replaced, corrections, corrected_readings, correction_steps "
+            "RESTART IDENTITY"
         )
         self.owner.execute(
             "UPDATE rollup_state SET closed_until = %s, writable_from = DEFAULT, readings_kept_from = DEFAULT, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from itertools import pairwise
+from statistics import median
 
 import psycopg
 
@@ -14,9 +15,11 @@ SECOND = 1_000_000
 TABLES = {"readings_1m": 60 * SECOND, "readings_5m": 300 * SECOND, "readings_1h": 3600 * SECOND}
 COLUMNS = (
     "count", "sum", "min", "max", "first", "last", "first_at", "last_at", "increase", "first_peak", "last_peak",
-    "resets", "integral", "longest_gap",
+    "resets", "integral", "longest_gap", "integral_in", "known", "known_integral", "known_in", "first_usual",
+    "last_usual", "pending",
 )  # fmt: skip
-ROUNDED = {"sum", "increase", "integral"}
+ROUNDED = {"sum", "increase", "integral", "integral_in", "known_integral", "known_in"}
+SLOTS = 10
 
 Row = dict[str, float]
 
@@ -47,13 +50,58 @@ def summary_of(readings: list[tuple[int, float]]) -> Row:
             value * (later - at) / SECOND for (at, value), (later, _) in pairwise(readings)
         ),
         "longest_gap": max((later - at for (at, _), (later, _) in pairwise(readings)), default=0),
+        **known_of(readings),
+    }
+
+
+def known_gaps(times: list[int], *, limit: int | None = None) -> list[bool]:
+    """Return for each pair of neighbours whether the time between them is known; `limit` is the owner's."""
+    distances = [later - at for at, later in pairwise(times)]
+    found = []
+    for place, distance in enumerate(distances):
+        sides = [distances[max(place - 5, 0) : place], distances[place + 1 : place + 6]]
+        medians = [median(side) for side in sides if side]
+        by_rule = not medians or distance <= 3 * max(medians)
+        found.append(by_rule if limit is None else distance <= limit)
+    return found
+
+
+def known_of(readings: list[tuple[int, float]]) -> Row:
+    """Return what a row says of the time between its readings: what is known wherever it lies, and what is pending."""
+    distances = [later - at for (at, _), (later, _) in pairwise(readings)]
+    held = [value * distance / SECOND for (_, value), distance in zip(readings, distances, strict=False)]
+    usual = (
+        (median(distances[:5]), median(distances[-5:]))
+        if len(distances) > SLOTS
+        else 2 * (min(distances, default=0),)
+    )
+    decided = []
+    for place, distance in enumerate(distances):
+        sides = [distances[max(place - 5, 0) : place], distances[place + 1 : place + 6]]
+        decided.append(
+            len(distances) > SLOTS and any(len(side) == 5 and distance <= 3 * median(side) for side in sides)
+        )
+    number = len(distances)
+    slots = range(number) if number <= SLOTS else (*range(5), *range(number - 5, number))
+    return {
+        "integral_in": math.fsum(each for each in held if each > 0),
+        "known": sum(each for each, is_known in zip(distances, decided, strict=True) if is_known),
+        "known_integral": math.fsum(each for each, is_known in zip(held, decided, strict=True) if is_known),
+        "known_in": math.fsum(
+            each for each, is_known in zip(held, decided, strict=True) if is_known and each > 0
+        ),
+        "first_usual": usual[0],
+        "last_usual": usual[1],
+        "pending": sum(1 << slot for slot, place in enumerate(slots) if not decided[place]),
     }
 
 
 def expected_rows(conn: psycopg.Connection, width: int, until: int) -> dict[tuple[int, int], Row]:
     """Return the summary of each series and bucket of `width` that ends by `until`."""
     groups: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
-    rows = conn.execute("SELECT series_id, time, value FROM readings ORDER BY series_id, time")
+    rows = conn.execute(
+        "SELECT series_id, time, value FROM readings WHERE value <> 'NaN' ORDER BY series_id, time"
+    )
     for series_id, time, value in rows:
         instant = to_microseconds(time)
         if instant // width * width + width <= until:

@@ -17,7 +17,7 @@ from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 
-from .answer_truth import DEFAULT_SILENCE, Bucket, told, usual_distance
+from .answer_truth import Bucket, told
 from .test_roller import CLOSED, act, histories
 
 SECONDS = {"raw": 0, "1s": 1, "5s": 5, "10s": 10, "15s": 15, "30s": 30, "1m": 60, "5m": 300, "15m": 900,
@@ -63,18 +63,8 @@ def check(database, reader, series: int, question: dict[str, object]) -> None:
         if question["kind"] != "counter":
             return  # of others a raw answer says no more
     limit = question["silence"] and question["silence"] * MICROSECONDS
-    heard = [at for at, _ in readings if at < begin][-1:]
-    next_at = [at for at, _ in readings if at >= stop][:1]
-    known = [
-        (at, value)
-        for at, value in readings
-        if (heard[0] if heard else begin) <= at <= (next_at[0] if next_at else stop)
-    ]
-    if question["kind"] == "gauge":
-        known = [(at, value) for at, value in known if begin <= at < stop]
-    limit = limit or max(DEFAULT_SILENCE, 3 * usual_distance(known))
     zone = ZoneInfo(question["zone"])
-    expected = told(readings, begin, stop, seconds=SECONDS[points.resolution], zone=zone, silence=limit)
+    expected = told(readings, begin, stop, seconds=SECONDS[points.resolution], zone=zone, limit=limit)
     seen = dict(zip(points.time.tolist(), range(len(points.time)), strict=True))
     assert expected.keys() <= seen.keys()
     for at, place in seen.items():

@@ -1,16 +1,13 @@
-"""Rises of counters and integrals of levels, from pieces of any size, against a person's arithmetic."""
+"""Rises of counters from pieces of any size, against a person's arithmetic."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.telemetry.history.buckets import integrate, usual_distance
-from joulebook.telemetry.history.counters import Rises, rises_by_bucket, unknown_gaps
+from joulebook.telemetry.history.counters import Rises, rises_by_bucket
 from joulebook.telemetry.history.registers import RegisterChange, RegisterRule, are_unclear, steps_of
 from joulebook.telemetry.rollups.summaries import Summaries, summarise, summarise_each
 
@@ -30,6 +27,12 @@ def pieces(readings: list[Reading], width: int = 1):
 
 def edges(*seconds: int):
     return np.array(seconds, np.int64) * SECOND
+
+
+def unknown_gaps(rows: Summaries, silence: int):
+    """The begins and ends of the times between rows that are longer than a silence."""
+    is_unknown = rows["first_at"][1:] - rows["last_at"][:-1] > silence
+    return rows["last_at"][:-1][is_unknown], rows["first_at"][1:][is_unknown]
 
 
 def rises_of(
@@ -76,10 +79,11 @@ def rows_of(readings: list[Reading], width: int) -> Summaries:
 
 
 def with_single_readings(rows: Summaries, which, readings: list[Reading]) -> Summaries:
-    parts = [rows[~which]]
-    for row in rows[which]:
-        parts.append(rows_of([each for each in readings if row["first_at"] <= each[0] <= row["last_at"]], 1))
-    joined = np.concatenate(parts)
+    again = [
+        rows_of([each for each in readings if row["first_at"] <= each[0] <= row["last_at"]], 1)
+        for row in rows[which]
+    ]
+    joined = np.concatenate([rows[~which], *again])
     return joined[np.argsort(joined["first_at"])]
 
 
@@ -291,37 +295,3 @@ def test_a_wider_tolerance_takes_a_deeper_dip_for_a_dip():
     rows = summarise_each(np.ones(4, np.int32), np.arange(4) * SECOND, np.array([100.0, 85.0, 86.0, 87.0]))
     assert steps_of(rows, RegisterRule(), has_newest=False).entry.sum() == 87.0
     assert steps_of(rows, RegisterRule(tolerance=0.2), has_newest=False).entry.sum() == 0.0
-
-
-LEVELS = st.lists(
-    st.tuples(st.integers(0, 100), st.integers(-50, 50).map(float)), max_size=40, unique_by=lambda r: r[0]
-).map(sorted)
-
-
-@given(LEVELS, st.sampled_from([10, 20]), st.integers(1, 40))
-def test_each_second_is_held_by_the_reading_before_it_or_not_covered(readings, bucket, silence):
-    borders = list(range(10, 91, bucket))
-    found = integrate(pieces(readings), edges(*borders), silence=silence * SECOND)
-    held: dict[int, float] = {}
-    for (second, value), (later, _) in itertools.pairwise(readings):
-        if later - second <= silence:
-            held |= dict.fromkeys(range(second, later), value)
-    for place, begin in enumerate(borders[:-1]):
-        seconds = [held[second] for second in range(begin, begin + bucket) if second in held]
-        assert (found.integral[place], found.covered[place]) == (sum(seconds), len(seconds))
-
-
-@given(LEVELS, st.sampled_from([2, 5, 10]))
-def test_pieces_without_a_silence_come_to_the_same_as_their_readings(readings, width):
-    silence = 15 * SECOND
-    fine = integrate(pieces(readings), edges(*range(0, 101, 10)), silence=silence)
-    coarse = integrate(pieces(readings, width), edges(*range(0, 101, 10)), silence=silence)
-    assert fine.integral.tolist() == coarse.integral.tolist()
-    assert fine.covered.tolist() == coarse.covered.tolist()
-
-
-def test_the_usual_distance_is_the_one_between_most_readings():
-    readings = [(second, 1.0) for second in (*range(0, 50, 5), 90, 95)]
-    assert usual_distance(pieces(readings)) == 5 * SECOND
-    assert usual_distance(pieces(readings, 20)) == 5 * SECOND
-    assert usual_distance(pieces([(1, 1.0)])) == 0

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import psycopg
 
@@ -26,23 +26,42 @@ from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 
 T = TypeVar("T")
 
-TokenRows = Sequence[tuple[Any, ...]]
-"""(hash, prefix, device id or None, whether it is a gateway's token), one row a device."""
 
-_FIND = """
-SELECT token.token_hash, token.prefix, device.device_id, 0 AS is_gateway
+class TokenRow(NamedTuple):
+    """A valid token and one of its devices; the device's columns are None for a gateway without devices."""
+
+    token_hash: str
+    prefix: str
+    time_field: str
+    device_field: str
+    values_field: str
+    device_id: str | None
+    time_zone: str
+    time_without_offset: str
+    is_gateway: int
+
+
+TokenRows = Sequence[TokenRow]
+"""One row for each device of a token."""
+
+_COLUMNS = """
+token.token_hash, token.prefix, token.time_field, token.device_field, token.values_field,
+device.device_id, device.time_zone, device.time_without_offset
+"""
+_FIND = f"""
+SELECT {_COLUMNS}, 0 AS is_gateway
 FROM devices_devicetoken AS token
 JOIN devices_device AS device ON device.id = token.device_id
 JOIN auth_user ON auth_user.id = device.owner_id
-WHERE token.token_hash = {0} AND token.revoked_at IS NULL AND auth_user.is_active
+WHERE token.token_hash = {{0}} AND token.revoked_at IS NULL AND auth_user.is_active
 UNION ALL
-SELECT token.token_hash, token.prefix, device.device_id, 1
+SELECT {_COLUMNS}, 1
 FROM devices_gatewaytoken AS token
 JOIN auth_user ON auth_user.id = token.owner_id
 LEFT JOIN devices_gatewaytoken_devices AS named ON named.gatewaytoken_id = token.id
 LEFT JOIN devices_device AS device ON device.id = named.device_id AND device.owner_id = token.owner_id
-WHERE token.token_hash = {0} AND token.revoked_at IS NULL AND auth_user.is_active
-"""
+WHERE token.token_hash = {{0}} AND token.revoked_at IS NULL AND auth_user.is_active
+"""  # noqa: S608 - our own text
 _TABLES = ("devices_devicetoken", "devices_gatewaytoken")
 
 
@@ -89,7 +108,7 @@ class _SqliteAccounts:
             if getattr(self._local, "conn", None) is None:
                 self._local.conn = sqlite3.connect(f"{self._uri}?mode=ro", uri=True, timeout=5)
             execute = self._local.conn.execute
-            return [row for one in hashes for row in execute(self._FIND_ONE, (one,))]
+            return [TokenRow(*row) for one in hashes for row in execute(self._FIND_ONE, (one,))]
         except sqlite3.Error as exc:
             self._local.conn = None
             raise DatabaseUnavailable(f"the accounts database cannot be read: {exc}") from exc
@@ -149,7 +168,8 @@ class _PostgresqlAccounts:
 
     def find_tokens(self, hashes: Sequence[str]) -> TokenRows:
         found = {"hashes": list(hashes)}
-        return self._run("read", lambda conn: conn.execute(self._FIND_ALL, found).fetchall())
+        rows = self._run("read", lambda conn: conn.execute(self._FIND_ALL, found).fetchall())
+        return [TokenRow(*cast("tuple[Any, ...]", row)) for row in rows]
 
     def write_last_use(self, uses: Mapping[bytes, float]) -> None:
         used = {

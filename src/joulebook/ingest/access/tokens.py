@@ -11,12 +11,14 @@ import hashlib
 import math
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from joulebook.ingest.access.accounts import TokenRows, open_accounts
 from joulebook.ingest.connection import TIMEOUT_SECONDS
+from joulebook.ingest.times import DeviceClock
 from joulebook.telemetry.errors import DatabaseUnavailable
 
 REMEMBERED_SECONDS = 5.0
@@ -30,17 +32,41 @@ _AHEAD_SECONDS = 1.0
 _MOST_TOGETHER = 100
 
 
+class FieldMap(NamedTuple):
+    """Where packets have their time, device and readings: names of fields, joined by dots.
+
+    None says nothing. An empty text says that no field has it: the time is that of arrival, the device the
+    token's own, and all fields of the packet are readings.
+    """
+
+    time_field: str | None = None
+    device_field: str | None = None
+    values: str | None = None
+
+    def over(self, other: FieldMap) -> FieldMap:
+        """Return this map, with what it does not say from `other`."""
+        if self == NO_FIELDS:
+            return other
+        return FieldMap(*(there if own is None else own for own, there in zip(self, other, strict=True)))
+
+
+NO_FIELDS = FieldMap()
+
+
 @dataclass(frozen=True)
 class Grant:
     """The devices that a valid token may write for.
 
     `token` is the token's public prefix. `device_id` is the device of packets naming none: the token's own,
-    or None for a gateway's token.
+    or None for a gateway's token. `clocks` are the clocks of the devices by id, `fields` the token's map of
+    its packets.
     """
 
     token: str
     devices: frozenset[str]
     device_id: str | None
+    clocks: Mapping[str, DeviceClock] = field(default_factory=dict)
+    fields: FieldMap = NO_FIELDS
 
 
 class TokenDirectory:
@@ -135,17 +161,19 @@ class TokenDirectory:
 
 def _grants(rows: TokenRows) -> dict[str, Grant]:
     """Return the grants by the hash of their token."""
-    devices: defaultdict[str, set[str]] = defaultdict(set)
-    for token_hash, _, device_id, _ in rows:
-        if device_id is not None:
-            devices[token_hash].add(str(device_id))
+    clocks: defaultdict[str, dict[str, DeviceClock]] = defaultdict(dict)
+    for row in rows:
+        if row.device_id is not None:
+            clocks[row.token_hash][row.device_id] = DeviceClock(row.time_without_offset, row.time_zone)
     return {
-        token_hash: Grant(
-            token=str(prefix),
-            devices=frozenset(devices[token_hash]),
-            device_id=None if is_gateway else str(device_id),
+        row.token_hash: Grant(
+            token=row.prefix,
+            devices=frozenset(clocks[row.token_hash]),
+            device_id=None if row.is_gateway else row.device_id,
+            clocks=clocks[row.token_hash],
+            fields=FieldMap(row.time_field or None, row.device_field or None, row.values_field or None),
         )
-        for token_hash, prefix, device_id, is_gateway in rows
+        for row in rows
     }
 
 

@@ -34,7 +34,10 @@ class Readings:
     """The content of a request: readings in columns, and the refused and ignored parts.
 
     `key` indexes `keys`, which are (device id, metric); `packet` is the position in the body; `time` is
-    microseconds since 1970 UTC. The four columns have the same length.
+    microseconds since 1970 UTC. The four columns have the same length. `forms` has the form of the values of
+    a key, by its index, if they are not plain numbers; the value of a text is its index in `texts`. `units`
+    are the units that the sender names, by the key's index. `last_rejected` is the packet last rejected, even
+    in part.
     """
 
     keys: list[SeriesKey] = field(default_factory=list)
@@ -42,19 +45,24 @@ class Readings:
     time: list[int] = field(default_factory=list)
     value: list[float] = field(default_factory=list)
     packet: list[int] = field(default_factory=list)
+    forms: dict[int, int] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    units: dict[int, str] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
     rejected_total: int = 0
+    last_rejected: int = -1
     ignored: dict[str, None] = field(default_factory=dict)
 
     def reject(self, index: int, metric: str | None, code: str, message: str) -> None:
         """Count a packet or reading as refused for good, and list the first `MOST_LISTED`."""
         self.rejected_total += 1
+        self.last_rejected = index
         if len(self.rejected) < MOST_LISTED:
             name = None if metric is None else presentable(metric)
             self.rejected.append(Rejected(index=index, metric=name, code=code, message=message))
 
     def ignore(self, name: str) -> None:
-        """List a field without a number, up to `MOST_LISTED` of them."""
+        """List a field that cannot be a reading, up to `MOST_LISTED` of them."""
         if len(self.ignored) < MOST_LISTED:
             self.ignored[presentable(name)] = None
 

@@ -6,8 +6,7 @@ request is acknowledged only after its commit. The queue is bounded in readings,
 database does not answer, requests fail after a timeout. If the queue is full, the sender with the most
 readings in it loses its newest ones, so one sender cannot fill the queue for all others.
 
-The same thread finds the ids of series, on the same connection, and forgets them when the connection ends:
-until the next one, the database may be replaced by a restored backup, where the same id means another series.
+The same thread finds the ids of series and the codes of texts, on the same connection (`series_ids`).
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.ingest.commit.columns import Readings
+from joulebook.ingest.commit.series_ids import NO_SERIES, NO_TEXT, OTHER_FORM, SeriesIds
 from joulebook.ingest.connection import TIMEOUT_SECONDS, Reconnecting
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.errors import BatchRefused, DatabaseUnavailable, TelemetryError
-from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch, write_whole_batch
 
 log = logging.getLogger(__name__)
 
 Outcomes = NDArray[np.int8]
-"""One number for each reading: a `telemetry.writer.Outcome`, `OVER_CAP` or `NOT_WRITTEN`."""
+"""One number for each reading: a `telemetry.writer.Outcome`, or one of the following."""
 
 OVER_CAP = 100
 """Not stored: the metric is new, and the device has as many metrics as it may."""
@@ -43,8 +42,11 @@ OVER_CAP = 100
 NOT_WRITTEN = 101
 """Not stored, nor compared with stored values: another reading of the atomic request was rejected before."""
 
-_NO_SERIES = 0
-"""Stands for the id of a series beyond its device's cap: ids in PostgreSQL begin with 1."""
+WRONG_FORM = 102
+"""Not stored: a number for a metric that holds text, or the other way round."""
+
+OVER_TEXTS = 103
+"""Not stored: the text is new, and the metric has as many different texts as it may."""
 
 _HEAVIEST_SECONDS = 0.05
 """How long the sender with the most readings is remembered, because the search compares all senders."""
@@ -71,36 +73,6 @@ class _Submission:
         return self.replace == other.replace and not self.atomic and not other.atomic
 
 
-class _SeriesIds:
-    """The ids of series, valid for one connection; only ids not known yet cost a query."""
-
-    def __init__(self, conn: Connection, *, most_per_device: int) -> None:
-        self.conn = conn
-        self._most_per_device = most_per_device
-        self._known: dict[str, dict[str, int]] = {}
-
-    def ids_of(self, group: list[_Submission]) -> list[int]:
-        """Return the id of each reading's series, or `_NO_SERIES`; create the missing series."""
-        known, found_ids = self._known, []
-        try:
-            for submission in group:
-                readings = submission.readings
-                own = [known[device_id][metric] for device_id, metric in readings.keys]
-                found_ids += [own[index] for index in readings.key]
-        except KeyError:
-            pass
-        else:
-            return found_ids
-        keys = dict.fromkeys(key for submission in group for key in submission.readings.keys)
-        wanted = [key for key in keys if key[1] not in self._known.get(key[0], ())]
-        found = ensure_series(self.conn, wanted, most_per_device=self._most_per_device)
-        for (device_id, metric), series_id in found.items():
-            self._known.setdefault(device_id, {})[metric] = series_id
-        ids = {(d, m): self._known.get(d, {}).get(m, _NO_SERIES) for d, m in keys}
-        each = (submission.readings for submission in group)
-        return [ids[readings.keys[index]] for readings in each for index in readings.key]
-
-
 class GroupCommitter:
     """Stores submitted readings, many requests in one transaction, and returns the outcome of each reading.
 
@@ -113,21 +85,24 @@ class GroupCommitter:
         *,
         queue_readings: int,
         device_metrics: int,
+        metric_texts: int = 200,
         flush_rows: int = 100_000,
         timeout: float = TIMEOUT_SECONDS,
         metrics: IngestMetrics | None = None,
     ) -> None:
-        """Prepare to write to `url`, and to create up to `device_metrics` series for each device.
+        """Prepare to write to `url`.
 
-        `queue_readings` bounds the readings in the queue, and `flush_rows` those of one COPY. A request fails
-        if it is not committed after `timeout` seconds. Each commit is counted in `metrics`.
+        It creates up to `device_metrics` series for each device, and up to `metric_texts` texts for each of
+        them. `queue_readings` bounds the readings in the queue, and `flush_rows` those of one COPY. A request
+        fails if it is not committed after `timeout` seconds. Each commit is counted in `metrics`.
         """
         self._metrics = metrics or IngestMetrics()
         self._metrics.queue_readings = lambda: self._queued
         self._metrics.oldest_unflushed = self._oldest_age
         self._connection = Reconnecting(url)
-        self._series: _SeriesIds | None = None
+        self._series: SeriesIds | None = None
         self._device_metrics = device_metrics
+        self._metric_texts = metric_texts
         self._queue_readings = queue_readings
         self._flush_rows = flush_rows
         self._timeout = timeout
@@ -317,23 +292,47 @@ class GroupCommitter:
     def _write(self, conn: Connection, group: list[_Submission]) -> Outcomes:
         """Write the readings of a group and return their outcomes."""
         if self._series is None or self._series.conn is not conn:
-            self._series = _SeriesIds(conn, most_per_device=self._device_metrics)
+            self._series = SeriesIds(
+                conn, most_per_device=self._device_metrics, most_texts=self._metric_texts
+            )
         first = group[0]
         times: list[int] = []
-        values: list[float] = []
         for submission in group:
             times += submission.readings.time
-            values += submission.readings.value
+        ids, values = self._series.resolve([submission.readings for submission in group])
         batch = Batch(
-            series_id=np.array(self._series.ids_of(group), np.int32),
+            series_id=np.array(ids, np.int32),
             time=np.array(times, np.int64),
             value=np.array(values, np.float64),
         )
         write = write_whole_batch if first.atomic else write_batch
-        has_series = batch.series_id != _NO_SERIES
+        has_series = batch.series_id > NO_SERIES
         if has_series.all() and not (first.atomic and first.readings.rejected_total):
             return write(conn, batch, replace=first.replace)
-        outcomes = np.where(has_series, NOT_WRITTEN, OVER_CAP).astype(np.int8)
-        if not first.atomic and has_series.any():
+        outcomes = np.full(len(batch), NOT_WRITTEN, np.int8)
+        for stands_in, outcome in _NOT_STORED:
+            outcomes[batch.series_id == stands_in] = outcome
+        if has_series.any() and not (first.atomic and _is_refused(first.readings, outcomes)):
             outcomes[has_series] = write(conn, batch.take(has_series), replace=first.replace)
         return outcomes
+
+
+_NOT_STORED = ((NO_SERIES, OVER_CAP), (OTHER_FORM, WRONG_FORM), (NO_TEXT, OVER_TEXTS))
+
+
+def _is_refused(readings: Readings, outcomes: Outcomes) -> bool:
+    """Return whether anything of an atomic request is refused, so that nothing of it may be stored.
+
+    A reading of the wrong form is ignored like a null, and its packet is refused if nothing else is in it.
+    """
+    is_refused = np.isin(outcomes, (OVER_CAP, OVER_TEXTS)).any()
+    return bool(is_refused or readings.rejected_total or packets_of_wrong_form(readings, outcomes))
+
+
+def packets_of_wrong_form(readings: Readings, outcomes: Outcomes) -> list[int]:
+    """Return the indexes of packets that have readings, all of them of the wrong form."""
+    is_wrong = outcomes == WRONG_FORM
+    if not is_wrong.any():
+        return []
+    packet = np.array(readings.packet)
+    return sorted(set(packet[is_wrong].tolist()) - set(packet[~is_wrong].tolist()))

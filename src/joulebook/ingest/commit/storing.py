@@ -7,7 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from joulebook.ingest.commit.columns import Readings
-from joulebook.ingest.commit.group_commit import OVER_CAP, GroupCommitter, Outcomes
+from joulebook.ingest.commit.group_commit import (
+    OVER_CAP,
+    OVER_TEXTS,
+    WRONG_FORM,
+    GroupCommitter,
+    Outcomes,
+    packets_of_wrong_form,
+)
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.telemetry.writer import Outcome
 
@@ -60,6 +67,15 @@ def _count_outcomes(readings: Readings, outcomes: Outcomes, *, atomic: bool) -> 
         metric = readings.keys[readings.key[row]][1]
         message = f"the device has as many metrics as it may; {metric[:80]!r} would be one more"
         readings.reject(readings.packet[row], metric, "metric_limit", message)
+    for row in np.flatnonzero(outcomes == OVER_TEXTS):
+        metric = readings.keys[readings.key[row]][1]
+        message = f"{metric[:80]!r} has as many different texts as it may; this would be one more"
+        readings.reject(readings.packet[row], metric, "text_limit", message)
+    for row in np.flatnonzero(outcomes == WRONG_FORM):
+        readings.ignore(readings.keys[readings.key[row]][1])
+    for packet in packets_of_wrong_form(readings, outcomes):
+        message = "no field of it can be stored: its metrics hold text, and these are numbers, or reversed"
+        readings.reject(packet, None, "nothing_stored", message)
     for row in np.flatnonzero(outcomes == Outcome.CONFLICT):
         metric = readings.keys[readings.key[row]][1]
         message = "another value is stored for this time, and was kept"

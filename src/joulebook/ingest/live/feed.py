@@ -60,6 +60,7 @@ LEFT JOIN unnest(%(ids)s::int[], %(since)s::timestamptz[]) AS seen (id, since) O
 CROSS JOIN LATERAL (
     SELECT time, value FROM readings
     WHERE series_id = series.id AND time >= %(floor)s AND time >= coalesce(seen.since, %(floor)s)
+      AND value <> 'NaN'
     ORDER BY time DESC LIMIT CASE WHEN seen.id IS NULL THEN {_FIRST_ROWS} ELSE {_MOST_ROWS} END
 ) AS fresh
 WHERE series.device_id = ANY(%(devices)s)

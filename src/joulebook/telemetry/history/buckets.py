@@ -1,13 +1,13 @@
 """Buckets of a window: reads the summaries of series, and makes the figures common to all kinds.
 
-A reading holds until the next one. If the next reading is further away than `silence`, nothing is known of
-the time between: it is not covered, and counts for nothing.
+A reading holds until the next one, if the time between them is known (`gaps.py`). Other time is not covered,
+and counts for nothing. Sums run within a bucket: an absurd value in one leaves the others exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -15,69 +15,39 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.history.columns import Column, KindFigures, Numbers, Wanted
-from joulebook.telemetry.kinds.settings import DIP_TOLERANCE, silence_rule
-from joulebook.telemetry.readings import MICROSECONDS, MINUTE
-from joulebook.telemetry.rollups.reader import SeriesRange, SummaryReader
+from joulebook.telemetry.history.gaps import (
+    KnownTime,
+    Pieces,
+    cut_into_pieces,
+    find_known_time,
+    limit_known_time,
+)
+from joulebook.telemetry.readings import MICROSECONDS
+from joulebook.telemetry.rollups.reader import SummaryReader, in_order
 from joulebook.telemetry.rollups.state import RollupState
 from joulebook.telemetry.rollups.summaries import Summaries
 
 # The columns for means and coverage; the others are read only for a kind that needs them.
-_LEVEL_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_gap")
+_LEVEL_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_gap", "known", "first_usual",
+                  "last_usual", "pending")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Integrals:
-    """By bucket: value times seconds over the covered time, and the covered time in seconds."""
+    """By bucket: value times seconds over the covered time, the same of positive values, and covered seconds."""
 
     integral: Numbers
+    positive: Numbers
     covered: Numbers
 
 
-def integrate(rows: Summaries, edges: NDArray[np.int64], *, silence: int) -> Integrals:
-    """Return the integral and the covered time of one level in each bucket [edges[i], edges[i + 1]).
+def integrate(pieces: Pieces, *, buckets: int) -> Integrals:
+    """Return the sums of pieces of known time by bucket."""
 
-    `rows` are summaries in the order of time, none of them on both sides of an edge, and none with a
-    `longest_gap` above `silence` (microseconds). Rows before the first and after the
-    last edge give the values at these edges.
-    """
-    length = len(edges) - 1
-    if not len(rows):
-        return Integrals(np.zeros(length), np.zeros(length))
-    gap = np.append(rows["first_at"][1:] - rows["last_at"][:-1], 0)
-    held = np.where(gap <= silence, gap, 0)
-    # Both up to the last reading of each row.
-    known = np.cumsum(rows["last_at"] - rows["first_at"]) + np.append(0, np.cumsum(held[:-1]))
-    total = np.cumsum(rows["integral"]) + np.append(0, np.cumsum((rows["last"] * (held / MICROSECONDS))[:-1]))
-    # Until each edge, the value of the last row before it has held for some more time.
-    row = np.searchsorted(rows["first_at"], edges, side="left") - 1
-    is_before_all = row < 0
-    row = np.maximum(row, 0)
-    more = np.clip(edges - rows["last_at"][row], 0, held[row])
-    known_at = np.where(is_before_all, 0, known[row] + more)
-    total_at = np.where(is_before_all, 0.0, total[row] + rows["last"][row] * (more / MICROSECONDS))
-    return Integrals(np.diff(total_at), np.diff(known_at) / MICROSECONDS)
+    def total(values: NDArray[np.float64] | NDArray[np.int64]) -> Numbers:
+        return np.bincount(pieces.bucket, values, buckets).astype(np.float64)
 
-
-def usual_distance(rows: Summaries) -> int:
-    """Return the usual distance between neighbouring readings of one series in microseconds, 0 if unknown.
-
-    The median over all distances; those inside a summary count as their mean.
-    """
-    inner = rows["count"] - 1
-    mean = np.divide(rows["last_at"] - rows["first_at"], inner, where=inner > 0, out=np.zeros(len(rows)))
-    distance = np.concatenate([mean, rows["first_at"][1:] - rows["last_at"][:-1]])
-    weight = np.concatenate([inner, np.ones(max(len(rows) - 1, 0), np.int64)])
-    half = weight.sum() / 2
-    if not half:
-        return 0
-    # Most often nearly all are alike, and nothing needs to be sorted.
-    likely = distance[np.argmax(weight)]
-    shorter = weight[distance < likely].sum()
-    if shorter < half <= shorter + weight[distance == likely].sum():
-        return int(likely)
-    order = np.argsort(distance)
-    middle = np.searchsorted(np.cumsum(weight[order]), half)
-    return int(distance[order][middle])
+    return Integrals(total(pieces.integral), total(pieces.positive), total(pieces.length) / MICROSECONDS)
 
 
 @dataclass(frozen=True)
@@ -101,22 +71,31 @@ class Window:
 
 @dataclass(frozen=True)
 class SeriesSummaries:
-    """The summaries of one series, and the series' silence limit in microseconds (see `silence_rule`)."""
+    """The summaries of one series, from some readings before the window to some after it.
+
+    `limit` is the owner's silence limit in microseconds, None without one.
+    """
 
     rows: Summaries
-    silence: int
+    known: KnownTime
+    limit: int | None
     reader: SummaryReader
+
+    @classmethod
+    def of(cls, rows: Summaries, *, limit: int | None, reader: SummaryReader) -> SeriesSummaries:
+        """Return them with their known time."""
+        if limit is not None:
+            rows, known = limit_known_time(reader, rows, limit=limit)
+        else:
+            known = find_known_time(reader, rows)
+        return cls(rows, known, limit, reader)
 
     def read_apart(self, which: NDArray[np.bool_]) -> SeriesSummaries:
         """Return them with the summaries of `which` read again, reading by reading."""
-        return replace(self, rows=self.reader.one_by_one(self.rows, which))
-
-    def without_silences(self) -> SeriesSummaries:
-        """Return them with the summaries holding a silence read again in shorter pieces, free of silences."""
-        has_silence = self.rows["longest_gap"] > self.silence
-        if self.silence >= MINUTE:
-            return replace(self, rows=self.reader.minute_by_minute(self.rows, has_silence))
-        return self.read_apart(has_silence)
+        if not which.any():
+            return self
+        rows = self.reader.one_by_one(self.rows, which)
+        return self.of(rows, limit=self.limit, reader=self.reader)
 
 
 class BucketReader:
@@ -127,13 +106,13 @@ class BucketReader:
         self.conn = conn
         self.state = state
         self._levels = SummaryReader(conn, window.edges, state, columns=_LEVEL_COLUMNS)
-        self._by_tolerance: dict[float, SummaryReader] = {}
+        self._series = SummaryReader(conn, window.edges, state)
         self._others: list[SummaryReader] = []
 
     @property
     def source(self) -> str:
         """The coarsest table read so far."""
-        readers = (self._levels, *self._by_tolerance.values(), *self._others)
+        readers = (self._levels, self._series, *self._others)
         return max(readers, key=lambda reader: reader.coarsest).source
 
     def summary_reader(self, tolerance: float, edges: NDArray[np.int64]) -> SummaryReader:
@@ -142,41 +121,45 @@ class BucketReader:
         return self._others[-1]
 
     def read_levels(self, wanted: Sequence[Wanted]) -> dict[int, SeriesSummaries]:
-        """Read many series at once, inside the window only, with the columns for means and coverage.
+        """Read many series at once, with the columns for means and coverage.
 
         Return the summaries by series id.
         """
-        window = self.window
-        rows = self._levels.read([(each.series_id, window.start, window.end) for each in wanted])
+        window, reader = self.window, self._levels
+        if not wanted:
+            return {}
+        rows = reader.read([(each.series_id, window.start, window.end) for each in wanted])
+        near = reader.neighbours([each.series_id for each in wanted], window.start, window.end)
+        rows = in_order(np.concatenate([rows, near]))
+        known = find_known_time(reader, rows)
         found = {}
         for each in wanted:
-            begin, end = np.searchsorted(rows["series_id"], [each.series_id, each.series_id + 1])
-            found[each.series_id] = self._series_summaries(rows[begin:end], self._levels)
+            mine = slice(*np.searchsorted(rows["series_id"], [each.series_id, each.series_id + 1]))
+            limit = self._limit(each)
+            if limit is None:
+                found[each.series_id] = SeriesSummaries(rows[mine], known.take(mine), None, reader)
+            else:
+                found[each.series_id] = SeriesSummaries.of(rows[mine], limit=limit, reader=reader)
         return found
 
-    def read_series(
-        self, series_id: int, *, tolerance: float = DIP_TOLERANCE, apart: Sequence[int] = ()
-    ) -> SeriesSummaries:
-        """Read all columns of a series in the window, and its readings next before and after the window.
+    def read_series(self, wanted: Wanted) -> SeriesSummaries:
+        """Read all columns of a series."""
+        reader, start, end = self._series, self.window.start, self.window.end
+        rows = reader.read([(wanted.series_id, start, end)])
+        near = reader.neighbours([wanted.series_id], start, end)
+        return self.known_time_of(in_order(np.concatenate([rows, near])), wanted, reader)
 
-        The minutes of the instants `apart` are read reading by reading.
-        """
-        if tolerance not in self._by_tolerance:
-            self._by_tolerance[tolerance] = SummaryReader(
-                self.conn, self.window.edges, self.state, tolerance=tolerance
-            )
-        reader, start, end = self._by_tolerance[tolerance], self.window.start, self.window.end
-        ranges: list[SeriesRange] = [(series_id, start, end)]
-        before, after = reader.last_before(series_id, start), reader.first_from(series_id, end)
-        if before is not None:
-            ranges.insert(0, (series_id, before, start))
-        if after is not None:
-            ranges.append((series_id, after, after + 1))
-        return self._series_summaries(reader.read(ranges, apart=apart), reader)
+    def known_time_of(self, rows: Summaries, wanted: Wanted, reader: SummaryReader) -> SeriesSummaries:
+        """Return summaries of a series with their known time; `reader` has read them."""
+        return SeriesSummaries.of(rows, limit=self._limit(wanted), reader=reader)
+
+    def pieces(self, summaries: SeriesSummaries) -> Pieces:
+        """Return the known time of a series, cut into pieces inside the buckets."""
+        return cut_into_pieces(summaries.rows, summaries.known, self.window.clipped())
 
     def integrals(self, summaries: SeriesSummaries) -> Integrals:
-        """Return the integral of a level and the covered time of each bucket; no summary holds a silence."""
-        return integrate(summaries.rows, self.window.clipped(), silence=summaries.silence)
+        """Return the integrals of a level and the covered time of each bucket."""
+        return integrate(self.pieces(summaries), buckets=len(self.window.edges) - 1)
 
     def column(
         self, wanted: Wanted, rows: Summaries, covered: Numbers, *, more: KindFigures | None = None
@@ -203,7 +186,7 @@ class BucketReader:
         coverage = np.minimum(covered / requested, 1.0)
         return Column(wanted, mean=mean, min=low, max=high, count=count, coverage=coverage, more=more)
 
-    def _series_summaries(self, rows: Summaries, reader: SummaryReader) -> SeriesSummaries:
-        own = self.window.silence
-        usual = timedelta(microseconds=usual_distance(rows) if own is None else 0)
-        return SeriesSummaries(rows, silence_rule(own, usual=usual) // timedelta(microseconds=1), reader)
+    def _limit(self, wanted: Wanted) -> int | None:
+        """Return the owner's silence limit of a metric, else of its device, in microseconds."""
+        own = wanted.settings.silence_limit or self.window.silence
+        return None if own is None else own // timedelta(microseconds=1)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from joulebook.telemetry.history.amounts import AmountFigures
 from joulebook.telemetry.history.buckets import BucketReader
 from joulebook.telemetry.history.columns import Column, Wanted, check_numbers
 from joulebook.telemetry.history.counters import CounterFigures
 from joulebook.telemetry.history.levels import LevelFigures
 from joulebook.telemetry.history.states import StateFigures
-from joulebook.telemetry.kinds.kinds import COUNTER, STATE, Kind
+from joulebook.telemetry.kinds.kinds import AMOUNT, COUNTER, STATE, Kind
 
 _LEVEL = LevelFigures()
-_BY_KIND: Mapping[str, LevelFigures] = {COUNTER.name: CounterFigures(), STATE.name: StateFigures()}
+_BY_KIND: Mapping[str, LevelFigures] = {
+    COUNTER.name: CounterFigures(),
+    AMOUNT.name: AmountFigures(),
+    STATE.name: StateFigures(),
+}
 
 
 def figures_of(kind: Kind) -> LevelFigures:
@@ -25,7 +30,7 @@ def read_columns(reader: BucketReader, wanted: Sequence[Wanted]) -> list[Column]
 
     Raises `TooManyNumbers` and `ChangesTooOften`.
     """
-    at_once = reader.read_levels([each for each in wanted if figures_of(each.settings.kind).is_read_at_once])
+    at_once = reader.read_levels([each for each in wanted if _is_read_at_once(each)])
     columns: list[Column] = []
     numbers, points = 0, len(reader.window.edges) - 1
     for each in wanted:
@@ -35,6 +40,12 @@ def read_columns(reader: BucketReader, wanted: Sequence[Wanted]) -> list[Column]
         numbers += columns[-1].numbers
         check_numbers(numbers, metrics=len(wanted), points=points)
     return columns
+
+
+def _is_read_at_once(wanted: Wanted) -> bool:
+    """Return whether the columns for means and coverage are enough: not for a mean over time."""
+    settings = wanted.settings
+    return figures_of(settings.kind).is_read_at_once and not settings.holds_until_next
 
 
 def least_numbers(wanted: Sequence[Wanted]) -> int:

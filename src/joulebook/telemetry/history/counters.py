@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries
 from joulebook.telemetry.history.columns import Column, Numbers, Wanted
+from joulebook.telemetry.history.gaps import unknown_gaps
 from joulebook.telemetry.history.levels import EnergyBuckets, LevelFigures
 from joulebook.telemetry.history.registers import (
     HOURS,
@@ -160,24 +161,26 @@ class CounterFigures(LevelFigures):
         """Return the rises times `factor`."""
         rises, summaries = _rises(reader, wanted)
         covered = reader.integrals(summaries).covered
-        energy = rises.increase if rises.decrease is None else rises.increase - rises.decrease
-        return EnergyBuckets(energy * factor, rises.unallocated * factor, covered)
+        energy_in, energy_out = rises.increase * factor, rises.decrease
+        if energy_out is None:
+            return EnergyBuckets(energy_in, rises.unallocated * factor, covered)
+        energy_out = energy_out * factor
+        return EnergyBuckets(
+            energy_in - energy_out,
+            rises.unallocated * factor,
+            covered,
+            energy_in=energy_in,
+            energy_out=energy_out,
+        )
 
 
 def _rises(reader: BucketReader, wanted: Wanted) -> tuple[Rises, SeriesSummaries]:
-    """Return the rises by bucket, and the summaries behind the coverage."""
-    summaries = reader.read_series(wanted.series_id)
+    """Return the rises by bucket, and the summaries behind them."""
     register = read_register(reader, wanted)
-    unknown = unknown_gaps(register.rows, summaries.silence)
+    summaries = reader.known_time_of(register.rows, wanted, register.reader)
+    unknown = unknown_gaps(summaries.rows, summaries.known)
     rises = rises_by_bucket(register.steps(), reader.window.clipped(), unknown, register.rule)
-    return rises, summaries.without_silences()
-
-
-def unknown_gaps(rows: Summaries, silence: int) -> tuple[Ints, Ints]:
-    """Return the begins and ends of the times between neighbouring rows that are not known."""
-    begin, end = rows["last_at"][:-1], rows["first_at"][1:]
-    is_unknown = end - begin > silence
-    return begin[is_unknown], end[is_unknown]
+    return rises, summaries
 
 
 def rises_by_bucket(steps: Steps, edges: Ints, unknown: tuple[Ints, Ints], rule: RegisterRule) -> Rises:
@@ -250,6 +253,7 @@ class Register:
 
     rows: Summaries
     rule: RegisterRule
+    reader: SummaryReader
     has_newest: bool
     is_whole: bool
 
@@ -284,7 +288,7 @@ def read_register(reader: BucketReader, wanted: Wanted) -> Register:
     # Beside a minute that is read apart, the rows of an hour may have its begin as their bucket.
     rows = rows[np.argsort(rows["first_at"], kind="stable")]
     rows, is_whole = _with_single_readings(inside, rows, rule, has_newest=not is_there)
-    return Register(rows, rule, has_newest=not is_there, is_whole=is_whole)
+    return Register(rows, rule, inside, has_newest=not is_there, is_whole=is_whole)
 
 
 def register_rule(settings: MetricSettings, begin: int, end: int) -> RegisterRule:

@@ -14,21 +14,23 @@ from joulebook.telemetry.kinds.settings import SettingsByMetric
 from joulebook.telemetry.readings import MINUTE, to_microseconds
 from joulebook.telemetry.rollups.reader import SummaryReader
 from joulebook.telemetry.rollups.state import read_state
+from joulebook.telemetry.series import SeriesRow
 
 SPARKLINE_POINTS = 60
 
-_Latest = tuple[str, int, str, datetime | None, float | None]
+_Latest = tuple[str, str, datetime | None, float | None, int, int, str, str]
 
 # The main metric of a device is its power if it has one, else its first metric.
 _LATEST = """
-SELECT shown.device_id, shown.id, shown.metric, latest.time, latest.value
+SELECT shown.device_id, shown.metric, latest.time, latest.value,
+    shown.id, shown.form, shown.unit, shown.refused_unit
 FROM (
-    SELECT DISTINCT ON (device_id) device_id, id, metric FROM series
+    SELECT DISTINCT ON (device_id) device_id, id, metric, form, unit, refused_unit FROM series
     WHERE device_id = ANY(%(devices)s)
     ORDER BY device_id, metric <> 'power', metric
 ) AS shown
 LEFT JOIN LATERAL (
-    SELECT time, value FROM readings WHERE series_id = shown.id ORDER BY time DESC LIMIT 1
+    SELECT time, value FROM readings WHERE series_id = shown.id AND value <> 'NaN' ORDER BY time DESC LIMIT 1
 ) AS latest ON true
 """
 
@@ -56,10 +58,12 @@ def read_overviews(
     by_series: dict[int, DeviceOverview] = {}
     with one_snapshot(conn):
         found = conn.execute(_LATEST, {"devices": list(settings)}).fetchall()
-        for device_id, series_id, metric, time, value in cast("list[_Latest]", found):
-            meaning = settings[device_id][metric]
+        for latest in cast("list[_Latest]", found):
+            device_id, metric, time, value = latest[:4]
+            series = SeriesRow(*latest[4:])
+            meaning = settings[device_id][metric].as_sent(series)
             shown = None if value is None else value * meaning.factor
-            overviews[device_id] = by_series[series_id] = DeviceOverview(
+            overviews[device_id] = by_series[series.id] = DeviceOverview(
                 metric=metric, unit=meaning.unit, value=shown, time=time, factor=meaning.factor
             )
         # Minutes of the clock, as they are rolled up; the last one may be unfinished.

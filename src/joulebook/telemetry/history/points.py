@@ -41,7 +41,7 @@ RANGES: Mapping[str, timedelta] = {
 _EARLIEST = """
 SELECT min(first.time) FROM unnest(%(series)s::int[]) AS asked (id)
 CROSS JOIN LATERAL (
-    (SELECT time FROM readings WHERE series_id = asked.id ORDER BY time LIMIT 1)
+    (SELECT time FROM readings WHERE series_id = asked.id AND value <> 'NaN' ORDER BY time LIMIT 1)
     UNION ALL
     (SELECT first_at FROM readings_1h WHERE series_id = asked.id ORDER BY bucket LIMIT 1)
 ) AS first
@@ -55,7 +55,7 @@ SELECT EXISTS (
     SELECT FROM unnest(%(series)s::int[]) AS asked (id)
     CROSS JOIN LATERAL (
         SELECT FROM readings
-        WHERE series_id = asked.id AND time >= %(start)s AND time < %(end)s
+        WHERE series_id = asked.id AND time >= %(start)s AND time < %(end)s AND value <> 'NaN'
         OFFSET %(points)s LIMIT 1
     ) AS one_more
 )
@@ -63,7 +63,7 @@ SELECT EXISTS (
 # If metrics have different instants, their shared time axis is longer than the readings of any one of them.
 _INSTANTS = """
 SELECT count(DISTINCT time) FROM readings
-WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s
+WHERE series_id = ANY(%(series)s) AND time >= %(start)s AND time < %(end)s AND value <> 'NaN'
 """
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries
+from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries, integrate
 from joulebook.telemetry.history.columns import Column, Numbers, Wanted
 from joulebook.telemetry.history.levels import LevelFigures
 from joulebook.telemetry.readings import MICROSECONDS
@@ -64,22 +64,20 @@ class StateFigures(LevelFigures):
 
     def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
         """Return the buckets with the shares. Raises `ChangesTooOften`."""
-        summaries = reader.read_series(wanted.series_id)
+        summaries = reader.read_series(wanted)
         mixed = summaries.rows["min"] != summaries.rows["max"]
         if summaries.rows["count"][mixed].sum() > _MOST_CHANGING:
             raise ChangesTooOften(wanted.metric)
-        summaries = summaries.read_apart(mixed).without_silences()
-        rows = summaries.rows
-        covered = reader.integrals(summaries).covered
+        summaries = summaries.read_apart(mixed)
+        rows, pieces, length = summaries.rows, reader.pieces(summaries), len(reader.window.edges) - 1
+        covered = integrate(pieces, buckets=length).covered
         shares = []
         values, index = np.unique(rows["last"], return_inverse=True)
         readings = np.bincount(index, rows["count"], len(values))
         most_frequent = values[np.argsort(-readings, kind="stable")[:MOST_STATES]]
         for value in sorted(most_frequent.tolist()):
-            alone = rows.copy()
-            alone["last"] = rows["last"] == value
-            alone["integral"] = (rows["last_at"] - rows["first_at"]) / MICROSECONDS * alone["last"]
-            time = reader.integrals(replace(summaries, rows=alone)).integral
+            is_mine = pieces.level == value
+            time = np.bincount(pieces.bucket[is_mine], pieces.length[is_mine], length) / MICROSECONDS
             share = np.divide(time, covered, where=covered > 0, out=np.full(len(covered), np.nan))
             shares.append(StateShare(value, np.clip(share, 0.0, 1.0)))
         return reader.column(wanted, rows, covered, more=StateShares(shares))

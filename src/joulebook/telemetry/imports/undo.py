@@ -2,7 +2,8 @@
 
 It goes from the newest reading to the oldest, in slices small enough that other writers do not wait long.
 Each slice is one transaction and records the progress of the undo: another process can continue after a
-crash. `joulebook.telemetry.replaced` defines the restored value where several imports overlap.
+crash. `joulebook.telemetry.replaced` defines the restored value where several imports overlap, and
+`joulebook.telemetry.corrections.originals` what is left of corrected readings.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from joulebook.telemetry.binary import PACKED_TIMES, times_from
 from joulebook.telemetry.connection import Connection, retried, translated_errors
+from joulebook.telemetry.corrections.originals import undo_import_of_originals
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.imports.progress import Progress, end_where_idle, record_undo, take_lease
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds
@@ -66,8 +68,13 @@ WITH removed AS (
 SELECT series_id, {PACKED_TIMES} FROM removed GROUP BY series_id
 """  # noqa: S608 - our own text
 _LEFT = """
-SELECT count(*) FROM readings
-WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
+SELECT count(*) FROM (
+    SELECT import_id, series_id, time FROM readings
+    WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
+    UNION ALL
+    SELECT import_id, series_id, time FROM corrected_readings
+    WHERE import_id = %(import_id)s AND series_id = ANY(%(series)s) AND time >= %(begin)s AND time < %(end)s
+) AS own
 """
 _ALL_SERIES = "SELECT id FROM series ORDER BY id"
 
@@ -164,6 +171,12 @@ class UndoRun:
                     begin=where["begin"], end=where["end"],
                 )  # fmt: skip
                 self._pause("uncovered")
+                gone, returned = undo_import_of_originals(
+                    self._conn, import_id=self._import_id, series=self._reach.series, begin=where["begin"],
+                    end=where["end"], closed_until=closed_until, writable_from=writable_from,
+                )  # fmt: skip
+                removed += gone
+                restored += returned
                 restored += self._change(_RESTORE, where, closed_until=closed_until)
                 self._pause("restored")
                 self._conn.execute(_DROP_RECORDS, where, prepare=False)

@@ -32,6 +32,8 @@ class Kind:
     unit_of_energy: Callable[[str], str | None] = energy_unit
     is_register: bool = False
     """Whether values are the register of a meter: it only grows, and the meter can be replaced."""
+    settings: tuple[str, ...] = ()
+    """The settings that this kind alone has, by their names in `MetricSettings`."""
 
     def __str__(self) -> str:
         return self.name
@@ -47,6 +49,7 @@ GAUGE = Kind(
         current amp amps frequency soc soh irradiance
         w kw mw va kva var kvar mv ma hz degc celsius bar hpa pct ppm lux lx
     """),
+    settings=("holds_until_next",),
 )
 COUNTER = Kind(
     "counter",
@@ -57,12 +60,21 @@ COUNTER = Kind(
     """),
     unit_of_energy=lambda unit: unit or None,
     is_register=True,
+    settings=(
+        "dip_tolerance",
+        "resets_daily",
+        "rolls_over_at",
+        "runs_both_ways",
+        "greatest_rise",
+        "spreads",
+    ),
 )
 AMOUNT = Kind(
     "amount",
     "what flowed in an interval, such as kWh per quarter hour",
     _words(""),
     unit_of_energy=lambda unit: unit or None,
+    settings=("covers_before",),
 )
 STATE = Kind(
     "state",
@@ -71,6 +83,7 @@ STATE = Kind(
         state status relay door window contact open closed switch alarm fault error enabled mode
         online connected motion presence occupied
     """),
+    settings=("words",),
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (GAUGE, COUNTER, AMOUNT, STATE)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.telemetry.kinds.kinds import STATE, Kind
@@ -18,6 +20,8 @@ USUAL_DISTANCES = 3
 
 NUMBERS, TRUTH_VALUES, TEXTS, LISTS_OF_TEXTS = range(4)
 """The forms of a series' values: as its first reading came."""
+FORMS = ("numbers", "truth_values", "texts", "lists_of_texts")
+"""Their names."""
 
 _LONG_WORDS = {"soc": "state of charge", "soh": "state of health", "temp": "temperature"}
 
@@ -67,8 +71,8 @@ class MetricSettings:
     being unallocated. `silence_limit` is None for the device's. `time_zone` is the device's, with the
     midnights of `resets_daily`.
 
-    The sender decides `form` (one of the forms above) and `unit_sent`. `unit_refused` is another unit, sent
-    later.
+    Senders decide `form` (one of the forms above) and `unit_sent`, the unit unless the owner sets another.
+    `unit_refused` is a different unit that a sender named later.
     """
 
     name: str
@@ -97,29 +101,95 @@ class MetricSettings:
     unit_sent: str = ""
     unit_refused: str = ""
 
-    def as_sent(self, *, form: int, unit: str = "", refused_unit: str = "") -> MetricSettings:
-        """Return the settings with what the sender reports: it decides what the owner has not set.
+    @property
+    def kind_reason(self) -> str:
+        """Why the metric is of its kind, in words for its owner."""
+        if not self.kind_guessed:
+            return "set by the owner"
+        if self.form != NUMBERS:
+            return f"its values are {FORMS[self.form].replace('_', ' ')}"
+        return guess_kind(self.name).why
 
-        Values other than numbers are states. The sender's unit is better than a guessed one.
+    @property
+    def unit_reason(self) -> str:
+        """Why the metric has its unit, in words for its owner."""
+        if self.unit and self.unit == self.unit_sent:
+            return "named by the device"
+        if not self.unit_guessed:
+            return "set by the owner"
+        if self.form != NUMBERS:
+            return "its values are no numbers"
+        return "guessed from the name" if self.unit else "the name shows none"
+
+    def word_of(self, value: float, *, text: str = "") -> StateWord:
+        """Return the word and colour of a state's value as shown, or of a text: the owner's, else the usual.
+
+        A truth value is on or off; another one is its own word.
         """
+        key = text or value
+        said = next((each for each in self.words if (each.text or each.value) == key), None)
+        word = said.word if said else ""
+        if not word and self.form == TRUTH_VALUES and value in {0.0, 1.0}:
+            word = "on" if value else "off"
+        return StateWord(value, word or text or f"{value:g}", said.colour if said else "", text)
+
+    def as_sent(self, said: SaidBySenders) -> MetricSettings:
+        """Return the settings with what senders say: it decides what the owner has not set.
+
+        Values other than numbers are states, and no unit is guessed for them.
+        """
+        kind, unit, is_guessed = self.kind, self.unit, self.unit_guessed
+        if self.kind_guessed and said.form != NUMBERS:
+            kind = STATE
+        if is_guessed and said.form != NUMBERS:
+            unit = ""
+        if is_guessed and said.unit:
+            unit, is_guessed = said.unit, False
         return replace(
             self,
-            kind=STATE if form != NUMBERS and self.kind_guessed else self.kind,
-            unit=unit if unit and self.unit_guessed else self.unit,
-            form=form,
-            unit_sent=unit,
-            unit_refused=refused_unit,
+            kind=kind,
+            unit=unit,
+            unit_guessed=is_guessed,
+            form=said.form,
+            unit_sent=said.unit,
+            unit_refused=said.refused_unit,
         )
+
+
+class SaidBySenders(Protocol):
+    """What senders say of a metric's values: their form and unit, and a later unit that differs."""
+
+    @property
+    def form(self) -> int:
+        """One of the forms of values."""
+
+    @property
+    def unit(self) -> str:
+        """The unit; empty if no sender names one."""
+
+    @property
+    def refused_unit(self) -> str:
+        """The newest unit that differs from `unit`; empty if there is none."""
 
 
 class SettingsByMetric(dict[str, MetricSettings]):
     """Settings by metric. Indexing by a metric without stored settings returns guessed ones.
 
-    Iterating yields the stored ones only: the names of all metrics are in telemetry.
+    Iterating yields the stored ones only: the names of all metrics are in telemetry, and `said` is what is
+    known of them there.
     """
 
+    def __init__(self, said: Mapping[str, SaidBySenders] | None = None) -> None:
+        super().__init__()
+        self._said = said or {}
+
+    def __setitem__(self, name: str, settings: MetricSettings) -> None:
+        said = self._said.get(name)
+        super().__setitem__(name, settings.as_sent(said) if said else settings)
+
     def __missing__(self, name: str) -> MetricSettings:
-        return guessed_settings(name)
+        said = self._said.get(name)
+        return guessed_settings(name).as_sent(said) if said else guessed_settings(name)
 
 
 def metric_label(metric: str, display_name: str = "") -> str:

@@ -7,24 +7,27 @@ its first statement, even if readings are written or rolled up meanwhile.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import LiteralString, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg import sql
 
 from joulebook.telemetry.batch import are_in_order
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
 from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
+from joulebook.telemetry.rollups.gaps import SIDE, Edges
 from joulebook.telemetry.rollups.marks import read_marks
 from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState
 from joulebook.telemetry.rollups.summaries import (
     SUMMARY,
     Summaries,
+    edges_of,
     join_summaries,
     summarise,
     summarise_each,
@@ -36,6 +39,7 @@ from joulebook.telemetry.rollups.tables import (
     fitting_widths,
     read_readings,
     read_summaries,
+    read_summaries_and_edges,
 )
 from joulebook.telemetry.timescale import Range
 
@@ -102,12 +106,28 @@ def split(ranges: Sequence[Range], length: int) -> list[Range]:
     return parts
 
 
-_LAST_BEFORE: LiteralString = """
-SELECT time FROM readings WHERE series_id = %(series)s AND time < %(instant)s ORDER BY time DESC LIMIT 1
+NEAR = SIDE + 1
+"""The readings before and after a window that decide about the time known inside it."""
+
+# The readings of each series next before and after a window, within a reach.
+_NEXT: LiteralString = """
+SELECT asked.id, near.time, near.value FROM unnest(%(series)s::int[]) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT time, value FROM readings
+    WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s AND value <> 'NaN'
+    ORDER BY time {order} LIMIT %(number)s
+) AS near
 """
-_FIRST_FROM: LiteralString = """
-SELECT time FROM readings WHERE series_id = %(series)s AND time >= %(instant)s ORDER BY time LIMIT 1
+_NEXT_BUCKETS: LiteralString = """
+SELECT asked.id, near.bucket FROM unnest(%(series)s::int[]) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT bucket FROM {table} WHERE series_id = asked.id AND bucket >= %(begin)s AND bucket < %(end)s
+    ORDER BY bucket {order} LIMIT %(number)s
+) AS near
 """
+# Most series have readings near by; PostgreSQL plans a statement for all chunks of its range.
+_REACH = 6 * HOUR
+_EVER = to_microseconds(datetime(9999, 1, 1, tzinfo=UTC))
 # The longest part of a range to read at once, so that it fits in memory: the length of a chunk.
 _PART = 7 * DAY
 
@@ -178,7 +198,7 @@ class SummaryReader:
         found += self._from_readings(
             Spans.of(from_readings), width=max(widths, default=0), apart=apart_ranges
         )
-        return _in_order(join_summaries(found))
+        return in_order(join_summaries(found))
 
     def one_by_one(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
         """Return the summaries, with one for each reading in place of those of the mask `which`.
@@ -193,7 +213,7 @@ class SummaryReader:
         found = [
             summarise_each(part.series_id, part.time, part.value) for part in read_readings(self.conn, spans)
         ]
-        return _in_order(np.concatenate([rows[~which], *found]))
+        return in_order(np.concatenate([rows[~which], *found]))
 
     def minute_by_minute(self, rows: Summaries, which: NDArray[np.bool_]) -> Summaries:
         """Return the summaries, with one for each minute in place of those of the mask `which`.
@@ -209,20 +229,85 @@ class SummaryReader:
         is_dropped = again["bucket"] < self.state.retained_from[READINGS_TABLE]
         end = np.where(is_dropped, -(-(again["last_at"] + 1) // MINUTE) * MINUTE, again["last_at"] + 1)
         ranges = list(zip(again["series_id"].tolist(), begin.tolist(), end.tolist(), strict=True))
-        return _in_order(np.concatenate([rows[~which], self.read(ranges, widest=MINUTE)]))
+        return in_order(np.concatenate([rows[~which], self.read(ranges, widest=MINUTE)]))
 
-    def last_before(self, series: int, start: int) -> int | None:
-        """Return the instant of the series' last reading before `start`, or None."""
-        return self._instant(_LAST_BEFORE, series, start)
+    def neighbours(self, series: Sequence[int], start: int, end: int) -> Summaries:
+        """Return the readings of each series next before `start` and from `end` on, each as a summary.
 
-    def first_from(self, series: int, end: int) -> int | None:
-        """Return the instant of the series' first reading at or after `end`, or None."""
-        return self._instant(_FIRST_FROM, series, end)
+        They are `NEAR` on each side, or fewer where there are no more. Where readings are past retention,
+        summaries of the finest retained rollup take their place.
+        """
+        found = [np.empty(0, SUMMARY)]
+        for instant, is_before in ((start, True), (end, False)):
+            number = dict.fromkeys(series, 0)
+            for width, span in self._spans_beside(instant, is_before=is_before):
+                wanted = [each for each in number if number[each] < NEAR]
+                if wanted and span[0] < span[1]:
+                    found.append(self._next(wanted, width, span, is_before=is_before))
+                    for each in found[-1]["series_id"].tolist():
+                        number[each] += 1
+        return in_order(np.concatenate(found))
 
-    def _instant(self, statement: LiteralString, series: int, instant: int) -> int | None:
-        limits = {"series": series, "instant": from_microseconds(instant)}
-        row = self.conn.execute(statement, limits).fetchone()
-        return to_microseconds(cast("datetime", row[0])) if row else None
+    def read_edges(self, rows: Summaries) -> Edges:
+        """Return the edges of summaries of this reader, given in the order of series and time."""
+        edges = Edges.none(len(rows))
+        for width in np.unique(rows["width"]).tolist():
+            index = np.flatnonzero(rows["width"] == width)
+            mine = rows[index]
+            if width:
+                spans = Spans(mine["series_id"], mine["bucket"], mine["bucket"] + width).joined()
+                parts = [part for _, part in read_summaries_and_edges(self.conn, width, spans)]
+            else:
+                spans = Spans(mine["series_id"], mine["first_at"], mine["last_at"] + 1)
+                found = list(read_readings(self.conn, spans))
+                time = np.concatenate([part.time for part in found])
+                parts = [edges_of(mine, time, np.concatenate([part.value for part in found]))]
+            edges.gaps[index] = np.concatenate([part.gaps for part in parts])
+            edges.values[index] = np.concatenate([part.values for part in parts])
+        return edges
+
+    def _spans_beside(self, instant: int, *, is_before: bool) -> Iterator[tuple[int, Range]]:
+        """Yield the widths of the tables, with their spans before or after an instant, the nearest first."""
+        retained_from = self.state.retained_from
+        earliest = retained_from[READINGS_TABLE]
+        if is_before:
+            yield READINGS, (max(earliest, instant - _REACH), instant)
+            yield READINGS, (earliest, instant - _REACH)
+        finer = [READINGS_TABLE, *WIDTHS.values()]
+        for (width, table), above in sorted(
+            zip(WIDTHS.items(), finer, strict=False), key=lambda each: each[0], reverse=not is_before
+        ):
+            if is_before:
+                yield width, (retained_from[table], min(instant // width * width, retained_from[above]))
+            else:
+                yield width, (max(-(-instant // width) * width, retained_from[table]), retained_from[above])
+        if not is_before:
+            begin = max(instant, earliest)
+            yield READINGS, (begin, begin + _REACH)
+            yield READINGS, (begin + _REACH, _EVER)
+
+    def _next(self, series: Sequence[int], width: int, span: Range, *, is_before: bool) -> Summaries:
+        """Return up to `NEAR` readings, or summaries of a width, of each series: the last or first in a span."""
+        parameters = {
+            "series": list(series),
+            "begin": from_microseconds(span[0]),
+            "end": from_microseconds(span[1]),
+            "number": NEAR,
+        }
+        words = {"order": sql.SQL("DESC" if is_before else "ASC")}
+        if width:
+            statement = sql.SQL(_NEXT_BUCKETS).format(table=sql.Identifier(WIDTHS[width]), **words)
+            rows = self.conn.execute(statement, parameters, prepare=False).fetchall()
+            buckets = [(cast("int", row[0]), to_microseconds(cast("datetime", row[1]))) for row in rows]
+            spans = Spans.of((each, bucket, bucket + width) for each, bucket in buckets).joined()
+            return join_summaries(list(read_summaries(self.conn, width, spans, columns=self.columns)))
+        rows = self.conn.execute(sql.SQL(_NEXT).format(**words), parameters, prepare=False).fetchall()
+        found = sorted(cast("list[tuple[int, datetime, float]]", rows))
+        return summarise_each(
+            np.array([each[0] for each in found], np.int32),
+            np.array([to_microseconds(each[1]) for each in found], np.int64),
+            np.array([each[2] for each in found], np.float64),
+        )
 
     def _from_readings(self, spans: Spans, *, width: int, apart: Sequence[Range]) -> list[Summaries]:
         """Return summaries of the readings in the spans, by buckets of `width`, or with 0 by the edges.
@@ -245,7 +330,8 @@ class SummaryReader:
         return parts
 
 
-def _in_order(rows: Summaries) -> Summaries:
+def in_order(rows: Summaries) -> Summaries:
+    """Return the summaries in the order of series and time."""
     series_id, bucket = rows["series_id"], rows["bucket"]
     # Rows from one table are in order already.
     if are_in_order(series_id, bucket, are_distinct=False):

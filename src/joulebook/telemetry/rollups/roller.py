@@ -27,14 +27,14 @@ from joulebook.telemetry.rollups.state import (
     read_state,
     take_lock,
 )
-from joulebook.telemetry.rollups.summaries import merge, summarise
+from joulebook.telemetry.rollups.summaries import edges_of, merge, summarise
 from joulebook.telemetry.rollups.tables import (
     WIDTHS,
     Spans,
     delete_summaries,
     insert_summaries,
     read_readings,
-    read_summaries,
+    read_summaries_and_edges,
 )
 
 # Writers queue behind a waiting closer: a stuck transaction must not block them for longer.
@@ -207,10 +207,10 @@ class Roller:
                         raise _TooManyReadings
                     bucket = found.time // width * width
                     rows = summarise(found.series_id, found.time, found.value, bucket)
-                    insert_summaries(self.conn, width, rows)
+                    insert_summaries(self.conn, width, rows, edges_of(rows, found.time, found.value))
             else:
-                for rows in read_summaries(self.conn, finer, whole):
-                    insert_summaries(self.conn, width, merge(rows, rows["bucket"] // width * width))
+                for rows, edges in read_summaries_and_edges(self.conn, finer, whole):
+                    insert_summaries(self.conn, width, *merge(rows, edges, rows["bucket"] // width * width))
             self.pause(f"{WIDTHS[width]} written")
             finer = width
         return readings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import LiteralString, cast
@@ -22,7 +22,9 @@ from joulebook.telemetry.binary import (
     values_from,
 )
 from joulebook.telemetry.connection import Connection
-from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
+from joulebook.telemetry.readings import MICROSECONDS, MINUTE, from_microseconds
+from joulebook.telemetry.rollups.gaps import TIMES, Edges
+from joulebook.telemetry.rollups.packed_edges import pack_edges, unpack_edges
 from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, join_summaries
 
 WIDTHS: dict[int, LiteralString] = {
@@ -119,14 +121,19 @@ WHERE stored.series_id = span.series_id
 _TYPES = {np.dtype(np.float64): "float8", np.dtype(np.int64): "int8", np.dtype(np.int32): "int4"}
 _SENT = {name: SUMMARY[name].newbyteorder(">") for name in SUMMARY.names or ()}
 _INSTANTS = {"time", "bucket", "first_at", "last_at"}
-SUMMARY_COLUMNS = tuple(name for name in SUMMARY.names or () if name != "series_id")
-"""The stored columns of a bucket beside its series."""
-# In the order of the table's columns, widest first, as in the migration of the table.
-_SUMMARY_ROW = row_type((name, _SENT[name].str) for name in SUMMARY.names or ())
+SUMMARY_COLUMNS = tuple(name for name in SUMMARY.names or () if name not in {"series_id", "width"})
+"""The stored columns of a bucket beside its series and its edges."""
+_STORED = ("series_id", *SUMMARY_COLUMNS)
+# The bytes of each row's edges, computed when they are read.
+_SIZE: LiteralString = "edges_size"
 
 # Spans to fetch together; only more than these need a cursor on the server.
 _SPANS_AT_ONCE = 64
 _READINGS_AT_ONCE = 500_000
+_SUMMARIES_WITH_EDGES_AT_ONCE = 200_000
+
+# The silence that was allowed in any case before rollups knew their gaps.
+_LEGACY_SILENCE = 5 * MINUTE
 
 
 @dataclass(frozen=True)
@@ -145,18 +152,20 @@ class ReadingsOfSpans:
 def read_readings(conn: Connection, spans: Spans) -> Iterator[ReadingsOfSpans]:
     """Yield the readings in the spans, whole spans at a time, in the spans' order.
 
-    Must run inside a transaction. Memory is bounded by the fullest spans, not by their number.
+    Deleted ones are left out: their row has the value NaN, so that their key stays taken. Must run inside a
+    transaction. Memory is bounded by the fullest spans, not by their number.
     """
     statement = _read_statement("readings", "time", ("time", "value"))
     parts: list[ReadingsOfSpans] = []
     collected = 0
     for series_id, begin, *(time, value) in _rows(conn, statement, spans):
+        times, values = times_from(time), values_from(value)
+        is_kept = ~np.isnan(values)
+        if not is_kept.all():
+            times, values = times[is_kept], values[is_kept]
         parts.append(
             ReadingsOfSpans(
-                np.full(len(time) // 8, series_id, np.int32),
-                np.full(len(time) // 8, begin, np.int64),
-                times_from(time),
-                values_from(value),
+                np.full(len(times), series_id, np.int32), np.full(len(times), begin, np.int64), times, values
             )
         )
         collected += len(parts[-1].time)
@@ -188,19 +197,75 @@ def read_summaries(
     parts: list[Summaries] = []
     collected = 0
     for series_id, _begin, *sent in _rows(conn, statement, spans):
-        rows = np.zeros(len(sent[0]) // SUMMARY[columns[0]].itemsize, SUMMARY)
-        rows["series_id"] = series_id
-        for name, column in zip(columns, sent, strict=True):
-            rows[name] = times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[name])
-        if "bucket" not in columns:
-            rows["bucket"] = rows["first_at"] // width * width
-        parts.append(rows)
-        collected += len(rows)
+        parts.append(_summaries(series_id, width, columns, sent))
+        collected += len(parts[-1])
         if collected >= _READINGS_AT_ONCE:
-            yield join_summaries(parts)
+            yield _without_legacy(join_summaries(parts))
             parts, collected = [], 0
     if parts:
-        yield join_summaries(parts)
+        yield _without_legacy(join_summaries(parts))
+
+
+def read_summaries_and_edges(conn: Connection, width: int, spans: Spans) -> Iterator[tuple[Summaries, Edges]]:
+    """Yield the stored summaries of this width in the spans with their edges, as `read_summaries` does."""
+    statement = _read_statement(WIDTHS[width], "bucket", (*SUMMARY_COLUMNS, _SIZE, "edges"))
+    parts: list[Summaries] = []
+    packed: list[tuple[bytes, bytes]] = []
+    collected = 0
+    for series_id, _begin, *sent in _rows(conn, statement, spans):
+        parts.append(_summaries(series_id, width, SUMMARY_COLUMNS, sent[:-2]))
+        packed.append((sent[-2], sent[-1]))
+        collected += len(parts[-1])
+        if collected >= _SUMMARIES_WITH_EDGES_AT_ONCE:
+            yield _with_edges(join_summaries(parts), packed)
+            parts, packed, collected = [], [], 0
+    if parts:
+        yield _with_edges(join_summaries(parts), packed)
+
+
+def _summaries(series_id: int, width: int, columns: Sequence[str], sent: Sequence[bytes]) -> Summaries:
+    """Return one span's summaries from its packed columns."""
+    rows = np.zeros(len(sent[0]) // SUMMARY[columns[0]].itemsize, SUMMARY)
+    rows["series_id"], rows["width"] = series_id, width
+    for name, column in zip(columns, sent, strict=True):
+        rows[name] = times_from(column) if name in _INSTANTS else np.frombuffer(column, _SENT[name])
+    if "bucket" not in columns:
+        rows["bucket"] = rows["first_at"] // width * width
+    return rows
+
+
+def _with_edges(rows: Summaries, packed: Sequence[tuple[bytes, bytes]]) -> tuple[Summaries, Edges]:
+    """Return the summaries with their edges, from the packed sizes and bytes of some spans."""
+    is_legacy = rows["known"] < 0
+    rows = _without_legacy(rows)
+    size = np.frombuffer(b"".join(size for size, _ in packed), ">i4").astype(np.int32)
+    return rows, unpack_edges(rows, b"".join(each for _, each in packed), size, is_legacy=is_legacy)
+
+
+def _without_legacy(rows: Summaries) -> Summaries:
+    """Return the summaries with the known time of those stored before rollups had it.
+
+    The distances of such a summary are taken to be all the same. All of its time is known if its longest
+    distance is at most five minutes or three times their mean, else none of it.
+    """
+    legacy = np.flatnonzero(rows["known"] < 0)
+    if not len(legacy):
+        return rows
+    old = rows[legacy]
+    inner, whole = np.maximum(old["count"] - 1, 1), old["last_at"] - old["first_at"]
+    is_pair = old["count"] == 2
+    is_known = ~is_pair & (old["longest_gap"] <= np.maximum(_LEGACY_SILENCE, TIMES * whole // inner))
+    old["pending"] = is_pair
+    old["first_usual"] = old["last_usual"] = whole // inner
+    one_way = np.where(old["min"] >= 0, old["integral"], 0.0)
+    old["integral_in"] = np.where(
+        (old["min"] < 0) & (old["max"] > 0), np.maximum(old["integral"], 0.0), one_way
+    )
+    old["known"] = np.where(is_known, whole, 0)
+    for name, of_all in (("known_integral", "integral"), ("known_in", "integral_in")):
+        old[name] = np.where(is_known, old[of_all], 0.0)
+    rows[legacy] = old
+    return rows
 
 
 def delete_summaries(conn: Connection, width: int, spans: Spans) -> None:
@@ -211,31 +276,52 @@ def delete_summaries(conn: Connection, width: int, spans: Spans) -> None:
         )
 
 
-def insert_summaries(conn: Connection, width: int, rows: Summaries) -> None:
-    """Store new summaries of this width."""
-    names = SUMMARY.names or ()
-    packed = empty_rows(_SUMMARY_ROW, len(rows))
-    for name in names:
-        packed[name] = rows[name] - POSTGRES_EPOCH if name in _INSTANTS else rows[name]
+def insert_summaries(conn: Connection, width: int, rows: Summaries, edges: Edges) -> None:
+    """Store new summaries of this width with their edges."""
+    parts = []
+    for index, words in pack_edges(rows, edges):
+        packed = empty_rows(_summary_row(words.shape[1]), len(index))
+        for name in _STORED:
+            column = rows[name][index]
+            packed[name] = column - POSTGRES_EPOCH if name in _INSTANTS else column
+        packed["edges"] = words
+        parts.append(packed)
     statement = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)").format(
-        table=sql.Identifier(WIDTHS[width]), columns=sql.SQL(", ").join(map(sql.Identifier, names))
+        table=sql.Identifier(WIDTHS[width]),
+        columns=sql.SQL(", ").join(map(sql.Identifier, (*_STORED, "edges"))),
     )
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(copy_bytes(packed))
+        copy.write(copy_bytes(*parts))
+
+
+@cache
+def _summary_row(words: int) -> np.dtype[np.void]:
+    """Return the type of a row with edges of so many words."""
+    columns = [(name, _SENT[name].str) for name in _STORED]
+    return row_type([*columns, ("edges", f"({words},)>i8")])
 
 
 @cache
 def _read_statement(table: LiteralString, time: LiteralString, columns: tuple[LiteralString, ...]) -> bytes:
     types = {"value": "float8", **{name: _TYPES[SUMMARY[name]] for name in SUMMARY_COLUMNS}}
     types |= dict.fromkeys(_INSTANTS, "timestamptz")
-    sent = [sql.SQL(packed(column, types[column]) + " AS " + column) for column in columns]
+    types["edges"] = "bytea"
+    stored = [column for column in columns if column != _SIZE]
+    sent = [
+        sql.SQL(
+            (packed("octet_length(edges)", "int4") if column == _SIZE else packed(column, types[column]))
+            + " AS "
+            + column
+        )
+        for column in columns
+    ]
     return (
         sql.SQL(_READ)
         .format(
             table=sql.Identifier(table),
             time=sql.Identifier(time),
             first=sql.Identifier(columns[0]),
-            columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+            columns=sql.SQL(", ").join(map(sql.Identifier, stored)),
             packed=sql.SQL(", ").join(sent),
             shown=sql.SQL(", ").join(sql.Identifier("packed", column) for column in columns),
         )

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import DAY, HOUR, MICROSECONDS, MINUTE, from_microseconds
+from joulebook.telemetry.rollups.gaps import Edges
 from joulebook.telemetry.rollups.marks import read_marks
 from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState, read_state
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise
-from joulebook.telemetry.rollups.tables import WIDTHS, Spans, read_readings, read_summaries
+from joulebook.telemetry.rollups.summaries import Summaries, edges_of, join_summaries, summarise
+from joulebook.telemetry.rollups.tables import WIDTHS, Spans, read_readings, read_summaries_and_edges
 from joulebook.telemetry.timescale import Range, read_chunks
 
 MOST_NAMED = 10
@@ -43,8 +44,8 @@ _FEW, _MANY = 300_000, 3_000_000
 _LONGEST = 28 * DAY
 _TRIES = 5
 _EXACT = ("count", "min", "max", "first", "last", "first_at", "last_at", "first_peak", "last_peak", "resets",
-          "longest_gap")  # fmt: skip
-_ROUNDED = ("sum", "increase", "integral")
+          "longest_gap", "known", "first_usual", "last_usual", "pending")  # fmt: skip
+_ROUNDED = ("sum", "increase", "integral", "integral_in", "known_integral", "known_in")
 
 
 @dataclass(frozen=True)
@@ -186,16 +187,19 @@ class _Verifier:
         with one_snapshot(self._conn):
             state = read_state(self._conn)
             marked = read_marks(self._conn, np.unique(spans.series_id).tolist(), begin, end)
-            parts: dict[int, list[Summaries]] = {width: [np.empty(0, SUMMARY)] for width in WIDTHS}
+            parts: dict[int, list[_Rows]] = {width: [] for width in WIDTHS}
             readings = 0
             for found in read_readings(self._conn, spans):
                 readings += len(found.time)
                 for width in WIDTHS:
                     bucket = found.time // width * width
-                    parts[width].append(summarise(found.series_id, found.time, found.value, bucket))
-            expected = {width: np.concatenate(rows) for width, rows in parts.items()}
+                    rows = summarise(found.series_id, found.time, found.value, bucket)
+                    parts[width].append(_Rows.of(rows, edges_of(rows, found.time, found.value)))
+            expected = {width: _Rows.join(rows) for width, rows in parts.items()}
             stored = {
-                width: np.concatenate([np.empty(0, SUMMARY), *read_summaries(self._conn, width, spans)])
+                width: _Rows.join(
+                    [_Rows.of(*found) for found in read_summaries_and_edges(self._conn, width, spans)]
+                )
                 for width in WIDTHS
             }
         self.found.readings += readings
@@ -205,21 +209,25 @@ class _Verifier:
             self.reach = min(_LONGEST, self.reach * 2)
         for width, table in WIDTHS.items():
             comparable = _Comparable(state, marked, width)
-            ahead = stored[width]["bucket"] + width > state.closed_until
-            self._note(table, stored[width][ahead], "is stored before its time is closed")
+            rows = stored[width].summaries
+            ahead = rows["bucket"] + width > state.closed_until
+            self._note(table, rows[ahead], "is stored before its time is closed")
             self._compare_rows(table, comparable.of(expected[width]), comparable.of(stored[width]))
 
-    def _compare_rows(self, table: str, expected: Summaries, stored: Summaries) -> None:
+    def _compare_rows(self, table: str, expected_rows: _Rows, stored_rows: _Rows) -> None:
+        expected, stored = expected_rows.summaries, stored_rows.summaries
         key, stored_key = _keys(expected), _keys(stored)
         _, here, there = np.intersect1d(key, stored_key, assume_unique=True, return_indices=True)
         self.found.buckets += len(key) + len(stored_key) - len(here)
         self._note(table, expected[np.isin(key, stored_key, invert=True)], "is missing")
         self._note(table, stored[np.isin(stored_key, key, invert=True)], "has no readings")
         wrong = _differing_columns(expected[here], stored[there])
+        wrong["edges"] = expected_rows.edges[here] != stored_rows.edges[there]
         for index in np.flatnonzero(np.logical_or.reduce(list(wrong.values()))):
             row, found = expected[here[index]], stored[there[index]]
-            names = [name for name in wrong if wrong[name][index]]
-            detail = ", ".join(f"{name} is {found[name]!s}, should be {row[name]!s}" for name in names)
+            names = [name for name in wrong if wrong[name][index] and name != "edges"]
+            details = [f"{name} is {found[name]!s}, should be {row[name]!s}" for name in names]
+            detail = ", ".join(details + ["edges differ"] * bool(wrong["edges"][index]))
             self._note(table, stored[there[index]][np.newaxis], detail)
 
     def _note(self, table: str, rows: Summaries, what: str) -> None:
@@ -230,6 +238,25 @@ class _Verifier:
 
 
 @dataclass(frozen=True)
+class _Rows:
+    """Summaries, and by summary a digest of its edges, which would take too much memory themselves."""
+
+    summaries: Summaries
+    edges: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, summaries: Summaries, edges: Edges) -> _Rows:
+        return cls(summaries, edges.digest())
+
+    @classmethod
+    def join(cls, parts: Sequence[_Rows]) -> _Rows:
+        return cls(
+            join_summaries([part.summaries for part in parts]),
+            np.concatenate([np.empty(0, np.int64), *(part.edges for part in parts)]),
+        )
+
+
+@dataclass(frozen=True)
 class _Comparable:
     """Selects the comparable buckets of a width: closed, not marked, with all readings retained."""
 
@@ -237,8 +264,9 @@ class _Comparable:
     marked: dict[int | None, list[Range]]
     width: int
 
-    def of(self, rows: Summaries) -> Summaries:
+    def of(self, of_table: _Rows) -> _Rows:
         """Return the comparable ones of the rows."""
+        rows = of_table.summaries
         starts = self.state.retained_from
         start = max(starts[READINGS_TABLE], starts[WIDTHS[self.width]])
         is_chosen = (rows["bucket"] >= start) & (rows["bucket"] + self.width <= self.state.closed_until)
@@ -246,7 +274,7 @@ class _Comparable:
             mine = np.True_ if series_id is None else rows["series_id"] == series_id
             for begin, end in ranges:
                 is_chosen &= ~(mine & (rows["bucket"] < end) & (rows["bucket"] + self.width > begin))
-        return rows[is_chosen]
+        return _Rows(rows[is_chosen], of_table.edges[is_chosen])
 
 
 def _keys(rows: Summaries) -> NDArray[np.int64]:
@@ -263,8 +291,8 @@ def _differing_columns(expected: Summaries, stored: Summaries) -> dict[str, NDAr
     seconds = (expected["last_at"] - expected["first_at"]) / MICROSECONDS
     # n additions are off by at most n times the precision of the sum of the absolute values.
     precision = 4 * np.finfo(np.float64).eps * (expected["count"] + 16)
-    added = {"sum": expected["count"] * largest, "increase": 2 * expected["count"] * largest,
-             "integral": seconds * largest}  # fmt: skip
+    added = dict.fromkeys(_ROUNDED, seconds * largest)
+    added |= {"sum": expected["count"] * largest, "increase": 2 * expected["count"] * largest}
     for name in _ROUNDED:
         wrong[name] = ~(np.abs(expected[name] - stored[name]) <= precision * added[name])
     return wrong

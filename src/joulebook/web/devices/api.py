@@ -8,45 +8,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from django.contrib.auth.models import User
 from django.utils import timezone
 from ninja import Path, Router, Schema
 from ninja.errors import HttpError
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.web.accounts.authentication import SignedInRequest, authentication
 from joulebook.web.api.parameters import StrictBody, check_names
 from joulebook.web.api.problems import documented_problems
 from joulebook.web.devices.gate import DeviceRequest, own_device, visible_device
+from joulebook.web.devices.meanings import Instant, MetricAnswer, MetricChange, Number, Text, metric_answer
 from joulebook.web.devices.models import Device, MeterReplacement
 from joulebook.web.devices.operations import NotACounter, add_replacement, change_metric, remove_replacement
 from joulebook.web.devices.queries import metric_settings, silence_limit, visible_devices
 from joulebook.web.devices.status import device_status, last_seen
 from joulebook.web.telemetry import device_series
-
-if TYPE_CHECKING:
-    KindName = str
-else:
-    KindName = Literal[tuple(KINDS)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-"""A JSON number: the meaning of `true` or `"1"` would be a guess."""
-
-Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-"""Text without NUL: PostgreSQL as accounts database cannot store it."""
-
-
-def _check_instant(value: object) -> object:
-    """Refuse a number of seconds: pydantic accepts it as an instant."""
-    if not isinstance(value, str) or "T" not in value.upper():
-        raise ValueError("must be a time such as 2026-11-21T09:30:00Z")
-    return value
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_check_instant)]
 
 
 class DeviceAnswer(Schema):
@@ -69,44 +49,11 @@ class DevicesAnswer(Schema):
     devices: list[DeviceAnswer]
 
 
-class MetricAnswer(Schema):
-    """The meaning of a metric, with guesses for everything not configured."""
-
-    metric: str
-    display_name: str
-    unit: str = Field(description="of shown values")
-    kind: KindName
-    factor: float = Field(description="shown value = stored value × factor")
-    dip_tolerance: float = Field(description="share by which a counter may go back without a reset")
-    guessed: list[str] = Field(description="the fields guessed from the name, or left at their default")
-    replacements: int = Field(description="number of replacements of its meter")
-
-
 class MetricsAnswer(Schema):
     """All metrics of a device."""
 
     device: str
     metrics: list[MetricAnswer]
-
-
-class MetricChange(BaseModel):
-    """Changes of a metric; missing fields stay. Null or an empty text restores the guess."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    display_name: Text | None = None
-    unit: Text | None = None
-    kind: KindName | Literal[""] | None = None
-    factor: Number | None = Field(None, description="null: 1")
-    dip_tolerance: Number | None = Field(None, description="0 to 0.99; null: 0.1")
-
-    def changes(self) -> dict[str, Any]:
-        """Return the given fields with the table's values."""
-        empty = {"factor": 1.0, "dip_tolerance": None}
-        return {
-            field: empty.get(field, "") if value is None else value
-            for field, value in self.model_dump(exclude_unset=True).items()
-        }
 
 
 class ReplacementAnswer(Schema):
@@ -190,9 +137,10 @@ def get_device(request: DeviceRequest, device_id: str) -> DeviceAnswer:  # noqa:
 def list_metrics(request: DeviceRequest, device_id: str) -> MetricsAnswer:
     """Return all metrics with readings or settings."""
     check_names(request.GET)
-    settings = metric_settings(request.auth)
-    names = sorted({*device_series(device_id), *settings})
-    return MetricsAnswer(device=device_id, metrics=[_metric(settings[name]) for name in names])
+    series = device_series(device_id)
+    settings = metric_settings(request.auth, series)
+    names = sorted({*series, *settings})
+    return MetricsAnswer(device=device_id, metrics=[metric_answer(settings[name]) for name in names])
 
 
 @router.get(
@@ -277,14 +225,15 @@ def patch_metric(
 ) -> MetricAnswer:
     """Change the given fields and leave the rest. Stored readings stay: each change can be undone."""
     _known_metric(request.auth, metric)
-    change_metric(request.auth, metric, change.changes())
-    return _metric(metric_settings(request.auth)[metric])
+    change_metric(request.auth, metric, change.changes(), by=request.user, now=timezone.now())
+    return metric_answer(_known_metric(request.auth, metric))
 
 
 def _known_metric(device: Device, name: str) -> MetricSettings:
     """Return the settings of a metric. Raises `HttpError` 404 without readings and settings."""
-    settings = metric_settings(device)
-    if name not in settings and name not in device_series(device.device_id):
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
+    if name not in settings and name not in series:
         raise HttpError(404, f"device {device.device_id} has no metric {name[:80]!r}")
     return settings[name]
 
@@ -309,20 +258,6 @@ def _devices(devices: Sequence[Device], *, user: User) -> list[DeviceAnswer]:
             )
         )
     return answers
-
-
-def _metric(settings: MetricSettings) -> MetricAnswer:
-    may_be_guessed = ("display_name", "unit", "kind", "dip_tolerance")
-    return MetricAnswer(
-        metric=settings.name,
-        display_name=settings.display_name,
-        unit=settings.unit,
-        kind=settings.kind.name,
-        factor=settings.factor,
-        dip_tolerance=settings.dip_tolerance,
-        guessed=[field for field in may_be_guessed if getattr(settings, f"{field}_guessed")],
-        replacements=len(settings.replacements),
-    )
 
 
 def _replacement(row: MeterReplacement) -> ReplacementAnswer:

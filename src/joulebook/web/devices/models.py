@@ -237,9 +237,9 @@ class Metric(models.Model):
         return self.display_name or self.name
 
     def clean(self) -> None:
-        """Refuse a negative factor of a counter: its growing register would fall."""
+        """Refuse a negative factor of a counter: its growing register would fall. A net register may."""
         kind = KINDS.get(self.kind) if self.kind else guess_kind(self.name).kind
-        if kind is not None and kind.is_register and self.factor < 0:
+        if kind is not None and kind.is_register and self.factor < 0 and not self.runs_both_ways:
             raise ValidationError({"factor": f"a {kind}'s factor must be above 0, for a {kind} only grows"})
 
 

@@ -22,11 +22,13 @@ from joulebook.web.devices.models import (
     GatewayToken,
     MeterReplacement,
     Metric,
+    MetricDecision,
 )
 from joulebook.web.tokens import make_token
 
 MOST_SHARES = 200
 MOST_REPLACEMENTS = 500
+MOST_DECISIONS = 500
 
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOCKS_DIFFER = timedelta(minutes=10)
@@ -110,19 +112,65 @@ def set_metric_unit(device: Device, metric: str, unit: str) -> None:
     Metric.objects.update_or_create(device=device, name=metric, defaults={"unit": unit})
 
 
-def change_metric(device: Device, name: str, changes: dict[str, Any]) -> Metric:
+def change_metric(
+    device: Device, name: str, changes: dict[str, Any], *, by: User | None = None, now: datetime | None = None
+) -> Metric:
     """Store the owner's settings of a metric. `changes` holds fields of `Metric` with their new values.
 
-    An empty text, or None for the dip tolerance, restores the guess. Raises Django's ValidationError by
+    An empty text, or None for a number, restores the guess or the default. `decisions`, {time: is ignored},
+    are stored in place of all former ones, as made `by` a user `now`. Raises Django's ValidationError by
     field, and stores nothing then.
     """
+    decisions: dict[datetime, bool] | None = changes.get("decisions")
     with transaction.atomic():
         metric = Metric.objects.filter(device=device, name=name).first() or Metric(device=device, name=name)
         for field, value in changes.items():
-            setattr(metric, field, value)
+            if field != "decisions":
+                setattr(metric, field, value)
         metric.full_clean()
         metric.save()
+        if decisions is not None:
+            _replace_decisions(metric, decisions, by=by, now=now or timezone.now())
     return metric
+
+
+def decide_suspect(
+    device: Device, name: str, time: datetime, *, is_ignored: bool | None, by: User, now: datetime
+) -> None:
+    """Store the owner's answer to a suspicious reading of a counter; None withdraws it.
+
+    Raises Django's ValidationError if the metric has too many answers.
+    """
+    with transaction.atomic():
+        metric, _ = Metric.objects.get_or_create(device=device, name=name)
+        if is_ignored is None:
+            metric.decisions.filter(time=time).delete()
+            return
+        MetricDecision.objects.update_or_create(
+            metric=metric, time=time, defaults={"is_ignored": is_ignored, "by": by, "at": now}
+        )
+        _check_number(metric.decisions.count())
+
+
+def _replace_decisions(
+    metric: Metric, decisions: dict[datetime, bool], *, by: User | None, now: datetime
+) -> None:
+    """Store the decisions of a metric in place of the former ones; those made already keep who and when."""
+    _check_number(len(decisions))
+    former = {each.time: each.is_ignored for each in metric.decisions.all()}
+    gone = [time for time, is_ignored in former.items() if decisions.get(time) is not is_ignored]
+    metric.decisions.filter(time__in=gone).delete()
+    MetricDecision.objects.bulk_create(
+        MetricDecision(metric=metric, time=time, is_ignored=is_ignored, by=by, at=now)
+        for time, is_ignored in decisions.items()
+        if former.get(time) is not is_ignored
+    )
+
+
+def _check_number(decisions: int) -> None:
+    if decisions > MOST_DECISIONS:
+        message = f"{decisions} are too many, the most are {MOST_DECISIONS}: correct the readings instead"
+        raise ValidationError({"decisions": message})
 
 
 def add_replacement(

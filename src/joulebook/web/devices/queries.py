@@ -25,6 +25,7 @@ from joulebook.telemetry.kinds.settings import (
     silence_rule,
 )
 from joulebook.telemetry.readings import device_id_problem
+from joulebook.telemetry.series import SeriesRow
 from joulebook.web.devices.models import (
     Device,
     DeviceShare,
@@ -64,21 +65,25 @@ def find_visible_device(user: User | AnonymousUser, device_id: str) -> Device | 
     return device if is_shared else None
 
 
-def metric_settings(device: Device) -> SettingsByMetric:
+def metric_settings(device: Device, series: Mapping[str, SeriesRow]) -> SettingsByMetric:
     """Return the settings of the device's metrics: those set by the owner, and guesses for the rest.
 
-    Every name can be looked up in them, also that of an unknown metric. Runs at most three statements.
+    `series` are the device's, by metric: they hold the units that senders name. Every name can be looked up
+    in the settings, also that of an unknown metric. Runs at most three statements.
     """
-    return settings_by_device([device])[device.device_id]
+    return settings_by_device([device], {device.device_id: series})[device.device_id]
 
 
-def settings_by_device(devices: Iterable[Device]) -> Mapping[str, SettingsByMetric]:
+def settings_by_device(
+    devices: Iterable[Device], series: Mapping[str, Mapping[str, SeriesRow]] | None = None
+) -> Mapping[str, SettingsByMetric]:
     """Return for each device id what `metric_settings` returns, with at most three statements for all."""
+    said = series or {}
     zones: dict[int, str] = {}
     found: dict[int, tuple[str, SettingsByMetric]] = {}
     for device in devices:
         zones[device.pk] = device.time_zone
-        found[device.pk] = device.device_id, SettingsByMetric()
+        found[device.pk] = device.device_id, SettingsByMetric(said.get(device.device_id))
     replaced = MeterReplacement.objects.filter(metric=OuterRef("pk"))
     decided = MetricDecision.objects.filter(metric=OuterRef("pk"))
     metrics = list(

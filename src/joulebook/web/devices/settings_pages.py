@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.forms import Form
-from django.http import Http404, HttpResponse
+from django.forms import BaseFormSet, Form
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from joulebook.telemetry.clocks import offsets_over
+from joulebook.telemetry.kinds.kinds import STATE
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
+from joulebook.telemetry.readings import to_microseconds
+from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.authentication import SignedInRequest
+from joulebook.web.devices.charts import charted_metric
 from joulebook.web.devices.connecting import new_token_command
-from joulebook.web.devices.forms import DeviceForm, MetricForm, ReplacementForm, ShareForm
+from joulebook.web.devices.forms import (
+    DeviceForm,
+    MetricForm,
+    ReplacementForm,
+    ShareForm,
+    WordForm,
+    WordForms,
+)
 from joulebook.web.devices.gate import own_device_of_page
 from joulebook.web.devices.models import Device, MeterReplacement, Metric
 from joulebook.web.devices.operations import (
@@ -32,7 +46,7 @@ from joulebook.web.devices.operations import (
     withdraw_share,
 )
 from joulebook.web.devices.queries import WritingToken, find_token, metric_settings, tokens_of
-from joulebook.web.devices.status import newest_value
+from joulebook.web.devices.status import newest_value, seen_states
 from joulebook.web.display import format_instant
 from joulebook.web.telemetry import device_series
 
@@ -102,16 +116,21 @@ def device_settings(request: SignedInRequest, device_id: str) -> HttpResponse:
 def metric_page(request: SignedInRequest, device_id: str) -> HttpResponse:
     """Show and store the settings of the metric `?name=`."""
     shown = _shown_metric(request, device_id)
-    form = MetricForm(request.POST or None, metric=_metric_of(shown))
-    if request.method == "POST" and form.is_valid():
+    form = _metric_form(request.POST or None, shown)
+    words = _word_forms(request.POST if "words-TOTAL_FORMS" in request.POST else None, shown)
+    if request.method == "POST" and form.is_valid() and (not words.is_bound or words.is_valid()):
+        changes = form.changes()
+        if words.is_bound:
+            changes["words"] = [word for each in words if (word := each.stored()) is not None]
         try:
-            change_metric(shown.device, shown.settings.name, form.changes())
+            change_metric(shown.device, shown.settings.name, changes)
         except ValidationError as exc:
-            form.add_error(None, exc)
+            for field, texts in exc.message_dict.items():
+                form.add_error(field if field in form.fields else None, texts)
         else:
             messages.success(request, "Saved. Charts and answers show it from now on, for old readings too.")
             return redirect(shown.address)
-    return _metric_page(request, shown, form=form)
+    return _metric_page(request, shown, form=form, words=words)
 
 
 @login_required
@@ -178,8 +197,9 @@ def remove_share(request: SignedInRequest, device_id: str, number: int) -> HttpR
 def _shown_metric(request: SignedInRequest, device_id: str) -> ShownMetric:
     device = own_device_of_page(request, device_id)
     name = request.GET.get("name", "")
-    settings = metric_settings(device)
-    if name not in settings and name not in device_series(device.device_id):
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
+    if name not in settings and name not in series:
         raise Http404("The device has no such metric.")
     return ShownMetric(device, settings[name])
 
@@ -192,6 +212,29 @@ def _metric_of(shown: ShownMetric) -> Metric:
     )
 
 
+def _metric_form(data: QueryDict | None, shown: ShownMetric) -> MetricForm:
+    settings = shown.settings
+    return MetricForm(data, metric=_metric_of(shown), kind=settings.kind, unit=settings.unit)
+
+
+def _word_forms(data: QueryDict | None, shown: ShownMetric) -> BaseFormSet[WordForm]:
+    """Return a line for each value with a word or seen lately, and some for others."""
+    settings = shown.settings
+    lines: dict[float | str, dict[str, object]] = {}
+    if settings.kind is STATE:
+        for value, text in seen_states(shown.device.device_id, settings):
+            lines[text or value] = {"value": None if text else value, "text": text}
+    for word in settings.words:
+        value_or_none = None if word.text else word.value
+        lines[word.text or word.value] = {
+            "value": value_or_none,
+            "text": word.text,
+            "word": word.word,
+            "colour": word.colour,
+        }
+    return WordForms(data, prefix="words", initial=list(lines.values()))
+
+
 def _settings_page(
     request: SignedInRequest,
     device: Device,
@@ -199,8 +242,9 @@ def _settings_page(
     form: DeviceForm | None = None,
     share_form: ShareForm | None = None,
 ) -> HttpResponse:
-    settings = metric_settings(device)
-    names = sorted({*device_series(device.device_id), *settings})
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
+    names = sorted({*series, *settings})
     context = {
         "device": device,
         "form": form or DeviceForm(instance=device),
@@ -219,6 +263,7 @@ def _metric_page(
     shown: ShownMetric,
     *,
     form: MetricForm | None = None,
+    words: BaseFormSet[WordForm] | None = None,
     replacement_form: ReplacementForm | None = None,
 ) -> HttpResponse:
     device, settings = shown.device, shown.settings
@@ -231,7 +276,9 @@ def _metric_page(
         "device": device,
         "shown": shown,
         "settings": settings,
-        "form": form or MetricForm(metric=_metric_of(shown)),
+        "form": form or _metric_form(None, shown),
+        "words": words or _word_forms(None, shown),
+        "has_words": "words" in settings.kind.settings,
         "units": comparable_units(settings.unit) if known else _UNITS,
         "unit_is_odd": bool(settings.unit) and not known,
         "newest": newest,
@@ -240,8 +287,24 @@ def _metric_page(
         "replacements": rows,
         "replacement_form": replacement_form or ReplacementForm(tz=device.time_zone, unit=settings.unit),
         "query": urlencode({"name": settings.name}),
+        "page_data": None if newest is None else _curve_data(shown),
     }
-    return render(request, "devices/metric.html", context, status=_status(form, replacement_form))
+    return render(
+        request, "devices/metric.html", context, status=_status(form, *(words or ()), replacement_form)
+    )
+
+
+def _curve_data(shown: ShownMetric) -> dict[str, Any]:
+    """Return the data for the script that draws the metric's curve."""
+    device = shown.device
+    zone = ZoneInfo(device.time_zone)
+    until = to_microseconds(timezone.now() + timedelta(days=366))
+    return {
+        "history": reverse("api:history", args=[device.device_id]),
+        "zone": zone.key,
+        "offsets": {zone.key: offsets_over(zone, 0, until)},
+        "metric": charted_metric(shown.settings, device),
+    }
 
 
 def _status(*forms: Form | DeviceForm | None) -> int:

@@ -5,6 +5,7 @@ The caller has checked that the user may see the devices.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from itertools import pairwise
 
 from django.db import connections
 
+from joulebook.telemetry.kinds.settings import LISTS_OF_TEXTS, TEXTS, MetricSettings
+
 _RECENT_READINGS = 8
 
 # A few index entries a series: the cost does not depend on the number of stored readings.
@@ -20,7 +23,8 @@ _LAST_TIMES = """
 SELECT series.device_id, array_agg(recent.time ORDER BY recent.time DESC) AS times
 FROM series
 CROSS JOIN LATERAL (
-    SELECT time FROM readings WHERE series_id = series.id ORDER BY time DESC LIMIT %(readings)s
+    SELECT time FROM readings WHERE series_id = series.id AND value <> 'NaN'
+    ORDER BY time DESC LIMIT %(readings)s
 ) AS recent
 WHERE series.device_id = ANY(%(devices)s)
 GROUP BY series.device_id, series.id
@@ -28,6 +32,7 @@ GROUP BY series.device_id, series.id
 _NEWEST_VALUE = """
 SELECT value FROM readings
 WHERE series_id = (SELECT id FROM series WHERE device_id = %(device_id)s AND metric = %(metric)s)
+  AND value <> 'NaN'
 ORDER BY time DESC LIMIT 1
 """
 
@@ -78,3 +83,36 @@ def newest_value(device_id: str, metric: str) -> float | None:
         cursor.execute(_NEWEST_VALUE, {"device_id": device_id, "metric": metric})
         row = cursor.fetchone()
     return float(row[0]) if row else None
+
+
+_SEEN = """
+SELECT DISTINCT value FROM (
+    SELECT value FROM readings
+    WHERE series_id = (SELECT id FROM series WHERE device_id = %(device_id)s AND metric = %(metric)s)
+        AND value <> 'NaN'
+    ORDER BY time DESC LIMIT 1000
+) AS recent
+ORDER BY value LIMIT %(most)s
+"""
+_SEEN_TEXTS = """
+SELECT text FROM series_texts
+WHERE series_id = (SELECT id FROM series WHERE device_id = %(device_id)s AND metric = %(metric)s)
+ORDER BY code LIMIT %(most)s
+"""
+_MOST_SEEN = 50
+
+
+def seen_states(device_id: str, settings: MetricSettings) -> list[tuple[float, str]]:
+    """Return the values of a state that were sent lately as shown, or its texts or flags, each with 0."""
+    has_texts = settings.form in {TEXTS, LISTS_OF_TEXTS}
+    with connections["telemetry"].cursor() as cursor:
+        cursor.execute(
+            _SEEN_TEXTS if has_texts else _SEEN,
+            {"device_id": device_id, "metric": settings.name, "most": _MOST_SEEN},
+        )
+        found = [row[0] for row in cursor.fetchall()]
+    if not has_texts:
+        return [(value * settings.factor, "") for value in found]
+    if settings.form == LISTS_OF_TEXTS:
+        found = sorted({flag for text in found for flag in json.loads(text)})
+    return [(0.0, text) for text in found]

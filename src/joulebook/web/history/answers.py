@@ -65,6 +65,8 @@ class SeriesAnswer(TypedDict, total=False):
         Numbers, Meta(description="counters: the increase during a silence across the bucket's start")
     ]
     resets: Annotated[Integers, Meta(description="counters")]
+    sum: Annotated[Numbers, Meta(description="amounts: what flowed in the bucket")]
+    largest: Annotated[Numbers, Meta(description="amounts: the largest one of the bucket")]
     states: Annotated[
         Sequence[StateShareAnswer], Meta(description="states: each value's share of the covered time")
     ]

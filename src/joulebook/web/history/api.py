@@ -61,9 +61,9 @@ def get_history(
         for metric in asked.metrics:
             if metric not in series:
                 raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
-        meaning = metric_settings(device)
+        meaning = metric_settings(device, series)
         wanted = [
-            Wanted(series[metric], meaning[metric], asked.unit or meaning[metric].unit)
+            Wanted(series[metric].id, meaning[metric], asked.unit or meaning[metric].unit)
             for metric in asked.metrics or series
         ]
         if asked.unit and not wanted and not is_known_unit(asked.unit):

@@ -16,10 +16,10 @@ from django.views.decorators.http import require_safe
 from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
-from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
+from joulebook.web.devices.charts import charted_metric
 from joulebook.web.devices.connecting import (
     first_reading_command,
     ingest_origin,
@@ -30,9 +30,8 @@ from joulebook.web.devices.gate import device_of_page
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.pages import DeviceRow, device_rows
 from joulebook.web.devices.queries import metric_settings
-from joulebook.web.display import metric_colour
 from joulebook.web.history.export.page import ExportForm
-from joulebook.web.telemetry import telemetry_connection
+from joulebook.web.telemetry import device_series
 
 # The first panels of a device with many metrics; `device-page.js` has the same number.
 _FIRST_METRICS = 8
@@ -64,7 +63,13 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
             "presets": [*RANGES, ALL],
             "export_form": ExportForm.of(request.GET, device),
             "skeletons": skeletons,
-            "page_data": _page_data(row, metrics, zones=list(dict.fromkeys(zones)), now=now),
+            "page_data": _page_data(
+                row,
+                metrics,
+                zones=list(dict.fromkeys(zones)),
+                now=now,
+                is_owner=device.owner_id == user.pk,
+            ),
             "token_command": new_token_command(device.device_id),
             "curl_command": first_reading_command(readings_url(request)),
         },
@@ -76,25 +81,14 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
 
 def _metrics(device: Device) -> list[dict[str, Any]]:
     """Return each metric's settings for the page, in the order of the panels: power first."""
-    settings = metric_settings(device)
-    with telemetry_connection() as conn:
-        series = series_by_metric(conn, device.device_id)
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
     names = sorted(series, key=lambda name: (name != "power", "power" not in name, name))
-    return [
-        {
-            "metric": name,
-            "label": settings[name].display_name,
-            "unit": settings[name].unit,
-            "factor": settings[name].factor,
-            "replacements": [each.replaced_at.timestamp() for each in settings[name].replacements],
-            "colour": metric_colour(name, position),
-        }
-        for position, name in enumerate(names)
-    ]
+    return [charted_metric(settings[name], device, position) for position, name in enumerate(names)]
 
 
 def _page_data(
-    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime
+    row: DeviceRow, metrics: list[dict[str, Any]], *, zones: list[str], now: datetime, is_owner: bool
 ) -> dict[str, Any]:
     """Return the data for the page's scripts."""
     device = row.device
@@ -112,4 +106,5 @@ def _page_data(
         "lastTime": last.timestamp() if last else None,
         "silenceLimit": device.silence_limit,
         "metrics": metrics,
+        "corrections": "/api/corrections" if is_owner else "",
     }

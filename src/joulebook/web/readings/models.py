@@ -12,6 +12,9 @@ class Series(models.Model):
     device_id = models.TextField()
     metric = models.TextField()
     created_at = models.DateTimeField()
+    form = models.SmallIntegerField(default=0)
+    unit = models.TextField(default="")
+    refused_unit = models.TextField(default="")
 
     class Meta:
         managed = False
@@ -22,14 +25,23 @@ class Series(models.Model):
         return f"{self.device_id} {self.metric}"
 
 
+class _Readings(models.Manager["Reading"]):
+    """The readings without the deleted ones, whose rows have the value NaN."""
+
+    def get_queryset(self) -> models.QuerySet[Reading]:
+        return super().get_queryset().exclude(value=float("nan"))
+
+
 class Reading(models.Model):
-    """One value of one series at one instant."""
+    """One value of one series at one instant; `import_id` is below zero if it was corrected."""
 
     pk = models.CompositePrimaryKey("series_id", "time")
     time = models.DateTimeField()
     value = models.FloatField()
     series = models.ForeignKey(Series, on_delete=models.DO_NOTHING, related_name="readings")
     import_id = models.IntegerField()
+
+    objects = _Readings()
 
     class Meta:
         managed = False

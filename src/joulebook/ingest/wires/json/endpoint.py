@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from joulebook.ingest.packets import PacketRules, parse_packets, read_parameters, report_readings
+from joulebook.ingest.packets import packet_rules, parse_packets, read_parameters, report_readings
 from joulebook.ingest.requests.bodies import ClientGone
 from joulebook.ingest.requests.intake import Intake
 from joulebook.ingest.requests.refusals import Headers, refusal_as_json, refusal_of
@@ -45,13 +45,7 @@ class ReadingsEndpoint:
         grant = await intake.authorise(scope)
         intake.check_rate(grant)
         parameters = read_parameters(scope["query_string"])
-        rules = PacketRules(
-            grant,
-            time.time_ns() // 1_000,
-            intake.limits.oldest,
-            intake.limits.most_readings,
-            parameters.precision,
-        )
+        rules = packet_rules(grant, parameters, intake.limits, arrived_at=time.time_ns() // 1_000)
         readings = await intake.read(scope, receive, parse_packets, rules, sender=grant.token)
         stored = await intake.store_readings(
             readings, grant, replace=parameters.replace, atomic=parameters.atomic

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from starlette.types import Receive, Send
 
 from joulebook.ingest.access.tokens import Grant
 from joulebook.ingest.commit.columns import TooManyReadings, UnparsableBody
-from joulebook.ingest.packets import PacketRules, Parameters, parse_packets, report_readings
+from joulebook.ingest.packets import Parameters, packet_rules, parse_packets, report_readings
 from joulebook.ingest.requests.intake import Intake
 from joulebook.ingest.requests.refusals import retry_seconds
 from joulebook.ingest.wires.websocket.announcements import Begun
@@ -79,12 +79,7 @@ class DeviceConnection:
         self._send = send
         self._handshake = handshake
         self._intake = intake
-        # A gateway's token may write for more devices, but not over this connection.
-        self._grant = Grant(
-            token=handshake.grant.token,
-            devices=frozenset({handshake.device_id}),
-            device_id=handshake.device_id,
-        )
+        self._grant = _grant_of_one(handshake.grant, handshake.device_id)
         # The acknowledger holds one message, so the queue has room for one less.
         self._in_flight: asyncio.Queue[asyncio.Task[dict[str, Any]] | None] = asyncio.Queue(IN_FLIGHT - 1)
         self._stopping: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
@@ -159,13 +154,7 @@ class DeviceConnection:
     async def _answer(self, sequence: int, content: bytes) -> dict[str, Any]:
         """Store one message; return its acknowledgement after the commit."""
         parameters, limits = self._handshake.parameters, self._intake.limits
-        rules = PacketRules(
-            grant=self._grant,
-            arrived_at=time.time_ns() // 1_000,
-            oldest=limits.oldest,
-            most_readings=limits.most_readings,
-            precision=parameters.precision,
-        )
+        rules = packet_rules(self._grant, parameters, limits, arrived_at=time.time_ns() // 1_000)
         if wait := limits.rates.wait(self._grant.token):
             message = f"not stored, this token sends more readings than it may; send it again in {wait} s"
             return {"seq": sequence, "code": "rate", "message": message, "retry_after": wait}
@@ -198,3 +187,10 @@ class DeviceConnection:
             if grant is None or self._handshake.device_id not in grant.devices:
                 self.stop(NOT_ALLOWED, "the token is no longer valid for this device")
                 return
+            # The owner may have changed what its times mean.
+            self._grant = _grant_of_one(grant, self._handshake.device_id)
+
+
+def _grant_of_one(grant: Grant, device_id: str) -> Grant:
+    """Return a grant for one device: a gateway's token may write for more, but not over this connection."""
+    return replace(grant, devices=frozenset({device_id}), device_id=device_id)

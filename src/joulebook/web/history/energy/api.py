@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -32,6 +32,7 @@ from joulebook.telemetry.kinds.units import (
     is_known_unit,
 )
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
+from joulebook.telemetry.series import SeriesRow
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.answers import documented_answer, json_answer
@@ -141,22 +142,22 @@ def get_energy(
 
 
 def wanted_energy(
-    device: Device, series: dict[str, int], *, metrics: Sequence[str], unit: str
+    device: Device, series: Mapping[str, SeriesRow], *, metrics: Sequence[str], unit: str
 ) -> list[Wanted]:
     """Return the series of `metrics` with the unit of their energy; without names all series with energy.
 
     Raises `BadParameter` for a metric without readings or energy, and for a unit of another quantity.
     """
-    settings = metric_settings(device)
+    settings = metric_settings(device, series)
     for metric in metrics:
         if metric not in series:
             raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
     if metrics:
-        return [_wanted(metric, series[metric], settings, unit=unit) for metric in metrics]
+        return [_wanted(metric, series[metric].id, settings, unit=unit) for metric in metrics]
     found, refused = [], None
-    for metric, series_id in series.items():
+    for metric, row in series.items():
         try:
-            found.append(_wanted(metric, series_id, settings, unit=unit))
+            found.append(_wanted(metric, row.id, settings, unit=unit))
         except BadParameter as exc:
             refused = exc if exc.parameter == "unit" else refused
     if not found and refused is not None:

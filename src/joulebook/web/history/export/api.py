@@ -80,7 +80,7 @@ def _readings(device: Device, asked: ExportQuery, begin: int, end: int) -> Gener
     for metric in asked.metrics:
         if metric not in series:
             raise BadParameter("metric", f"device {device.device_id} has no metric {metric[:80]!r}")
-    wanted = {metric: series[metric] for metric in asked.metrics or series}
+    wanted = {metric: series[metric].id for metric in asked.metrics or series}
     with (
         own_telemetry_connection() as conn,
         closing(read_blocks(conn, wanted, begin=begin, end=end)) as blocks,

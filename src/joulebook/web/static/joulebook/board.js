@@ -5,7 +5,7 @@ import { getServerTime } from "./history-client.js";
 import { Panel } from "./panel.js";
 
 /**
- * @import { MetricInfo } from "./panel.js"
+ * @import { Choice, MetricInfo } from "./panel.js"
  * @import { Sheet } from "./sheet.js"
  * @import { TimeWindow } from "./view.js"
  */
@@ -23,6 +23,7 @@ export class Board {
    * @param {(start: number, end: number) => void} handlers.commit show this window
    * @param {() => void} handlers.back
    * @param {() => void} handlers.released a gesture ended
+   * @param {(choice: Choice) => void} handlers.choose readings were chosen; see `startChoosing`
    */
   constructor({ host, template, announcer }, handlers) {
     this.host = host;
@@ -35,6 +36,11 @@ export class Board {
     this.cursor = null;
     /** During a gesture nothing else moves or redraws the charts. */
     this.held = false;
+    this.isChoosing = false;
+    /** @type {Choice | null} */
+    this.chosen = null;
+    /** @type {Choice | null} the end of a choice that the keyboard has begun */
+    this.anchor = null;
     this.host.addEventListener("keydown", (event) => this.#onKey(event));
     const redraw = () => this.forEachPanel((panel) => panel.chart.redraw());
     new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
@@ -90,6 +96,44 @@ export class Board {
     this.forEachPanel((panel) => panel.pointAt(time));
   }
 
+  /** From now on drags, presses and Enter choose readings. */
+  startChoosing() {
+    this.isChoosing = true;
+    this.anchor = null;
+    this.showChosen(null);
+  }
+
+  /** Zoom again by drags. */
+  stopChoosing() {
+    this.isChoosing = false;
+    this.showChosen(null);
+  }
+
+  /** Shade the chosen readings in all panels, or nothing. @param {Choice | null} choice */
+  showChosen(choice) {
+    this.chosen = choice;
+    this.forEachPanel((panel) => panel.chart.setSelection(choice && choice.start, choice?.end));
+  }
+
+  /** @param {Choice} choice */
+  #choose(choice) {
+    this.showChosen(choice);
+    this.handlers.choose(choice);
+  }
+
+  /** Choose by the keyboard: first one point, then all up to another. @param {Panel} panel */
+  #chooseAtCursor(panel) {
+    const here = this.cursor == null ? null : panel.getChoiceAt(this.cursor);
+    if (!here) return;
+    const { anchor } = this;
+    this.anchor = anchor ? null : here;
+    if (!anchor || anchor.start === here.start) this.#choose(here);
+    else {
+      const [first, last] = anchor.start < here.start ? [anchor, here] : [here, anchor];
+      this.#choose({ start: first.start, end: last.end, isPoint: false });
+    }
+  }
+
   /** @param {MetricInfo} info */
   #adopt(info) {
     const skeleton = [...this.host.children].find(
@@ -104,11 +148,20 @@ export class Board {
     this.host.append(panel.root);
     watchGestures(panel.chart, {
       point: (time) => this.pointAt(time),
-      select: (from, to) => this.forEachPanel((other) => other.chart.setSelection(from, to)),
+      select: (from, to) => {
+        if (from == null) this.showChosen(this.chosen);
+        else this.forEachPanel((other) => other.chart.setSelection(from, to));
+      },
       preview: (start, end) => this.stretch({ start, end }),
       hold: (held) => this.#hold(held),
       commit: this.handlers.commit,
       back: this.handlers.back,
+      isChoosing: () => this.isChoosing,
+      choose: (start, end) => this.#choose({ start, end, isPoint: false }),
+      pick: (time) => {
+        const choice = panel.getChoiceAt(time);
+        if (choice) this.#choose(choice);
+      },
     });
     return panel;
   }
@@ -138,6 +191,7 @@ export class Board {
     else if (key === "ArrowRight") this.#moveCursor(panel, step);
     else if (key === "Home") this.#moveCursor(panel, -Infinity);
     else if (key === "End") this.#moveCursor(panel, Infinity);
+    else if ((key === "Enter" || key === " ") && this.isChoosing) this.#chooseAtCursor(panel);
     else if (key === "+" || key === "=") this.#zoom(panel, ZOOM_STEP);
     else if (key === "-" || key === "_") this.#zoom(panel, 1 / ZOOM_STEP);
     else if (key === "Backspace") this.handlers.back();

@@ -2,6 +2,7 @@
 
 import uPlot from "../vendor/uPlot.esm.js";
 import { labelTicks, placeTicks } from "./instant.js";
+import { paintStretches } from "./paint.js";
 import { findLowerBound } from "./points.js";
 import { makeTickFormatter } from "./quantity.js";
 
@@ -10,6 +11,8 @@ import { makeTickFormatter } from "./quantity.js";
  * @import { Colours } from "./paint.js"
  * @import { TimeWindow } from "./view.js"
  */
+
+/** @typedef {TimeWindow & {title: string}} Stretch */
 
 /** In pixels; wide enough for most labels, so the plotting areas of a page's charts line up. */
 const AXIS_WIDTH = 68;
@@ -43,8 +46,14 @@ export class Chart {
     this.drawing = LINE;
     /** @type {number | null} */
     this.index = null;
+    /** @type {TimeWindow | null} */
+    this.selection = null;
+    /** @type {Stretch[]} */
+    this.stretches = [];
     this.colours = this.#readColours();
     this.plot = new uPlot(this.#makeOptions(), [[], [], [], []], host);
+    this.marks = Object.assign(document.createElement("div"), { className: "marks" });
+    this.surface.append(this.marks);
     this.resizer = new ResizeObserver(() => this.#fit());
     this.resizer.observe(host);
   }
@@ -73,12 +82,14 @@ export class Chart {
       this.plot.setData(columns, false);
       this.plot.setScale("x", { min: window.start, max: window.end });
     });
+    this.#shade();
   }
 
   /** Show the same points in another window. @param {TimeWindow} window */
   setWindow(window) {
     this.window = window;
     this.plot.setScale("x", { min: window.start, max: window.end });
+    this.#shade();
   }
 
   /** @param {string} tz */
@@ -107,14 +118,23 @@ export class Chart {
   }
 
   /**
-   * Shade a stretch of time, or nothing.
+   * Shade a stretch of time, or nothing; it stays where it is in time when the window changes.
    * @param {number | null} from
    * @param {number} [to]
    */
   setSelection(from, to = 0) {
-    const [a, b] = from == null ? [0, 0] : [this.plot.valToPos(from, "x"), this.plot.valToPos(to, "x")];
-    const height = from == null ? 0 : this.surface.clientHeight;
-    this.plot.setSelect({ left: Math.min(a, b), width: Math.abs(b - a), top: 0, height }, false);
+    this.selection = from == null ? null : { start: Math.min(from, to), end: Math.max(from, to) };
+    this.#shade();
+  }
+
+  /** Mark stretches of time with corrected readings. @param {Stretch[]} stretches */
+  setStretches(stretches) {
+    this.stretches = stretches;
+    this.marks.replaceChildren(
+      ...stretches.map(({ title }) => Object.assign(document.createElement("span"), { title })),
+    );
+    this.#shade();
+    this.plot.redraw(false, false);
   }
 
   /** Draw again in the present colours of the style sheet. */
@@ -126,6 +146,23 @@ export class Chart {
   destroy() {
     this.resizer.disconnect();
     this.plot.destroy();
+  }
+
+  /** Place the marks and the selection where they are in the window. */
+  #shade() {
+    const { width } = this.surface.getBoundingClientRect();
+    const place = (/** @type {number} */ time) =>
+      Math.max(0, Math.min(width, this.plot.valToPos(time, "x")));
+    this.stretches.forEach(({ start, end }, index) => {
+      const { style } = /** @type {HTMLElement} */ (this.marks.children[index]);
+      style.left = `${place(start)}px`;
+      style.width = `${place(end) - place(start)}px`;
+      style.display = end > this.window.start && start < this.window.end ? "" : "none";
+    });
+    if (!this.selection) return this.plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    const [left, right] = [this.selection.start, this.selection.end].map(place);
+    const height = this.surface.clientHeight;
+    return this.plot.setSelect({ left, width: Math.max(2, right - left), top: 0, height }, false);
   }
 
   /** @returns {Colours & {band: string, edge: string}} */
@@ -162,6 +199,7 @@ export class Chart {
     const { clientWidth: width, clientHeight: height } = this.host;
     if (width && height && (width !== this.plot.width || height !== this.plot.height))
       this.plot.setSize({ width, height });
+    this.#shade();
   }
 
   /** @returns {uPlot.Options} */
@@ -203,6 +241,7 @@ export class Chart {
           size: (_, labels) => measureLabels(labels),
           space: 36,
           values: (plot, ticks) => this.#labelValues(plot, ticks),
+          splits: (_, __, low, high, step) => this.drawing.ticks ?? placeSteps(low, high, step),
         },
       ],
       series: [
@@ -237,8 +276,11 @@ export class Chart {
       },
       hooks: {
         draw: [
-          (plot) =>
-            this.drawing.paint ? this.drawing.paint(plot, this.colours) : this.#drawLoneBands(plot),
+          (plot) => {
+            paintStretches(plot, this.stretches, this.colours);
+            if (this.drawing.paint) this.drawing.paint(plot, this.colours);
+            else this.#drawLoneBands(plot);
+          },
         ],
       },
     };
@@ -283,6 +325,13 @@ export class Chart {
 function measureLabels(labels) {
   const longest = Math.max(0, ...(labels ?? []).map((label) => label.length));
   return Math.max(AXIS_WIDTH, Math.ceil(longest * LABEL_CHARACTER) + 12);
+}
+
+/** List the multiples of a step from `low` to `high`. @param {number} low @param {number} high @param {number} step */
+function placeSteps(low, high, step) {
+  const first = Math.ceil(low / step - 1e-9);
+  const count = Math.max(0, Math.floor(high / step + 1e-9) - first + 1);
+  return Array.from({ length: count }, (_, index) => Number(((first + index) * step).toPrecision(12)));
 }
 
 /** Find the indices of points between two gaps, which no line reaches, in the window. @param {uPlot} plot */

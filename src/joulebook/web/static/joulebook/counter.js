@@ -1,114 +1,148 @@
-// A register that only grows: bars of its increase; an increase across several buckets is hatched and named.
+// A register: bars of its increase, of a net register up and down; an increase at an unknown time is hatched.
 
-import { formatWithin } from "./instant.js";
+import { formatBarLength, getNet, makeBarColumns, makeBarFigures, makeBucketBars, makeReadingBars } from "./bars.js";
 import { paintBars } from "./paint.js";
-import { makeCurveColumns } from "./points.js";
-import { formatQuantity, formatShare, NO_VALUE } from "./quantity.js";
+import { formatQuantity, formatShare } from "./quantity.js";
 import { describePerBucket } from "./resolution.js";
 
 /**
- * @import { Columns, Kind, MetricData } from "./kinds.js"
+ * @import { Bar } from "./bars.js"
+ * @import { Figure, Kind, MetricData } from "./kinds.js"
+ * @import { Points } from "./points.js"
+ * @import { Rise, Rises } from "./rises.js"
  * @import { Track } from "./tracks.js"
  */
 
 /** @type {Kind} */
 export const counter = {
-  describePoints: (resolution) => describePerBucket(resolution, "increase per"),
-  makeColumns: ({ points, track, bucket, silence }) =>
-    track ? makeBarColumns(track) : makeCurveColumns(points, bucket, silence),
-  makeDrawing: ({ track, bucket, replacements }) =>
-    track
-      ? {
-          shape: "blocks",
-          zero: true,
-          paint: (plot, colours) => paintBars(plot, track, { bucket, colours, replacements }),
-        }
-      : { shape: "step" },
+  describePoints: (resolution) => describePerBucket(resolution, "increase per", "increase since the reading before"),
+  makeColumns: (data) => makeBarColumns(data.track?.time ?? data.points.time, makeBars(data)),
+  makeDrawing(data) {
+    const bars = makeBars(data);
+    return {
+      shape: "blocks",
+      zero: true,
+      paint: (plot, colours) => paintBars(plot, bars, { colours, replacements: data.replacements }),
+    };
+  },
   formatValue: (value, { unit }) => formatQuantity(value, unit),
-  describePoint({ track, unit, columns, bucket, replacements }, index) {
-    if (!track) return formatQuantity(columns[3][index], unit);
-    const begin = track.time[index];
-    const end = Math.min(track.time[index + 1] ?? Infinity, begin + bucket);
-    const [lost, resets] = [track.unallocated?.[index] ?? 0, track.resets?.[index] ?? 0];
-    const words = [formatQuantity(track.increase?.[index], unit)];
-    if (lost) words.push(`${formatQuantity(lost, unit)} unallocated`);
-    if (resets) words.push(resets === 1 ? "1 reset" : `${resets} resets`);
-    if (replacements.some((time) => time >= begin && time < end)) words.push("meter replaced");
-    if (track.coverage[index] < 0.995) words.push(`${formatShare(track.coverage[index])}\u202f% covered`);
+  describePoint(data, index) {
+    const { track, unit, columns, points, replacements } = data;
+    const bar = makeBars(data).find(({ time }) => time === columns[0][index]);
+    if (!bar) return "";
+    const value = (/** @type {number} */ number) => formatQuantity(number, unit);
+    const words = bar.back
+      ? [`${value(getNet(bar))} net`, `${value(bar.flow)} up`, `${value(bar.back)} down`]
+      : [value(bar.flow)];
+    if (bar.lost) words.push(`${value(bar.lost)} unallocated`);
+    if (bar.isSpread) words.push("spread over a silence");
+    if (bar.resets) words.push(bar.resets === 1 ? "1 reset" : `${bar.resets} resets`);
+    if (bar.glitches) words.push(bar.glitches === 1 ? "1 glitch" : `${bar.glitches} glitches`);
+    if (replacements.some((time) => time >= bar.from && time < bar.to)) words.push("meter replaced");
+    if (track && track.coverage[index] < 0.995)
+      words.push(`${formatShare(track.coverage[index])}\u202f% covered`);
+    if (!track) words.push(`in ${formatBarLength(bar)}`, `register ${value(points.mean[index])}`);
     return words.join(" · ");
   },
-  makeFigures: (data) => (data.track ? makeBucketFigures(data, data.track) : makeReadingFigures(data)),
-  makeTableColumns({ points, track }) {
-    if (!track) return { time: points.time, figures: [{ name: "", column: points.mean }] };
-    const known = findKnownBuckets(track);
+  makeFigures(data) {
+    const bars = makeBars(data);
+    const { unit, replacements, window } = data;
+    const [sum, ...others] = makeBarFigures(bars, data, "Most");
+    const add = (/** @type {"flow" | "back" | "lost" | "resets" | "glitches"} */ name) =>
+      bars.reduce((total, bar) => total + (bar[name] ?? 0), 0);
+    /** @type {Figure[]} */
+    const figures = [sum];
+    if (bars.some(({ back }) => back))
+      figures.push(
+        { name: "up", label: "Up", text: formatQuantity(add("flow"), unit) },
+        { name: "down", label: "Down", text: formatQuantity(add("back"), unit) },
+      );
+    figures.push(...others);
+    if (add("lost"))
+      figures.push({
+        name: "unallocated",
+        label: "Unallocated",
+        text: formatQuantity(add("lost"), unit),
+        aside: "while nothing was heard",
+      });
+    const replaced = replacements.filter((time) => time >= window.start && time < window.end).length;
+    for (const [name, label, count] of /** @type {[string, string, number][]} */ ([
+      ["resets", "Resets", add("resets")],
+      ["glitches", "Glitches", add("glitches")],
+      ["replaced", "Replaced", replaced],
+    ]))
+      if (count) figures.push({ name, label, text: String(count) });
+    return figures;
+  },
+  makeTableColumns(data) {
+    const { points, track } = data;
+    if (!track) {
+      const bars = makeBars(data);
+      return {
+        time: points.time,
+        figures: [
+          { name: "", column: points.mean },
+          { name: "increase", column: bars.map(({ flow }) => flow) },
+          ...(bars.some(({ back }) => back) ? [{ name: "decrease", column: bars.map(({ back = 0 }) => back) }] : []),
+          ...(bars.some(({ lost }) => lost) ? [{ name: "unallocated", column: bars.map(({ lost = 0 }) => lost) }] : []),
+        ],
+      };
+    }
+    const known = track.time.map((_, index) => index).filter((index) => isKnown(track, index));
     const pick = (/** @type {number[] | null} */ column) => known.map((index) => column?.[index] ?? null);
     return {
       time: known.map((index) => track.time[index]),
       figures: [
         { name: "increase", column: pick(track.increase) },
+        ...(track.decrease ? [{ name: "decrease", column: pick(track.decrease) }] : []),
         { name: "unallocated", column: pick(track.unallocated) },
         { name: "resets", column: pick(track.resets), plain: true },
+        ...(track.glitches?.some(Boolean) ? [{ name: "glitches", column: pick(track.glitches), plain: true }] : []),
         { name: "coverage", column: pick(track.coverage), plain: true },
       ],
     };
   },
 };
 
-/** Return the indices of buckets with coverage or an increase. @param {Track} track */
-function findKnownBuckets(track) {
-  return track.time
-    .map((_, index) => index)
-    .filter((i) => track.coverage[i] > 0 || track.increase?.[i] || track.unallocated?.[i]);
+/** Return whether a bucket has coverage or an increase. @param {Track} track @param {number} index */
+const isKnown = (track, index) =>
+  Boolean(
+    track.coverage[index] > 0 ||
+    track.increase?.[index] ||
+    track.decrease?.[index] ||
+    track.unallocated?.[index],
+  );
+
+/** @param {MetricData} data @returns {Bar[]} */
+function makeBars({ points, track, bucket, silence, rises }) {
+  if (track)
+    return makeBucketBars(track, bucket, (index) =>
+      isKnown(track, index)
+        ? {
+            flow: track.increase?.[index] ?? 0,
+            back: track.decrease?.[index] ?? 0,
+            lost: track.unallocated?.[index] ?? 0,
+            resets: track.resets?.[index] ?? 0,
+            glitches: track.glitches?.[index] ?? 0,
+            isSpread: Boolean(track.spread?.[index]),
+          }
+        : null,
+    );
+  return makeReadingBars(points, {
+    silence,
+    isBefore: true,
+    acrossSilences: true,
+    read: (index) => findRise(points, index, rises),
+  });
 }
 
 /**
- * Make columns of time, upper and lower end of the bar, and increase; null in unknown buckets.
- * @param {Track} track
+ * Find the rise since the reading before: the server's, or of a live reading unknown to it the difference.
+ * @param {Points} points
+ * @param {number} index
+ * @param {Rises | null} rises
+ * @returns {Rise}
  */
-function makeBarColumns(track) {
-  const rise = track.time.map(() => /** @type {number | null} */ (null));
-  const [top, bottom] = [[...rise], [...rise]];
-  for (const index of findKnownBuckets(track)) {
-    const increase = track.increase?.[index] ?? 0;
-    const whole = increase + (track.unallocated?.[index] ?? 0);
-    rise[index] = increase;
-    top[index] = Math.max(0, increase, whole);
-    bottom[index] = Math.min(0, increase, whole);
-  }
-  return /** @type {Columns} */ ([track.time, top, bottom, rise]);
-}
-
-/** @param {MetricData} data @param {Track} track */
-function makeBucketFigures({ unit, window, tz, replacements }, track) {
-  const add = (/** @type {number[] | null} */ column) => (column ?? []).reduce((sum, value) => sum + value, 0);
-  const known = findKnownBuckets(track);
-  const [sum, lost, resets] = [add(track.increase), add(track.unallocated), add(track.resets)];
-  const size = (/** @type {number} */ index) => Math.abs(track.increase?.[index] ?? 0);
-  const top = known.reduce((best, index) => (size(index) > size(best) ? index : best), known[0]);
-  const when = known.length ? formatWithin(track.time[top], window.end - window.start, tz) : "";
-  const replaced = replacements.filter((time) => time >= window.start && time < window.end).length;
-  const figures = [
-    { name: "sum", label: "Sum", text: known.length ? formatQuantity(sum, unit) : NO_VALUE, aside: "" },
-    { name: "peak", label: "Most", text: formatQuantity(track.increase?.[top], unit), aside: when },
-  ];
-  if (lost)
-    figures.push({
-      name: "unallocated",
-      label: "Unallocated",
-      text: formatQuantity(lost, unit),
-      aside: "while nothing was heard",
-    });
-  if (resets) figures.push({ name: "resets", label: "Resets", text: String(resets), aside: "" });
-  if (replaced) figures.push({ name: "replaced", label: "Replaced", text: String(replaced), aside: "" });
-  return figures;
-}
-
-/** Sum single readings: the last less the first, unless the register went back. @param {MetricData} data */
-function makeReadingFigures({ points: { mean }, unit, replacements, window }) {
-  const begunAnew = replacements.some((time) => time > window.start && time < window.end);
-  const fell = mean.some((value, index) => index > 0 && value < mean[index - 1]);
-  if (mean.length < 2 || begunAnew || fell)
-    return [{ name: "sum", label: "Sum", text: NO_VALUE, aside: fell ? "the register went back" : "" }];
-  const rise = mean[mean.length - 1] - mean[0];
-  return [{ name: "sum", label: "Sum", text: formatQuantity(rise, unit), aside: "first to last reading" }];
+function findRise({ time, mean }, index, rises) {
+  return rises?.get(time[index]) ?? { flow: index ? Math.max(0, mean[index] - mean[index - 1]) : 0 };
 }

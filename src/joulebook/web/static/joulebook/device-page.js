@@ -2,6 +2,7 @@
 
 import { Board } from "./board.js";
 import { Controls } from "./controls.js";
+import { CorrectionForm } from "./correction-form.js";
 import { fetchHistory, getServerTime, HistoryError } from "./history-client.js";
 import { formatInstant } from "./instant.js";
 import { followLive } from "./live.js";
@@ -30,6 +31,7 @@ import { knowsZone, learnOffsets } from "./zone-offsets.js";
  * @property {number | null} lastTime time of the newest reading
  * @property {number | null} silenceLimit the owner's limit in seconds; after it the device is silent
  * @property {MetricInfo[]} metrics
+ * @property {string} corrections address of the API of corrections; empty: the account may not correct readings
  */
 
 /** Panels of a device with many metrics at first. */
@@ -41,9 +43,6 @@ const { metrics } = page;
 for (const [tz, offsets] of Object.entries(page.offsets)) learnOffsets(tz, offsets);
 const getPart = (/** @type {string} */ name) =>
   /** @type {HTMLElement} */ (document.querySelector(`[data-part="${name}"]`));
-
-/** @type {Map<string, number[]>} */
-const replacements = new Map(metrics.map((info) => [info.metric, info.replacements ?? []]));
 
 /** @type {View} */
 let view = readAddress();
@@ -58,8 +57,14 @@ const board = new Board(
     template: /** @type {HTMLTemplateElement} */ (getPart("panel-template")),
     announcer: getPart("announce"),
   },
-  { commit: showWindow, back: goBack, released: () => sheet && refresh() },
+  {
+    commit: showWindow,
+    back: goBack,
+    released: () => sheet && refresh(),
+    choose: (choice) => correction?.choose(choice),
+  },
 );
+const correction = makeCorrectionForm();
 const controls = new Controls(getPart("controls"), page.zones, {
   preset: (preset) => showView({ ...view, preset, start: null, end: null }),
   step: (direction) => showView(stepView(view, getShownWindow(), direction, getServerTime())),
@@ -68,6 +73,37 @@ const controls = new Controls(getPart("controls"), page.zones, {
   metrics: (chosen) => showView({ ...view, metrics: chosen }),
   live: toggleLive,
 });
+
+/** @param {string} metric */
+function getLabel(metric) {
+  return metrics.find((info) => info.metric === metric)?.label ?? metric;
+}
+
+/** Make the form of corrections; null where the account may not correct readings. */
+function makeCorrectionForm() {
+  const root = document.querySelector('[data-part="correction"]');
+  if (!page.corrections || !root) return null;
+  const form = new CorrectionForm(
+    /** @type {HTMLElement} */ (root),
+    { device: page.device, url: page.corrections, metrics },
+    {
+      getZone: () => view.tz,
+      getLabel,
+      getUnit: (metric) => sheet?.units.get(metric) ?? "",
+      shade: (choice) => board.showChosen(choice),
+      closed: () => board.stopChoosing(),
+      changed: () => load({ quietly: true }),
+    },
+  );
+  getPart("panels").addEventListener("click", (event) => {
+    const button = /** @type {HTMLElement} */ (event.target).closest('[data-part="correct"]');
+    const panel = button && [...board.panels.values()].find(({ root: each }) => each.contains(button));
+    if (!panel) return;
+    board.startChoosing();
+    form.open(panel);
+  });
+  return form;
+}
 
 /** Read the view in the address bar, without metrics unknown to the device. */
 function readAddress() {
@@ -128,7 +164,7 @@ async function load({ quietly = false } = {}) {
   if (sheet && view.preset !== "all") board.stretch(getShownWindow());
   try {
     const answer = await fetchHistory(page.history, makeQuery(requested), mine.signal);
-    if (request === mine) accept(new Sheet(requested, answer, { silence: page.silenceLimit, replacements }));
+    if (request === mine) accept(new Sheet(requested, answer, metrics));
   } catch (error) {
     if (request === mine && !mine.signal.aborted) showRefusal(error);
   } finally {
@@ -212,9 +248,6 @@ function offerLatest() {
     : `The readings end on ${when}.`;
   getPart("jump-button").onclick = () => showWindow(empty ? newest - (end - start) : start, newest + 1);
 }
-
-/** @param {string} metric */
-const getLabel = (metric) => metrics.find((info) => info.metric === metric)?.label ?? metric;
 
 for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
   document.querySelectorAll("[data-save]")

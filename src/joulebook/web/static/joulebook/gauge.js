@@ -11,7 +11,7 @@ import { summarise } from "./summary.js";
 /** @type {Kind} */
 export const gauge = {
   describePoints: describeResolution,
-  makeColumns: ({ points, bucket }) => makeCurveColumns(points, bucket),
+  makeColumns: ({ points, bucket, silence, track }) => makeCurveColumns(points, bucket, silence, track),
   makeDrawing: () => ({ shape: "line" }),
   formatValue: (value, { unit }) => formatQuantity(value, unit),
   describePoint({ points, unit, columns }, index) {

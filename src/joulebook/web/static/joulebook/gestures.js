@@ -16,6 +16,9 @@
  * @property {(held: boolean) => void} hold a gesture begins or ends
  * @property {(start: number, end: number) => void} commit show a window and fetch it
  * @property {() => void} back
+ * @property {() => boolean} isChoosing whether a drag chooses readings; else it zooms
+ * @property {(start: number, end: number) => void} choose a stretch was dragged
+ * @property {(time: number) => void} pick the chart was pressed at an instant
  */
 
 /** Pointers need no focus ring; it is for keys. */
@@ -33,8 +36,8 @@ addEventListener(
 );
 
 /**
- * Watch a chart's surface. Dragging selects, with shift it pans; two fingers pinch; one finger
- * points; the wheel zooms about the pointer unless the page has just been scrolled.
+ * Watch a chart's surface. Dragging zooms or chooses readings, with shift it pans; two fingers pinch; one finger
+ * points or chooses; the wheel zooms about the pointer unless the page has just been scrolled.
  * @param {Target} target
  * @param {Handlers} handlers
  */
@@ -44,7 +47,7 @@ export function watchGestures(target, handlers) {
   watchWheel(target, handlers);
   surface.addEventListener("dblclick", (event) => {
     event.preventDefault();
-    handlers.back();
+    if (!handlers.isChoosing()) handlers.back();
   });
 }
 
@@ -64,9 +67,10 @@ function watchPointers(target, handlers) {
     /** @type {HTMLElement | null} */ (surface.closest("[tabindex]"))?.focus(QUIET_FOCUS);
     drag?.cancel();
     if (pressed.size === 2) drag = startPinch(target, handlers, pressed);
-    else
-      drag =
-        event.pointerType === "touch" ? startScrub(target, handlers) : startDrag(target, handlers, event);
+    else {
+      const isScrub = event.pointerType === "touch" && !handlers.isChoosing();
+      drag = isScrub ? startScrub(target, handlers) : startDrag(target, handlers, event);
+    }
   });
   surface.addEventListener("pointermove", (event) => {
     if (pressed.has(event.pointerId)) {
@@ -108,7 +112,9 @@ function startDrag(target, handlers, down) {
     end(/** @type {number} */ x) {
       handlers.select(null);
       const to = target.timeAt(x);
-      if (far(x)) handlers.commit(Math.min(from, to), Math.max(from, to));
+      const act = handlers.isChoosing() ? handlers.choose : handlers.commit;
+      if (far(x)) act(Math.min(from, to), Math.max(from, to));
+      else if (handlers.isChoosing()) handlers.pick(from);
     },
     cancel: () => handlers.select(null),
   };

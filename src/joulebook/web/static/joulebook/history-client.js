@@ -4,12 +4,19 @@ import { learnOffsets } from "./zone-offsets.js";
 
 /** @import { Offsets } from "./zone-offsets.js" */
 
-/** @typedef {{value: number, share: (number | null)[]}} StateShare a state's share of each bucket's covered time */
+/**
+ * A state's share of each bucket's covered time; single readings have its word alone.
+ * @typedef {{value: number, word?: string, colour?: string, share?: (number | null)[]}} StateShare
+ */
+/**
+ * A stretch with readings that a correction changed; start and end in seconds since 1970 UTC.
+ * @typedef {{id: number, metric: string, start: number, end: number}} Corrected
+ */
 /**
  * @typedef {object} Series
  * @property {string} metric
  * @property {string} unit
- * @property {string} kind gauge, counter or state
+ * @property {string} kind gauge, counter, amount or state
  * @property {(number | null)[]} [value] one reading a point, at resolution "raw"
  * @property {(number | null)[]} [mean]
  * @property {(number | null)[]} [min]
@@ -17,9 +24,15 @@ import { learnOffsets } from "./zone-offsets.js";
  * @property {(number | null)[]} [count]
  * @property {number[]} [coverage] share of the requested time of each bucket
  * @property {number[]} [increase] of a counter
+ * @property {number[]} [decrease] of a net register
  * @property {number[]} [unallocated]
+ * @property {number[]} [spread]
  * @property {number[]} [resets]
+ * @property {number[]} [glitches]
+ * @property {(number | null)[]} [sum] of an amount
+ * @property {(number | null)[]} [largest]
  * @property {StateShare[]} [states] of a state
+ * @property {number[]} [changes]
  */
 /**
  * @typedef {object} Answer
@@ -31,8 +44,13 @@ import { learnOffsets } from "./zone-offsets.js";
  * @property {string} source
  * @property {number[]} time
  * @property {Series[]} series
+ * @property {Corrected[]} [corrected]
  */
-/** @typedef {Omit<Answer, "start" | "end"> & {start: string, end: string}} SentAnswer start and end as RFC 3339 */
+/**
+ * The answer as sent: start and end are RFC 3339.
+ * @typedef {Omit<Answer, "start" | "end" | "corrected"> & {start: string, end: string,
+ *   corrected?: {id: number, metric: string, start: string, end: string}[]}} SentAnswer
+ */
 /** @typedef {{title?: string, detail?: string}} Problem RFC 9457 */
 
 /** The server refused, or did not answer (status 0); the message is for people. */
@@ -74,7 +92,12 @@ export async function fetchHistory(url, query, signal) {
   const answer = /** @type {SentAnswer} */ (await response.json());
   const [start, end] = [answer.start, answer.end].map((instant) => Date.parse(instant) / 1000);
   learnOffsets(answer.tz, answer.offsets, end);
-  return { ...answer, start, end };
+  const corrected = (answer.corrected ?? []).map((each) => ({
+    ...each,
+    start: Date.parse(each.start) / 1000,
+    end: Date.parse(each.end) / 1000,
+  }));
+  return { ...answer, start, end, corrected };
 }
 
 /** Make an error of an answer. @param {Response} response */

@@ -131,6 +131,29 @@ export function formatInputValue(seconds, tz) {
 }
 
 /**
+ * Write the value of such a field to the millisecond.
+ * @param {number} seconds
+ * @param {string} tz
+ */
+export function formatExactInput(seconds, tz) {
+  const millis = Math.round(seconds * 1000);
+  const rest = ((millis % 1000) + 1000) % 1000;
+  return formatInputValue((millis - rest) / 1000, tz) + (rest ? `.${String(rest).padStart(3, "0")}` : "");
+}
+
+/**
+ * Write RFC 3339 in UTC to the microsecond, as readings are stored.
+ * @param {number} seconds
+ */
+export function formatMicros(seconds) {
+  const whole = Math.floor(seconds);
+  const micros = Math.round((seconds - whole) * 1e6);
+  if (micros === 1e6) return formatMicros(whole + 1);
+  const base = new Date(whole * 1000).toISOString().slice(0, -5);
+  return `${base}${micros ? `.${String(micros).padStart(6, "0")}` : ""}Z`;
+}
+
+/**
  * Write RFC 3339 with the zone's offset, or in UTC if the offset is not in whole minutes; for tables and files.
  * @param {number} seconds
  * @param {string} tz

@@ -1,5 +1,6 @@
 // How each kind of metric is shown: its curve or bars, its figures, its points in words, its table.
 
+import { amount } from "./amount.js";
 import { counter } from "./counter.js";
 import { gauge } from "./gauge.js";
 import { state } from "./state.js";
@@ -8,6 +9,8 @@ import { state } from "./state.js";
  * @import uPlot from "../vendor/uPlot.esm.js"
  * @import { Colours, StateStyle } from "./paint.js"
  * @import { Points } from "./points.js"
+ * @import { Rises } from "./rises.js"
+ * @import { StateWords } from "./words.js"
  * @import { Track } from "./tracks.js"
  * @import { TimeWindow } from "./view.js"
  */
@@ -20,7 +23,7 @@ import { state } from "./state.js";
 /** @typedef {{text: string, style: StateStyle}} LegendEntry */
 /**
  * A column of the table; a plain one is without the metric's unit.
- * @typedef {{name: string, column: (number | null)[] | null, plain?: boolean}} TableColumn
+ * @typedef {{name: string, column: (number | string | null)[] | null, plain?: boolean}} TableColumn
  */
 /**
  * @typedef {object} Drawing
@@ -29,6 +32,7 @@ import { state } from "./state.js";
  * @property {[number, number]} [range] of the axis of values; without it the axis follows the values
  * @property {boolean} [zero] the axis includes zero
  * @property {(tick: number) => string} [label] of the axis of values
+ * @property {number[]} [ticks] of the axis of values; without them they follow the values
  */
 /**
  * One metric's part of a sheet.
@@ -39,7 +43,11 @@ import { state } from "./state.js";
  * @property {number} bucket seconds; 0 for single readings
  * @property {TimeWindow} window not beyond the present
  * @property {string} tz
- * @property {number} silence a register or a state is taken as unchanged for so many seconds without a reading
+ * @property {number | null} silence the owner's limit in seconds: a longer time without a reading is unknown
+ * @property {boolean} coversBefore an amount's interval ends at its reading's time
+ * @property {Rises | null} rises of a register's single readings
+ * @property {StateWords} words of a state's values
+ * @property {boolean} isFlags each value of a state is a list of flags
  * @property {number[]} replacements when other meters took over
  */
 /** @typedef {MetricData & {columns: Columns}} PanelData the same, with the columns that its panel draws */
@@ -56,7 +64,7 @@ import { state } from "./state.js";
  */
 
 /** @type {Record<string, Kind>} */
-const KINDS = { gauge, counter, state };
+const KINDS = { gauge, counter, amount, state };
 
 /** Return the kind of that name; an unknown one is shown as a gauge. @param {string | undefined} name */
 export const getKind = (name) => KINDS[name ?? "gauge"] ?? gauge;

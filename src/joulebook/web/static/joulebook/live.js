@@ -4,7 +4,6 @@ import { getServerTime, HistoryError } from "./history-client.js";
 import { estimateDistance } from "./points.js";
 import { poll } from "./poll.js";
 import { hasFixedLength } from "./resolution.js";
-import { LEAST_SILENCE } from "./sheet.js";
 import { listen } from "./stream.js";
 import { makeTail } from "./tail.js";
 
@@ -19,6 +18,8 @@ const REFRESH_AFTER = 300;
 const REFRESH_CALENDAR_AFTER = 900;
 /** While the live feed is open, the tail is fetched only every so many seconds, for readings out of order. */
 const FETCH_AFTER = 8;
+/** In seconds; the list of devices has the same. */
+const LEAST_SILENCE = 300;
 
 /**
  * Follow the present.

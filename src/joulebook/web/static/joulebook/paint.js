@@ -1,15 +1,37 @@
-// Paints bars and shares on a chart's canvas: each bucket from its start to its end, patterns beside colours.
-
-import { countRequestedSeconds } from "./tracks.js";
+// Paints bars, states and corrected stretches on a chart's canvas: patterns beside colours.
 
 /**
  * @import Plot from "../vendor/uPlot.esm.js"
- * @import { Track } from "./tracks.js"
+ * @import { Bar } from "./bars.js"
+ * @import { TimeWindow } from "./view.js"
  */
 
-/** @typedef {{line: string, ink: string, grid: string, ground: string, states: string[]}} Colours */
-/** @typedef {{colour: number, pattern: number}} StateStyle */
+/**
+ * @typedef {object} Colours
+ * @property {string} line
+ * @property {string} ink
+ * @property {string} grid
+ * @property {string} ground
+ * @property {string[]} states by number
+ */
+/**
+ * A colour is the number of one of the style sheet's, the owner's like #1f77b4, or the series' own.
+ * @typedef {{colour: number | string, pattern: number}} StateStyle
+ */
+/**
+ * A state over [from, to), from `low` to `high` (0 to 1) of the height of its row.
+ * @typedef {object} Span
+ * @property {number} from
+ * @property {number} to
+ * @property {number} row
+ * @property {number} low
+ * @property {number} high
+ * @property {StateStyle | null} style null: the ground, on which a state is absent
+ * @property {string} [word]
+ */
 
+/** Stands for the series' own colour in a style. */
+export const SERIES_COLOUR = "series";
 const STATE_COLOURS = 8;
 const PATTERNS = 4;
 const CELL = 6;
@@ -17,58 +39,68 @@ const CELL = 6;
 const patterns = new Map();
 
 /**
- * Paint a counter's increase; above it, hatched, the increase not allocated to one bucket. Lines from top to
- * bottom mark resets and replaced meters.
+ * Paint bars; above them, hatched, what rose at an unknown time. Lines from top to bottom mark resets and replaced
+ * meters.
  * @param {Plot} plot
- * @param {Track} track
- * @param {{bucket: number, colours: Colours, replacements: number[]}} options
+ * @param {Bar[]} bars
+ * @param {{colours: Colours, replacements: number[]}} options
  */
-export function paintBars(plot, track, { bucket, colours, replacements }) {
+export function paintBars(plot, bars, { colours, replacements }) {
   paintInside(plot, (ctx) => {
     const y = (/** @type {number} */ value) => plot.valToPos(value, "y", true);
-    forEachBucket(plot, track, bucket, (index, left, width) => {
-      const rise = track.increase?.[index] ?? 0;
-      const lost = track.unallocated?.[index] ?? 0;
-      ctx.fillStyle = colours.line;
-      fillSpan(ctx, left, y(0), width, y(rise));
-      if (!lost) return;
+    for (const bar of bars) {
+      const [left, width] = findSides(plot, bar);
+      if (!width) continue;
+      const { flow, back = 0, lost = 0 } = bar;
+      ctx.fillStyle = bar.isSpread ? getPattern(ctx, 3, colours.line) : colours.line;
+      fillSpan(ctx, left, y(0), width, y(flow));
+      if (back) {
+        ctx.fillStyle = getPattern(ctx, 2, colours.line);
+        fillSpan(ctx, left, y(0), width, y(-back));
+      }
+      if (!lost) continue;
       ctx.fillStyle = getPattern(ctx, 1, colours.line);
-      fillSpan(ctx, left, y(rise), width, y(rise + lost));
+      fillSpan(ctx, left, y(flow), width, y(flow + lost));
       ctx.strokeStyle = colours.line;
-      ctx.strokeRect(left + 0.5, y(rise + lost) + 0.5, Math.max(1, width - 1), y(rise) - y(rise + lost));
-    });
-    forEachBucket(plot, track, bucket, (index, left, width) => {
-      if (track.resets?.[index]) paintMark(plot, left + width / 2, colours, "triangle");
-    });
+      ctx.strokeRect(left + 0.5, y(flow + lost) + 0.5, Math.max(1, width - 1), y(flow) - y(flow + lost));
+    }
+    for (const bar of bars) {
+      const [left, width] = findSides(plot, bar);
+      if (bar.resets && width) paintMark(plot, left + width / 2, colours, "triangle");
+    }
     for (const time of replacements) paintMark(plot, plot.valToPos(time, "x", true), colours, "diamond");
   });
 }
 
 /**
- * Stack each covered bucket's shares on a ground; the ground shows the rest, such as the time off.
+ * Paint spans of states, each in its row: the share of a span's height that its state has; a word where it fits.
  * @param {Plot} plot
- * @param {Track} track
- * @param {{bucket: number, colours: Colours, binary: boolean}} options
+ * @param {Span[]} spans
+ * @param {{colours: Colours, rows: number}} options rows from bottom to top
  */
-export function paintShares(plot, track, { bucket, colours, binary }) {
-  const states = track.states ?? [];
-  const values = states.map(({ value }) => value);
+export function paintSpans(plot, spans, { colours, rows }) {
   paintInside(plot, (ctx) => {
-    const y = (/** @type {number} */ value) => plot.valToPos(value, "y", true);
-    forEachBucket(plot, track, bucket, (index, left, width) => {
-      if (!states.some(({ share }) => share[index] != null)) return;
-      ctx.fillStyle = colours.grid;
-      fillSpan(ctx, left, y(0), width, y(1));
-      let level = 0;
-      for (const { value, share } of states) {
-        const part = share[index] ?? 0;
-        if (!part || (binary && value === 0)) continue;
-        const style = chooseStateStyle(value, values);
-        ctx.fillStyle = binary ? colours.line : getPattern(ctx, style.pattern, colours.states[style.colour]);
-        fillSpan(ctx, left, y(level), width, y(level + part));
-        level += part;
-      }
-    });
+    const y = (/** @type {number} */ level) => plot.valToPos(level, "y", true);
+    const ratio = devicePixelRatio || 1;
+    ctx.font = `${12 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    ctx.textBaseline = "middle";
+    for (const { from, to, row, low, high, style, word } of spans) {
+      const [left, width] = findSides(plot, { from, to });
+      if (!width) continue;
+      const level = (/** @type {number} */ share) => y((row + (rows > 1 ? 0.1 + 0.8 * share : share)) / rows);
+      ctx.fillStyle = style ? getPattern(ctx, style.pattern, chooseColour(colours, style)) : colours.grid;
+      fillSpan(ctx, left, level(low), width, level(high));
+      if (!word) continue;
+      const length = ctx.measureText(word).width + 12 * ratio;
+      if (length > width - 8 * ratio) continue;
+      const middle = level((low + high) / 2);
+      ctx.fillStyle = colours.ground;
+      ctx.beginPath();
+      ctx.roundRect(left + 4 * ratio, middle - 10 * ratio, length, 20 * ratio, 4 * ratio);
+      ctx.fill();
+      ctx.fillStyle = colours.ink;
+      ctx.fillText(word, left + 10 * ratio, middle);
+    }
   });
 }
 
@@ -80,20 +112,47 @@ export function paintShares(plot, track, { bucket, colours, binary }) {
  */
 export function paintSwatch(canvas, style, colours) {
   const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  ctx.fillStyle = getPattern(ctx, style.pattern, colours.states[style.colour]);
+  ctx.fillStyle = getPattern(ctx, style.pattern, chooseColour(colours, style));
   ctx.fillRect(0, 0, canvas.width, canvas.height);
 }
 
 /**
- * Choose a state's style: small codes have the same in every range, others by their index among the values.
+ * Paint the stretches with corrected readings as a hatched ground.
+ * @param {Plot} plot
+ * @param {TimeWindow[]} stretches
+ * @param {Colours} colours
+ */
+export function paintStretches(plot, stretches, colours) {
+  paintInside(plot, (ctx) => {
+    ctx.globalAlpha = 0.35;
+    ctx.fillStyle = getPattern(ctx, 1, colours.ink);
+    for (const { start, end } of stretches) {
+      const [left, width] = findSides(plot, { from: start, to: end });
+      const least = 4 * (devicePixelRatio || 1);
+      if (width) ctx.fillRect(left - (width < least ? least / 2 : 0), plot.bbox.top, Math.max(least, width), plot.bbox.height);
+    }
+  });
+}
+
+/**
+ * Choose a state's style: the owner's colour; else small codes have the same in every range, others by their index
+ * among the values.
  * @param {number} value
  * @param {number[]} values
+ * @param {string} [colour] the owner's
  * @returns {StateStyle}
  */
-export function chooseStateStyle(value, values) {
+export function chooseStateStyle(value, values, colour = "") {
+  if (colour) return { colour, pattern: 0 };
   const small = Number.isInteger(value) && value >= 0 && value < STATE_COLOURS * PATTERNS;
-  const number = small ? value : values.indexOf(value);
+  const number = small ? value : Math.max(0, values.indexOf(value));
   return { colour: number % STATE_COLOURS, pattern: (number + Math.floor(number / STATE_COLOURS)) % PATTERNS };
+}
+
+/** @param {Colours} colours @param {StateStyle} style */
+function chooseColour(colours, { colour }) {
+  if (typeof colour === "number") return colours.states[colour];
+  return colour === SERIES_COLOUR ? colours.line : colour;
 }
 
 /** Paint inside the plotting area only. @param {Plot} plot @param {(ctx: CanvasRenderingContext2D) => void} paint */
@@ -109,21 +168,19 @@ function paintInside(plot, paint) {
 }
 
 /**
- * @param {Plot} plot @param {Track} track @param {number} bucket
- * @param {(index: number, left: number, width: number) => void} paint
+ * Find the left side and the width of a stretch on the canvas; the width is 0 outside the window.
+ * @param {Plot} plot
+ * @param {{from: number, to: number}} stretch
+ * @returns {[number, number]}
  */
-function forEachBucket(plot, track, bucket, paint) {
+function findSides(plot, { from, to }) {
   const { min, max } = plot.scales.x;
-  if (min == null || max == null) return;
+  if (min == null || max == null || to <= min || from >= max) return [0, 0];
   const gap = devicePixelRatio || 1;
-  track.time.forEach((time, index) => {
-    const length = countRequestedSeconds(track, index, bucket, { start: -Infinity, end: Infinity });
-    if (time + length <= min || time >= max) return;
-    const left = Math.round(plot.valToPos(time, "x", true));
-    const right = Math.round(plot.valToPos(time + length, "x", true));
-    // Bars that are wide enough stand apart.
-    paint(index, left, Math.max(1, right - left - (right - left > 6 * gap ? gap : 0)));
-  });
+  const left = Math.round(plot.valToPos(from, "x", true));
+  const right = Math.round(plot.valToPos(to, "x", true));
+  // Bars that are wide enough stand apart.
+  return [left, Math.max(1, right - left - (right - left > 6 * gap ? gap : 0))];
 }
 
 /**

@@ -9,6 +9,7 @@ import { formatShare, NO_VALUE } from "./quantity.js";
 import { summarise } from "./summary.js";
 
 /**
+ * @import { Corrected } from "./history-client.js"
  * @import { Columns, Figure, LegendEntry, PanelData } from "./kinds.js"
  * @import { Sheet } from "./sheet.js"
  */
@@ -21,9 +22,19 @@ import { summarise } from "./summary.js";
  * @property {string} colour a name of the style sheet's
  * @property {number} [factor] from stored values to shown ones
  * @property {number[]} [replacements] times of replaced meters, in seconds since 1970 UTC
+ * @property {number | null} [silence] the owner's limit in seconds: a longer time without a reading is unknown
+ * @property {boolean} [coversBefore] an amount's interval ends at its reading's time
+ * @property {number} [form] 0 numbers, 1 truth values, 2 texts, 3 lists of texts
+ */
+
+/**
+ * Readings chosen on the chart: those of [start, end), or the one at `start`.
+ * @typedef {{start: number, end: number, isPoint: boolean}} Choice
  */
 
 const LEAST_FRESH = 60;
+/** The resolution of fields for times, in seconds: a range with a reading ends so much later. */
+const FIELD_STEP = 0.001;
 const SWATCH = 12;
 
 /** A panel on the page with the points of one metric. */
@@ -38,9 +49,13 @@ export class Panel {
     root.dataset.metric = info.metric;
     root.dataset.colour = info.colour;
     this.getPart("label").textContent = info.label;
+    const correct = /** @type {HTMLElement | null} */ (root.querySelector('[data-part="correct"] .hidden'));
+    if (correct) correct.textContent = ` ${info.label}`;
     this.plotBox = this.getPart("plot");
     this.plotBox.setAttribute("aria-label", `${info.label} over time`);
     this.unit = info.unit;
+    /** @type {Corrected[]} */
+    this.corrected = [];
     this.pointsText = "";
     this.kind = getKind("gauge");
     /** @type {Columns} */
@@ -79,6 +94,8 @@ export class Panel {
     this.getPart("resolution").title = `read from ${sheet.source}`;
     this.#showSummary(this.data, now);
     this.#showLegend(this.kind.makeLegend?.(this.data) ?? []);
+    this.corrected = sheet.corrected.filter(({ metric }) => metric === this.info.metric);
+    this.chart.setStretches(this.corrected.map((each) => ({ ...each, title: `Correction ${each.id}` })));
   }
 
   /**
@@ -98,8 +115,29 @@ export class Panel {
   describePoint(index, time) {
     const sheet = /** @type {Sheet} */ (this.sheet);
     if (index == null || !this.data) return `${formatBucket(time, 0, sheet.view.tz)} · no reading`;
-    const when = formatBucket(this.columns[0][index], sheet.bucket, sheet.view.tz);
-    return `${when} · ${this.kind.describePoint(this.data, index)}`;
+    const at = this.columns[0][index];
+    const when = formatBucket(at, sheet.bucket, sheet.view.tz);
+    const numbers = this.corrected
+      .filter(({ start, end }) => start < at + Math.max(sheet.bucket, FIELD_STEP) && end > at)
+      .map(({ id }) => id);
+    const words = [when, this.kind.describePoint(this.data, index)];
+    if (numbers.length) words.push(`corrected (${numbers.map((number) => `no. ${number}`).join(", ")})`);
+    return words.join(" · ");
+  }
+
+  /**
+   * Return the choice of the point nearest to an instant: its reading, or all readings of its bucket.
+   * @param {number} time
+   * @returns {Choice | null} null where no point is near
+   */
+  getChoiceAt(time) {
+    const index = this.chart.setCursor(time);
+    if (index == null || !this.data) return null;
+    const start = this.columns[0][index];
+    const { track, bucket } = this.data;
+    if (!track) return { start, end: start + FIELD_STEP, isPoint: true };
+    const next = track.time[track.time.indexOf(start) + 1] ?? Infinity;
+    return { start, end: Math.min(next, start + bucket), isPoint: false };
   }
 
   destroy() {

@@ -3,6 +3,7 @@
 /**
  * @import { Answer } from "./history-client.js"
  * @import { Columns } from "./kinds.js"
+ * @import { Track } from "./tracks.js"
  */
 
 /**
@@ -16,6 +17,8 @@
  */
 
 const GAP_FACTOR = 3;
+/** A distance is compared with so many before it and after it. */
+const NEIGHBOURS = 5;
 
 /**
  * Extract one metric's points from an answer.
@@ -54,32 +57,62 @@ export function estimateDistance(points, bucket) {
 }
 
 /**
- * Return whether the line breaks between two neighbouring points. Touching buckets never break it, nor
- * does a gap of up to three times the usual distance.
- * @param {number} from
- * @param {number} to
- * @param {number} bucket
- * @param {number} distance
- * @param {number} [silence] seconds without a reading allowed in any case
+ * Find the unknown times between single readings by the server's rule: longer than the owner's limit, or without
+ * one than three times the larger of the medians of the five distances before and the five after.
+ * @param {number[]} time
+ * @param {number | null} silence the owner's limit in seconds
+ * @returns {boolean[]} for each reading whether the time from it to the next one is unknown
  */
-export function isGap(from, to, bucket, distance, silence = 0) {
-  return to - from > Math.max(GAP_FACTOR * distance, bucket * 1.05, silence);
+export function findSilences(time, silence) {
+  const distances = time.slice(1).map((at, index) => at - time[index]);
+  return distances.map((distance, index) => {
+    if (silence != null) return distance > silence;
+    const before = distances.slice(Math.max(0, index - NEIGHBOURS), index);
+    const usual = Math.max(computeMedian(before), computeMedian(distances.slice(index + 1, index + 1 + NEIGHBOURS)));
+    return usual > 0 && distance > GAP_FACTOR * usual;
+  });
+}
+
+/**
+ * Find the gaps behind the points. Of buckets the server's coverage decides; without it touching buckets have no
+ * gap, nor have others within three times their usual distance.
+ * @param {Points} points
+ * @param {number} bucket
+ * @param {number | null} silence see `findSilences`
+ * @param {Track | null} track
+ * @returns {boolean[]} for each point whether the line breaks behind it
+ */
+export function findGaps(points, bucket, silence, track) {
+  const { time } = points;
+  if (!bucket) return findSilences(time, silence);
+  if (track) {
+    let at = 0;
+    return time.slice(1).map((next, index) => {
+      while (track.time[at] <= time[index]) at += 1;
+      let unknown = false;
+      for (; track.time[at] < next; at += 1) unknown ||= track.coverage[at] === 0;
+      return unknown;
+    });
+  }
+  const longest = Math.max(GAP_FACTOR * estimateDistance(points, bucket), bucket * 1.05);
+  return time.slice(1).map((next, index) => next - time[index] > longest);
 }
 
 /**
  * Make the chart's columns: time, max, min, mean; a row of nulls in the middle of each gap breaks the line.
  * @param {Points} points
  * @param {number} bucket
- * @param {number} [silence] see `isGap`
+ * @param {number | null} [silence] see `findSilences`
+ * @param {Track | null} [track]
  * @returns {Columns}
  */
-export function makeCurveColumns(points, bucket, silence = 0) {
-  const distance = estimateDistance(points, bucket);
+export function makeCurveColumns(points, bucket, silence = null, track = null) {
+  const gaps = findGaps(points, bucket, silence, track);
   /** @type {Columns} */
   const [time, max, min, mean] = [[], [], [], []];
   points.time.forEach((at, i) => {
     const before = points.time[i - 1];
-    if (i > 0 && isGap(before, at, bucket, distance, silence)) {
+    if (gaps[i - 1]) {
       time.push((before + at) / 2);
       max.push(null);
       min.push(null);
@@ -154,5 +187,5 @@ export function findLowerBound(time, at) {
 function computeMedian(values) {
   if (!values.length) return 0;
   const sorted = Float64Array.from(values).sort();
-  return sorted[sorted.length >> 1];
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }

@@ -22,13 +22,14 @@ export function describeResolution(resolution) {
 }
 
 /**
- * Describe a counter's or a state's points: "increase per 5 min", "share of day", "every reading".
+ * Describe the points of a counter, an amount or a state: "increase per 5 min", "share of day".
  * @param {string} resolution
  * @param {string} figure the words before the bucket's length
+ * @param {string} [single] the words for single readings
  */
-export function describePerBucket(resolution, figure) {
+export function describePerBucket(resolution, figure, single = "every reading") {
   const [count, unit] = parseResolution(resolution);
-  if (!count) return "every reading";
+  if (!count) return single;
   return `${figure} ${count > 1 || ["s", "m", "h"].includes(unit) ? `${count}\u202f` : ""}${WORDS[unit]}`;
 }
 

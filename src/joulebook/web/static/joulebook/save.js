@@ -71,9 +71,12 @@ export async function drawPicture(title, sheet, panels) {
 export function formatCsv(sheet) {
   const { head, rows } = makeTable(sheet, (metric) => metric);
   const lines = rows.map(([time, ...values]) =>
-    [formatRfc3339(time, sheet.view.tz), ...values.map((value) => (value == null ? "" : tidy(value)))].join(
-      ",",
-    ),
+    [
+      formatRfc3339(time, sheet.view.tz),
+      ...values.map((value) =>
+        value == null ? "" : typeof value === "string" ? quoteCell(value) : String(tidy(value)),
+      ),
+    ].join(","),
   );
   return `${[head.map(quoteCell).join(","), ...lines].join("\r\n")}\r\n`;
 }

@@ -2,18 +2,23 @@
 
 import { extractPoints } from "./points.js";
 import { getBucketSeconds } from "./resolution.js";
+import { extractRises } from "./rises.js";
 import { extractTrack } from "./tracks.js";
+import { extractWords } from "./words.js";
 
 /**
  * @import { Answer } from "./history-client.js"
  * @import { MetricData } from "./kinds.js"
+ * @import { MetricInfo } from "./panel.js"
  * @import { Points } from "./points.js"
+ * @import { Rises } from "./rises.js"
+ * @import { StateWords } from "./words.js"
  * @import { Track } from "./tracks.js"
  * @import { TimeWindow, View } from "./view.js"
  */
 
-/** The server's own default, in seconds: see `silence_limit` in web/devices/metric_settings.py. */
-export const LEAST_SILENCE = 300;
+/** The form of values that are lists of texts: see telemetry/kinds/settings.py. */
+const LISTS_OF_TEXTS = 3;
 
 /** @type {Points} */
 const NO_POINTS = { time: [], mean: [], min: null, max: null, count: null };
@@ -23,13 +28,11 @@ export class Sheet {
   /**
    * @param {View} view
    * @param {Answer} answer
-   * @param {object} [device]
-   * @param {number | null} [device.silence] its owner's limit in seconds; after it the device is silent
-   * @param {Map<string, number[]>} [device.replacements] times of replaced meters, by metric
+   * @param {MetricInfo[]} [infos] what the page knows of the metrics
    */
-  constructor(view, answer, { silence = null, replacements = new Map() } = {}) {
-    this.silence = silence;
-    this.replacements = replacements;
+  constructor(view, answer, infos = []) {
+    /** @type {Map<string, MetricInfo>} */
+    this.infos = new Map(infos.map((info) => [info.metric, info]));
     this.view = view;
     /** @type {TimeWindow} */
     this.window = { start: answer.start, end: answer.end };
@@ -40,10 +43,15 @@ export class Sheet {
     this.units = new Map(answer.series.map((series) => [series.metric, series.unit]));
     /** @type {Map<string, Points>} */
     this.points = new Map(answer.series.map((series) => [series.metric, extractPoints(answer, series.metric)]));
-    /** @type {Map<string, string>} gauge, counter or state */
+    /** @type {Map<string, string>} gauge, counter, amount or state */
     this.kinds = new Map(answer.series.map((series) => [series.metric, series.kind]));
     /** @type {Map<string, Track | null>} */
     this.tracks = new Map(answer.series.map((series) => [series.metric, extractTrack(answer, series.metric)]));
+    /** @type {Map<string, Rises | null>} */
+    this.rises = new Map(answer.series.map((series) => [series.metric, extractRises(answer, series.metric)]));
+    /** @type {Map<string, StateWords>} */
+    this.words = new Map(answer.series.map((series) => [series.metric, extractWords(series)]));
+    this.corrected = answer.corrected ?? [];
     /** @type {Map<string, {value: number, time: number}>} newest readings by metric; needed where the points are means */
     this.latest = new Map();
   }
@@ -79,8 +87,12 @@ export class Sheet {
       bucket: this.bucket,
       window: { start: this.window.start, end: Math.min(this.window.end, now) },
       tz: this.view.tz,
-      silence: this.silence ?? LEAST_SILENCE,
-      replacements: this.replacements.get(metric) ?? [],
+      silence: this.infos.get(metric)?.silence ?? null,
+      coversBefore: this.infos.get(metric)?.coversBefore ?? false,
+      rises: this.rises.get(metric) ?? null,
+      words: this.words.get(metric) ?? new Map(),
+      isFlags: this.infos.get(metric)?.form === LISTS_OF_TEXTS,
+      replacements: this.infos.get(metric)?.replacements ?? [],
     };
   }
 }

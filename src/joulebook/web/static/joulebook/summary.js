@@ -1,6 +1,6 @@
 // The figures below a chart: latest, mean, peak and the window's coverage.
 
-import { estimateDistance, isGap } from "./points.js";
+import { estimateDistance, findGaps } from "./points.js";
 import { computeCoverage } from "./tracks.js";
 
 /**
@@ -57,12 +57,14 @@ function estimateCoverage(points, window, bucket, now) {
   const end = Math.min(window.end, now);
   const distance = estimateDistance(points, bucket);
   if (end <= window.start || !distance) return null;
+  const gaps = findGaps(points, bucket, null, null);
   let covered = 0;
   points.time.forEach((at, i) => {
     if (points.count && distance < bucket) covered += Math.min(bucket, points.count[i] * distance);
     else {
-      const next = points.time[i + 1] ?? end;
-      covered += isGap(at, next, bucket, distance) ? Math.max(distance, bucket) : next - at;
+      const step = (points.time[i + 1] ?? end) - at;
+      const isLost = gaps[i] ?? step > 3 * distance;
+      covered += isLost ? Math.max(distance, bucket) : step;
     }
   });
   return Math.min(1, covered / (end - window.start));

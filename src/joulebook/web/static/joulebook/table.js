@@ -10,11 +10,11 @@ import { findLowerBound } from "./points.js";
  * Make a table of all points of a sheet: one row for each time, one column for each figure of each metric.
  * @param {Sheet} sheet
  * @param {(metric: string) => string} label
- * @returns {{head: string[], rows: [number, ...(number | null)[]][]}}
+ * @returns {{head: string[], rows: [number, ...(number | string | null)[]][]}}
  */
 export function makeTable(sheet, label) {
   const head = ["time"];
-  /** @type {((time: number) => number | null)[]} */
+  /** @type {((time: number) => number | string | null)[]} */
   const readers = [];
   /** @type {Set<number>} */
   const instants = new Set();
@@ -60,5 +60,5 @@ export function renderTable(box, sheet, label) {
   box.replaceChildren(table);
 }
 
-/** Remove the noise of binary fractions: 0.30000000000000004 becomes 0.3. @param {number} value */
-export const tidy = (value) => Number(value.toPrecision(12));
+/** Remove the noise of binary fractions: 0.30000000000000004 becomes 0.3. @param {number | string} value */
+export const tidy = (value) => (typeof value === "number" ? Number(value.toPrecision(12)) : value);

@@ -3,8 +3,10 @@
 import { fetchHistory, getServerTime } from "./history-client.js";
 import { extendPoints, extractPoints, insertReadings } from "./points.js";
 import { hasFixedLength } from "./resolution.js";
+import { extendRises, extractRises } from "./rises.js";
 import { extendTrack, extractTrack } from "./tracks.js";
 import { makeQuery } from "./view.js";
+import { extractWords } from "./words.js";
 
 /**
  * @import { Answer } from "./history-client.js"
@@ -160,5 +162,9 @@ function merge(sheet, answer, from) {
     sheet.points.set(metric, extendPoints(sheet.getPoints(metric), extractPoints(answer, metric), from, oldest));
     const [track, newer] = [sheet.tracks.get(metric), extractTrack(answer, metric)];
     if (track && newer) sheet.tracks.set(metric, extendTrack(track, newer, from, oldest));
+    const [rises, newerRises] = [sheet.rises.get(metric), extractRises(answer, metric)];
+    if (rises && newerRises) extendRises(rises, newerRises, oldest);
   }
+  for (const series of answer.series)
+    extractWords(series).forEach((word, value) => sheet.words.get(series.metric)?.set(value, word));
 }

@@ -13,8 +13,14 @@ import { findLowerBound } from "./points.js";
  * @property {number[]} time seconds since 1970 UTC, a bucket's start
  * @property {number[]} coverage share of the bucket's requested time covered by readings
  * @property {number[] | null} increase of a counter
+ * @property {number[] | null} decrease of a net register
  * @property {number[] | null} unallocated a counter's increase in a time without readings across a bucket's border
+ * @property {number[] | null} spread not 0 where a rise is spread evenly over a time without readings
  * @property {number[] | null} resets
+ * @property {number[] | null} glitches readings of a counter that count for nothing
+ * @property {(number | null)[] | null} sum of an amount
+ * @property {(number | null)[] | null} largest single amount
+ * @property {number[] | null} changes of a state
  * @property {StateShare[] | null} states of a state, by ascending value
  */
 
@@ -31,8 +37,14 @@ export function extractTrack(answer, metric) {
     time: answer.time,
     coverage: series.coverage,
     increase: series.increase ?? null,
+    decrease: series.decrease ?? null,
     unallocated: series.unallocated ?? null,
+    spread: series.spread ?? null,
     resets: series.resets ?? null,
+    glitches: series.glitches ?? null,
+    sum: series.sum ?? null,
+    largest: series.largest ?? null,
+    changes: series.changes ?? null,
     states: series.states ? [...series.states].sort((a, b) => a.value - b.value) : null,
   };
 }
@@ -50,14 +62,20 @@ export function extendTrack(track, newer, from, oldest) {
   const last = Math.max(first, findLowerBound(track.time, from));
   /** @template T @param {T[]} old @param {T[]} fresh */
   const join = (old, fresh) => old.slice(first, last).concat(fresh);
-  /** @param {number[] | null} old @param {number[] | null} fresh */
+  /** @template T @param {T[] | null} old @param {T[] | null} fresh */
   const joined = (old, fresh) => (old && fresh ? join(old, fresh) : null);
   return {
     time: join(track.time, newer.time),
     coverage: join(track.coverage, newer.coverage),
     increase: joined(track.increase, newer.increase),
+    decrease: joined(track.decrease, newer.decrease),
     unallocated: joined(track.unallocated, newer.unallocated),
+    spread: joined(track.spread, newer.spread),
     resets: joined(track.resets, newer.resets),
+    glitches: joined(track.glitches, newer.glitches),
+    sum: joined(track.sum, newer.sum),
+    largest: joined(track.largest, newer.largest),
+    changes: joined(track.changes, newer.changes),
     states: track.states && newer.states ? joinStates(track, newer, join) : null,
   };
 }
@@ -68,14 +86,14 @@ export function extendTrack(track, newer, from, oldest) {
  * @param {<T>(old: T[], fresh: T[]) => T[]} join
  */
 function joinStates(track, newer, join) {
-  const values = new Set([...(track.states ?? []), ...(newer.states ?? [])].map(({ value }) => value));
+  const all = new Map([...(track.states ?? []), ...(newer.states ?? [])].map((each) => [each.value, each]));
   /** @param {Track} side @param {number} value @returns {(number | null)[]} */
   const shareIn = (side, value) =>
     side.states?.find((state) => state.value === value)?.share ??
     side.coverage.map((covered) => (covered > 0 ? 0 : null));
-  return [...values]
-    .sort((a, b) => a - b)
-    .map((value) => ({ value, share: join(shareIn(track, value), shareIn(newer, value)) }));
+  return [...all.values()]
+    .sort((a, b) => a.value - b.value)
+    .map((each) => ({ ...each, share: join(shareIn(track, each.value), shareIn(newer, each.value)) }));
 }
 
 /**

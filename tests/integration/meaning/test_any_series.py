@@ -1,0 +1,204 @@
+"""Every bucket of any series is the slow model's, from every window, resolution, source and unit that contain it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import psycopg
+import pytest
+
+from joulebook.telemetry.batch import Batch
+from joulebook.telemetry.history.columns import Wanted
+from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
+from joulebook.telemetry.readings import to_microseconds
+from joulebook.telemetry.writer import write_batch
+
+from ..rollups.conftest import rollup_database, rollup_urls  # noqa: F401 - the fixtures
+from .any_series import make_series
+from .asking import Buckets, Difference, Model, Question, ask, differences
+from .slow_meaning import HOUR, MINUTE, moment
+
+ERAS = [
+    ("Europe/Berlin", datetime(2025, 10, 24, tzinfo=UTC)),  # the clock goes back on the 26th
+    ("Europe/Berlin", datetime(2026, 3, 27, tzinfo=UTC)),  # and forward on the 29th
+    ("Australia/Lord_Howe", datetime(2026, 4, 3, tzinfo=UTC)),  # back by half an hour on the 5th
+    ("Asia/Kathmandu", datetime(2026, 1, 30, tzinfo=UTC)),  # 5:45 ahead
+    ("UTC", datetime(2026, 6, 29, tzinfo=UTC)),
+]
+"""Zones with a day near which series begin."""
+
+SERIES_OF_A_DEVICE = 10
+WINDOWS, RESOLUTIONS = 5, 3
+MOST_BUCKETS = 500
+RUNGS = [
+    rung for rung in LADDER if rung.name in {"10s", "1m", "5m", "15m", "30m", "1h", "3h", "6h", "1d", "1w"}
+]
+UNITS = {"gauge": ["W", "kW"], "counter": ["kWh", "MJ"], "amount": ["kWh", "Wh"], "state": ["", ""]}
+
+
+@dataclass
+class Device:
+    """Some series, asked together."""
+
+    models: list[Model]
+    series_ids: list[int]
+    zone: ZoneInfo
+    silence: timedelta | None
+
+
+def make_devices(numbers: range, database) -> list[Device]:
+    """Store the series of these numbers and return them as devices."""
+    devices = []
+    for first in range(numbers.start, numbers.stop, SERIES_OF_A_DEVICE):
+        random = Random(f"device {first}")
+        zone_name, begin = ERAS[first // 500 % len(ERAS)]
+        zone = ZoneInfo(zone_name)
+        silence = random.choice([None, None, timedelta(minutes=2), timedelta(hours=1)])
+        limit = silence and silence // timedelta(microseconds=1)
+        models = [
+            Model.of(make_series(number, begin=to_microseconds(begin), zone=zone, limit=limit))
+            for number in range(first, min(first + SERIES_OF_A_DEVICE, numbers.stop))
+        ]
+        devices.append(Device(models, database.series(len(models)), zone, silence))
+    return devices
+
+
+def store(database, devices: Sequence[Device]) -> tuple[int, int]:
+    """Store the readings and roll them up; return their first and last instant."""
+    readings = [
+        (series_id, *reading)
+        for device in devices
+        for series_id, model in zip(device.series_ids, device.models, strict=True)
+        for reading in model.series.readings
+    ]
+    first, last = min(at for _, at, _ in readings), max(at for _, at, _ in readings)
+    begin = first // HOUR * HOUR
+    database.owner.execute("UPDATE rollup_state SET closed_until = %s", [moment(begin)])
+    for place in range(0, len(readings), 50_000):
+        series_id, time, value = zip(*readings[place : place + 50_000], strict=True)
+        columns = np.array(series_id, np.int32), np.array(time, np.int64), np.array(value, np.float64)
+        write_batch(database.writer, Batch(*columns))
+    database.roller.close(moment(last + 2 * HOUR))
+    database.roll_all()
+    return first, last
+
+
+def windows(random: Random, buckets: int) -> list[tuple[int, int]]:
+    """Return windows of whole buckets: all of them, and parts that contain one bucket alone, or many."""
+    found = [(0, buckets)]
+    for _ in range(WINDOWS - 1):
+        begin = random.randrange(buckets)
+        end = begin + 1 if random.random() < 0.2 else random.randrange(begin, buckets) + 1
+        found.append((begin, end))
+    return found
+
+
+def questions(device: Device) -> Iterator[list[Question]]:
+    """Yield the windows of each resolution of a device's questions."""
+    random = Random(f"questions {device.models[0].series.number}")
+    times = [at for model in device.models for at, _ in model.series.readings]
+    first, last = min(times), max(times)
+    wanted = [
+        Wanted(series_id, model.series.settings, random.choice(UNITS[model.series.settings.kind.name]))
+        for series_id, model in zip(device.series_ids, device.models, strict=True)
+    ]
+    for rung in random.sample(RUNGS, RESOLUTIONS):
+        begin, end = first - HOUR, last + HOUR
+        longest = rung.about * MOST_BUCKETS // timedelta(microseconds=1)
+        if end - begin > longest:
+            begin = random.randrange(begin, end - longest)
+            end = begin + longest
+        edges = bucket_edges(moment(begin), moment(end), rung, device.zone).tolist()
+        buckets = [Buckets.of(model, edges) for model in device.models]
+        yield [
+            Question(device.models, wanted, device.zone, edges, buckets, *window)
+            for window in windows(random, len(edges) - 1)
+        ]
+
+
+def sources(database, first: int, last: int) -> Iterator[str]:
+    """Yield the name of each way in which the same time can be stored, with the database in that state."""
+    database.owner.execute("DELETE FROM rollup_dirty")
+    yield "rollups"
+    middle = moment((first + (last - first) // 3) // MINUTE * MINUTE)
+    database.owner.execute("UPDATE rollup_state SET closed_until = %s", [middle])
+    yield "rollups and readings"
+    database.owner.execute("UPDATE rollup_state SET closed_until = %s", [moment(first // HOUR * HOUR - HOUR)])
+    yield "readings"
+    database.owner.execute("UPDATE rollup_state SET closed_until = %s", [moment(last + 2 * HOUR)])
+    random = Random(first)
+    for _ in range(6):
+        begin = random.randrange(first, last)
+        mark = [moment(begin), moment(begin + random.choice([1, HOUR, 7 * HOUR]))]
+        database.owner.execute(
+            "INSERT INTO rollup_dirty (series_id, begins_at, ends_at) VALUES (NULL, %s, %s)", mark
+        )
+    yield "rollups with marks"
+    database.owner.execute("DELETE FROM rollup_dirty")
+
+
+def differing(database, reader, numbers: range) -> list[Difference]:
+    """Return whatever the core says otherwise than the slow model about the series of these numbers."""
+    database.clear("2025-01-01T00:00:00Z")
+    devices = make_devices(numbers, database)
+    first, last = store(database, devices)
+    asked = [(device, number, parts) for device in devices for number, parts in enumerate(questions(device))]
+    found: list[Difference] = []
+    for turn, source in enumerate(sources(database, first, last)):
+        for device, number, parts in asked:
+            # All buckets together are asked of every source, and each other window of one source.
+            for place, question in enumerate(parts):
+                if place and (place + number) % 4 != turn:
+                    continue
+                found += answered(reader, device, question, source)
+    return found
+
+
+def answered(reader, device: Device, question: Question, source: str) -> list[Difference]:
+    """Ask one question and return what differs."""
+    try:
+        points = ask(reader, question, device.silence)
+    except Exception as exc:  # noqa: BLE001 - in a drill it is one of many differences
+        return [("refused", f"{type(exc).__name__}: {exc} (a device of {question.models[0].series})")]
+    return [(kind, f"{what} ({source})") for kind, what in differences(question, points)]
+
+
+def show(found: Sequence[Difference]) -> str:
+    """Return how many differ of each kind, with a few of them."""
+    examples = defaultdict(list)
+    for kind, what in found:
+        examples[kind].append(what)
+    lines = [f"differing: {len(found)}"]
+    for kind, number in Counter(kind for kind, _ in found).most_common():
+        lines += [f"  {kind}: {number}", *(f"    {what}" for what in examples[kind][:4])]
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def reader(rollup_urls):  # noqa: F811 - the fixture
+    """A connection with the rights of the web's process."""
+    with psycopg.connect(rollup_urls["reader"], autocommit=True) as conn:
+        yield conn
+
+
+@pytest.mark.timeout(600)
+def test_every_bucket_of_five_hundred_series_is_right_from_wherever_it_is_asked(rollup_database, reader):  # noqa: F811
+    found = differing(rollup_database, reader, range(500))
+    assert not found, show(found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+def test_drill_every_bucket_of_twenty_thousand_series(rollup_database, reader):  # noqa: F811
+    found = []
+    for first in range(0, 20_000, 500):
+        found += differing(rollup_database, reader, range(first, first + 500))
+    sys.stdout.write(f"\n20,000 series, {show(found)}\n")
+    assert not found
