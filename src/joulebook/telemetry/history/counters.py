@@ -1,7 +1,7 @@
 """The figures of a counter: its rises by bucket, across resets, glitches and replaced meters.
 
-`registers.py` has the rule. Here the rows are read that it needs: those of the window, as many before and after
-it as the rule looks back and ahead, and single readings in place of the rows near a far fall.
+`registers.py` has the rule. Here the rows are read that it needs: those of the window, as many before and
+after it as the rule looks back and ahead, and single readings in place of the rows near a far fall.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise_
 from joulebook.telemetry.rollups.tables import Spans, fitting_widths, read_readings
 from joulebook.time_zones import ZoneInfo
 
-# The highest reading of a run is looked for in `HOURS` hours before a reading's own, and the readings there are
-# good by up to four readings before them.
+# The highest reading of a run is looked for in `HOURS` hours before a reading's own; whether readings there
+# are good depends on up to four readings before them.
 _HOURS_BEFORE = HOURS + MOST_BETWEEN + 2
 # A spread rise needs the next good reading after the window, and that one the readings that show it is good.
 _READINGS_AFTER = 3 * (MOST_BETWEEN + 1)
@@ -48,8 +48,8 @@ _READINGS_AFTER = 3 * (MOST_BETWEEN + 1)
 _MOST_READ_AGAIN = 3_000_000
 _DAYS = Resolution("1d", days=1)
 
-# The begin of the last hours with readings before an instant; PostgreSQL plans a year's statement for all of its
-# chunks, so a recent stretch is asked first.
+# The begin of the last hours with readings before an instant. PostgreSQL plans a year's statement for all of
+# its chunks, so a recent stretch is read first.
 _LAST_HOURS: LiteralString = """
 WITH RECURSIVE found (time, number) AS (
     (
@@ -96,9 +96,9 @@ _SOON = (DAY, None)
 class Rises:
     """By bucket: the rise of the counter, its unallocated rise, its resets and glitches.
 
-    `decrease` is there if the register runs both ways; then `unallocated` is up less down. `spread` is the part
-    of the rise that is spread evenly over a time without readings, if the owner wants that. A bucket without
-    readings rose by zero and has a count of zero.
+    `decrease` is there if the register runs both ways; then `unallocated` is up less down. `spread` is the
+    part of the rise that is spread evenly over a time without readings, if the owner wants that. A bucket
+    without readings rose by zero and has a count of zero.
     """
 
     increase: Numbers
@@ -186,9 +186,10 @@ def _rises(reader: BucketReader, wanted: Wanted) -> tuple[Rises, SeriesSummaries
 def rises_by_bucket(steps: Steps, edges: Ints, unknown: tuple[Ints, Ints], rule: RegisterRule) -> Rises:
     """Return the rises in each bucket [edges[i], edges[i + 1]), exact also across the edges.
 
-    A rise belongs to the bucket of the higher reading. If some of its time is not known, and an edge lies in it, the
-    rise may have been on either side of the edge: it is unallocated, and listed with the bucket of the higher
-    reading, or it is spread evenly over its time. `unknown` are the begins and ends of the times not known.
+    A rise belongs to the bucket of the higher reading. If some of its time is not known, and an edge lies in
+    it, the rise may have been on either side of the edge: it is unallocated, and listed with the bucket of the
+    higher reading, or it is spread evenly over its time. `unknown` are the begins and ends of the times not
+    known.
     """
     length = len(edges) - 1
     is_counted = ~steps.is_disbelieved
@@ -247,8 +248,8 @@ def _spread(steps: Steps, amounts: Numbers, edges: Ints, which: Mask) -> Numbers
 class Register:
     """The rows of a register in a window and around it, with its rule.
 
-    `is_whole`: all rows near far falls were read reading by reading. `has_newest`: the last row holds the newest
-    reading of the series.
+    `is_whole`: all rows near far falls were read reading by reading. `has_newest`: the last row holds the
+    newest reading of the series.
     """
 
     rows: Summaries

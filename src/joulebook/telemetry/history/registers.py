@@ -3,10 +3,11 @@
 Below, *far below* means: below a positive value by the tolerance (a tenth, unless the owner sets another) or
 more.
 
-- A reading is a *glitch* if two readings with at most three between them, it among these, show that the register
-  came back: the later is not far below the earlier, and each between is far below the earlier, or so high that
-  the later is far below it. Glitches count for nothing. So does the newest reading of all if it is far below the
-  one before, or above it by the tolerance or more: the next reading decides.
+- A reading is a *glitch* if two readings with at most three between them, it among these, show that the
+  register came back: the later is not far below the earlier, and each between is far below the earlier, or so
+  high that the later is far below it. It must come back at once: three quarters of the way in the last step
+  up (or, of a jump, go away at once in the first step). Glitches count for nothing. So does the newest reading
+  of all if it is far below the good one before, or above it by the tolerance or more: the next one decides.
 - A reading far below the good one before it is a *reset*: a new run begins at zero.
 - A reading rises by what it exceeds the highest good reading of its run by. That one is looked for in the
   reading's own UTC hour and in the last `HOURS` UTC hours before it that have readings. So after a dip a
@@ -449,7 +450,7 @@ class _Groups:
     hour: Ints
 
     def highest_back(self, start: NDArray[np.intp], run: Ints) -> Numbers:
-        """Return for each group the highest of `run` from the group `start` backwards, within `HOURS` hours."""
+        """Return by group the highest of `run` from the group `start` backwards, within `HOURS` hours."""
         found = np.full(len(start), -np.inf)
         for step in range(HOURS + 1):
             index = np.maximum(start - step, 0)
