@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 from django.utils import timezone
-from ninja import Path, Router, Schema
+from ninja import Path, Router, Schema, Status
 from ninja.errors import HttpError
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -252,12 +252,12 @@ def post_correction(request: SignedInRequest, correction: Annotated[NewCorrectio
                 found = preview_correction(conn, planned, wanted, settings, now=now)
             finally:
                 _slots.release(request.user.pk or 0)
-            return 200, _preview(planned, found, settings)
+            return Status(200, _preview(planned, found, settings))
     try:
         queue_correction(planned, user=request.user)
     except TooManyCorrections as exc:
         raise HttpError(409, str(exc)) from None
-    return 202, correction_answer(planned)
+    return Status(202, correction_answer(planned))
 
 
 # Any text here is only a number without a correction: 403 behind the gate, not 400 before it.

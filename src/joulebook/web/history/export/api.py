@@ -83,7 +83,7 @@ def _readings(device: Device, asked: ExportQuery, begin: int, end: int) -> Gener
     wanted = {metric: series[metric].id for metric in asked.metrics or series}
     with (
         own_telemetry_connection() as conn,
-        closing(read_blocks(conn, wanted, begin=begin, end=end)) as blocks,
+        closing(read_blocks(conn, wanted, begin=begin, end=end, corrected=asked.corrected)) as blocks,
     ):
         yield from export_chunks(
             blocks, list(wanted), file_format=asked.format, layout=asked.layout, zone=asked.tz or UTC
