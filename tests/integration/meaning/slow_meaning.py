@@ -54,7 +54,8 @@ def gaps_of(readings: Sequence[Reading], limit: int | None = None) -> list[Gap]:
     """Return the gaps of a series; with an owner's `limit`, longer ones are unknown.
 
     Without a limit, a gap is known if it is at most three times the larger of two medians: of up to five distances
-    before it and of up to five after it. A lone gap is known.
+    before it and of up to five after it; that of an even number is the mean of the two in the middle. A lone gap is
+    known.
     """
     distances = [later - earlier for (earlier, _), (later, _) in pairwise(readings)]
     gaps = []
@@ -68,14 +69,15 @@ def gaps_of(readings: Sequence[Reading], limit: int | None = None) -> list[Gap]:
                 distances[place + 1 : place + 1 + NEIGHBOURS],
             )
             medians = [median(side) for side in sides if side]
-            is_known = not medians or distance <= 3 * max(medians)
+            is_known = not medians or 2 * distance <= 3 * max(medians)
         gaps.append(Gap(begin, end, value, is_known))
     return gaps
 
 
 def median(distances: Sequence[int]) -> int:
-    """Return the middle distance, of two middle ones the shorter."""
-    return sorted(distances)[(len(distances) - 1) // 2]
+    """Return twice the middle distance: the sum of the two middle ones where their number is even."""
+    ordered = sorted(distances)
+    return ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]
 
 
 # Levels ---------------------------------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ _SIGNS = str.maketrans({"º": "°", "˚": "°", "\u2126": "Ω", "\u2044": "/", "
 
 _TERM = re.compile(r"(?P<name>[^\W\d_²³]+|[°℃℉%‰€$£¢][^\W\d_²³]*)(?:\^(?=\d))?(?P<power>[²³23]?)")
 _POWERS = {"": 1, "2": 2, "²": 2, "3": 3, "³": 3}
-_LONGEST = 32
+LONGEST_UNIT = 32
 _TIMES_AN_HOUR = re.compile(r"(?P<unit>[mkMGT]?(?:W|VA|var|A))(?P<rest>/[^/]+)?")
 
 # The units offered by pages, by quantity. Messages use the quantities' names.
@@ -271,6 +271,15 @@ class Conversion(NamedTuple):
 
     factor: float
     offset: float
+
+
+def unit_problem(text: str) -> str | None:
+    """Return why a text cannot be kept as a unit, known or not; None if it can."""
+    if not text.strip() or text != text.strip():
+        return "a unit is not empty, and has no blanks around it"
+    if len(text) > LONGEST_UNIT or not text.isprintable():
+        return f"a unit has at most {LONGEST_UNIT} printable characters"
+    return None
 
 
 def is_known_unit(text: str) -> bool:
@@ -348,7 +357,7 @@ def _split_terms(text: str) -> Iterator[tuple[str, int]]:
             if name in _WITHOUT_PREFIX:
                 yield name, sign
                 continue
-            match = _TERM.fullmatch(name) if len(written) <= _LONGEST else None
+            match = _TERM.fullmatch(name) if len(written) <= LONGEST_UNIT else None
             if match is None:
                 raise UnknownUnit(_unknown(text))
             yield match["name"], sign * _POWERS[match["power"]]
@@ -376,4 +385,4 @@ def _describe(unit: str) -> str:
 
 def _unknown(text: str) -> str:
     known = "W, kWh, V, A, °C, m³ or l/min"
-    return f"{text[:_LONGEST]!r} is not a unit that is known here; known are units such as {known}"
+    return f"{text[:LONGEST_UNIT]!r} is not a unit that is known here; known are units such as {known}"
