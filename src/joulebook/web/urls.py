@@ -46,7 +46,12 @@ urlpatterns = [
     path("devices/<str:device_id>/corrections/<int:number>/undo/", corrections.undo, name="correction-undo"),
     path("devices/<str:device_id>/settings/", settings_pages.device_settings, name="device-settings"),
     path("devices/<str:device_id>/settings/metric/", settings_pages.metric_page, name="metric-settings"),
-    path("devices/<str:device_id>/settings/unit/", settings_pages.settle_unit, name="metric-unit"),
+    path("devices/<str:device_id>/settings/take/", settings_pages.take_metric, name="metric-take"),
+    path(
+        "devices/<str:device_id>/settings/suspect/",
+        settings_pages.decide_about_suspect,
+        name="metric-suspect",
+    ),
     path(
         "devices/<str:device_id>/settings/replacements/",
         settings_pages.add_meter_replacement,

@@ -159,7 +159,7 @@ class BucketReader:
         """Return the texts of a series by stored value; none if its values are no texts."""
         if wanted.settings.form not in {TEXTS, LISTS_OF_TEXTS}:
             return {}
-        found = read_texts(self._conn, [wanted.series_id]).get(wanted.series_id, {})
+        found = read_texts(self.conn, [wanted.series_id]).get(wanted.series_id, {})
         return {float(code): text for code, text in found.items()}
 
     def pieces(self, summaries: SeriesSummaries) -> Pieces:
