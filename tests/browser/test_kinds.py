@@ -307,12 +307,12 @@ def test_texts_and_flags_keep_their_words_at_every_range(alices_page, device, se
     for minute in range(0, 120, 4):
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - 2 * HOUR + 60 * minute))
         flags = ["overheat", "fan"] if minute < 60 else ["fan"] if minute < 90 else []
-        send({"timestamp": at, "mode": "eco" if minute < 60 else "boost", "error_flags": flags})
+        send({"timestamp": at, "mode": "eco" if minute < 40 else "boost", "error_flags": flags})
     address = f"/devices/{device.device_id}/?{window_until(now, 2)}"
     alices_page.goto(address)
     for metric in ("mode", "error_flags"):
         wait_for_chart(alices_page, metric)
-    assert text(alices_page, "mode", "on").startswith("boost: 50 %")
+    assert text(alices_page, "mode", "on").startswith("boost: 67 %")
     entries = panel(alices_page, "error_flags").locator('[data-part="legend"] li').all_inner_texts()
     assert [entry.replace("\u202f", " ").strip() for entry in entries] == ["fan 75 %", "overheat 50 %"]
     panel(alices_page, "error_flags").locator('[data-part="plot"]').focus()

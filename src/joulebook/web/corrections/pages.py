@@ -26,7 +26,7 @@ from joulebook.web.telemetry import device_series
 State = Correction.State
 
 LISTED = 200
-"""The newest corrections on the page; the API and `joulebook correct list` have all."""
+"""The newest corrections on the page; the API and `joulebook corrections list` have all."""
 
 _STATES = {
     State.QUEUED: "waits for a worker",
@@ -53,7 +53,7 @@ class ShownCorrection:
     @property
     def can_be_undone(self) -> bool:
         """Whether an undo can be requested now."""
-        return self.correction.state in {State.DONE, State.FAILED}
+        return self.correction.state in {State.QUEUED, State.DONE, State.FAILED}
 
 
 def shown_corrections(device: Device, settings: SettingsByMetric, *, most: int) -> Sequence[ShownCorrection]:
