@@ -387,6 +387,12 @@ class Config:
         "how lines name their metrics: one pattern, or several with blanks between them",
         text,
     )
+    line_protocol_unit: str = setting(
+        "JOULEBOOK_LINE_PROTOCOL_UNIT",
+        "auto",
+        "where lines name their unit: auto, none, measurement, or tag:NAME",
+        text,
+    )
     upload_max_bytes: int = setting(
         "JOULEBOOK_UPLOAD_MAX_BYTES",
         "4294967296",

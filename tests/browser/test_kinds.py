@@ -203,9 +203,9 @@ def test_a_live_register_grows_by_what_arrives(alices_page, device, day, send):
 
 @pytest.fixture
 def quarter_hours(device, store):
-    """Two days of an amount each quarter of an hour, three of them missing: 0.25 kWh each, one of 1 kWh."""
+    """Ten days of an amount each quarter of an hour, an hour missing: 0.25 kWh each, one of 1 kWh."""
     now = int(time.time()) // 900 * 900
-    times = np.arange(now - 48 * HOUR, now, 900)
+    times = np.arange(now - 240 * HOUR, now, 900)
     times = times[(times < now - 4 * HOUR) | (times >= now - 3 * HOUR)]
     values = np.where(times == now - 2 * HOUR, 1.0, 0.25)
     store(device.device_id, "meter.export", times.tolist(), values.tolist())
@@ -220,8 +220,9 @@ def test_an_amount_is_bars_of_the_sums_at_a_coarse_range(alices_page, device, qu
     answer = alices_page.request.get(f"/api/history/{device.device_id}?range=30d&tz=UTC").json()
     sums = [value for value in answer["series"][0]["sum"] if value]
     assert [value for value in chart_data(alices_page, "meter.export")["mean"] if value] == sums
-    # 188 quarters of an hour, one of them with 1 kWh.
-    assert text(alices_page, "meter.export", "sum") == "47.8 kWh"
+    # 956 quarters of an hour, one of them with 1 kWh.
+    assert text(alices_page, "meter.export", "sum") == "240 kWh"
+    assert sum(sums) == pytest.approx(239.75)
     assert text(alices_page, "meter.export", "peak").startswith("1.75 kWh")
     expect(panel(alices_page, "meter.export")).not_to_contain_text("Mean")
     alices_page.get_by_text("Table of these points").click()

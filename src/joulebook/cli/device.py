@@ -5,6 +5,7 @@ Models are imported inside functions: Django has to be set up first.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -17,6 +18,14 @@ from joulebook.cli.user import find_user
 app = typer.Typer(no_args_is_help=True, help="Create devices, give them tokens, list them.")
 
 _DeviceId = Annotated[str, typer.Argument(metavar="ID", help="the device's id", show_default=False)]
+
+_TimeField = Annotated[
+    str, typer.Option(metavar="FIELD", help="field of packets with their time, such as payload.measured")
+]
+_DeviceField = Annotated[str, typer.Option(metavar="FIELD", help="field of packets with their device's id")]
+_ValuesField = Annotated[
+    str, typer.Option("--values", metavar="FIELD", help="field of packets with the object of their readings")
+]
 
 
 @app.command()
@@ -44,11 +53,17 @@ def add(
 
 
 @app.command()
-def token(device_id: _DeviceId) -> None:
+def token(
+    device_id: _DeviceId,
+    *,
+    time_field: _TimeField = "",
+    device_field: _DeviceField = "",
+    values: _ValuesField = "",
+) -> None:
     """Give a device a further token and print it, only this once."""
     with accounts_database():
         from joulebook.web.devices.models import Device
-        from joulebook.web.devices.operations import issue_device_token
+        from joulebook.web.devices.operations import PacketFields, issue_device_token
 
         device = Device.objects.filter(device_id=device_id).first()
         if device is None:
@@ -56,7 +71,7 @@ def token(device_id: _DeviceId) -> None:
                 f"there is no device {device_id!r}; create it with: "
                 f"joulebook device add {device_id} --owner NAME"
             )
-        result(issue_device_token(device))
+        result(issue_device_token(device, fields=PacketFields(time_field, device_field, values)))
         say(f"this token writes for {device_id} and is not shown again")
 
 
@@ -67,18 +82,22 @@ def gateway_token(
     ],
     *,
     name: Annotated[str, typer.Option(help="the gateway's name on the pages")] = "",
+    time_field: _TimeField = "",
+    device_field: _DeviceField = "",
+    values: _ValuesField = "",
 ) -> None:
     """Make a token for writing to several devices of one owner and print it, only this once."""
     with accounts_database():
         from joulebook.web.devices.models import Device
-        from joulebook.web.devices.operations import issue_gateway_token
+        from joulebook.web.devices.operations import PacketFields, issue_gateway_token
 
         found = {device.device_id: device for device in Device.objects.filter(device_id__in=device_ids)}
         for device_id in device_ids:
             if device_id not in found:
                 fail(f"there is no device {device_id!r}; see them with: joulebook device list")
         try:
-            result(issue_gateway_token(list(found.values()), name=name))
+            fields = PacketFields(time_field, device_field, values)
+            result(issue_gateway_token(list(found.values()), name=name, fields=fields))
         except ValueError as exc:
             fail(f"{exc}; make a token for each owner's devices")
         say(f"this token writes for {len(found)} device(s) and is not shown again")
@@ -106,6 +125,31 @@ def hand_over(
             f"device {device_id} belongs to {to} now; its tokens and shares are gone, "
             f"make a token with: joulebook device token {device_id}"
         )
+
+
+class TimeRule(StrEnum):
+    """The meanings of times without an offset, as words of the command line."""
+
+    REFUSE = "refuse"
+    UTC = "utc"
+    DEVICE_ZONE = "device-zone"
+
+
+@app.command()
+def times(
+    device_id: _DeviceId,
+    without_offset: Annotated[
+        TimeRule, typer.Argument(help="what such a time means; refuse: it is rejected", show_default=False)
+    ],
+) -> None:
+    """Say what times without an offset mean in a device's packets."""
+    with accounts_database():
+        from joulebook.web.devices.models import Device
+
+        rule = without_offset.value.replace("-", "_")
+        if not Device.objects.filter(device_id=device_id).update(time_without_offset=rule):
+            fail(f"there is no device {device_id!r}; see them with: joulebook device list")
+        say(f"times without an offset of {device_id}: {without_offset.value}; ingest knows within 10 seconds")
 
 
 @app.command()

@@ -29,7 +29,7 @@ from joulebook.telemetry.connection import Connection, connect, one_snapshot
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.export.formats import FORMATS, FormatName, export_chunks
 from joulebook.telemetry.export.frames import Layout
-from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks
+from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks, read_metric_texts
 from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import series_by_metric
@@ -146,8 +146,14 @@ def _run(order: ExportOrder) -> None:
                 _opened(order) as file,
             ):
                 counted = _Counted(blocks, begin, end, progress)
+                texts = read_metric_texts(conn, series)
                 for chunk in export_chunks(
-                    counted, list(series), file_format=file_format, layout=order.layout, zone=zone
+                    counted,
+                    list(series),
+                    file_format=file_format,
+                    layout=order.layout,
+                    zone=zone,
+                    texts=texts,
                 ):
                     file.write(chunk)
     where = "" if order.output is None else f" to {order.output}"

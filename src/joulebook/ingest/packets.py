@@ -20,9 +20,9 @@ from joulebook.ingest.commit.storing import StoredCounts
 from joulebook.ingest.requests.intake import Limits
 from joulebook.ingest.requests.refusals import Refusal
 from joulebook.ingest.shapes import (
-    NoValues,
     complete,
     find_time,
+    has_time_word,
     is_value_list,
     place_of_time,
     plain_packet,
@@ -32,6 +32,7 @@ from joulebook.ingest.shapes import (
 )
 from joulebook.ingest.times import DEFAULT_CLOCK, BadTime, instant_by_size, read_time
 from joulebook.telemetry.kinds.settings import LISTS_OF_TEXTS, NUMBERS, TEXTS, TRUTH_VALUES
+from joulebook.telemetry.kinds.units import unit_problem
 from joulebook.telemetry.readings import (
     FUTURE_ALLOWANCE,
     LARGEST_VALUE,
@@ -219,19 +220,15 @@ class _PacketParser:
             readings.reject(index, None, "value_type", f"a packet is a JSON object, not {_kind(packet)}")
             return
         try:
-            if self.is_plain and "timestamp" in packet:
+            # The usual forms first: with a `timestamp`, or without any time.
+            has_stamp = "timestamp" in packet
+            if self.is_plain and (has_stamp or not has_time_word(packet)):
                 device_id = packet.pop("device_id", None)
                 if device_id is None:
                     device_id = self.own_device
                 if type(device_id) is not str or device_id not in self.devices:
                     raise self.wrong_device(device_id)
-                stamp = packet.pop("timestamp")
-                if type(stamp) is str:
-                    time = read_time(stamp, self.clocks.get(device_id, DEFAULT_CLOCK), self.arrived_at)
-                else:
-                    time = self.read_number(stamp)
-                if not self.oldest <= time <= self.newest:
-                    self.check_time(time, stamp)
+                time = self.time_of_stamp(packet, device_id) if has_stamp else self.arrived_at + index
                 fields = packet
             else:
                 device_id, time, fields = self.open(index, packet)
@@ -246,6 +243,17 @@ class _PacketParser:
         if (not readings.packet or readings.packet[-1] != index) and readings.last_rejected != index:
             why = "; ".join(self.skipped) if self.skipped_in == index else "it has no field for a metric"
             readings.reject(index, None, "nothing_stored", f"nothing in it can be a reading: {why}")
+
+    def time_of_stamp(self, packet: dict[str, Any], device_id: str) -> int:
+        """Take the field `timestamp` out of a packet and return its time. Raises `BadTime` and `_Refused`."""
+        stamp = packet.pop("timestamp")
+        if type(stamp) is str:
+            time = read_time(stamp, self.clocks.get(device_id, DEFAULT_CLOCK), self.arrived_at)
+        else:
+            time = self.read_number(stamp)
+        if not self.oldest <= time <= self.newest:
+            raise self.wrong_time(time, stamp)
+        return time
 
     def wrong_device(self, named: Any) -> _Refused:
         """Return the refusal of a packet whose device the token may not write for."""
@@ -268,14 +276,15 @@ class _PacketParser:
             raise self.wrong_device(device_id)
         time = self.time_of(index, packet, fields, device_id, outside)
         if fields.values:
-            try:
-                packet, beside = values_at(packet, fields.values)
-            except NoValues as exc:
-                raise _Refused("nothing_stored", str(exc)) from None
+            values, beside = values_at(packet, fields.values)
             outside += beside
+        else:
+            values = packet
         for name in outside:
             self.skip(index, name, "is outside of its readings")
-        return device_id, time, packet
+        if values is None:
+            raise _Refused("nothing_stored", f"it has no object {fields.values!r} with its readings")
+        return device_id, time, values
 
     def time_of(
         self, index: int, packet: dict[str, Any], fields: FieldMap, device_id: str, outside: list[str]
@@ -283,24 +292,29 @@ class _PacketParser:
         """Take the time out of a packet; names of other times are added to `outside`. Raises `_Refused`."""
         clock = self.clocks.get(device_id, DEFAULT_CLOCK)
         path = place_of_time(packet, fields)
+        if path == "timestamp":
+            return self.time_of_stamp(packet, device_id)
         if path is not None:
             stamp = take_out(packet, path)
             if type(stamp) is str:
                 time = read_time(stamp, clock, self.arrived_at)
             else:
-                time = self.read_number(stamp, by_size=path == fields.time_field)
-            self.check_time(time, stamp)
-            return time
-        if fields.time_field:
+                time = self.read_number(stamp, by_size=True)
+        elif fields.time_field:
             raise _Refused("time_ambiguous", f"it has no field {fields.time_field[:80]!r} with its time")
-        if fields.time_field != "":
-            found, unused = find_time(packet, clock, self.arrived_at)
-            if found is not None:
-                outside += unused
-                self.check_time(found, from_microseconds(found).isoformat())
-                return found
-        # A microsecond apart: packets of one body must not conflict with each other.
-        return self.arrived_at + index
+        else:
+            found: int | None = None
+            unused: list[str] = []
+            if fields.time_field is None:
+                found, unused = find_time(packet, clock, self.arrived_at)
+            outside += unused
+            if found is None:
+                # A microsecond apart: packets of one body must not conflict with each other.
+                return self.arrived_at + index
+            time, stamp = found, from_microseconds(found).isoformat()
+        if not self.oldest <= time <= self.newest:
+            raise self.wrong_time(time, stamp)
+        return time
 
     def take_fields(
         self, index: int, fields: dict[str, Any], time: int, device_id: str, *, prefix: str
@@ -396,6 +410,9 @@ class _PacketParser:
         """Note the units of metrics; a unit of a list is that of its numbers."""
         numbers = self.numbers[device_id]
         for metric, unit in units.items():
+            if (problem := unit_problem(unit)) is not None:
+                self.skip(index, f"units.{metric}", f"cannot be used: {problem}")
+                continue
             found = numbers.get(metric)
             if found is not None:
                 self.readings.units[found] = unit
@@ -415,12 +432,11 @@ class _PacketParser:
         if len(self.skipped) < _MOST_REASONS:
             self.skipped.append(f"{presentable(name)[:80]!r} {why}")
 
-    def check_time(self, time: int, stamp: Any) -> None:
-        """Raise `_Refused` unless readings may have this time, which was given as `stamp`."""
+    def wrong_time(self, time: int, stamp: Any) -> _Refused:
+        """Return the refusal of a time, given as `stamp`, that readings may not have."""
         if time > self.newest:
-            raise _Refused("time_future", f"{stamp!r} is more than 10 minutes ahead of our clock")
-        if time < self.oldest:
-            raise _Refused("time_past", f"{stamp!r} is older than readings may be here")
+            return _Refused("time_future", f"{stamp!r} is more than 10 minutes ahead of our clock")
+        return _Refused("time_past", f"{stamp!r} is older than readings may be here")
 
     def read_number(self, stamp: Any, *, by_size: bool = False) -> int:
         """Return a time given as a number as microseconds since 1970 UTC. Raises `_Refused`.

@@ -25,10 +25,6 @@ _MOST_LEVELS = 2
 """Levels of objects below a packet in which a time is looked for."""
 
 
-class NoValues(Exception):
-    """The packet has no object at the place of its readings."""
-
-
 def complete(fields: FieldMap, packet: dict[str, Any]) -> FieldMap:
     """Return the field map for a packet: what `fields` leaves open is as the packet's form has it."""
     return fields.over(_THINGS_STACK) if "end_device_ids" in packet else fields
@@ -48,15 +44,15 @@ def place_of_time(packet: dict[str, Any], fields: FieldMap) -> str | None:
     return "timestamp" if "timestamp" in packet and fields.time_field != "" else None
 
 
-def values_at(packet: dict[str, Any], path: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the object at a path, and the names of all fields beside the path. Raises `NoValues`."""
+def values_at(packet: dict[str, Any], path: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the object at a path, None if there is none, and the names of all fields beside the path."""
     outside: list[str] = []
     holder, prefix = packet, ""
     for step in _steps(packet, path):
         outside += [prefix + name for name in holder if name != step]
         inner = holder.get(step)
         if type(inner) is not dict:
-            raise NoValues(f"it has no object {path[:80]!r}, where its readings should be")
+            return None, outside
         holder, prefix = inner, f"{prefix}{step}."
     return holder, outside
 
@@ -86,12 +82,15 @@ def take_out(packet: dict[str, Any], path: str) -> Any:
     return packet.pop(last)
 
 
-def _has_time_word(fields: dict[str, Any], levels: int) -> bool:
+def has_time_word(fields: dict[str, Any], levels: int = _MOST_LEVELS) -> bool:
+    """Return whether a field with the well-known name of a time is in a packet, or `levels` below it."""
     if not ALL_TIME_WORDS.isdisjoint(fields):
         return True
-    return levels > 0 and any(
-        _has_time_word(inner, levels - 1) for inner in fields.values() if type(inner) is dict
-    )
+    if levels:
+        for inner in fields.values():
+            if type(inner) is dict and has_time_word(inner, levels - 1):
+                return True
+    return False
 
 
 class _Candidate(NamedTuple):
@@ -102,13 +101,11 @@ class _Candidate(NamedTuple):
 
 
 def find_time(packet: dict[str, Any], clock: DeviceClock, arrived_at: int) -> tuple[int | None, list[str]]:
-    """Return a packet's time by a well-known name, None without such a field; and the names not used.
+    """Return a packet's time by a well-known name, None if there is none; and the names that are not used.
 
-    All time words at the top leave the packet, and below it the used one's neighbours. Raises `BadTime` if
-    there are such fields, and the time is not beyond doubt.
+    At the top such a field is a time for sure; below it, only if its value is one. The used field leaves the
+    packet with all of its neighbours that have such names. Raises `BadTime` if the time is not beyond doubt.
     """
-    if not _has_time_word(packet, _MOST_LEVELS):
-        return None, []
     at_top = [name for name in packet if name in ALL_TIME_WORDS]
     found, problem = _candidates([("", packet)], TIME_WORDS, clock, arrived_at)
     if not found:

@@ -166,11 +166,11 @@ def _remedy(text: str, wall: int, zone: str, arrived_at: int) -> str:
         fitting.append("UTC")
     try:
         if any(abs(instant - arrived_at) <= FUTURE_ALLOWANCE for instant in instants_at(wall, zone)):
-            fitting.append(f"the device's zone, {zone}")
+            fitting.append(f"the device's zone, {zone},")
     except ZoneInfoNotFoundError:
         pass
     if len(fitting) == 2:
-        fit = f"UTC and {fitting[1]}, both fit the moment of its arrival"
+        fit = f"UTC and {fitting[1]} both fit the moment of its arrival"
     elif fitting:
         fit = f"{fitting[0]} fits the moment of its arrival"
     else:

@@ -19,7 +19,8 @@ class SeriesRow(NamedTuple):
     """A series, with what its senders say of it.
 
     `form` is one of `kinds.settings`' forms. `unit` is the unit of its values as sent, "" if no sender names
-    one. `refused_unit` is the newest different unit: values in it were stored unchanged, "" if there is none.
+    one. `refused_unit` is a different unit named later: values were stored unchanged. It is "" if there is
+    none.
     """
 
     id: int
@@ -45,6 +46,24 @@ SELECT device_id, metric, form
 FROM unnest(%(devices)s::text[], %(metrics)s::text[], %(forms)s::int[]) AS asked (device_id, metric, form)
 ORDER BY device_id, metric
 ON CONFLICT (device_id, metric) DO NOTHING
+"""
+
+# Locked in the order of ids: two processes noting the same series must not wait for each other.
+_NOTE_UNITS = """
+WITH said AS (
+    SELECT series.id, asked.unit
+    FROM unnest(%(devices)s::text[], %(metrics)s::text[], %(units)s::text[])
+        AS asked (device_id, metric, unit)
+    JOIN series USING (device_id, metric)
+    WHERE series.unit <> asked.unit AND series.refused_unit <> asked.unit
+), locked AS (
+    SELECT id FROM series WHERE id IN (SELECT id FROM said) ORDER BY id FOR UPDATE
+)
+UPDATE series SET
+    unit = CASE WHEN series.unit = '' THEN said.unit ELSE series.unit END,
+    refused_unit = CASE WHEN series.unit IN ('', said.unit) THEN series.refused_unit ELSE said.unit END
+FROM said JOIN locked USING (id)
+WHERE series.id = said.id
 """
 
 
@@ -108,6 +127,17 @@ def forms_of_series(conn: Connection, series_ids: Iterable[int]) -> dict[int, in
     with translated_errors():
         rows = conn.execute(_FORMS, {"ids": wanted}).fetchall()
     return dict(cast("list[tuple[int, int]]", rows))
+
+
+def note_units(conn: Connection, units: Mapping[SeriesKey, str]) -> None:
+    """Note the units that senders name for existing series.
+
+    The first unit of a series stands. A different one is kept as refused: values do not change their meaning
+    silently. Commits on its own.
+    """
+    devices, metrics = _columns(units)
+    with translated_errors():
+        conn.execute(_NOTE_UNITS, {"devices": devices, "metrics": metrics, "units": list(units.values())})
 
 
 def _columns(keys: Iterable[SeriesKey]) -> tuple[list[str], list[str]]:

@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "ninja",
     "joulebook.web.accounts",
+    "joulebook.web.corrections",
     "joulebook.web.devices",
     "joulebook.web.history",
     "joulebook.web.imports",

@@ -9,6 +9,7 @@ from joulebook.web import proxy
 from joulebook.web.accounts import pages as accounts
 from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.root import create_api
+from joulebook.web.corrections import api as corrections_api
 from joulebook.web.devices import api as devices_api
 from joulebook.web.devices import pages as devices
 from joulebook.web.devices import settings_pages
@@ -30,6 +31,7 @@ admin.site.site_header = admin.site.site_title = "Joulebook administration"
 api = create_api(authentication())
 api.add_router("", history_api.router)
 api.add_router("/devices", devices_api.router)
+api.add_router("/corrections", corrections_api.router)
 api.add_router("/export", export_api.router)
 api.add_router("/energy", energy_api.router)
 imports_api.install(api)
@@ -41,6 +43,7 @@ urlpatterns = [
     path("devices/<str:device_id>/energy/", energy_page.energy_page, name="device-energy"),
     path("devices/<str:device_id>/settings/", settings_pages.device_settings, name="device-settings"),
     path("devices/<str:device_id>/settings/metric/", settings_pages.metric_page, name="metric-settings"),
+    path("devices/<str:device_id>/settings/unit/", settings_pages.settle_unit, name="metric-unit"),
     path(
         "devices/<str:device_id>/settings/replacements/",
         settings_pages.add_meter_replacement,

@@ -14,6 +14,7 @@ from joulebook.config import Config
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.imports.progress import LeaseLost
+from joulebook.web.corrections import leases as corrections
 from joulebook.web.imports import leases
 from joulebook.web.imports.leases import MOST_ATTEMPTS, LeaseState
 from joulebook.web.imports.models import Import
@@ -92,7 +93,8 @@ class ImportScheduler:
             try:
                 try:
                     # A lease in the name of a dead worker may still be taken over, so its lock stays.
-                    self._lock.remove_dead(except_names=leases.lease_holders())
+                    holders = leases.lease_holders() | corrections.lease_holders()
+                    self._lock.remove_dead(except_names=holders)
                 except DatabaseError as exc:
                     log.warning("locks of dead workers stay, the accounts database does not answer: %s", exc)
                 while not stopping.is_set():

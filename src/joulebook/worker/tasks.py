@@ -226,8 +226,13 @@ def periodic_tasks(config: Config) -> tuple[Task, ...]:
 def continuous_tasks(
     config: Config, metrics: WorkerMetrics | None = None
 ) -> tuple[Callable[[threading.Event], None], ...]:
-    """Return the work for threads of their own: imports and backups. Django is set up by the caller."""
+    """Return the work for threads of their own: imports, corrections, and backups.
+
+    Django is set up by the caller.
+    """
+    from joulebook.worker.correction_runner import CorrectionRunner
     from joulebook.worker.import_scheduler import ImportScheduler
 
-    imports = ImportScheduler(config, telemetry_url(config, "writer"), metrics=metrics)
-    return (imports.run, BackupTask(config).run)
+    url = telemetry_url(config, "writer")
+    imports = ImportScheduler(config, url, metrics=metrics)
+    return (imports.run, CorrectionRunner(config, url).run, BackupTask(config).run)

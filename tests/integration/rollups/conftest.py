@@ -41,7 +41,8 @@ class RollupDatabase:
         """Forget all readings and rollups, and set until when time is closed."""
         self.owner.execute(
             "TRUNCATE readings, readings_1m, readings_5m, readings_1h, rollup_dirty, series, "
-            "import_progress, import_problems, import_replaced, corrections, corrected_readings, correction_steps "
+            "import_progress, import_problems, import_replaced, corrections, corrected_readings, correction_steps, "
+            "series_texts "
             "RESTART IDENTITY"
         )
         self.owner.execute(

@@ -201,3 +201,30 @@ def test_whatever_the_names_no_point_takes_anothers_place_unsaid(points):
     kept = list(zip(readings.key, readings.time, strict=True))
     assert len(kept) == len(set(kept))
     assert len(kept) + readings.rejected_total == len(points)
+
+
+@pytest.mark.parametrize(
+    ("rule", "line", "units"),
+    [
+        ("auto", f"kWh,entity_id=x value=1,battery=5 {T}", ["kWh"]),
+        ("auto", f"kWh value=1 {T}", []),
+        ("auto", f"sensor,entity_id=x value=1 {T}", []),
+        ("auto", f"a,unit=V value=1 {T}", ["V"]),
+        ("auto", f"a,unit=north value=1 {T}", []),
+        ("none", f"kWh,entity_id=x value=1 {T}", []),
+        ("measurement", f"kWh value=1,other=2 {T}", ["kWh"]),
+        ("measurement", f"odd value=1 {T}", ["odd"]),
+        ("tag:u", f"a,u=kW x=1,y=2 {T}", ["kW", "kW"]),
+        ("tag:u", f"a x=1 {T}", []),
+    ],
+)
+def test_a_line_names_its_unit_by_the_rule(rule, line, units):
+    for fast in (True, False):
+        rules = LineRules(OWN, arrived_at=NOW, oldest=0, most_readings=100, naming=LineNaming(unit=rule))
+        assert list(parse_lines(f"{line}\n{line}".encode(), rules, fast=fast).units.values()) == units
+
+
+@pytest.mark.parametrize("rule", ["", "tag", "tag:", "field", "auto:x"])
+def test_a_rule_for_units_that_is_none_is_refused(rule):
+    with pytest.raises(ConfigError, match="JOULEBOOK_LINE_PROTOCOL_UNIT"):
+        LineNaming(unit=rule)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.ingest.access.tokens import Grant
+from joulebook.ingest.commit.columns import Readings
 from joulebook.ingest.packets import PacketRules, TooManyReadings, UnparsableBody, parse_packets
 from joulebook.telemetry.readings import to_microseconds
 
@@ -23,44 +24,79 @@ RULES = PacketRules(
 
 names = st.text(
     st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1, max_size=8
-).filter(lambda name: name not in {"timestamp", "device_id"})
+).filter(lambda name: name not in {"timestamp", "device_id", "units"})
 numbers = st.one_of(st.floats(-1e100, 1e100), st.integers(-(2**53), 2**53), st.booleans())
-others = st.one_of(st.none(), st.text(max_size=5), st.lists(st.integers(), max_size=2))
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=5)
+others = st.one_of(
+    st.none(),
+    texts,
+    st.lists(numbers, max_size=3),
+    st.lists(texts | st.none(), max_size=3),
+    st.lists(st.one_of(numbers, texts, st.none(), st.dictionaries(texts, numbers, max_size=1)), max_size=3),
+)
 fields = st.recursive(
     st.dictionaries(names, numbers | others, max_size=4),
     lambda inner: st.dictionaries(names, inner | numbers, max_size=3),
 )
-times = st.datetimes(datetime(2000, 1, 2), datetime(2026, 11, 20), timezones=st.timezones())
+times = st.datetimes(datetime(2000, 1, 2), datetime(2026, 11, 20), timezones=st.timezones()).filter(
+    lambda time: len(time.isoformat()[-6:]) == 6 and time.isoformat()[-6] in "+-"
+)
 
 
-def flatten(packet: dict, prefix: str = "") -> list[tuple[str, float]]:
-    rows = []
+def flatten(packet: dict, prefix: str = "") -> list[tuple[str, float | str]]:
+    """Return what a packet becomes, by the words of the reference."""
+    rows: list[tuple[str, float | str]] = []
     for name, value in packet.items():
+        metric = prefix + name
         if isinstance(value, dict):
-            rows += flatten(value, f"{prefix}{name}.")
+            rows += flatten(value, f"{metric}.")
         elif isinstance(value, bool | int | float):
-            rows.append((prefix + name, float(value)))
+            rows.append((metric, float(value)))
+        elif isinstance(value, str):
+            rows.append((metric, value))
+        elif isinstance(value, list):
+            given = [item for item in value if item is not None]
+            if all(isinstance(item, str) for item in given) and (given or not value):
+                flags = json.dumps(sorted(set(given)), ensure_ascii=False, separators=(",", ":"))
+                rows.append((metric, flags))
+            elif given and all(isinstance(item, bool | int | float) for item in given):
+                numbered = enumerate(value, start=1)
+                rows += [(f"{metric}.{at}", float(item)) for at, item in numbered if item is not None]
     return rows
 
 
+def read_back(readings: Readings) -> list[tuple[int, int, str, float | str]]:
+    """Return (packet, time, metric, value or text) of each reading."""
+    return [
+        (
+            readings.packet[row],
+            readings.time[row],
+            readings.keys[number][1],
+            readings.texts[int(readings.value[row])]
+            if readings.forms.get(number, 0) >= 2
+            else readings.value[row],
+        )
+        for row, number in enumerate(readings.key)
+    ]
+
+
 @given(packets=st.lists(st.tuples(times, fields), max_size=6), as_lines=st.booleans())
-def test_every_number_of_every_packet_becomes_a_reading(packets, as_lines):
+def test_every_value_of_every_packet_becomes_a_reading(packets, as_lines):
     bodies = [{"timestamp": time.isoformat(), **packet} for time, packet in packets]
     if as_lines and bodies:
         body = b"\n".join(json.dumps(one).encode() for one in bodies)
     else:
         body = json.dumps(bodies).encode()
     readings = parse_packets(body, RULES)
-    got = [
-        (readings.packet[row], readings.time[row], readings.keys[readings.key[row]][1], readings.value[row])
-        for row in range(len(readings.time))
-    ]
-    assert got == [
+    assert read_back(readings) == [
         (index, to_microseconds(time), metric, value)
         for index, (time, packet) in enumerate(packets)
         for metric, value in flatten(packet)
     ]
-    assert readings.rejected == []
+    empty = [index for index, (_, packet) in enumerate(packets) if not flatten(packet)]
+    assert [(one.index, one.code) for one in readings.rejected] == [
+        (index, "nothing_stored") for index in empty
+    ]
 
 
 @given(body=st.binary(max_size=200))
@@ -143,7 +179,7 @@ def test_a_device_id_of_null_is_none_given():
 
 def test_names_in_an_answer_are_short_encodable_and_few():
     body = json.dumps(
-        {"\ud800": "x", "k" * 1000: None} | {f"text_{number}": "" for number in range(500)}
+        {"\ud800": None, "k" * 1000: None} | {f"null_{number}": None for number in range(500)}
     ).encode()
     readings = parse_packets(body, RULES)
     assert len(readings.ignored) == 100
@@ -174,3 +210,57 @@ def test_everything_rejected_is_counted_and_the_first_hundred_are_noted():
     assert (len(readings.rejected), readings.rejected_total) == (100, 1000)
     with pytest.raises(TooManyReadings):
         parse_packets(b"[" + b",".join([b"7"] * 1001) + b"]", RULES)
+
+
+def test_a_packet_names_the_units_of_its_numbers():
+    packet = {
+        "units": {"power": "kW", "battery": {"voltage": "V"}, "strings": "V", "absent": "A"},
+        "power": 1.5,
+        "battery": {"voltage": 51.2},
+        "strings": [1, 2],
+    }
+    readings = parse_packets(json.dumps(packet).encode(), RULES)
+    units = {readings.keys[number][1]: unit for number, unit in readings.units.items()}
+    assert units == {"power": "kW", "battery.voltage": "V", "strings.1": "V", "strings.2": "V"}
+    assert list(readings.ignored) == ["units.absent"]
+
+
+@pytest.mark.parametrize("units", [{"power": 1}, "kW", ["kW"], 5])
+def test_a_field_called_units_without_texts_alone_is_a_field(units):
+    readings = parse_packets(json.dumps({"units": units, "power": 1.5}).encode(), RULES)
+    assert not readings.units
+    assert len(readings.value) == 2
+
+
+@pytest.mark.parametrize(
+    ("packet", "ignored"),
+    [
+        ({}, []),
+        ({"power": None}, ["power"]),
+        ({"a": {"b": {}}}, []),
+        ({"phases": [{"power": 1}], "mixed": [1, "a"]}, ["phases", "mixed"]),
+    ],
+)
+def test_a_packet_without_a_reading_is_refused_with_the_reason(packet, ignored):
+    readings = parse_packets(json.dumps([packet, {"power": 1}]).encode(), RULES)
+    assert [(one.index, one.code) for one in readings.rejected] == [(0, "nothing_stored")]
+    assert list(readings.ignored) == ignored
+    for name in ignored:
+        assert name in readings.rejected[0].message
+    assert readings.value == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("x" * 1000, None), ("x" * 1001, "text_limit"), ("ä" * 501, "text_limit"), ("\0", "value_type")],
+)
+def test_a_text_that_cannot_be_stored_is_named(text, code):
+    readings = parse_packets(json.dumps({"mode": text, "power": 1}).encode(), RULES)
+    assert [one.code for one in readings.rejected] == ([] if code is None else [code])
+    assert len(readings.value) == (2 if code is None else 1)
+
+
+def test_a_list_of_texts_is_a_set_of_flags():
+    body = b'[{"flags": ["B", "A", "B", null]}, {"flags": ["A", "B"]}, {"flags": []}]'
+    readings = parse_packets(body, RULES)
+    assert [text for *_, text in read_back(readings)] == ['["A","B"]', '["A","B"]', "[]"]

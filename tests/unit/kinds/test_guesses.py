@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
-from joulebook.telemetry.kinds.kinds import KINDS
+from joulebook.telemetry.kinds.kinds import GAUGE, KINDS
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,27 @@ from joulebook.telemetry.kinds.kinds import KINDS
         ("relay", "state", ""),
         ("relay_power", "gauge", "W"),
         ("status_code", "state", ""),
+        ("system_status.wifi_strength", "gauge", ""),
+        ("system_status.firmware", "gauge", ""),
+        ("system_status.cpu_temperature", "gauge", "°C"),
+        ("inverter.status", "state", ""),
+        ("status.0", "state", ""),
+        ("relay.0", "state", ""),
+        ("door.front", "state", ""),
+        ("power_meter.energy", "counter", "kWh"),
+        ("battery.power.total", "gauge", "W"),
+        ("interval_energy", "amount", "kWh"),
+        ("energy_delta_kwh", "amount", "kWh"),
+        ("temperature_delta", "gauge", "°C"),
+        ("report_interval", "gauge", ""),
     ],
 )
 def test_kind_and_unit_are_guessed_from_the_name(metric, kind, unit):
     assert (guess_kind(metric).kind.name, guess_unit(metric)) == (kind, unit)
+
+
+def test_the_price_of_energy_is_no_register_though_its_last_part_is():
+    assert guess_kind("price.energy") == (GAUGE, "“price” in the name")
 
 
 def test_a_guess_says_why():

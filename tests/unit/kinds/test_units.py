@@ -78,7 +78,7 @@ def test_what_measures_something_else_is_refused_with_both_units_and_what_would_
         "W/",
         "/h",
         "W//h",
-        "°",
+        "°x",
         "2",
         "k",
         "m°C",

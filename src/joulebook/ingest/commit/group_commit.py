@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from joulebook.ingest.commit.columns import Readings
 from joulebook.ingest.commit.series_ids import NO_SERIES, NO_TEXT, OTHER_FORM, SeriesIds
+from joulebook.ingest.commit.units_said import UnitsSaid
 from joulebook.ingest.connection import TIMEOUT_SECONDS, Reconnecting
 from joulebook.ingest.metrics import IngestMetrics
 from joulebook.telemetry.batch import Batch
@@ -101,6 +102,7 @@ class GroupCommitter:
         self._metrics.oldest_unflushed = self._oldest_age
         self._connection = Reconnecting(url)
         self._series: SeriesIds | None = None
+        self._units: UnitsSaid | None = None
         self._device_metrics = device_metrics
         self._metric_texts = metric_texts
         self._queue_readings = queue_readings
@@ -300,6 +302,10 @@ class GroupCommitter:
         for submission in group:
             times += submission.readings.time
         ids, values = self._series.resolve([submission.readings for submission in group])
+        if any(submission.readings.units for submission in group):
+            if self._units is None or self._units.conn is not conn:
+                self._units = UnitsSaid(conn)
+            self._units.note(submission.readings for submission in group)
         batch = Batch(
             series_id=np.array(ids, np.int32),
             time=np.array(times, np.int64),

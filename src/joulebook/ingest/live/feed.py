@@ -24,12 +24,13 @@ from typing import Any
 from joulebook.ingest.connection import Reconnecting
 from joulebook.telemetry.connection import Connection, translated_errors
 from joulebook.telemetry.errors import DatabaseUnavailable
+from joulebook.telemetry.kinds.settings import TEXTS
 from joulebook.telemetry.readings import from_microseconds, to_microseconds
 
 log = logging.getLogger(__name__)
 
-Fresh = dict[str, list[tuple[float, float]]]
-"""New readings by metric: (seconds since 1970 UTC, value), ascending in time."""
+Fresh = dict[str, list[tuple[float, float | str]]]
+"""New readings by metric: (seconds since 1970 UTC, value or text), ascending in time."""
 
 POLL_SECONDS = 0.25
 LEAST_REST = 4
@@ -54,7 +55,10 @@ _QUEUE = 64
 
 # Rows seen before are found again within the overlap. The constant bound excludes all old chunks.
 _NEW_READINGS = f"""
-SELECT series.id, series.device_id, series.metric, fresh.time, fresh.value
+SELECT series.id, series.device_id, series.metric, fresh.time, fresh.value,
+    CASE WHEN series.form >= {TEXTS} THEN (
+        SELECT text FROM series_texts WHERE series_id = series.id AND code = fresh.value
+    ) END AS text
 FROM series
 LEFT JOIN unnest(%(ids)s::int[], %(since)s::timestamptz[]) AS seen (id, since) ON seen.id = series.id
 CROSS JOIN LATERAL (
@@ -243,7 +247,7 @@ class _DeviceMemory:
     """The readings of a device seen before: those of each series within the overlap."""
 
     def __init__(self) -> None:
-        self._series: dict[int, dict[int, float]] = {}
+        self._series: dict[int, dict[int, float | str]] = {}
         self._first = True
 
     def since(self, now: int) -> dict[int, int]:
@@ -260,17 +264,17 @@ class _DeviceMemory:
 
         The first query returns none: the page has these readings from the history.
         """
-        found: dict[int, dict[int, float]] = {number: {} for number in self._series}
+        found: dict[int, dict[int, float | str]] = {number: {} for number in self._series}
         names: dict[int, str] = {}
-        for number, _, metric, at, value in rows:
-            found.setdefault(number, {})[to_microseconds(at)] = value
+        for number, _, metric, at, value, text in rows:
+            found.setdefault(number, {})[to_microseconds(at)] = value if text is None else text
             names[number] = metric
         fresh: Fresh = {}
         for number, readings in found.items():
             seen = self._series.get(number, {})
-            new = sorted((at, value) for at, value in readings.items() if seen.get(at) != value)
+            new = sorted(at for at, value in readings.items() if seen.get(at) != value)
             if new and not self._first:
-                fresh[names[number]] = [(at / 1_000_000, value) for at, value in new]
+                fresh[names[number]] = [(at / 1_000_000, readings[at]) for at in new]
             if readings:
                 self._series[number] = readings
         self._first = False

@@ -14,7 +14,7 @@ import polars as pl
 
 from joulebook.telemetry.clocks import Clock
 from joulebook.telemetry.csv_format import guarded, header
-from joulebook.telemetry.export.frames import TIME, Layout, tables
+from joulebook.telemetry.export.frames import TIME, Layout, Texts, tables
 from joulebook.telemetry.export.parquet import parquet_chunks
 from joulebook.telemetry.export.reading import Block
 from joulebook.telemetry.readings import MICROSECONDS
@@ -69,13 +69,20 @@ def export_chunks(
     file_format: FormatName,
     layout: Layout = "wide",
     zone: tzinfo = UTC,
+    texts: Texts | None = None,
 ) -> Iterator[bytes]:
     """Yield the readings in a format, one piece for each block; the first piece needs no block.
 
-    Blocks refer to `metrics` by index. Times are local to `zone` in CSV, and UTC in the other formats.
+    Blocks and `texts` refer to `metrics` by index. Times are local to `zone` in CSV, and UTC in the other
+    formats. In CSV, names and texts are guarded from spreadsheets.
     """
+    if file_format == "csv":
+        texts = {
+            metric: {code: guarded(text) for code, text in by_code.items()}
+            for metric, by_code in (texts or {}).items()
+        }
     found = tables(
-        blocks, [guarded(metric) for metric in metrics] if file_format == "csv" else metrics, layout
+        blocks, [guarded(metric) for metric in metrics] if file_format == "csv" else metrics, layout, texts
     )
     if file_format == "csv" and layout == "wide":
         # In CSV a metric called `time` keeps its name beside the column of times.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from joulebook.telemetry.binary import PACKED_TIMES, PACKED_VALUES, times_from, values_from
 from joulebook.telemetry.connection import Connection, one_snapshot, translated_errors
 from joulebook.telemetry.readings import MICROSECONDS, OLDEST, from_microseconds, to_microseconds
+from joulebook.telemetry.texts import read_texts
 
 BLOCK_READINGS = 200_000
 """Approximate largest number of readings in memory."""
@@ -94,6 +95,15 @@ def extent(conn: Connection, series: Sequence[int], begin: int, end: int) -> tup
     if oldest is None:
         return begin, begin
     return to_microseconds(cast("datetime", oldest)), to_microseconds(cast("datetime", newest)) + 1
+
+
+def read_metric_texts(conn: Connection, series: Mapping[str, int]) -> dict[int, dict[int, str]]:
+    """Return the texts of the series that hold text, by the series' index and by code.
+
+    Read them in the snapshot of the blocks: then every code has its text. Raises `DatabaseUnavailable`.
+    """
+    found = read_texts(conn, series.values())
+    return {at: found[each] for at, each in enumerate(series.values()) if each in found}
 
 
 def read_blocks(

@@ -22,11 +22,12 @@ from joulebook.telemetry.history.gaps import (
     find_known_time,
     limit_known_time,
 )
-from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
+from joulebook.telemetry.kinds.settings import DIP_TOLERANCE, LISTS_OF_TEXTS, TEXTS
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.telemetry.rollups.reader import SummaryReader, in_order
 from joulebook.telemetry.rollups.state import RollupState
 from joulebook.telemetry.rollups.summaries import Summaries
+from joulebook.telemetry.texts import read_texts
 
 # The columns for means and coverage; the others are read only for a kind that needs them.
 _LEVEL_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_gap", "known", "first_usual",
@@ -35,7 +36,7 @@ _LEVEL_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_
 
 @dataclass(frozen=True)
 class Integrals:
-    """By bucket: value times seconds over the covered time, the same of positive values, and covered seconds."""
+    """By bucket: value times seconds of covered time, the same of positive values, and covered seconds."""
 
     integral: Numbers
     positive: Numbers
@@ -152,6 +153,13 @@ class BucketReader:
         near = reader.neighbours([wanted.series_id], start, end)
         rows = in_order(np.concatenate([rows, near]))
         return SeriesSummaries.of(rows, limit=self._limit(wanted), reader=reader)
+
+    def texts(self, wanted: Wanted) -> dict[float, str]:
+        """Return the texts of a series by stored value; none if its values are no texts."""
+        if wanted.settings.form not in {TEXTS, LISTS_OF_TEXTS}:
+            return {}
+        found = read_texts(self._conn, [wanted.series_id]).get(wanted.series_id, {})
+        return {float(code): text for code, text in found.items()}
 
     def pieces(self, summaries: SeriesSummaries) -> Pieces:
         """Return the known time of a series, cut into pieces inside the buckets."""

@@ -39,7 +39,8 @@ MOST_DAYS_OF_ALL = 100_000
 class EnergyColumn:
     """One metric's energy by period, in `unit`.
 
-    `energy` belongs to the period for certain; `unallocated` is the rise of a counter during silences across
+    `energy` belongs to the period for certain; where energy may flow both ways it is `energy_in` less
+    `energy_out`, else these are None. `unallocated` is the rise of a counter during silences across
     midnight; `coverage` is the known share of the period.
     """
 
@@ -50,11 +51,23 @@ class EnergyColumn:
     energy: list[Decimal]
     unallocated: list[Decimal]
     coverage: list[float]
+    energy_in: list[Decimal] | None = None
+    energy_out: list[Decimal] | None = None
 
     @property
     def total(self) -> Decimal:
         """The sum of the shown periods."""
         return sum(self.energy, Decimal(0))
+
+    @property
+    def total_in(self) -> Decimal | None:
+        """The sum of what flowed in."""
+        return None if self.energy_in is None else sum(self.energy_in, Decimal(0))
+
+    @property
+    def total_out(self) -> Decimal | None:
+        """The sum of what flowed out."""
+        return None if self.energy_out is None else sum(self.energy_out, Decimal(0))
 
     @property
     def total_unallocated(self) -> Decimal:
@@ -128,14 +141,21 @@ def _column(
     passed = np.maximum(np.minimum(window.edges[1:], present) - window.edges[:-1], 0) / MICROSECONDS
     known, time = np.add.reduceat(found.covered, begin), np.add.reduceat(passed, begin)
     coverage = np.divide(known, time, where=time > 0, out=np.zeros(len(known)))
+    energy = _sums_of_days(found.energy, begin)
+    flows: list[list[Decimal]] = []
+    if found.energy_in is not None and found.energy_out is not None:
+        flows = [_sums_of_days(each, begin) for each in (found.energy_in, found.energy_out)]
+        energy = [into - out for into, out in zip(*flows, strict=True)]
     return EnergyColumn(
         metric=wanted.metric,
         name=settings.display_name,
         kind=settings.kind.name,
         unit=wanted.unit,
-        energy=_sums_of_days(found.energy, begin),
+        energy=energy,
         unallocated=_sums_of_days(found.unallocated, begin),
         coverage=np.minimum(coverage, 1.0).round(4).tolist(),
+        energy_in=flows[0] if flows else None,
+        energy_out=flows[1] if flows else None,
     )
 
 

@@ -19,8 +19,8 @@ _SECONDS_AN_HOUR = 3600
 class EnergyBuckets:
     """Energy by bucket; `unallocated` belongs to no bucket for certain.
 
-    `covered` is the covered time of each bucket in seconds. `energy_in` is the positive part of the energy, and
-    `energy_out` the negative one as a positive number; None where energy flows one way only.
+    `covered` is the covered time of each bucket in seconds. `energy_in` is the positive part of the energy,
+    and `energy_out` the negative one as a positive number; None if energy flows one way only.
     """
 
     energy: Numbers

@@ -10,36 +10,40 @@ from typing import cast
 import numpy as np
 
 from joulebook.telemetry.connection import Connection, one_snapshot
-from joulebook.telemetry.kinds.settings import SettingsByMetric
+from joulebook.telemetry.kinds.settings import LISTS_OF_TEXTS, TEXTS, SettingsByMetric
 from joulebook.telemetry.readings import MINUTE, to_microseconds
 from joulebook.telemetry.rollups.reader import SummaryReader
 from joulebook.telemetry.rollups.state import read_state
 from joulebook.telemetry.series import SeriesRow
+from joulebook.telemetry.texts import flags_of
 
 SPARKLINE_POINTS = 60
 
-_Latest = tuple[str, str, datetime | None, float | None, int, int, str, str]
+_Latest = tuple[str, str, datetime | None, float | None, str | None, int, int, str, str]
 
-# The main metric of a device is its power if it has one, else its first metric.
-_LATEST = """
+# The main metric of a device is its power if it has one, else its first metric, of numbers rather than text.
+_LATEST = f"""
 SELECT shown.device_id, shown.metric, latest.time, latest.value,
+    CASE WHEN shown.form >= {TEXTS} THEN (
+        SELECT text FROM series_texts WHERE series_id = shown.id AND code = latest.value
+    ) END AS text,
     shown.id, shown.form, shown.unit, shown.refused_unit
 FROM (
     SELECT DISTINCT ON (device_id) device_id, id, metric, form, unit, refused_unit FROM series
     WHERE device_id = ANY(%(devices)s)
-    ORDER BY device_id, metric <> 'power', metric
+    ORDER BY device_id, metric <> 'power', form >= {TEXTS}, metric
 ) AS shown
 LEFT JOIN LATERAL (
     SELECT time, value FROM readings WHERE series_id = shown.id AND value <> 'NaN' ORDER BY time DESC LIMIT 1
 ) AS latest ON true
-"""
+"""  # noqa: S608 - a number of ours
 
 
 @dataclass
 class DeviceOverview:
     """A device at a glance: its main metric's last reading, and one-minute means of the last hour.
 
-    Values are stored ones times `factor`.
+    Values are stored ones times `factor`. A metric of text has `text` instead of values.
     """
 
     metric: str
@@ -47,6 +51,7 @@ class DeviceOverview:
     value: float | None
     time: datetime | None
     factor: float = 1.0
+    text: str | None = None
     sparkline: list[float | None] = field(default_factory=lambda: [None] * SPARKLINE_POINTS)
 
 
@@ -59,9 +64,16 @@ def read_overviews(
     with one_snapshot(conn):
         found = conn.execute(_LATEST, {"devices": list(settings)}).fetchall()
         for latest in cast("list[_Latest]", found):
-            device_id, metric, time, value = latest[:4]
-            series = SeriesRow(*latest[4:])
+            device_id, metric, time, value, text = latest[:5]
+            series = SeriesRow(*latest[5:])
             meaning = settings[device_id][metric].as_sent(series)
+            if series.form >= TEXTS:
+                overviews[device_id] = DeviceOverview(
+                    metric=metric, unit="", value=None, time=time, text=text
+                )
+                if series.form == LISTS_OF_TEXTS and text is not None:
+                    overviews[device_id].text = ", ".join(flags_of(text)) or "none"
+                continue
             shown = None if value is None else value * meaning.factor
             overviews[device_id] = by_series[series.id] = DeviceOverview(
                 metric=metric, unit=meaning.unit, value=shown, time=time, factor=meaning.factor

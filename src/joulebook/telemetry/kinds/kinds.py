@@ -46,7 +46,7 @@ GAUGE = Kind(
     _words("""
         average avg available capacity density factor flow level limit max mean min percent price quality rate
         ratio remaining setpoint speed stored target temperature temp humidity pressure power voltage volt
-        current amp amps frequency soc soh irradiance
+        current amp amps frequency soc soh irradiance strength signal rssi
         w kw mw va kva var kvar mv ma hz degc celsius bar hpa pct ppm lux lx
     """),
     settings=("holds_until_next",),

@@ -102,10 +102,10 @@ class MetricSettings:
     @property
     def kind_reason(self) -> str:
         """Why the metric is of its kind, in words for its owner."""
+        if self.form in {TEXTS, LISTS_OF_TEXTS} or (self.kind_guessed and self.form == TRUTH_VALUES):
+            return f"its values are {FORMS[self.form].replace('_', ' ')}"
         if not self.kind_guessed:
             return "set by the owner"
-        if self.form != NUMBERS:
-            return f"its values are {FORMS[self.form].replace('_', ' ')}"
         return guess_kind(self.name).why
 
     @property
@@ -134,10 +134,12 @@ class MetricSettings:
     def as_sent(self, said: SaidBySenders) -> MetricSettings:
         """Return the settings with what senders say: it decides what the owner has not set.
 
-        Values other than numbers are states, and no unit is guessed for them.
+        Truth values are states, and no unit is guessed for them. Texts are states whatever the owner says:
+        their stored values are codes.
         """
         kind, unit, is_guessed = self.kind, self.unit, self.unit_guessed
-        if self.kind_guessed and said.form != NUMBERS:
+        is_text = said.form in {TEXTS, LISTS_OF_TEXTS}
+        if is_text or (self.kind_guessed and said.form == TRUTH_VALUES):
             kind = STATE
         if is_guessed and said.form != NUMBERS:
             unit = ""
@@ -147,6 +149,7 @@ class MetricSettings:
             self,
             kind=kind,
             unit=unit,
+            factor=1.0 if is_text else self.factor,
             unit_guessed=is_guessed,
             form=said.form,
             unit_sent=said.unit,

@@ -1,15 +1,15 @@
-"""Which time between readings is known, and what the rows of rollups hold so that their neighbours can decide.
+"""Which time between readings is known, and what rollups hold so that neighbouring rows can decide about it.
 
 The rule. The time between two neighbouring readings is known if it is at most three times the larger of two
 medians: that of the five distances before it, and that of the five after it. Near the begin and the end of a
 series there are fewer; the median of an even number is the mean of the two in the middle. A lone distance is
 known. (With a silence limit of the owner, the time is known if it is not longer than the limit.)
 
-A row of more than `SLOTS` distances decides most of them by itself. Its first five lack distances before them
-and its last five lack some after them: each of these is known if its whole side inside the row says so. Else it
-is *pending*: the readings beyond the row decide. In a shorter row every distance is pending. The sum of a row
-has the known time; `Edges` has the distances and values needed to decide about the others. So a row depends on
-no reading outside of its bucket.
+A row of more than `SLOTS` distances decides most of them by itself. Its first five lack some distances before
+them, and its last five some after them: each of these is known if its whole side inside the row says so. Else
+it is *pending*: the readings beyond the row decide. In a shorter row every distance is pending. A row sums up
+its known time; `Edges` have the distances and values for the decisions about the rest. So no row depends on
+readings outside of its bucket.
 """
 
 from __future__ import annotations

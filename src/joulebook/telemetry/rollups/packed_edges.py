@@ -30,10 +30,10 @@ def pack_edges(rows: Summaries, edges: Edges) -> Iterator[tuple[NDArray[np.intp]
 def unpack_edges(
     rows: Summaries, packed: bytes, size: NDArray[np.int32], *, is_legacy: NDArray[np.bool_]
 ) -> Edges:
-    """Return the edges of the summaries from the bytes of all of them, one after the other; `size` is by row.
+    """Return the edges of the summaries from the bytes of all of them; `size` is by row.
 
-    Legacy summaries were stored without edges: their distances are taken to be all the same. Edges that do not
-    fit to the other columns are wrong, and come back as zeros.
+    Legacy summaries were stored without edges: their distances are taken to be all the same. Edges that do
+    not fit the other columns are wrong, and come back as zeros.
     """
     inner, is_used = rows["count"] - 1, slot_mask(rows["count"] - 1)
     usual = np.where(is_legacy, rows["first_usual"], rows["longest_gap"])

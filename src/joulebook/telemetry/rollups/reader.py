@@ -286,7 +286,7 @@ class SummaryReader:
             yield READINGS, (begin + _REACH, _EVER)
 
     def _next(self, series: Sequence[int], width: int, span: Range, *, is_before: bool) -> Summaries:
-        """Return up to `NEAR` readings, or summaries of a width, of each series: the last or first in a span."""
+        """Return of each series up to `NEAR` readings, or summaries, the last or the first in a span."""
         parameters = {
             "series": list(series),
             "begin": from_microseconds(span[0]),

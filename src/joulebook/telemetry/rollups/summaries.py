@@ -10,8 +10,8 @@ anew at zero. Any other fall is a dip: the register stands still until readings 
 Readings between two resets are one run; a run's rise is its highest reading less its first (the first run of
 a bucket) or less zero (after a reset).
 
-Levels. A summary has its integral over all of its time, and over that part which is known whatever lies outside
-of its bucket (`gaps.py`). `Edges` have what is needed to decide about the rest.
+Levels. A summary has the integral over all of its time, and that over the part which is known for certain
+(`gaps.py`). Its `Edges` have what is needed to decide about the rest.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def join_summaries(parts: Sequence[Summaries]) -> Summaries:
 
 
 def merge(rows: Summaries, edges: Edges, bucket: NDArray[np.int64]) -> tuple[Summaries, Edges]:
-    """Return one summary a series and bucket of finer summaries in the order of series and time, and its edges.
+    """Return one summary a series and bucket of finer ones in the order of series and time, and its edges.
 
     `bucket` is the start of the coarser bucket around each of `rows`; no row crosses its edges.
     """

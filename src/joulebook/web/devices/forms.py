@@ -107,8 +107,13 @@ class DeviceForm(forms.ModelForm[Device]):
 
     class Meta:
         model = Device
-        fields = ("name", "time_zone", "silence_limit")
-        help_texts = {"name": "Shown in place of the id."}
+        fields = ("name", "time_zone", "time_without_offset", "silence_limit")
+        labels = {"time_without_offset": "A time without an offset is"}
+        help_texts = {
+            "name": "Shown in place of the id.",
+            "time_without_offset": "What 2026-11-21T09:30:00 means in the device's packets, without Z or "
+            "+01:00. In autumn's doubled hour, the time nearer to the packet's arrival counts.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

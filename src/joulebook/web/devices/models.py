@@ -105,7 +105,7 @@ LARGEST_DIP = 0.99
 class TimeWithoutOffset(models.TextChoices):
     """What a sent time without an offset means."""
 
-    REFUSE = "refuse", "refuse it"
+    REFUSE = "refuse", "refused"
     UTC = "utc", "a time in UTC"
     DEVICE_ZONE = "device_zone", "a time in the device's zone"
 
@@ -298,13 +298,27 @@ class MetricDecision(models.Model):
         return f"{self.metric} at {self.time.isoformat()}: {'ignored' if self.is_ignored else 'real'}"
 
 
-class DeviceToken(Token):
+class SenderToken(Token):
+    """A token for writing, with the places of time, device and readings in the packets sent with it.
+
+    The places are names of fields, joined by dots; empty ones leave them to the packet.
+    """
+
+    time_field = models.CharField(max_length=200, blank=True, default="")
+    device_field = models.CharField(max_length=200, blank=True, default="")
+    values_field = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        abstract = True
+
+
+class DeviceToken(SenderToken):
     """Lets a device write its own readings, and nothing else."""
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="tokens")
 
 
-class GatewayToken(Token):
+class GatewayToken(SenderToken):
     """Lets a gateway write for several devices of one owner; each packet has its device's id."""
 
     name = models.CharField(max_length=150, blank=True)

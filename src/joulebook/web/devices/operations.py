@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -68,14 +68,29 @@ def create_device(
     return device
 
 
-def issue_device_token(device: Device) -> str:
+class PacketFields(NamedTuple):
+    """The fields of packets with their time, device and readings; empty ones leave it to the packet."""
+
+    time_field: str = ""
+    device_field: str = ""
+    values_field: str = ""
+
+
+NO_FIELDS = PacketFields()
+
+
+def issue_device_token(device: Device, *, fields: PacketFields = NO_FIELDS) -> str:
     """Create a token for the device and return its text; only its hash is stored."""
     token = make_token("jbd")
-    DeviceToken.objects.create(device=device, prefix=token.prefix, token_hash=token.token_hash)
+    DeviceToken.objects.create(
+        device=device, prefix=token.prefix, token_hash=token.token_hash, **fields._asdict()
+    )
     return token.text
 
 
-def issue_gateway_token(devices: Sequence[Device], *, name: str = "") -> str:
+def issue_gateway_token(
+    devices: Sequence[Device], *, name: str = "", fields: PacketFields = NO_FIELDS
+) -> str:
     """Create a token writing for several devices of one owner and return its text; only its hash is stored.
 
     Raises ValueError for no device, or devices of more than one owner.
@@ -85,7 +100,11 @@ def issue_gateway_token(devices: Sequence[Device], *, name: str = "") -> str:
         raise ValueError(f"a gateway's devices have one owner, these have {len(owners)}")
     token = make_token("jbg")
     gateway = GatewayToken.objects.create(
-        owner=devices[0].owner, name=name, prefix=token.prefix, token_hash=token.token_hash
+        owner=devices[0].owner,
+        name=name,
+        prefix=token.prefix,
+        token_hash=token.token_hash,
+        **fields._asdict(),
     )
     gateway.devices.set(devices)
     return token.text

@@ -135,6 +135,18 @@ def metric_page(request: SignedInRequest, device_id: str) -> HttpResponse:
 
 @login_required
 @require_POST
+def settle_unit(request: SignedInRequest, device_id: str) -> HttpResponse:
+    """Store one of the two units that the sender has named for the metric `?name=`."""
+    shown = _shown_metric(request, device_id)
+    unit = request.POST.get("unit", "")
+    if unit and unit in {shown.settings.unit, shown.settings.unit_refused}:
+        change_metric(shown.device, shown.settings.name, {"unit": unit})
+        messages.success(request, f"The unit is {unit} from now on, for old readings too.")
+    return redirect(shown.address)
+
+
+@login_required
+@require_POST
 def add_meter_replacement(request: SignedInRequest, device_id: str) -> HttpResponse:
     """Store a replacement of the meter behind the counter `?name=`."""
     shown = _shown_metric(request, device_id)
@@ -287,6 +299,7 @@ def _metric_page(
         "replacements": rows,
         "replacement_form": replacement_form or ReplacementForm(tz=device.time_zone, unit=settings.unit),
         "query": urlencode({"name": settings.name}),
+        "unit_conflict": bool(settings.unit_refused) and not _metric_of(shown).unit,
         "page_data": None if newest is None else _curve_data(shown),
     }
     return render(

@@ -35,11 +35,13 @@ Offsets = Annotated[
 ]
 
 
-class StateShareAnswer(TypedDict):
-    """One value of a state."""
+class StateAnswer(TypedDict, total=False):
+    """One value of a state, or a flag; raw readings have no shares."""
 
-    value: float
-    share: Numbers
+    value: Required[Annotated[float | None, Meta(description="as shown; null for a flag")]]
+    word: Required[Annotated[str, Meta(description="the owner's, else the text, on or off, or the value")]]
+    colour: Required[Annotated[str, Meta(description="such as #2e9e5b; empty: the usual one")]]
+    share: Annotated[Numbers, Meta(description="its share of the covered time")]
 
 
 class SeriesAnswer(TypedDict, total=False):
@@ -67,9 +69,8 @@ class SeriesAnswer(TypedDict, total=False):
     resets: Annotated[Integers, Meta(description="counters")]
     sum: Annotated[Numbers, Meta(description="amounts: what flowed in the bucket")]
     largest: Annotated[Numbers, Meta(description="amounts: the largest one of the bucket")]
-    states: Annotated[
-        Sequence[StateShareAnswer], Meta(description="states: each value's share of the covered time")
-    ]
+    states: Annotated[Sequence[StateAnswer], Meta(description="states: the values, or the flags")]
+    changes: Annotated[Integers, Meta(description="states: the changes in the bucket")]
 
 
 class HistoryAnswer(msgspec.Struct):

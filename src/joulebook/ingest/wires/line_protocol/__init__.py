@@ -22,7 +22,9 @@ class LineProtocolWire(Wire):
         """Read how lines are named. Raises `ConfigError`."""
         super().__init__(config)
         self._naming = LineNaming(
-            device_tags=config.line_protocol_device_tags, metric=config.line_protocol_metric
+            device_tags=config.line_protocol_device_tags,
+            metric=config.line_protocol_metric,
+            unit=config.line_protocol_unit,
         )
 
     def open(self, intake: Intake) -> list[BaseRoute]:

@@ -311,6 +311,8 @@ class _LineParser:
         if number == len(self.points):
             self.points.append(point)
             self.readings.keys.append((head.device_id, metric))
+            if unit := self.rules.naming.unit_rule.unit_of(head.measurement, head.tags, name):
+                self.readings.units[number] = unit
         elif self.points[number] != point:
             number = self.other_number(point, number)
         head.numbers[key] = number

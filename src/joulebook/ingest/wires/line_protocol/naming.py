@@ -14,9 +14,11 @@ from typing import NoReturn
 from joulebook.config import ConfigError
 from joulebook.ingest.access.tokens import Grant
 from joulebook.ingest.wires.line_protocol.syntax import BadLine
+from joulebook.telemetry.kinds.units import is_known_unit, unit_problem
 
 DEVICE_TAGS = "device_id!,device,host"
 METRIC = "{measurement}.{field}{tags}"
+UNIT = "auto"
 
 VALUE_FIELD = "value"
 """The field without a name of its own: its metric is the rest of the pattern."""
@@ -89,16 +91,49 @@ class Pattern:
         return "".join(f"{{{self._places.index(name)}}}" if name else literal for name, literal in pieces)
 
 
-class LineNaming:
-    """The naming of one installation: the tags naming a device, and the patterns for metrics."""
+class UnitRule:
+    """Where lines name the unit of their values.
 
-    def __init__(self, *, device_tags: str = DEVICE_TAGS, metric: str = METRIC) -> None:
-        """Read both settings. Raises `ConfigError`.
+    `measurement`: it is the unit of `VALUE_FIELD`, as Home Assistant writes it; other fields of such a line
+    are attributes. `tag:NAME`: the tag is the unit of every field. `auto`: a measurement that is a known unit
+    beside the tag `entity_id`, else a tag `unit` with a known unit, both for `VALUE_FIELD`. `none`: nowhere.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Read a rule. Raises ValueError."""
+        self.text = text
+        word, colon, tag = text.partition(":")
+        if not (text in {"auto", "none", "measurement"} or (word == "tag" and colon and tag)):
+            raise ValueError(f"{text!r} is none of auto, none, measurement and tag:NAME")
+        self._tag = tag
+
+    def unit_of(self, measurement: str, tags: Tags, field: str) -> str:
+        """Return the unit of a line's field, or "" if the line names none that can be kept."""
+        unit = ""
+        if self._tag:
+            unit = tags.get(self._tag, "")
+        elif field == VALUE_FIELD and self.text == "measurement":
+            unit = measurement
+        elif field == VALUE_FIELD and self.text == "auto":
+            unit = measurement if "entity_id" in tags else tags.get("unit", "")
+            unit = unit if is_known_unit(unit) else ""
+        return "" if unit_problem(unit) else unit
+
+
+class LineNaming:
+    """The naming of one installation: the tags naming a device, the patterns for metrics, and the units."""
+
+    def __init__(self, *, device_tags: str = DEVICE_TAGS, metric: str = METRIC, unit: str = UNIT) -> None:
+        """Read the settings. Raises `ConfigError`.
 
         `device_tags` are names separated by commas, tried in turn; a strict one ends with `!`. `metric` is
         one pattern, or several separated by blanks. The first pattern whose tags are all in a line names its
-        metrics; if there is none, the default does.
+        metrics; if there is none, the default does. `unit` is a `UnitRule`.
         """
+        try:
+            self.unit_rule = UnitRule(unit)
+        except ValueError as exc:
+            raise ConfigError(f"JOULEBOOK_LINE_PROTOCOL_UNIT={exc}") from None
         self._device_tags: list[DeviceTag] = []
         for text in device_tags.split(","):
             name = text.strip().removesuffix("!")

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
             name="time_without_offset",
             field=models.CharField(
                 choices=[
-                    ("refuse", "refuse it"),
+                    ("refuse", "refused"),
                     ("utc", "a time in UTC"),
                     ("device_zone", "a time in the device's zone"),
                 ],

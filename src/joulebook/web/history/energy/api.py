@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -72,11 +73,19 @@ class EnergySeries(msgspec.Struct):
     kind: str
     unit: str
     energy: Sequence[float]
+    energy_in: Annotated[
+        Sequence[float] | None, Meta(description="what flowed in; null where energy flows one way only")
+    ]
+    energy_out: Annotated[
+        Sequence[float] | None, Meta(description="what flowed out; `energy` is in less out, as shown")
+    ]
     unallocated: Annotated[
         Sequence[float], Meta(description="a counter's increase during a silence across midnight")
     ]
     coverage: Annotated[Sequence[float], Meta(description="known share of the passed time, 0 to 1")]
     total: Annotated[float, Meta(description="the sum of `energy`, to the last digit")]
+    total_in: float | None
+    total_out: float | None
     total_unallocated: float
 
 
@@ -192,9 +201,17 @@ def _series(column: EnergyColumn) -> EnergySeries:
         name=column.name,
         kind=column.kind,
         unit=column.unit,
-        energy=[float(value) for value in column.energy],
-        unallocated=[float(value) for value in column.unallocated],
+        energy=_floats(column.energy),
+        energy_in=None if column.energy_in is None else _floats(column.energy_in),
+        energy_out=None if column.energy_out is None else _floats(column.energy_out),
+        unallocated=_floats(column.unallocated),
         coverage=column.coverage,
         total=float(column.total),
+        total_in=None if column.total_in is None else float(column.total_in),
+        total_out=None if column.total_out is None else float(column.total_out),
         total_unallocated=float(column.total_unallocated),
     )
+
+
+def _floats(values: Sequence[Decimal]) -> list[float]:
+    return [float(value) for value in values]

@@ -148,6 +148,8 @@ class EnergyCell:
     """One metric's energy in one period, for people."""
 
     energy: str
+    into: str
+    out: str
     unallocated: str
     coverage: str
 
@@ -163,6 +165,13 @@ class Panel:
     chart: SafeString
     total: EnergyCell
     has_unallocated: bool
+    has_both_ways: bool
+    """Whether energy flowed in and out: each has a column of its own."""
+
+    @property
+    def columns(self) -> int:
+        """The number of its columns in the table."""
+        return 2 + self.has_unallocated + 2 * self.has_both_ways
 
 
 @dataclass(frozen=True)
@@ -293,7 +302,12 @@ def _panels(table: EnergyTable, periods: list[date], view: EnergyView) -> list[P
     panels = []
     for place, column in enumerate(table.columns):
         covered = sum(share * seconds for share, seconds in zip(column.coverage, passed, strict=True))
-        total = _cell(column.total, column.total_unallocated, covered / whole if whole else 0.0)
+        total = _cell(
+            column.total,
+            column.total_unallocated,
+            covered / whole if whole else 0.0,
+            flows=(column.total_in, column.total_out),
+        )
         panels.append(
             Panel(
                 name=column.name,
@@ -303,34 +317,61 @@ def _panels(table: EnergyTable, periods: list[date], view: EnergyView) -> list[P
                 chart=_chart(column, periods, view, name=str(place)),
                 total=total,
                 has_unallocated=bool(column.total_unallocated),
+                has_both_ways=_has_both_ways(column),
             )
         )
     return panels
+
+
+def _has_both_ways(column: EnergyColumn) -> bool:
+    return bool(column.total_in and column.total_out)
+
+
+def _flows(column: EnergyColumn, place: int) -> tuple[Decimal | None, Decimal | None]:
+    """Return what flowed in and out in one period; None where energy flows one way only."""
+    if column.energy_in is None or column.energy_out is None:
+        return None, None
+    return column.energy_in[place], column.energy_out[place]
 
 
 def _chart(column: EnergyColumn, periods: list[date], view: EnergyView, *, name: str) -> SafeString:
     unit = column.unit
     bars = []
     ends = [Decimal(0)]
-    for first, energy, unallocated, coverage in zip(
-        periods, column.energy, column.unallocated, column.coverage, strict=True
-    ):
-        cell = _cell(energy, unallocated, coverage)
-        lost = f", {cell.unallocated} {unit} unallocated" if cell.unallocated else ""
-        words = f"{period_label(view.per, first)}: {cell.energy} {unit}{lost}, {cell.coverage} covered"
-        bars.append(Bar(float(energy), float(unallocated), words, tick_label(view.per, first)))
-        ends += [energy, energy + unallocated]
+    for place, first in enumerate(periods):
+        energy, unallocated = column.energy[place], column.unallocated[place]
+        flows = _flows(column, place)
+        cell = _cell(energy, unallocated, column.coverage[place], flows=flows)
+        words = f"{period_label(view.per, first)}: {cell.energy} {unit}"
+        up, down = energy, Decimal(0)
+        if _has_both_ways(column):
+            words += f" net, {cell.into} in, {cell.out} out"
+            up, down = flows[0] or Decimal(0), flows[1] or Decimal(0)
+        if cell.unallocated:
+            words += f", {cell.unallocated} {unit} unallocated"
+        words += f", {cell.coverage} covered"
+        bars.append(Bar(float(up), float(down), float(unallocated), words, tick_label(view.per, first)))
+        ends += [up, up + unallocated, -down]
     low, high = min(ends), max(ends)
     scale = f"{format_exact(low)} to {format_exact(high)} {unit}" if low else f"{format_exact(high)} {unit}"
     label = f"{column.name} by {view.per}, {view.frame.title}; the table below has the same values"
     return energy_chart(bars, name=name, label=label, scale=scale)
 
 
-def _cell(energy: Decimal, unallocated: Decimal, coverage: float) -> EnergyCell:
+def _cell(
+    energy: Decimal,
+    unallocated: Decimal,
+    coverage: float,
+    *,
+    flows: tuple[Decimal | None, Decimal | None] = (None, None),
+) -> EnergyCell:
     """Return a period for people: a dash if nothing is known of it."""
     nothing = not coverage and not energy and not unallocated
+    into, out = (NO_VALUE if nothing or each is None else format_exact(each) for each in flows)
     return EnergyCell(
         energy=NO_VALUE if nothing else format_exact(energy),
+        into=into,
+        out=out,
         unallocated=format_exact(unallocated) if unallocated else "",
         coverage=_percent(coverage),
     )
@@ -353,7 +394,15 @@ def _rows(
     rows = []
     for place, (first, end) in enumerate(zip(periods, ends, strict=True)):
         cells = [
-            (_cell(column.energy[place], column.unallocated[place], column.coverage[place]), panel)
+            (
+                _cell(
+                    column.energy[place],
+                    column.unallocated[place],
+                    column.coverage[place],
+                    flows=_flows(column, place),
+                ),
+                panel,
+            )
             for column, panel in zip(table.columns, panels, strict=True)
         ]
         # A month links to its days, a day or a week to its charts.
@@ -380,9 +429,10 @@ _LABEL = 96.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One period: its energy, its unallocated energy, the text for both, and the label below it."""
+    """One period: what flowed in and out, its unallocated energy, the text for them, and the label below it."""
 
-    energy: float
+    up: float
+    down: float
     unallocated: float
     words: str
     tick: str
@@ -392,10 +442,10 @@ def energy_chart(bars: Sequence[Bar], *, name: str, label: str, scale: str) -> S
     """Return the bars as a drawing.
 
     `name` is unique on the page (letters and digits), `label` the text for screen readers, `scale` the text
-    for the bars' ends. Unallocated energy is hatched, on top of the period's own.
+    for the bars' ends. Unallocated energy is hatched, on top of the period's own; what flowed out is below zero.
     """
-    tops = [max(0.0, bar.energy, bar.energy + bar.unallocated) for bar in bars]
-    lows = [min(0.0, bar.energy, bar.energy + bar.unallocated) for bar in bars]
+    tops = [max(0.0, bar.up, bar.up + bar.unallocated) for bar in bars]
+    lows = [min(0.0, bar.up, bar.up + bar.unallocated, -bar.down) for bar in bars]
     high, low = max(tops, default=0.0), min(lows, default=0.0)
     span = (high - low) or 1.0
 
@@ -430,10 +480,11 @@ def energy_chart(bars: Sequence[Bar], *, name: str, label: str, scale: str) -> S
 
 def _bar(bar: Bar, left: float, width: float, y: Callable[[float], float], *, name: str) -> SafeString:
     """Return one period's rectangles, with its text as their title."""
-    whole = bar.energy + bar.unallocated
-    parts = [("", 0.0, bar.energy)] if bar.energy else []
+    parts = [("", 0.0, bar.up)] if bar.up else []
+    if bar.down:
+        parts.append(("", 0.0, -bar.down))
     if bar.unallocated:
-        parts.append((f"url(#hatch-{name})", bar.energy, whole))
+        parts.append((f"url(#hatch-{name})", bar.up, bar.up + bar.unallocated))
     return format_html(
         "<g><title>{}</title>{}</g>",
         bar.words,

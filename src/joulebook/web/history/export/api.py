@@ -15,8 +15,9 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from ninja import Router
 
+from joulebook.telemetry.connection import one_snapshot
 from joulebook.telemetry.export.formats import FORMATS, export_chunks
-from joulebook.telemetry.export.reading import read_blocks
+from joulebook.telemetry.export.reading import read_blocks, read_metric_texts
 from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.parameters import BadParameter, StrictQuery
 from joulebook.web.api.problems import documented_problems, unavailable
@@ -83,10 +84,16 @@ def _readings(device: Device, asked: ExportQuery, begin: int, end: int) -> Gener
     wanted = {metric: series[metric].id for metric in asked.metrics or series}
     with (
         own_telemetry_connection() as conn,
+        one_snapshot(conn),
         closing(read_blocks(conn, wanted, begin=begin, end=end)) as blocks,
     ):
         yield from export_chunks(
-            blocks, list(wanted), file_format=asked.format, layout=asked.layout, zone=asked.tz or UTC
+            blocks,
+            list(wanted),
+            file_format=asked.format,
+            layout=asked.layout,
+            zone=asked.tz or UTC,
+            texts=read_metric_texts(conn, wanted),
         )
 
 

@@ -39,7 +39,7 @@ HAVING greatest(date_bin('1 hour', min(range_start), TIMESTAMPTZ 'epoch'), max(r
 
 
 class Migration(migrations.Migration):
-    dependencies = (("readings", "0011_corrections"),)
+    dependencies = (("readings", "0009_what_senders_say"), ("readings", "0011_corrections"))
     operations = (
         *(migrations.RunSQL(ADD.format(table=table), REMOVE.format(table=table)) for table in TABLES),
         migrations.RunSQL(MARK, migrations.RunSQL.noop),

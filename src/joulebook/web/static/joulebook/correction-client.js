@@ -7,11 +7,11 @@
  * @property {string} kind delete, set, scale, shift or fill
  * @property {string} [start] RFC 3339
  * @property {string} [end] half-open
- * @property {string[]} [points] single instants in place of a range
+ * @property {string[]} [times] single instants in place of a range
  * @property {number} [value]
  * @property {number} [factor]
  * @property {number} [offset]
- * @property {number} [by] seconds of a shift
+ * @property {number} [seconds] of a shift
  * @property {number} [step] seconds between filled readings
  * @property {string} reason
  */

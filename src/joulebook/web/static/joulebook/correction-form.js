@@ -153,11 +153,11 @@ export class CorrectionForm {
       kind,
       reason: String(data.get("reason")).trim(),
     };
-    if (data.get("which") === "point") order.points = [formatMicros(this.choice.start)];
+    if (data.get("which") === "point") order.times = [formatMicros(this.choice.start)];
     else Object.assign(order, { start: formatMicros(this.choice.start), end: formatMicros(this.choice.end) });
     if (kind === "set") order.value = read("value", "the value");
     if (kind === "scale") Object.assign(order, { factor: read("factor", "the factor"), offset: read("offset", "the offset") });
-    if (kind === "shift") order.by = read("by", "the shift") * Number(data.get("by_unit"));
+    if (kind === "shift") order.seconds = read("by", "the shift") * Number(data.get("by_unit"));
     if (kind === "fill") {
       order.step = read("step", "the step");
       if (data.get("fill") === "constant") order.value = read("fill_value", "the value");
@@ -201,7 +201,7 @@ export class CorrectionForm {
     let correction = begun;
     while (!ENDED.has(correction.state)) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      correction = /** @type {Correction} */ (await askCorrections(`${this.page.url}/${correction.number}`));
+      correction = /** @type {Correction} */ (await askCorrections(`${this.page.url}/${correction.id}`));
     }
     showOutcome(this.#getPart("result"), correction, { ...this.handlers, undo: (number) => this.undo(number) });
     this.handlers.changed();

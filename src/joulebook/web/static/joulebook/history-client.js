@@ -9,7 +9,7 @@ import { learnOffsets } from "./zone-offsets.js";
  * @typedef {{value: number, word?: string, colour?: string, share?: (number | null)[]}} StateShare
  */
 /**
- * A stretch with readings that a correction changed; start and end in seconds since 1970 UTC.
+ * A stretch with readings that a correction changed, from the first to the last, in seconds since 1970 UTC.
  * @typedef {{id: number, metric: string, start: number, end: number}} Corrected
  */
 /**

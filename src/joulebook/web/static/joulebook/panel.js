@@ -118,7 +118,7 @@ export class Panel {
     const at = this.columns[0][index];
     const when = formatBucket(at, sheet.bucket, sheet.view.tz);
     const numbers = this.corrected
-      .filter(({ start, end }) => start < at + Math.max(sheet.bucket, FIELD_STEP) && end > at)
+      .filter(({ start, end }) => end >= at && (start === at || start < at + sheet.bucket))
       .map(({ id }) => id);
     const words = [when, this.kind.describePoint(this.data, index)];
     if (numbers.length) words.push(`corrected (${numbers.map((number) => `no. ${number}`).join(", ")})`);

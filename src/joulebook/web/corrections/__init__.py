@@ -1,0 +1,1 @@
+"""Corrections of readings: who makes which, their queue, and what they would change."""
