@@ -134,7 +134,11 @@ class TestCounters:
         assert home.energy("energy", "2026-09-01", "2026-09-02")["energy"] == pytest.approx([14.3])
 
     def test_a_rise_over_a_week_is_unallocated_or_spread(self, home: Home) -> None:
-        weekly = [(berlin("2026-09-07"), 100.0), (berlin("2026-09-14"), 170.0), (berlin("2026-09-21"), 240.0)]
+        weekly = [
+            (berlin("2026-09-07"), 8100.0),
+            (berlin("2026-09-14"), 8170.0),
+            (berlin("2026-09-21"), 8240.0),
+        ]
         home.send_values("energy", weekly)
         home.means("energy", unit="kWh", kind="counter", silence_limit=86_400)
         days = home.energy("energy", "2026-09-07", "2026-09-22")
