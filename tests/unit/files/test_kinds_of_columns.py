@@ -85,10 +85,12 @@ def test_the_hours_of_a_row_follow_one_another():
     lines = ["date;key;unit;" + ";".join(f"{hour:02}:00" for hour in range(24))]
     for day in range(6):
         hours = ";".join(str(0.1 + 7 * hour % 10 / 10) for hour in range(24))
-        lines.append(f"{START + timedelta(days=day):%Y-%m-%d};Bezug;kWh;{hours}")
+        lines += [
+            f"{START + timedelta(days=day):%Y-%m-%d};{key};kWh;{hours}" for key in ("Bezug", "Lieferung")
+        ]
     layout = guess_layout(("\n".join(lines) + "\n").encode(), is_whole=True, given=Given(), device_tz="UTC")
     assert layout.profile.layout == "across"
-    assert set(kinds(layout).values()) == {"amount"}
+    assert kinds(layout) == {"Bezug": "amount", "Lieferung": "amount"}
 
 
 def test_a_saved_profile_has_the_kinds_and_an_earlier_one_none():
