@@ -6,8 +6,9 @@ more.
 - A reading is a *glitch* if two readings with at most three between them, it among these, show that the
   register came back: the later is not far below the earlier, and each between is far below the earlier, or so
   high that the later is far below it. It must come back at once: three quarters of the way in the last step
-  up (or, of a jump, go away at once in the first step). Glitches count for nothing. So does the newest reading
-  of all if it is far below the good one before, or above it by the tolerance or more: the next one decides.
+  up (or, of a jump, go away at once in the first step). Glitches count for nothing. So does the newest
+  reading of all if it is far below the good one before, or above it by the tolerance or more: the next one
+  decides.
 - A reading far below the good one before it is a *reset*: a new run begins at zero.
 - A reading rises by what it exceeds the highest good reading of its run by. That one is looked for in the
   reading's own UTC hour and in the last `HOURS` UTC hours before it that have readings. So after a dip a

@@ -215,7 +215,7 @@ def has_reading(conn: Connection, series: int, time: datetime) -> bool:
     return bool(found)
 
 
-# Traps by names ---------------------------------------------------------------------------------------------------
+# Traps by names --------------------------------------------------------------------------------------
 
 _YESTERDAY = re.compile(r"yesterday|gestern|prev(ious)?_?day|last_?day", re.IGNORECASE)
 _TODAY = re.compile(r"today|heute|daily|this_?day|day_?(energy|yield)", re.IGNORECASE)
