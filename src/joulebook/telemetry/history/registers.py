@@ -124,8 +124,6 @@ def are_unclear(rows: Summaries, rule: RegisterRule, *, has_newest: bool) -> Mas
     border = np.zeros(len(rows), np.bool_)
     border[1:] = rule.are_far_below(rows["last"][:-1], rows["first"][1:])
     unclear = np.zeros(len(rows), np.bool_)
-    if rule.runs_both_ways and "rises" not in (SUMMARY.names or ()):
-        unclear[:] = True
     if rule.runs_both_ways:
         size = rule.tolerance * np.maximum(np.abs(rows["first"]), np.abs(rows["last"]))
         low, high = (np.minimum, np.maximum)
@@ -323,7 +321,7 @@ def _net_steps(rows: Summaries, rule: RegisterRule, new_meter: Mask, glitches: S
     before[begins] = rows["first"][begins]
     step = rows["first"] - before
     since = np.append(rows["first_at"][:1], rows["last_at"][:-1])
-    up = rows["rises"] if "rises" in (SUMMARY.names or ()) else np.maximum(rows["last"] - rows["first"], 0.0)
+    up = rows["rises"]
     return Steps(
         since=since,
         until=rows["first_at"],
