@@ -202,7 +202,7 @@ def _as_shown(suspect: Suspect, factor: float, is_ignored: bool | None) -> Suspe
         before=suspect.before * factor,
         value=suspect.value * factor,
         after=None if suspect.after is None else suspect.after * factor,
-        effect=suspect.effect * factor,
+        effect=round(suspect.effect * factor, 6),
         is_counted=is_counted,
         is_ignored=is_ignored,
     )
