@@ -102,7 +102,7 @@ def test_home_assistants_measurement_is_the_unit(ingest, device_token, series):
     assert found["cpu.usage_idle{host=pi}"] == ""
 
 
-@pytest.mark.usefixtures("transactional_db")
+@pytest.mark.usefixtures("transaction_on_both")
 class TestWhatIsShown:
     def metric(self, client, device_id, name="power"):
         answer = client.get(f"/api/devices/{device_id}/metrics").json()

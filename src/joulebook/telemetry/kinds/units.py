@@ -291,6 +291,14 @@ def is_known_unit(text: str) -> bool:
     return True
 
 
+def is_same_unit(one: str, other: str) -> bool:
+    """Return whether two texts are the same unit, as kWh and KWh are."""
+    try:
+        return one == other or convert_factor_offset(one, other) == (1.0, 0.0)
+    except UnitProblem:
+        return False
+
+
 @lru_cache(maxsize=1024)
 def convert_factor_offset(from_unit: str, to_unit: str) -> Conversion:
     """Return the factor and offset from `from_unit` to `to_unit`.

@@ -123,7 +123,9 @@ def metric_page(request: SignedInRequest, device_id: str) -> HttpResponse:
         if words.is_bound:
             changes["words"] = [word for each in words if (word := each.stored()) is not None]
         try:
-            change_metric(shown.device, shown.settings.name, changes)
+            # The form sends every field: only another unit answers the question about it.
+            settles = shown.settings.unit_refused if "unit" in form.changed_data else ""
+            change_metric(shown.device, shown.settings.name, changes, settles=settles)
         except ValidationError as exc:
             for field, texts in exc.message_dict.items():
                 form.add_error(field if field in form.fields else None, texts)
@@ -140,7 +142,8 @@ def settle_unit(request: SignedInRequest, device_id: str) -> HttpResponse:
     shown = _shown_metric(request, device_id)
     unit = request.POST.get("unit", "")
     if unit and unit in {shown.settings.unit, shown.settings.unit_refused}:
-        change_metric(shown.device, shown.settings.name, {"unit": unit})
+        settles = shown.settings.unit_refused
+        change_metric(shown.device, shown.settings.name, {"unit": unit}, settles=settles)
         messages.success(request, f"The unit is {unit} from now on, for old readings too.")
     return redirect(shown.address)
 
@@ -299,7 +302,7 @@ def _metric_page(
         "replacements": rows,
         "replacement_form": replacement_form or ReplacementForm(tz=device.time_zone, unit=settings.unit),
         "query": urlencode({"name": settings.name}),
-        "unit_conflict": bool(settings.unit_refused) and not _metric_of(shown).unit,
+        "unit_conflict": bool(settings.unit_refused),
         "page_data": None if newest is None else _curve_data(shown),
     }
     return render(
