@@ -282,6 +282,7 @@ def unit_problem(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def is_known_unit(text: str) -> bool:
     """Return whether values in this unit can be converted."""
     try:
