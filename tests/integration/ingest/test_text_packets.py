@@ -146,7 +146,7 @@ def test_both_packets_are_stored_whole_and_come_back_in_every_export(post, devic
     until(lambda: post(SECOND).status_code == 200, what="the rule does not reach ingest", seconds=20)
     again = post(SECOND).json()
     # A null is nothing, and the answer says so.
-    assert (again["accepted"], again["duplicate"]) == (0, 22)
+    assert (again["accepted"], again["duplicate"]) == (0, 24)
     assert again["ignored"] == ["battery.time_to_full_min"]
 
     path = f"/api/export/{device.device_id}"
