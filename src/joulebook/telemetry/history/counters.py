@@ -98,8 +98,10 @@ class CounterFigures(LevelFigures):
         summaries = reader.read_series(
             wanted, tolerance=settings.dip_tolerance, apart=[each.time for each in replacements]
         )
+        # Its former register is that of the last reading before the window.
+        first = int(np.searchsorted(summaries.rows["first_at"], reader.window.start, side="left")) - 1
         rises = compute_rises(
-            summaries.rows,
+            summaries.rows[max(first, 0) :],
             reader.window.clipped(),
             unknown=unknown_gaps(summaries.rows, summaries.known),
             tolerance=settings.dip_tolerance,
