@@ -191,6 +191,18 @@ def test_a_value_of_another_form_than_the_metric_s_is_named_and_fails_nothing(po
     assert len(texts()) == 2
 
 
+def test_a_line_with_a_number_for_a_metric_of_text_is_refused(post, ingest, device_token, texts):
+    post({"timestamp": "2026-11-20T09:15:00Z", "mode": "AUTO"})
+    answer = httpx.post(
+        f"{ingest.url}/write",
+        content="mode value=5\npower value=6",
+        headers={"Authorization": f"Token {device_token}"},
+    )
+    assert answer.status_code == 400
+    assert "line 1: value_type" in answer.json()["error"]
+    assert "dropped=1" in answer.json()["error"]
+
+
 @pytest.mark.parametrize("query", ["", "?atomic=1"])
 def test_a_packet_of_which_nothing_has_the_metric_s_form_is_refused(post, query):
     post({"timestamp": "2026-11-20T09:15:00Z", "mode": "AUTO"})
