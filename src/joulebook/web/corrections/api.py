@@ -252,7 +252,7 @@ def post_correction(request: SignedInRequest, correction: Annotated[NewCorrectio
                 found = preview_correction(conn, planned, wanted, settings, now=now)
             finally:
                 _slots.release(request.user.pk or 0)
-            return Status(200, _preview(planned, found, settings))
+            return Status(200, preview_answer(planned, found, settings))
     try:
         queue_correction(planned, user=request.user)
     except TooManyCorrections as exc:
@@ -357,9 +357,10 @@ def _instant(time: int | None) -> datetime | None:
     return None if time is None else from_microseconds(time)
 
 
-def _preview(
+def preview_answer(
     correction: Correction, found: CorrectionPreview, settings: Mapping[str, MetricSettings]
 ) -> PreviewAnswer:
+    """Return a preview as the API and the command show it."""
     zone = ZoneInfo(correction.device.time_zone)
     return PreviewAnswer(
         device=correction.device.device_id,
