@@ -29,7 +29,14 @@ from joulebook.telemetry.connection import Connection, connect, one_snapshot
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.export.formats import FORMATS, FormatName, export_chunks
 from joulebook.telemetry.export.frames import Layout
-from joulebook.telemetry.export.reading import NO_END, Block, extent, read_blocks, read_metric_texts
+from joulebook.telemetry.export.reading import (
+    NO_END,
+    Block,
+    Corrected,
+    extent,
+    read_blocks,
+    read_metric_texts,
+)
 from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import series_by_metric
@@ -49,6 +56,14 @@ class ExportLayout(StrEnum):
 
     WIDE = "wide"
     LONG = "long"
+
+
+class ExportCorrected(StrEnum):
+    """Which readings of corrected ones, as words of the command line."""
+
+    WITH = "with"
+    WITHOUT = "without"
+    ORIGINAL = "original"
 
 
 def export(
@@ -73,6 +88,9 @@ def export(
         ExportLayout, typer.Option(help="wide: a column a metric; long: a row a reading")
     ] = ExportLayout.WIDE,
     tz: Annotated[str, typer.Option(metavar="ZONE", help="time zone of the times in CSV")] = "UTC",
+    corrected: Annotated[
+        ExportCorrected, typer.Option(help="with: as corrected; without: leave these out; original: as sent")
+    ] = ExportCorrected.WITH,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="else standard output", show_default=False),
@@ -93,6 +111,7 @@ def export(
             file_format=None if format_ is None else format_.value,
             layout=layout.value,
             tz=tz,
+            corrected=corrected.value,
             output=output,
             may_replace=force,
         )
@@ -115,6 +134,7 @@ class ExportOrder:
     file_format: FormatName | None
     layout: Layout
     tz: str
+    corrected: Corrected
     output: Path | None
     may_replace: bool
 
@@ -139,10 +159,11 @@ def _run(order: ExportOrder) -> None:
                     known = ", ".join(list(found)[:30]) or "none yet"
                     fail(f"device {order.device_id} has no metric {metric!r}; it has: {known}")
             series = {metric: found[metric].id for metric in order.metrics or found}
-            begin, end = extent(conn, list(series.values()), begin, end)
+            numbers = list(series.values())
+            begin, end = extent(conn, numbers, begin, end, corrected=order.corrected)
             with (
                 show_progress("exporting") as progress,
-                closing(read_blocks(conn, series, begin=begin, end=end)) as blocks,
+                closing(read_blocks(conn, series, begin=begin, end=end, corrected=order.corrected)) as blocks,
                 _opened(order) as file,
             ):
                 counted = _Counted(blocks, begin, end, progress)

@@ -34,6 +34,10 @@ COMMANDS = {
         "simulate:simulate",
         "Send the readings of simulated homes: battery, roof and grid meter, three devices a home.",
     ),
+    "correct": (
+        "corrections:correct",
+        "Correct readings of a device; numbers are in the units as shown. Each correction can be undone.",
+    ),
     "verify": (
         "verify:verify",
         "Recompute rollups from the readings and count the differing ones; exit code 1 if there are any.",
@@ -54,6 +58,7 @@ COMMANDS = {
         "Run imports and undo them, roll readings up, and drop old ones, until stopped.",
     ),
     "imports": ("imports.commands:app", "List imports, show one, undo one."),
+    "corrections": ("corrections:app", "List the corrections of readings, show one, undo one."),
     "profiles": ("profiles:app", "Save reading settings by name, list and remove them."),
     "backups": ("backup:app", "List the backups made by the worker."),
     "db": ("db:app", "Start, stop and reach the database of the readings."),

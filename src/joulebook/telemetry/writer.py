@@ -25,7 +25,7 @@ from psycopg.pq.abc import PGconn
 from joulebook.telemetry.batch import READING_COLUMNS, Batch, are_in_order
 from joulebook.telemetry.binary import PACKED_TIMES, PACKED_VALUES, times_from, values_from
 from joulebook.telemetry.connection import Connection, retried, translated_errors
-from joulebook.telemetry.corrections.originals import find_originals
+from joulebook.telemetry.corrections.originals import are_corrected, find_originals
 from joulebook.telemetry.readings import OLDEST, from_microseconds
 from joulebook.telemetry.replaced import record_replaced
 from joulebook.telemetry.rollups.marks import LATE, begin_writing, mark_changed
@@ -359,10 +359,11 @@ def _look_below_corrections(conn: Connection, batch: Batch, stored: _Keys) -> No
     rows = np.flatnonzero(stored.is_corrected)
     keys = list(zip(batch.series_id[rows].tolist(), batch.time[rows].tolist(), strict=True))
     found = find_originals(conn, keys)
+    lost = [key for key in keys if key not in found]
+    if lost and not are_corrected(conn, lost):
+        raise psycopg.errors.SerializationFailure("a correction was undone since its reading was found")
     for row, key in zip(rows.tolist(), keys, strict=True):
-        if key not in found:
-            raise psycopg.errors.SerializationFailure("a correction was undone since its reading was found")
-        for original in found[key]:
+        for original in found.get(key, ()):
             if original.key == key and original.was_sent:
                 is_elsewhere = original.shown_at != original.time
                 stored.is_hidden[row] = is_elsewhere or np.isnan(stored.value[row])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -288,5 +289,5 @@ def test_two_thousand_random_corrections_and_their_undos_leave_readings_as_the_s
 ):
     differing = play(database, tmp_path, corrections=2000, seed=2026)
     with capsys.disabled():
-        print(f"\ncorrections: 2,000; differing: {differing}")
+        sys.stdout.write(f"\ncorrections: 2,000; differing: {differing}\n")
     assert differing == 0

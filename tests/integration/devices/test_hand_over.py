@@ -92,6 +92,7 @@ def by_admin_page(device, alice, charlie, joulebook, client_of):
         "name": device.name,
         "owner": charlie.pk,
         "time_zone": device.time_zone,
+        "time_without_offset": device.time_without_offset,
         **{f"{part}-{count}_FORMS": 0 for part in ("metrics", "shares") for count in ("TOTAL", "INITIAL")},
     }
     answer = client_of(charlie).post(f"/admin/devices/device/{device.pk}/change/", form)

@@ -164,6 +164,6 @@ def test_chunks_outside_of_the_range_are_not_read(
         "end": from_microseconds(NOON + DAY),
     }
     with psycopg.ClientCursor(reader) as cursor:
-        cursor.execute("EXPLAIN " + reading._BLOCK, limits)
+        cursor.execute("EXPLAIN " + reading._BLOCK.format(source=reading._SOURCES["original"]), limits)
         plan = "\n".join(row[0] for row in cursor)
     assert plan.count("_hyper_") <= 2, plan

@@ -111,7 +111,7 @@ ANSWERS = [
         for answer in [
             Answer(row, "packets", packet(), 200, stored=ONE),
             Answer(row, "packets", json.dumps(packet()) + "\n" + json.dumps(packet("v", second=1)), 200, stored={**ONE, ("v", 1): 1}),
-            Answer(row, "packets", packet(state="on", error=None, list=[1]), 200, stored=ONE),
+            Answer(row, "packets", packet(error=None, list=[{}]), 200, stored=ONE),
             Answer(row, "packets", packet(), 200, stored=ONE, encoding="gzip"),
             Answer(row, "packets", packet(), 200, stored=ONE, encoding="zstd"),
             Answer(row, "packets", [], 200),
@@ -154,6 +154,11 @@ ANSWERS = [
     *bad_line("time before the floor", "v value=1 946684799", "time_past"),
     bad_packet("no offset", packet("v") | {"timestamp": "2026-03-01T12:00:00"}, "time_ambiguous"),
     Answer("no precision", "packets", [{"timestamp": at(0), "power": 1}, {"timestamp": SECOND, "v": 1}], 422, ("time_ambiguous",), stored=ONE, query="-precision"),
+    bad_packet("time not sure", {"time": 12.5, "v": 1}, "time_ambiguous"),
+    bad_packet("nothing stored", packet("v", None), "nothing_stored"),
+    Answer("nothing stored", "packets", packet(value=None), 422, ("nothing_stored",)),
+    bad_packet("text too long", packet("v", "x" * 1001), "text_limit"),
+    bad_packet("text not storable", packet("v", "a\u0000b"), "value_type"),
     bad_packet("no time", packet("v") | {"timestamp": "yesterday"}, "time_invalid"),
     *bad_line("no time", f"v value=1 {SECOND}.5", "line_invalid"),
     *[

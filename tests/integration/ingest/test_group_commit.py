@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from joulebook.ingest.commit import group_commit
+from joulebook.ingest.commit import series_ids
 from joulebook.ingest.commit.columns import Readings
 from joulebook.ingest.commit.group_commit import (
     NOT_WRITTEN,
@@ -191,7 +191,7 @@ def test_a_known_series_costs_no_query(telemetry, readings_of, monkeypatch):
         asked.append(keys)
         return ensure_series(conn, keys, **options)
 
-    monkeypatch.setattr(group_commit, "ensure_series", counted)
+    monkeypatch.setattr(series_ids, "ensure_series", counted)
 
     async def run() -> None:
         async with committing(telemetry) as committer:

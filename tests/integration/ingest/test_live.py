@@ -93,6 +93,17 @@ def test_a_device_that_was_handed_over_gives_its_former_owner_no_ticket(ask_tick
     assert ask_ticket(alice, device.device_id).status_code == 403
 
 
+def test_text_reaches_the_viewer_as_text(watch, post):
+    post({"timestamp": iso(5), "mode": "AUTO"})
+    stream = watch()
+    stamp = datetime.now(UTC)
+    post({"timestamp": stamp.isoformat(), "mode": "ECO", "flags": ["B", "A"], "power": 1})
+    readings = next(stream)
+    assert readings["mode"] == [[pytest.approx(stamp.timestamp(), abs=1e-6), "ECO"]]
+    assert readings["flags"][0][1] == '["A","B"]'
+    assert readings["power"][0][1] == 1
+
+
 def test_a_committed_reading_reaches_the_viewer_in_less_than_a_second(watch, post):
     post({"timestamp": iso(5), "power": 1})
     stream = watch()

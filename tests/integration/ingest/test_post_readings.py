@@ -41,10 +41,12 @@ def test_a_packet_is_stored_and_acknowledged(post, stored):
     assert stored() == {("power", 0): 1240.5, ("battery.voltage", 0): 53.2, ("battery.on", 0): 1.0}
 
 
-def test_what_is_no_number_is_named_and_fails_nothing(post, stored):
-    answer = post({"timestamp": at(0), "power": 1, "state": "ok", "phases": [1, 2], "error": None})
+def test_what_is_no_reading_is_named_and_fails_nothing(post, stored):
+    answer = post(
+        {"timestamp": at(0), "power": 1, "phases": [{"power": 1}], "mixed": [1, "a"], "error": None}
+    )
     assert answer.status_code == 200
-    assert answer.json()["ignored"] == ["state", "phases", "error"]
+    assert answer.json()["ignored"] == ["phases", "mixed", "error"]
     assert stored() == {("power", 0): 1.0}
 
 

@@ -18,9 +18,17 @@ from ..drills.faults import stopped, writing_backends
 
 TABLES = """
 CREATE TABLE auth_user (id int, is_active bool);
-CREATE TABLE devices_device (id int, device_id text, owner_id int);
-CREATE TABLE devices_devicetoken (prefix text, token_hash text, device_id int, revoked_at timestamptz);
-CREATE TABLE devices_gatewaytoken (id int, prefix text, token_hash text, owner_id int, revoked_at timestamptz);
+CREATE TABLE devices_device (
+    id int, device_id text, owner_id int, time_zone text DEFAULT 'UTC', time_without_offset text DEFAULT 'utc'
+);
+CREATE TABLE devices_devicetoken (
+    prefix text, token_hash text, device_id int, revoked_at timestamptz,
+    time_field text DEFAULT '', device_field text DEFAULT '', values_field text DEFAULT ''
+);
+CREATE TABLE devices_gatewaytoken (
+    id int, prefix text, token_hash text, owner_id int, revoked_at timestamptz,
+    time_field text DEFAULT '', device_field text DEFAULT '', values_field text DEFAULT ''
+);
 CREATE TABLE devices_gatewaytoken_devices (gatewaytoken_id int, device_id int);
 INSERT INTO auth_user VALUES (1, true);
 INSERT INTO devices_device VALUES (1, 'device_a', 1);

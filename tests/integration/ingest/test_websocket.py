@@ -90,12 +90,21 @@ def writes_held(telemetry: dict[str, str]) -> Iterator[None]:
 def test_each_message_is_acknowledged_with_its_number_when_it_is_stored(open_socket, stored):
     connection = open_socket()
     first = ask(
-        connection, {"timestamp": at(0), "power": 1240.5, "battery": {"voltage": 53.2}, "mode": "eco"}
+        connection, {"timestamp": at(0), "power": 1240.5, "battery": {"voltage": 53.2}, "error": None}
     )
-    assert first == {"seq": 1, "accepted": 2, "duplicate": 0, "rejected": [], "ignored": ["mode"]}
+    assert first == {"seq": 1, "accepted": 2, "duplicate": 0, "rejected": [], "ignored": ["error"]}
     assert stored() == {("power", 0): 1240.5, ("battery.voltage", 0): 53.2}
     again = ask(connection, {"timestamp": at(0), "power": 1240.5})
     assert (again["seq"], again["accepted"], again["duplicate"]) == (2, 0, 1)
+
+
+def test_a_message_without_a_reading_is_refused_and_text_is_stored(open_socket, stored):
+    connection = open_socket()
+    empty = ask(connection, {"timestamp": at(0), "phases": [{"power": 1}]})
+    assert [one["code"] for one in empty["rejected"]] == ["nothing_stored"]
+    assert empty["ignored"] == ["phases"]
+    assert ask(connection, {"timestamp": at(0), "mode": "eco"})["accepted"] == 1
+    assert set(stored()) == {("mode", 0)}
 
 
 def test_text_binary_and_arrays_say_the_same(open_socket, stored):

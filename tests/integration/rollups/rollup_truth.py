@@ -15,10 +15,10 @@ SECOND = 1_000_000
 TABLES = {"readings_1m": 60 * SECOND, "readings_5m": 300 * SECOND, "readings_1h": 3600 * SECOND}
 COLUMNS = (
     "count", "sum", "min", "max", "first", "last", "first_at", "last_at", "increase", "first_peak", "last_peak",
-    "resets", "integral", "longest_gap", "integral_in", "known", "known_integral", "known_in", "first_usual",
+    "resets", "rises", "integral", "longest_gap", "integral_in", "known", "known_integral", "known_in", "first_usual",
     "last_usual", "pending",
 )  # fmt: skip
-ROUNDED = {"sum", "increase", "integral", "integral_in", "known_integral", "known_in"}
+ROUNDED = {"sum", "increase", "rises", "integral", "integral_in", "known_integral", "known_in"}
 SLOTS = 10
 
 Row = dict[str, float]
@@ -46,6 +46,7 @@ def summary_of(readings: list[tuple[int, float]]) -> Row:
         "first_peak": rises[0],
         "last_peak": rises[-1],
         "resets": len(runs) - 1,
+        "rises": math.fsum(max(after - before, 0) for before, after in pairwise(values)),
         "integral": math.fsum(
             value * (later - at) / SECOND for (at, value), (later, _) in pairwise(readings)
         ),

@@ -147,9 +147,8 @@ def test_an_amount_at_midnight_is_set_apart_by_its_rollup_where_readings_are_pas
         max_points=2,
     )  # fmt: skip
     [column] = days.columns
-    assert (days.resolution, column.count.tolist()) == ("1d", [288, 289])
-    # The reading after the range, of its last midnight, is read from readings, and these are gone.
-    assert column.more.sum.tolist() == [288.0, 287.0 + 15.0]
+    assert (days.resolution, column.count.tolist()) == ("1d", [288, 290])
+    assert column.more.sum.tolist() == [288.0, 288.0 + 15.0]
     assert column.more.largest.tolist() == [1.0, 8.0]
 
 

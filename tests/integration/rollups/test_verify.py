@@ -56,7 +56,7 @@ def test_every_table_and_column_that_is_wrong_is_found_and_named(rollup_database
         "count": "count + 1", "sum": "sum + 0.0001", "min": "min - 1e-9", "max": "max + 1e-9", "first": "first + 1e-9",
         "last": "last - 1e-9", "first_at": "first_at + interval '1 microsecond'", "last_at": "last_at - interval '1 microsecond'",
         "increase": "increase + 0.001", "first_peak": "first_peak + 1e-9", "last_peak": "last_peak + 1e-9", "resets": "resets + 1",
-        "integral": "integral + 0.01", "longest_gap": "longest_gap + 1",
+        "integral": "integral + 0.01", "longest_gap": "longest_gap + 1", "rises": "rises + 0.01",
         "integral_in": "integral_in + 0.01", "known": "known + 1", "known_integral": "known_integral + 0.01",
         "known_in": "known_in + 0.01", "first_usual": "first_usual + 1", "last_usual": "last_usual + 1",
         "pending": "pending + 1",

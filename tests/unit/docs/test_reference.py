@@ -72,7 +72,7 @@ def source_codes() -> tuple[set[str], set[str]]:
                 function = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
                 given = [*node.args, *(word.value for word in node.keywords if word.arg == "code")]
                 texts = {a.value for a in given if isinstance(a, ast.Constant) and isinstance(a.value, str)}
-                if function in {"reject", "Rejected", "_BadTime"}:
+                if function in {"reject", "Rejected", "BadTime", "_Refused"}:
                     rejected |= {text for text in texts if CODES.fullmatch(text)}
                 if function == "Refusal":
                     refused |= {text for text in texts if CODES.fullmatch(text)}

@@ -224,9 +224,7 @@ def test_a_field_map_names_time_device_and_values():
         "signal": -70,
         "data": {"now": {"power": 5, "state": "on"}, "v": 1},
     }
-    readings = parsed(
-        packet, gateway=True, time_field="measured", device_field="dev.name", values="data.now"
-    )
+    readings = parsed(packet, gateway=True, time_field="measured", device_field="dev.name", values="data.now")
     assert {device_id for device_id, _ in readings.keys} == {"boiler"}
     assert times_of(readings) == {SENT}
     assert stored(readings) == {"power": 5, "state": "on"}

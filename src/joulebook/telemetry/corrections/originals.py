@@ -46,6 +46,9 @@ FROM touching JOIN corrected_readings AS own USING (series_id, time)
 LEFT JOIN correction_steps AS step USING (series_id, time)
 ORDER BY own.series_id, own.time, step.correction_id
 """  # noqa: S608 - our own text
+_ARE_CORRECTED = f"""
+SELECT count(*) FROM readings AS stored JOIN {_KEYS} USING (series_id, time) WHERE stored.import_id < 0
+"""  # noqa: S608 - our own text
 _EDITS = "SELECT correction_id, edit::text FROM corrections WHERE correction_id = ANY(%(numbers)s)"
 _SHOW = """
 UPDATE readings AS stored SET value = new.value, import_id = new.import_id
@@ -177,6 +180,12 @@ def find_originals(conn: Connection, keys: Iterable[Key]) -> dict[Key, list[Orig
 def _add(found: defaultdict[Key, list[Original]], original: Original, asked: set[Key]) -> None:
     for key in original.taken_keys() & asked:
         found[key].append(original)
+
+
+def are_corrected(conn: Connection, keys: Sequence[Key]) -> bool:
+    """Return whether the readings of all these distinct keys are stored as corrected."""
+    ((number,),) = conn.execute(_ARE_CORRECTED, key_columns(keys), prepare=False).fetchall()
+    return number == len(keys)
 
 
 def read_edits(conn: Connection, numbers: Iterable[int]) -> dict[int, Edit]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Literal, LiteralString, cast, get_args
 
 import numpy as np
 import psycopg
@@ -25,26 +25,39 @@ BLOCK_READINGS = 200_000
 NO_END = 7_258_118_400 * MICROSECONDS
 """2200-01-01T00:00:00Z, later than every reading."""
 
-_EXTENT = """
+Corrected = Literal["with", "without", "original"]
+"""Readings as corrected; only those never corrected; or all as they were sent."""
+
+CORRECTED: tuple[Corrected, ...] = get_args(Corrected)
+
+_SOURCES: dict[Corrected, LiteralString] = {
+    "with": "(SELECT series_id, time, value FROM readings WHERE value <> 'NaN') AS source",
+    "without": "(SELECT series_id, time, value FROM readings WHERE import_id >= 0) AS source",
+    "original": """(
+        SELECT series_id, time, value FROM readings WHERE import_id >= 0
+        UNION ALL SELECT series_id, time, value FROM corrected_readings WHERE import_id >= 0) AS source""",
+}
+
+_EXTENT: LiteralString = """
 SELECT min(oldest.time), max(newest.time)
 FROM unnest(%(series)s::int4[]) AS asked (id)
 CROSS JOIN LATERAL (
-    SELECT time FROM readings WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
+    SELECT time FROM {source} WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
     ORDER BY time LIMIT 1
 ) AS oldest
 CROSS JOIN LATERAL (
-    SELECT time FROM readings WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
+    SELECT time FROM {source} WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
     ORDER BY time DESC LIMIT 1
 ) AS newest
 """
 # Times and values of a series come as two columns of bytes: no Python runs per reading.
-_BLOCK = f"""
+_BLOCK: LiteralString = f"""
 SELECT asked.number, packed.time, packed.value
 FROM unnest(%(series)s::int4[], %(most)s::int8[]) WITH ORDINALITY AS asked (id, most, number)
 CROSS JOIN LATERAL (
     SELECT {PACKED_TIMES} AS time, {PACKED_VALUES} AS value
     FROM (
-        SELECT time, value FROM readings
+        SELECT time, value FROM {{source}}
         WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s
         ORDER BY time LIMIT asked.most
     ) AS ordered
@@ -84,14 +97,16 @@ class _Packed:
     is_cut: bool
 
 
-def extent(conn: Connection, series: Sequence[int], begin: int, end: int) -> tuple[int, int]:
+def extent(
+    conn: Connection, series: Sequence[int], begin: int, end: int, *, corrected: Corrected = "with"
+) -> tuple[int, int]:
     """Return the half-open range from the first to just after the last reading of [begin, end).
 
     Returns (begin, begin) if there is no reading. Raises `DatabaseUnavailable`.
     """
     limits = {"series": list(series), "begin": from_microseconds(begin), "end": from_microseconds(end)}
     with translated_errors():
-        ((oldest, newest),) = conn.execute(_EXTENT, limits).fetchall()
+        ((oldest, newest),) = conn.execute(_EXTENT.format(source=_SOURCES[corrected]), limits).fetchall()
     if oldest is None:
         return begin, begin
     return to_microseconds(cast("datetime", oldest)), to_microseconds(cast("datetime", newest)) + 1
@@ -113,6 +128,7 @@ def read_blocks(
     begin: int = OLDEST,
     end: int = NO_END,
     block_readings: int = BLOCK_READINGS,
+    corrected: Corrected = "with",
 ) -> Generator[Block]:
     """Yield the readings of the series in [begin, end) from one snapshot of the database.
 
@@ -122,11 +138,11 @@ def read_blocks(
     if not series:
         return
     with one_snapshot(conn):
-        begin, end = extent(conn, list(series.values()), begin, end)
+        begin, end = extent(conn, list(series.values()), begin, end, corrected=corrected)
         pace = _Pace(len(series), block_readings)
         while begin < end:
             stop = min(begin + pace.span, end)
-            packed = _read_slice(conn, list(series.values()), begin, stop, pace.most)
+            packed = _read_slice(conn, list(series.values()), begin, stop, pace.most, corrected)
             block = _merged(packed, stop)
             pace.learn(block, begin)
             begin = block.until
@@ -156,7 +172,12 @@ class _Pace:
 
 
 def _read_slice(
-    conn: Connection, series: list[int], begin: int, end: int, most: NDArray[np.int64]
+    conn: Connection,
+    series: list[int],
+    begin: int,
+    end: int,
+    most: NDArray[np.int64],
+    corrected: Corrected,
 ) -> list[_Packed]:
     limits = {
         "series": series,
@@ -165,7 +186,7 @@ def _read_slice(
         "end": from_microseconds(end),
     }
     with translated_errors(), psycopg.Cursor(conn) as cursor:
-        cursor.execute(_BLOCK, limits, binary=True, prepare=False)
+        cursor.execute(_BLOCK.format(source=_SOURCES[corrected]), limits, binary=True, prepare=False)
         rows = cast("list[tuple[int, bytes, bytes]]", cursor.fetchall())
     return [
         _Packed(

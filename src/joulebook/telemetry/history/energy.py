@@ -1,8 +1,7 @@
 """Energy by day, week or month: from power over the time covered by readings, and from counters.
 
-The local day is the unit of account: each is rounded to `DIGITS` decimals, and a week, a month and a
-total are the sums of the shown days. So a table adds up to the last digit, and a month in
-a table of months is the same as the total of its days.
+A week and a month are the sums of their local days. The rows of a table add up to its total to the last
+digit, and the total is the exact sum, rounded: see `totals`.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from numpy.typing import NDArray
 from joulebook.telemetry.connection import Connection, one_snapshot
 from joulebook.telemetry.history.buckets import BucketReader, Window
 from joulebook.telemetry.history.by_kind import figures_of
-from joulebook.telemetry.history.columns import Numbers, TooManyNumbers, Wanted
+from joulebook.telemetry.history.columns import TooManyNumbers, Wanted
 from joulebook.telemetry.history.resolutions import Resolution, bucket_edges
-from joulebook.telemetry.kinds.units import convert_factor_offset
+from joulebook.telemetry.history.totals import Account, total_of
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.telemetry.rollups.state import read_state
 from joulebook.time_zones import ZoneInfo
 
-DIGITS = 3
 PERIODS = {
     "day": Resolution("1d", days=1),
     "week": Resolution("1w", days=7),
@@ -57,22 +55,22 @@ class EnergyColumn:
     @property
     def total(self) -> Decimal:
         """The sum of the shown periods."""
-        return sum(self.energy, Decimal(0))
+        return total_of(self.energy)
 
     @property
     def total_in(self) -> Decimal | None:
         """The sum of what flowed in."""
-        return None if self.energy_in is None else sum(self.energy_in, Decimal(0))
+        return None if self.energy_in is None else total_of(self.energy_in)
 
     @property
     def total_out(self) -> Decimal | None:
         """The sum of what flowed out."""
-        return None if self.energy_out is None else sum(self.energy_out, Decimal(0))
+        return None if self.energy_out is None else total_of(self.energy_out)
 
     @property
     def total_unallocated(self) -> Decimal:
         """The sum of the unallocated rises."""
-        return sum(self.unallocated, Decimal(0))
+        return total_of(self.unallocated)
 
 
 @dataclass(frozen=True)
@@ -135,16 +133,16 @@ def _column(
 ) -> EnergyColumn:
     settings = wanted.settings
     own_unit = settings.kind.unit_of_energy(settings.unit) or ""
-    factor = settings.factor * convert_factor_offset(own_unit, wanted.unit).factor
-    found = figures_of(settings.kind).energy(reader, wanted, factor=factor)
+    account = Account(own_unit, wanted.unit)
+    found = figures_of(settings.kind).energy(reader, wanted, factor=settings.factor * account.factor)
     present = int(now.timestamp()) * MICROSECONDS
     passed = np.maximum(np.minimum(window.edges[1:], present) - window.edges[:-1], 0) / MICROSECONDS
     known, time = np.add.reduceat(found.covered, begin), np.add.reduceat(passed, begin)
     coverage = np.divide(known, time, where=time > 0, out=np.zeros(len(known)))
-    energy = _sums_of_days(found.energy, begin)
+    energy = account.rows(np.split(found.energy, begin[1:]))
     flows: list[list[Decimal]] = []
     if found.energy_in is not None and found.energy_out is not None:
-        flows = [_sums_of_days(each, begin) for each in (found.energy_in, found.energy_out)]
+        flows = [account.rows(np.split(each, begin[1:])) for each in (found.energy_in, found.energy_out)]
         energy = [into - out for into, out in zip(*flows, strict=True)]
     return EnergyColumn(
         metric=wanted.metric,
@@ -152,15 +150,8 @@ def _column(
         kind=settings.kind.name,
         unit=wanted.unit,
         energy=energy,
-        unallocated=_sums_of_days(found.unallocated, begin),
+        unallocated=account.rows(np.split(found.unallocated, begin[1:])),
         coverage=np.minimum(coverage, 1.0).round(4).tolist(),
         energy_in=flows[0] if flows else None,
         energy_out=flows[1] if flows else None,
     )
-
-
-def _sums_of_days(days: Numbers, begin: NDArray[np.intp]) -> list[Decimal]:
-    """Return each period's sum of its shown days."""
-    shown = [Decimal(repr(day)).quantize(Decimal(1).scaleb(-DIGITS)) for day in days.tolist()]
-    ends = [*begin[1:].tolist(), len(shown)]
-    return [sum(shown[first:last], Decimal(0)) for first, last in zip(begin.tolist(), ends, strict=True)]

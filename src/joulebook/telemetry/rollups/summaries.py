@@ -58,6 +58,7 @@ SUMMARY = np.dtype(
         ("resets", np.int32),
         ("integral", np.float64),
         ("longest_gap", np.int64),
+        ("rises", np.float64),
         ("integral_in", np.float64),
         ("known", np.int64),
         ("known_integral", np.float64),
@@ -70,6 +71,7 @@ SUMMARY = np.dtype(
 )
 """`bucket`, `first_at`, `last_at`: microseconds since 1970 UTC. `first_peak` and `last_peak`: the highest
 reading before the first and after the last reset. `increase`: the rise of a counter within the bucket.
+`rises`: the sum of all steps upwards between neighbours, for registers that run both ways.
 `integral`: each reading times the seconds until the next within the bucket; `integral_in`: the same of the
 positive readings alone. `longest_gap`: the longest time between two neighbours within it, in microseconds.
 `known`, `known_integral`, `known_in`: the microseconds between neighbours that are known for certain, and
@@ -115,6 +117,10 @@ def summarise(
     gap[1:] = np.diff(time)
     gap[begin] = 0
     rows["longest_gap"] = np.maximum.reduceat(gap, begin)
+    step = np.zeros(len(value))
+    step[1:] = np.maximum(value[1:] - value[:-1], 0.0)
+    step[begin] = 0.0
+    rows["rises"] = np.add.reduceat(step, begin)
     held = _held(value, gap)
     rows["integral"] = np.add.reduceat(held, begin)
     rows["integral_in"] = np.where(rows["min"] >= 0, rows["integral"], 0.0)
@@ -173,6 +179,10 @@ def merge(rows: Summaries, edges: Edges, bucket: NDArray[np.int64]) -> tuple[Sum
     gap[1:] = rows["first_at"][1:] - rows["last_at"][:-1]
     gap[begin] = 0
     merged["longest_gap"] = np.maximum.reduceat(np.maximum(gap, rows["longest_gap"]), begin)
+    step = np.zeros(len(rows))
+    step[1:] = np.maximum(rows["first"][1:] - rows["last"][:-1], 0.0)
+    step[begin] = 0.0
+    merged["rises"] = np.add.reduceat(rows["rises"] + step, begin)
     held = _held(rows["last"], gap)
     merged["integral"] = np.add.reduceat(rows["integral"] + held, begin)
     merged["integral_in"] = np.add.reduceat(rows["integral_in"] + np.maximum(held, 0.0), begin)

@@ -261,6 +261,7 @@ def _without_legacy(rows: Summaries) -> Summaries:
     old["integral_in"] = np.where(
         (old["min"] < 0) & (old["max"] > 0), np.maximum(old["integral"], 0.0), one_way
     )
+    old["rises"] = old["increase"]
     old["known"] = np.where(is_known, whole, 0)
     for name, of_all in (("known_integral", "integral"), ("known_in", "integral_in")):
         old[name] = np.where(is_known, old[of_all], 0.0)

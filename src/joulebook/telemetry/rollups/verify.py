@@ -45,7 +45,7 @@ _LONGEST = 28 * DAY
 _TRIES = 5
 _EXACT = ("count", "min", "max", "first", "last", "first_at", "last_at", "first_peak", "last_peak", "resets",
           "longest_gap", "known", "first_usual", "last_usual", "pending")  # fmt: skip
-_ROUNDED = ("sum", "increase", "integral", "integral_in", "known_integral", "known_in")
+_ROUNDED = ("sum", "increase", "rises", "integral", "integral_in", "known_integral", "known_in")
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,8 @@ def _differing_columns(expected: Summaries, stored: Summaries) -> dict[str, NDAr
     # n additions are off by at most n times the precision of the sum of the absolute values.
     precision = 4 * np.finfo(np.float64).eps * (expected["count"] + 16)
     added = dict.fromkeys(_ROUNDED, seconds * largest)
-    added |= {"sum": expected["count"] * largest, "increase": 2 * expected["count"] * largest}
+    added["sum"] = expected["count"] * largest
+    added["increase"] = added["rises"] = 2 * expected["count"] * largest
     for name in _ROUNDED:
         wrong[name] = ~(np.abs(expected[name] - stored[name]) <= precision * added[name])
     return wrong

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 from django.utils import timezone
-from ninja import Path, Router, Schema
+from ninja import Path, Router, Schema, Status
 from ninja.errors import HttpError
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
@@ -252,12 +252,12 @@ def post_correction(request: SignedInRequest, correction: Annotated[NewCorrectio
                 found = preview_correction(conn, planned, wanted, settings, now=now)
             finally:
                 _slots.release(request.user.pk or 0)
-            return 200, _preview(planned, found, settings)
+            return Status(200, preview_answer(planned, found, settings))
     try:
         queue_correction(planned, user=request.user)
     except TooManyCorrections as exc:
         raise HttpError(409, str(exc)) from None
-    return 202, correction_answer(planned)
+    return Status(202, correction_answer(planned))
 
 
 # Any text here is only a number without a correction: 403 behind the gate, not 400 before it.
@@ -357,9 +357,10 @@ def _instant(time: int | None) -> datetime | None:
     return None if time is None else from_microseconds(time)
 
 
-def _preview(
+def preview_answer(
     correction: Correction, found: CorrectionPreview, settings: Mapping[str, MetricSettings]
 ) -> PreviewAnswer:
+    """Return a preview as the API and the command show it."""
     zone = ZoneInfo(correction.device.time_zone)
     return PreviewAnswer(
         device=correction.device.device_id,

@@ -20,6 +20,7 @@ from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.readings import MICROSECONDS, to_microseconds
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.api.answers import Integers, Numbers, encode_array
+from joulebook.web.corrections.queries import CorrectedStretch
 
 _LONGEST_DAY = timedelta(hours=25)
 
@@ -42,6 +43,7 @@ class StateAnswer(TypedDict, total=False):
     word: Required[Annotated[str, Meta(description="the owner's, else the text, on or off, or the value")]]
     colour: Required[Annotated[str, Meta(description="such as #2e9e5b; empty: the usual one")]]
     share: Annotated[Numbers, Meta(description="its share of the covered time")]
+    flags: Annotated[Sequence[str], Meta(description="of a list of flags the words of each")]
 
 
 class SeriesAnswer(TypedDict, total=False):
@@ -73,6 +75,15 @@ class SeriesAnswer(TypedDict, total=False):
     changes: Annotated[Integers, Meta(description="states: the changes in the bucket")]
 
 
+class CorrectedAnswer(msgspec.Struct):
+    """A stretch of one metric changed by a correction that stands."""
+
+    id: Annotated[int, Meta(description="the correction's number")]
+    metric: str
+    start: Annotated[datetime, Meta(description="first changed instant")]
+    end: Annotated[datetime, Meta(description="last changed instant")]
+
+
 class HistoryAnswer(msgspec.Struct):
     """A range of a device's readings on one time axis."""
 
@@ -86,12 +97,18 @@ class HistoryAnswer(msgspec.Struct):
     points: int
     time: Annotated[Numbers, Meta(description="seconds since 1970 UTC")]
     series: Sequence[SeriesAnswer]
+    corrected: Annotated[Sequence[CorrectedAnswer], Meta(description="up to 500 stretches")] = ()
 
 
 def history_answer(
-    device_id: str, start: datetime, end: datetime, zone: ZoneInfo, points: Points
+    device_id: str,
+    start: datetime,
+    end: datetime,
+    zone: ZoneInfo,
+    points: Points,
+    corrected: Sequence[CorrectedStretch] = (),
 ) -> HistoryAnswer:
-    """Return the answer for [start, end)."""
+    """Return the answer for [start, end), with the stretches changed by corrections there."""
     # The outermost buckets may begin before the range and end after it.
     first = to_microseconds(start)
     if len(points.time):
@@ -108,6 +125,7 @@ def history_answer(
         points=len(points.time),
         time=encode_array(points.time / MICROSECONDS if rest.any() else seconds),
         series=[_series(column) for column in points.columns],
+        corrected=[CorrectedAnswer(each.id, each.metric, each.start, each.end) for each in corrected],
     )
 
 

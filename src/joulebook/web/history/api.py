@@ -23,6 +23,7 @@ from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.answers import documented_answer, json_answer
 from joulebook.web.api.parameters import BadParameter, StrictQuery, check_names
 from joulebook.web.api.problems import documented_problems
+from joulebook.web.corrections.queries import corrected_stretches
 from joulebook.web.devices.connecting import ingest_base
 from joulebook.web.devices.gate import DeviceRequest, visible_device
 from joulebook.web.devices.queries import metric_settings, own_silence_limit
@@ -82,7 +83,8 @@ def get_history(
         )
     if asked.format != JSON:
         return points_file(points, file_format=asked.format, device_id=device_id, zone=zone)
-    return json_answer(request, history_answer(device_id, start, end, zone, points))
+    corrected = corrected_stretches(device, {each.metric for each in wanted}, start, end)
+    return json_answer(request, history_answer(device_id, start, end, zone, points, corrected))
 
 
 @router.post(

@@ -7,16 +7,18 @@ from typing import Any
 _PACKET: dict[str, Any] = {
     "type": "object",
     "description": (
-        "Every field but `timestamp` and `device_id` is a metric. Objects nest: `battery.voltage`. "
-        "Numbers are readings, true and false are 1 and 0; strings, nulls and arrays are skipped "
-        "and named in `ignored`."
+        "Every field but `timestamp`, `device_id` and `units` is a metric. Objects nest: `battery.voltage`. "
+        "Numbers and text are readings, true and false are 1 and 0; a list of numbers is a metric for each, "
+        "`phase.1`; a list of texts is a set of flags. Nulls and other lists are named in `ignored`."
     ),
     "properties": {
         "timestamp": {
-            "description": "RFC 3339 with offset, or a number with ?precision=; absent: the time of arrival",
+            "description": "RFC 3339, or a number with ?precision=; absent: a field with the well-known name "
+            "of a time, such as `ts`, or else the time of arrival",
             "oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
         },
         "device_id": {"type": "string", "description": "a device of the token's; needed by a gateway"},
+        "units": {"type": "object", "description": 'units of metrics by name: `{"power": "kW"}`'},
     },
     "additionalProperties": True,
     "example": {"timestamp": "2026-11-21T09:30:00Z", "power": 1240.5, "battery": {"voltage": 53.2}},
@@ -47,7 +49,7 @@ _ANSWER: dict[str, Any] = {
         "ignored": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "fields without a number",
+            "description": "fields that cannot be a reading",
         },
     },
 }
@@ -85,6 +87,14 @@ _OPERATION: dict[str, Any] = {
             "description": "1: as soon as anything is rejected, nothing is stored",
             "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
         },
+        *(
+            {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
+            for name, meaning in (
+                ("time_field", "field with the packet's time; empty: the time of arrival"),
+                ("device_field", "field with the device's id; empty: the token's own device"),
+                ("values", "field with the object of the readings; empty: the whole packet"),
+            )
+        ),
     ],
     "requestBody": {
         "required": True,

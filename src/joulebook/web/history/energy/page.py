@@ -26,6 +26,7 @@ from django.views.decorators.http import require_safe
 from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.energy import PERIODS, EnergyColumn, EnergyTable, energy_of
 from joulebook.telemetry.history.points import earliest_time
+from joulebook.telemetry.history.totals import decimals_for, round_rows
 from joulebook.telemetry.kinds.units import UnitProblem, comparable_units
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
@@ -136,6 +137,7 @@ def _monday_from(day: date) -> date:
 
 
 UNITS = ("Wh", "kWh", "MWh")
+_LEAST_DECIMALS = 3
 MOST_METRICS = 6
 """The number on the page without a choice; all others can be chosen."""
 
@@ -265,6 +267,7 @@ def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict
             silence=own_silence_limit(device),
         )
         earliest = earliest_time(conn, [each.series_id for each in everything])
+    table = replace(table, columns=[_for_reading(column) for column in table.columns])
     periods = [from_microseconds(int(each)).astimezone(view.zone).date() for each in table.time]
     frame = view.frame
     panels = _panels(table, periods, view)
@@ -284,6 +287,18 @@ def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict
         ),
         "json": f"{reverse('api:energy', args=[device.device_id])}?{urlencode(api_query)}",
     }
+
+
+def _for_reading(column: EnergyColumn) -> EnergyColumn:
+    """Return a column with as many decimals as people read, and rows that still add up to its total."""
+    flows = (column.energy_in, column.energy_out)
+    decimals = decimals_for([*column.energy, *column.unallocated, *(flows[0] or ())], least=_LEAST_DECIMALS)
+    unallocated = round_rows(column.unallocated, decimals)
+    if flows[0] is None or flows[1] is None:
+        return replace(column, energy=round_rows(column.energy, decimals), unallocated=unallocated)
+    into, out = round_rows(flows[0], decimals), round_rows(flows[1], decimals)
+    net = [one - other for one, other in zip(into, out, strict=True)]
+    return replace(column, energy=net, unallocated=unallocated, energy_in=into, energy_out=out)
 
 
 def _is_energy(wanted: Wanted) -> bool:
@@ -429,7 +444,7 @@ _LABEL = 96.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One period: what flowed in and out, its unallocated energy, the text for them, and the label below it."""
+    """One period: what flowed in and out, its unallocated energy, their text, and the label below it."""
 
     up: float
     down: float
@@ -442,7 +457,8 @@ def energy_chart(bars: Sequence[Bar], *, name: str, label: str, scale: str) -> S
     """Return the bars as a drawing.
 
     `name` is unique on the page (letters and digits), `label` the text for screen readers, `scale` the text
-    for the bars' ends. Unallocated energy is hatched, on top of the period's own; what flowed out is below zero.
+    for the bars' ends. Unallocated energy is hatched, on top of the period's own; what flowed out is below
+    zero.
     """
     tops = [max(0.0, bar.up, bar.up + bar.unallocated) for bar in bars]
     lows = [min(0.0, bar.up, bar.up + bar.unallocated, -bar.down) for bar in bars]

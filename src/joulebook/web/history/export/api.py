@@ -85,7 +85,7 @@ def _readings(device: Device, asked: ExportQuery, begin: int, end: int) -> Gener
     with (
         own_telemetry_connection() as conn,
         one_snapshot(conn),
-        closing(read_blocks(conn, wanted, begin=begin, end=end)) as blocks,
+        closing(read_blocks(conn, wanted, begin=begin, end=end, corrected=asked.corrected)) as blocks,
     ):
         yield from export_chunks(
             blocks,

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from joulebook.telemetry.export.formats import FORMATS, FormatName
 from joulebook.telemetry.export.frames import LAYOUTS, Layout
-from joulebook.telemetry.export.reading import NO_END
+from joulebook.telemetry.export.reading import CORRECTED, NO_END, Corrected
 from joulebook.telemetry.history.points import ALL
 from joulebook.telemetry.readings import OLDEST, to_microseconds
 from joulebook.web.api.parameters import BadParameter
@@ -27,6 +27,10 @@ class ExportQuery(RangeQuery):
     tz: Zone = Field(None, description="IANA time zone of a CSV file's times; default: UTC")
     gzip: Annotated[Literal["0", "1"], one_of(("0", "1"))] = Field(
         "0", description="1: a compressed CSV file"
+    )
+
+    corrected: Annotated[Corrected, one_of(CORRECTED)] = Field(
+        "with", description="with: readings as corrected; without: leave those out; original: all as sent"
     )
 
     @model_validator(mode="after")

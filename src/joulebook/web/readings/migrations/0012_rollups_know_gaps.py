@@ -9,6 +9,7 @@ from django.db import migrations
 TABLES = ("readings_1m", "readings_5m", "readings_1h")
 ADD = """
 ALTER TABLE {table}
+    ADD COLUMN IF NOT EXISTS rises float8 NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS integral_in float8 NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS known int8 NOT NULL DEFAULT -1,
     ADD COLUMN IF NOT EXISTS known_integral float8 NOT NULL DEFAULT 0,
@@ -20,7 +21,7 @@ ALTER TABLE {table}
 """
 REMOVE = """
 ALTER TABLE {table}
-    DROP COLUMN IF EXISTS integral_in, DROP COLUMN IF EXISTS known, DROP COLUMN IF EXISTS known_integral,
+    DROP COLUMN IF EXISTS rises, DROP COLUMN IF EXISTS integral_in, DROP COLUMN IF EXISTS known, DROP COLUMN IF EXISTS known_integral,
     DROP COLUMN IF EXISTS known_in, DROP COLUMN IF EXISTS first_usual, DROP COLUMN IF EXISTS last_usual,
     DROP COLUMN IF EXISTS pending, DROP COLUMN IF EXISTS edges;
 """
@@ -39,7 +40,7 @@ HAVING greatest(date_bin('1 hour', min(range_start), TIMESTAMPTZ 'epoch'), max(r
 
 
 class Migration(migrations.Migration):
-    dependencies = (("readings", "0009_what_senders_say"), ("readings", "0011_corrections"))
+    dependencies = (("readings", "0011_corrections"),)
     operations = (
         *(migrations.RunSQL(ADD.format(table=table), REMOVE.format(table=table)) for table in TABLES),
         migrations.RunSQL(MARK, migrations.RunSQL.noop),
