@@ -135,6 +135,12 @@ def set_metric_unit(device: Device, metric: str, unit: str) -> None:
     Metric.objects.update_or_create(device=device, name=metric, defaults={"unit": unit})
 
 
+def set_first_kind(device: Device, metric: str, kind: str) -> None:
+    """Set the kind of a metric whose kind was not set before."""
+    Metric.objects.get_or_create(device=device, name=metric)
+    Metric.objects.filter(device=device, name=metric, kind="").update(kind=kind)
+
+
 def change_metric(
     device: Device,
     name: str,

@@ -203,7 +203,7 @@ class _LineParser:
     def __init__(self, body: bytes, rules: LineRules) -> None:
         self.body = body
         self.rules = rules
-        self.readings = Readings()
+        self.readings = Readings(names_ignored=False)
         self.heads: dict[bytes, _Head] = {}
         self.numbers: dict[SeriesKey, int] = {}
         self.points: list[_Point] = []
