@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from ..integration.worker_process import keeping
 from .charts import chart_data, drag, panel, wait_for_chart
 from .conftest import PATIENCE_MS
 
@@ -22,8 +22,24 @@ SPIKE = 90_000.0
 
 @pytest.fixture
 def worker(telemetry: dict[str, str]) -> Callable[[], Any]:
-    """Give a worker, at work as long as the block lasts that it is used in."""
-    return partial(keeping, telemetry["writer"])
+    """Give a worker of corrections, at work as long as the block lasts that it is used in."""
+    from joulebook.config import Config
+    from joulebook.worker.correction_runner import CorrectionRunner
+
+    @contextmanager
+    def working() -> Iterator[None]:
+        stopping = threading.Event()
+        runner = CorrectionRunner(Config.from_environ(), telemetry["writer"])
+        thread = threading.Thread(target=runner.run, args=(stopping,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            thread.join(60)
+        assert not thread.is_alive()
+
+    return working
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,7 @@ def test_table_and_file_have_the_columns_of_each_kind(kinds, tmp_path):
     assert rows[0] == [
         "time",
         "boiler.relay share of on",
+        "boiler.relay changes",
         "boiler.relay coverage",
         "energy.imported (kWh) increase",
         "energy.imported (kWh) unallocated",
@@ -182,11 +183,12 @@ def test_table_and_file_have_the_columns_of_each_kind(kinds, tmp_path):
         "heat_pump.state share of 0",
         "heat_pump.state share of 1",
         "heat_pump.state share of 5",
+        "heat_pump.state changes",
         "heat_pump.state coverage",
     ]
     assert len(rows) == 1 + 288
-    assert sum(float(row[4] or 0) for row in rows[1:]) == pytest.approx(3.6, abs=0.001)
-    assert sum(int(row[5] or 0) for row in rows[1:]) == 1
+    assert sum(float(row[5] or 0) for row in rows[1:]) == pytest.approx(3.6, abs=0.001)
+    assert sum(int(row[6] or 0) for row in rows[1:]) == 1
 
 
 def test_a_live_register_grows_by_what_arrives(alices_page, device, day, send):
@@ -247,3 +249,78 @@ def test_single_amounts_are_bars_over_their_own_intervals(alices_page, device, q
     expect(panel(alices_page, "meter.export").locator('[data-part="readout"]')).to_contain_text(
         "0.250\u202fkWh · in 15\u202fmin"
     )
+
+
+@pytest.fixture
+def modes(device, store):
+    """Six hours until a whole hour of an inverter's mode a minute: an hour each of 0, 1 and 2, with words."""
+    now = int(time.time()) // HOUR * HOUR
+    times = np.arange(now - 6 * HOUR, now, 60)
+    store(
+        device.device_id,
+        "inverter.mode",
+        times.tolist(),
+        ((times - times[0]) // HOUR % 3).astype(float).tolist(),
+    )
+    words = [
+        {"value": 0, "word": "standby", "colour": "", "text": ""},
+        {"value": 1, "word": "running", "colour": "#2f9e44", "text": ""},
+    ]
+    Metric.objects.create(device=device, name="inverter.mode", kind="state", words=words)
+    return now
+
+
+def window_until(now, hours):
+    begin, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (now - hours * HOUR, now))
+    return f"start={begin}&end={end}&tz=UTC"
+
+
+def test_a_state_with_words_is_a_timeline_of_them(alices_page, device, modes):
+    alices_page.goto(f"/devices/{device.device_id}/?{window_until(modes, 6)}&metric=inverter.mode")
+    wait_for_chart(alices_page, "inverter.mode")
+    assert resolution(alices_page, "inverter.mode") == "every reading"
+    shape = """() => document.querySelector('[data-metric="inverter.mode"] [data-part="plot"]').chart.drawing.shape"""
+    assert alices_page.evaluate(shape) == "blocks"
+    legend = panel(alices_page, "inverter.mode").locator('[data-part="legend"] li')
+    assert [entry.replace("\u202f", " ").strip() for entry in legend.all_inner_texts()] == [
+        "standby 33 %",
+        "running 33 %",
+        "2 33 %",
+    ]
+    assert text(alices_page, "inverter.mode", "changes") == "5"
+    since = time.strftime("%H:%M", time.gmtime(modes - HOUR))
+    assert text(alices_page, "inverter.mode", "since") == since
+    panel(alices_page, "inverter.mode").locator('[data-part="plot"]').focus()
+    alices_page.keyboard.press("Home")
+    expect(panel(alices_page, "inverter.mode").locator('[data-part="readout"]')).to_contain_text("standby")
+    alices_page.get_by_text("Table of these points").click()
+    expect(alices_page.locator('[data-part="table-body"] tbody td').nth(1)).to_have_text("standby")
+    # The owner's colour is on the canvas.
+    alices_page.evaluate(
+        """() => document.querySelector('[data-metric="inverter.mode"] [data-part="plot"]').chart.colours.line = "#2f9e44" """
+    )
+    assert 0.25 < share_of_columns_with_curve(alices_page, "inverter.mode") < 0.4
+
+
+def test_texts_and_flags_keep_their_words_at_every_range(alices_page, device, send):
+    now = int(time.time()) // HOUR * HOUR
+    for minute in range(0, 120, 4):
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - 2 * HOUR + 60 * minute))
+        flags = ["overheat", "fan"] if minute < 60 else ["fan"] if minute < 90 else []
+        send({"timestamp": at, "mode": "eco" if minute < 40 else "boost", "error_flags": flags})
+    address = f"/devices/{device.device_id}/?{window_until(now, 2)}"
+    alices_page.goto(address)
+    for metric in ("mode", "error_flags"):
+        wait_for_chart(alices_page, metric)
+    assert text(alices_page, "mode", "on").startswith("boost: 67 %")
+    entries = panel(alices_page, "error_flags").locator('[data-part="legend"] li').all_inner_texts()
+    assert [entry.replace("\u202f", " ").strip() for entry in entries] == ["fan 75 %", "overheat 50 %"]
+    panel(alices_page, "error_flags").locator('[data-part="plot"]').focus()
+    alices_page.keyboard.press("Home")
+    expect(panel(alices_page, "error_flags").locator('[data-part="readout"]')).to_contain_text(
+        "fan, overheat"
+    )
+    alices_page.goto(f"/devices/{device.device_id}/?{window_until(now, 24 * 40)}")
+    wait_for_chart(alices_page, "error_flags")
+    labels = panel(alices_page, "error_flags").locator('[data-part="legend"] li').all_inner_texts()
+    assert [label.split()[0] for label in labels] == ["fan", "overheat"]

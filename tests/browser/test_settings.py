@@ -116,3 +116,62 @@ def test_no_settings_page_is_wider_than_a_phone(
     sign_in(page, "alice")
     page.goto(f"/devices/{device.device_id}/{page_of}")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_metrics_page_shows_its_curve_and_settles_what_is_suspicious(alices_page, device, store):
+    page = alices_page
+    now = int(time.time()) // 60 * 60
+    times = [now - 7200 + 60 * minute for minute in range(120)]
+    # A register of 12,000 kWh, one reading of 0 among its readings.
+    values = [0.0 if minute == 60 else 12_000 + minute / 100 for minute in range(120)]
+    store(device.device_id, "energy.imported", times, values)
+    page.goto(f"/devices/{device.device_id}/settings/metric/?name=energy.imported")
+    expect(page.locator('[data-metric="energy.imported"] [data-part="sum"]')).to_contain_text("1.19\u202fkWh")
+    findings = page.locator("#findings")
+    expect(findings).to_contain_text("“energy” in the name")
+    expect(findings).to_contain_text("guessed from the name")
+    expect(findings.locator("li")).to_contain_text("a glitch")
+    expect(findings.locator("li")).to_contain_text("Counts for nothing")
+    findings.get_by_role("button", name="Show").click()
+    expect(page.locator('[data-metric="energy.imported"] [data-part="resolution"]')).to_have_text(
+        "increase since the reading before"
+    )
+    findings.get_by_role("button", name="It is real").click()
+    expect(findings.locator("li")).to_contain_text("confirmed by you")
+    expect(page.locator('[data-metric="energy.imported"] [data-part="sum"]')).to_contain_text(
+        re.compile(r"12\u202f00\d\u202fkWh")
+    )
+    findings.get_by_role("button", name="Decide again").click()
+    findings.get_by_role("button", name="Ignore").click()
+    expect(findings.locator("li")).to_contain_text("ignored by you")
+
+
+def test_a_register_that_falls_at_will_is_an_amount_by_one_click(
+    open_context, sign_in, alice, device, store, transactional_db
+):
+    page = open_context(java_script_enabled=False).new_page()
+    sign_in(page, "alice")
+    now = int(time.time()) // 900 * 900
+    times = [now - 900 * quarter for quarter in range(300, 0, -1)]
+    store(
+        device.device_id, "energy.taken", times, [0.1 + 0.01 * (quarter * 7 % 11) for quarter in range(300)]
+    )
+    page.goto(f"/devices/{device.device_id}/settings/metric/?name=energy.taken")
+    page.get_by_role("button", name="Yes, take it as an amount").click()
+    expect(page.locator("#findings")).to_contain_text("Amount: what flowed in an interval")
+    expect(page.locator("#findings")).to_contain_text("set by the owner")
+
+
+def test_a_senders_new_unit_is_shown_and_settled_by_one_click(alices_page, device, store, writer):
+    page = alices_page
+    store(device.device_id, "tank.temp", [time.time() - 10], [20])
+    writer.execute(
+        "UPDATE series SET unit = '°C', refused_unit = '°F' WHERE device_id = %s", [device.device_id]
+    )
+    writer.commit()
+    page.goto(f"/devices/{device.device_id}/settings/metric/?name=tank.temp")
+    expect(page.locator("#findings")).to_contain_text("The device now sends °F")
+    page.get_by_role("button", name="Take °F, for old readings too").click()
+    expect(page.get_by_role("status")).to_contain_text("The unit is °F from now on")
+    expect(page.locator("#findings")).not_to_contain_text("The device now sends")
+    expect(page.locator("#findings")).to_contain_text("set by the owner")

@@ -10,6 +10,7 @@ from joulebook.web.accounts import pages as accounts
 from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.root import create_api
 from joulebook.web.corrections import api as corrections_api
+from joulebook.web.corrections import pages as corrections
 from joulebook.web.devices import api as devices_api
 from joulebook.web.devices import pages as devices
 from joulebook.web.devices import settings_pages
@@ -41,9 +42,16 @@ urlpatterns = [
     path("devices/<str:device_id>/", history.device_page, name="device"),
     path("devices/<str:device_id>/export/", export_page.export_page, name="device-export"),
     path("devices/<str:device_id>/energy/", energy_page.energy_page, name="device-energy"),
+    path("devices/<str:device_id>/corrections/", corrections.corrections_page, name="device-corrections"),
+    path("devices/<str:device_id>/corrections/<int:number>/undo/", corrections.undo, name="correction-undo"),
     path("devices/<str:device_id>/settings/", settings_pages.device_settings, name="device-settings"),
     path("devices/<str:device_id>/settings/metric/", settings_pages.metric_page, name="metric-settings"),
-    path("devices/<str:device_id>/settings/unit/", settings_pages.settle_unit, name="metric-unit"),
+    path("devices/<str:device_id>/settings/take/", settings_pages.take_metric, name="metric-take"),
+    path(
+        "devices/<str:device_id>/settings/suspect/",
+        settings_pages.decide_about_suspect,
+        name="metric-suspect",
+    ),
     path(
         "devices/<str:device_id>/settings/replacements/",
         settings_pages.add_meter_replacement,

@@ -183,14 +183,19 @@ class TestAnswers:
         self, device, alice, store, client_of
     ):
         # The reading before the range counts; a reset, a dip and a silence are what they are in buckets.
-        store({"energy": {-60: 95, 0: 100, 60: 103, 120: 4, 180: 3.9, 240: 6, 3000: 7}, "power": {30: 1}})
+        store(
+            {
+                "energy": {-60: 95, 0: 100, 60: 103, 120: 4, 180: 3.9, 240: 6, 3000: 7, 3060: 7.1},
+                "power": {30: 1},
+            }
+        )
         answer = client_of(alice).get(f"/api/history/{device.device_id}", HOUR).json()
         energy, power = answer["series"]
-        assert (answer["resolution"], answer["points"]) == ("raw", 7)
-        assert energy["value"] == [100, None, 103, 4, 3.9, 6, 7]
-        assert energy["increase"] == [5, 0, 3, 4, 0, 2, 0]
-        assert energy["unallocated"] == [0, 0, 0, 0, 0, 0, 1]
-        assert energy["resets"] == [0, 0, 0, 1, 0, 0, 0]
+        assert (answer["resolution"], answer["points"]) == ("raw", 8)
+        assert energy["value"] == [100, None, 103, 4, 3.9, 6, 7, 7.1]
+        assert energy["increase"] == pytest.approx([5, 0, 3, 4, 0, 2, 0, 0.1])
+        assert energy["unallocated"] == [0, 0, 0, 0, 0, 0, 1, 0]
+        assert energy["resets"] == [0, 0, 0, 1, 0, 0, 0, 0]
         assert power.keys() == {"metric", "name", "unit", "kind", "value"}
 
     def test_a_fast_device_is_downsampled_even_in_a_short_range(self, device, alice, store, client_of):

@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from ...slow_register import Slow
 from .rollup_truth import known_gaps
 
 SECOND = 1_000_000
@@ -88,24 +89,20 @@ def told(
     before = [reading for reading in readings if reading[0] < start][-1:]
     after = [reading for reading in readings if reading[0] >= end][:1]
     heard = before + inside + after
-    stood = heard[0][1] if heard else 0.0
     times = [at for at, _ in readings]
     known = dict(zip(times[1:], known_gaps(times, limit=limit), strict=False))
-    for (earlier, value_before), (at, value) in pairwise(heard):
+    for (earlier, value_before), (at, _) in pairwise(heard):
         if seconds and known[at]:
             for since, until in pieces(max(earlier, start), min(at, end), seconds):
                 bucket(since).covered += (until - since) / SECOND
                 bucket(since).on += value_before * (until - since) / SECOND
-        if at >= end:
+    unknown = [gap for gap in pairwise(times) if not known[gap[1]]]
+    for since, at, rise, is_reset in Slow(readings).rises():
+        if not start <= at < end:
             continue
-        is_reset = value_before > 0 and value < value_before and value_before - value >= 0.1 * value_before
-        if is_reset:
-            bucket(at).resets += 1
-            rise, stood = max(value, 0.0), max(value, 0.0)
-        else:
-            rise, stood = max(value - stood, 0.0), max(value, stood)
-        crosses = earlier < start or bucket_of(earlier, seconds, zone) != bucket_of(at, seconds, zone)
-        if not known[at] and crosses:
+        bucket(at).resets += is_reset
+        crosses = since < start or bucket_of(since, seconds, zone) != bucket_of(at, seconds, zone)
+        if crosses and any(earlier < at and later > since for earlier, later in unknown):
             bucket(at).unallocated += rise
         else:
             bucket(at).increase += rise

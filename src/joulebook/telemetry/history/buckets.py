@@ -22,7 +22,7 @@ from joulebook.telemetry.history.gaps import (
     find_known_time,
     limit_known_time,
 )
-from joulebook.telemetry.kinds.settings import DIP_TOLERANCE, LISTS_OF_TEXTS, TEXTS
+from joulebook.telemetry.kinds.settings import LISTS_OF_TEXTS, TEXTS
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.telemetry.rollups.reader import SummaryReader, in_order
 from joulebook.telemetry.rollups.state import RollupState
@@ -105,15 +105,22 @@ class BucketReader:
 
     def __init__(self, conn: Connection, window: Window, state: RollupState) -> None:
         self.window = window
-        self._conn = conn
-        self._rollup_state = state
+        self.conn = conn
+        self.state = state
         self._levels = SummaryReader(conn, window.edges, state, columns=_LEVEL_COLUMNS)
-        self._by_tolerance: dict[float, SummaryReader] = {}
+        self._series = SummaryReader(conn, window.edges, state)
+        self._others: list[SummaryReader] = []
 
     @property
     def source(self) -> str:
         """The coarsest table read so far."""
-        return max((self._levels, *self._by_tolerance.values()), key=lambda reader: reader.coarsest).source
+        readers = (self._levels, self._series, *self._others)
+        return max(readers, key=lambda reader: reader.coarsest).source
+
+    def summary_reader(self, tolerance: float, edges: NDArray[np.int64]) -> SummaryReader:
+        """Return a reader of summaries that do not cross `edges`, for a kind with edges of its own."""
+        self._others.append(SummaryReader(self.conn, edges, self.state, tolerance=tolerance))
+        return self._others[-1]
 
     def read_levels(self, wanted: Sequence[Wanted]) -> dict[int, SeriesSummaries]:
         """Read many series at once, with the columns for means and coverage.
@@ -137,28 +144,22 @@ class BucketReader:
                 found[each.series_id] = SeriesSummaries.of(rows[mine], limit=limit, reader=reader)
         return found
 
-    def read_series(
-        self, wanted: Wanted, *, tolerance: float = DIP_TOLERANCE, apart: Sequence[int] = ()
-    ) -> SeriesSummaries:
-        """Read all columns of a series.
-
-        The minutes of the instants `apart` are read reading by reading.
-        """
-        if tolerance not in self._by_tolerance:
-            self._by_tolerance[tolerance] = SummaryReader(
-                self._conn, self.window.edges, self._rollup_state, tolerance=tolerance
-            )
-        reader, start, end = self._by_tolerance[tolerance], self.window.start, self.window.end
-        rows = reader.read([(wanted.series_id, start, end)], apart=apart)
+    def read_series(self, wanted: Wanted) -> SeriesSummaries:
+        """Read all columns of a series."""
+        reader, start, end = self._series, self.window.start, self.window.end
+        rows = reader.read([(wanted.series_id, start, end)])
         near = reader.neighbours([wanted.series_id], start, end)
-        rows = in_order(np.concatenate([rows, near]))
+        return self.known_time_of(in_order(np.concatenate([rows, near])), wanted, reader)
+
+    def known_time_of(self, rows: Summaries, wanted: Wanted, reader: SummaryReader) -> SeriesSummaries:
+        """Return summaries of a series with their known time; `reader` has read them."""
         return SeriesSummaries.of(rows, limit=self._limit(wanted), reader=reader)
 
     def texts(self, wanted: Wanted) -> dict[float, str]:
         """Return the texts of a series by stored value; none if its values are no texts."""
         if wanted.settings.form not in {TEXTS, LISTS_OF_TEXTS}:
             return {}
-        found = read_texts(self._conn, [wanted.series_id]).get(wanted.series_id, {})
+        found = read_texts(self.conn, [wanted.series_id]).get(wanted.series_id, {})
         return {float(code): text for code, text in found.items()}
 
     def pieces(self, summaries: SeriesSummaries) -> Pieces:

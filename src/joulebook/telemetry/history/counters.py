@@ -1,10 +1,15 @@
-"""The figures of a counter: its rises by bucket, across resets, dips and replaced meters."""
+"""The figures of a counter: its rises by bucket, across resets, glitches and replaced meters.
+
+`registers.py` has the rule. Here the rows are read that it needs: those of the window, as many before and
+after it as the rule looks back and ahead, and single readings in place of the rows near a far fall.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, LiteralString, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,43 +18,110 @@ from joulebook.telemetry.history.buckets import BucketReader, SeriesSummaries
 from joulebook.telemetry.history.columns import Column, Numbers, Wanted
 from joulebook.telemetry.history.gaps import unknown_gaps
 from joulebook.telemetry.history.levels import EnergyBuckets, LevelFigures
-from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
-from joulebook.telemetry.readings import to_microseconds
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, runs_of
+from joulebook.telemetry.history.registers import (
+    HOURS,
+    MOST_BETWEEN,
+    Ints,
+    Mask,
+    RegisterChange,
+    RegisterRule,
+    Steps,
+    are_unclear,
+    steps_of,
+)
+from joulebook.telemetry.history.resolutions import Resolution, bucket_edges
+from joulebook.telemetry.kinds.settings import MetricSettings
+from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
+from joulebook.telemetry.rollups.reader import SummaryReader
+from joulebook.telemetry.rollups.state import READINGS_TABLE
+from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise_each
+from joulebook.telemetry.rollups.tables import Spans, fitting_widths, read_readings
+from joulebook.time_zones import ZoneInfo
 
+# The highest reading of a run is looked for in `HOURS` hours before a reading's own; whether readings there
+# are good depends on up to four readings before them.
+_HOURS_BEFORE = HOURS + MOST_BETWEEN + 2
+# A spread rise needs the next good reading after the window, and that one the readings that show it is good.
+_READINGS_AFTER = 3 * (MOST_BETWEEN + 1)
+# Rows near far falls are read again reading by reading: those of a year of a metric that is no counter would
+# not fit in memory.
+_MOST_READ_AGAIN = 3_000_000
+_DAYS = Resolution("1d", days=1)
 
-@dataclass(frozen=True)
-class RegisterChange:
-    """Another meter from the instant `time` (microseconds since 1970), with stored values of registers.
-
-    `final` is the old meter's last register, `start` the new one's first. If one is None, the rise after the
-    old meter's last reading, or before the new one's first, is lost.
-    """
-
-    time: int
-    final: float | None = None
-    start: float | None = None
+# The begin of the last hours with readings before an instant. PostgreSQL plans a year's statement for all of
+# its chunks, so a recent stretch is read first.
+_LAST_HOURS: LiteralString = """
+WITH RECURSIVE found (time, number) AS (
+    (
+        SELECT time, 1 FROM readings
+        WHERE series_id = %(series)s AND time < %(instant)s AND time >= %(since)s AND value <> 'NaN'
+        ORDER BY time DESC LIMIT 1
+    )
+    UNION ALL
+    SELECT earlier.time, found.number + 1
+    FROM found CROSS JOIN LATERAL (
+        SELECT time FROM readings
+        WHERE series_id = %(series)s AND time < date_trunc('hour', found.time, 'UTC') AND time >= %(since)s
+          AND value <> 'NaN'
+        ORDER BY time DESC LIMIT 1
+    ) AS earlier
+    WHERE found.number < %(hours)s
+)
+SELECT min(time), count(*) FROM found
+"""
+_LAST_SUMMED_HOURS: LiteralString = """
+SELECT min(bucket), count(*) FROM (
+    SELECT bucket FROM readings_1h WHERE series_id = %(series)s AND bucket < %(instant)s
+    ORDER BY bucket DESC LIMIT %(hours)s
+) AS hours
+"""
+_NEXT_TIMES: LiteralString = """
+SELECT max(time), count(*) FROM (
+    SELECT time FROM readings
+    WHERE series_id = %(series)s AND time >= %(instant)s AND time < %(until)s AND value <> 'NaN'
+    ORDER BY time LIMIT %(readings)s
+) AS following
+"""
+_NEXT_SUMMED_HOURS: LiteralString = """
+SELECT max(bucket), count(*) FROM (
+    SELECT bucket FROM readings_1h WHERE series_id = %(series)s AND bucket >= %(instant)s
+    ORDER BY bucket LIMIT %(readings)s
+) AS hours
+"""
+_RECENT = (_HOURS_BEFORE * HOUR, 14 * DAY, None)
+_SOON = (DAY, None)
 
 
 @dataclass(frozen=True)
 class Rises:
-    """By bucket: the rise of the counter, its unallocated rise, and its resets.
+    """By bucket: the rise of the counter, its unallocated rise, its resets and glitches.
 
-    A bucket without readings rose by zero and has a count of zero.
+    `decrease` is there if the register runs both ways; then `unallocated` is up less down. `spread` is the
+    part of the rise that is spread evenly over a time without readings, if the owner wants that. A bucket
+    without readings rose by zero and has a count of zero.
     """
 
     increase: Numbers
     unallocated: Numbers
     resets: NDArray[np.int64]
+    glitches: NDArray[np.int64]
+    decrease: Numbers | None = None
+    spread: Numbers | None = None
 
     @property
     def numbers(self) -> int:
         """How many numbers they are."""
-        return 3 * len(self.increase)
+        return len(self.answer()) * len(self.increase)
 
     def scaled(self, factor: float, offset: float) -> Rises:  # noqa: ARG002 - rises are differences
         """Return the rises of a counter with values multiplied by `factor`."""
-        return Rises(self.increase * factor, self.unallocated * factor, self.resets)
+        return replace(
+            self,
+            increase=self.increase * factor,
+            unallocated=self.unallocated * factor,
+            decrease=None if self.decrease is None else self.decrease * factor,
+            spread=None if self.spread is None else self.spread * factor,
+        )
 
     def table(self) -> Sequence[tuple[str, NDArray[Any]]]:
         """Return the figures as columns of a table, each with its name."""
@@ -57,163 +129,276 @@ class Rises:
 
     def answer(self) -> Mapping[str, NDArray[Any]]:
         """Return the figures by their names in an answer."""
-        return {"increase": self.increase, "unallocated": self.unallocated, "resets": self.resets}
+        found = {
+            "increase": self.increase,
+            "decrease": self.decrease,
+            "unallocated": self.unallocated,
+            "spread": self.spread,
+            "resets": self.resets,
+            "glitches": self.glitches,
+        }
+        return {name: figures for name, figures in found.items() if figures is not None}
 
 
 class CounterFigures(LevelFigures):
-    """A counter's rises are exact across the edges of buckets, resets and replaced meters."""
+    """A counter's rises are exact across the edges of buckets, resets, glitches and replaced meters."""
 
     is_read_at_once = False
-    least_numbers = most_numbers = 8
+    least_numbers = LevelFigures.least_numbers + 4
+    most_numbers = least_numbers + 2
 
     def column(self, reader: BucketReader, wanted: Wanted, summaries: SeriesSummaries | None) -> Column:
         """Return the buckets with the rises."""
-        rises, summaries = self._rises(reader, wanted)
+        rises, summaries = _rises(reader, wanted)
         return reader.column(wanted, summaries.rows, reader.integrals(summaries).covered, more=rises)
 
     def with_raw_figures(self, reader: BucketReader, column: Column) -> Column:
         """Return raw values with the rise since the reading before each."""
-        rises, _summaries = self._rises(reader, column.wanted)
+        rises, _summaries = _rises(reader, column.wanted)
         return replace(column, more=rises)
 
     def energy(self, reader: BucketReader, wanted: Wanted, *, factor: float) -> EnergyBuckets:
         """Return the rises times `factor`."""
-        rises, summaries = self._rises(reader, wanted)
+        rises, summaries = _rises(reader, wanted)
         covered = reader.integrals(summaries).covered
-        return EnergyBuckets(rises.increase * factor, rises.unallocated * factor, covered)
+        energy_in, energy_out = rises.increase * factor, rises.decrease
+        if energy_out is None:
+            return EnergyBuckets(energy_in, rises.unallocated * factor, covered)
+        energy_out = energy_out * factor
+        return EnergyBuckets(
+            energy_in - energy_out,
+            rises.unallocated * factor,
+            covered,
+            energy_in=energy_in,
+            energy_out=energy_out,
+        )
 
-    def _rises(self, reader: BucketReader, wanted: Wanted) -> tuple[Rises, SeriesSummaries]:
-        """Return the rises by bucket, and the summaries behind them."""
-        settings = wanted.settings
-        # Registers are entered as shown; readings are stored as sent.
-        factor = settings.factor or 1.0
-        replacements = [
+
+def _rises(reader: BucketReader, wanted: Wanted) -> tuple[Rises, SeriesSummaries]:
+    """Return the rises by bucket, and the summaries behind them."""
+    register = read_register(reader, wanted)
+    summaries = reader.known_time_of(register.rows, wanted, register.reader)
+    unknown = unknown_gaps(summaries.rows, summaries.known)
+    rises = rises_by_bucket(register.steps(), reader.window.clipped(), unknown, register.rule)
+    return rises, summaries
+
+
+def rises_by_bucket(steps: Steps, edges: Ints, unknown: tuple[Ints, Ints], rule: RegisterRule) -> Rises:
+    """Return the rises in each bucket [edges[i], edges[i + 1]), exact also across the edges.
+
+    A rise belongs to the bucket of the higher reading. If some of its time is not known, and an edge lies in
+    it, the rise may have been on either side of the edge: it is unallocated, and listed with the bucket of the
+    higher reading, or it is spread evenly over its time. `unknown` are the begins and ends of the times not
+    known.
+    """
+    length = len(edges) - 1
+    is_counted = ~steps.is_disbelieved
+    up, down = (np.where(is_counted, entry, 0.0) for entry in (steps.entry, steps.entry_down))
+    bucket = np.searchsorted(edges, steps.until, side="right") - 1
+    came_from = np.searchsorted(edges, steps.since, side="right") - 1
+    begins, ends = unknown
+    is_known = np.searchsorted(begins, steps.until, side="left") <= np.searchsorted(
+        ends, steps.since, side="right"
+    )
+    is_lost = ~is_known & (came_from != bucket)
+    is_inside = (bucket >= 0) & (bucket < length)
+
+    def by_bucket(amounts: Numbers | Ints, where: Mask) -> Numbers:
+        where = where & is_inside
+        return np.bincount(bucket[where], amounts[where], length).astype(np.float64)
+
+    increase = by_bucket(steps.inner, is_inside) + by_bucket(up, ~is_lost)
+    decrease = by_bucket(steps.inner_down, is_inside) + by_bucket(down, ~is_lost)
+    unallocated = np.zeros(length)
+    spread = None
+    if rule.spreads:
+        spread = _spread(steps, up, edges, is_lost)
+        spread_down = _spread(steps, down, edges, is_lost)
+        increase, decrease = increase + spread, decrease + spread_down
+        spread = spread - spread_down
+    else:
+        unallocated = by_bucket(up - down, is_lost)
+    at = np.searchsorted(edges, steps.glitches["first_at"], side="right") - 1
+    return Rises(
+        increase=increase,
+        unallocated=unallocated,
+        resets=by_bucket(steps.resets, is_inside).astype(np.int64),
+        glitches=np.bincount(at[(at >= 0) & (at < length)], minlength=length).astype(np.int64),
+        decrease=decrease if rule.runs_both_ways else None,
+        spread=spread,
+    )
+
+
+def _spread(steps: Steps, amounts: Numbers, edges: Ints, which: Mask) -> Numbers:
+    """Return by bucket the amounts of `which`, each spread evenly over its time."""
+    length = len(edges) - 1
+    which = which & (amounts > 0) & (steps.until > edges[0]) & (steps.since < edges[-1])
+    since, until, amounts = steps.since[which], steps.until[which], amounts[which]
+    first = np.maximum(np.searchsorted(edges, since, side="right") - 1, 0)
+    last = np.minimum(np.searchsorted(edges, until, side="left") - 1, length - 1)
+    number = last - first + 1
+    step = np.repeat(np.arange(len(since)), number)
+    bucket = first[step] + np.arange(len(step)) - np.repeat(np.cumsum(number) - number, number)
+    part = np.minimum(until[step], edges[bucket + 1]) - np.maximum(since[step], edges[bucket])
+    share = part / (until - since)[step]
+    return np.bincount(bucket, amounts[step] * share, length).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Register:
+    """The rows of a register in a window and around it, with its rule.
+
+    `is_whole`: all rows near far falls were read reading by reading. `has_newest`: the last row holds the
+    newest reading of the series.
+    """
+
+    rows: Summaries
+    rule: RegisterRule
+    reader: SummaryReader
+    has_newest: bool
+    is_whole: bool
+
+    def steps(self) -> Steps:
+        """Return the register's steps."""
+        return steps_of(self.rows, self.rule, has_newest=self.has_newest)
+
+
+def read_register(reader: BucketReader, wanted: Wanted) -> Register:
+    """Read a counter's rows in the window, and those that decide about them."""
+    window, series = reader.window, wanted.series_id
+    start, end = window.start, window.end
+    begin = _begin_of_context(reader, series, start)
+    until, is_there = _end_of_context(reader, series, end)
+    rule = register_rule(wanted.settings, begin, until)
+    borders = np.array([each.time for each in rule.replacements], np.int64)
+    edges = np.unique(np.concatenate([window.edges, rule.midnights]))
+    if not fitting_widths(edges):
+        # Rows between edges that are far apart must not be longer than an hour.
+        hours = np.arange(begin // HOUR, until // HOUR + 1) * HOUR
+        edges = np.unique(np.concatenate([edges, hours]))
+    inside = reader.summary_reader(rule.tolerance, edges)
+    around = inside if fitting_widths(edges) else reader.summary_reader(rule.tolerance, rule.midnights)
+    apart = borders.tolist()
+    rows = np.concatenate(
+        [
+            around.read([(series, begin, start)], apart=apart),
+            inside.read([(series, start, end)], apart=apart),
+            _rows_after(around, series, end, until),
+        ]
+    )
+    # Beside a minute that is read apart, the rows of an hour may have its begin as their bucket.
+    rows = rows[np.argsort(rows["first_at"], kind="stable")]
+    rows, is_whole = _with_single_readings(inside, rows, rule, has_newest=not is_there)
+    return Register(rows, rule, inside, has_newest=not is_there, is_whole=is_whole)
+
+
+def register_rule(settings: MetricSettings, begin: int, end: int) -> RegisterRule:
+    """Return the rule of a counter by its settings, with midnights from `begin` to `end`."""
+    # Registers are entered as shown; readings are stored as sent.
+    factor = settings.factor or 1.0
+    midnights = np.empty(0, np.int64)
+    if settings.resets_daily and begin < end:
+        zone = ZoneInfo(settings.time_zone)
+        midnights = bucket_edges(from_microseconds(begin), from_microseconds(end), _DAYS, zone)
+    decided = {
+        is_ignored: np.array(
+            [to_microseconds(each.time) for each in settings.decisions if each.is_ignored == is_ignored],
+            np.int64,
+        )
+        for is_ignored in (True, False)
+    }
+    return RegisterRule(
+        tolerance=settings.dip_tolerance,
+        midnights=midnights,
+        rolls_over_at=None if settings.rolls_over_at is None else settings.rolls_over_at / factor,
+        runs_both_ways=settings.runs_both_ways,
+        greatest_rise=None if settings.greatest_rise is None else settings.greatest_rise / factor,
+        spreads=settings.spreads,
+        ignored=decided[True],
+        confirmed=decided[False],
+        replacements=[
             RegisterChange(
                 to_microseconds(each.replaced_at),
                 None if each.final_register is None else each.final_register / factor,
                 None if each.start_register is None else each.start_register / factor,
             )
             for each in settings.replacements
-        ]
-        summaries = reader.read_series(
-            wanted, tolerance=settings.dip_tolerance, apart=[each.time for each in replacements]
-        )
-        # Its former register is that of the last reading before the window.
-        first = int(np.searchsorted(summaries.rows["first_at"], reader.window.start, side="left")) - 1
-        rises = compute_rises(
-            summaries.rows[max(first, 0) :],
-            reader.window.clipped(),
-            unknown=unknown_gaps(summaries.rows, summaries.known),
-            tolerance=settings.dip_tolerance,
-            replacements=replacements,
-        )
-        return rises, summaries
-
-
-def compute_rises(
-    rows: Summaries,
-    edges: NDArray[np.int64],
-    *,
-    unknown: tuple[NDArray[np.int64], NDArray[np.int64]],
-    tolerance: float = DIP_TOLERANCE,
-    replacements: Sequence[RegisterChange] = (),
-) -> Rises:
-    """Return the rises of one counter in each bucket [edges[i], edges[i + 1]), exact also across the edges.
-
-    A rise belongs to the bucket of the higher reading. If a time that is not known crosses an edge,
-    the rise may have been on either side of the edge: it is unallocated, and listed with the bucket of the
-    next reading. A reset begins a new run at zero, a replaced meter at its start register. After a dip, the
-    counter rises again when readings exceed its highest one.
-
-    `rows` are summaries in the order of time, none of them on both sides of an edge or of a replacement.
-    Those before the first edge give the counter's former register, and those after the last are ignored.
-    `unknown` are the begins and ends of the times that are not known.
-    """
-    length = len(edges) - 1
-    rows, is_new_meter = _with_replacements(rows, replacements)
-    if not len(rows):
-        return Rises(np.zeros(length), np.zeros(length), np.zeros(length, np.int64))
-    runs = runs_of(rows, tolerance=tolerance)
-    is_new_meter[0] = True
-    new_meter = np.zeros(len(runs.row), np.bool_)
-    new_meter[runs.begin[is_new_meter]] = True
-    resets = runs.resets & ~new_meter
-    begins = resets | new_meter
-    run = np.cumsum(begins) - 1
-    # After a reset a register stands at zero at least, even if a reading is negative.
-    peak = np.where(resets[begins][run], np.maximum(runs.peak, 0.0), runs.peak)
-    stood_at = _running_peak(peak, run)
-    before = np.append(0.0, stood_at[:-1])
-    before[resets] = 0.0
-    first_of_row = rows["first"][runs.row]
-    before[new_meter] = first_of_row[new_meter]
-    rise = np.maximum(stood_at - before, 0.0)
-
-    bucket = np.searchsorted(edges, rows["first_at"], side="right") - 1
-    silent = np.zeros(len(rows), np.bool_)
-    begun = np.searchsorted(unknown[0], rows["first_at"][1:], side="left")
-    ended = np.searchsorted(unknown[1], rows["last_at"][:-1], side="right")
-    silent[1:] = (begun > ended) & (bucket[1:] != bucket[:-1])
-    # In a row after such a time, the rise up to its first reading has an unknown time.
-    row_before = before[runs.begin]
-    lost = np.where(silent, np.clip(rows["first"] - row_before, 0.0, rise[runs.begin]), 0.0)
-    total = np.add.reduceat(rise, runs.begin) + runs.inner_increase
-    number = np.add.reduceat(resets.astype(np.int64), runs.begin) + np.maximum(rows["resets"] - 1, 0)
-
-    is_inside = (bucket >= 0) & (bucket < length)
-    index = bucket[is_inside]
-    return Rises(
-        increase=np.bincount(index, (total - lost)[is_inside], length).astype(np.float64),
-        unallocated=np.bincount(index, lost[is_inside], length).astype(np.float64),
-        resets=np.bincount(index, number[is_inside], length).astype(np.int64),
+        ],
     )
 
 
-def _with_replacements(
-    rows: Summaries, replacements: Sequence[RegisterChange]
-) -> tuple[Summaries, NDArray[np.bool_]]:
-    """Insert the registers at replacements as rows; return the rows, and a mask of each new meter's first."""
-    is_new_meter = np.zeros(len(rows), np.bool_)
-    for replacement in sorted(replacements, key=lambda each: each.time):
-        index = int(np.searchsorted(rows["first_at"], replacement.time, side="left"))
-        if replacement.final is not None and index > 0:
-            # The old meter's last register cannot be below its last reading.
-            final = max(replacement.final, float(rows["last"][index - 1]))
-            rows, is_new_meter = _insert(rows, is_new_meter, index, replacement.time, final, new_meter=False)
-            index += 1
-        if replacement.start is not None:
-            start = replacement.start
-            rows, is_new_meter = _insert(rows, is_new_meter, index, replacement.time, start, new_meter=True)
-        elif index < len(rows):
-            is_new_meter[index] = True
-    return rows, is_new_meter
+def _begin_of_context(reader: BucketReader, series: int, start: int) -> int:
+    """Return where to read from: the begin of the last hours with readings before the window's own."""
+    own_hour = begin = start // HOUR * HOUR
+    number = 0
+    for reach in _RECENT:
+        since = "-infinity" if reach is None else from_microseconds(own_hour - reach)
+        time, number = _found(reader, _LAST_HOURS, series, own_hour, {"hours": _HOURS_BEFORE, "since": since})
+        begin = begin if time is None else time // HOUR * HOUR
+        if number >= _HOURS_BEFORE:
+            return begin
+    if reader.state.retained_from[READINGS_TABLE] > 0:
+        time, _ = _found(reader, _LAST_SUMMED_HOURS, series, begin, {"hours": _HOURS_BEFORE - number})
+        begin = begin if time is None else time
+    return begin
 
 
-def _insert(
-    rows: Summaries,
-    is_new_meter: NDArray[np.bool_],
-    index: int,
-    time: int,
-    register: float,
-    *,
-    new_meter: bool,
-) -> tuple[Summaries, NDArray[np.bool_]]:
-    row = np.zeros(1, SUMMARY)
-    for name in ("bucket", "first_at", "last_at"):
-        row[name] = time
-    for name in ("first", "last", "min", "max", "first_peak", "last_peak"):
-        row[name] = register
-    joined = np.concatenate([rows[:index], row, rows[index:]])
-    return joined, np.insert(is_new_meter, index, new_meter)
+def _end_of_context(reader: BucketReader, series: int, end: int) -> tuple[int, bool]:
+    """Return where to read to, and whether all readings wanted after the window are there."""
+    if end < reader.state.retained_from[READINGS_TABLE]:
+        time, number = _found(reader, _NEXT_SUMMED_HOURS, series, end, {})
+        if time is not None:
+            return time + HOUR, True
+    until, number = end, 0
+    for reach in _SOON:
+        limit = "infinity" if reach is None else from_microseconds(end + reach)
+        time, number = _found(reader, _NEXT_TIMES, series, end, {"until": limit})
+        until = end if time is None else time + 1
+        if number >= _READINGS_AFTER:
+            break
+    return until, number >= _READINGS_AFTER
 
 
-def _running_peak(peak: Numbers, run: NDArray[np.int64]) -> Numbers:
-    """Return the highest so far within each run, in steps that double: no loop over runs or rows."""
-    highest = peak.copy()
-    distance = 1
-    while distance < len(peak):
-        same = run[distance:] == run[:-distance]
-        reach = highest[:-distance].copy()
-        highest[distance:] = np.where(same, np.maximum(highest[distance:], reach), highest[distance:])
-        distance *= 2
-    return highest
+def _found(
+    reader: BucketReader, statement: LiteralString, series: int, instant: int, limits: dict[str, object]
+) -> tuple[int | None, int]:
+    """Return the outermost instant found by a statement, and the number of those found."""
+    limits |= {"series": series, "instant": from_microseconds(instant), "readings": _READINGS_AFTER}
+    ((time, number),) = reader.conn.execute(statement, limits).fetchall()
+    return None if time is None else to_microseconds(cast("datetime", time)), cast("int", number)
+
+
+def _rows_after(reader: SummaryReader, series: int, end: int, until: int) -> Summaries:
+    """Return the rows after the window: single readings, or summaries where readings are past retention."""
+    retained_from = reader.state.retained_from[READINGS_TABLE]
+    rows = [np.empty(0, SUMMARY)]
+    if end < min(until, retained_from):
+        rows.append(reader.read([(series, end, min(until, retained_from))]))
+    spans = Spans.of([(series, max(end, retained_from), until)] if until > max(end, retained_from) else [])
+    rows += [
+        summarise_each(part.series_id, part.time, part.value) for part in read_readings(reader.conn, spans)
+    ]
+    return np.concatenate(rows)
+
+
+def _with_single_readings(
+    reader: SummaryReader, rows: Summaries, rule: RegisterRule, *, has_newest: bool
+) -> tuple[Summaries, bool]:
+    """Return the rows with single readings in place of those that cannot be judged whole.
+
+    Return also whether that was possible: too many readings stay as they are.
+    """
+    unclear = are_unclear(rows, rule, has_newest=has_newest)
+    if not unclear.any():
+        return rows, True
+    long = unclear & (rows["last_at"] - rows["first_at"] > MINUTE)
+    minutes = (rows["last_at"] - rows["first_at"])[long].sum() // MINUTE
+    if min(minutes, rows["count"][long].sum()) > _MOST_READ_AGAIN:
+        return rows, False
+    rows = reader.minute_by_minute(rows, long)
+    rows = rows[np.argsort(rows["first_at"], kind="stable")]
+    unclear = are_unclear(rows, rule, has_newest=has_newest)
+    if rows["count"][unclear].sum() > _MOST_READ_AGAIN:
+        return rows, False
+    rows = reader.one_by_one(rows, unclear)
+    return rows[np.argsort(rows["first_at"], kind="stable")], True

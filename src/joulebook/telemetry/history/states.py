@@ -119,7 +119,9 @@ class StateWords:
             text = self.texts.get(value, "")
             if text and self.settings.form == LISTS_OF_TEXTS:
                 words = [self.settings.word_of(value, text=flag).word for flag in flags_of(text)]
-                states.append({"value": value, "word": ", ".join(words) or "none", "colour": ""})
+                states.append(
+                    {"value": value, "word": ", ".join(words) or "none", "colour": "", "flags": tuple(words)}
+                )
                 continue
             word = self.settings.word_of(value, text=text)
             states.append({"value": value, "word": word.word, "colour": word.colour})

@@ -68,7 +68,8 @@ class MetricSettings:
     beginning there. For counters: `resets_daily` at local midnight; `rolls_over_at` (shown unit), the number
     after which the register continues at zero; `runs_both_ways`; `greatest_rise` (shown unit per hour), the
     most that is believed; `spreads`, if a rise over several buckets is spread evenly over its time instead of
-    being unallocated. `silence_limit` is None for the device's.
+    being unallocated. `silence_limit` is None for the device's. `time_zone` is the device's, with the
+    midnights of `resets_daily`.
 
     Senders decide `form` (one of the forms above) and `unit_sent`, the unit unless the owner sets another.
     `unit_refused` is a different unit that a sender named later.
@@ -89,6 +90,7 @@ class MetricSettings:
     holds_until_next: bool = False
     covers_before: bool = False
     resets_daily: bool = False
+    time_zone: str = "UTC"
     rolls_over_at: float | None = None
     runs_both_ways: bool = False
     greatest_rise: float | None = None

@@ -225,9 +225,10 @@ class SummaryReader:
             return rows
         again = rows[which]
         begin = np.maximum(again["first_at"] // MINUTE * MINUTE, again["bucket"])
-        ranges = list(
-            zip(again["series_id"].tolist(), begin.tolist(), (again["last_at"] + 1).tolist(), strict=True)
-        )
+        # Where readings are dropped, only whole minutes are there.
+        is_dropped = again["bucket"] < self.state.retained_from[READINGS_TABLE]
+        end = np.where(is_dropped, -(-(again["last_at"] + 1) // MINUTE) * MINUTE, again["last_at"] + 1)
+        ranges = list(zip(again["series_id"].tolist(), begin.tolist(), end.tolist(), strict=True))
         return in_order(np.concatenate([rows[~which], self.read(ranges, widest=MINUTE)]))
 
     def neighbours(self, series: Sequence[int], start: int, end: int) -> Summaries:

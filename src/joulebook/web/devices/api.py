@@ -1,4 +1,4 @@
-"""`/api/devices`: the visible devices, the meaning of their metrics, and their meters' replacements.
+"""`/api/devices`: the visible devices, the meaning of their metrics, their meters' replacements and suspects.
 
 A device is read by its owner and the users sharing it, and changed by its owner alone.
 """
@@ -18,14 +18,30 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.web.accounts.authentication import SignedInRequest, authentication
-from joulebook.web.api.parameters import StrictBody, check_names
+from joulebook.web.api.parameters import StrictBody, StrictQuery, check_names
 from joulebook.web.api.problems import documented_problems
 from joulebook.web.devices.gate import DeviceRequest, own_device, visible_device
 from joulebook.web.devices.meanings import Instant, MetricAnswer, MetricChange, Number, Text, metric_answer
 from joulebook.web.devices.models import Device, MeterReplacement
-from joulebook.web.devices.operations import NotACounter, add_replacement, change_metric, remove_replacement
+from joulebook.web.devices.operations import (
+    NotACounter,
+    add_replacement,
+    change_metric,
+    decide_suspect,
+    remove_replacement,
+)
 from joulebook.web.devices.queries import metric_settings, silence_limit, visible_devices
 from joulebook.web.devices.status import device_status, last_seen
+from joulebook.web.devices.suspects import (
+    SuspectDecision,
+    SuspectsAnswer,
+    SuspectsQuery,
+    is_reading,
+    read_time,
+    suspects_answer,
+    suspects_of,
+    traps_of,
+)
 from joulebook.web.telemetry import device_series
 
 
@@ -210,6 +226,50 @@ def delete_replacement(
         raise HttpError(404, f"{metric[:80]} has no replacement {number[:20]}")
 
 
+@router.get(
+    "/{device_id}/metrics/{path:metric}/suspects",
+    response=SuspectsAnswer,
+    summary="What is suspicious about a counter",
+    openapi_extra=_problems(400, 401, 403, 404, 409, 503),
+)
+def list_suspects(
+    request: DeviceRequest,
+    device_id: str,  # noqa: ARG001
+    metric: Path[str],
+    asked: Annotated[SuspectsQuery, StrictQuery(...)],
+) -> SuspectsAnswer:
+    """Return glitches, resets and rises above the greatest believed one, the newest first."""
+    settings = _known_counter(request.auth, metric)
+    found = suspects_of(request.auth, metric, *asked.within(), most=asked.limit)
+    return suspects_answer(request.auth, metric, settings.unit, found, traps_of(request.auth, metric))
+
+
+@router.post(
+    "/{device_id}/metrics/{path:metric}/suspects/{time}",
+    auth=_CHANGE,
+    response={204: None},
+    summary="Ignore or confirm a suspicious reading of a counter",
+    openapi_extra=_problems(400, 401, 403, 404, 409, 503),
+)
+def post_decision(
+    request: DeviceRequest,
+    device_id: str,
+    metric: Path[str],
+    time: Path[str],
+    answer: Annotated[SuspectDecision, StrictBody(...)],
+) -> None:
+    """Store the decision about the reading at this time; 404 if the counter has none then.
+
+    The next answer counts by it. Stored readings stay.
+    """
+    _known_counter(request.auth, metric)
+    at, series = read_time(time), device_series(device_id).get(metric)
+    if at is None or series is None or not is_reading(series, at):
+        raise HttpError(404, f"{metric[:80]} has no reading at {time[:40]}")
+    is_ignored = {"ignore": True, "confirm": False, "none": None}[answer.decision]
+    decide_suspect(request.auth, metric, at, is_ignored=is_ignored, by=request.user, now=timezone.now())
+
+
 @router.patch(
     "/{device_id}/metrics/{path:metric}",
     auth=_CHANGE,
@@ -227,6 +287,14 @@ def patch_metric(
     _known_metric(request.auth, metric)
     change_metric(request.auth, metric, change.changes(), by=request.user, now=timezone.now())
     return metric_answer(_known_metric(request.auth, metric))
+
+
+def _known_counter(device: Device, name: str) -> MetricSettings:
+    """Return the settings of a counter. Raises `HttpError` 409 for another kind."""
+    settings = _known_metric(device, name)
+    if not settings.kind.is_register:
+        raise HttpError(409, f"{name[:80]} is of the kind {settings.kind}; only counters have suspects")
+    return settings
 
 
 def _known_metric(device: Device, name: str) -> MetricSettings:

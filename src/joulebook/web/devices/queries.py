@@ -79,9 +79,11 @@ def settings_by_device(
 ) -> Mapping[str, SettingsByMetric]:
     """Return for each device id what `metric_settings` returns, with at most three statements for all."""
     said = series or {}
-    found = {
-        device.pk: (device.device_id, SettingsByMetric(said.get(device.device_id))) for device in devices
-    }
+    zones: dict[int, str] = {}
+    found: dict[int, tuple[str, SettingsByMetric]] = {}
+    for device in devices:
+        zones[device.pk] = device.time_zone
+        found[device.pk] = device.device_id, SettingsByMetric(said.get(device.device_id))
     replaced = MeterReplacement.objects.filter(metric=OuterRef("pk"))
     decided = MetricDecision.objects.filter(metric=OuterRef("pk"))
     metrics = list(
@@ -103,6 +105,7 @@ def settings_by_device(
     for metric in metrics:
         found[metric.device_id][1][metric.name] = settings_of(
             metric,
+            time_zone=zones[metric.device_id],
             replacements=tuple(replacements.get(metric.pk, ())),
             decisions=tuple(decisions.get(metric.pk, ())),
         )
@@ -110,7 +113,11 @@ def settings_by_device(
 
 
 def settings_of(
-    metric: Metric, *, replacements: tuple[Replacement, ...] = (), decisions: tuple[Decision, ...] = ()
+    metric: Metric,
+    *,
+    time_zone: str,
+    replacements: tuple[Replacement, ...] = (),
+    decisions: tuple[Decision, ...] = (),
 ) -> MetricSettings:
     """Return the settings of a metric stored by its owner; a guess fills each field left empty."""
     given_dip = metric.dip_tolerance
@@ -130,6 +137,7 @@ def settings_of(
         holds_until_next=metric.holds_until_next,
         covers_before=metric.covers_before,
         resets_daily=metric.resets_daily,
+        time_zone=time_zone,
         rolls_over_at=metric.rolls_over_at,
         runs_both_ways=metric.runs_both_ways,
         greatest_rise=metric.greatest_rise,

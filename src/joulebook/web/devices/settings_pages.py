@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.forms import BaseFormSet, Form
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from joulebook.telemetry.clocks import offsets_over
-from joulebook.telemetry.kinds.kinds import STATE
+from joulebook.telemetry.kinds.kinds import KINDS, STATE
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.telemetry.kinds.units import comparable_units, is_known_unit
 from joulebook.telemetry.readings import to_microseconds
@@ -41,12 +41,14 @@ from joulebook.web.devices.operations import (
     NotACounter,
     add_replacement,
     change_metric,
+    decide_suspect,
     remove_replacement,
     share_device,
     withdraw_share,
 )
 from joulebook.web.devices.queries import WritingToken, find_token, metric_settings, tokens_of
 from joulebook.web.devices.status import newest_value, seen_states
+from joulebook.web.devices.suspects import suspects_of, traps_of
 from joulebook.web.display import format_instant
 from joulebook.web.telemetry import device_series
 
@@ -135,14 +137,48 @@ def metric_page(request: SignedInRequest, device_id: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def settle_unit(request: SignedInRequest, device_id: str) -> HttpResponse:
-    """Store one of the two units that the sender has named for the metric `?name=`."""
+def take_metric(request: SignedInRequest, device_id: str) -> HttpResponse:
+    """Store one answer about the metric `?name=`: which of its sender's units is right, or its kind."""
     shown = _shown_metric(request, device_id)
-    unit = request.POST.get("unit", "")
+    unit, kind = request.POST.get("unit", ""), request.POST.get("kind", "")
     if unit and unit in {shown.settings.unit, shown.settings.unit_refused}:
         change_metric(shown.device, shown.settings.name, {"unit": unit})
         messages.success(request, f"The unit is {unit} from now on, for old readings too.")
+    elif kind in KINDS:
+        change_metric(shown.device, shown.settings.name, {"kind": kind})
+        messages.success(
+            request, f"It is shown as a metric of the kind {kind} from now on, for old readings too."
+        )
     return redirect(shown.address)
+
+
+_DECISIONS = {"ignore": True, "confirm": False, "none": None}
+
+
+@login_required
+@require_POST
+def decide_about_suspect(request: SignedInRequest, device_id: str) -> HttpResponse:
+    """Store the owner's answer to a suspicious reading of the metric `?name=`."""
+    shown = _shown_metric(request, device_id)
+    try:
+        time = datetime.fromisoformat(request.POST.get("time", ""))
+        is_ignored = _DECISIONS[request.POST.get("decision", "")]
+    except (ValueError, KeyError):
+        return HttpResponseBadRequest("time and decision are needed")
+    if time.tzinfo is None:
+        return HttpResponseBadRequest("the time has no offset")
+    try:
+        decide_suspect(
+            shown.device,
+            shown.settings.name,
+            time,
+            is_ignored=is_ignored,
+            by=request.user,
+            now=timezone.now(),
+        )
+    except ValidationError as exc:
+        messages.error(request, " ".join(exc.messages))
+    return redirect(f"{shown.address}#findings")
 
 
 @login_required
@@ -299,12 +335,27 @@ def _metric_page(
         "replacements": rows,
         "replacement_form": replacement_form or ReplacementForm(tz=device.time_zone, unit=settings.unit),
         "query": urlencode({"name": settings.name}),
+        **_findings(shown),
         "unit_conflict": bool(settings.unit_refused) and not _metric_of(shown).unit,
         "page_data": None if newest is None else _curve_data(shown),
     }
     return render(
         request, "devices/metric.html", context, status=_status(form, *(words or ()), replacement_form)
     )
+
+
+_LOOKED_BACK = timedelta(days=366)
+
+
+def _findings(shown: ShownMetric) -> dict[str, Any]:
+    """Return what is suspicious about a counter in its last year."""
+    if not shown.settings.kind.is_register:
+        return {}
+    device, name, now = shown.device, shown.settings.name, timezone.now()
+    return {
+        "found": suspects_of(device, name, now - _LOOKED_BACK, now + timedelta(days=1)),
+        "traps": traps_of(device, name),
+    }
 
 
 def _curve_data(shown: ShownMetric) -> dict[str, Any]:

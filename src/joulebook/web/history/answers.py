@@ -43,6 +43,7 @@ class StateAnswer(TypedDict, total=False):
     word: Required[Annotated[str, Meta(description="the owner's, else the text, on or off, or the value")]]
     colour: Required[Annotated[str, Meta(description="such as #2e9e5b; empty: the usual one")]]
     share: Annotated[Numbers, Meta(description="its share of the covered time")]
+    flags: Annotated[Sequence[str], Meta(description="of a list of flags the words of each")]
 
 
 class SeriesAnswer(TypedDict, total=False):

@@ -15,10 +15,12 @@ from django.views.decorators.http import require_safe
 
 from joulebook.telemetry.clocks import offsets_over
 from joulebook.telemetry.history.points import ALL, RANGES
+from joulebook.telemetry.kinds.settings import SettingsByMetric
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
+from joulebook.web.corrections.pages import shown_corrections
 from joulebook.web.devices.charts import charted_metric
 from joulebook.web.devices.connecting import (
     first_reading_command,
@@ -35,6 +37,7 @@ from joulebook.web.telemetry import device_series
 
 # The first panels of a device with many metrics; `device-page.js` has the same number.
 _FIRST_METRICS = 8
+_LISTED_CORRECTIONS = 10
 
 
 @login_required
@@ -45,7 +48,9 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
     user, device = request.user, device_of_page(request, device_id)
     now = timezone.now()
     [row] = device_rows([device], now=now)
-    metrics = _metrics(device)
+    series = device_series(device.device_id)
+    settings = metric_settings(device, series)
+    metrics = _metrics(device, list(series), settings)
     # Panels exist before the script runs: those of the address, if any.
     asked = request.GET.getlist("metric")
     skeletons = [each for each in metrics if each["metric"] in asked] or metrics[:_FIRST_METRICS]
@@ -63,6 +68,7 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
             "presets": [*RANGES, ALL],
             "export_form": ExportForm.of(request.GET, device),
             "skeletons": skeletons,
+            "corrections": shown_corrections(device, settings, most=_LISTED_CORRECTIONS),
             "page_data": _page_data(
                 row,
                 metrics,
@@ -79,11 +85,9 @@ def device_page(request: SignedInRequest, device_id: str) -> HttpResponse:
     return response
 
 
-def _metrics(device: Device) -> list[dict[str, Any]]:
+def _metrics(device: Device, names: list[str], settings: SettingsByMetric) -> list[dict[str, Any]]:
     """Return each metric's settings for the page, in the order of the panels: power first."""
-    series = device_series(device.device_id)
-    settings = metric_settings(device, series)
-    names = sorted(series, key=lambda name: (name != "power", "power" not in name, name))
+    names = sorted(names, key=lambda name: (name != "power", "power" not in name, name))
     return [charted_metric(settings[name], device, position) for position, name in enumerate(names)]
 
 
@@ -106,5 +110,6 @@ def _page_data(
         "lastTime": last.timestamp() if last else None,
         "silenceLimit": device.silence_limit,
         "metrics": metrics,
-        "corrections": "/api/corrections" if is_owner else "",
+        "corrections": reverse("api:post_correction") if is_owner else "",
+        "correctionsPage": reverse("device-corrections", args=[device.device_id]),
     }

@@ -444,7 +444,7 @@ _LABEL = 96.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One period: what flowed in and out, its unallocated energy, the text for them, and the label below it."""
+    """One period: what flowed in and out, its unallocated energy, their text, and the label below it."""
 
     up: float
     down: float
@@ -457,7 +457,8 @@ def energy_chart(bars: Sequence[Bar], *, name: str, label: str, scale: str) -> S
     """Return the bars as a drawing.
 
     `name` is unique on the page (letters and digits), `label` the text for screen readers, `scale` the text
-    for the bars' ends. Unallocated energy is hatched, on top of the period's own; what flowed out is below zero.
+    for the bars' ends. Unallocated energy is hatched, on top of the period's own; what flowed out is below
+    zero.
     """
     tops = [max(0.0, bar.up, bar.up + bar.unallocated) for bar in bars]
     lows = [min(0.0, bar.up, bar.up + bar.unallocated, -bar.down) for bar in bars]

@@ -20,6 +20,8 @@ import { formatExactInput, formatInstant, formatMicros, parseLocalTime } from ".
  */
 
 const POLL_MS = 700;
+/** A correction that waits longer than this has no worker. */
+const PATIENCE_MS = 15_000;
 const ENDED = new Set(["done", "failed", "undone"]);
 
 /** The form; it moves below the chart of the metric to correct. */
@@ -199,7 +201,10 @@ export class CorrectionForm {
   /** Wait until the worker has finished a correction or its undo, and show it. @param {Correction} begun */
   async #follow(begun) {
     let correction = begun;
+    const since = performance.now();
     while (!ENDED.has(correction.state)) {
+      if (performance.now() - since > PATIENCE_MS && ["queued", "undoing"].includes(correction.state))
+        this.#say(`Correction ${correction.id} waits for a worker: start joulebook worker if none runs.`);
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       correction = /** @type {Correction} */ (await askCorrections(`${this.page.url}/${correction.id}`));
     }
@@ -213,16 +218,22 @@ export class CorrectionForm {
     return askCorrections(url, { csrf, ...(body ? { body } : {}) });
   }
 
+  /** @param {string} words @param {string} [className] */
+  #say(words, className = "muted") {
+    this.#getPart("result").replaceChildren(
+      Object.assign(document.createElement("p"), { className, textContent: words }),
+    );
+  }
+
   /** Say what is being done, do it, and show a refusal. @param {string} words @param {() => Promise<void>} task */
   async #act(words, task) {
-    const result = this.#getPart("result");
-    result.replaceChildren(Object.assign(document.createElement("p"), { className: "muted", textContent: words }));
+    this.#say(words);
     this.root.setAttribute("aria-busy", "true");
     try {
       await task();
     } catch (error) {
       if (!(error instanceof CorrectionRefused)) throw error;
-      result.replaceChildren(Object.assign(document.createElement("p"), { className: "note bad", textContent: error.message }));
+      this.#say(error.message, "note bad");
     } finally {
       this.root.removeAttribute("aria-busy");
     }

@@ -31,6 +31,7 @@ import { knowsZone, learnOffsets } from "./zone-offsets.js";
  * @property {number | null} lastTime time of the newest reading
  * @property {number | null} silenceLimit the owner's limit in seconds; after it the device is silent
  * @property {MetricInfo[]} metrics
+ * @property {string} correctionsPage address of the list of corrections
  * @property {string} corrections address of the API of corrections; empty: the account may not correct readings
  */
 
@@ -92,7 +93,10 @@ function makeCorrectionForm() {
       getUnit: (metric) => sheet?.units.get(metric) ?? "",
       shade: (choice) => board.showChosen(choice),
       closed: () => board.stopChoosing(),
-      changed: () => load({ quietly: true }),
+      changed: () => {
+        load({ quietly: true });
+        listCorrections();
+      },
     },
   );
   getPart("panels").addEventListener("click", (event) => {
@@ -103,6 +107,16 @@ function makeCorrectionForm() {
     form.open(panel);
   });
   return form;
+}
+
+/** Fetch the list of corrections again; without an answer the list stays. */
+async function listCorrections() {
+  const answer = await fetch(page.correctionsPage, { credentials: "same-origin" }).catch(() => null);
+  if (!answer?.ok) return;
+  const list = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(".corrections");
+  if (!list) return;
+  getPart("corrections").hidden = false;
+  getPart("corrections").querySelector(".corrections")?.replaceWith(list);
 }
 
 /** Read the view in the address bar, without metrics unknown to the device. */

@@ -6,7 +6,8 @@ import { learnOffsets } from "./zone-offsets.js";
 
 /**
  * A state's share of each bucket's covered time; single readings have its word alone.
- * @typedef {{value: number, word?: string, colour?: string, share?: (number | null)[]}} StateShare
+ * A flag has no value; a list of flags has them in `flags`.
+ * @typedef {{value: number | null, word?: string, colour?: string, flags?: string[], share?: (number | null)[]}} StateShare
  */
 /**
  * A stretch with readings that a correction changed, from the first to the last, in seconds since 1970 UTC.

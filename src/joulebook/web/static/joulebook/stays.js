@@ -35,12 +35,7 @@ export function findStays({ points: { time, mean }, points, window, silence }) {
  * @param {number} value the code of the list
  * @returns {string[] | null}
  */
-export function readFlags({ words }, value) {
-  const text = words.get(value)?.word;
-  if (text == null) return null;
-  if (!text.startsWith("[")) return text ? [text] : [];
-  return /** @type {string[]} */ (JSON.parse(text));
-}
+export const readFlags = ({ words }, value) => words.get(value)?.flags ?? null;
 
 /** Write a state: by its word, else as on or off, else as its number. @param {number} value @param {MetricData} data */
 export function formatState(value, data) {

@@ -1,12 +1,14 @@
 // A metric's track: the answer's figures of every bucket, also of empty ones: coverage, and those of its kind.
 
 import { findLowerBound } from "./points.js";
+import { getStateValue } from "./words.js";
 
 /**
  * @import { Answer, StateShare } from "./history-client.js"
  * @import { TimeWindow } from "./view.js"
  */
 
+/** @typedef {{value: number, word: string, share: (number | null)[]}} ShareTrack a state's share of covered time */
 /**
  * All buckets of one metric; every array has the same length.
  * @typedef {object} Track
@@ -21,8 +23,19 @@ import { findLowerBound } from "./points.js";
  * @property {(number | null)[] | null} sum of an amount
  * @property {(number | null)[] | null} largest single amount
  * @property {number[] | null} changes of a state
- * @property {StateShare[] | null} states of a state, by ascending value
+ * @property {ShareTrack[] | null} states of a state, by ascending value; flags by their words
  */
+
+/**
+ * Give each state its value, and sort them: flags, which have values below zero here, by their words.
+ * @param {StateShare[]} states
+ * @returns {ShareTrack[]}
+ */
+function sortStates(states) {
+  return states
+    .map((state) => ({ value: getStateValue(state), word: state.word ?? "", share: state.share ?? [] }))
+    .sort((a, b) => (a.value < 0 && b.value < 0 ? (a.word < b.word ? -1 : 1) : a.value - b.value));
+}
 
 /**
  * Extract one metric's track from an answer; null where the answer has single readings.
@@ -45,7 +58,7 @@ export function extractTrack(answer, metric) {
     sum: series.sum ?? null,
     largest: series.largest ?? null,
     changes: series.changes ?? null,
-    states: series.states ? [...series.states].sort((a, b) => a.value - b.value) : null,
+    states: series.states ? sortStates(series.states) : null,
   };
 }
 
@@ -92,7 +105,7 @@ function joinStates(track, newer, join) {
     side.states?.find((state) => state.value === value)?.share ??
     side.coverage.map((covered) => (covered > 0 ? 0 : null));
   return [...all.values()]
-    .sort((a, b) => a.value - b.value)
+    .sort((a, b) => (a.value < 0 && b.value < 0 ? (a.word < b.word ? -1 : 1) : a.value - b.value))
     .map((each) => ({ ...each, share: join(shareIn(track, each.value), shareIn(newer, each.value)) }));
 }
 
