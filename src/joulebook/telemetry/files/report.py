@@ -36,6 +36,8 @@ class ColumnReport:
     malformed: Counter[str] = field(default_factory=Counter)
     device: str = ""
     """The device, if other than that of the import."""
+    kind: str = ""
+    """The metric's kind, if the file shows it."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts as a JSON object."""
@@ -60,7 +62,7 @@ class ColumnReport:
     def of(cls, value: ValueColumn) -> ColumnReport:
         """Return empty counts for a column, or for one of its keys."""
         name = " ".join((value.column, *value.key)).strip()
-        return cls(name or value.metric, value.metric, value.unit, device=value.device)
+        return cls(name or value.metric, value.metric, value.unit, device=value.device, kind=value.kind)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ColumnReport:

@@ -55,6 +55,7 @@ _SETTINGS = {
     "na_values": "“Missing values”",
     "layout": "“Layout”",
     "key_columns": "“Columns of the key”",
+    "amounts": "“Rising and falling values”",
     "mapping": "the table of columns",
 }
 """Labels of the reading settings on a draft's page."""
