@@ -23,6 +23,8 @@ ADDRESSES = [
     ("post", "settings/"),
     ("get", "settings/metric/?name=energy"),
     ("post", "settings/metric/?name=energy"),
+    ("post", "settings/take/?name=energy"),
+    ("post", "settings/suspect/?name=energy"),
     ("post", "settings/replacements/?name=energy"),
     ("post", "settings/replacements/1/remove/?name=energy"),
     ("post", "settings/shares/"),
