@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,13 @@ class Home:
         """Send line protocol with times in seconds."""
         answer = self.sender.post("/write", params={"precision": "s"}, content="\n".join(lines))
         assert answer.status_code == 204, answer.text[:2000]
+
+    def wait_for(self, is_so: Callable[[], bool], *, seconds: float = 60) -> None:
+        """Return when a statement is true: what an owner changes reaches ingest within some seconds."""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
 
     def means(self, metric: str, **fields: Any) -> dict[str, Any]:
         """Say what a metric means, and return the answer."""

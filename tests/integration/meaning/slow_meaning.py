@@ -21,6 +21,7 @@ HOUR = 60 * MINUTE
 QUARTER = 15 * MINUTE
 MOST_BETWEEN = 3
 NEIGHBOURS = 5
+HOURS_BACK = 8
 
 Reading = tuple[int, float]
 """An instant and a value."""
@@ -208,6 +209,7 @@ class Register:
     rolls_over_at: float | None = None
     runs_both_ways: bool = False
     greatest_rise: float | None = None
+    """By the hour."""
     spreads: bool = False
     replaced: tuple[NewMeter, ...] = ()
     ignored: frozenset[int] = frozenset()
@@ -217,19 +219,19 @@ class Register:
         """Return whether `value` is below `other` by the tolerance or more."""
         return other > 0 and other - value >= self.tolerance * other
 
-    def is_same_meter(self, earlier: int, later: int) -> bool:
-        """Return whether no meter was replaced between two instants."""
-        return not any(earlier < each.time <= later for each in self.replaced)
-
-    def day(self, instant: int) -> object:
-        """Return the local day of an instant, if the register begins anew on each."""
-        return self.day_zone and moment(instant).astimezone(self.day_zone).date()
-
-    def midnight(self, instant: int) -> int:
-        """Return the beginning of the local day of an instant."""
-        local = moment(instant).astimezone(self.day_zone)
-        begin = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        return (begin.astimezone(UTC) - EPOCH) // timedelta(microseconds=1)
+    def midnights(self, readings: Sequence[Reading]) -> list[int]:
+        """Return the midnights after the first reading, up to the last."""
+        if self.day_zone is None or not readings:
+            return []
+        day = moment(readings[0][0]).astimezone(self.day_zone).date()
+        found = []
+        while True:
+            day += timedelta(days=1)
+            begin = datetime(day.year, day.month, day.day, tzinfo=self.day_zone).astimezone(UTC)
+            instant = (begin - EPOCH) // timedelta(microseconds=1)
+            if instant > readings[-1][0]:
+                return found
+            found.append(instant)
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -250,136 +252,187 @@ class Rise(NamedTuple):
     is_reset: bool
 
 
-def glitches_of(readings: Sequence[Reading], register: Register) -> set[int]:
-    """Return the instants of the glitches.
+def day_begins(readings: Sequence[Reading], register: Register) -> dict[int, int]:
+    """Return the first reading of each day of a register that begins anew daily, and the midnight before it.
 
-    A reading is one if, of two readings with at most three between them and it among these, the later is not far
-    below the earlier, and either all between are far below the earlier, or all between are so high that the later is
-    far below them. Midnights at which the register begins anew and replaced meters separate readings.
+    The first one after midnight; if the register falls far below within a quarter of an hour, the first after the fall.
     """
+    found = {}
+    for midnight in register.midnights(readings):
+        falls = [
+            (earlier, later)
+            for (earlier, before), (later, value) in pairwise(readings)
+            if register.is_far_below(value, before)
+        ]
+        first = next(instant for instant, _ in readings if instant >= midnight)
+        after = next(((earlier, later) for earlier, later in falls if later >= midnight), None)
+        before_midnight = [later for _, later in falls if later < midnight]
+        if after is not None and after[0] <= midnight + QUARTER:
+            first = after[1]
+        elif before_midnight and before_midnight[-1] >= midnight - QUARTER:
+            first = before_midnight[-1]
+        found[first] = max((each for each in register.midnights(readings) if each <= first), default=first)
+    return found
+
+
+def glitches_of(readings: Sequence[Reading], register: Register) -> set[int]:
+    """Return the instants of the glitches: what lies between two readings that show that the register came back.
+
+    There are at most three between the two. A new day, another meter, and a confirmed reading are between no such two.
+    """
+    borders = {*day_begins(readings, register), *first_of_meters(readings, register)}
     found = set()
     for first in range(len(readings)):
         for last in range(first + 2, min(first + 2 + MOST_BETWEEN, len(readings))):
-            (begin, before), (end, after) = readings[first], readings[last]
             between = readings[first + 1 : last]
-            if not register.is_same_meter(begin, end) or register.day(begin) != register.day(end):
+            if borders & {instant for instant, _ in readings[first + 1 : last + 1]}:
                 continue
-            if register.is_far_below(after, before):
+            if register.confirmed & {instant for instant, _ in between}:
                 continue
-            is_dip = all(register.is_far_below(value, before) for _, value in between)
-            is_jump = before > 0 and all(register.is_far_below(after, value) for _, value in between)
-            if is_dip or is_jump:
+            values = [value for _, value in between]
+            if register.runs_both_ways:
+                is_glitch = is_leap(readings, first, last, register)
+            else:
+                is_glitch = is_excursion(readings[first][1], values, readings[last][1], register)
+            if is_glitch:
                 found |= {instant for instant, _ in between}
-    return found - register.confirmed
+    return found
+
+
+def is_excursion(before: float, values: Sequence[float], after: float, register: Register) -> bool:
+    """Return whether a register that only grows was away between two readings.
+
+    The later is not far below the earlier. Each value between is far below the earlier, or so high that the later is
+    far below it. If all are low, most of the way back is made at once, and if all are high, most of the way there:
+    three quarters, for a register that begins anew climbs.
+    """
+    if register.is_far_below(after, before):
+        return False
+    lows = [register.is_far_below(value, before) for value in values]
+    highs = [before > 0 and register.is_far_below(after, value) for value in values]
+    if not all(low or high for low, high in zip(lows, highs, strict=True)):
+        return False
+    if all(lows) and after - values[-1] < 0.75 * (after - min(values)):
+        return False
+    return not (all(highs) and values[0] - before < 0.75 * (max(values) - before))
+
+
+def is_leap(readings: Sequence[Reading], first: int, last: int, register: Register) -> bool:
+    """Return whether a register that runs both ways leapt away between two readings, and back.
+
+    Each value between is off both by the tolerance of the larger of the two, and by more than ten times the steps
+    beside them; the two are not off each other.
+    """
+    before, after = readings[first][1], readings[last][1]
+    size = register.tolerance * max(abs(before), abs(after))
+    ordinary = abs(after - before)
+    if first:
+        ordinary = max(ordinary, abs(before - readings[first - 1][1]))
+    if last + 1 < len(readings):
+        ordinary = max(ordinary, abs(readings[last + 1][1] - after))
+    distance = min(min(abs(value - before), abs(value - after)) for _, value in readings[first + 1 : last])
+    return abs(after - before) < size and distance >= size and distance > 10 * ordinary
+
+
+def first_of_meters(readings: Sequence[Reading], register: Register) -> set[int]:
+    """Return the first reading of each new meter."""
+    firsts = (
+        next((instant for instant, _ in readings if instant >= meter.time), None)
+        for meter in register.replaced
+    )
+    return {instant for instant in firsts if instant is not None}
 
 
 def good_readings(readings: Sequence[Reading], register: Register) -> list[Reading]:
-    """Return the readings that count: none of the ignored ones, no glitch, and no newest one that may be a glitch."""
-    asked = [each for each in readings if each[0] not in register.ignored]
-    glitches = glitches_of(asked, register)
-    good = [each for each in asked if each[0] not in glitches]
-    if len(good) < 2 or good[-1][0] in register.confirmed:
+    """Return the readings that count: no glitch, and no newest reading that may be one."""
+    glitches = glitches_of(readings, register)
+    good = [each for each in readings if each[0] not in glitches]
+    if len(good) < 2 or good[-1] != readings[-1] or good[-1][0] in register.confirmed:
         return good
-    (earlier, before), (later, value) = good[-2:]
-    if not register.is_same_meter(earlier, later) or register.day(earlier) != register.day(later):
+    (earlier, before), (newest, value) = good[-2:]
+    borders = {*day_begins(readings, register), *first_of_meters(readings, register)}
+    if any(earlier < border <= newest for border in borders):
         return good
-    is_far_above = value > before and value - before >= register.tolerance * before
-    return good[:-1] if register.is_far_below(value, before) or is_far_above else good
+    if register.runs_both_ways:
+        may_be_one = abs(value - before) >= register.tolerance * abs(before)
+    else:
+        is_far_above = value > before and value - before >= register.tolerance * before
+        may_be_one = is_far_above or register.is_far_below(value, before)
+    return good[:-1] if may_be_one else good
+
+
+class Step(NamedTuple):
+    """A good reading, or a register at a replacement; with `is_anew` nothing rose up to it."""
+
+    time: int
+    value: float
+    is_anew: bool
+
+
+def steps_of(readings: Sequence[Reading], register: Register) -> list[Step]:
+    """Return the good readings with the registers of replaced meters among them."""
+    good = good_readings(readings, register)
+    steps = [Step(instant, value, instant in register.ignored) for instant, value in good]
+    for meter in sorted(register.replaced, key=lambda each: each.time):
+        place = sum(step.time < meter.time for step in steps)
+        if meter.final is not None and place:
+            # The old meter's last register cannot be below its last reading.
+            steps.insert(place, Step(meter.time, max(meter.final, steps[place - 1].value), is_anew=False))
+            place += 1
+        if meter.start is not None:
+            steps.insert(place, Step(meter.time, meter.start, is_anew=True))
+        elif place < len(steps):
+            steps[place] = steps[place]._replace(is_anew=True)
+    return steps
 
 
 def rises_of(readings: Sequence[Reading], gaps: Sequence[Gap], register: Register) -> list[Rise]:
     """Return every rise of a register, and with one that runs both ways every fall."""
-    good = good_readings(readings, register)
     unknown = [(gap.begin, gap.end) for gap in gaps if not gap.is_known]
+    begins = day_begins(readings, register)
+    hours = sorted({instant // HOUR for instant, _ in readings})
     found: list[Rise] = []
-
-    def is_known(since: int, until: int) -> bool:
-        return not any(begin < until and end > since for begin, end in unknown)
-
-    def add(since: int, until: int, amount: float, *, whole: tuple[int, int], is_reset: bool = False) -> None:
-        found.append(Rise(since, until, amount, is_known(*whole), is_reset))
-
-    run = good[:1]
-    for (earlier, before), (later, value) in pairwise(good):
-        whole = earlier, later
-        replaced = [each for each in register.replaced if earlier < each.time <= later]
-        level = highest(run, later)
-        if replaced:
-            since, stood = earlier, level
-            for each in replaced:
-                if each.final is not None and stood is not None:
-                    final = max(each.final, before) if since == earlier else each.final
-                    add(since, each.time, max(final - stood, 0.0), whole=whole)
-                since, stood = each.time, each.start
-            if stood is not None:
-                add(since, later, max(value - stood, 0.0), whole=whole)
-            run = [(later, value)] if stood is None else [(later, max(value, stood))]
+    run: list[Step] = []
+    steps = steps_of(readings, register)
+    for before, step in pairwise([None, *steps]):
+        assert step is not None
+        if before is None or step.is_anew:
+            run = [step]
             continue
+        level = highest(run, step.time, hours)
+        midnight = next((begins[day] for day in begins if before.time < day <= step.time), None)
+        since, is_reset, limit = before.time, False, register.rolls_over_at
         if register.runs_both_ways:
-            add(earlier, later, value - before, whole=whole)
-        elif begins_day(good, earlier, later, before, value, register):
-            since = max(register.midnight(later), earlier)
-            add(since, later, max(value, 0.0), whole=whole)
-            run = []
-        elif register.is_far_below(value, before):
-            limit = register.rolls_over_at
-            if limit is not None and before > 0.9 * limit and value < 0.1 * limit:
-                add(earlier, later, limit - level + value, whole=whole)
-            else:
-                add(earlier, later, max(value, 0.0), whole=whole, is_reset=True)
-            run = []
+            amount = step.value - before.value
+        elif midnight is not None:
+            since, amount, run = min(max(midnight, before.time), step.time), max(step.value, 0.0), []
+        elif not register.is_far_below(step.value, before.value):
+            amount = 0.0 if level is None else max(step.value - level, 0.0)
+        elif limit is not None and before.value > 0.9 * limit and step.value < 0.1 * limit:
+            amount, run = 0.0 if level is None else max(step.value + limit - level, 0.0), []
         else:
-            rise = max(value - level, 0.0)
-            hours = (later - earlier) / HOUR
-            is_believed = (
-                register.greatest_rise is None
-                or rise <= register.greatest_rise * hours
-                or later in register.confirmed
-            )
-            if is_believed:
-                add(earlier, later, rise, whole=whole)
-        run.append((later, value))
+            amount, is_reset, run = max(step.value, 0.0), True, []
+        run.append(step)
+        hours_between = max((step.time - since) / HOUR, 1.0)
+        if (
+            register.greatest_rise is not None
+            and abs(amount) > register.greatest_rise * hours_between
+            and step.time not in register.confirmed
+        ):
+            amount = 0.0
+        is_known = not any(begin < step.time and end > since for begin, end in unknown)
+        found.append(Rise(since, step.time, amount, is_known, is_reset))
     return found
 
 
-def highest(run: Sequence[Reading], later: int) -> float:
-    """Return where a register stands before a reading: its highest good reading of the same run.
+def highest(run: Sequence[Step], instant: int, hours: Sequence[int]) -> float | None:
+    """Return where a register stands before an instant: its highest good reading of the same run nearby.
 
-    It is looked for among the last three, and since the beginning of the UTC hour before that of the reading.
+    It is looked for in the instant's own UTC hour, and in the last eight UTC hours before it with readings.
     """
-    since = later // HOUR * HOUR - HOUR
-    recent = [value for instant, value in run if instant >= since]
-    return max([*recent, *(value for _, value in run[-3:])])
-
-
-def begins_day(
-    good: Sequence[Reading], earlier: int, later: int, before: float, value: float, register: Register
-) -> bool:
-    """Return whether a register that begins anew at midnight does so between two of its good readings."""
-    if register.day_zone is None:
-        return False
-    late = late_resets(good, register)
-    if register.day(earlier) == register.day(later):
-        return later in late
-    return late.isdisjoint(instant for instant, _ in good if register.day(instant) == register.day(later))
-
-
-def late_resets(good: Sequence[Reading], register: Register) -> set[int]:
-    """Return the readings at which a day begins late: a deep fall in the first quarter of an hour after midnight.
-
-    The readings between midnight and the fall go on from the day before.
-    """
-    found = set()
-    for (earlier, before), (later, value) in pairwise(good):
-        same_day = register.day(earlier) == register.day(later)
-        if same_day and later - register.midnight(later) < QUARTER and register.is_far_below(value, before):
-            yesterday = [
-                each for each in good if register.day(each[0]) != register.day(later) and each[0] < later
-            ]
-            first = next(each for each in good if register.day(each[0]) == register.day(later))
-            if yesterday and not register.is_far_below(first[1], yesterday[-1][1]):
-                found.add(later)
-    return found
+    own = bisect_right(hours, instant // HOUR)
+    near = [step.value for step in run if bisect_right(hours, step.time // HOUR) >= own - HOURS_BACK]
+    return max(near, default=None)
 
 
 @dataclass

@@ -48,7 +48,7 @@ class TestTimeThatIsKnown:
         home.send_values("power", every(5 * SECOND, "2026-11-29", "2026-11-30", 1000.0))
         live = home.energy("power", **months)["energy"]
         assert live == pytest.approx([720, 745, 672 + 23.9986], abs=0.0005)
-        history = home.history("power", "2026-09-01", "2026-12-01", max_points=3)
+        history = home.history("power", "2026-09-01", "2026-12-01", max_points=10)
         assert (history["resolution"], history["coverage"][:2]) == ("1mo", [1.0, 1.0])
 
     def test_an_outage_of_forty_minutes_among_fast_readings_is_no_energy(self, home: Home) -> None:
@@ -69,8 +69,8 @@ class TestTimeThatIsKnown:
         assert days[1:3] == [24.0, 24.0]
         assert days[3] == pytest.approx(24 - 1 / 6, abs=0.0005)
         assert days[0] == pytest.approx(spike / 6 / 1000, rel=1e-3)
-        history = home.history("power", "2026-09-01", "2026-09-05", max_points=4)
-        assert history["mean"][1:] == [1000.0] * 3
+        history = home.history("power", "2026-09-01", "2026-09-11", max_points=10)
+        assert (history["resolution"], history["mean"][1:4]) == ("1d", [1000.0] * 3)
 
     def test_energy_in_and_out_are_apart(self, home: Home) -> None:
         readings = list(every(15 * MINUTE, "2026-09-01", "2026-09-02", 0.0))
@@ -95,8 +95,8 @@ class TestAmounts:
         home.send_values("export", stamps)
         home.means("export", kind="amount", unit="kWh", covers="before")
         assert home.energy("export", "2026-09-01", "2026-09-04")["energy"] == [24.0, 24.0, 0.0]
-        history = home.history("export", "2026-09-01", "2026-09-03", max_points=2)
-        assert (history["sum"], history["largest"]) == ([24.0, 24.0], [0.25, 0.25])
+        history = home.history("export", "2026-09-01", "2026-09-11", max_points=10)
+        assert (history["sum"][:2], history["largest"][:2]) == ([24.0, 24.0], [0.25, 0.25])
 
 
 class TestCounters:
@@ -119,9 +119,9 @@ class TestCounters:
         home.means("energy", unit="kWh", kind="counter")
         days = home.energy("energy", "2026-09-01", "2026-09-03")
         assert days["energy"] == pytest.approx([14.3, 14.4])
-        history = home.history("energy", "2026-09-01", "2026-09-03", max_points=2)
-        assert history["increase"] == pytest.approx([14.3, 14.4])
-        assert (history["resets"], history["glitches"]) == ([0, 0], [0, len(between)])
+        history = home.history("energy", "2026-09-01", "2026-09-11", max_points=10)
+        assert history["increase"][:2] == pytest.approx([14.3, 14.4])
+        assert (history["resets"][:2], history["glitches"][:2]) == ([0, 0], [0, len(between)])
 
     def test_boot_values_after_an_outage_count_for_nothing(self, home: Home) -> None:
         before = [(berlin("2026-09-01") + place * 10 * MINUTE, 12_000 + place / 10) for place in range(60)]
@@ -134,7 +134,11 @@ class TestCounters:
         assert home.energy("energy", "2026-09-01", "2026-09-02")["energy"] == pytest.approx([14.3])
 
     def test_a_rise_over_a_week_is_unallocated_or_spread(self, home: Home) -> None:
-        weekly = [(berlin("2026-09-07"), 100.0), (berlin("2026-09-14"), 170.0), (berlin("2026-09-21"), 240.0)]
+        weekly = [
+            (berlin("2026-09-07"), 8100.0),
+            (berlin("2026-09-14"), 8170.0),
+            (berlin("2026-09-21"), 8240.0),
+        ]
         home.send_values("energy", weekly)
         home.means("energy", unit="kWh", kind="counter", silence_limit=86_400)
         days = home.energy("energy", "2026-09-07", "2026-09-22")
@@ -205,7 +209,8 @@ class TestUnits:
             by_entity["attic_temperature"], "2026-09-01", "2026-09-02", unit="°C", max_points=10
         )
         assert home.metrics()[by_entity["attic_temperature"]]["unit"] == "°F"
-        assert set(attic["mean"]) == {pytest.approx(35.0)}
+        known = [mean for mean in attic["mean"] if mean is not None]
+        assert known == pytest.approx([35.0] * len(known))
 
     @pytest.mark.parametrize(
         ("metric", "unit"),
@@ -213,7 +218,7 @@ class TestUnits:
             ("cell_voltage_mV", "mV"),
             ("leak_current_mA", "mA"),
             ("heat_energy_MJ", "MJ"),
-            ("water_volume_L", "L"),
+            ("water_volume_L", "l"),
             ("water_volume_gal", "gal"),
             ("gas_volume_ft3", "ft³"),
             ("irradiance_w_m2", "W/m²"),

@@ -76,6 +76,7 @@ def test_an_amount_at_an_edge_belongs_to_the_time_that_it_covers():
         ((12_000, 12_007, 99_999, 12_014.4, 12_014.4), 14.4),
         ((12_000, 12_007, 1, 2, 3, 12_014.4, 12_014.4), 14.4),
         ((12_000, 12_007, 1, 2, 3, 4, 12_014.4, 12_014.4), 7 + 1 + 3 + 12_010.4),
+        ((20, 20.5, 5, 10, 19, 19.5), 0.5 + 5 + 5 + 9 + 0.5),
         ((12_000, 12_007, 3, 5, 6), 7 + 3 + 2),
         ((12_000, 12_007, 3, 5), 7 + 3),
         ((12_000, 12_007, 3), 7),
@@ -120,6 +121,8 @@ def test_a_net_register_rises_and_falls():
 def test_a_rise_that_is_not_believed_counts_when_it_is_confirmed():
     readings = every(60, 10.0, 11.0, 500.0, 501.0, 501.1)
     assert risen(readings, Register(greatest_rise=5.0)) == [pytest.approx(2.1)]
+    ignored = Register(ignored=frozenset({2 * HOUR}))
+    assert risen(readings, ignored) == [pytest.approx(2.1)]
     confirmed = Register(greatest_rise=5.0, confirmed=frozenset({2 * HOUR}))
     assert risen(readings, confirmed) == [pytest.approx(491.1)]
 
