@@ -173,7 +173,7 @@ def _counter(
     more: dict[str, object] = {"dip_tolerance": tolerance, "spreads": spreads}
     if way == "daily":
         register = Register(tolerance=tolerance, spreads=spreads, day_zone=zone)
-        more["resets_daily"] = True
+        more |= {"resets_daily": True, "time_zone": zone.key}
     elif way == "overflow":
         register = Register(tolerance=tolerance, spreads=spreads, rolls_over_at=most)
         more["rolls_over_at"] = most * factor

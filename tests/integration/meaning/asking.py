@@ -7,11 +7,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from joulebook.telemetry.history.columns import Column, Wanted
+from joulebook.telemetry.history.energy import EnergyTable
 from joulebook.telemetry.history.points import Points, read_points
 from joulebook.telemetry.kinds.units import convert_factor_offset
 
@@ -230,3 +233,74 @@ def _raw_differences(question: Question, points: Points) -> Iterator[Difference]
             for (_, one), (_, other) in zip(found, expected, strict=True)
         ):
             yield model.series.label, f"{model.series}: raw values differ in {moment(begin)} to {moment(end)}"
+
+
+# Energy ---------------------------------------------------------------------------------------------------------
+
+IN_KWH = {"Wh": 1e-3, "kWh": 1.0, "MWh": 1e3, "MJ": 1 / 3.6}
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What is right for the energy of one series in one local day, in kWh."""
+
+    flows: Sequence[float]
+    """Parts of it, those that flow out negative."""
+    unallocated: Sequence[float]
+
+
+def energy_by_day(model: Model, edges: Sequence[int]) -> list[Energy]:
+    """Return the energy of a series by day."""
+    series = model.series
+    factor = series.settings.factor
+    match series.settings.kind.name:
+        case "gauge":
+            hours = factor / 3600 / 1000
+            levels = slow.levels(series.readings, model.gaps, edges)
+            return [Energy([part * hours for part in level.held], []) for level in levels]
+        case "amount":
+            before = series.settings.covers_before
+            sums = slow.amounts(series.readings, edges, covers_before=before)
+            return [Energy([value * factor for value in values], []) for values in sums]
+    buckets = slow.rises(model.rises, edges, spreads=series.register.spreads)
+    return [
+        Energy(
+            [value * factor for value in (*bucket.up, *(-each for each in bucket.down))],
+            [value * factor for value in bucket.unallocated],
+        )
+        for bucket in buckets
+    ]
+
+
+def energy_differences(
+    models: Sequence[Model], table: EnergyTable, edges: Sequence[int], periods: Sequence[int]
+) -> Iterator[Difference]:
+    """Yield what in a table of energy is not as the slow model has it; `edges` are days, `periods` the table's."""
+    for model, column in zip(models, table.columns, strict=True):
+        days = energy_by_day(model, edges)
+        for place, (begin, end) in enumerate(pairwise(periods)):
+            inside = [day for day, at in zip(days, edges, strict=False) if begin <= at < end]
+            flows = [part for day in inside for part in day.flows]
+            # What flows out is the difference of two sums of the same period.
+            scale = figure(flows).scale
+            right = {
+                "energy": figure(flows),
+                "unallocated": figure([part for day in inside for part in day.unallocated]),
+            }
+            found = {"energy": column.energy[place], "unallocated": column.unallocated[place]}
+            if column.energy_in is not None and column.energy_out is not None:
+                right["energy_in"] = figure([part for part in flows if part > 0])
+                right["energy_out"] = figure([-part for part in flows if part < 0])
+                found |= {"energy_in": column.energy_in[place], "energy_out": column.energy_out[place]}
+            for name, value in found.items():
+                # A row may be rounded to the other side of a half, for the table to add up.
+                rounding = float(Decimal(1).scaleb(int(value.as_tuple().exponent)))
+                off = abs(float(value) - right[name].value / IN_KWH[column.unit])
+                if off > rounding + 1e-9 * scale / IN_KWH[column.unit]:
+                    yield (
+                        f"{name} by day or month of {model.series.label}",
+                        f"{model.series} {name} of {moment(begin)} is {value} {column.unit}, right is "
+                        f"{right[name].value} kWh",
+                    )
+        if Fraction(column.total) != sum(map(Fraction, column.energy)):
+            yield "total", f"{model.series}: the rows do not add up to the total {column.total}"

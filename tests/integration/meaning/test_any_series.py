@@ -16,13 +16,23 @@ import pytest
 
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.history.columns import Wanted
+from joulebook.telemetry.history.energy import PERIODS, energy_of
 from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.writer import write_batch
 
 from ..rollups.conftest import rollup_database, rollup_urls  # noqa: F401 - the fixtures
 from .any_series import make_series
-from .asking import Buckets, Difference, Model, Question, ask, differences
+from .asking import (
+    IN_KWH,
+    Buckets,
+    Difference,
+    Model,
+    Question,
+    ask,
+    differences,
+    energy_differences,
+)
 from .slow_meaning import HOUR, MINUTE, moment
 
 ERAS = [
@@ -35,8 +45,8 @@ ERAS = [
 """Zones with a day near which series begin."""
 
 SERIES_OF_A_DEVICE = 10
-WINDOWS, RESOLUTIONS = 5, 3
-MOST_BUCKETS = 500
+WINDOWS, RESOLUTIONS, SOURCES = 5, 3, 4
+MOST_BUCKETS = 300
 RUNGS = [
     rung for rung in LADDER if rung.name in {"10s", "1m", "5m", "15m", "30m", "1h", "3h", "6h", "1d", "1w"}
 ]
@@ -144,8 +154,11 @@ def sources(database, first: int, last: int) -> Iterator[str]:
     database.owner.execute("DELETE FROM rollup_dirty")
 
 
-def differing(database, reader, numbers: range) -> list[Difference]:
-    """Return whatever the core says otherwise than the slow model about the series of these numbers."""
+def differing(database, reader, numbers: range, *, is_thorough: bool) -> list[Difference]:
+    """Return whatever the core says otherwise than the slow model about the series of these numbers.
+
+    Each window is asked of one source; the window of all buckets, if thorough, of every source.
+    """
     database.clear("2025-01-01T00:00:00Z")
     devices = make_devices(numbers, database)
     first, last = store(database, devices)
@@ -153,12 +166,38 @@ def differing(database, reader, numbers: range) -> list[Difference]:
     found: list[Difference] = []
     for turn, source in enumerate(sources(database, first, last)):
         for device, number, parts in asked:
-            # All buckets together are asked of every source, and each other window of one source.
             for place, question in enumerate(parts):
-                if place and (place + number) % 4 != turn:
-                    continue
-                found += answered(reader, device, question, source)
+                if (place + number) % SOURCES == turn or (is_thorough and place == 0):
+                    found += answered(reader, device, question, source)
+        for place, device in enumerate(devices):
+            if place % SOURCES == turn or is_thorough:
+                found += [(kind, f"{what} ({source})") for kind, what in energy_answered(reader, device)]
     return found
+
+
+def energy_answered(reader, device: Device) -> Iterator[Difference]:
+    """Ask for the energy of a device by day and by month, of all days and of some, and yield what differs."""
+    random = Random(f"energy {device.models[0].series.number}")
+    mine = [
+        (model, series_id)
+        for model, series_id in zip(device.models, device.series_ids, strict=True)
+        if model.series.settings.kind.name != "state"
+    ]
+    models = [model for model, _ in mine]
+    times = [at for model in models for at, _ in model.series.readings] or [0]
+    begin, end = moment(min(times)), moment(max(times) + 1)
+    days = bucket_edges(begin, end, PERIODS["day"], device.zone).tolist()
+    part = sorted(random.sample(range(len(days)), 2))
+    months = bucket_edges(begin, end, PERIODS["month"], device.zone).tolist()
+    for per, edges in (("day", days), ("day", days[part[0] : part[1] + 1]), ("month", months)):
+        unit = random.choice(list(IN_KWH))
+        wanted = [Wanted(series_id, model.series.settings, unit) for model, series_id in mine]
+        table = energy_of(
+            reader, wanted, moment(edges[0]), moment(edges[-1]), device.zone,
+            per=per, now=moment(edges[-1]), silence=device.silence,
+        )  # fmt: skip
+        in_days = bucket_edges(moment(edges[0]), moment(edges[-1]), PERIODS["day"], device.zone).tolist()
+        yield from energy_differences(models, table, in_days, edges)
 
 
 def answered(reader, device: Device, question: Question, source: str) -> list[Difference]:
@@ -190,7 +229,7 @@ def reader(rollup_urls):  # noqa: F811 - the fixture
 
 @pytest.mark.timeout(600)
 def test_every_bucket_of_five_hundred_series_is_right_from_wherever_it_is_asked(rollup_database, reader):  # noqa: F811
-    found = differing(rollup_database, reader, range(500))
+    found = differing(rollup_database, reader, range(500), is_thorough=False)
     assert not found, show(found)
 
 
@@ -199,6 +238,6 @@ def test_every_bucket_of_five_hundred_series_is_right_from_wherever_it_is_asked(
 def test_drill_every_bucket_of_twenty_thousand_series(rollup_database, reader):  # noqa: F811
     found = []
     for first in range(0, 20_000, 500):
-        found += differing(rollup_database, reader, range(first, first + 500))
+        found += differing(rollup_database, reader, range(first, first + 500), is_thorough=True)
     sys.stdout.write(f"\n20,000 series, {show(found)}\n")
     assert not found
