@@ -163,8 +163,9 @@ class CounterFigures(LevelFigures):
         rises, summaries = _rises(reader, wanted)
         covered = reader.integrals(summaries).covered
         energy_in, energy_out = rises.increase * factor, rises.decrease
+        spread = None if rises.spread is None else rises.spread * factor
         if energy_out is None:
-            return EnergyBuckets(energy_in, rises.unallocated * factor, covered)
+            return EnergyBuckets(energy_in, rises.unallocated * factor, covered, spread=spread)
         energy_out = energy_out * factor
         return EnergyBuckets(
             energy_in - energy_out,
@@ -172,6 +173,7 @@ class CounterFigures(LevelFigures):
             covered,
             energy_in=energy_in,
             energy_out=energy_out,
+            spread=spread,
         )
 
 

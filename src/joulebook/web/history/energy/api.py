@@ -82,6 +82,10 @@ class EnergySeries(msgspec.Struct):
     unallocated: Annotated[
         Sequence[float], Meta(description="a counter's increase during a silence across midnight")
     ]
+    spread: Annotated[
+        Sequence[float] | None,
+        Meta(description="the part of `energy` spread evenly over a time without readings; null: nothing is"),
+    ]
     coverage: Annotated[Sequence[float], Meta(description="known share of the passed time, 0 to 1")]
     total: Annotated[float, Meta(description="the sum of `energy`, to the last digit")]
     total_in: float | None
@@ -204,6 +208,7 @@ def _series(column: EnergyColumn) -> EnergySeries:
         energy=_floats(column.energy),
         energy_in=None if column.energy_in is None else _floats(column.energy_in),
         energy_out=None if column.energy_out is None else _floats(column.energy_out),
+        spread=None if column.spread is None else _floats(column.spread),
         unallocated=_floats(column.unallocated),
         coverage=column.coverage,
         total=float(column.total),
