@@ -1,4 +1,4 @@
-"""What a register rose, one reading after the other, from the words of `docs/reference/history.md`.
+"""What a register rose, one reading after the other, from the words of `docs/reference/counters.md`.
 
 Times are microseconds since 1970. Readings are pairs of time and value in the order of time.
 """

@@ -324,3 +324,15 @@ def test_texts_and_flags_keep_their_words_at_every_range(alices_page, device, se
     wait_for_chart(alices_page, "error_flags")
     labels = panel(alices_page, "error_flags").locator('[data-part="legend"] li').all_inner_texts()
     assert [label.split()[0] for label in labels] == ["fan", "overheat"]
+
+
+def test_a_new_text_and_new_flags_reach_an_open_page(alices_page, device, send):
+    send({"mode": "eco", "error_flags": ["fan"]})
+    alices_page.goto(f"/devices/{device.device_id}/?range=10m&tz=UTC")
+    wait_for_chart(alices_page, "mode")
+    wait_for_chart(alices_page, "error_flags")
+    expect(alices_page.locator('[data-part="live"]')).to_have_attribute("data-state", "live")
+    expect(panel(alices_page, "mode").locator('[data-part="now"]')).to_have_text("eco")
+    send({"mode": "turbo", "error_flags": ["fan", "overheat"]})
+    expect(panel(alices_page, "mode").locator('[data-part="now"]')).to_have_text("turbo")
+    expect(panel(alices_page, "error_flags").locator('[data-part="now"]')).to_have_text("fan, overheat")

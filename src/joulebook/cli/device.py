@@ -5,6 +5,7 @@ Models are imported inside functions: Django has to be set up first.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -26,6 +27,17 @@ _DeviceField = Annotated[str, typer.Option(metavar="FIELD", help="field of packe
 _ValuesField = Annotated[
     str, typer.Option("--values", metavar="FIELD", help="field of packets with the object of their readings")
 ]
+_LineUnit = Annotated[
+    str,
+    typer.Option(metavar="RULE", help="where lines name their unit: auto, none, measurement or tag:NAME"),
+]
+
+
+def checked_line_unit(rule: str) -> str:
+    """Return a rule for units of lines; end the command if it is none."""
+    if rule and rule not in {"auto", "none", "measurement"} and not re.fullmatch("tag:.+", rule):
+        fail(f"--line-unit {rule!r} is none of auto, none, measurement and tag:NAME")
+    return rule
 
 
 @app.command()
@@ -59,6 +71,7 @@ def token(
     time_field: _TimeField = "",
     device_field: _DeviceField = "",
     values: _ValuesField = "",
+    line_unit: _LineUnit = "",
 ) -> None:
     """Give a device a further token and print it, only this once."""
     with accounts_database():
@@ -71,7 +84,11 @@ def token(
                 f"there is no device {device_id!r}; create it with: "
                 f"joulebook device add {device_id} --owner NAME"
             )
-        result(issue_device_token(device, fields=PacketFields(time_field, device_field, values)))
+        result(
+            issue_device_token(
+                device, fields=PacketFields(time_field, device_field, values, checked_line_unit(line_unit))
+            )
+        )
         say(f"this token writes for {device_id} and is not shown again")
 
 
@@ -85,6 +102,7 @@ def gateway_token(
     time_field: _TimeField = "",
     device_field: _DeviceField = "",
     values: _ValuesField = "",
+    line_unit: _LineUnit = "",
 ) -> None:
     """Make a token for writing to several devices of one owner and print it, only this once."""
     with accounts_database():
@@ -96,7 +114,7 @@ def gateway_token(
             if device_id not in found:
                 fail(f"there is no device {device_id!r}; see them with: joulebook device list")
         try:
-            fields = PacketFields(time_field, device_field, values)
+            fields = PacketFields(time_field, device_field, values, checked_line_unit(line_unit))
             result(issue_gateway_token(list(found.values()), name=name, fields=fields))
         except ValueError as exc:
             fail(f"{exc}; make a token for each owner's devices")

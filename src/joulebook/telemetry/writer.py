@@ -229,8 +229,10 @@ def _write(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> 
         if retained.any():
             outcome[retained] = _write(conn, batch.take(retained), import_id=import_id, replace=replace)
         return outcome
-    if len(unique) == len(batch) and not stored.is_present.any():
-        return np.full(len(batch), Outcome.STORED, np.int8)
+    if stored is None:
+        if len(unique) == len(batch):
+            return np.full(len(batch), Outcome.STORED, np.int8)
+        stored = _Keys.of(unique)
     return _outcomes(batch, order=order, leads=leads, stored=stored, replace=replace)
 
 
@@ -267,8 +269,11 @@ class _Keys:
         return cls(no.copy(), batch.value.copy(), no.copy(), np.full(len(batch), np.nan), no.copy())
 
 
-def _store(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> _Keys:
-    """Store rows with distinct keys; return what was stored for them before. Raises `_NotRetained`."""
+def _store(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> _Keys | None:
+    """Store rows with distinct keys; return what was stored for them before, None if all keys are new.
+
+    Raises `_NotRetained`.
+    """
     try:
         _store_straight(conn, batch, import_id=import_id)
     except psycopg.errors.UniqueViolation:
@@ -284,7 +289,7 @@ def _store(conn: Connection, batch: Batch, *, import_id: int, replace: bool) -> 
                 changed |= replaced
             mark_changed(conn, batch.series_id[changed], batch.time[changed], closed_until=closed_until)
             return stored
-    return _Keys.of(batch)
+    return None
 
 
 def _store_straight(conn: Connection, batch: Batch, *, import_id: int) -> None:
@@ -324,7 +329,7 @@ def _copy(conn: Connection, statement: str, rows: bytes) -> None:
 
 
 def _store_carefully(conn: Connection, batch: Batch, *, import_id: int) -> _Keys:
-    """Store the rows whose keys are not stored yet; return the same as `_store`."""
+    """Store the rows whose keys are not stored yet; return what was stored for all of them before."""
     conn.execute(_CREATE_STAGED)
     # A sender may drop a reading reported as a duplicate, but the import that stored it may not have waited
     # for the disk yet. TRUNCATE is logged, so this commit waits for the disk even if nothing is stored.

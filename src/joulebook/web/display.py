@@ -110,10 +110,12 @@ def format_quantity(value: float | None, unit: str = "") -> str:
 
 
 def format_exact(value: Decimal) -> str:
-    """Return `value` with all of its digits, grouped: 18 343.250. Sums of a table's rows match its total."""
+    """Return `value` with all of its digits, grouped: 18 343.250 125. A table's rows add up to its total."""
     sign = _MINUS if value < 0 else ""
     whole, _, fraction = f"{abs(value):f}".partition(".")
     grouped = f"{int(whole):,}".replace(",", _NARROW_SPACE)
+    if len(fraction) > 4:
+        fraction = _NARROW_SPACE.join(fraction[at : at + 3] for at in range(0, len(fraction), 3))
     return f"{sign}{grouped}.{fraction}" if fraction else f"{sign}{grouped}"
 
 

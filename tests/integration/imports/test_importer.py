@@ -22,6 +22,7 @@ from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.run import ImportRun
+from joulebook.telemetry.kinds.settings import TEXTS
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import find_stored, write_batch
 
@@ -98,6 +99,15 @@ def counts(report: ImportReport) -> tuple[int, int, int, int, int]:
 
 
 TEXT = "t,P,E\n2024-01-01 00:00,1,10\n2024-01-01 00:01,2.5,\n2024-01-01 00:02,x,30\n"
+
+
+def test_a_number_for_a_metric_of_text_is_refused_cell_by_cell(importer: Importer) -> None:
+    key = (importer.device_id, PROFILE.values[0].metric)
+    ensure_series(importer.conn, [key], forms={key: TEXTS})
+    report = importer.run(TEXT)
+    assert report.columns[0].malformed["holds_text"] == 2
+    assert report.columns[1].stored == 2
+    assert {metric for metric, _ in importer.stored()} == {PROFILE.values[1].metric}
 
 
 def test_every_readable_cell_becomes_a_reading_that_carries_its_import(importer: Importer) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import shutil
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,7 +53,7 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Debian's collectd
 
 
 @pytest.fixture
-def folder(tmp_path: Path, ingest: Service, device_token: str) -> Iterator[Path]:
+def folder(tmp_path: Path, ingest: Service, device_token: str) -> Path:
     """The folder of a collectd that has run for some seconds and has ended in order."""
     settings = tmp_path / "collectd.conf"
     settings.write_text(
@@ -75,7 +74,7 @@ def folder(tmp_path: Path, ingest: Service, device_token: str) -> Iterator[Path]
         if process.poll() is None:
             process.kill()
             process.wait()
-    yield tmp_path
+    return tmp_path
 
 
 def written(folder: Path) -> dict[tuple[str, int], float]:

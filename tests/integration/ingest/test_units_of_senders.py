@@ -102,7 +102,7 @@ def test_home_assistants_measurement_is_the_unit(ingest, device_token, series):
     assert found["cpu.usage_idle{host=pi}"] == ""
 
 
-@pytest.mark.usefixtures("transactional_db")
+@pytest.mark.django_db(transaction=True, databases=["default", "telemetry"])
 class TestWhatIsShown:
     def metric(self, client, device_id, name="power"):
         answer = client.get(f"/api/devices/{device_id}/metrics").json()
@@ -122,6 +122,60 @@ class TestWhatIsShown:
             f"/api/devices/{device.device_id}/metrics/power", '{"unit": "MW"}', "application/json"
         ).json()
         assert (change["unit"], change["unit_sent"]) == ("MW", "kW")
+
+    def test_a_conflict_is_shown_until_the_owner_settles_it(self, post, device, alice, client_of):
+        client = client_of(alice)
+        patch = lambda unit: client.patch(  # noqa: E731
+            f"/api/devices/{device.device_id}/metrics/power", json.dumps({"unit": unit}), "application/json"
+        )
+        post(power=1.5, units={"power": "kW"})
+        assert patch("kW").json()["unit_refused"] == ""
+        # The owner has set a unit before: the device's change is shown all the same.
+        post(power=1500, units={"power": "W"})
+        shown = self.metric(client, device.device_id)
+        assert (shown["unit"], shown["unit_refused"]) == ("kW", "W")
+        page = client.get(f"/devices/{device.device_id}/settings/metric/?name=power").content.decode()
+        assert "The device now sends <b>W</b>" in page
+        answer = patch("kW").json()
+        assert (answer["unit"], answer["unit_refused"]) == ("kW", "")
+        # A third unit is a new conflict.
+        post(power=1, units={"power": "MW"})
+        assert self.metric(client, device.device_id)["unit_refused"] == "MW"
+        assert patch("MW").json()["unit_refused"] == ""
+
+    def test_another_spelling_is_no_conflict(self, post, device, alice, client_of):
+        post(water=1.5, units={"water": "m3"})
+        post(water=1.6, units={"water": "m³"})
+        shown = self.metric(client_of(alice), device.device_id, "water")
+        assert (shown["unit"], shown["unit_refused"]) == ("m3", "")
+
+    def test_units_of_several_metrics_are_set_at_once_all_or_none(self, post, device, alice, bob, client_of):
+        post(power=1.5, energy=2)
+        address = f"/api/devices/{device.device_id}/metrics"
+
+        def put(user, units):
+            return client_of(user).put(address, json.dumps({"units": units}), "application/json")
+
+        answer = put(alice, {"power": "MW", "energy": "MJ"})
+        assert answer.status_code == 200, answer.content
+        assert [(each["metric"], each["unit"]) for each in answer.json()["metrics"]] == [
+            ("power", "MW"),
+            ("energy", "MJ"),
+        ]
+        assert put(alice, {"power": "W", "nothing": "V"}).status_code == 404
+        assert put(alice, {"power": "W", "energy": "x" * 33}).status_code == 400
+        assert put(alice, {}).status_code == 400
+        assert put(bob, {"power": "W"}).status_code == 403
+        assert self.metric(client_of(alice), device.device_id)["unit"] == "MW"
+        assert put(alice, {"power": ""}).json()["metrics"][0]["unit"] == "W"
+
+
+def test_a_token_says_where_its_lines_name_the_unit(ingest, device, series, transactional_db):
+    from joulebook.web.devices.operations import PacketFields, issue_device_token
+
+    token = issue_device_token(device, fields=PacketFields(line_unit="tag:u"))
+    write_lines(ingest, token, f"boiler,u=MJ heat=5 {int(T0.timestamp())}")
+    assert said(series, "boiler.heat{u=MJ}") == ("MJ", "")
 
 
 def test_units_noted_by_two_processes_at_once_do_not_wait_for_each_other(telemetry, device_id):

@@ -60,7 +60,7 @@ def test_rows_and_cells_add_up(parts: list[tuple[list[tuple[str, str]], int]], d
     for kinds, rejected in parts:
         part = block(kinds, rejected=rejected)
         fate = np.array(
-            data.draw(st.lists(st.integers(0, 5), min_size=len(part.time), max_size=len(part.time))), int
+            data.draw(st.lists(st.integers(0, 6), min_size=len(part.time), max_size=len(part.time))), int
         )
         if data.draw(st.booleans()):
             # As a run does that goes on for another one.
@@ -69,7 +69,7 @@ def test_rows_and_cells_add_up(parts: list[tuple[list[tuple[str, str]], int]], d
         report.add_block(part)
         report.add_outcomes(
             part, stored=fate == 0, replaced=fate == 5, duplicate=fate == 1, conflict=fate == 2,
-            not_kept=fate == 3,
+            not_kept=fate == 3, holds_text=fate == 6,
         )  # fmt: skip
     assert report.rows_read == report.rows_imported + report.rows_rejected.total()
     assert report.rows_read == sum(len(kinds) + rejected for kinds, rejected in parts)
@@ -78,7 +78,8 @@ def test_rows_and_cells_add_up(parts: list[tuple[list[tuple[str, str]], int]], d
     assert report.cells == fates + report.na + report.malformed
     listed = Counter(problem.code for problem in report.problems)
     assert listed["conflict"] == report.conflict
-    assert listed["metric_limit"] + listed["time_past"] + listed["value_type"] == report.malformed
+    refused = ("metric_limit", "time_past", "holds_text", "value_type")
+    assert sum(listed[code] for code in refused) == report.malformed
     assert report.problem_count == report.rows_rejected.total() + report.malformed + report.conflict
 
 
@@ -127,6 +128,7 @@ def test_the_json_form_has_the_figures_and_times_in_utc() -> None:
         duplicate=np.array([False, False]),
         conflict=np.array([False, True]),
         not_kept=np.array([False, False]),
+        holds_text=np.array([False, False]),
     )
     got = report.as_json()
     assert got["rows"] == {"read": 3, "imported": 2, "rejected": 1, "rejected_by_code": {"time_malformed": 1}}

@@ -117,6 +117,14 @@ def import_file(
         Literal["reject", "shift"] | None,
         typer.Option(help="reject or shift times skipped by the clock change", show_default=False),
     ] = None,
+    amounts: Annotated[
+        Literal["yes", "no"] | None,
+        typer.Option(
+            help="whether values of energy and the like that rise and fall are amounts per interval; "
+            "default: yes",
+            show_default=False,
+        ),
+    ] = None,
     sheet: Annotated[
         str, typer.Option(metavar="NAME", help="sheet of a workbook; default: its first", show_default=False)
     ] = "",
@@ -200,6 +208,7 @@ def import_file(
             time_marks=time_marks,
             doubled_hour=doubled_hour,
             missing_hour=missing_hour,
+            amounts=amounts,
         )
         options = ImportOptions(
             file, device, given, user_name=user, is_dry_run=dry_run, as_json=as_json, sheet=sheet,

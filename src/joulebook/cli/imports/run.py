@@ -74,7 +74,7 @@ def import_one(options: ImportOptions) -> ImportResult:
     source = FileSource(options.path, sheet=options.sheet)
     layout = _choose_layout(source, options, device)
     for question in layout.questions:
-        if question.setting == "time_marks":
+        if question.setting in {"time_marks", "amounts"}:
             say(question.said(option_words))
     for other in {value.device for value in layout.profile.values} - {""}:
         find_device(other)

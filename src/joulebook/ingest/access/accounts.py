@@ -35,6 +35,7 @@ class TokenRow(NamedTuple):
     time_field: str
     device_field: str
     values_field: str
+    line_unit: str
     device_id: str | None
     time_zone: str
     time_without_offset: str
@@ -45,7 +46,7 @@ TokenRows = Sequence[TokenRow]
 """One row for each device of a token."""
 
 _COLUMNS = """
-token.token_hash, token.prefix, token.time_field, token.device_field, token.values_field,
+token.token_hash, token.prefix, token.time_field, token.device_field, token.values_field, token.line_unit,
 device.device_id, device.time_zone, device.time_without_offset
 """
 _FIND = f"""

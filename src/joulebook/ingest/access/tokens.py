@@ -59,7 +59,7 @@ class Grant:
 
     `token` is the token's public prefix. `device_id` is the device of packets naming none: the token's own,
     or None for a gateway's token. `clocks` are the clocks of the devices by id, `fields` the token's map of
-    its packets.
+    its packets, and `line_unit` where its lines name their unit; empty: by the installation's rule.
     """
 
     token: str
@@ -67,6 +67,7 @@ class Grant:
     device_id: str | None
     clocks: Mapping[str, DeviceClock] = field(default_factory=dict)
     fields: FieldMap = NO_FIELDS
+    line_unit: str = ""
 
 
 class TokenDirectory:
@@ -172,6 +173,7 @@ def _grants(rows: TokenRows) -> dict[str, Grant]:
             device_id=None if row.is_gateway else row.device_id,
             clocks=clocks[row.token_hash],
             fields=FieldMap(row.time_field or None, row.device_field or None, row.values_field or None),
+            line_unit=row.line_unit,
         )
         for row in rows
     }

@@ -37,7 +37,7 @@ class Readings:
     microseconds since 1970 UTC. The four columns have the same length. `forms` has the form of the values of
     a key, by its index, if they are not plain numbers; the value of a text is its index in `texts`. `units`
     are the units that the sender names, by the key's index. `last_rejected` is the packet last rejected, even
-    in part.
+    in part. Without `names_ignored` the wire's answer has no place for `ignored`.
     """
 
     keys: list[SeriesKey] = field(default_factory=list)
@@ -52,6 +52,7 @@ class Readings:
     rejected_total: int = 0
     last_rejected: int = -1
     ignored: dict[str, None] = field(default_factory=dict)
+    names_ignored: bool = True
 
     def reject(self, index: int, metric: str | None, code: str, message: str) -> None:
         """Count a packet or reading as refused for good, and list the first `MOST_LISTED`."""

@@ -72,8 +72,13 @@ def _count_outcomes(readings: Readings, outcomes: Outcomes, *, atomic: bool) -> 
         message = f"{metric[:80]!r} has as many different texts as it may; this would be one more"
         readings.reject(readings.packet[row], metric, "text_limit", message)
     for row in np.flatnonzero(outcomes == WRONG_FORM):
-        readings.ignore(readings.keys[readings.key[row]][1])
-    for packet in packets_of_wrong_form(readings, outcomes):
+        metric = readings.keys[readings.key[row]][1]
+        if readings.names_ignored:
+            readings.ignore(metric)
+        else:
+            message = f"the readings of {metric[:80]!r} are text, and this is a number"
+            readings.reject(readings.packet[row], metric, "value_type", message)
+    for packet in packets_of_wrong_form(readings, outcomes) if readings.names_ignored else ():
         message = "no field of it can be stored: its metrics hold text, and these are numbers, or reversed"
         readings.reject(packet, None, "nothing_stored", message)
     for row in np.flatnonzero(outcomes == Outcome.CONFLICT):

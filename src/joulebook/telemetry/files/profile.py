@@ -175,7 +175,7 @@ class ValueColumn:
 
     Wide: the numbers of a column. Long: the numbers of a column in rows with these `key` cells. Hours
     across: the numbers of all hour columns in such rows, and `column` is empty. A number is multiplied by
-    `factor`. `device` is empty for the device of the import.
+    `factor`. `device` is empty for the device of the import. `kind` is empty if the metric's name decides.
     """
 
     column: str
@@ -184,6 +184,7 @@ class ValueColumn:
     key: tuple[str, ...] = ()
     factor: float = 1.0
     device: str = ""
+    kind: Literal["", "gauge", "counter", "amount", "state"] = ""
 
     def with_target(self, target: Target) -> ValueColumn:
         """Return the same numbers for another target."""
@@ -309,7 +310,9 @@ class Given:
 
     `delimiter` is a character, a word such as `tab`, `blanks` or `/REGULAR EXPRESSION/`, or the widths of
     fixed columns (`10,8,8`). `header_line` 0 means no header. `mapping` renames a column, or in a long
-    file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none.
+    file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none. `amounts`
+    says whether columns of energy and the like whose values rise and fall are amounts per interval; else
+    they are registers.
     """
 
     layout: Layout | None = None
@@ -326,6 +329,7 @@ class Given:
     thousands: str | None = None
     na_values: tuple[str, ...] | None = None
     key_columns: tuple[str, ...] = ()
+    amounts: Literal["yes", "no"] | None = None
     mapping: Mapping[str, Target | None] = field(default_factory=dict)
 
 

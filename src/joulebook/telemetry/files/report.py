@@ -36,6 +36,8 @@ class ColumnReport:
     malformed: Counter[str] = field(default_factory=Counter)
     device: str = ""
     """The device, if other than that of the import."""
+    kind: str = ""
+    """The metric's kind, if the file shows it."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts as a JSON object."""
@@ -60,7 +62,7 @@ class ColumnReport:
     def of(cls, value: ValueColumn) -> ColumnReport:
         """Return empty counts for a column, or for one of its keys."""
         name = " ".join((value.column, *value.key)).strip()
-        return cls(name or value.metric, value.metric, value.unit, device=value.device)
+        return cls(name or value.metric, value.metric, value.unit, device=value.device, kind=value.kind)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ColumnReport:
@@ -69,6 +71,8 @@ class ColumnReport:
 
 
 METRIC_LIMIT = "metric_limit"
+HOLDS_TEXT = "holds_text"
+"""The code of numbers for a metric whose readings are text."""
 NOT_KEPT = "time_past"
 """The code of readable cells refused by the database; the parser never gives it to cells."""
 CONFLICT = "conflict"
@@ -143,28 +147,29 @@ class ImportReport:
         conflict: NDArray[np.bool_],
         not_kept: NDArray[np.bool_],
         replaced: NDArray[np.bool_],
+        holds_text: NDArray[np.bool_],
     ) -> None:
         """Count the outcomes of a block's readings; readings in no mask are beyond the limit of metrics.
 
-        `not_kept` are readings older than the retention.
+        `not_kept` are readings older than the retention, `holds_text` numbers for metrics of text.
         """
-        limited = ~(stored | replaced | duplicate | conflict | not_kept)
+        limited = ~(stored | replaced | duplicate | conflict | not_kept | holds_text)
         counts = [
             np.bincount(block.column[mask], minlength=len(self.columns)).tolist()
-            for mask in (stored, replaced, duplicate, conflict, limited, not_kept)
+            for mask in (stored, replaced, duplicate, conflict, limited, not_kept, holds_text)
         ]
         for column, *count in zip(self.columns, *counts, strict=True):
             column.stored += count[0]
             column.replaced += count[1]
             column.duplicate += count[2]
             column.conflict += count[3]
-            if count[4]:
-                column.malformed[METRIC_LIMIT] += count[4]
-            if count[5]:
-                column.malformed[NOT_KEPT] += count[5]
+            for code, refused in zip((METRIC_LIMIT, NOT_KEPT, HOLDS_TEXT), count[4:], strict=True):
+                if refused:
+                    column.malformed[code] += refused
         self._list(self._cell_problems(CONFLICT, block, conflict))
         self._list(self._cell_problems(METRIC_LIMIT, block, limited))
         self._list(self._cell_problems(NOT_KEPT, block, not_kept))
+        self._list(self._cell_problems(HOLDS_TEXT, block, holds_text))
 
     def _cell_problems(self, code: str, block: ParsedBlock, chosen: NDArray[np.bool_]) -> list[Problem]:
         return [
@@ -243,7 +248,8 @@ class ImportReport:
             self.readable
             + self.na
             + sum(
-                c.malformed.total() - c.malformed[METRIC_LIMIT] - c.malformed[NOT_KEPT] for c in self.columns
+                c.malformed.total() - sum(c.malformed[code] for code in (METRIC_LIMIT, NOT_KEPT, HOLDS_TEXT))
+                for c in self.columns
             )
         )
 

@@ -187,9 +187,9 @@ def rises_by_bucket(steps: Steps, edges: Ints, unknown: tuple[Ints, Ints], rule:
     """Return the rises in each bucket [edges[i], edges[i + 1]), exact also across the edges.
 
     A rise belongs to the bucket of the higher reading. If some of its time is not known, and an edge lies in
-    it, the rise may have been on either side of the edge: it is unallocated, and listed with the bucket of the
-    higher reading, or it is spread evenly over its time. `unknown` are the begins and ends of the times not
-    known.
+    it, the rise may have been on either side of the edge: it is unallocated, and listed with the bucket of
+    the higher reading, or it is spread evenly over its time. `unknown` are the begins and ends of the times
+    not known.
     """
     length = len(edges) - 1
     is_counted = ~steps.is_disbelieved

@@ -1,7 +1,7 @@
 """Energy by day, week or month: from power over the time covered by readings, and from counters.
 
-A week and a month are the sums of their local days. The rows of a table add up to its total to the last
-digit, and the total is the exact sum, rounded: see `totals`.
+The local day is the unit of account: weeks, months and totals are the sums of the shown days, to the last
+digit (see `totals`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from joulebook.telemetry.connection import Connection, one_snapshot
 from joulebook.telemetry.history.buckets import BucketReader, Window
 from joulebook.telemetry.history.by_kind import figures_of
-from joulebook.telemetry.history.columns import TooManyNumbers, Wanted
+from joulebook.telemetry.history.columns import Numbers, TooManyNumbers, Wanted
 from joulebook.telemetry.history.resolutions import Resolution, bucket_edges
 from joulebook.telemetry.history.totals import Account, total_of
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
@@ -139,10 +139,10 @@ def _column(
     passed = np.maximum(np.minimum(window.edges[1:], present) - window.edges[:-1], 0) / MICROSECONDS
     known, time = np.add.reduceat(found.covered, begin), np.add.reduceat(passed, begin)
     coverage = np.divide(known, time, where=time > 0, out=np.zeros(len(known)))
-    energy = account.rows(np.split(found.energy, begin[1:]))
+    energy = _sums_of_days(account, found.energy, begin)
     flows: list[list[Decimal]] = []
     if found.energy_in is not None and found.energy_out is not None:
-        flows = [account.rows(np.split(each, begin[1:])) for each in (found.energy_in, found.energy_out)]
+        flows = [_sums_of_days(account, each, begin) for each in (found.energy_in, found.energy_out)]
         energy = [into - out for into, out in zip(*flows, strict=True)]
     return EnergyColumn(
         metric=wanted.metric,
@@ -150,8 +150,15 @@ def _column(
         kind=settings.kind.name,
         unit=wanted.unit,
         energy=energy,
-        unallocated=account.rows(np.split(found.unallocated, begin[1:])),
+        unallocated=_sums_of_days(account, found.unallocated, begin),
         coverage=np.minimum(coverage, 1.0).round(4).tolist(),
         energy_in=flows[0] if flows else None,
         energy_out=flows[1] if flows else None,
     )
+
+
+def _sums_of_days(account: Account, days: Numbers, begin: NDArray[np.intp]) -> list[Decimal]:
+    """Return each period's sum of its shown days."""
+    shown = account.days(days.tolist())
+    ends = [*begin[1:].tolist(), len(shown)]
+    return [total_of(shown[first:last]) for first, last in zip(begin.tolist(), ends, strict=True)]

@@ -6,8 +6,9 @@ more.
 - A reading is a *glitch* if two readings with at most three between them, it among these, show that the
   register came back: the later is not far below the earlier, and each between is far below the earlier, or so
   high that the later is far below it. It must come back at once: three quarters of the way in the last step
-  up (or, of a jump, go away at once in the first step). Glitches count for nothing. So does the newest reading
-  of all if it is far below the good one before, or above it by the tolerance or more: the next one decides.
+  up (or, of a jump, go away at once in the first step). Glitches count for nothing. So does the newest
+  reading of all if it is far below the good one before, or above it by the tolerance or more: the next one
+  decides.
 - A reading far below the good one before it is a *reset*: a new run begins at zero.
 - A reading rises by what it exceeds the highest good reading of its run by. That one is looked for in the
   reading's own UTC hour and in the last `HOURS` UTC hours before it that have readings. So after a dip a
@@ -123,8 +124,6 @@ def are_unclear(rows: Summaries, rule: RegisterRule, *, has_newest: bool) -> Mas
     border = np.zeros(len(rows), np.bool_)
     border[1:] = rule.are_far_below(rows["last"][:-1], rows["first"][1:])
     unclear = np.zeros(len(rows), np.bool_)
-    if rule.runs_both_ways and "rises" not in (SUMMARY.names or ()):
-        unclear[:] = True
     if rule.runs_both_ways:
         size = rule.tolerance * np.maximum(np.abs(rows["first"]), np.abs(rows["last"]))
         low, high = (np.minimum, np.maximum)
@@ -322,7 +321,7 @@ def _net_steps(rows: Summaries, rule: RegisterRule, new_meter: Mask, glitches: S
     before[begins] = rows["first"][begins]
     step = rows["first"] - before
     since = np.append(rows["first_at"][:1], rows["last_at"][:-1])
-    up = rows["rises"] if "rises" in (SUMMARY.names or ()) else np.maximum(rows["last"] - rows["first"], 0.0)
+    up = rows["rises"]
     return Steps(
         since=since,
         until=rows["first_at"],

@@ -202,7 +202,7 @@ def _as_shown(suspect: Suspect, factor: float, is_ignored: bool | None) -> Suspe
         before=suspect.before * factor,
         value=suspect.value * factor,
         after=None if suspect.after is None else suspect.after * factor,
-        effect=suspect.effect * factor,
+        effect=round(suspect.effect * factor, 6),
         is_counted=is_counted,
         is_ignored=is_ignored,
     )
@@ -215,7 +215,7 @@ def has_reading(conn: Connection, series: int, time: datetime) -> bool:
     return bool(found)
 
 
-# Traps by names ---------------------------------------------------------------------------------------------------
+# Traps by names --------------------------------------------------------------------------------------
 
 _YESTERDAY = re.compile(r"yesterday|gestern|prev(ious)?_?day|last_?day", re.IGNORECASE)
 _TODAY = re.compile(r"today|heute|daily|this_?day|day_?(energy|yield)", re.IGNORECASE)

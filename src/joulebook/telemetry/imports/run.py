@@ -35,12 +35,16 @@ from joulebook.telemetry.imports.progress import (
     renew_lease,
     take_lease,
 )
+from joulebook.telemetry.kinds.settings import NUMBERS, TEXTS
 from joulebook.telemetry.rollups.state import UNDO_LOCK, take_lock
-from joulebook.telemetry.series import ensure_series
+from joulebook.telemetry.series import ensure_series, forms_of_series
 from joulebook.telemetry.writer import Outcome, find_stored, write_batch
 
 OVER_CAP = -1
 """In place of a series id: the device has reached its number of metrics."""
+
+OF_TEXT = -2
+"""In place of a series id: the series holds text, and a file has numbers."""
 
 _UNKNOWN = 0
 
@@ -66,7 +70,7 @@ class SeriesOfColumns:
             self._ids = np.append(self._ids, np.full(len(new), _UNKNOWN, np.int32))
 
     def ids(self, columns: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the series ids by column; those of `columns` are known, or `OVER_CAP`.
+        """Return the series ids by column; those of `columns` are known, or `OVER_CAP` or `OF_TEXT`.
 
         Creating one commits on its own, so not inside a transaction. Raises `DatabaseUnavailable`.
         """
@@ -75,8 +79,10 @@ class SeriesOfColumns:
             found = ensure_series(
                 self._conn, [self._keys[column] for column in new], most_per_device=self._most_metrics
             )
+            forms = forms_of_series(self._conn, found.values())
             for column in new:
-                self._ids[column] = found.get(self._keys[column], OVER_CAP)
+                series_id = found.get(self._keys[column], OVER_CAP)
+                self._ids[column] = OF_TEXT if forms.get(series_id, NUMBERS) >= TEXTS else series_id
         return self._ids
 
 
@@ -184,7 +190,7 @@ class ImportRun:
     def _store(self, block: ParsedBlock, batch: Batch) -> dict[str, Any]:
         """Store a block, its problems and the report, all or nothing; return the report's state."""
         outcome = np.full(len(batch), _NO_OUTCOME, np.int8)
-        left = np.flatnonzero(batch.series_id != OVER_CAP)
+        left = np.flatnonzero(batch.series_id > _UNKNOWN)
         if self._looks_first:
             left = self._settle(batch, left, outcome)
         self._is_on_disk = False
@@ -199,7 +205,7 @@ class ImportRun:
                     self._conn, rest, import_id=self._import_id, replace=self._replace
                 )
             self._pause("readings written")
-            report = self._count(block, outcome)
+            report = self._count(block, outcome, holds_text=batch.series_id == OF_TEXT)
             if self._is_first:
                 drop_problems(self._conn, self._import_id)
             store_problems(self._conn, self._import_id, self._problems)
@@ -232,7 +238,9 @@ class ImportRun:
         outcome[rows[differs]] = Outcome.CONFLICT
         return rows[~found.is_present]
 
-    def _count(self, block: ParsedBlock, outcome: NDArray[np.int8]) -> dict[str, Any]:
+    def _count(
+        self, block: ParsedBlock, outcome: NDArray[np.int8], *, holds_text: NDArray[np.bool_]
+    ) -> dict[str, Any]:
         """Count a block, once, and return the report's state with it."""
         if self._is_counted:
             self.report.restore(self._committed)
@@ -246,6 +254,7 @@ class ImportRun:
             duplicate=outcome == Outcome.DUPLICATE,
             conflict=outcome == Outcome.CONFLICT,
             not_kept=outcome == Outcome.TOO_OLD,
+            holds_text=holds_text,
         )
         return self.report.state()
 

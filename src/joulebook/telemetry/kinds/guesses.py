@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from joulebook.telemetry.kinds.kinds import AMOUNT, COUNTER, GAUGE, KINDS, STATE, Kind
-from joulebook.telemetry.kinds.units import quantity_of
+from joulebook.telemetry.kinds.units import is_known_unit, quantity_of
 from joulebook.telemetry.kinds.written_units import name_words, word_set, written_unit
 
 # States at the end of a name (light_on); elsewhere they are part of a tariff's: energy_off_peak.
@@ -112,6 +112,16 @@ def guess_kind(metric: str) -> Guess:
     if guess.why == _NOTHING and quantity_of(unit) in _ALWAYS_COUNTED:
         return Guess(COUNTER, f"the unit {unit} in the name")
     return guess
+
+
+def says_nothing(guess: Guess) -> bool:
+    """Return whether a guess was made without any sign in the name."""
+    return guess.why == _NOTHING
+
+
+def is_unit_of_registers(unit: str) -> bool:
+    """Return whether the unit is one of energy: a level has none of these, a register or an amount has."""
+    return is_known_unit(unit) and quantity_of(unit) in _ALWAYS_COUNTED
 
 
 def _is_counted(quantity: str | None) -> bool:

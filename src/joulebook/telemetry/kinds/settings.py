@@ -10,6 +10,7 @@ from typing import Protocol
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.telemetry.kinds.kinds import STATE, Kind
+from joulebook.telemetry.kinds.units import is_same_unit
 
 # Rollups use this one. Answers about a metric with another tolerance are made from readings.
 DIP_TOLERANCE = 0.1
@@ -72,7 +73,8 @@ class MetricSettings:
     midnights of `resets_daily`.
 
     Senders decide `form` (one of the forms above) and `unit_sent`, the unit unless the owner sets another.
-    `unit_refused` is a different unit that a sender named later.
+    `unit_refused` is a different unit that a sender named later, until the owner settles it by setting one:
+    then it is `unit_settled`.
     """
 
     name: str
@@ -100,6 +102,7 @@ class MetricSettings:
     form: int = NUMBERS
     unit_sent: str = ""
     unit_refused: str = ""
+    unit_settled: str = ""
 
     @property
     def kind_reason(self) -> str:
@@ -147,6 +150,9 @@ class MetricSettings:
             unit = ""
         if is_guessed and said.unit:
             unit, is_guessed = said.unit, False
+        is_settled = said.refused_unit in {self.unit_settled, unit} or is_same_unit(
+            said.unit, said.refused_unit
+        )
         return replace(
             self,
             kind=kind,
@@ -155,7 +161,7 @@ class MetricSettings:
             unit_guessed=is_guessed,
             form=said.form,
             unit_sent=said.unit,
-            unit_refused=said.refused_unit,
+            unit_refused="" if is_settled else said.refused_unit,
         )
 
 

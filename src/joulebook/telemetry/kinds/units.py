@@ -210,7 +210,7 @@ _SIGNS = str.maketrans({"º": "°", "˚": "°", "\u2126": "Ω", "\u2044": "/", "
 _TERM = re.compile(r"(?P<name>[^\W\d_²³]+|[°℃℉%‰€$£¢][^\W\d_²³]*)(?:\^(?=\d))?(?P<power>[²³23]?)")
 _POWERS = {"": 1, "2": 2, "²": 2, "3": 3, "³": 3}
 LONGEST_UNIT = 32
-_TIMES_AN_HOUR = re.compile(r"(?P<unit>[mkMGT]?(?:W|VA|var|A))(?P<rest>/[^/]+)?")
+_TIMES_AN_HOUR = re.compile(r"[mkMGT]?(?:W|VA|var|A)")
 
 # The units offered by pages, by quantity. Messages use the quantities' names.
 _USUAL: dict[str, tuple[str, ...]] = {
@@ -282,6 +282,7 @@ def unit_problem(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def is_known_unit(text: str) -> bool:
     """Return whether values in this unit can be converted."""
     try:
@@ -289,6 +290,14 @@ def is_known_unit(text: str) -> bool:
     except UnknownUnit:
         return False
     return True
+
+
+def is_same_unit(one: str, other: str) -> bool:
+    """Return whether two texts are the same unit, as kWh and KWh are."""
+    try:
+        return one == other or convert_factor_offset(one, other) == (1.0, 0.0)
+    except UnitProblem:
+        return False
 
 
 @lru_cache(maxsize=1024)
@@ -322,12 +331,12 @@ def comparable_units(unit: str) -> tuple[str, ...]:
 
 
 def energy_unit(unit: str) -> str | None:
-    """Return the unit of a value in `unit` times one hour: Wh for W, kvarh for kvar, Wh/m² for W/m².
+    """Return the unit of a value in `unit` times one hour: Wh for W, kvarh for kvar.
 
-    None unless `unit` is a usual unit of power, current or irradiance.
+    None unless `unit` is a usual unit of power or current: W/m² is no power.
     """
-    match = _TIMES_AN_HOUR.fullmatch(_ALIASES.get(unit, unit))
-    return f"{match['unit']}h{match['rest'] or ''}" if match else None
+    written = _ALIASES.get(unit, unit)
+    return f"{written}h" if _TIMES_AN_HOUR.fullmatch(written) else None
 
 
 @lru_cache(maxsize=1024)

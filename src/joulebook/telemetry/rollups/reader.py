@@ -97,6 +97,17 @@ def _without(ranges: Sequence[Range], taken: Sequence[Range]) -> list[Range]:
     return left
 
 
+def by_stretch(spans: Spans) -> Iterator[Spans]:
+    """Yield the spans beginning in each stretch of some weeks, in order.
+
+    Each span is looked up in all chunks of its statement: they are to be few.
+    """
+    stretch = spans.begin // _STRETCH
+    for each in np.unique(stretch).tolist():
+        mine = stretch == each
+        yield Spans(spans.series_id[mine], spans.begin[mine], spans.end[mine])
+
+
 def split(ranges: Sequence[Range], length: int) -> list[Range]:
     """Return the ranges cut at every multiple of `length`."""
     parts = []
@@ -130,6 +141,7 @@ _REACH = 6 * HOUR
 _EVER = to_microseconds(datetime(9999, 1, 1, tzinfo=UTC))
 # The longest part of a range to read at once, so that it fits in memory: the length of a chunk.
 _PART = 7 * DAY
+_STRETCH = 28 * DAY
 
 SeriesRange = tuple[int, int, int]
 """A series, and the half-open time [begin, end) in microseconds since 1970 UTC."""
@@ -211,7 +223,9 @@ class SummaryReader:
         again = rows[which]
         spans = Spans(again["series_id"], again["first_at"], again["last_at"] + 1)
         found = [
-            summarise_each(part.series_id, part.time, part.value) for part in read_readings(self.conn, spans)
+            summarise_each(part.series_id, part.time, part.value)
+            for stretch in by_stretch(spans)
+            for part in read_readings(self.conn, stretch)
         ]
         return in_order(np.concatenate([rows[~which], *found]))
 
@@ -258,8 +272,10 @@ class SummaryReader:
                 spans = Spans(mine["series_id"], mine["bucket"], mine["bucket"] + width).joined()
                 parts = [part for _, part in read_summaries_and_edges(self.conn, width, spans)]
             else:
+                order = np.argsort(mine["first_at"] // _STRETCH, kind="stable")
+                index, mine = index[order], mine[order]
                 spans = Spans(mine["series_id"], mine["first_at"], mine["last_at"] + 1)
-                found = list(read_readings(self.conn, spans))
+                found = [each for part in by_stretch(spans) for each in read_readings(self.conn, part)]
                 time = np.concatenate([part.time for part in found])
                 parts = [edges_of(mine, time, np.concatenate([part.value for part in found]))]
             edges.gaps[index] = np.concatenate([part.gaps for part in parts])
@@ -315,7 +331,7 @@ class SummaryReader:
         Each reading in the ranges `apart` has a summary of its own.
         """
         parts = []
-        for found in read_readings(self.conn, spans):
+        for found in (each for stretch in by_stretch(spans) for each in read_readings(self.conn, stretch)):
             if width:
                 # Two spans of one bucket, with a rollup between them, are two summaries.
                 bucket = np.maximum(found.time // width * width, found.begin)

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
+from typing import LiteralString, cast
 
 import numpy as np
 import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
 
 from joulebook.telemetry.connection import Connection, retried
 from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
@@ -55,7 +57,14 @@ DELETE FROM rollup_dirty WHERE ctid = ANY(ARRAY(
 RETURNING series_id, begins_at, ends_at
 """
 _PUT_BACK = "INSERT INTO rollup_dirty (series_id, begins_at, ends_at) VALUES (%s, %s, %s)"
-_ALL_SERIES = "SELECT id FROM series ORDER BY id"
+# Most series of a large database may be idle: they cost a look into two indexes here, instead of a span in each
+# of the statements to come.
+_SERIES_WITH_DATA: LiteralString = """
+SELECT series.id FROM series CROSS JOIN LATERAL ({looks} LIMIT 1) AS data ORDER BY series.id
+"""
+_LOOK: LiteralString = """
+(SELECT FROM {table} WHERE series_id = series.id AND {time} >= %(begin)s AND {time} < %(end)s LIMIT 1)
+"""
 
 _MARKS_AT_ONCE = 1000
 # The intended least and most readings of one transaction, and the number at which it is given up. The stretch
@@ -124,9 +133,8 @@ class Roller:
             state = read_state(self.conn)
             retained = taken.cut(state.retained_from[READINGS_TABLE])
             if of_all and len(retained):
-                ids = [cast("int", row[0]) for row in self.conn.execute(_ALL_SERIES)]
                 begin, end = int(retained.begin[0]), int(retained.end[0])
-                retained = Spans.same_for(np.array(ids, np.int32), begin, end)
+                retained = Spans.same_for(self._series_with_data(begin, end), begin, end)
             most = _TOO_MANY if self._reach[of_all] > _SHORTEST else None
             readings = self._recompute(retained, until=state.closed_until, most=most)
             if readings > _MANY:
@@ -140,6 +148,25 @@ class Roller:
                 begins_at=from_microseconds(int(taken.begin.min())),
                 ends_at=from_microseconds(int(taken.end.max())),
             )
+
+    def _series_with_data(self, begin: int, end: int) -> NDArray[np.int32]:
+        """Return the series with readings or summaries in the hours touched by [begin, end).
+
+        A longer summary has shorter ones beside it, unless the tables were damaged: only for an hour or more,
+        as when it is rebuilt, it is looked for itself.
+        """
+        tables = [(READINGS_TABLE, "time"), *((table, "bucket") for table in WIDTHS.values())]
+        looks = [
+            sql.SQL(_LOOK).format(table=sql.Identifier(table), time=sql.Identifier(time))
+            for table, time in (tables if end - begin >= HOUR else tables[:2])
+        ]
+        statement = sql.SQL(_SERIES_WITH_DATA).format(looks=sql.SQL(" UNION ALL ").join(looks))
+        hours = {
+            "begin": from_microseconds(begin // HOUR * HOUR),
+            "end": from_microseconds(-(-end // HOUR) * HOUR),
+        }
+        rows = self.conn.execute(statement, hours, prepare=False).fetchall()
+        return np.array([row[0] for row in rows], np.int32)
 
     def _close(self, end: int) -> bool:
         try:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 from ninja import Path, Router, Schema
 from ninja.errors import HttpError
@@ -94,6 +95,14 @@ class ReplacementsAnswer(Schema):
     replacements: list[ReplacementAnswer]
 
 
+class Units(BaseModel):
+    """Units of metrics by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    units: dict[str, Text] = Field(description='such as {"power": "kW"}', min_length=1, max_length=1000)
+
+
 class NewReplacement(BaseModel):
     """A replacement of a counter's meter; registers are in the metric's unit, as shown."""
 
@@ -157,6 +166,29 @@ def list_metrics(request: DeviceRequest, device_id: str) -> MetricsAnswer:
     settings = metric_settings(request.auth, series)
     names = sorted({*series, *settings})
     return MetricsAnswer(device=device_id, metrics=[metric_answer(settings[name]) for name in names])
+
+
+@router.put(
+    "/{device_id}/metrics",
+    auth=_CHANGE,
+    response=MetricsAnswer,
+    summary="Set the units of metrics",
+    openapi_extra=_problems(400, 401, 403, 404, 503),
+)
+def put_metrics(
+    request: DeviceRequest, device_id: str, units: Annotated[Units, StrictBody(...)]
+) -> MetricsAnswer:
+    """Set the units of several metrics, all or none. An empty text restores the device's unit, or a guess."""
+    series = device_series(device_id)
+    settings = metric_settings(request.auth, series)
+    for name in units.units:
+        if name not in settings and name not in series:
+            raise HttpError(404, f"device {device_id} has no metric {name[:80]!r}")
+    with transaction.atomic():
+        for name, unit in units.units.items():
+            change_metric(request.auth, name, {"unit": unit}, settles=settings[name].unit_refused)
+    changed = metric_settings(request.auth, series)
+    return MetricsAnswer(device=device_id, metrics=[metric_answer(changed[name]) for name in units.units])
 
 
 @router.get(
@@ -284,8 +316,10 @@ def patch_metric(
     change: Annotated[MetricChange, StrictBody(...)],
 ) -> MetricAnswer:
     """Change the given fields and leave the rest. Stored readings stay: each change can be undone."""
-    _known_metric(request.auth, metric)
-    change_metric(request.auth, metric, change.changes(), by=request.user, now=timezone.now())
+    settles = _known_metric(request.auth, metric).unit_refused
+    change_metric(
+        request.auth, metric, change.changes(), settles=settles, by=request.user, now=timezone.now()
+    )
     return metric_answer(_known_metric(request.auth, metric))
 
 

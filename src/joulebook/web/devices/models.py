@@ -7,7 +7,7 @@ import re
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
@@ -97,6 +97,9 @@ def validate_words(words: object) -> None:
         seen.add((value, text))
 
 
+LINE_UNIT = "auto|none|measurement|tag:.+"
+"""The rules of a token for the units of lines, as a pattern."""
+
 LONGEST_SILENCE = 400 * 86_400
 SHORTEST_SILENCE = 1
 LARGEST_DIP = 0.99
@@ -177,6 +180,13 @@ class Metric(models.Model):
     display_name = models.CharField(max_length=150, blank=True)
     unit = models.CharField(
         max_length=32, blank=True, validators=[validate_unit], help_text="Of values as they are shown."
+    )
+    settled_unit = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        editable=False,
+        help_text="The unit of a conflict that the owner has settled by setting `unit`.",
     )
     kind = models.CharField(max_length=8, choices=kind_choices, blank=True, default="")
     factor = models.FloatField(
@@ -301,12 +311,16 @@ class MetricDecision(models.Model):
 class SenderToken(Token):
     """A token for writing, with the places of time, device and readings in the packets sent with it.
 
-    The places are names of fields, joined by dots; empty ones leave them to the packet.
+    The places are names of fields, joined by dots; empty ones leave them to the packet. `line_unit` is where
+    lines of the line protocol name their unit; empty: the installation's rule.
     """
 
     time_field = models.CharField(max_length=200, blank=True, default="")
     device_field = models.CharField(max_length=200, blank=True, default="")
     values_field = models.CharField(max_length=200, blank=True, default="")
+    line_unit = models.CharField(
+        max_length=200, blank=True, default="", validators=[RegexValidator(rf"\A({LINE_UNIT})\Z")]
+    )
 
     class Meta:
         abstract = True

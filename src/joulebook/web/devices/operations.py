@@ -69,11 +69,15 @@ def create_device(
 
 
 class PacketFields(NamedTuple):
-    """The fields of packets with their time, device and readings; empty ones leave it to the packet."""
+    """The fields of packets with their time, device and readings; empty ones leave it to the packet.
+
+    `line_unit` is where lines name their unit.
+    """
 
     time_field: str = ""
     device_field: str = ""
     values_field: str = ""
+    line_unit: str = ""
 
 
 NO_FIELDS = PacketFields()
@@ -131,18 +135,33 @@ def set_metric_unit(device: Device, metric: str, unit: str) -> None:
     Metric.objects.update_or_create(device=device, name=metric, defaults={"unit": unit})
 
 
+def set_first_kind(device: Device, metric: str, kind: str) -> None:
+    """Set the kind of a metric whose kind was not set before."""
+    Metric.objects.get_or_create(device=device, name=metric)
+    Metric.objects.filter(device=device, name=metric, kind="").update(kind=kind)
+
+
 def change_metric(
-    device: Device, name: str, changes: dict[str, Any], *, by: User | None = None, now: datetime | None = None
+    device: Device,
+    name: str,
+    changes: dict[str, Any],
+    *,
+    settles: str = "",
+    by: User | None = None,
+    now: datetime | None = None,
 ) -> Metric:
     """Store the owner's settings of a metric. `changes` holds fields of `Metric` with their new values.
 
-    An empty text, or None for a number, restores the guess or the default. `decisions`, {time: is ignored},
+    An empty text, or None for a number, restores the guess or the default. A new `unit` settles a conflict
+    with the sender's unit `settles`. `decisions`, {time: is ignored},
     are stored in place of all former ones, as made `by` a user `now`. Raises Django's ValidationError by
     field, and stores nothing then.
     """
     decisions: dict[datetime, bool] | None = changes.get("decisions")
     with transaction.atomic():
         metric = Metric.objects.filter(device=device, name=name).first() or Metric(device=device, name=name)
+        if settles and "unit" in changes:
+            metric.settled_unit = settles
         for field, value in changes.items():
             if field != "decisions":
                 setattr(metric, field, value)

@@ -131,6 +131,7 @@ def settings_of(
         replacements=replacements,
         kind_guessed=not metric.kind,
         unit_guessed=not metric.unit,
+        unit_settled=metric.settled_unit,
         display_name_guessed=not metric.display_name,
         dip_tolerance_guessed=given_dip is None,
         silence_limit=None if metric.silence_limit is None else timedelta(seconds=metric.silence_limit),

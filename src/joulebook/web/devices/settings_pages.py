@@ -125,7 +125,9 @@ def metric_page(request: SignedInRequest, device_id: str) -> HttpResponse:
         if words.is_bound:
             changes["words"] = [word for each in words if (word := each.stored()) is not None]
         try:
-            change_metric(shown.device, shown.settings.name, changes)
+            # The form sends every field: only another unit answers the question about it.
+            settles = shown.settings.unit_refused if "unit" in form.changed_data else ""
+            change_metric(shown.device, shown.settings.name, changes, settles=settles)
         except ValidationError as exc:
             for field, texts in exc.message_dict.items():
                 form.add_error(field if field in form.fields else None, texts)
@@ -142,7 +144,8 @@ def take_metric(request: SignedInRequest, device_id: str) -> HttpResponse:
     shown = _shown_metric(request, device_id)
     unit, kind = request.POST.get("unit", ""), request.POST.get("kind", "")
     if unit and unit in {shown.settings.unit, shown.settings.unit_refused}:
-        change_metric(shown.device, shown.settings.name, {"unit": unit})
+        settles = shown.settings.unit_refused
+        change_metric(shown.device, shown.settings.name, {"unit": unit}, settles=settles)
         messages.success(request, f"The unit is {unit} from now on, for old readings too.")
     elif kind in KINDS:
         change_metric(shown.device, shown.settings.name, {"kind": kind})
@@ -336,7 +339,7 @@ def _metric_page(
         "replacement_form": replacement_form or ReplacementForm(tz=device.time_zone, unit=settings.unit),
         "query": urlencode({"name": settings.name}),
         **_findings(shown),
-        "unit_conflict": bool(settings.unit_refused) and not _metric_of(shown).unit,
+        "unit_conflict": bool(settings.unit_refused),
         "page_data": None if newest is None else _curve_data(shown),
     }
     return render(

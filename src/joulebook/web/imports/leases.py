@@ -19,7 +19,7 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from joulebook.telemetry.files.report import ImportReport
-from joulebook.web.devices.operations import set_metric_unit
+from joulebook.web.devices.operations import set_first_kind, set_metric_unit
 from joulebook.web.imports.models import Import, report_fields
 from joulebook.web.imports.queries import may_still_import
 from joulebook.web.imports.uploads.files import remove_upload
@@ -179,8 +179,8 @@ def finish(
 ) -> bool:
     """End a claimed import or undo in `state`; return False, changing nothing, if it was taken over.
 
-    This records the report and the `problem` (empty for none), sets the units of the metrics, and removes the
-    upload.
+    This records the report and the `problem` (empty for none), sets the units and kinds of the metrics, and
+    removes the upload.
     """
     now = timezone.now()
     changed: dict[str, Any] = {"state": state, "problem": problem, "leased_by": "", "is_cancelling": False}
@@ -194,7 +194,7 @@ def finish(
         if not _if_ours(import_).update(**changed):
             return False
         if report is not None and not report.is_dry_run:
-            _set_units(import_, report)
+            _set_meanings(import_, report)
     counts = "".join(f", {name} {changed[name]}" for name in _LOGGED_COUNTS if name in changed)
     log.info("import %d: %s%s", import_.pk, state.value, counts)
     upload = import_.upload
@@ -205,17 +205,24 @@ def finish(
     return True
 
 
-def _set_units(import_: Import, report: ImportReport) -> None:
-    """Set the unit of each metric with readings from the file; a database error is only logged."""
+def _set_meanings(import_: Import, report: ImportReport) -> None:
+    """Set the unit and the kind of each metric with readings from the file, as far as the file shows them.
+
+    A kind set before stays. A database error is only logged.
+    """
     devices = {device.device_id: device for device in import_.devices.all()}
     try:
         with transaction.atomic():
             for column in report.columns:
                 device = devices.get(column.device) if column.device else import_.device
-                if device is not None and column.unit and column.readable:
+                if device is None or not column.readable:
+                    continue
+                if column.unit:
                     set_metric_unit(device, column.metric, column.unit)
+                if column.kind:
+                    set_first_kind(device, column.metric, column.kind)
     except DatabaseError:
-        log.exception("import %d: the units of its metrics could not be stored", import_.pk)
+        log.exception("import %d: the units and kinds of its metrics could not be stored", import_.pk)
 
 
 def _if_ours(import_: Import) -> QuerySet[Import]:

@@ -203,13 +203,14 @@ class _LineParser:
     def __init__(self, body: bytes, rules: LineRules) -> None:
         self.body = body
         self.rules = rules
-        self.readings = Readings()
+        self.readings = Readings(names_ignored=False)
         self.heads: dict[bytes, _Head] = {}
         self.numbers: dict[SeriesKey, int] = {}
         self.points: list[_Point] = []
         self.others: dict[object, int] = {}
         self.shared: list[int] = []
         self.newest = rules.arrived_at + FUTURE_ALLOWANCE
+        self.unit_rule = rules.naming.unit_rule_for(rules.grant)
 
     def take_columns(self, plain: PlainLines) -> bool:
         """Add the readings of plain lines. Return False if one is refused: this parser is then unusable."""
@@ -311,7 +312,7 @@ class _LineParser:
         if number == len(self.points):
             self.points.append(point)
             self.readings.keys.append((head.device_id, metric))
-            if unit := self.rules.naming.unit_rule.unit_of(head.measurement, head.tags, name):
+            if unit := self.unit_rule.unit_of(head.measurement, head.tags, name):
                 self.readings.units[number] = unit
         elif self.points[number] != point:
             number = self.other_number(point, number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn
 
 from joulebook.config import ConfigError
@@ -120,6 +121,11 @@ class UnitRule:
         return "" if unit_problem(unit) else unit
 
 
+@lru_cache(maxsize=1024)
+def _unit_rule(text: str) -> UnitRule:
+    return UnitRule(text)
+
+
 class LineNaming:
     """The naming of one installation: the tags naming a device, the patterns for metrics, and the units."""
 
@@ -167,6 +173,10 @@ class LineNaming:
             )
             raise BadLine("device_not_allowed", message)
         return grant.device_id, None
+
+    def unit_rule_for(self, grant: Grant) -> UnitRule:
+        """Return the rule of a token, or else the installation's."""
+        return _unit_rule(grant.line_unit) if grant.line_unit else self.unit_rule
 
     def pattern_for(self, tags: Tags) -> Pattern:
         """Return the pattern for the metrics of a line with these tags."""

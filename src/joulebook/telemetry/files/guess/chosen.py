@@ -64,7 +64,7 @@ def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayo
 
 
 def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
-    for name in ("layout", "delimiter", "header_line", "time_columns", "key_columns"):
+    for name in ("layout", "delimiter", "header_line", "time_columns", "key_columns", "amounts"):
         if getattr(given, name) not in (None, ()):
             raise UnusableProfile(
                 Message(

@@ -12,6 +12,7 @@ from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
+from joulebook.telemetry.files.guess.kinds import settle_kinds
 from joulebook.telemetry.files.guess.numbers import settle_numbers
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
@@ -71,6 +72,7 @@ def guess_layout(
     check_budget()
     clock = settle_clock(sample)
     choice = choose_values(sample, key_positions)
+    values = settle_kinds(sample, choice.values, key_positions)
     splitter = sample.splitter
     profile = ImportProfile(
         encoding=sample.encoding, line_end=sample.line_end,
@@ -82,7 +84,7 @@ def guess_layout(
         na_values=sample.na_values, affixes=tuple(sorted(set(sample.affixes.values()))),
         hour_columns=sample.hours,
         layout="across" if sample.hours else "long" if key_positions else "wide",
-        values=choice.values, key_columns=tuple(sample.columns[position] for position in key_positions),
+        values=values, key_columns=tuple(sample.columns[position] for position in key_positions),
         unit_column=choice.unit_column, ignored_keys=choice.ignored_keys,
     )  # fmt: skip
     return FileLayout(

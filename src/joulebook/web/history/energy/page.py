@@ -26,7 +26,7 @@ from django.views.decorators.http import require_safe
 from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.energy import PERIODS, EnergyColumn, EnergyTable, energy_of
 from joulebook.telemetry.history.points import earliest_time
-from joulebook.telemetry.history.totals import decimals_for, round_rows
+from joulebook.telemetry.history.totals import decimals_of, with_decimals
 from joulebook.telemetry.kinds.units import UnitProblem, comparable_units
 from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
 from joulebook.time_zones import ZoneInfo, time_zone_names
@@ -290,15 +290,20 @@ def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict
 
 
 def _for_reading(column: EnergyColumn) -> EnergyColumn:
-    """Return a column with as many decimals as people read, and rows that still add up to its total."""
-    flows = (column.energy_in, column.energy_out)
-    decimals = decimals_for([*column.energy, *column.unallocated, *(flows[0] or ())], least=_LEAST_DECIMALS)
-    unallocated = round_rows(column.unallocated, decimals)
-    if flows[0] is None or flows[1] is None:
-        return replace(column, energy=round_rows(column.energy, decimals), unallocated=unallocated)
-    into, out = round_rows(flows[0], decimals), round_rows(flows[1], decimals)
-    net = [one - other for one, other in zip(into, out, strict=True)]
-    return replace(column, energy=net, unallocated=unallocated, energy_in=into, energy_out=out)
+    """Return a column with one number of decimals, which shows all of its values exactly."""
+    flows = (column.energy_in or (), column.energy_out or ())
+    decimals = decimals_of([*column.energy, *column.unallocated, *flows[0], *flows[1]], least=_LEAST_DECIMALS)
+
+    def shown(values: list[Decimal]) -> list[Decimal]:
+        return [with_decimals(value, decimals) for value in values]
+
+    return replace(
+        column,
+        energy=shown(column.energy),
+        unallocated=shown(column.unallocated),
+        energy_in=None if column.energy_in is None else shown(column.energy_in),
+        energy_out=None if column.energy_out is None else shown(column.energy_out),
+    )
 
 
 def _is_energy(wanted: Wanted) -> bool:

@@ -39,6 +39,7 @@ PARAMETERS = {
     "time_marks": "times mark the start or the end of an interval",
     "doubled_hour": "times of the doubled hour: by row order, all first pass or all second pass",
     "missing_hour": "reject or shift times skipped by the clock change",
+    "amounts": "whether values of energy and the like that rise and fall are amounts per interval: yes or no",
     "sheet": "sheet of a workbook; default: the first with two rows or more",
     "strict": "1: store nothing if any row or cell cannot be read",
     "on_conflict": "keep or replace a stored value different from the file's",
@@ -63,6 +64,7 @@ FIELDS = {
     "time_marks": "time_marks",
     "doubled_hour": "doubled_hour",
     "missing_hour": "missing_hour",
+    "amounts": "amounts",
 }
 """The field of `Given` set by each parameter with a reading setting."""
 
@@ -77,6 +79,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "time_marks": ("start", "end"),
     "doubled_hour": ("order", "first", "second"),
     "missing_hour": ("reject", "shift"),
+    "amounts": ("yes", "no"),
     "on_conflict": ("keep", "replace"),
     "strict": ("0", "1"),
     "force": ("0", "1"),
@@ -301,7 +304,7 @@ def _given(values: dict[str, list[str]]) -> Given:
         settings[name] = values[name][0] if values.get(name) else None
     for name in ("time_column", "time_format", "key_column"):
         settings[FIELDS[name]] = tuple(values.get(name, ()))
-    for name in ("layout", "time_marks", "doubled_hour", "missing_hour"):
+    for name in ("layout", "time_marks", "doubled_hour", "missing_hour", "amounts"):
         settings[name] = _word(values, name, None)
     line = _one(values, "header_line")
     if line and not re.fullmatch(r"[0-9]{1,6}", line):

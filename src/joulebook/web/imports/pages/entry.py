@@ -32,11 +32,12 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "time_marks": ("start", "end"),
     "doubled_hour": ("order", "first", "second"),
     "missing_hour": ("reject", "shift"),
+    "amounts": ("yes", "no"),
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXTS = ("delimiter", "encoding", "tz", "decimal", "thousands")
 NO_MARK = "none"
-NOT_WITH_A_PROFILE = ("layout", "delimiter", "header_line", "time_columns", "key_columns")
+NOT_WITH_A_PROFILE = ("layout", "delimiter", "header_line", "time_columns", "key_columns", "amounts")
 """Settings fixed by a saved profile: the page has no fields for them beside one."""
 
 

@@ -26,6 +26,8 @@ _WORDS = {
     "second": "always the second pass",
     "reject": "refused",
     "shift": "moved an hour later",
+    "yes": "amounts, each of one interval",
+    "no": "registers of meters",
     ".": "point: 1.5",
     ",": "comma: 1,5",
     NO_MARK: "none",
@@ -108,6 +110,8 @@ GROUPS: tuple[tuple[str, tuple[_Field, ...]], ...] = (
                   words=(NO_MARK, ".", ",", "'", " ", "\u00a0")),
             _Field("na_values", "Missing values", "lines", "missing values",
                   hint="One a line. An empty cell is always one."),
+            _Field("amounts", "Rising and falling values", "words", "amounts", words=("yes", "no"),
+                   hint="Of columns of energy and the like."),
         ),
     ),
 )  # fmt: skip
@@ -184,6 +188,8 @@ def _now(name: str, profile: ImportProfile) -> str:
             return (
                 "the usual ones: " + " ".join(profile.na_values) if is_usual else "\n".join(profile.na_values)
             )
+        case "amounts":
+            return "yes" if any(value.kind == "amount" for value in profile.values) else ""
         case "thousands":
             return profile.thousands or NO_MARK
     return str(getattr(profile, name))

@@ -38,6 +38,7 @@ PROBLEMS = {
     "value_not_finite": "infinite or out of range",
     "conflict": "another value is stored for this time, and was kept",
     "metric_limit": "no room for another metric of this device",
+    "holds_text": "a number, but the readings of this metric are text",
 }
 """Reasons for not storing a row or cell, by their code in reports and lists."""
 
@@ -54,6 +55,7 @@ _SETTINGS = {
     "na_values": "“Missing values”",
     "layout": "“Layout”",
     "key_columns": "“Columns of the key”",
+    "amounts": "“Rising and falling values”",
     "mapping": "the table of columns",
 }
 """Labels of the reading settings on a draft's page."""

@@ -11,6 +11,8 @@ import { Panel } from "./panel.js";
  */
 
 const ZOOM_STEP = 0.5;
+/** In seconds. */
+const LONG_WINDOW = 600;
 
 /** All panels together. */
 export class Board {
@@ -157,7 +159,7 @@ export class Board {
       commit: this.handlers.commit,
       back: this.handlers.back,
       isChoosing: () => this.isChoosing,
-      choose: (start, end) => this.#choose({ start, end, isPoint: false }),
+      choose: (start, end) => this.#choose({ ...roundStretch(start, end, panel.chart.window), isPoint: false }),
       pick: (time) => {
         const choice = panel.getChoiceAt(time);
         if (choice) this.#choose(choice);
@@ -228,4 +230,16 @@ export class Board {
     const centre = inside ? /** @type {number} */ (this.cursor) : (start + end) / 2;
     this.handlers.commit(centre - (centre - start) * factor, centre + (end - centre) * factor);
   }
+}
+
+/**
+ * Round a dragged stretch to whole seconds, where a pixel is longer than one.
+ * @param {number} start
+ * @param {number} end
+ * @param {TimeWindow} window
+ */
+function roundStretch(start, end, window) {
+  const step = window.end - window.start > LONG_WINDOW ? 1 : 0.001;
+  const from = Math.floor(start / step) * step;
+  return { start: from, end: Math.max(from + step, Math.ceil(end / step) * step) };
 }

@@ -209,6 +209,7 @@ export class CorrectionForm {
       correction = /** @type {Correction} */ (await askCorrections(`${this.page.url}/${correction.id}`));
     }
     showOutcome(this.#getPart("result"), correction, { ...this.handlers, undo: (number) => this.undo(number) });
+    this.handlers.shade(null);
     this.handlers.changed();
   }
 

@@ -9,7 +9,7 @@ import { makeTail } from "./tail.js";
 
 /**
  * @import { Sheet } from "./sheet.js"
- * @import { Readings } from "./stream.js"
+ * @import { FeedReadings, Readings } from "./stream.js"
  */
 /** @typedef {"live" | "silent" | "reconnecting" | "paused"} LiveState */
 
@@ -68,7 +68,7 @@ export function followLive(sheet, hooks) {
   const stopListening = listen({
     ticketUrl,
     onReadings(readings) {
-      tail.add(scaleReadings(readings, getFactor));
+      tail.add(scaleReadings(readings, sheet, getFactor));
       onChange();
       onState(decideState(sheet, silenceLimit));
     },
@@ -87,16 +87,20 @@ export function followLive(sheet, hooks) {
 }
 
 /**
- * Scale the feed's readings: it sends stored values, history sends shown ones.
- * @param {Readings} readings
+ * Scale the feed's readings: it sends stored values and texts, history sends shown values.
+ * @param {FeedReadings} readings
+ * @param {Sheet} sheet
  * @param {(metric: string) => number} getFactor
  * @returns {Readings}
  */
-function scaleReadings(readings, getFactor) {
+function scaleReadings(readings, sheet, getFactor) {
   return Object.fromEntries(
     Object.entries(readings).map(([metric, pairs]) => [
       metric,
-      pairs.map(([time, value]) => [time, value * getFactor(metric)]),
+      pairs.map(([time, value]) => [
+        time,
+        typeof value === "string" ? sheet.findValue(metric, value) : value * getFactor(metric),
+      ]),
     ]),
   );
 }

@@ -84,6 +84,7 @@ export function paintSpans(plot, spans, { colours, rows }) {
     const ratio = devicePixelRatio || 1;
     ctx.font = `${12 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
     ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
     for (const { from, to, row, low, high, style, word } of spans) {
       const [left, width] = findSides(plot, { from, to });
       if (!width) continue;

@@ -4,7 +4,7 @@ import { extractPoints } from "./points.js";
 import { getBucketSeconds } from "./resolution.js";
 import { extractRises } from "./rises.js";
 import { extractTrack } from "./tracks.js";
-import { extractWords } from "./words.js";
+import { extractWords, getStateValue } from "./words.js";
 
 /**
  * @import { Answer } from "./history-client.js"
@@ -71,6 +71,23 @@ export class Sheet {
   /** @param {string} metric */
   getPoints(metric) {
     return this.points.get(metric) ?? NO_POINTS;
+  }
+
+  /**
+   * Return the value of a text of the live feed: its code if the answer named it, else one below zero until the next
+   * answer names it.
+   * @param {string} metric
+   * @param {string} text a list of flags is JSON
+   */
+  findValue(metric, text) {
+    const words = this.words.get(metric) ?? new Map();
+    const isFlags = this.infos.get(metric)?.form === LISTS_OF_TEXTS;
+    const flags = isFlags ? /** @type {string[]} */ (JSON.parse(text)) : null;
+    const word = flags ? flags.join(", ") || "none" : text;
+    for (const [value, known] of words) if (value >= 0 && known.word === word) return value;
+    const value = getStateValue({ value: null, word: text });
+    this.words.set(metric, words.set(value, { word, colour: "", flags }));
+    return value;
   }
 
   /**

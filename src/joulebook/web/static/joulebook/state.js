@@ -24,7 +24,7 @@ import { countRequestedSeconds } from "./tracks.js";
  */
 
 /** A longer flag is shortened beside its row; the legend has all of it. */
-const LONGEST_LABEL = 14;
+const LONGEST_LABEL = 8;
 
 /** @type {Kind} */
 export const state = {

@@ -5,14 +5,15 @@ const LONGEST_WAIT = 60;
 const RENEW_BEFORE = 10;
 
 /** @typedef {Record<string, [number, number][]>} Readings new readings by metric: seconds since 1970 UTC, value */
-/** @typedef {{readings: Readings}} LiveMessage a message of the feed */
+/** @typedef {Record<string, [number, number | string][]>} FeedReadings the same as the feed sends them: texts as well */
+/** @typedef {{readings: FeedReadings}} LiveMessage a message of the feed */
 /** @typedef {{url: string, expires_at: string}} Ticket the feed's address, and the end of its validity (RFC 3339) */
 
 /**
  * Listen until stopped.
  * @param {object} options
  * @param {string} options.ticketUrl the web checks the account there and issues a ticket
- * @param {(readings: Readings) => void} options.onReadings
+ * @param {(readings: FeedReadings) => void} options.onReadings
  * @param {(open: boolean) => void} options.onState the feed opened or closed
  * @returns {() => void} a function to stop it
  */

@@ -131,7 +131,9 @@ async function fetchLatest(sheet, url, signal) {
   const now = getServerTime();
   const from = Math.max(now - LATEST_REACH, (sheet.newest ?? now) - OVERLAP);
   const answer = await fetchHistory(url, makeTailQuery(sheet, from, now + 1), signal);
-  for (const { metric } of answer.series) {
+  for (const series of answer.series) {
+    const { metric } = series;
+    extractWords(series).forEach((word, value) => sheet.words.get(metric)?.set(value, word));
     const points = extractPoints(answer, metric);
     const [time, value] = [points.time.at(-1), points.mean.at(-1)];
     if (time != null && value != null) sheet.latest.set(metric, { time, value });
