@@ -340,8 +340,8 @@ class SummaryReader:
             rows = self.conn.execute(statement, parameters, prepare=False).fetchall()
             buckets = [(cast("int", row[0]), to_microseconds(cast("datetime", row[1]))) for row in rows]
             spans = Spans.of((each, bucket, bucket + width) for each, bucket in buckets).joined()
-            found = list(read_summaries(self.conn, width, spans, columns=self.columns))
-            return self._completed(join_summaries(found))
+            parts = list(read_summaries(self.conn, width, spans, columns=self.columns))
+            return self._completed(join_summaries(parts))
         rows = self.conn.execute(sql.SQL(_NEXT).format(**words), parameters, prepare=False).fetchall()
         found = sorted(cast("list[tuple[int, datetime, float]]", rows))
         return summarise_each(
