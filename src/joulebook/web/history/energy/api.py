@@ -37,13 +37,13 @@ from joulebook.telemetry.series import SeriesRow
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.answers import documented_answer, json_answer
-from joulebook.web.api.parameters import BadParameter, StrictQuery
+from joulebook.web.api.parameters import BadParameter, Instant, StrictQuery
 from joulebook.web.api.problems import documented_problems
 from joulebook.web.devices.gate import DeviceRequest, visible_device
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import metric_settings, own_silence_limit
 from joulebook.web.history.answers import Offsets
-from joulebook.web.history.parameters import Instant, RangeName, RangeQuery, UnitName, Zone, one_of
+from joulebook.web.history.parameters import RangeName, RangeQuery, UnitName, Zone, one_of
 from joulebook.web.telemetry import device_series, telemetry_connection
 
 USUAL_UNIT = "kWh"
