@@ -1,9 +1,9 @@
 """Rounds the energy of days so that tables add up: to the last digit, from every window, and in every unit.
 
-The local day is accounted in whole steps of a thousandth of a watt-hour, in any asked unit. Weeks, months and
-totals are the exact sums of such days. So the rows of a table add up to its total as shown, a month among months
-is the total of its days, and a table in MWh has the digits of the one in Wh. A day is at most half a step from
-its exact value, and a year at most 0.2 Wh.
+The local day is accounted in whole steps of a thousandth of a watt-hour, in any asked unit. Weeks, months
+and totals are the exact sums of such days. So the rows of a table add up to its total as shown, a month among
+months is the total of its days, and a table in MWh has the digits of the one in Wh. A day is at most half a
+step from its exact value, and a year at most 0.2 Wh.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ DELETE FROM rollup_dirty WHERE ctid = ANY(ARRAY(
 RETURNING series_id, begins_at, ends_at
 """
 _PUT_BACK = "INSERT INTO rollup_dirty (series_id, begins_at, ends_at) VALUES (%s, %s, %s)"
-# Most series of a large database may be idle: they cost a look into two indexes here, instead of a span in each
-# of the statements to come.
+# Most series of a large database may be idle: they cost a look into two indexes here, instead of a span in
+# each of the statements to come.
 _SERIES_WITH_DATA: LiteralString = """
 SELECT series.id FROM series CROSS JOIN LATERAL ({looks} LIMIT 1) AS data ORDER BY series.id
 """
