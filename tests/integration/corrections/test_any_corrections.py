@@ -275,11 +275,9 @@ class beside_writers:  # noqa: N801 - reads as a sentence
             raise
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_sixty_random_corrections_and_their_undos_leave_readings_as_the_slow_model_says(
-    database, tmp_path, seed
-):
-    assert play(database, tmp_path, corrections=60, seed=seed) == 0
+@pytest.mark.timeout(900)
+def test_sixty_random_corrections_and_their_undos_leave_readings_as_the_slow_model_says(database, tmp_path):
+    assert play(database, tmp_path, corrections=60, seed=1) == 0
 
 
 @pytest.mark.slow
