@@ -514,6 +514,9 @@ def test_the_description_tells_of_every_address_and_refusal(client, db):
         ("get", f"{metric}/replacements"),
         ("post", f"{metric}/replacements"),
         ("delete", f"{metric}/replacements/{{number}}"),
+        ("put", "/{device_id}/metrics"),
+        ("get", f"{metric}/suspects"),
+        ("post", f"{metric}/suspects/{{time}}"),
     }
     page = (REPOSITORY / "docs" / "reference" / "devices.md").read_text()
     documented = re.findall(r"^\| `([A-Z]+) /api/devices(\S*)` \|", page, re.MULTILINE)
