@@ -16,13 +16,20 @@ from joulebook.telemetry.writer import write_batch
 from joulebook.web.devices.models import Device, DeviceShare, MeterReplacement, Metric
 
 WINTER = datetime(2026, 1, 10, 12, tzinfo=UTC)
-DEVICE = {"name": "Cellar meter", "time_zone": "Europe/Paris", "silence_limit": ""}
+DEVICE = {
+    "name": "Cellar meter",
+    "time_zone": "Europe/Paris",
+    "time_without_offset": "refuse",
+    "silence_limit": "",
+}
 METRIC = {"display_name": "", "unit": "", "kind": "", "factor": "1", "dip_tolerance": ""}
 ADDRESSES = [
     ("get", "settings/"),
     ("post", "settings/"),
     ("get", "settings/metric/?name=energy"),
     ("post", "settings/metric/?name=energy"),
+    ("post", "settings/take/?name=energy"),
+    ("post", "settings/suspect/?name=energy"),
     ("post", "settings/replacements/?name=energy"),
     ("post", "settings/replacements/1/remove/?name=energy"),
     ("post", "settings/shares/"),
@@ -350,8 +357,8 @@ class TestAMetric:
         assert "is no number" in " ".join(errors(wrong))
 
     def test_a_unit_that_cannot_be_converted_is_kept_and_said_to_be_so(self, energy, page, alice, client_of):
-        answer = client_of(alice).post(page, {**METRIC, "unit": "pulses"}, follow=True)
-        assert "“pulses” is not a known unit" in answer.content.decode()
+        answer = client_of(alice).post(page, {**METRIC, "unit": "widgets"}, follow=True)
+        assert "“widgets” is not a known unit" in answer.content.decode()
 
     def test_a_metric_that_the_device_does_not_have_is_404(self, base, alice, client_of):
         for query in ("", "?name=", "?name=nothing", "?name=%00", "?name=" + "x" * 500):

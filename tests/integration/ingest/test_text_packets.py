@@ -164,6 +164,13 @@ def test_both_packets_are_stored_whole_and_come_back_in_every_export(post, devic
         assert long.columns == ["time", "metric", "value", "text"]
         assert dict(long.drop_nulls("text").select("metric", "text").iter_rows()) == TEXTS_OF_BOTH
         assert long["value"].null_count() == len(TEXTS_OF_BOTH)
+    window = "start=2026-11-20T09:00:00Z&end=2026-11-20T10:00:00Z"
+    history = get(f"/api/history/{device.device_id}?{window}").json()
+    found = {series["metric"]: series for series in history["series"]}
+    assert found.keys() == TEXTS_OF_BOTH.keys() | NUMBERS_OF_BOTH.keys()
+    for metric, text in TEXTS_OF_BOTH.items():
+        words = [state["word"] for state in found[metric]["states"]]
+        assert words == ((json.loads(text) or ["none"]) if text[0] == "[" else [text])
     csv = pl.read_csv(io.BytesIO(get(path).content))
     assert csv["system_status.state"].to_list() == ["DISCHARGING", None]
     assert csv["battery.warnings"].to_list() == [None, '["COLD","IMBALANCE"]']

@@ -122,6 +122,9 @@ class TestWhatIsShown:
             f"/api/devices/{device.device_id}/metrics/power", '{"unit": "MW"}', "application/json"
         ).json()
         assert (change["unit"], change["unit_sent"]) == ("MW", "kW")
+        assert change["reasons"]["unit"] == (
+            "set by the owner; the device names kW: as MW its values need the factor 0.001"
+        )
 
     def test_a_conflict_is_shown_until_the_owner_settles_it(self, post, device, alice, client_of):
         client = client_of(alice)

@@ -72,6 +72,18 @@ def test_amounts_are_asked_about_and_the_answer_decides():
     assert not [each for each in layout.questions if each.setting == "amounts"]
 
 
+def test_a_column_with_few_changes_is_like_its_neighbours_in_the_same_unit():
+    zeros = 48 * [0.0]
+    register = [value + day * 7 for day in range(6) for value in REGISTER]
+    assert kinds(layout_of("time;Import [kWh];Export [kWh];Heat [Wh]", 6 * DAY, zeros, zeros)) == {
+        "Import [kWh]": "amount",
+        "Export [kWh]": "amount",
+        "Heat [Wh]": "",
+    }
+    both = layout_of("time;Import [kWh];Meter [kWh];Export [kWh]", 6 * DAY, register, zeros)
+    assert kinds(both) == {"Import [kWh]": "amount", "Meter [kWh]": "counter", "Export [kWh]": ""}
+
+
 def test_each_key_of_a_long_file_is_judged_by_its_own_rows():
     keys = 48 * ["taken", "register"]
     values = [value for pair in zip(6 * DAY, range(48), strict=True) for value in pair]

@@ -30,12 +30,12 @@ from joulebook.telemetry.history.registers import (
     steps_of,
 )
 from joulebook.telemetry.history.resolutions import Resolution, bucket_edges
-from joulebook.telemetry.kinds.settings import MetricSettings
+from joulebook.telemetry.kinds.settings import DIP_TOLERANCE, MetricSettings
 from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
 from joulebook.telemetry.rollups.reader import SummaryReader
 from joulebook.telemetry.rollups.state import READINGS_TABLE
-from joulebook.telemetry.rollups.summaries import SUMMARY, Summaries, summarise_each
-from joulebook.telemetry.rollups.tables import Spans, fitting_widths, read_readings
+from joulebook.telemetry.rollups.summaries import Summaries, summarise_each
+from joulebook.telemetry.rollups.tables import fitting_widths
 from joulebook.time_zones import ZoneInfo
 
 # The highest reading of a run is looked for in `HOURS` hours before a reading's own; whether readings there
@@ -75,12 +75,10 @@ SELECT min(bucket), count(*) FROM (
     ORDER BY bucket DESC LIMIT %(hours)s
 ) AS hours
 """
-_NEXT_TIMES: LiteralString = """
-SELECT max(time), count(*) FROM (
-    SELECT time FROM readings
-    WHERE series_id = %(series)s AND time >= %(instant)s AND time < %(until)s AND value <> 'NaN'
-    ORDER BY time LIMIT %(readings)s
-) AS following
+_NEXT: LiteralString = """
+SELECT time, value FROM readings
+WHERE series_id = %(series)s AND time >= %(instant)s AND time < %(until)s AND value <> 'NaN'
+ORDER BY time LIMIT %(readings)s
 """
 _NEXT_SUMMED_HOURS: LiteralString = """
 SELECT max(bucket), count(*) FROM (
@@ -88,8 +86,7 @@ SELECT max(bucket), count(*) FROM (
     ORDER BY bucket LIMIT %(readings)s
 ) AS hours
 """
-_RECENT = (_HOURS_BEFORE * HOUR, 14 * DAY, None)
-_SOON = (DAY, None)
+_RECENT = (14 * DAY, None)
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,11 @@ class CounterFigures(LevelFigures):
 
     def with_raw_figures(self, reader: BucketReader, column: Column) -> Column:
         """Return raw values with the rise since the reading before each."""
-        rises, _summaries = _rises(reader, column.wanted)
+        assert column.value is not None  # noqa: S101 - a raw column has values
+        is_there = ~np.isnan(column.value)
+        time, value = reader.window.edges[:-1][is_there], column.value[is_there]
+        rows = summarise_each(np.full(len(time), column.wanted.series_id, np.int32), time, value)
+        rises, _summaries = _rises(reader, column.wanted, inside=rows)
         return replace(column, more=rises)
 
     def energy(self, reader: BucketReader, wanted: Wanted, *, factor: float) -> EnergyBuckets:
@@ -162,8 +163,9 @@ class CounterFigures(LevelFigures):
         rises, summaries = _rises(reader, wanted)
         covered = reader.integrals(summaries).covered
         energy_in, energy_out = rises.increase * factor, rises.decrease
+        spread = None if rises.spread is None else rises.spread * factor
         if energy_out is None:
-            return EnergyBuckets(energy_in, rises.unallocated * factor, covered)
+            return EnergyBuckets(energy_in, rises.unallocated * factor, covered, spread=spread)
         energy_out = energy_out * factor
         return EnergyBuckets(
             energy_in - energy_out,
@@ -171,12 +173,15 @@ class CounterFigures(LevelFigures):
             covered,
             energy_in=energy_in,
             energy_out=energy_out,
+            spread=spread,
         )
 
 
-def _rises(reader: BucketReader, wanted: Wanted) -> tuple[Rises, SeriesSummaries]:
-    """Return the rises by bucket, and the summaries behind them."""
-    register = read_register(reader, wanted)
+def _rises(
+    reader: BucketReader, wanted: Wanted, *, inside: Summaries | None = None
+) -> tuple[Rises, SeriesSummaries]:
+    """Return the rises by bucket and the summaries behind them; `inside` are the window's, if read."""
+    register = read_register(reader, wanted, inside=inside)
     summaries = reader.known_time_of(register.rows, wanted, register.reader)
     unknown = unknown_gaps(summaries.rows, summaries.known)
     rises = rises_by_bucket(register.steps(), reader.window.clipped(), unknown, register.rule)
@@ -263,33 +268,49 @@ class Register:
         return steps_of(self.rows, self.rule, has_newest=self.has_newest)
 
 
-def read_register(reader: BucketReader, wanted: Wanted) -> Register:
-    """Read a counter's rows in the window, and those that decide about them."""
+def read_register(reader: BucketReader, wanted: Wanted, *, inside: Summaries | None = None) -> Register:
+    """Read a counter's rows in the window, and those that decide about them.
+
+    `inside` are the readings of the window, one by one, if they are read already.
+    """
     window, series = reader.window, wanted.series_id
     start, end = window.start, window.end
-    begin = _begin_of_context(reader, series, start)
-    until, is_there = _end_of_context(reader, series, end)
-    rule = register_rule(wanted.settings, begin, until)
-    borders = np.array([each.time for each in rule.replacements], np.int64)
-    edges = np.unique(np.concatenate([window.edges, rule.midnights]))
-    if not fitting_widths(edges):
-        # Rows between edges that are far apart must not be longer than an hour.
-        hours = np.arange(begin // HOUR, until // HOUR + 1) * HOUR
-        edges = np.unique(np.concatenate([edges, hours]))
-    inside = reader.summary_reader(rule.tolerance, edges)
-    around = inside if fitting_widths(edges) else reader.summary_reader(rule.tolerance, rule.midnights)
-    apart = borders.tolist()
-    rows = np.concatenate(
-        [
-            around.read([(series, begin, start)], apart=apart),
-            inside.read([(series, start, end)], apart=apart),
-            _rows_after(around, series, end, until),
-        ]
-    )
+    after, has_newest = _rows_after(reader, series, end)
+    until = max(end, int(after["last_at"].max(initial=end)) + 1)
+    # Most series have readings in each of the hours before; the begin of others' last hours is looked up.
+    recent = start // HOUR * HOUR - _HOURS_BEFORE * HOUR
+    rule = register_rule(wanted.settings, recent, until)
+    around, within = _readers(reader, rule, until)
+    apart = [each.time for each in rule.replacements]
+    if inside is None and around is within:
+        rows = within.read([(series, recent, start), (series, start, end)], apart=apart)
+    else:
+        rows = around.read([(series, recent, start)], apart=apart)
+        found = within.read([(series, start, end)], apart=apart) if inside is None else inside
+        rows = np.concatenate([rows, found])
+    hours = np.unique(rows["first_at"][rows["first_at"] < recent + _HOURS_BEFORE * HOUR] // HOUR)
+    if len(hours) < _HOURS_BEFORE:
+        begin = _begin_of_context(reader, series, recent)
+        rule = register_rule(wanted.settings, begin, until)
+        earlier, _ = _readers(reader, rule, until)
+        rows = np.concatenate([earlier.read([(series, begin, recent)], apart=apart), rows])
+    rows = np.concatenate([rows, after])
     # Beside a minute that is read apart, the rows of an hour may have its begin as their bucket.
     rows = rows[np.argsort(rows["first_at"], kind="stable")]
-    rows, is_whole = _with_single_readings(inside, rows, rule, has_newest=not is_there)
-    return Register(rows, rule, inside, has_newest=not is_there, is_whole=is_whole)
+    rows, is_whole = _with_single_readings(within, rows, rule, has_newest=has_newest)
+    return Register(rows, rule, within, has_newest=has_newest, is_whole=is_whole)
+
+
+def _readers(reader: BucketReader, rule: RegisterRule, until: int) -> tuple[SummaryReader, SummaryReader]:
+    """Return the readers of the rows around the window and within it; often they are one."""
+    edges = np.unique(np.concatenate([reader.window.edges, rule.midnights]))
+    if fitting_widths(edges):
+        both = reader.summary_reader(rule.tolerance, edges)
+        return both, both
+    # Rows between edges that are far apart must not be longer than an hour.
+    hours = np.arange(reader.window.start // HOUR, until // HOUR + 1) * HOUR
+    within = reader.summary_reader(rule.tolerance, np.unique(np.concatenate([edges, hours])))
+    return reader.summary_reader(rule.tolerance, rule.midnights), within
 
 
 def register_rule(settings: MetricSettings, begin: int, end: int) -> RegisterRule:
@@ -327,58 +348,61 @@ def register_rule(settings: MetricSettings, begin: int, end: int) -> RegisterRul
     )
 
 
-def _begin_of_context(reader: BucketReader, series: int, start: int) -> int:
-    """Return where to read from: the begin of the last hours with readings before the window's own."""
-    own_hour = begin = start // HOUR * HOUR
-    number = 0
+def _begin_of_context(reader: BucketReader, series: int, recent: int) -> int:
+    """Return where to read from: the begin of the last hours with readings, at most `recent`."""
+    begin, number = recent, 0
+    limits: dict[str, object] = {"series": series, "hours": _HOURS_BEFORE}
     for reach in _RECENT:
-        since = "-infinity" if reach is None else from_microseconds(own_hour - reach)
-        time, number = _found(reader, _LAST_HOURS, series, own_hour, {"hours": _HOURS_BEFORE, "since": since})
+        limits["instant"] = from_microseconds(recent)
+        limits["since"] = "-infinity" if reach is None else from_microseconds(recent - reach)
+        time, number = _found(reader, _LAST_HOURS, limits)
         begin = begin if time is None else time // HOUR * HOUR
         if number >= _HOURS_BEFORE:
             return begin
     if reader.state.retained_from[READINGS_TABLE] > 0:
-        time, _ = _found(reader, _LAST_SUMMED_HOURS, series, begin, {"hours": _HOURS_BEFORE - number})
+        limits |= {"instant": from_microseconds(begin), "hours": _HOURS_BEFORE - number}
+        time, _ = _found(reader, _LAST_SUMMED_HOURS, limits)
         begin = begin if time is None else time
     return begin
 
 
-def _end_of_context(reader: BucketReader, series: int, end: int) -> tuple[int, bool]:
-    """Return where to read to, and whether all readings wanted after the window are there."""
-    if end < reader.state.retained_from[READINGS_TABLE]:
-        time, number = _found(reader, _NEXT_SUMMED_HOURS, series, end, {})
-        if time is not None:
-            return time + HOUR, True
-    until, number = end, 0
-    for reach in _SOON:
-        limit = "infinity" if reach is None else from_microseconds(end + reach)
-        time, number = _found(reader, _NEXT_TIMES, series, end, {"until": limit})
-        until = end if time is None else time + 1
-        if number >= _READINGS_AFTER:
-            break
-    return until, number >= _READINGS_AFTER
-
-
 def _found(
-    reader: BucketReader, statement: LiteralString, series: int, instant: int, limits: dict[str, object]
+    reader: BucketReader, statement: LiteralString, limits: dict[str, object]
 ) -> tuple[int | None, int]:
     """Return the outermost instant found by a statement, and the number of those found."""
-    limits |= {"series": series, "instant": from_microseconds(instant), "readings": _READINGS_AFTER}
     ((time, number),) = reader.conn.execute(statement, limits).fetchall()
     return None if time is None else to_microseconds(cast("datetime", time)), cast("int", number)
 
 
-def _rows_after(reader: SummaryReader, series: int, end: int, until: int) -> Summaries:
-    """Return the rows after the window: single readings, or summaries where readings are past retention."""
+def _rows_after(reader: BucketReader, series: int, end: int) -> tuple[Summaries, bool]:
+    """Return the rows after the window, and whether with those before them the newest reading is there.
+
+    They are single readings, or the sums of hours where readings are past retention.
+    """
+    limits: dict[str, object] = {"series": series, "readings": _READINGS_AFTER}
     retained_from = reader.state.retained_from[READINGS_TABLE]
-    rows = [np.empty(0, SUMMARY)]
-    if end < min(until, retained_from):
-        rows.append(reader.read([(series, end, min(until, retained_from))]))
-    spans = Spans.of([(series, max(end, retained_from), until)] if until > max(end, retained_from) else [])
-    rows += [
-        summarise_each(part.series_id, part.time, part.value) for part in read_readings(reader.conn, spans)
-    ]
-    return np.concatenate(rows)
+    if end < retained_from:
+        limits["instant"] = from_microseconds(end)
+        time, _ = _found(reader, _NEXT_SUMMED_HOURS, limits)
+        if time is not None:
+            summed = reader.summary_reader(DIP_TOLERANCE, np.empty(0, np.int64))
+            return summed.read([(series, end, time + HOUR)]), False
+    begin = max(end, retained_from)
+    limits["instant"] = from_microseconds(begin)
+    # There are no chunks to plan for beyond the present.
+    is_recent = begin + DAY >= reader.state.closed_until
+    found: list[tuple[datetime, float]] = []
+    for until in ["infinity"] if is_recent else [from_microseconds(begin + DAY), "infinity"]:
+        rows = reader.conn.execute(_NEXT, limits | {"until": until}).fetchall()
+        found = cast("list[tuple[datetime, float]]", rows)
+        if len(found) >= _READINGS_AFTER:
+            break
+    after = summarise_each(
+        np.full(len(found), series, np.int32),
+        np.array([to_microseconds(each[0]) for each in found], np.int64),
+        np.array([each[1] for each in found], np.float64),
+    )
+    return after, len(found) < _READINGS_AFTER
 
 
 def _with_single_readings(

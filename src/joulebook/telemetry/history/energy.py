@@ -51,6 +51,8 @@ class EnergyColumn:
     coverage: list[float]
     energy_in: list[Decimal] | None = None
     energy_out: list[Decimal] | None = None
+    spread: list[Decimal] | None = None
+    """The part of `energy` that was spread evenly over a time without readings; None if nothing is spread."""
 
     @property
     def total(self) -> Decimal:
@@ -66,6 +68,11 @@ class EnergyColumn:
     def total_out(self) -> Decimal | None:
         """The sum of what flowed out."""
         return None if self.energy_out is None else total_of(self.energy_out)
+
+    @property
+    def total_spread(self) -> Decimal | None:
+        """The sum of the spread parts."""
+        return None if self.spread is None else sum(self.spread, Decimal(0))
 
     @property
     def total_unallocated(self) -> Decimal:
@@ -154,6 +161,7 @@ def _column(
         coverage=np.minimum(coverage, 1.0).round(4).tolist(),
         energy_in=flows[0] if flows else None,
         energy_out=flows[1] if flows else None,
+        spread=None if found.spread is None else account.rows(np.split(found.spread, begin[1:])),
     )
 
 

@@ -28,6 +28,8 @@ class EnergyBuckets:
     covered: Numbers
     energy_in: Numbers | None = None
     energy_out: Numbers | None = None
+    spread: Numbers | None = None
+    """The part of the energy that is spread evenly over a time not known; None if nothing is spread."""
 
 
 class LevelFigures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Protocol
 
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.telemetry.kinds.kinds import STATE, Kind
-from joulebook.telemetry.kinds.units import is_same_unit
+from joulebook.telemetry.kinds.units import UnitProblem, convert_factor_offset, is_same_unit
 
 # Rollups use this one. Answers about a metric with another tolerance are made from readings.
 DIP_TOLERANCE = 0.1
@@ -119,10 +120,22 @@ class MetricSettings:
         if self.unit and self.unit == self.unit_sent:
             return "named by the device"
         if not self.unit_guessed:
-            return "set by the owner"
+            return "set by the owner" + self._doubt_about_unit()
         if self.form != NUMBERS:
             return "its values are no numbers"
         return "guessed from the name" if self.unit else "the name shows none"
+
+    def _doubt_about_unit(self) -> str:
+        """Return what speaks against the owner's unit and factor: the unit that senders name."""
+        if not self.unit_sent:
+            return ""
+        try:
+            needed = convert_factor_offset(self.unit_sent, self.unit).factor
+        except UnitProblem:
+            return f"; the device names {self.unit_sent}, another quantity"
+        if math.isclose(needed, self.factor):
+            return ""
+        return f"; the device names {self.unit_sent}: as {self.unit} its values need the factor {needed:g}"
 
     def word_of(self, value: float, *, text: str = "") -> StateWord:
         """Return the word and colour of a state's value as shown, or of a text: the owner's, else the usual.

@@ -26,6 +26,8 @@ NOT_UNDERSTOOD = ""
 _TAGGED = re.compile(r"(?P<measurement>[^{]*)\{(?P<tags>.*)\}")
 _ENTITY = re.compile(r"(?:^|,)entity_id=")
 _BRACKETED = re.compile(r".*\S\s*(?P<bracket>[\[(])(?P<unit>[^\[\]()]{1,16})[\])]\s*")
+# G(h) and Gd(h) are symbols: irradiance on the horizontal.
+_SYMBOL = re.compile(r"[^\W\d_]{1,2}\([a-z]\)")
 _WORD = re.compile(r"[°º˚℃℉%€$£¢]?[^\W_]+|[°℃℉%€$£¢]")
 _PART = re.compile(
     r"(?:[kKMGm]?(?:Wh|VAh|varh?|VArh?|VA|W)|kHz|Hz|hPa|kPa|[mk]V|m?Ah?|[kMG]J)(?![a-z])"
@@ -150,6 +152,8 @@ def written_unit(metric: str) -> str | None:
             metric = field
         elif of_entity and "/" in measurement and "/" not in tagged["tags"]:
             return NOT_UNDERSTOOD
+    if _SYMBOL.fullmatch(metric):
+        return NOT_UNDERSTOOD
     if bracketed := _BRACKETED.fullmatch(metric):
         unit = bracketed["unit"].strip()
         if is_known_unit(unit):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, cast
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, cast
 
 from django.http import HttpRequest, QueryDict
 from ninja import NinjaAPI
 from ninja.params.models import Body, BodyModel, Query, QueryModel
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError, ValidationInfo, WithJsonSchema
 
 _LONGEST_NAME = 40
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class BadParameter(Exception):
@@ -30,6 +33,40 @@ class BadField(BadParameter):
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(field, f"{field}: {message}")
+
+
+def bad_parameter(info: ValidationInfo, message: str) -> BadParameter:
+    """Return the refusal of the parameter that is validated."""
+    return BadParameter(str(info.field_name), message)
+
+
+def _read_instant(text: str, info: ValidationInfo) -> datetime:
+    name = info.field_name
+    # An unescaped plus arrives as a blank.
+    written = text.replace(" ", "+") if "T" in text.upper() else text
+    try:
+        instant = datetime.fromisoformat(written)
+    except ValueError:
+        raise bad_parameter(
+            info, f"{name} {text[:40]!r} is not a time such as 2026-11-21T09:30:00Z"
+        ) from None
+    if instant.tzinfo is None:
+        raise bad_parameter(info, f"{name} {text[:40]!r} has no offset; end it with Z or +hh:mm")
+    try:
+        instant = instant.astimezone(UTC)
+    except OverflowError:
+        instant = _LATEST + timedelta(days=1)
+    if not _EARLIEST <= instant <= _LATEST:
+        raise bad_parameter(info, f"{name} {text[:40]!r} is outside the years 1970 to 2199")
+    return instant
+
+
+Instant = Annotated[
+    datetime | None,
+    BeforeValidator(_read_instant),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""An instant of a query, or None without one."""
 
 
 def check_names(

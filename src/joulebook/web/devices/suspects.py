@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from django.utils import timezone
 from ninja import Schema
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.points import earliest_time
@@ -25,29 +25,38 @@ from joulebook.telemetry.history.suspects import (
     newest_values,
 )
 from joulebook.telemetry.series import SeriesRow
-from joulebook.web.devices.meanings import Instant
+from joulebook.web.api.parameters import Instant, bad_parameter
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import metric_settings, own_silence_limit
 from joulebook.web.telemetry import device_series, telemetry_connection
 
 DEFAULT_SUSPECTS = 50
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _read_limit(text: str, info: ValidationInfo) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_SUSPECTS:
+        raise bad_parameter(info, f"limit {text[:40]!r} is not a number from 1 to {MOST_SUSPECTS}")
+    return int(text)
+
+
+_Limit = Annotated[
+    int,
+    BeforeValidator(_read_limit),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_SUSPECTS, "default": DEFAULT_SUSPECTS}),
+]
 
 
 class SuspectsQuery(BaseModel):
     """Which suspects of a counter."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    start: Instant | None = Field(None, description="RFC 3339 with an offset; default: the first reading")
-    end: Instant | None = Field(None, description="not included; default: now")
-    limit: Annotated[int, Field(ge=1, le=MOST_SUSPECTS)] = DEFAULT_SUSPECTS
+    start: Instant = Field(None, description="RFC 3339 with an offset; default: the first reading")
+    end: Instant = Field(None, description="not included; default: now")
+    limit: _Limit = Field(DEFAULT_SUSPECTS, description="the most suspects of an answer")
 
     def within(self) -> tuple[datetime, datetime]:
-        """Return the beginning and the end, within the years of readings."""
-        start, end = self.start or _EARLIEST, self.end or timezone.now()
-        return max(start.astimezone(UTC), _EARLIEST), min(end.astimezone(UTC), _LATEST)
+        """Return the beginning and the end."""
+        return self.start or _EARLIEST, self.end or timezone.now()
 
 
 class SuspectAnswer(Schema):

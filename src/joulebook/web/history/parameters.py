@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, WithJsonSchema
@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, WithJson
 from joulebook.telemetry.export.formats import FORMATS, FormatName
 from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.time_zones import ZoneInfo, time_zone_names
-from joulebook.web.api.parameters import BadParameter
+from joulebook.web.api.parameters import BadParameter, Instant, bad_parameter
 
 DEFAULT_MAX_POINTS = 750
 MOST_POINTS = 5000
@@ -19,8 +19,6 @@ FEWEST_POINTS = 10
 DEFAULT_RANGE = "24h"
 JSON: Literal["json"] = "json"
 
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _RANGE_NAMES = [*RANGES, ALL]
 
 
@@ -29,33 +27,10 @@ def one_of(words: Collection[str]) -> BeforeValidator:
 
     def check(value: str, info: ValidationInfo) -> str:
         if value not in words:
-            raise _bad(info, f"{info.field_name} {value[:40]!r} is not one of {', '.join(words)}")
+            raise bad_parameter(info, f"{info.field_name} {value[:40]!r} is not one of {', '.join(words)}")
         return value
 
     return BeforeValidator(check)
-
-
-def _bad(info: ValidationInfo, message: str) -> BadParameter:
-    return BadParameter(str(info.field_name), message)
-
-
-def _read_instant(text: str, info: ValidationInfo) -> datetime:
-    name = info.field_name
-    # An unescaped plus arrives as a blank.
-    written = text.replace(" ", "+") if "T" in text.upper() else text
-    try:
-        instant = datetime.fromisoformat(written)
-    except ValueError:
-        raise _bad(info, f"{name} {text[:40]!r} is not a time such as 2026-11-21T09:30:00Z") from None
-    if instant.tzinfo is None:
-        raise _bad(info, f"{name} {text[:40]!r} has no offset; end it with Z or +hh:mm")
-    try:
-        instant = instant.astimezone(UTC)
-    except OverflowError:
-        instant = _LATEST + timedelta(days=1)
-    if not _EARLIEST <= instant <= _LATEST:
-        raise _bad(info, f"{name} {text[:40]!r} is outside the years 1970 to 2199")
-    return instant
 
 
 def read_zone(name: str) -> ZoneInfo:
@@ -67,26 +42,21 @@ def read_zone(name: str) -> ZoneInfo:
 
 def _check_unit(unit: str, info: ValidationInfo) -> str:
     if not unit.strip():
-        raise _bad(info, "unit is empty; name one such as kWh, or leave it out")
+        raise bad_parameter(info, "unit is empty; name one such as kWh, or leave it out")
     return unit
 
 
 def _read_max_points(text: str, info: ValidationInfo) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise _bad(info, f"max_points {text[:40]!r} is not a whole number")
+        raise bad_parameter(info, f"max_points {text[:40]!r} is not a whole number")
     if not FEWEST_POINTS <= int(text) <= MOST_POINTS:
-        raise _bad(info, f"max_points {text} is not from {FEWEST_POINTS} to {MOST_POINTS}")
+        raise bad_parameter(info, f"max_points {text} is not from {FEWEST_POINTS} to {MOST_POINTS}")
     return int(text)
 
 
 _TEXT = WithJsonSchema({"type": "string"})
 _FORMAT = WithJsonSchema({"type": "string", "enum": [JSON, *FORMATS]})
 RangeName = Annotated[str, one_of(_RANGE_NAMES), WithJsonSchema({"type": "string", "enum": _RANGE_NAMES})]
-Instant = Annotated[
-    datetime | None,
-    BeforeValidator(_read_instant),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
 Zone = Annotated[ZoneInfo | None, BeforeValidator(read_zone), _TEXT]
 UnitName = Annotated[str | None, BeforeValidator(_check_unit), _TEXT]
 MaxPoints = Annotated[

@@ -51,6 +51,9 @@ def settle_kinds(
             falling.add(at)
         elif falls in {0, len(changes)}:
             rising.add(at)
+    # A column without enough changes is like its neighbours in the same unit: exports of zero are amounts, too.
+    units = {values[at].unit for at in falling} - {values[at].unit for at in rising}
+    falling |= {at for at in candidates - falling - rising if values[at].unit in units}
     if falling:
         _ask(sample, [values[at] for at in sorted(falling)])
     found = list(values)

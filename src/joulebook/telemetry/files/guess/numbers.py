@@ -27,6 +27,8 @@ _UNIT = re.compile(
     re.VERBOSE,
 )
 _BRACKETS = re.compile(r"[\[(](?P<unit>[^\[\]()]{1,16})[\])]\s*$")
+# G(h) and Gd(h) are symbols: irradiance on the horizontal.
+_SYMBOL = re.compile(r"[^\W\d_]{1,2}\([a-z]\)")
 
 
 def is_unit(text: str) -> bool:
@@ -37,7 +39,9 @@ def is_unit(text: str) -> bool:
 def unit_in_name(name: str) -> str:
     """Return the unit in brackets at the end of a column's name, or ""."""
     match = _BRACKETS.search(name)
-    return match["unit"].strip() if match and is_unit(match["unit"].strip()) else ""
+    if match is None or _SYMBOL.fullmatch(name.strip()):
+        return ""
+    return match["unit"].strip() if is_unit(match["unit"].strip()) else ""
 
 
 _BLANK_MARKS = ("'", "’", "\u00a0", "\u202f", " ")

@@ -37,13 +37,13 @@ from joulebook.telemetry.series import SeriesRow
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.authentication import authentication
 from joulebook.web.api.answers import documented_answer, json_answer
-from joulebook.web.api.parameters import BadParameter, StrictQuery
+from joulebook.web.api.parameters import BadParameter, Instant, StrictQuery
 from joulebook.web.api.problems import documented_problems
 from joulebook.web.devices.gate import DeviceRequest, visible_device
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import metric_settings, own_silence_limit
 from joulebook.web.history.answers import Offsets
-from joulebook.web.history.parameters import Instant, RangeName, RangeQuery, UnitName, Zone, one_of
+from joulebook.web.history.parameters import RangeName, RangeQuery, UnitName, Zone, one_of
 from joulebook.web.telemetry import device_series, telemetry_connection
 
 USUAL_UNIT = "kWh"
@@ -81,6 +81,10 @@ class EnergySeries(msgspec.Struct):
     ]
     unallocated: Annotated[
         Sequence[float], Meta(description="a counter's increase during a silence across midnight")
+    ]
+    spread: Annotated[
+        Sequence[float] | None,
+        Meta(description="the part of `energy` spread evenly over a time without readings; null: nothing is"),
     ]
     coverage: Annotated[Sequence[float], Meta(description="known share of the passed time, 0 to 1")]
     total: Annotated[float, Meta(description="the sum of `energy`, to the last digit")]
@@ -204,6 +208,7 @@ def _series(column: EnergyColumn) -> EnergySeries:
         energy=_floats(column.energy),
         energy_in=None if column.energy_in is None else _floats(column.energy_in),
         energy_out=None if column.energy_out is None else _floats(column.energy_out),
+        spread=None if column.spread is None else _floats(column.spread),
         unallocated=_floats(column.unallocated),
         coverage=column.coverage,
         total=float(column.total),

@@ -153,6 +153,7 @@ class EnergyCell:
     into: str
     out: str
     unallocated: str
+    spread: str
     coverage: str
 
 
@@ -169,11 +170,12 @@ class Panel:
     has_unallocated: bool
     has_both_ways: bool
     """Whether energy flowed in and out: each has a column of its own."""
+    has_spread: bool
 
     @property
     def columns(self) -> int:
         """The number of its columns in the table."""
-        return 2 + self.has_unallocated + 2 * self.has_both_ways
+        return 2 + self.has_unallocated + self.has_spread + 2 * self.has_both_ways
 
 
 @dataclass(frozen=True)
@@ -327,6 +329,7 @@ def _panels(table: EnergyTable, periods: list[date], view: EnergyView) -> list[P
             column.total_unallocated,
             covered / whole if whole else 0.0,
             flows=(column.total_in, column.total_out),
+            spread=column.total_spread,
         )
         panels.append(
             Panel(
@@ -338,6 +341,7 @@ def _panels(table: EnergyTable, periods: list[date], view: EnergyView) -> list[P
                 total=total,
                 has_unallocated=bool(column.total_unallocated),
                 has_both_ways=_has_both_ways(column),
+                has_spread=bool(column.total_spread),
             )
         )
     return panels
@@ -384,6 +388,7 @@ def _cell(
     coverage: float,
     *,
     flows: tuple[Decimal | None, Decimal | None] = (None, None),
+    spread: Decimal | None = None,
 ) -> EnergyCell:
     """Return a period for people: a dash if nothing is known of it."""
     nothing = not coverage and not energy and not unallocated
@@ -393,6 +398,7 @@ def _cell(
         into=into,
         out=out,
         unallocated=format_exact(unallocated) if unallocated else "",
+        spread=format_exact(spread) if spread else "",
         coverage=_percent(coverage),
     )
 
@@ -420,6 +426,7 @@ def _rows(
                     column.unallocated[place],
                     column.coverage[place],
                     flows=_flows(column, place),
+                    spread=column.spread[place] if column.spread else None,
                 ),
                 panel,
             )
