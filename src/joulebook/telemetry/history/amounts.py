@@ -66,7 +66,7 @@ class AmountFigures(LevelFigures):
         """Return the sums times `factor`, in and out apart: each reading by its sign."""
         summaries = reader.read_series(wanted)
         covered = reader.integrals(summaries).covered
-        # Net amounts. Where readings are past retention, or too many, a summary counts by the sign of its sum.
+        # Where readings are past retention, or too many, a summary counts by the sign of its sum.
         has_both = (summaries.rows["min"] < 0) & (summaries.rows["max"] > 0)
         if summaries.rows["count"][has_both].sum() <= _MOST_OF_BOTH_SIGNS:
             summaries = summaries.read_apart(has_both)
