@@ -12,12 +12,13 @@ from benchmarks.files import measure_import
 from benchmarks.influxd import running_influxd
 from benchmarks.mixed import measure_mixed
 from benchmarks.reading import measure_reading
+from benchmarks.rerolling import measure_rerolling
 from benchmarks.rolling import measure_rolling
 from benchmarks.stack import folder, running_stack
 from benchmarks.table import Printer, Promise
 from benchmarks.writing import Writing, measure_writing
 
-PARTS = ("writing", "files", "mixed", "rolling", "reading", "backup")
+PARTS = ("writing", "files", "mixed", "rolling", "reading", "rerolling", "backup")
 
 
 def main() -> None:
@@ -53,6 +54,10 @@ def main() -> None:
         if "reading" in asked.parts:
             rows, kept = measure_reading(stack, influxd, archive)
             printer.rows("Reading", rows)
+            promises += kept
+        if "rerolling" in asked.parts:
+            rows, kept = measure_rerolling(writing, archive)
+            printer.rows("Rolling everything up again", rows)
             promises += kept
         if peak := stack.peak_of_ingest():
             shown = f"{peak:.0f} MB"

@@ -61,7 +61,7 @@ def measure_rolling(writing: Writing) -> tuple[list[Row], list[Promise]]:
     with connect(stack.writer_url) as conn:
         # What was written a little before is rolled up in this time too: it counts as it costs.
         since = datetime.now(UTC) - timedelta(hours=1)
-        plan = _plan(writing)
+        plan, sent = writing_plan(writing)
         others = _backends(conn)
         worker = stack.start_worker()
         time.sleep(4)
@@ -77,7 +77,7 @@ def measure_rolling(writing: Writing) -> tuple[list[Row], list[Promise]]:
         stored = storing.seconds() - begun[0]
         stack.roll_up()  # half of a minute's work would be counted without what comes of it
         rolled = rolling.seconds() - begun[1]
-        each = _PACKETS * len(METRICS) * load.messages, _summed_up(conn, since) - before
+        each = sent * load.messages, _summed_up(conn, since) - before
     return _rows(load, closing, waiting, 1e6 * stored / each[0], 1e6 * rolled / max(1, each[1]))
 
 
@@ -105,7 +105,8 @@ def _rows(
     ]
 
 
-def _plan(writing: Writing) -> Plan:
+def writing_plan(writing: Writing) -> tuple[Plan, int]:
+    """Return a plan to write `READINGS_A_SECOND` for a while, and the readings of each of its messages."""
     rate = READINGS_A_SECOND / (_PACKETS * len(METRICS))
     blocks = round(rate * SECONDS / len(DEVICES))
     # As much time for the readings as passes meanwhile: what comes too late is another kind of work.
@@ -113,7 +114,8 @@ def _plan(writing: Writing) -> Plan:
     sweep = Sweep(writing.moments.take(blocks * _PACKETS, step=step), _PACKETS)
     tokens = writing.stack.device_tokens
     messages = [post("/api/readings", body, token=tokens[device]) for device, body in sweep.bodies(packets)]
-    return Plan(writing.stack.ingest.port, Http(200, accepted(sweep)), messages, CONNECTIONS, rate=rate)
+    plan = Plan(writing.stack.ingest.port, Http(200, accepted(sweep)), messages, CONNECTIONS, rate=rate)
+    return plan, _PACKETS * len(METRICS)
 
 
 def _watch(conn: Connection) -> tuple[float, float]:

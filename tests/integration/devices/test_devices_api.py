@@ -38,7 +38,12 @@ UNSAFE = [
     ("POST", "/metrics/energy/replacements", {"replaced_at": SPRING}),
     ("DELETE", "/metrics/energy/replacements/1", None),
 ]
-SAFE = [("GET", "", None), ("GET", "/metrics", None), ("GET", "/metrics/energy/replacements", None)]
+SAFE = [
+    ("GET", "", None),
+    ("GET", "/metrics", None),
+    ("GET", "/metrics/energy", None),
+    ("GET", "/metrics/energy/replacements", None),
+]
 
 
 class TestTheGate:
@@ -267,6 +272,25 @@ class TestMetrics:
         restored = send(client, "PATCH", f"{address}/metrics/energy", dict.fromkeys(change)).json()
         assert restored == before
 
+    def test_a_state_is_told_with_its_word_and_since_when_it_holds(self, alice, store, client_of, address):
+        now = store("mode", {50: 2.0, 40: 3.0, 30: 3.0, 20: 3.0})
+        client = client_of(alice)
+        send(client, "PATCH", f"{address}/metrics/mode", {"words": [{"value": 3, "word": "charging"}]})
+        found = client.get(f"{address}/metrics/mode").json()
+
+        def instant(ago: int) -> str:
+            return datetime.fromtimestamp(now - ago, UTC).isoformat().replace("+00:00", "Z")
+
+        assert found["state"] == {
+            "value": 3.0,
+            "word": "charging",
+            "since": instant(40),
+            "time": instant(20),
+        }
+        assert found["kind"] == "state"
+        store("power", {3: 1.0})
+        assert client.get(f"{address}/metrics/power").json()["state"] is None
+
     def test_a_decision_that_stays_keeps_who_made_it_and_when(self, alice, energy, client_of, address):
         client = client_of(alice)
         first = {"time": SPRING, "decision": "confirm"}
@@ -485,6 +509,7 @@ def test_the_description_tells_of_every_address_and_refusal(client, db):
         ("get", ""),
         ("get", "/{device_id}"),
         ("get", "/{device_id}/metrics"),
+        ("get", metric),
         ("patch", metric),
         ("get", f"{metric}/replacements"),
         ("post", f"{metric}/replacements"),

@@ -23,11 +23,11 @@ CREATE TABLE devices_device (
 );
 CREATE TABLE devices_devicetoken (
     prefix text, token_hash text, device_id int, revoked_at timestamptz,
-    time_field text DEFAULT '', device_field text DEFAULT '', values_field text DEFAULT ''
+    time_field text DEFAULT '', device_field text DEFAULT '', values_field text DEFAULT '', line_unit text DEFAULT ''
 );
 CREATE TABLE devices_gatewaytoken (
     id int, prefix text, token_hash text, owner_id int, revoked_at timestamptz,
-    time_field text DEFAULT '', device_field text DEFAULT '', values_field text DEFAULT ''
+    time_field text DEFAULT '', device_field text DEFAULT '', values_field text DEFAULT '', line_unit text DEFAULT ''
 );
 CREATE TABLE devices_gatewaytoken_devices (gatewaytoken_id int, device_id int);
 INSERT INTO auth_user VALUES (1, true);

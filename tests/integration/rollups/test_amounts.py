@@ -129,6 +129,28 @@ def test_quarter_hours_add_up_by_local_day_and_month_whichever_side_of_their_tim
     assert column.unallocated == [0] * len(column.energy)
 
 
+@pytest.mark.parametrize(("covers_before", "factor"), [(False, 1.0), (True, 1.0), (True, -1.0)])
+def test_net_amounts_have_what_flowed_in_and_out_apart(rollup_database, reader, covers_before, factor):
+    start = datetime(2025, 6, 1, tzinfo=UTC)
+    shift = timedelta(minutes=15) if covers_before else timedelta()
+    # Each hour 1 + 2 in, and 0.5 + 0.25 out.
+    quarters = {
+        start + shift + timedelta(minutes=15 * n): (1.0, -0.5, 2.0, -0.25)[n % 4] for n in range(96 * 2)
+    }
+    series = store(rollup_database, quarters)
+    rollup_database.roller.close(datetime(2025, 7, 1, tzinfo=UTC))
+    rollup_database.roll_all()
+    table = energy_of(
+        reader, [amount(series, covers_before=covers_before, factor=factor)], start, start + timedelta(days=2),
+        ZoneInfo("UTC"), per="day", now=datetime(2026, 1, 1, tzinfo=UTC), silence=None,
+    )  # fmt: skip
+    [column] = table.columns
+    into, out = (72, 18) if factor > 0 else (18, 72)
+    assert [float(each) for each in column.energy] == [into - out] * 2
+    assert [float(each) for each in column.energy_in] == [into] * 2
+    assert [float(each) for each in column.energy_out] == [out] * 2
+
+
 def test_an_amount_at_midnight_is_set_apart_by_its_rollup_where_readings_are_past_retention(
     rollup_database, reader
 ):

@@ -71,6 +71,8 @@ def check(database, reader, series: int, question: dict[str, object]) -> None:
         bucket = expected.get(at)
         if points.resolution != "raw":
             check_readings(column, place, bucket)
+            later = points.time.tolist()[place + 1 :][:1] or [stop]
+            check_coverage(column, place, bucket, min(later[0], stop) - max(at, begin))
         if question["kind"] == "counter":
             check_rise(column, place, bucket)
         if question["kind"] == "state" and bucket:
@@ -85,6 +87,12 @@ def check_readings(column: Column, place: int, bucket: Bucket | None) -> None:
         assert (column.min[place], column.max[place]) == pytest.approx(
             (bucket.min, bucket.max), nan_ok=True, rel=0
         )
+
+
+def check_coverage(column: Column, place: int, bucket: Bucket | None, length: int) -> None:
+    """Compare the known share of the bucket's requested time of `length` microseconds."""
+    covered = bucket.covered if bucket else 0.0
+    assert same(column.coverage[place], covered * MICROSECONDS / length)
 
 
 def check_rise(column: Column, place: int, bucket: Bucket | None) -> None:

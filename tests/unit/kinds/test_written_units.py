@@ -236,3 +236,17 @@ PIECES += ["entity_id=", ",", "min", "h", "15", "°F", "price", "current", "μg"
 def test_a_guessed_unit_is_always_one_that_can_be_converted(parts):
     unit = guess_unit("".join(parts))
     assert unit == "" or is_known_unit(unit)
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"),
+    [
+        ("Active energy Wh (A)", "Wh"),
+        ("Active energy Wh (B)", "Wh"),
+        ("Returned energy kWh (C)", "kWh"),
+        ("Current (A)", "A"),
+        ("Temperature (C)", "C"),
+    ],
+)
+def test_a_phase_in_brackets_behind_a_unit_is_no_unit(metric, unit):
+    check(metric, unit)

@@ -19,6 +19,7 @@ from joulebook.telemetry.rollups.summaries import Summaries
 
 # The shortest time between two readings, in microseconds.
 _INSTANT = 1
+_MOST_OF_BOTH_SIGNS = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,19 @@ class AmountFigures(LevelFigures):
         return reader.column(wanted, rows, covered, more=sum_by_bucket(rows, reader.window.clipped()))
 
     def energy(self, reader: BucketReader, wanted: Wanted, *, factor: float) -> EnergyBuckets:
-        """Return the sums times `factor`."""
+        """Return the sums times `factor`, in and out apart: each reading by its sign."""
         summaries = reader.read_series(wanted)
         covered = reader.integrals(summaries).covered
+        # Where readings are past retention, or too many, a summary counts by the sign of its sum.
+        has_both = (summaries.rows["min"] < 0) & (summaries.rows["max"] > 0)
+        if summaries.rows["count"][has_both].sum() <= _MOST_OF_BOTH_SIGNS:
+            summaries = summaries.read_apart(has_both)
         rows = _placed(summaries, reader, covers_before=wanted.settings.covers_before)
-        energy = sum_by_bucket(rows, reader.window.clipped()).sum * factor
-        return EnergyBuckets(energy, np.zeros(len(energy)), covered)
+        edges = reader.window.clipped()
+        energy = sum_by_bucket(rows, edges).sum * factor
+        is_in = rows["sum"] * factor > 0
+        into, out = (sum_by_bucket(rows[which], edges).sum * factor for which in (is_in, ~is_in))
+        return EnergyBuckets(energy, np.zeros(len(energy)), covered, energy_in=into, energy_out=-out)
 
 
 def _placed(summaries: SeriesSummaries, reader: BucketReader, *, covers_before: bool) -> Summaries:

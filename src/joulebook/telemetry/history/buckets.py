@@ -30,8 +30,7 @@ from joulebook.telemetry.rollups.summaries import Summaries
 from joulebook.telemetry.texts import read_texts
 
 # The columns for means and coverage; the others are read only for a kind that needs them.
-_LEVEL_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_gap", "known", "first_usual",
-                  "last_usual", "pending")  # fmt: skip
+_LEVEL_COLUMNS = ("count", "sum", "min", "max", "first_at", "last_at", "longest_gap")
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class BucketReader:
             return {}
         rows = reader.read([(each.series_id, window.start, window.end) for each in wanted])
         near = reader.neighbours([each.series_id for each in wanted], window.start, window.end)
-        rows = in_order(np.concatenate([rows, near]))
+        rows = _with_neighbours(rows, near, window.start)
         known = find_known_time(reader, rows)
         found = {}
         for each in wanted:
@@ -149,7 +148,7 @@ class BucketReader:
         reader, start, end = self._series, self.window.start, self.window.end
         rows = reader.read([(wanted.series_id, start, end)])
         near = reader.neighbours([wanted.series_id], start, end)
-        return self.known_time_of(in_order(np.concatenate([rows, near])), wanted, reader)
+        return self.known_time_of(_with_neighbours(rows, near, start), wanted, reader)
 
     def known_time_of(self, rows: Summaries, wanted: Wanted, reader: SummaryReader) -> SeriesSummaries:
         """Return summaries of a series with their known time; `reader` has read them."""
@@ -199,3 +198,9 @@ class BucketReader:
         """Return the owner's silence limit of a metric, else of its device, in microseconds."""
         own = wanted.settings.silence_limit or self.window.silence
         return None if own is None else own // timedelta(microseconds=1)
+
+
+def _with_neighbours(rows: Summaries, near: Summaries, start: int) -> Summaries:
+    """Return summaries of a window and those beside it in order; those of one series need no sorting."""
+    is_before = near["first_at"] < start
+    return in_order(np.concatenate([near[is_before], rows, near[~is_before]]))

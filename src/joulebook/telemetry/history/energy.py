@@ -72,7 +72,7 @@ class EnergyColumn:
     @property
     def total_spread(self) -> Decimal | None:
         """The sum of the spread parts."""
-        return None if self.spread is None else sum(self.spread, Decimal(0))
+        return None if self.spread is None else total_of(self.spread)
 
     @property
     def total_unallocated(self) -> Decimal:
@@ -161,7 +161,7 @@ def _column(
         coverage=np.minimum(coverage, 1.0).round(4).tolist(),
         energy_in=flows[0] if flows else None,
         energy_out=flows[1] if flows else None,
-        spread=None if found.spread is None else account.rows(np.split(found.spread, begin[1:])),
+        spread=None if found.spread is None else _sums_of_days(account, found.spread, begin),
     )
 
 

@@ -128,6 +128,7 @@ QUANTITIES = {
 }
 _MONEY = word_set("EUR USD GBP CHF SEK NOK DKK PLN CZK AUD NZD CAD JPY $ ¢ ct")
 _FLOWING = frozenset(("l", "ml", "m³", "gal", "ft³", "mm", "km", "kg"))
+_PHASES = word_set("A B C")
 # What stands above a stroke; some of it is a unit only there: `ct` alone is a current transformer.
 _ABOVE = {
     **{word: unit for word, unit in _LOWER.items() if unit},
@@ -156,6 +157,10 @@ def written_unit(metric: str) -> str | None:
         return NOT_UNDERSTOOD
     if bracketed := _BRACKETED.fullmatch(metric):
         unit = bracketed["unit"].strip()
+        # `Active energy Wh (B)` is of a phase.
+        before = name_words(metric[: bracketed.start("bracket")]) if unit in _PHASES else []
+        if outside := _unit_of_words(before, is_shouted=metric.isupper()):
+            return outside
         if is_known_unit(unit):
             return unit
         if bracketed["bracket"] == "[" or not unit.replace(" ", "").isalnum():

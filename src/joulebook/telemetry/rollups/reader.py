@@ -21,7 +21,7 @@ from joulebook.telemetry.batch import are_in_order
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.kinds.settings import DIP_TOLERANCE
 from joulebook.telemetry.readings import DAY, HOUR, MINUTE, from_microseconds, to_microseconds
-from joulebook.telemetry.rollups.gaps import SIDE, Edges
+from joulebook.telemetry.rollups.gaps import SIDE, SLOTS, Edges
 from joulebook.telemetry.rollups.marks import read_marks
 from joulebook.telemetry.rollups.state import READINGS_TABLE, RollupState
 from joulebook.telemetry.rollups.summaries import (
@@ -40,6 +40,7 @@ from joulebook.telemetry.rollups.tables import (
     read_readings,
     read_summaries,
     read_summaries_and_edges,
+    without_legacy,
 )
 from joulebook.telemetry.timescale import Range
 
@@ -139,6 +140,7 @@ CROSS JOIN LATERAL (
 # Most series have readings near by; PostgreSQL plans a statement for all chunks of its range.
 _REACH = 6 * HOUR
 _EVER = to_microseconds(datetime(9999, 1, 1, tzinfo=UTC))
+_KNOWN_COLUMNS = ("known", "first_usual", "last_usual", "pending")
 # The longest part of a range to read at once, so that it fits in memory: the length of a chunk.
 _PART = 7 * DAY
 _STRETCH = 28 * DAY
@@ -205,7 +207,7 @@ class SummaryReader:
         found = []
         for width, wanted in spans.items():
             for rows in read_summaries(self.conn, width, Spans.of(wanted), columns=self.columns):
-                found.append(rows)
+                found.append(self._completed(rows))
                 self.coarsest = max(self.coarsest, width)
         found += self._from_readings(
             Spans.of(from_readings), width=max(widths, default=0), apart=apart_ranges
@@ -282,6 +284,28 @@ class SummaryReader:
             edges.values[index] = np.concatenate([part.values for part in parts])
         return edges
 
+    def _completed(self, rows: Summaries) -> Summaries:
+        """Return stored summaries of one width with their known time, if it was not read with them.
+
+        Where all distances of a summary are the same, it follows from them; else it is read, too.
+        """
+        if "known" in self.columns or "longest_gap" not in self.columns or not len(rows):
+            return rows
+        inner, whole, longest = rows["count"] - 1, rows["last_at"] - rows["first_at"], rows["longest_gap"]
+        is_short = inner <= SLOTS
+        rows["known"] = np.where(is_short, 0, whole)
+        rows["pending"] = np.where(is_short, (1 << np.minimum(inner, SLOTS)) - 1, 0)
+        rows["first_usual"] = rows["last_usual"] = longest
+        uneven = np.flatnonzero(whole != longest * inner)
+        if len(uneven):
+            again, width = rows[uneven], int(rows["width"][0])
+            spans = Spans(again["series_id"], again["bucket"], again["bucket"] + width).joined()
+            read = join_summaries(list(read_summaries(self.conn, width, spans, columns=_KNOWN_COLUMNS)))
+            for name in _KNOWN_COLUMNS:
+                again[name] = read[name]
+            rows[uneven] = without_legacy(again)
+        return rows
+
     def _spans_beside(self, instant: int, *, is_before: bool) -> Iterator[tuple[int, Range]]:
         """Yield the widths of the tables, with their spans before or after an instant, the nearest first."""
         retained_from = self.state.retained_from
@@ -316,7 +340,8 @@ class SummaryReader:
             rows = self.conn.execute(statement, parameters, prepare=False).fetchall()
             buckets = [(cast("int", row[0]), to_microseconds(cast("datetime", row[1]))) for row in rows]
             spans = Spans.of((each, bucket, bucket + width) for each, bucket in buckets).joined()
-            return join_summaries(list(read_summaries(self.conn, width, spans, columns=self.columns)))
+            parts = list(read_summaries(self.conn, width, spans, columns=self.columns))
+            return self._completed(join_summaries(parts))
         rows = self.conn.execute(sql.SQL(_NEXT).format(**words), parameters, prepare=False).fetchall()
         found = sorted(cast("list[tuple[int, datetime, float]]", rows))
         return summarise_each(

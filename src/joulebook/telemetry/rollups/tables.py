@@ -190,8 +190,9 @@ def read_summaries(
 ) -> Iterator[Summaries]:
     """Yield the stored summaries of this width in the spans, whole spans at a time, in their order.
 
-    Only `columns` are read; `bucket` or `first_at` must be among them. If `bucket` is not, it is computed
-    from `first_at`; all other columns are zero. Must run inside a transaction.
+    Only `columns` are read; all others are zero. If `bucket` is not among them, it is computed from
+    `first_at`. Without `count` the known time is as it is stored: see `without_legacy`. Must run inside a
+    transaction.
     """
     statement = _read_statement(WIDTHS[width], "bucket", columns)
     parts: list[Summaries] = []
@@ -200,10 +201,10 @@ def read_summaries(
         parts.append(_summaries(series_id, width, columns, sent))
         collected += len(parts[-1])
         if collected >= _READINGS_AT_ONCE:
-            yield _without_legacy(join_summaries(parts))
+            yield _finished(join_summaries(parts), columns)
             parts, collected = [], 0
     if parts:
-        yield _without_legacy(join_summaries(parts))
+        yield _finished(join_summaries(parts), columns)
 
 
 def read_summaries_and_edges(conn: Connection, width: int, spans: Spans) -> Iterator[tuple[Summaries, Edges]]:
@@ -237,12 +238,16 @@ def _summaries(series_id: int, width: int, columns: Sequence[str], sent: Sequenc
 def _with_edges(rows: Summaries, packed: Sequence[tuple[bytes, bytes]]) -> tuple[Summaries, Edges]:
     """Return the summaries with their edges, from the packed sizes and bytes of some spans."""
     is_legacy = rows["known"] < 0
-    rows = _without_legacy(rows)
+    rows = without_legacy(rows)
     size = np.frombuffer(b"".join(size for size, _ in packed), ">i4").astype(np.int32)
     return rows, unpack_edges(rows, b"".join(each for _, each in packed), size, is_legacy=is_legacy)
 
 
-def _without_legacy(rows: Summaries) -> Summaries:
+def _finished(rows: Summaries, columns: Sequence[str]) -> Summaries:
+    return without_legacy(rows) if "count" in columns else rows
+
+
+def without_legacy(rows: Summaries) -> Summaries:
     """Return the summaries with the known time of those stored before rollups had it.
 
     The distances of such a summary are taken to be all the same. All of its time is known if its longest

@@ -17,12 +17,22 @@ from ninja import Path, Router, Schema
 from ninja.errors import HttpError
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from joulebook.telemetry.kinds.kinds import STATE
 from joulebook.telemetry.kinds.settings import MetricSettings
 from joulebook.web.accounts.authentication import SignedInRequest, authentication
 from joulebook.web.api.parameters import StrictBody, StrictQuery, check_names
 from joulebook.web.api.problems import documented_problems
 from joulebook.web.devices.gate import DeviceRequest, own_device, visible_device
-from joulebook.web.devices.meanings import Instant, MetricAnswer, MetricChange, Number, Text, metric_answer
+from joulebook.web.devices.meanings import (
+    Instant,
+    MetricAnswer,
+    MetricChange,
+    Number,
+    OneMetricAnswer,
+    Text,
+    current_state,
+    metric_answer,
+)
 from joulebook.web.devices.models import Device, MeterReplacement
 from joulebook.web.devices.operations import (
     NotACounter,
@@ -300,6 +310,20 @@ def post_decision(
         raise HttpError(404, f"{metric[:80]} has no reading at {time[:40]}")
     is_ignored = {"ignore": True, "confirm": False, "none": None}[answer.decision]
     decide_suspect(request.auth, metric, at, is_ignored=is_ignored, by=request.user, now=timezone.now())
+
+
+@router.get(
+    "/{device_id}/metrics/{path:metric}",
+    response=OneMetricAnswer,
+    summary="What a metric means, and the state now",
+    openapi_extra=_problems(401, 403, 404, 503),
+)
+def get_metric(request: DeviceRequest, device_id: str, metric: Path[str]) -> OneMetricAnswer:
+    """Return the settings of a metric; of a state also the newest value, and since when it holds."""
+    check_names(request.GET)
+    settings = _known_metric(request.auth, metric)
+    state = current_state(device_id, settings) if settings.kind is STATE else None
+    return OneMetricAnswer(**metric_answer(settings).dict(), state=state)
 
 
 @router.patch(

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from ninja import Schema
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from joulebook.telemetry.history.states import read_current_state
 from joulebook.telemetry.kinds.kinds import KINDS
-from joulebook.telemetry.kinds.settings import FORMS, MetricSettings
+from joulebook.telemetry.kinds.settings import FORMS, LISTS_OF_TEXTS, MetricSettings
+from joulebook.telemetry.series import series_by_metric
+from joulebook.telemetry.texts import flags_of, read_texts
+from joulebook.web.telemetry import telemetry_connection
 
 if TYPE_CHECKING:
     KindName = str
@@ -98,6 +102,21 @@ class MetricAnswer(Schema):
     )
     decisions: list[StoredDecision] = Field(description="counters: the owner's answers to suspects")
     words: list[WordOfState] = Field(description="states: words and colours of values")
+
+
+class CurrentStateAnswer(Schema):
+    """The newest reading of a state."""
+
+    value: float = Field(description="as shown; of a text its code")
+    word: str
+    since: datetime = Field(description="all readings since then have had this value")
+    time: datetime = Field(description="of the newest reading")
+
+
+class OneMetricAnswer(MetricAnswer):
+    """The meaning of a metric, and of a state the state now."""
+
+    state: CurrentStateAnswer | None = Field(description="null for other kinds, and without a reading")
 
 
 class MetricChange(BaseModel):
@@ -194,4 +213,24 @@ def metric_answer(settings: MetricSettings) -> MetricAnswer:
             )
             for each in settings.words
         ],
+    )
+
+
+def current_state(device_id: str, settings: MetricSettings) -> CurrentStateAnswer | None:
+    """Return the newest value of a state with its word, and since when it holds; None without a reading."""
+    with telemetry_connection() as conn:
+        series = series_by_metric(conn, device_id).get(settings.name)
+        found = read_current_state(conn, series.id) if series is not None else None
+        if series is None or found is None:
+            return None
+        text = read_texts(conn, [series.id]).get(series.id, {}).get(int(found.value), "")
+    if text and settings.form == LISTS_OF_TEXTS:
+        word = ", ".join(settings.word_of(0.0, text=flag).word for flag in flags_of(text)) or "none"
+    else:
+        word = settings.word_of(found.value * settings.factor, text=text).word
+    return CurrentStateAnswer(
+        value=found.value * settings.factor,
+        word=word,
+        since=found.since.astimezone(UTC),
+        time=found.time.astimezone(UTC),
     )

@@ -51,7 +51,7 @@ def settle_kinds(
             falling.add(at)
         elif falls in {0, len(changes)}:
             rising.add(at)
-    # A column without enough changes is like its neighbours in the same unit: exports of zero are amounts, too.
+    # A column with few changes is like its neighbours in the same unit: exports of zero are amounts, too.
     units = {values[at].unit for at in falling} - {values[at].unit for at in rising}
     falling |= {at for at in candidates - falling - rising if values[at].unit in units}
     if falling:

@@ -293,8 +293,8 @@ def _content(device: Device, everything: list[Wanted], view: EnergyView) -> dict
 
 def _for_reading(column: EnergyColumn) -> EnergyColumn:
     """Return a column with one number of decimals, which shows all of its values exactly."""
-    flows = (column.energy_in or (), column.energy_out or ())
-    decimals = decimals_of([*column.energy, *column.unallocated, *flows[0], *flows[1]], least=_LEAST_DECIMALS)
+    parts = (column.energy, column.unallocated, column.energy_in, column.energy_out, column.spread)
+    decimals = decimals_of([value for part in parts for value in part or ()], least=_LEAST_DECIMALS)
 
     def shown(values: list[Decimal]) -> list[Decimal]:
         return [with_decimals(value, decimals) for value in values]
@@ -305,6 +305,7 @@ def _for_reading(column: EnergyColumn) -> EnergyColumn:
         unallocated=shown(column.unallocated),
         energy_in=None if column.energy_in is None else shown(column.energy_in),
         energy_out=None if column.energy_out is None else shown(column.energy_out),
+        spread=None if column.spread is None else shown(column.spread),
     )
 
 
