@@ -130,7 +130,7 @@ class Sender:
 
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
-    "cases", [150, pytest.param(8_000, marks=pytest.mark.slow)], ids=["short", "8,000 cases"]
+    "cases", [300, pytest.param(8_000, marks=pytest.mark.slow)], ids=["short", "8,000 cases"]
 )
 def test_no_request_harms_the_service_or_its_neighbour(
     telemetry, fuzzed, neighbour, device_id, device_token, cases

@@ -14,11 +14,17 @@ _PACKET: dict[str, Any] = {
     "properties": {
         "timestamp": {
             "description": "RFC 3339, or a number with ?precision=; absent: a field with the well-known name "
-            "of a time, such as `ts`, or else the time of arrival",
-            "oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
+            "of a time, such as `ts`, or else the time of arrival. A metric if ?time_field= names another "
+            "field, or none",
         },
-        "device_id": {"type": "string", "description": "a device of the token's; needed by a gateway"},
-        "units": {"type": "object", "description": 'units of metrics by name: `{"power": "kW"}`'},
+        "device_id": {
+            "description": "text, a device of the token's; needed by a gateway. A metric if ?device_field= "
+            "names another field, or none"
+        },
+        "units": {
+            "description": 'units of metrics by name: `{"power": "kW"}`; a field like others if it is not an '
+            "object of texts"
+        },
     },
     "additionalProperties": True,
     "example": {"timestamp": "2026-11-21T09:30:00Z", "power": 1240.5, "battery": {"voltage": 53.2}},
