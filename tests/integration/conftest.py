@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from .rollup_database import rollup_database, rollup_urls
+
+__all__ = ["rollup_database", "rollup_urls", "transaction_on_both"]
+
 
 @pytest.fixture
 def transaction_on_both(request: pytest.FixtureRequest) -> None:

@@ -10,7 +10,7 @@ import pytest
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.rollups.roller import Roller
 
-from ..rollups.conftest import RollupDatabase
+from ..rollup_database import RollupDatabase
 from ..telemetry_database import telemetry_database
 
 

@@ -21,7 +21,6 @@ from joulebook.telemetry.history.resolutions import LADDER, bucket_edges
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.writer import write_batch
 
-from ..rollups.conftest import rollup_database, rollup_urls  # noqa: F401 - the fixtures
 from .any_series import make_series
 from .asking import (
     IN_KWH,
@@ -227,14 +226,14 @@ def show(found: Sequence[Difference]) -> str:
 
 
 @pytest.fixture
-def reader(rollup_urls):  # noqa: F811 - the fixture
+def reader(rollup_urls):
     """A connection with the rights of the web's process."""
     with psycopg.connect(rollup_urls["reader"], autocommit=True) as conn:
         yield conn
 
 
 @pytest.mark.timeout(1800)
-def test_every_bucket_of_five_hundred_series_is_right_from_wherever_it_is_asked(rollup_database, reader):  # noqa: F811
+def test_every_bucket_of_five_hundred_series_is_right_from_wherever_it_is_asked(rollup_database, reader):
     found = []
     for era in range(5):
         some = range(era * AT_ONCE, era * AT_ONCE + 100)
@@ -244,7 +243,7 @@ def test_every_bucket_of_five_hundred_series_is_right_from_wherever_it_is_asked(
 
 @pytest.mark.slow
 @pytest.mark.timeout(12 * 3600)
-def test_drill_every_bucket_of_twenty_thousand_series(rollup_database, reader):  # noqa: F811
+def test_drill_every_bucket_of_twenty_thousand_series(rollup_database, reader):
     found = []
     for first in range(0, 20_000, AT_ONCE):
         found += differing(rollup_database, reader, range(first, first + AT_ONCE), is_thorough=True)

@@ -13,7 +13,7 @@ from joulebook.config import Config
 from joulebook.embedded import EmbeddedDatabase
 
 from ...conftest import REPOSITORY
-from .conftest import DATABASE
+from ..rollup_database import DATABASE
 
 TABLES = ("import_progress", "import_problems", "import_replaced")
 

@@ -14,8 +14,8 @@ from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.rollups.roller import Roller
 from joulebook.telemetry.series import ensure_series
 
-from ..telemetry_database import telemetry_database
-from .rollup_truth import differing_buckets
+from .rollups.rollup_truth import differing_buckets
+from .telemetry_database import telemetry_database
 
 DATABASE = "rollup_tests"
 
