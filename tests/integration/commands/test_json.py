@@ -35,10 +35,15 @@ KEYS = {
 """What commands print with `--json`, or each entry of their lists; the other commands have the API's schemas."""
 TIMES = {
     "created_at",
+    "finished_at",
+    "first",
+    "last",
     "last_used_at",
     "revoked_at",
     "last_signed_in_at",
     "closed_until",
+    "start",
+    "end",
     "rolled_from",
     "from",
     "instant",
@@ -76,7 +81,11 @@ def arguments(
     backups = tmp_path / "backups"
     assert joulebook("backup", JOULEBOOK_BACKUP_FOLDER=str(backups)).returncode == 0
     number = json.loads(joulebook("imports", "list", "--device", device_id, "--json").stdout)[0]["id"]
+    at = ("--at", "2026-11-20T07:00:00Z")
+    corrected = joulebook("correct", "delete", "--device", device_id, "--metric", "power", *at, "--json")
+    assert corrected.returncode == 0, corrected.stderr
     return {
+        "corrections show": [str(json.loads(corrected.stdout)["id"])],
         "device tokens": [device_id],
         "backups list": ["--folder", str(backups)],
         "user tokens": ["alice"],

@@ -201,6 +201,20 @@ def test_a_correction_that_cannot_be_made_is_refused_with_the_field(
     assert words in answer.json()["detail"]
 
 
+def test_a_list_without_a_device_is_refused_with_the_parameter(home, alice, client_of):
+    answer = client_of(alice).get("/api/corrections")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert answer.json()["parameter"] == "device"
+
+
+def test_a_bad_value_is_named_before_what_is_missing(alice, client_of):
+    client = client_of(alice)
+    listed = client.get("/api/corrections", {"limit": "0"})
+    assert (listed.status_code, listed.json()["parameter"]) == (400, "limit")
+    made = client.post("/api/corrections", {"seconds": "1"}, content_type="application/json")
+    assert (made.status_code, made.json()["parameter"]) == (400, "seconds")
+
+
 def test_only_the_owner_corrects_and_undoes_and_sharers_see_the_list(
     home, alice, bob, charlie, client_of, work
 ):

@@ -492,8 +492,8 @@ class TestAddressesThatThereAreNot:
     def test_so_are_methods_that_an_address_does_not_know(self, address, client):
         answer = client.delete(f"{address}/metrics")
         assert (answer.status_code, answer["Content-Type"]) == (405, "application/problem+json")
-        assert answer["Allow"] == "GET"
-        assert answer.json()["detail"] == "this address does not know DELETE; use GET"
+        assert answer["Allow"] == "GET, PUT"
+        assert answer.json()["detail"] == "this address does not know DELETE; use GET, PUT"
 
 
 def test_the_description_tells_of_every_address_and_refusal(client, db):

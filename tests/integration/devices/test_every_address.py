@@ -10,6 +10,8 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from joulebook.telemetry.series import ensure_series
+from joulebook.web.corrections.models import Correction
 from joulebook.web.devices.models import DeviceShare, MeterReplacement, Metric
 from joulebook.web.imports.models import Import
 
@@ -60,14 +62,25 @@ ABOUT_A_DEVICE = sorted({route for route in routes() if "device_id" in parameter
 
 
 ABOUT_AN_IMPORT = sorted({route for route in routes() if re.match(r"(api/)?imports/<", route)})
+ABOUT_CORRECTIONS = sorted({route for route in routes() if route.startswith("api/corrections")})
 NUMBER = 4711
+
+
+ANSWERED_ABOUT_CORRECTIONS = {
+    ("get", "api/corrections"): {None: 401, "charlie": 403, "bob": 200, "alice": 200},
+    ("post", "api/corrections"): {None: 401, "charlie": 403, "bob": 403, "alice": 202},
+    ("get", "api/corrections/<number>"): {None: 401, "charlie": 403, "bob": 200, "alice": 200},
+    ("post", "api/corrections/<number>/undo"): {None: 401, "charlie": 403, "bob": 403, "alice": 202},
+}
+"""The status of every answer about the corrections of Alice's device; any other method is 405."""
 
 
 def test_every_other_address_is_known_to_show_nothing_of_anybody_elses():
     others = {route for route in routes() if "device_id" not in parameters(route)}
-    assert others - NOT_ABOUT_A_DEVICE - set(ABOUT_AN_IMPORT) == set()
+    assert others - NOT_ABOUT_A_DEVICE - set(ABOUT_AN_IMPORT) - set(ABOUT_CORRECTIONS) == set()
     assert len(ABOUT_A_DEVICE) >= 14
     assert len(ABOUT_AN_IMPORT) >= 3
+    assert set(ABOUT_CORRECTIONS) == {route for _, route in ANSWERED_ABOUT_CORRECTIONS}
 
 
 @pytest.fixture
@@ -203,3 +216,57 @@ def test_an_import_is_shown_and_changed_by_nobody_but_the_owner_of_its_devices(
         assert "hers.csv" not in content(hers), method
         her_import.refresh_from_db()
         assert her_import.state == "done", method
+
+
+@pytest.fixture
+def her_correction(device, alice, bob):
+    """What Alice has corrected of her device, which Bob is shared with."""
+    return Correction.objects.create(
+        pk=NUMBER, device=device, user=alice, kind="delete", metrics={"energy": {"value": None, "offset": 0}},
+        start=device.created_at, end=device.created_at, reason="hers", state="done",
+    )  # fmt: skip
+
+
+def ask_about_corrections(client: Client, method: str, route: str, device: str, number: int) -> Any:
+    """Ask by an address of corrections, about those of a device or about the one with this number."""
+    path = "/" + route.replace("<number>", str(number))
+    if route != "api/corrections":
+        return getattr(client, method)(path)
+    if method == "get":
+        return client.get(path, {"device": device})
+    times = ["2026-03-01T00:00:00Z"]
+    body = {"device": device, "kind": "delete", "metrics": ["energy"], "times": times}
+    return getattr(client, method)(path, body, content_type="application/json")
+
+
+@pytest.mark.parametrize("route", ABOUT_CORRECTIONS)
+@pytest.mark.parametrize("who", ["bob", "charlie", None])
+def test_corrections_are_shown_to_who_sees_the_device_and_made_and_undone_by_its_owner(
+    route, who, her_correction, request, client_of
+):
+    """Only `default` is allowed here: a statement to telemetry is an error."""
+    client = client_of(request.getfixturevalue(who)) if who else Client()
+    device_id = her_correction.device.device_id
+    for method in METHODS:
+        hers = ask_about_corrections(client, method, route, device_id, NUMBER)
+        nobodys = ask_about_corrections(client, method, route, "no_such_device", NUMBER + 1)
+        expected = ANSWERED_ABOUT_CORRECTIONS.get((method, route), {}).get(who, 405)
+        assert hers.status_code == expected, method
+        if who != "bob":
+            assert (hers.status_code, content(hers)) == (nobodys.status_code, content(nobodys)), method
+            assert "hers" not in content(hers), method
+        her_correction.refresh_from_db()
+        assert her_correction.state == "done", method
+        assert Correction.objects.count() == 1, method
+
+
+@pytest.mark.parametrize("route", ABOUT_CORRECTIONS)
+def test_the_owner_sees_makes_and_undoes_corrections(
+    route, her_correction, alice, client_of, writer, transaction_on_both
+):
+    device_id = her_correction.device.device_id
+    ensure_series(writer, [(device_id, "energy")])
+    for method in METHODS:
+        answer = ask_about_corrections(client_of(alice), method, route, device_id, NUMBER)
+        expected = ANSWERED_ABOUT_CORRECTIONS.get((method, route), {}).get("alice", 405)
+        assert answer.status_code == expected, (method, answer.content)

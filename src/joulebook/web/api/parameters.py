@@ -69,6 +69,18 @@ Instant = Annotated[
 """An instant of a query, or None without one."""
 
 
+def whole_number(most: int) -> BeforeValidator:
+    """Return what reads a whole number of a query, from 1 to `most`."""
+
+    def read(text: str, info: ValidationInfo) -> int:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+            name = info.field_name
+            raise bad_parameter(info, f"{name} {text[:40]!r} is not a whole number from 1 to {most}")
+        return int(text)
+
+    return BeforeValidator(read)
+
+
 def check_names(
     query: QueryDict, known: Collection[str] = (), *, repeatable: Collection[str] = ("metric",)
 ) -> None:
@@ -82,7 +94,24 @@ def check_names(
             raise BadParameter(name, f"{name} is given {len(query.getlist(name))} times; give it once")
 
 
+def _first_error(exc: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Return the place and the message of the first bad value; what is missing comes after what is given."""
+    errors = exc.errors(include_url=False, include_input=False, include_context=False)
+    first = min(errors, key=lambda error: error["type"] == "missing")
+    return first["loc"], first["msg"]
+
+
 class _StrictQueryModel(QueryModel):
+    @classmethod
+    def resolve(cls, request: HttpRequest, api: NinjaAPI, path_params: dict[str, Any]) -> Any:
+        try:
+            return super().resolve(request, api, path_params)
+        except ValidationError as exc:
+            place, message = _first_error(exc)
+            # The first part is the argument that takes the whole query.
+            name = str(place[1])
+            raise BadParameter(name, f"{name}: {message}") from None
+
     @classmethod
     def get_request_data(
         cls, request: HttpRequest, api: NinjaAPI, path_params: dict[str, Any]
@@ -111,9 +140,8 @@ class _StrictBodyModel(BodyModel):
         try:
             return {name: schema.model_validate_json(request.body)}
         except ValidationError as exc:
-            first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-            place = first["loc"]
-            raise BadField(str(place[0])[:_LONGEST_NAME] if place else "body", first["msg"]) from None
+            place, message = _first_error(exc)
+            raise BadField(str(place[0])[:_LONGEST_NAME] if place else "body", message) from None
 
 
 class StrictBody(Body):  # type: ignore[misc]

@@ -23,7 +23,7 @@ from joulebook.telemetry.readings import from_microseconds
 from joulebook.telemetry.series import series_by_metric
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.authentication import SignedInRequest, authentication
-from joulebook.web.api.parameters import BadField, StrictBody, StrictQuery, check_names
+from joulebook.web.api.parameters import BadField, StrictBody, StrictQuery, check_names, whole_number
 from joulebook.web.api.problems import documented_problems, unavailable
 from joulebook.web.corrections.models import MOST_REASON, Correction
 from joulebook.web.corrections.operations import (
@@ -46,6 +46,7 @@ from joulebook.web.slots import NoSlot, Slots
 from joulebook.web.telemetry import telemetry_connection
 
 MOST_LISTED = 200
+USUALLY_LISTED = 50
 PREVIEWS_AT_ONCE = 4
 _BUSY_RETRY_SECONDS = 5
 
@@ -186,17 +187,24 @@ class PreviewAnswer(Schema):
     no_energy: str = Field(description="why days were not summed; empty if they were")
 
 
+_Limit = Annotated[
+    int,
+    whole_number(MOST_LISTED),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": USUALLY_LISTED}),
+]
+
+
 class CorrectionsQuery(BaseModel):
     """The query of the list."""
 
     device: str = Field(description="its id")
-    limit: int = Field(50, ge=1, le=MOST_LISTED)
+    limit: _Limit = Field(USUALLY_LISTED, description="the most corrections of an answer")
 
 
 _problems = partial(
     documented_problems,
     texts={
-        400: "a field cannot be used; `parameter` names it",
+        400: "a field or a parameter cannot be used; `parameter` names it",
         403: "no device or correction of yours is meant, or the device is only shared with you",
         409: "it is not possible now",
     },

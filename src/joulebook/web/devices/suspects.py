@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from django.utils import timezone
 from ninja import Schema
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from joulebook.telemetry.history.columns import Wanted
 from joulebook.telemetry.history.points import earliest_time
@@ -25,7 +25,7 @@ from joulebook.telemetry.history.suspects import (
     newest_values,
 )
 from joulebook.telemetry.series import SeriesRow
-from joulebook.web.api.parameters import Instant, bad_parameter
+from joulebook.web.api.parameters import Instant, whole_number
 from joulebook.web.devices.models import Device
 from joulebook.web.devices.queries import metric_settings, own_silence_limit
 from joulebook.web.telemetry import device_series, telemetry_connection
@@ -34,15 +34,9 @@ DEFAULT_SUSPECTS = 50
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _read_limit(text: str, info: ValidationInfo) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_SUSPECTS:
-        raise bad_parameter(info, f"limit {text[:40]!r} is not a number from 1 to {MOST_SUSPECTS}")
-    return int(text)
-
-
 _Limit = Annotated[
     int,
-    BeforeValidator(_read_limit),
+    whole_number(MOST_SUSPECTS),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_SUSPECTS, "default": DEFAULT_SUSPECTS}),
 ]
 
