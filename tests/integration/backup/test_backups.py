@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ GRANT USAGE ON SCHEMA own TO joulebook_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA own TO joulebook_reader;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA own TO joulebook_reader;
 """
+MARKS = "SELECT begins_at, ends_at, series_id FROM rollup_dirty"
 NOTES = 'SELECT words, price, kind::text FROM own."My Notes" ORDER BY id'
 ALL_TABLES = """
 SELECT schemaname || '.' || tablename FROM pg_tables
@@ -77,6 +79,7 @@ def test_a_backup_of_an_earlier_version_is_restored_with_every_table_and_migrate
         with source.connect() as conn:
             tables = {name for (name,) in conn.execute(ALL_TABLES)}
             notes = conn.execute(NOTES).fetchall()
+            marks = Counter(conn.execute(MARKS).fetchall())
         manifest = read_manifest(target)
         was = source.fingerprints()
     finally:
@@ -99,8 +102,8 @@ def test_a_backup_of_an_earlier_version_is_restored_with_every_table_and_migrate
     assert "sign in again" not in told.stderr
     home.run("db", "start")
     now = home.fingerprints()
-    # Migrations add tables and columns, and rows to the list of migrations; every row is there again.
-    changed = ("django_migrations", "series")
+    # Migrations add tables and columns, rows to the list of migrations, and one mark; every row is there again.
+    changed = ("django_migrations", "series", "rollup_dirty")
     unchanged = {name: found for name, found in was["telemetry"].items() if name not in changed}
     assert {name: now["telemetry"][name] for name in unchanged} == unchanged
     assert now["telemetry"]["series"][0] == was["telemetry"]["series"][0]
@@ -108,6 +111,15 @@ def test_a_backup_of_an_earlier_version_is_restored_with_every_table_and_migrate
     assert now["accounts"] == was["accounts"]
     with home.connect("owner") as conn:
         assert conn.execute(NOTES).fetchall() == notes
+        # The mark has all series rolled up again, from the first reading on.
+        marks_now = Counter(conn.execute(MARKS).fetchall())
+        assert marks - marks_now == Counter()
+        ((begins_at, ends_at, series_id),) = (marks_now - marks).elements()
+        ((first, closed_until),) = conn.execute(
+            "SELECT min(time), max(closed_until) FROM readings CROSS JOIN rollup_state"
+        ).fetchall()
+        assert begins_at <= first
+        assert (ends_at, series_id) == (closed_until, None)
         assert conn.execute("SHOW work_mem").fetchone() == ("5MB",)
         # Ids of series go on after those that are taken.
         with psycopg.connect(home.database.url("writer")) as writer:

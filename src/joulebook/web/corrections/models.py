@@ -41,7 +41,7 @@ class Correction(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="corrections"
     )
     reason = models.CharField(max_length=MOST_REASON, blank=True)
-    kind = models.CharField(max_length=6, choices=[(kind.value, kind.value) for kind in EditKind])
+    kind = models.CharField(max_length=6, choices=list(zip(EditKind, EditKind, strict=True)))
     metrics = models.JSONField(default=dict)
     """By metric the numbers `value` and `offset`, in the unit of stored values."""
     start = models.DateTimeField()

@@ -6,7 +6,6 @@ from django.db import migrations
 
 # `joulebook.telemetry.rollups.summaries` says what each column holds; `known` below zero means a row from
 # before them. Constant defaults change no row, so that this is over at once however much is stored.
-TABLES = ("readings_1m", "readings_5m", "readings_1h")
 ADD = """
 ALTER TABLE {table}
     ADD COLUMN IF NOT EXISTS rises float8 NOT NULL DEFAULT 0,
@@ -42,6 +41,8 @@ HAVING greatest(date_bin('1 hour', min(range_start), TIMESTAMPTZ 'epoch'), max(r
 class Migration(migrations.Migration):
     dependencies = (("readings", "0011_corrections"),)
     operations = (
-        *(migrations.RunSQL(ADD.format(table=table), REMOVE.format(table=table)) for table in TABLES),
+        migrations.RunSQL(ADD.format(table="readings_1m"), REMOVE.format(table="readings_1m")),
+        migrations.RunSQL(ADD.format(table="readings_5m"), REMOVE.format(table="readings_5m")),
+        migrations.RunSQL(ADD.format(table="readings_1h"), REMOVE.format(table="readings_1h")),
         migrations.RunSQL(MARK, migrations.RunSQL.noop),
     )
