@@ -70,9 +70,11 @@ def _with_problems(pattern: URLPattern) -> URLPattern:
         response = view(request, *words, **named)
         if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
             return response
-        detail = f"this address does not know {request.method}; use {response['Allow']}"
+        # They come from a set: in one order, from every process.
+        allowed = ", ".join(sorted(response["Allow"].split(", ")))
+        detail = f"this address does not know {request.method}; use {allowed}"
         refused = problem(405, "Method Not Allowed", detail)
-        refused["Allow"] = response["Allow"]
+        refused["Allow"] = allowed
         return refused
 
     return URLPattern(pattern.pattern, answer, pattern.default_args, pattern.name)
