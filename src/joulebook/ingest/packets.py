@@ -376,8 +376,8 @@ class _PacketParser:
         """Add a text, or a list of texts as one, or reject it."""
         readings = self.readings
         if problem := text_problem(text):
-            code = "text_limit" if problem.endswith("stored") else "value_type"
-            readings.reject(index, metric, code, f"the text cannot be stored: {problem}")
+            code = "text_limit" if problem.is_too_long else "value_type"
+            readings.reject(index, metric, code, f"the text cannot be stored: {problem.message}")
             return
         number = self.numbers[device_id].get((form, metric))
         if number is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 from joulebook.telemetry.connection import Connection, translated_errors
 
@@ -85,14 +85,22 @@ def flags_of(text: str) -> list[str]:
     return cast("list[str]", json.loads(text))
 
 
-def text_problem(text: str) -> str | None:
+class TextProblem(NamedTuple):
+    """Why a text cannot be stored: it is longer than allowed, or it holds something that no text may hold."""
+
+    message: str
+    is_too_long: bool = False
+
+
+def text_problem(text: str) -> TextProblem | None:
     """Return the problem with a text that cannot be stored, or None: PostgreSQL has no U+0000."""
     if "\x00" in text:
-        return "it holds U+0000"
+        return TextProblem("it holds U+0000")
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        return "it holds a lone surrogate"
+        return TextProblem("it holds a lone surrogate")
     if size > MOST_TEXT_BYTES:
-        return f"it has {size} bytes, at most {MOST_TEXT_BYTES} are stored"
+        message = f"it has {size} bytes, at most {MOST_TEXT_BYTES} are stored"
+        return TextProblem(message, is_too_long=True)
     return None

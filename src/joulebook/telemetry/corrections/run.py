@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString, cast
+from typing import Any, ClassVar, LiteralString, cast
 
 import numpy as np
 
@@ -143,6 +143,8 @@ class _Row:
 class _Run:
     """What a correction and its undo share: the lease, the transaction of a slice, the record of progress."""
 
+    _is_undo: ClassVar[bool]
+
     def __init__(
         self,
         conn: Connection,
@@ -151,12 +153,17 @@ class _Run:
         lease: int,
         identity: str,
         edit: Edit,
-        is_undo: bool,
-        slice_readings: int,
-        pause: Callable[[str], None],
+        slice_readings: int = SLICE_READINGS,
+        pause: Callable[[str], None] = lambda _point: None,
     ) -> None:
+        """Take the correction over; a run with an earlier `lease` can store nothing from here on.
+
+        A correction being undone is not run again. `conn` is the writer's, in autocommit. `pause` is called
+        with the name of each point between two statements: tests stop there. Raises `CorrectionLost`,
+        `CorrectionNumberTaken`, `DatabaseUnavailable`.
+        """
         self._conn = conn
-        self._number, self._lease, self._is_undo = number, lease, is_undo
+        self._number, self._lease = number, lease
         self._most = slice_readings
         self._pause = pause
         parameters = {
@@ -164,7 +171,7 @@ class _Run:
             "lease": lease,
             "identity": identity,
             "edit": json.dumps(edit.as_json()),
-            "is_undoing": is_undo,
+            "is_undoing": self._is_undo,
         }
         with translated_errors():
             row = conn.execute(_TAKE, parameters).fetchone()
@@ -207,26 +214,7 @@ class CorrectionRun(_Run):
     `last`).
     """
 
-    def __init__(
-        self,
-        conn: Connection,
-        *,
-        number: int,
-        lease: int,
-        identity: str,
-        edit: Edit,
-        slice_readings: int = SLICE_READINGS,
-        pause: Callable[[str], None] = lambda _point: None,
-    ) -> None:
-        """Take the correction over; a run with an earlier `lease` can store nothing from here on.
-
-        `conn` is the writer's, in autocommit. `pause` is called with the name of each point between two
-        statements: tests stop there. Raises `CorrectionLost`, `CorrectionNumberTaken`, `DatabaseUnavailable`.
-        """
-        super().__init__(
-            conn, number=number, lease=lease, identity=identity, edit=edit, is_undo=False,
-            slice_readings=slice_readings, pause=pause,
-        )  # fmt: skip
+    _is_undo = False
 
     def step(self) -> bool:
         """Correct the next slice in one transaction; return False when there is none left.
@@ -511,23 +499,8 @@ class CorrectionUndo(_Run):
     `undone` counts the readings whose step it took away in this run.
     """
 
-    def __init__(
-        self,
-        conn: Connection,
-        *,
-        number: int,
-        lease: int,
-        identity: str,
-        edit: Edit,
-        slice_readings: int = SLICE_READINGS,
-        pause: Callable[[str], None] = lambda _point: None,
-    ) -> None:
-        """Take the correction over, as a `CorrectionRun` does; a correction being undone is not run again."""
-        super().__init__(
-            conn, number=number, lease=lease, identity=identity, edit=edit, is_undo=True,
-            slice_readings=slice_readings, pause=pause,
-        )  # fmt: skip
-        self.undone = 0
+    _is_undo = True
+    undone = 0
 
     def step(self) -> bool:
         """Undo the next slice in one transaction; return False when there is none left.
