@@ -40,14 +40,10 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that no other caller or program is given while this process lives.
 
-
-def reserve_port() -> int:
-    """Return a loopback port that no other program is given while this process lives; a service may listen on it."""
+    It stays bound, but unused: a service that sets `SO_REUSEADDR` may listen on it.
+    """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind(("127.0.0.1", 0))
@@ -64,8 +60,8 @@ for name in [name for name in os.environ if name.startswith("JOULEBOOK_")]:
         del os.environ[name]
 os.environ["JOULEBOOK_HOME"] = str(HOME)
 # The services start when a test first needs them: until then the port must not be another's.
-WEB_PORT = reserve_port()
-INGEST_PORT = reserve_port()
+WEB_PORT = free_port()
+INGEST_PORT = free_port()
 os.environ["JOULEBOOK_WEB_PORT"] = str(WEB_PORT)
 os.environ["JOULEBOOK_INGEST_PORT"] = str(INGEST_PORT)
 os.environ["DJANGO_SETTINGS_MODULE"] = "joulebook.web.settings"

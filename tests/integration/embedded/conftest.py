@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -74,12 +73,3 @@ def database(config: Config) -> EmbeddedDatabase:
 @pytest.fixture
 def layout(config: Config) -> Layout:
     return Layout.below(config.home)
-
-
-@pytest.fixture
-def free_port() -> int:
-    """Return a loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

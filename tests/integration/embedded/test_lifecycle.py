@@ -22,6 +22,7 @@ from joulebook.embedded.layout import Layout
 from joulebook.embedded.processes import find_postmaster, server_processes
 from joulebook.embedded.server_user import command_prefix, find_server_user
 
+from ...conftest import free_port
 from .conftest import NewHome, configure
 from .servers import answers, compute, environment, gone, kept, kill, write
 
@@ -183,18 +184,17 @@ def test_two_homes_run_side_by_side(new_home: NewHome) -> None:
     databases[1].stop()
 
 
-def test_a_loopback_port_is_opened_when_asked_for(new_home: NewHome, free_port: int) -> None:
-    database = EmbeddedDatabase(new_home(db_port=str(free_port)))
+def test_a_loopback_port_is_opened_when_asked_for(new_home: NewHome) -> None:
+    port = free_port()
+    database = EmbeddedDatabase(new_home(db_port=str(port)))
     database.start()
     with psycopg.connect(database.url("reader"), host="127.0.0.1") as conn:
-        assert conn.info.port == free_port
+        assert conn.info.port == port
     assert answers(database)
 
 
-def test_the_address_is_the_running_servers_even_if_the_port_setting_changed_since(
-    new_home: NewHome, free_port: int
-) -> None:
-    config = new_home(db_port=str(free_port))
+def test_the_address_is_the_running_servers_even_if_the_port_setting_changed_since(new_home: NewHome) -> None:
+    config = new_home(db_port=str(free_port()))
     EmbeddedDatabase(config).start()
     without = Config.from_environ({"JOULEBOOK_HOME": str(config.home)})
     assert answers(EmbeddedDatabase(without))

@@ -8,7 +8,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,11 +21,7 @@ import pytest
 
 from joulebook.config import Config
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from ...conftest import free_port
 
 
 def eventually(condition: Callable[[], object], *, what: Callable[[], str], seconds: float) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -16,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from ...conftest import free_port
 
 SCRIPT = Path(__file__).with_name("plan_script.py")
 QUICK = {"settle": 0.02, "first": 0.05, "longest": 0.2, "stable": 60.0, "attempts": 3}
@@ -410,9 +411,3 @@ def test_the_end_of_the_reader_of_the_logs_does_not_end_the_processes(
     assert running.process.wait(timeout=60) == 0
     assert ends.read_text().split() == ["web"]
     assert not alive(pid)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

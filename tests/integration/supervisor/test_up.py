@@ -145,6 +145,7 @@ def test_two_homes_run_side_by_side(make_home: Callable[..., Any], used: Path) -
 def test_a_taken_port_is_named_before_anything_starts(new_home: Any, service: str) -> None:
     port = urlsplit(getattr(new_home, service)).port
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", port))
         taken.listen()
         refused = new_home.run("up")
