@@ -122,8 +122,9 @@ class Given:
     """
 
     sheet: str | None = _setting(
-        "Sheet", "sheet of a workbook; default: the first with two rows or more", metavar="NAME"
-    )
+        "Sheet", "sheet of a workbook, or list or table of another format; default: the first with rows",
+        metavar="NAME",
+    )  # fmt: skip
     encoding: str | None = _setting(
         "Encoding", "such as utf-8, cp1252, latin-1, utf-16", group="Text",
         proposals=("utf-8", "cp1252", "latin-1", "utf-16", "cp1250", "cp1251", "cp850", "mac-roman"),

@@ -146,9 +146,9 @@ def choose_layout(
     Raises `FileError`.
     """
     check_given(given)
-    if given.sheet and not source.is_workbook:
+    if given.sheet and not source.sheets():
         raise UnusableProfile(
-            Message("{sheet:{0!r}}: the file is no workbook, and has no sheets", given.sheet[:80]),
+            Message("{sheet:{0!r}}: it has no sheets, lists or tables to choose from", given.sheet[:80]),
             setting="sheet",
         )
     source.sheet = given.sheet or (profile.sheet if isinstance(profile, ImportProfile) else "")
