@@ -174,8 +174,8 @@ def _guess_formats(sample: Sample, column: str) -> tuple[str, ...]:
         shown = cells[0] if len(cells) else ""
         raise UnclearFile(
             Message(
-                "column {0!r} holds {1!r}, which is no time that is known; "
-                "name its format with {time_formats}",
+                "column {0!r} holds {1!r}, which is no whole time; name its format with {time_formats}, "
+                "or both the date's and its column with {time_columns}",
                 column,
                 shown,
             )
@@ -293,7 +293,10 @@ def settle_clock(sample: Sample) -> dict[str, Any]:
     midnight = r" 2400$" if packed else r"[T ]24(?::00|$)"
     if given.time_marks == "end" and not interval:
         raise UnclearFile(
-            Message("{time_marks:end}: the file's times do not show how long its intervals are")
+            Message(
+                "{time_marks:end}: the file's times do not show how long its intervals are; "
+                "say {time_marks:start}"
+            )
         )
     if given.time_marks is not None:
         sample.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)
