@@ -59,11 +59,12 @@ def file(tmp_path: Path) -> Path:
 
 def read(
     path: Path, given: Given | None = None
-) -> tuple[list[tuple[str, str, str, int, float]], list[object]]:
+) -> tuple[list[tuple[str, str, str, int, float]], list[tuple[int, str, str]]]:
     source = FileSource(path)
     layout = choose_layout(source, given or Given(), profile=None, device_tz="Europe/Berlin")
     layout.require_answers()
-    readings, problems = [], []
+    readings: list[tuple[str, str, str, int, float]] = []
+    problems: list[tuple[int, str, str]] = []
     for block in parse_file(source, layout.profile, layout.columns, now=NOW):
         values = (*layout.profile.values, *block.added)
         for at, line, value in zip(
