@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from joulebook.telemetry.files.formats.format import Format
+from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
+from joulebook.telemetry.files.formats.nem import NEM
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    GREEN_BUTTON,
+    NEM,
+)
 """The formats recognised by the beginning of a file's content, in the order they are tried."""
 
 
