@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from joulebook.telemetry.files.formats.format import Format
+from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (LINE_PROTOCOL,)
 """The formats recognised by the beginning of a file's content, in the order they are tried."""
 
 
