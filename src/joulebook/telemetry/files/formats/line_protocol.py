@@ -110,7 +110,8 @@ class _LineReader:
         """Add the readings of plain lines; return False, having added nothing, if one is refused."""
         try:
             cells = [
-                self._cells.get(pair) or self._named(*pair) for pair in zip(plain.head, plain.key, strict=True)
+                self._cells.get(pair) or self._named(*pair)
+                for pair in zip(plain.head, plain.key, strict=True)
             ]
             multiply, divide = self._precision or self._find_precision(plain.stamp[0])
         except BadLine:
@@ -176,7 +177,9 @@ class _LineReader:
             raise BadLine("line_invalid", str(exc)) from exc
         if stamp is None:
             raise BadLine("line_invalid", "the line has no time")
-        named = [(self._cells.get((head, key)) or self._named(head, key), repr(value)) for key, value in fields]
+        named = [
+            (self._cells.get((head, key)) or self._named(head, key), repr(value)) for key, value in fields
+        ]
         self._add([*named, *[(text_cells(), TEXT)] * len(scan.texts)], stamp)
         end = body.find(b"\n", scan.position)
         return len(body) if end < 0 else end

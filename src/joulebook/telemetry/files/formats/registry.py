@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from joulebook.telemetry.files.formats.annotated_csv import ANNOTATED_CSV
 from joulebook.telemetry.files.formats.format import Format
 from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL
+from joulebook.telemetry.files.formats.prometheus import PROMETHEUS_TEXT, VICTORIA_METRICS
 
-FORMATS: tuple[Format, ...] = (LINE_PROTOCOL,)
+FORMATS: tuple[Format, ...] = (ANNOTATED_CSV, LINE_PROTOCOL, VICTORIA_METRICS, PROMETHEUS_TEXT)
 """The formats recognised by the beginning of a file's content, in the order they are tried."""
 
 
