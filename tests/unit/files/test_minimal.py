@@ -67,7 +67,7 @@ def read(path: Path) -> Read:
     return found
 
 
-def hours(day: str, first: int, values: list[float], *, step: int = 60) -> Points:
+def hours(day: str, first: float, values: list[float], *, step: int = 60) -> Points:
     begin = datetime.fromisoformat(day) + timedelta(hours=first)
     return [
         (f"{begin + timedelta(minutes=step * at):%Y-%m-%d %H:%M}", value) for at, value in enumerate(values)
