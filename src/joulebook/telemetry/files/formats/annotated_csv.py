@@ -80,7 +80,8 @@ def convert_tables(content: Content, names: SeriesNames) -> Iterator[bytes]:
         elif table.is_error:
             yield rows.taken()
             raise UnreadableFile(
-                f"{content.name}: the query ended with an error (line {line}): {' '.join(cells).strip()[:300]}"
+                f"{content.name}: the query ended with an error (line {line}): "
+                f"{' '.join(cells).strip()[:300]}"
             )
         else:
             table.add_row(rows, line, cells)
