@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,12 +33,12 @@ from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.errors import FileError, UnusableProfile
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
+from joulebook.telemetry.files.preview import check_file
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.imports.run import check_file
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.models import Import
@@ -196,7 +197,9 @@ def _count(
             show(so_far)
 
         now = int(time.time() * MICROSECONDS)
-        report = check_file(source, layout.profile, layout.columns, now=now, on_block=on_block)
+        report = check_file(
+            source, layout.profile, layout.columns, now=now, most_problems=sys.maxsize, on_block=on_block
+        )
 
     exit_code, problem = 0, ""
     try:
