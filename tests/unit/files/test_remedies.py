@@ -189,6 +189,7 @@ QUESTIONS: dict[str, str] = {
         for h in range(12)
     ),
     "tz": PLAIN,
+    "tz of a name": day("2024-07-13 {h}:00,{h}.5\n", header="time (CET),power\n"),
     "time_marks": day("2024-01-13 {h}:00,{h}.5\n", header="time,power\n") + "2024-01-13 24:00,3\n",
     "mapping": day("2024-01-13 {h}:00,{h}.5,on{h}\n", header="time,power,state\n"),
     "amounts": "time;Import [kWh]\n"
@@ -197,7 +198,7 @@ QUESTIONS: dict[str, str] = {
         for at, value in enumerate(6 * [0.0, 0.0, 0.1, 0.4, 0.2, 0.5, 0.0, 0.3])
     ),
 }
-"""A file that leaves a setting open, by the setting."""
+"""A file that leaves a setting open, by the setting (its first word)."""
 
 
 @pytest.fixture
@@ -244,16 +245,17 @@ def test_a_refusal_names_settings_that_make_the_file_readable(case: Refusal, rea
     read(case.file, wanted, case.profile)
 
 
-@pytest.mark.parametrize("setting", QUESTIONS)
-def test_each_answer_to_a_question_can_be_given_by_every_door_and_settles_it(setting: str, read) -> None:
-    layout = read(QUESTIONS[setting], Given())
+@pytest.mark.parametrize("asked", QUESTIONS)
+def test_each_answer_to_a_question_can_be_given_by_every_door_and_settles_it(asked: str, read) -> None:
+    file, setting = QUESTIONS[asked], asked.split()[0]
+    layout = read(file, Given())
     question = next(each for each in layout.questions if each.setting == setting)
     assert set(named(question)) <= {each.name for each in SETTINGS}
     for answer in question.answers:
         texts = setting_texts(answer.given)
         for door in DOORS:
             assert door(texts) == answer.applied_to(Given())
-        after = read(QUESTIONS[setting], answer.applied_to(Given()))
+        after = read(file, answer.applied_to(Given()))
         assert setting not in {each.setting for each in after.questions}
 
 
