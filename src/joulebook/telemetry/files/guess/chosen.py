@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.errors import Message, UnusableProfile
+from joulebook.telemetry.files.guess.alike import read_alike
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
 from joulebook.telemetry.files.guess.questions import ReadingSetting
@@ -142,20 +143,24 @@ def choose_layout(
     offset are local to `device_tz` unless the file or a setting names a zone. Sets the sheet of `source`.
     Raises `FileError`.
     """
+    source.sheet = sheet
     if isinstance(profile, ImportProfile):
         source.sheet = sheet or profile.sheet
-        layout = apply_profile(source.head(HEAD_BYTES), profile, given)
-        return _of_sheet(layout, source.sheet)
-    source.sheet = sheet
-    head = source.head(HEAD_BYTES)
-    layout = guess_layout(
-        head,
-        is_whole=len(head) < HEAD_BYTES,
-        given=given if profile is None else merged(profile.given, given),
-        device_tz=device_tz,
-        further=source.further(head),
-    )
-    return _of_sheet(layout, sheet)
+    elif profile is not None:
+        given = merged(profile.given, given)
+
+    def read(_file: FileSource, given: Given, head: bytes, further: bytes) -> FileLayout:
+        if isinstance(profile, ImportProfile):
+            return apply_profile(head, profile, given)
+        is_whole = len(head) < HEAD_BYTES
+        return guess_layout(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further)
+
+    if source.members:
+        layout = read_alike(source, given, read)
+    else:
+        head = source.head(HEAD_BYTES)
+        layout = read(source, given, head, source.further(head))
+    return _of_sheet(layout, source.sheet)
 
 
 def merged(base: Given, given: Given) -> Given:
