@@ -21,6 +21,7 @@ from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.time_columns import find_hours
 from joulebook.telemetry.files.guess.times import settle_clock, settle_times
 from joulebook.telemetry.files.guess.values import choose_values, find_key_positions
+from joulebook.telemetry.files.members import Member
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
 
@@ -39,6 +40,8 @@ class FileLayout:
     columns: tuple[str, ...]
     settings: tuple[ReadingSetting, ...]
     questions: tuple[Question, ...] = ()
+    members: tuple[Member, ...] = ()
+    """The files, if they are several."""
 
     def require_answers(self) -> None:
         """Raise `UnclearFile` for the first question to be answered before anything is stored."""
