@@ -44,7 +44,7 @@ MOST_LISTED = 1000
 """Columns or keys listed on a page; further ones are imported as guessed."""
 
 _ON_THE_PAGE_ANYWAY = frozenset({"tz", "mapping"})
-"""Settings with questions, but always on the page: the time zone, and the table of columns."""
+"""Settings on the page in any case, the time zone and the table of columns: asked only if they must be."""
 
 _READINGS_IN_A_CELL = 4
 
@@ -99,13 +99,18 @@ class DraftReading:
     @property
     def hidden_fields(self) -> list[tuple[str, str]]:
         """The entered fields not on the page now."""
-        shown = {each.question.setting for each in self.asked if each.question.is_required}
+        shown = {each.question.setting for each in self.asked}
         return self.entry.hidden_fields(with_rows=not self.rows, shown_questions=shown)
 
     @property
     def refused_rows(self) -> int:
         """The number of rejected rows in the beginning of the file."""
         return 0 if self.head is None else self.head.rows_rejected.total()
+
+    @property
+    def files_read(self) -> int:
+        """The number of files in an import with several, without those left out."""
+        return len(self.layout.members) - len(self.left_out) if self.layout is not None else 0
 
     @property
     def left_out(self) -> list[Member]:
@@ -211,7 +216,8 @@ def _apply_answers(
         layout = _layout(import_.upload, import_.file_name, settings, profile_key, tz)
         is_answered = False
         for question in layout.questions:
-            if question.setting in _ON_THE_PAGE_ANYWAY or question.setting in asked:
+            is_there = question.setting in _ON_THE_PAGE_ANYWAY and not question.is_required
+            if is_there or question.setting in asked:
                 continue
             label = entry.answers.get(question.setting, "")
             answer = next((each for each in question.answers if each.label == label), None)
@@ -273,6 +279,7 @@ class PreviewTable:
     values: Sequence[ValueColumn]
     rows: list[PreviewTableRow]
     lines_above: list[str]
+    rows_before: int
 
 
 def preview_table(preview: Preview, *, tz: str, is_wide: bool) -> PreviewTable:
@@ -293,7 +300,7 @@ def preview_table(preview: Preview, *, tz: str, is_wide: bool) -> PreviewTable:
             text = time.isoformat(" ", "milliseconds" if time.microsecond else "seconds")
             text = f"{text[:-6]} {text[-6:]}"
         rows.append(PreviewTableRow(row.line, row.text, text, cells))
-    return PreviewTable(tz, values if is_wide else (), rows, preview.lines_above)
+    return PreviewTable(tz, values if is_wide else (), rows, preview.lines_above, preview.rows_before)
 
 
 def _wide_cells(row: PreviewRow, values: Sequence[ValueColumn]) -> list[PreviewCell]:
