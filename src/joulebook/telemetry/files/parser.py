@@ -11,6 +11,7 @@ from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.layouts import LongParser, WideParser
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.records import RecordReader
+from joulebook.telemetry.files.repeats import RepeatWatch
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import MOST_PROBLEMS, Checkpoint, ParsedBlock, Problem, shown_row
@@ -66,6 +67,7 @@ def parse_blocks(
     parser = kind(profile, columns, now=now, most_problems=most_problems)
     if checkpoint is not None:
         parser.restore(checkpoint.state)
+    repeats = RepeatWatch()
     for block in blocks:
         check_budget()
         parsed = parser.parse(records.read(block))
@@ -77,7 +79,12 @@ def parse_blocks(
             count = block.data.count(b"\n") + (not block.data.endswith(b"\n") and bool(block.data))
             end = block.offset + len(block.data)
             behind = Checkpoint(block.first_line + count, end, parser.state())
-        yield replace(parsed, problems=_with_rows(parsed.problems, block), checkpoint=behind)
+        yield replace(
+            parsed,
+            problems=_with_rows(parsed.problems, block),
+            checkpoint=behind,
+            repeats=repeats.find(parsed),
+        )
 
 
 def most_lines(width: int, *, cells: int = MOST_CELLS) -> int:
