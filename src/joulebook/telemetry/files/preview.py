@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.blocks import cut_blocks, line_ends
-from joulebook.telemetry.files.parser import most_lines, parse_blocks
+from joulebook.telemetry.files.parser import most_lines, original_lines, parse_blocks
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.report import ImportReport, count_blocks
@@ -65,7 +65,7 @@ def preview(
     last = min(len(ends), profile.first_data_line + 3 * most_rows)
     text = text[: int(ends[last - 1])] if last else text
     (block,) = cut_blocks([text], max_lines=10**6, start_line=profile.first_data_line)
-    (parsed,) = parse_blocks([block], profile, columns, now=now)
+    (parsed,) = parse_blocks([block], replace(profile, line_column=""), columns, now=now)
     reader = RecordReader(Splitter.of(profile), width=len(columns), skip_prefixes=profile.skip_prefixes)
     table = reader.read(block)
     lines = sorted({*table.line.tolist(), *(problem.line for problem in table.rejected)})[:most_rows]
@@ -79,6 +79,11 @@ def preview(
     for problem in parsed.problems:
         if problem.line in rows:
             rows[problem.line].problems.append(problem)
+    if profile.line_column:
+        original = original_lines(table, f"c{columns.index(profile.line_column)}")
+        for line, number in zip(table.line.tolist(), original.tolist(), strict=True):
+            if line in rows:
+                rows[line].line = number
     above = [_line(text, ends, line) for line in range(1, min(profile.first_data_line, last + 1))]
     return Preview(list(rows.values()), (*profile.values, *parsed.added), above)
 

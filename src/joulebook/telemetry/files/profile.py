@@ -227,7 +227,9 @@ class ImportProfile:
     `na_values` are compared as exact text after stripping blanks; an empty cell is always NA. `affixes`
     are units and currencies allowed before or after a number. Keys of a long file without an entry in
     `values` become metrics (`new_keys` "import"), or are left out ("ignore"). Keys in `ignored_keys`
-    (cells joined by one blank) are always left out.
+    (cells joined by one blank) are always left out. In a long file a new key's unit and kind are those of
+    its first row in `unit_column` and `kind_column`. `line_column` holds the line or record of the original
+    file, where the rows were made from one.
     """
 
     time_columns: tuple[str, ...]
@@ -255,6 +257,8 @@ class ImportProfile:
     affixes: tuple[str, ...] = ()
     key_columns: tuple[str, ...] = ()
     unit_column: str = ""
+    kind_column: str = ""
+    line_column: str = ""
     new_keys: Literal["import", "ignore"] = "import"
     ignored_keys: tuple[str, ...] = ()
     hour_columns: tuple[HourColumn, ...] = ()

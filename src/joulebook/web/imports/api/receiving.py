@@ -123,7 +123,7 @@ def queue_or_count(
     shown_name = printable_name(name)
     profile = find_profile(user, parameters.profile) if parameters.profile else None
     file = ReadableUpload(upload.name, name=shown_name)
-    if parameters.sheet and not file.is_workbook:
+    if parameters.sheet and not file.sheets():
         message = f"sheet {parameters.sheet[:80]!r}: the file is no workbook, and has no sheets"
         raise BadParameter("sheet", message)
     with reading_slot():

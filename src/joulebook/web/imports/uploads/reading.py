@@ -54,13 +54,8 @@ class ReadableUpload:
         self.name = name
         self._source = FileSource(upload_path(upload_name), name=name)
 
-    @property
-    def is_workbook(self) -> bool:
-        """Whether the file has sheets."""
-        return self._source.is_workbook
-
     def sheets(self) -> Sequence[str]:
-        """Return the sheet names of a workbook, none for other files. Raises `UnreadableFile`."""
+        """Return the names of the sheets, lists or tables to choose from. Raises `UnreadableFile`."""
         return self._source.sheets()
 
     def first_lines(self) -> Sequence[str]:

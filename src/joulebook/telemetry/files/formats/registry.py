@@ -1,0 +1,13 @@
+"""All foreign formats, and which of them a file has."""
+
+from __future__ import annotations
+
+from joulebook.telemetry.files.formats.format import Format
+
+FORMATS: tuple[Format, ...] = ()
+"""The formats recognised by the beginning of a file's content, in the order they are tried."""
+
+
+def find_format(head: bytes) -> Format | None:
+    """Return the format of a file whose unpacked content begins with `head`, None for a text table."""
+    return next((each for each in FORMATS if each.recognises(head)), None)
