@@ -316,7 +316,8 @@ class Given:
     fixed columns (`10,8,8`). `header_line` 0 means no header. `mapping` renames a column, or in a long
     file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none. `amounts`
     says whether columns of energy and the like whose values rise and fall are amounts per interval; else
-    they are registers.
+    they are registers. `repeats` "first" accepts that instants repeat with another value, and keeps the
+    first of them.
     """
 
     layout: Layout | None = None
@@ -334,6 +335,7 @@ class Given:
     na_values: tuple[str, ...] | None = None
     key_columns: tuple[str, ...] = ()
     amounts: Literal["yes", "no"] | None = None
+    repeats: Literal["first"] | None = None
     mapping: Mapping[str, Target | None] = field(default_factory=dict)
 
 

@@ -13,13 +13,14 @@ from joulebook.telemetry.files.formats.format import READINGS_HEADER
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
+from joulebook.telemetry.files.guess.keys import find_key_positions
 from joulebook.telemetry.files.guess.kinds import settle_kinds
 from joulebook.telemetry.files.guess.numbers import settle_numbers
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.time_columns import find_hours
 from joulebook.telemetry.files.guess.times import settle_clock, settle_time_formats, settle_zone
-from joulebook.telemetry.files.guess.values import choose_values, find_key_positions
+from joulebook.telemetry.files.guess.values import choose_values
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
 
