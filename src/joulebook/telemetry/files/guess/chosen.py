@@ -154,6 +154,7 @@ def choose_layout(
         given=given if profile is None else merged(profile.given, given),
         device_tz=device_tz,
         further=source.further(head),
+        name=source.name,
     )
     return _of_sheet(layout, sheet)
 

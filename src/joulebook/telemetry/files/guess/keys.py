@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message
 from joulebook.telemetry.files.guess.columns import find_column
+from joulebook.telemetry.files.guess.numbers import is_unit
 from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.times import time_shape
@@ -60,9 +61,11 @@ def find_key_positions(sample: Sample) -> tuple[int, ...]:
         )
     rows = KeyedRows(sample)
     positions = _guess_key_positions(rows)
-    if not positions and not sample.hours and given.layout is None and given.repeats is None:
+    if positions or sample.hours or given.layout is not None:
+        return positions
+    if given.repeats is None:
         _ask_for_key(rows)
-    return positions
+    return _find_constant_names(sample)
 
 
 class KeyedRows:
@@ -172,6 +175,39 @@ def _guess_key_positions(rows: KeyedRows) -> tuple[int, ...]:
         candidates.remove(best)
         repeats = repeats_with[best]
     return tuple(int(name[1:]) for name in chosen)
+
+
+_GENERAL_NAME = re.compile(
+    r"(?i)_?(?:state|values?|val|readings?|wert|messwert|mean|measurement|valeur|valor|waarde|number|zahl)"
+)
+_MOST_ROWS = 2000
+
+
+def is_general_name(name: str) -> bool:
+    """Return whether a column's name says nothing about what its values are."""
+    return _GENERAL_NAME.fullmatch(name.strip()) is not None
+
+
+def _find_constant_names(sample: Sample) -> tuple[int, ...]:
+    """Return the columns that name the one sensor of a file, whose only value is called `value` or so.
+
+    Without them the files of all sensors would store their readings in one metric.
+    """
+    left = [position for position in range(len(sample.columns)) if position not in sample.taken]
+    cells = [sample.cells[f"c{position}"].str.strip_chars(BLANKS) for position in left]
+    parsed = sample.numbers.parse([column.head(_MOST_ROWS) for column in cells])
+    valued = [at for at, numbers in zip(left, parsed, strict=True) if not np.isnan(numbers.value).all()]
+    if len(valued) != 1 or not is_general_name(sample.columns[valued[0]]):
+        return ()
+    return tuple(
+        position
+        for position, column in zip(left, cells, strict=True)
+        if position not in valued
+        and _KEY_NAME.search(sample.columns[position])
+        and column.n_unique() == 1
+        and column[0]
+        and not is_unit(column[0])
+    )
 
 
 def _ask_for_key(rows: KeyedRows) -> None:

@@ -17,7 +17,14 @@ from joulebook.telemetry.files.guess.keys import find_key_positions
 from joulebook.telemetry.files.guess.kinds import settle_kinds
 from joulebook.telemetry.files.guess.numbers import settle_numbers
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
+from joulebook.telemetry.files.guess.repeats import ask_about_repeats
 from joulebook.telemetry.files.guess.sample import Sample
+from joulebook.telemetry.files.guess.structure import (
+    ask_about_file_name,
+    ask_about_tables_beside,
+    ask_about_unnamed,
+    leave_out_total,
+)
 from joulebook.telemetry.files.guess.time_columns import find_hours
 from joulebook.telemetry.files.guess.times import settle_clock, settle_time_formats, settle_zone
 from joulebook.telemetry.files.guess.values import choose_values
@@ -48,20 +55,26 @@ class FileLayout:
 
 
 def guess_layout(
-    head: bytes, *, is_whole: bool, given: Given, device_tz: str, further: bytes = b""
+    head: bytes,
+    *,
+    is_whole: bool,
+    given: Given,
+    device_tz: str,
+    further: bytes = b"",
+    name: str = "",
 ) -> FileLayout:
     """Return how to read the file beginning with `head`; `is_whole` means nothing follows the head.
 
     The `given` settings are used, all others are guessed. Times without an offset are local to the zone
     given, or named in the header, or to `device_tz`. `further` are whole lines from behind the head; they
-    may settle open decisions. Decisions still open are among the layout's `questions`.
+    may settle open decisions. `name` is the file's. Decisions still open are among the layout's `questions`.
 
     Raises `UnclearFile` if there is no answer to propose (no columns, no time, no numbers), and
     `UnusableProfile` for given settings that do not fit.
     """
     if own := _own_export(head, given) or _converted(head, given):
         return own
-    sample = Sample(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further)
+    sample = Sample(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further, name=name)
     find_splitter(sample)
     find_heading(sample)
     sample.read_cells()
@@ -75,6 +88,11 @@ def guess_layout(
     check_budget()
     clock = settle_clock(sample)
     choice = choose_values(sample, key_positions)
+    if not sample.hours and not key_positions:
+        leave_out_total(sample, choice.values)
+        ask_about_unnamed(sample, choice.values)
+        ask_about_tables_beside(sample, choice.values)
+        ask_about_file_name(sample, choice.values)
     values = settle_kinds(sample, choice.values, key_positions)
     splitter = sample.splitter
     profile = ImportProfile(
@@ -90,9 +108,9 @@ def guess_layout(
         values=values, key_columns=tuple(sample.columns[position] for position in key_positions),
         unit_column=choice.unit_column, ignored_keys=choice.ignored_keys,
     )  # fmt: skip
-    return FileLayout(
-        replace(profile, **clock), sample.columns, tuple(sample.settings), tuple(sample.questions)
-    )
+    profile = replace(profile, **clock)
+    ask_about_repeats(sample, profile)
+    return FileLayout(profile, sample.columns, tuple(sample.settings), tuple(sample.questions))
 
 
 _SAMPLE_ROWS = 20_000

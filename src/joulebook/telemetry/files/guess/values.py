@@ -98,11 +98,11 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
     if sample.hours:
         sample.note("layout", "hours across", "the names of columns are hours")
     else:
-        sample.note("layout", "a key a row", "each key repeats the same times")
+        sample.note("layout", "a key a row", "its columns name the series of each row")
     if key_positions:
         listed = " + ".join(sample.columns[position] for position in key_positions)
         is_given = bool(sample.given.key_columns)
-        sample.note("key", listed, "with it each time is unique", is_given=is_given)
+        sample.note("key", listed, "it says what each row measures", is_given=is_given)
     used = {*sample.taken, *key_positions, *([] if unit_position is None else [unit_position])}
     chosen, left_out = _choose_columns(sample, used)
     values: list[ValueColumn] = []
