@@ -34,7 +34,7 @@ _FEW_REPEATS = 0.02
 MOST_KEYS = 2000
 
 _KEY_NAME = re.compile(
-    r"(?i)(?:^|[\W_\d])(?:id|key|type|typ|kind|art|channel|kanal|register|period|sensor|meter|zähler|obis|name|tag"
+    r"(?i)(?:^|[\W_\d])(?:id|key|type|typ|kind|art|channel|kanal|register|period|sensor|meter|zähler|obis|name|tags?"
     r"|item|field|entity|metric|quantity|parameter|variable|series|code|device|node|phase|direction|point)"
     r"(?:$|[\W_\d])|Id$|ID$"
 )
