@@ -195,3 +195,15 @@ def test_keeping_the_first_is_accepted_once_and_for_all(tmp_path: Path) -> None:
     layout = layout_of(path, Given(repeats="first"))
     assert required(layout) == []
     assert check_file(FileSource(path), layout.profile, layout.columns, now=NOW).repeated == 29
+
+
+def test_times_that_begin_anew_far_behind_the_head_are_asked_about(tmp_path: Path) -> None:
+    days = [f"2024-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:00" for month in range(1, 13)
+            for day in range(1, 29) for hour in range(24) for minute in range(0, 60, 2)]  # fmt: skip
+    one = [f"{time},{at}.5" for at, time in enumerate(days)]
+    again = [f"{time[:-2]}01,{at}.5" for at, time in enumerate(days)]
+    path = write(tmp_path, ["time,power of the first meter", *one, *again])
+    question = one_question(path)
+    assert "begin anew behind its first part" in question.about
+    assert required(layout_of(path, question.answers[0].applied_to(Given()))) == []
+    assert required(layout_of(write(tmp_path, ["time,P", *one]))) == []

@@ -53,13 +53,15 @@ def find_key_positions(sample: Sample) -> tuple[int, ...]:
     `UnusableProfile` for a given column that is not in the file.
     """
     given = sample.given
+    rows = KeyedRows(sample)
+    sample.is_plain_series = rows.are_plain_series
+    sample.begins_anew = not sample.is_whole and rows.begin_anew()
     if given.key_columns or (given.layout == "wide" and not sample.hours):
         return tuple(
             sample.columns.index(find_column(name, sample.columns, setting="key_columns"))
             for name in given.key_columns
             if name
         )
-    rows = KeyedRows(sample)
     positions = _guess_key_positions(rows)
     if positions or sample.hours or given.layout is not None:
         return positions
@@ -76,13 +78,17 @@ class KeyedRows:
         self._text = sample.time_text
         time, code, doubled = self._instants(None)
         self._has_doubled_hour = bool(sum(doubled))
-        self._is_ok = code == OK
-        frame = sample.cells.with_columns(time=time).filter(pl.Series(self._is_ok))
-        self._original = pl.Series(np.flatnonzero(self._is_ok))
-        # Of rows equal in every cell only one counts.
-        kept = frame.with_row_index("row").unique(frame.columns, keep="first", maintain_order=True)
-        self.frame = kept.drop("row")
-        self._original = self._original.gather(kept["row"])
+        self._original = pl.Series(np.flatnonzero(code == OK))
+        self.frame = sample.cells.with_columns(time=time).filter(pl.Series(code == OK))
+        distinct = self.frame["time"].n_unique()
+        self.are_plain_series = not sample.hours and distinct == len(sample.cells)
+        """Whether every row has a time, and no instant repeats."""
+        if distinct < len(self.frame):
+            # Of rows equal in every cell only one counts.
+            columns = self.frame.columns
+            kept = self.frame.with_row_index("row").unique(columns, keep="first", maintain_order=True)
+            self.frame = kept.drop("row")
+            self._original = self._original.gather(kept["row"])
 
     def _instants(self, key: pl.Series | None) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
         """Return the instants of all rows of the sample, with a clock for each key."""
@@ -99,6 +105,18 @@ class KeyedRows:
         if sample.hours:
             return (*times.dates(self._text), (0, 0))
         return times.read(self._text, key)
+
+    def begin_anew(self) -> bool:
+        """Return whether the times mostly rise, or mostly fall, and then go back over much of their range."""
+        time = self.frame["time"].to_numpy()
+        steps = np.diff(time)
+        if len(steps) < 3:
+            return False
+        if (steps < 0).mean() > _MOSTLY:
+            time, steps = -time, -steps
+        passed = np.maximum.accumulate(time)[:-1] - time[0]
+        is_far = (steps < 0) & (-steps > passed / 2)
+        return bool((steps > 0).mean() > _MOSTLY and is_far.any())
 
     def repeats(self, columns: Sequence[str]) -> int:
         """Return the number of rows with the instant, and the cells of these columns, of an earlier row."""
@@ -193,6 +211,8 @@ def _find_constant_names(sample: Sample) -> tuple[int, ...]:
 
     Without them the files of all sensors would store their readings in one metric.
     """
+    if not any(is_general_name(name) for name in sample.columns):
+        return ()
     left = [position for position in range(len(sample.columns)) if position not in sample.taken]
     cells = [sample.cells[f"c{position}"].str.strip_chars(BLANKS) for position in left]
     parsed = sample.numbers.parse([column.head(_MOST_ROWS) for column in cells])

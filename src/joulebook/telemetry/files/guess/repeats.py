@@ -55,7 +55,11 @@ def ask_about_repeats(sample: Sample, profile: ImportProfile) -> None:
     if sample.given.repeats is not None:
         sample.note("repeats", "the first value of an instant", "", is_given=True)
         return
-    if any(question.is_required and question.setting in _SETTLED_BEFORE for question in sample.questions):
+    if any(q.is_required and q.setting in _SETTLED_BEFORE for q in sample.questions):
+        return
+    if sample.is_plain_series:
+        if sample.begins_anew and not profile.key_columns:
+            _ask_about_beginning_anew(sample)
         return
     kind = WideParser if profile.layout == "wide" else LongParser
     check_budget()
@@ -87,6 +91,20 @@ def ask_about_repeats(sample: Sample, profile: ImportProfile) -> None:
                 *(cause.answer for cause in causes),
                 Answer("keep the first value of each time", {"repeats": "first"}),
             ),
+        )
+    )
+
+
+def _ask_about_beginning_anew(sample: Sample) -> None:
+    sample.ask(
+        Question(
+            "repeats",
+            "the times of the file begin anew behind its first part: does a second table follow the first?",
+            Message(
+                " If one does, read one of them with {header_line}; if not, or to keep the "
+                "first value of each time, say {repeats:first}"
+            ),
+            (Answer("keep the first value of each time", {"repeats": "first"}),),
         )
     )
 

@@ -93,6 +93,11 @@ class Sample:
     affixes: dict[str, str]
     """Units and currencies beside numbers, by the name of the column of `cells`."""
 
+    is_plain_series: bool
+    """Whether every row has a time, and no instant repeats."""
+    begins_anew: bool
+    """Whether the times of a file seen in part go back over most of their range."""
+
     def __init__(
         self,
         head: bytes,

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulebook.telemetry.files.errors import Message
 from joulebook.telemetry.files.guess.keys import is_general_name
@@ -23,6 +22,7 @@ from joulebook.telemetry.files.table import BLANKS
 from joulebook.telemetry.files.times import DAY, TimeFormat, parse_times
 
 _MOSTLY = 0.9
+_MOST_ROWS = 5000
 
 
 def ask_about_unnamed(sample: Sample, values: Sequence[ValueColumn]) -> None:
@@ -62,14 +62,13 @@ def ask_about_tables_beside(sample: Sample, values: Sequence[ValueColumn]) -> No
     given = sample.given
     if given.time_columns:
         return
-    own = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
     position_of = {value.column: sample.columns.index(value.column) for value in values}
     for position in range(max(sample.time_positions) + 1, len(sample.columns)):
         left = [v for v in values if position_of[v.column] < position]
         right = [v for v in values if position_of[v.column] > position]
         if not left or not right or all(value.column in given.mapping for value in right):
             continue
-        if not _has_own_times(sample, position, own.wall, own.fits):
+        if not _has_own_times(sample, position):
             continue
         first, second = " + ".join(sample.time_columns), sample.columns[position]
         mapping = dict(given.mapping)
@@ -100,23 +99,25 @@ def ask_about_tables_beside(sample: Sample, values: Sequence[ValueColumn]) -> No
         return
 
 
-def _has_own_times(sample: Sample, position: int, wall: NDArray[np.int64], fits: NDArray[np.bool_]) -> bool:
+def _has_own_times(sample: Sample, position: int) -> bool:
     """Return whether a column holds times that run, and are no ends of the rows' intervals."""
-    cells = sample.cells[f"c{position}"].str.strip_chars(BLANKS)
+    cells = sample.cells[f"c{position}"].head(_MOST_ROWS).str.strip_chars(BLANKS)
     if kind_of_times(cells) not in {Kind.INSTANT, Kind.DATE}:
         return False
     shapes = {time_shape(text) for text in cells.head(200).to_list()} - {None}
     more = [TimeFormat(text) for shape in shapes if shape for text in shape.formats[:1]]
-    times = parse_times(cells, (*(TimeFormat(text) for text in sample.time_formats), *more))
+    formats = [TimeFormat(text) for text in sample.time_formats]
+    own = parse_times(sample.time_text.head(_MOST_ROWS), tuple(formats))
+    times = parse_times(cells, (*formats, *more))
     steps = np.diff(times.wall[times.fits])
     runs = steps[steps != 0]
     if len(runs) < 2 or max((runs > 0).mean(), (runs < 0).mean()) < _MOSTLY:
         return False
-    both = fits & times.fits
-    own_steps = np.abs(np.diff(wall[both]))
+    both = own.fits & times.fits
+    own_steps = np.abs(np.diff(own.wall[both]))
     own_steps = own_steps[own_steps > 0]
     longest = max(2 * int(np.median(own_steps)) if len(own_steps) else 0, DAY)
-    apart = times.wall[both] - wall[both]
+    apart = times.wall[both] - own.wall[both]
     return bool(((apart < -longest) | (apart > longest)).mean() > 1 - _MOSTLY)
 
 
