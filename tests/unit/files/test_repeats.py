@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.guess.questions import Question
+from joulebook.telemetry.files.preview import check_file
 from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.repeats import RepeatWatch
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import ParsedBlock
-from joulebook.telemetry.imports.run import check_file
 
 from .readings_of import NOW, by_answer, layout_of, readings_of, required
 
