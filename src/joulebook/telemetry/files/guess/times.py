@@ -190,6 +190,7 @@ def settle_times(sample: Sample) -> None:
         sample.time_formats = (sample.time_format,)
     else:
         sample.time_formats = _guess_formats(sample, " + ".join(sample.time_columns))
+        _ask_about_hours(sample)
     may_add = not given and not sample.given.time_columns
     if may_add:
         _add_zone_column(sample)
@@ -204,6 +205,30 @@ def settle_times(sample: Sample) -> None:
     sample.note("time", column, "its cells look like times", is_given=bool(sample.given.time_columns))
     sample.note("time format", " or ".join(sample.time_formats), "fits the first lines", is_given=bool(given))
     sample.settings += zone
+
+
+def _ask_about_hours(sample: Sample) -> None:
+    """Say that hours are counted from 1, or ask whether they are if neither 0 nor 24 is among them."""
+    hours = set(sample.time_text.str.extract(" ([0-9]{1,2})$").drop_nulls().cast(pl.Int64).unique())
+    texts = sample.time_formats
+    if len(texts) > 1 or not hours or sample.questions or not texts[0].endswith((" %H%D", " %h%D", " %n")):
+        return
+    as_clock, as_count = (re.sub(" %[^ ]+$", f" {word}", texts[0]) for word in ("%H%D", "%h%D"))
+    if texts[0].endswith(" %n"):
+        as_count = texts[0]
+    is_open = texts[0] == as_clock and not hours & {0, 24}
+    if texts[0] == as_clock and not is_open:
+        return
+    answers = (
+        Answer("hour 1 begins at midnight", {"time_formats": (as_count,)}),
+        Answer("hour 1 is 01:00", {"time_formats": (as_clock,)}),
+    )
+    about = "the hours of a day are counted from 1, so hour 1 begins at midnight"
+    if is_open:
+        about = "the hours of a day are neither 0 nor 24, so hour 1 may begin at midnight or be 01:00"
+        answers = answers[::-1]
+    remedy = Message("; say which with {time_formats:{0!r}} or {time_formats:{1!r}}", as_count, as_clock)
+    sample.ask(Question("time_formats", about, remedy, answers, is_required=is_open))
 
 
 def _parsed(sample: Sample) -> ParsedTimes:
@@ -740,10 +765,11 @@ def _reason_for_ends(sample: Sample, wall: NDArray[np.int64], interval: int) -> 
         return ""
     if name := next((name for name in sample.time_columns if names_an_end(name)), ""):
         return f"{name!r} names the end of an interval"
-    # 24:00 is the end of its day.
-    packed = any("%k" in text for text in sample.time_formats)
-    if sample.time_text.str.contains(r" 2400$" if packed else r"[T ]24(?::00|$)").any():
-        return "times such as 24:00 mark the end of an interval"
+    # 24:00 is the end of its day. Counted hours begin where their number says.
+    hour = {"%k": " 2400$", "%H:": r"[T ]24:00(?::00|$)", "%H%D": " 24$"}
+    for word, midnight in hour.items():
+        if any(word in text for text in sample.time_formats) and sample.time_text.str.contains(midnight).any():
+            return "times such as 24:00 mark the end of an interval"
     step = interval * MICROSECONDS
     first, last = int(wall.min()), int(wall.max())
     runs = first % DAY == step and last % DAY == 0 and last > first and step <= 60 * MINUTE
