@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.time_words import HALVES, MONTHS, PASSES, ZONES
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.time_zones import ZoneInfo, ZoneInfoNotFoundError
@@ -133,19 +133,17 @@ class TimeFormat:
         words = [word for word, _ in self._parts if word]
         date = {word for word in words if word in {"Y", "y", "m", "b", "d", "j", *_COUNTS}}
         if len(set(words)) != len(words) or date not in _DATES:
-            raise UnusableProfile(
-                f"time format {self.text!r} must name a year, a month and a day (%Y-%m-%d), each once"
-            )
+            raise self._unusable(" must name a year, a month and a day (%Y-%m-%d), each once")
         if date & _COUNTS.keys() and not set(words) <= {*_COUNTS, "f"}:
-            raise UnusableProfile(
-                f"time format {self.text!r}: %s, %Q, %U and %N stand alone, but for a fraction .%f"
-            )
+            raise self._unusable(": %s, %Q, %U and %N stand alone, but for a fraction .%f")
         if ("I" in words) != ("p" in words) or len(_HOURS & set(words)) > 1 or {"k", "M"} <= set(words):
-            raise UnusableProfile(
-                f"time format {self.text!r}: %I and %p belong together, and exclude %H; %k excludes %H and %M"
-            )
+            raise self._unusable(": %I and %p belong together, and exclude %H; %k excludes %H and %M")
         if {"z", "Z"} <= set(words):
-            raise UnusableProfile(f"time format {self.text!r} names the offset twice, by %z and by %Z")
+            raise self._unusable(" names the offset twice, by %z and by %Z")
+
+    def _unusable(self, problem: str) -> UnusableProfile:
+        message = Message("{time_formats:{0!r}}" + problem, self.text)
+        return UnusableProfile(message, setting="time_formats")
 
     @cached_property
     def _parts(self) -> list[tuple[str, str]]:
@@ -163,9 +161,7 @@ class TimeFormat:
                 parts.append(_WORDS[percent])
             else:
                 known = " ".join(f"%{word}" for word in _WORDS)
-                raise UnusableProfile(
-                    f"time format {self.text!r}: %{percent} is not known; there are {known} %%"
-                )
+                raise self._unusable(f": %{percent} is not known; there are {known} %%")
         return parts
 
     def _pattern(self, rare: Mapping[str, str]) -> str:
@@ -336,6 +332,10 @@ def find_zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UnusableProfile(
-            f"{name!r} is not a time zone; use an IANA name such as Europe/Berlin, "
-            "an offset such as +01:00, or UTC"
+            Message(
+                "{tz:{0!r}} is not a time zone; use an IANA name such as Europe/Berlin, "
+                "an offset such as +01:00, or UTC",
+                name,
+            ),
+            setting="tz",
         ) from None

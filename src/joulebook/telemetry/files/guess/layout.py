@@ -10,6 +10,7 @@ from joulebook.telemetry.csv_format import header, unguarded
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.formats.format import READINGS_HEADER
+from joulebook.telemetry.files.formats.named_series import TEXT
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
@@ -178,7 +179,7 @@ def _converted(head: bytes, given: Given) -> FileLayout | None:
         unit_column="unit",
         kind_column="kind",
         line_column="line",
-        na_values=(*DEFAULT_NA_VALUES, "unavailable", "unknown"),
+        na_values=(*DEFAULT_NA_VALUES, "unavailable", "unknown", TEXT),
         ignored_keys=tuple(name for name, target in given.mapping.items() if target is None),
     )
     columns = tuple(next(csv.reader([READINGS_HEADER])))
