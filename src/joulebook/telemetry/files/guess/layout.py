@@ -14,6 +14,7 @@ from joulebook.telemetry.files.formats.named_series import TEXT
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
+from joulebook.telemetry.files.guess.intervals import settle_clock
 from joulebook.telemetry.files.guess.keys import find_key_positions
 from joulebook.telemetry.files.guess.kinds import settle_kinds
 from joulebook.telemetry.files.guess.numbers import settle_numbers
@@ -27,8 +28,9 @@ from joulebook.telemetry.files.guess.structure import (
     leave_out_total,
 )
 from joulebook.telemetry.files.guess.time_columns import find_hours
-from joulebook.telemetry.files.guess.times import settle_clock, settle_times
+from joulebook.telemetry.files.guess.times import settle_time_formats
 from joulebook.telemetry.files.guess.values import choose_values
+from joulebook.telemetry.files.guess.zones import settle_zone
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
 
@@ -79,7 +81,8 @@ def guess_layout(
     find_splitter(sample)
     find_heading(sample)
     sample.read_cells()
-    settle_times(sample)
+    settle_time_formats(sample)
+    settle_zone(sample)
     find_hours(sample)
     check_budget()
     settle_numbers(sample)
