@@ -345,7 +345,7 @@ def test_a_delimiter_may_be_a_regular_expression_and_a_bad_one_is_refused(tmp_pa
     layout, blocks = read(tmp_path, text, tz="UTC", delimiter="/ *:: */")
     assert readings(layout, blocks)["E"][-1] == ("01-13 00:08", 16)
     for pattern in ("/a*/", "/(/", "/" + "x" * 300 + "/"):
-        with pytest.raises(UnusableProfile, match="delimiter pattern"):
+        with pytest.raises(UnusableProfile, match="the pattern in delimiter"):
             read(tmp_path, text, delimiter=pattern)
 
 

@@ -70,7 +70,9 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
             )
     if given.time_marks == "end" and not profile.interval:
         raise UnusableProfile(
-            Message("{time_marks:end}: the profile does not say how long an interval is"),
+            Message(
+                "{time_marks:end}: the profile does not say how long an interval is; say {time_marks:start}"
+            ),
             setting="time_marks",
         )
     changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) not in (None, ())}
