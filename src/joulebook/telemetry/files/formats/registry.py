@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from joulebook.telemetry.files.formats.format import Format
 from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
+from joulebook.telemetry.files.formats.json_lists import JSON
 from joulebook.telemetry.files.formats.nem import NEM
 
 FORMATS: tuple[Format, ...] = (
     GREEN_BUTTON,
     NEM,
+    JSON,
 )
 """The formats recognised by the beginning of a file's content, in the order they are tried."""
 
