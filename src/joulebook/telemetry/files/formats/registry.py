@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from joulebook.telemetry.files.formats.columnar import ARROW_FILE, ARROW_STREAM, PARQUET
 from joulebook.telemetry.files.formats.format import Format
 from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
 from joulebook.telemetry.files.formats.json_lists import JSON
 from joulebook.telemetry.files.formats.nem import NEM
 
 FORMATS: tuple[Format, ...] = (
+    PARQUET,
+    ARROW_FILE,
+    ARROW_STREAM,
     GREEN_BUTTON,
     NEM,
     JSON,
