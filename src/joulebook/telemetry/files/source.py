@@ -29,7 +29,6 @@ _UNREADABLE_KINDS = (
     (b"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it"),
     (b"BZh", "bzip2-compressed", "unpack it"),
     (b"\xfd7zXZ\x00", "xz-compressed", "unpack it"),
-    (b"PAR1", "a Parquet file", "save it as CSV"),
     (b"%PDF", "a PDF document", "ask its sender for CSV"),
     (b"SQLite format 3\x00", "a SQLite database", "export the table as CSV"),
 )
