@@ -159,7 +159,7 @@ def _planned(listed: Sequence[Listed], options: MoveOptions) -> list[Planned]:
 
 def _count_file(source: FileSource, chunks: Iterator[bytes]) -> dict[str, SeriesTotals]:
     """Return the totals of the series in a file, by their metric in its CSV."""
-    layout = converted_layout([])
+    layout = converted_layout([ValueColumn("value", TEXT_FIELDS, key=(TEXT_FIELDS,))])
     blocks = parse_blocks(
         cut_blocks(chunks, max_lines=BLOCK_READINGS, start_line=layout.profile.first_data_line),
         layout.profile, layout.columns, now=int(time.time() * MICROSECONDS), most_problems=0,
@@ -176,7 +176,7 @@ def _count_file(source: FileSource, chunks: Iterator[bytes]) -> dict[str, Series
                 show(source.bytes_read / source.size)
                 yield block
 
-    return {key[0]: each for key, each in file_totals(watched(), ()).items()}
+    return {key[0]: each for key, each in file_totals(watched(), layout.profile.values).items()}
 
 
 def _say_differences(listed: Sequence[Listed] | None, found: Sequence[Listed]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -62,6 +62,13 @@ def _scaled_sum(values: NDArray[np.float64]) -> int:
     return total
 
 
+def _runs(ordered: NDArray[np.int32]) -> Iterator[tuple[int, int, int]]:
+    """Yield each number of an ordered array with the half-open range of its positions."""
+    numbers, begins = np.unique(ordered, return_index=True)
+    borders = [*begins.tolist(), len(ordered)]
+    yield from zip(numbers.tolist(), borders, borders[1:], strict=False)
+
+
 def file_totals(
     blocks: Iterable[ParsedBlock], values: Sequence[ValueColumn]
 ) -> dict[tuple[str, ...], SeriesTotals]:
@@ -69,9 +76,7 @@ def file_totals(
     found: dict[tuple[str, ...], SeriesTotals] = {}
     for block in blocks:
         every = (*values, *block.added)
-        columns, begins = np.unique(block.column, return_index=True)
-        ends = [*begins[1:].tolist(), len(block.column)]
-        for column, begin, end in zip(columns.tolist(), begins.tolist(), ends, strict=True):
+        for column, begin, end in _runs(block.column):
             totals = found.setdefault(every[column].key, SeriesTotals())
             totals.add(block.time[begin:end], block.value[begin:end])
     return found
@@ -99,8 +104,6 @@ def stored_totals(
             metric, time, value = block.metric[inside], block.time[inside], block.value[inside]
             order = np.argsort(metric, kind="stable")
             metric, time, value = metric[order], time[order], value[order]
-            columns, begins = np.unique(metric, return_index=True)
-            ends = [*begins[1:].tolist(), len(metric)]
-            for column, begin, end in zip(columns.tolist(), begins.tolist(), ends, strict=True):
+            for column, begin, end in _runs(metric):
                 found[keys[column]].add(time[begin:end], value[begin:end])
     return found
