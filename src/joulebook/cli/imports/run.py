@@ -72,7 +72,7 @@ def import_one(options: ImportOptions) -> ImportResult:
     the import begins. Ends the command if the profile or the rejected rows cannot be written.
     """
     device = find_device(options.device_id)
-    source = FileSource(options.path, sheet=options.sheet)
+    source = FileSource(options.path)
     layout = _choose_layout(source, options, device)
     for question in layout.questions:
         if question.setting in {"time_marks", "amounts"}:
@@ -124,9 +124,7 @@ def _choose_layout(source: FileSource, options: ImportOptions, device: Device) -
                 raise UnusableProfile(f"{exc}, and no file of that name") from exc
             profile = load_profile(Path(options.profile))
     try:
-        layout = choose_layout(
-            source, options.given, profile=profile, device_tz=device.time_zone, sheet=options.sheet
-        )
+        layout = choose_layout(source, options.given, profile=profile, device_tz=device.time_zone)
         layout.require_answers()
     except FileError as exc:
         raise type(exc)(exc.said(option_words), setting=exc.setting) from exc

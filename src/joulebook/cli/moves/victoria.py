@@ -16,6 +16,7 @@ from joulebook.telemetry.imports.totals import SeriesTotals
 
 EVERYTHING = '{__name__!=""}'
 _ROWS_A_LINE = 10_000
+_DAY = 86_400
 
 
 class VictoriaServer:
@@ -29,7 +30,7 @@ class VictoriaServer:
     def list_series(self, until: int) -> list[Listed]:
         """Return the series with their counts and ranges."""
         counts, firsts, lasts = (
-            self._by_labels(f"{function}({self._match}[{until}s]) keep_metric_names", until)
+            self._by_labels(function, until)
             for function in ("count_over_time", "tfirst_over_time", "tlast_over_time")
         )
         names = SeriesNames()
@@ -42,7 +43,7 @@ class VictoriaServer:
 
     def parts(self, until: int) -> dict[str, int]:
         """Return the names of metrics with their numbers of samples."""
-        counts = self._by_labels(f"count_over_time({self._match}[{until}s]) keep_metric_names", until)
+        counts = self._by_labels("count_over_time", until)
         found: dict[str, int] = {}
         for labels, count in counts.items():
             name = dict(labels).get("__name__", "")
@@ -54,13 +55,15 @@ class VictoriaServer:
         name, brace, rest = self._match.partition("{")
         conditions = [f"__name__={json.dumps(part)}", rest.strip().removesuffix("}")]
         match = f"{name}{{{','.join(filter(None, conditions))}}}" if brace else part
-        parameters = {"match[]": match, "start": 0, "end": until, "max_rows_per_line": _ROWS_A_LINE}
+        parameters = {"match[]": match, "start": _DAY, "end": until, "max_rows_per_line": _ROWS_A_LINE}
         lines = self._http.lines("/api/v1/export", **parameters)
         for line in lines:
             if line.strip():
                 yield line + b"\n"
 
-    def _by_labels(self, query: str, until: int) -> dict[tuple[tuple[str, str], ...], float]:
+    def _by_labels(self, function: str, until: int) -> dict[tuple[tuple[str, str], ...], float]:
+        """Return what a function gives for the samples of each series from 1970-01-02 on."""
+        query = f"{function}({self._match}[{until - _DAY}s]) keep_metric_names"
         answer: Any = self._http.get("/api/v1/query", query=query, time=until, nocache=1)
         try:
             rows = answer["data"]["result"]

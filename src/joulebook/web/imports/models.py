@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from joulebook.telemetry.files.report import ImportReport
 from joulebook.web.devices.models import Device
 from joulebook.web.leases import LeasedWork
+
+if TYPE_CHECKING:
+    # It needs polars: most commands begin faster without.
+    from joulebook.telemetry.files.report import ImportReport
 
 DRAFT_RETENTION = timedelta(days=7)
 """Time after which a draft is discarded unless it was queued."""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from joulebook.telemetry.files.formats.annotated_csv import ANNOTATED_CSV, convert_tables
 from joulebook.telemetry.files.formats.format import Content, Format
+from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
 from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL, convert_lines
 from joulebook.telemetry.files.formats.named_series import SeriesNames
+from joulebook.telemetry.files.formats.nem import NEM
 from joulebook.telemetry.files.formats.prometheus import (
     PROMETHEUS_TEXT,
     VICTORIA_METRICS,
@@ -15,7 +17,14 @@ from joulebook.telemetry.files.formats.prometheus import (
     convert_text,
 )
 
-FORMATS: tuple[Format, ...] = (ANNOTATED_CSV, LINE_PROTOCOL, VICTORIA_METRICS, PROMETHEUS_TEXT)
+FORMATS: tuple[Format, ...] = (
+    ANNOTATED_CSV,
+    GREEN_BUTTON,
+    NEM,
+    LINE_PROTOCOL,
+    PROMETHEUS_TEXT,
+    VICTORIA_METRICS,
+)
 """The formats recognised by the beginning of a file's content, in the order they are tried."""
 
 

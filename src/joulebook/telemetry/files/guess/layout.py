@@ -20,7 +20,7 @@ from joulebook.telemetry.files.guess.numbers import settle_numbers
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.time_columns import find_hours
-from joulebook.telemetry.files.guess.times import settle_clock, settle_time_formats, settle_zone
+from joulebook.telemetry.files.guess.times import settle_clock, settle_times
 from joulebook.telemetry.files.guess.values import choose_values, find_key_positions
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
@@ -66,17 +66,16 @@ def guess_layout(
     find_splitter(sample)
     find_heading(sample)
     sample.read_cells()
-    settle_time_formats(sample)
-    settle_zone(sample)
+    settle_times(sample)
     find_hours(sample)
     check_budget()
     settle_numbers(sample)
     check_budget()
     key_positions = find_key_positions(sample)
     check_budget()
-    clock = settle_clock(sample)
     choice = choose_values(sample, key_positions)
     values = settle_kinds(sample, choice.values, key_positions)
+    clock = settle_clock(sample, values)
     splitter = sample.splitter
     profile = ImportProfile(
         encoding=sample.encoding, line_end=sample.line_end,

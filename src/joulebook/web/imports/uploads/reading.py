@@ -77,10 +77,10 @@ class ReadableUpload:
                 pass
 
     def layout(
-        self, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str, sheet: str
+        self, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str
     ) -> FileLayout:
         """Return its layout, with open questions. Raises `FileError`."""
-        return choose_layout(self._source, given, profile=profile, device_tz=device_tz, sheet=sheet)
+        return choose_layout(self._source, given, profile=profile, device_tz=device_tz)
 
     def first_rows(self, layout: FileLayout) -> Preview:
         """Return the first rows with their readings. Raises `FileError`."""
