@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -189,17 +190,25 @@ def _converted(head: bytes, given: Given) -> FileLayout | None:
     for name, target in given.mapping.items():
         if target is not None:
             found[name] = found[name].with_target(replace(target, unit=target.unit or found[name].unit))
+    return converted_layout(
+        [value for name, value in found.items() if given.mapping.get(name, value) is not None],
+        ignored=[name for name, target in given.mapping.items() if target is None],
+    )
+
+
+def converted_layout(values: Sequence[ValueColumn], *, ignored: Sequence[str] = ()) -> FileLayout:
+    """Return how to read the CSV made from a format that leaves nothing open, with these series."""
     profile = ImportProfile(
         time_columns=("time",),
         time_formats=("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"),
-        values=tuple(value for name, value in found.items() if given.mapping.get(name, value) is not None),
+        values=tuple(values),
         layout="long",
         key_columns=("metric",),
         unit_column="unit",
         kind_column="kind",
         line_column="line",
         na_values=(*DEFAULT_NA_VALUES, "unavailable", "unknown", TEXT),
-        ignored_keys=tuple(name for name, target in given.mapping.items() if target is None),
+        ignored_keys=tuple(ignored),
     )
     columns = tuple(next(csv.reader([READINGS_HEADER])))
     return FileLayout(profile, columns, (ReadingSetting("layout", "readings", "found: by its format"),))
