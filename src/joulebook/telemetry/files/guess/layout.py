@@ -32,6 +32,7 @@ from joulebook.telemetry.files.guess.time_columns import find_hours
 from joulebook.telemetry.files.guess.times import settle_time_formats
 from joulebook.telemetry.files.guess.values import choose_values
 from joulebook.telemetry.files.guess.zones import settle_zone
+from joulebook.telemetry.files.members import Member
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
 
@@ -50,6 +51,8 @@ class FileLayout:
     columns: tuple[str, ...]
     settings: tuple[ReadingSetting, ...]
     questions: tuple[Question, ...] = ()
+    members: tuple[Member, ...] = ()
+    """The files, if they are several."""
 
     def require_answers(self) -> None:
         """Raise `UnclearFile` for the first question to be answered before anything is stored."""
