@@ -123,7 +123,7 @@ class Given:
     fixed columns (`10,8,8`). `header_line` 0 means no header. `mapping` renames a column, or in a long
     file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none. `amounts`
     says whether columns of energy and the like whose values rise and fall are amounts per interval; else
-    they are registers.
+    they are registers. `repeats` "first" accepts that instants repeat with another value.
     """
 
     sheet: str | None = _setting(
@@ -213,6 +213,11 @@ class Given:
         "whether values of energy and the like that rise and fall are amounts per interval; default: yes",
         kind="word", group="Numbers", hint="Of columns of energy and the like.", is_fixed=True,
         choices={"yes": "amounts, each of one interval", "no": "registers of meters"},
+    )  # fmt: skip
+    repeats: Literal["first"] | None = _setting(
+        "Repeated times", "accept that times repeat with another value, and keep the first of them",
+        kind="word", group="Numbers", hint="Of one series, with different values.",
+        choices={"first": "keep the first value of each time"},
     )  # fmt: skip
     mapping: Mapping[str, Target | None] = dataclasses.field(
         default_factory=dict,
