@@ -72,7 +72,7 @@ def preview(
     if not is_whole:
         text = text[: text.rfind(b"\n") + 1]
     ends = line_ends(text)
-    # Enough lines for the rows even if some are blank or comments; more if a night without values comes first.
+    # Enough lines for the rows even if some are blank or comments; more if a night comes first.
     for most_lines_read in (3 * most_rows, _LOOKED_THROUGH):
         last = min(len(ends), profile.first_data_line + most_lines_read)
         beginning = text[: int(ends[last - 1])] if last else text

@@ -51,8 +51,9 @@ _READINGS_IN_A_CELL = 4
 
 @dataclass(frozen=True)
 class AskedQuestion:
-    """A question about the file with the chosen answer ("" for none)."""
+    """A question about the file with the chosen answer ("" for none), under a name of its own in the form."""
 
+    name: str
     question: Question
     answer: str
 
@@ -99,7 +100,7 @@ class DraftReading:
     @property
     def hidden_fields(self) -> list[tuple[str, str]]:
         """The entered fields not on the page now."""
-        shown = {each.question.setting for each in self.asked}
+        shown = {each.name for each in self.asked}
         return self.entry.hidden_fields(with_rows=not self.rows, shown_questions=shown)
 
     @property
@@ -210,21 +211,25 @@ def _apply_answers(
         profile_key = profile.name
     else:
         profile_key = "" if profile is None else json.dumps(profile.as_json())
-    asked: dict[str, AskedQuestion] = {}
+    asked: list[AskedQuestion] = []
     while True:
         settings = tuple({**vars(given), "mapping": tuple(given.mapping.items())}.items())
         layout = _layout(import_.upload, import_.file_name, settings, profile_key, tz)
         is_answered = False
+        # A question without an answer may have another text after an answer to another.
+        asked = [each for each in asked if each.answer]
         for question in layout.questions:
             is_there = question.setting in _ON_THE_PAGE_ANYWAY and not question.is_required
-            if is_there or question.setting in asked:
+            if is_there or any(each.question.about == question.about for each in asked):
                 continue
-            label = entry.answers.get(question.setting, "")
+            before = sum(each.question.setting == question.setting for each in asked)
+            name = f"{question.setting}-{before + 1}" if before else question.setting
+            label = entry.answers.get(name, "")
             answer = next((each for each in question.answers if each.label == label), None)
-            asked[question.setting] = AskedQuestion(question, "" if answer is None else answer.label)
+            asked.append(AskedQuestion(name, question, "" if answer is None else answer.label))
             if answer is not None:
                 given, is_answered = answer.applied_to(given), True
-        yield layout, list(asked.values())
+        yield layout, asked
         if not is_answered:
             return
 
