@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.numbers import NumberFormat, Numbers
-from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.profile import COUNTED, ImportProfile
 from joulebook.telemetry.files.row_times import MALFORMED, MISSING, OK, TIME_CODES, RowTimes
 from joulebook.telemetry.files.series_table import (
     KEY_LIMIT,
@@ -280,11 +280,18 @@ class LongParser:
     ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
         """Return the instants of hours across; only cells with a value pass the clock."""
         minutes = np.array([hour.minutes for hour in self._hours], np.int64)
-        marked = np.tile(np.array([hour.pass_ for hour in self._hours], np.int8), len(day))
-        wall = (day[:, None] + minutes * _MINUTE).ravel()
+        passes = np.array([hour.pass_ for hour in self._hours], np.int8)
+        is_counted = passes == COUNTED
+        marked = np.tile(np.where(is_counted, np.int8(0), passes), len(day))
+        passed = np.tile(np.where(is_counted, minutes, 0) * _MINUTE, len(day))
+        wall = (day[:, None] + np.where(is_counted, 0, minutes) * _MINUTE).ravel()
         there = np.flatnonzero(~np.isnan(value))
         parsed = ParsedTimes(
-            wall[there], np.full(len(there), NO_OFFSET), np.ones(len(there), np.bool_), marked[there]
+            wall[there],
+            np.full(len(there), NO_OFFSET),
+            np.ones(len(there), np.bool_),
+            marked[there],
+            passed[there] if is_counted.any() else None,
         )
         series = key[np.repeat(np.arange(len(day)), len(minutes))[there]]
         code = np.zeros(len(value), np.int8)

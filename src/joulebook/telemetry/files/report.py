@@ -86,7 +86,7 @@ REPEATED = "repeated"
 
 _COUNTS = (
     "rows_imported", "blank_lines", "skipped_lines", "doubled_first", "doubled_second", "first_time",
-    "last_time",
+    "last_time", "file_count", "files_left_out", "last_file",
 )  # fmt: skip
 
 
@@ -118,6 +118,11 @@ class ImportReport:
         self.blank_lines = 0
         self.skipped_lines = 0
         """Lines skipped by the profile, such as comments."""
+        self.file_count = 0
+        """Files so far of an import with several."""
+        self.files_left_out = 0
+        """Of these, damaged files and files of another shape."""
+        self.last_file = ""
         self.doubled_first = 0
         """Rows in the first pass of a repeated hour."""
         self.doubled_second = 0
@@ -134,6 +139,9 @@ class ImportReport:
         self.doubled_first += block.doubled[0]
         self.doubled_second += block.doubled[1]
         self.skipped_lines += block.skipped_lines
+        if block.file != self.last_file:
+            self.file_count, self.last_file = self.file_count + 1, block.file
+        self.files_left_out += bool(block.left_out)
         self.columns += [ColumnReport.of(value) for value in block.added[len(self.columns) - self._given :]]
         for column, cells in zip(self.columns, block.cells, strict=True):
             column.readable += cells.readable
@@ -210,6 +218,7 @@ class ImportReport:
                 self.columns[int(block.column[row])].column,
                 code,
                 repr(float(block.value[row])),
+                file=block.file,
             )
             for row in np.flatnonzero(chosen)[: MOST_PROBLEMS if self._on_problems is None else None].tolist()
         ]
@@ -235,7 +244,8 @@ class ImportReport:
         self.is_dry_run = state["is_dry_run"]
         self._given = state["given"]
         for name in _COUNTS:
-            setattr(self, name, state[name])
+            if name in state:  # An earlier version counted less.
+                setattr(self, name, state[name])
         self.rows_rejected = Counter(state["rows_rejected"])
         self.columns = [ColumnReport.from_state(column) for column in state["columns"]]
         del self._problems[state["listed"] :]
@@ -260,14 +270,17 @@ class ImportReport:
 
     @property
     def problems(self) -> list[Problem]:
-        """The first problems, by line."""
-        return sorted(self._problems, key=lambda problem: problem.line)
+        """The first problems, by file and line."""
+        return sorted(self._problems, key=lambda problem: (problem.file, problem.line))
 
     @property
     def problem_count(self) -> int:
-        """Rows rejected, and cells malformed or in conflict; a dry run counts repeated cells instead."""
+        """Rows rejected, cells malformed or in conflict, and files left out.
+
+        A dry run counts repeated cells in place of conflicts.
+        """
         conflict = self.repeated if self.is_dry_run else self.conflict
-        return self.rows_rejected.total() + self.malformed + conflict
+        return self.rows_rejected.total() + self.malformed + conflict + self.files_left_out
 
     @property
     def rows_read(self) -> int:
@@ -340,6 +353,9 @@ class ImportReport:
                 "rejected": self.rows_rejected.total(),
                 "rejected_by_code": dict(self.rows_rejected),
             },
+            **(
+                {"files": {"all": self.file_count, "left_out": self.files_left_out}} if self.last_file else {}
+            ),
             "blank_lines": self.blank_lines,
             "skipped_lines": self.skipped_lines,
             "doubled_hour": {"first_pass": self.doubled_first, "second_pass": self.doubled_second},
@@ -350,7 +366,14 @@ class ImportReport:
             "columns": [column.as_json() for column in self.columns],
             "problem_count": self.problem_count,
             "problems": [
-                {"line": p.line, "column": p.column, "code": p.code, "text": p.text} for p in self.problems
+                {
+                    **({"file": p.file} if p.file else {}),
+                    "line": p.line,
+                    "column": p.column,
+                    "code": p.code,
+                    "text": p.text,
+                }
+                for p in self.problems
             ],
         }
 

@@ -68,6 +68,11 @@ class Setting:
         return self.kind in ("word", "flag")
 
     @property
+    def is_lines(self) -> bool:
+        """Whether one field of the page takes several texts, one a line."""
+        return self.kind in ("list", "mapping") and not self.inputs
+
+    @property
     def option(self) -> str:
         """The command's option."""
         return "--" + self.name.replace("_", "-")
@@ -220,7 +225,8 @@ class Given:
             "setting": Setting(
                 "Columns and their metrics",
                 "metric and unit of a column; COLUMN= leaves it out; repeatable",
-                name="map", kind="mapping", metavar="COLUMN=METRIC[:UNIT]", most=4096,
+                name="map", kind="mapping", metavar="COLUMN=METRIC[:UNIT]", most=4096, group="Columns",
+                hint="One a line: COLUMN=METRIC, or with a unit COLUMN=METRIC:UNIT.",
             )
         },
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -14,6 +15,7 @@ from joulebook.telemetry.files.formats.named_series import TEXT
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
+from joulebook.telemetry.files.guess.intervals import settle_clock
 from joulebook.telemetry.files.guess.keys import find_key_positions
 from joulebook.telemetry.files.guess.kinds import settle_kinds
 from joulebook.telemetry.files.guess.numbers import settle_numbers
@@ -27,8 +29,10 @@ from joulebook.telemetry.files.guess.structure import (
     leave_out_total,
 )
 from joulebook.telemetry.files.guess.time_columns import find_hours
-from joulebook.telemetry.files.guess.times import settle_clock, settle_times
+from joulebook.telemetry.files.guess.times import settle_time_formats
 from joulebook.telemetry.files.guess.values import choose_values
+from joulebook.telemetry.files.guess.zones import settle_zone
+from joulebook.telemetry.files.members import Member
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
 
@@ -47,6 +51,8 @@ class FileLayout:
     columns: tuple[str, ...]
     settings: tuple[ReadingSetting, ...]
     questions: tuple[Question, ...] = ()
+    members: tuple[Member, ...] = ()
+    """The files, if they are several."""
 
     def require_answers(self) -> None:
         """Raise `UnclearFile` for the first question to be answered before anything is stored."""
@@ -79,7 +85,8 @@ def guess_layout(
     find_splitter(sample)
     find_heading(sample)
     sample.read_cells()
-    settle_times(sample)
+    settle_time_formats(sample)
+    settle_zone(sample)
     find_hours(sample)
     check_budget()
     settle_numbers(sample)
@@ -186,17 +193,25 @@ def _converted(head: bytes, given: Given) -> FileLayout | None:
     for name, target in given.mapping.items():
         if target is not None:
             found[name] = found[name].with_target(replace(target, unit=target.unit or found[name].unit))
+    return converted_layout(
+        [value for name, value in found.items() if given.mapping.get(name, value) is not None],
+        ignored=[name for name, target in given.mapping.items() if target is None],
+    )
+
+
+def converted_layout(values: Sequence[ValueColumn], *, ignored: Sequence[str] = ()) -> FileLayout:
+    """Return how to read the CSV made from a format that leaves nothing open, with these series."""
     profile = ImportProfile(
         time_columns=("time",),
         time_formats=("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"),
-        values=tuple(value for name, value in found.items() if given.mapping.get(name, value) is not None),
+        values=tuple(values),
         layout="long",
         key_columns=("metric",),
         unit_column="unit",
         kind_column="kind",
         line_column="line",
         na_values=(*DEFAULT_NA_VALUES, "unavailable", "unknown", TEXT),
-        ignored_keys=tuple(name for name, target in given.mapping.items() if target is None),
+        ignored_keys=tuple(ignored),
     )
     columns = tuple(next(csv.reader([READINGS_HEADER])))
     return FileLayout(profile, columns, (ReadingSetting("layout", "readings", "found: by its format"),))

@@ -12,7 +12,7 @@ import polars as pl
 
 from joulebook.telemetry.files.blocks import Block, line_ends
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.errors import Message, UnclearFile
+from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.parser import most_lines
@@ -136,9 +136,7 @@ class Sample:
         if not is_whole:
             self._text = self._text[: self._text.rfind(b"\n") + 1]
         if not self._text.strip():
-            raise UnclearFile(
-                Message("the file has no lines of text; is it a logger's text file, and in this {encoding}?")
-            )
+            raise UnclearFile("the file has no lines of text; is it a logger's text file?")
         self.lines = sample_lines(self._text)
 
     def read_cells(self) -> None:

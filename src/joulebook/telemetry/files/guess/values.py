@@ -23,7 +23,6 @@ from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.profile import Target, ValueColumn
 from joulebook.telemetry.files.series_table import metric_of
 from joulebook.telemetry.files.table import BLANKS, shown
-from joulebook.telemetry.readings import metric_name_problem
 
 _TEXT = "guessed: text"
 """Beginning of the reason for leaving out a column of text."""
@@ -82,7 +81,7 @@ def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
                 f"the columns {', '.join(map(repr, text[:10]))} hold text and are left out",
                 Message("; import one with {mapping:COLUMN=METRIC}"),
                 (
-                    Answer("leave them out", {"mapping": dict(mapping)}),
+                    Answer("leave them out", {"mapping": {**mapping, **dict.fromkeys(text)}}),
                     Answer("import them, and list each cell without a number", {"mapping": with_text}),
                 ),
                 is_required=False,
@@ -247,7 +246,7 @@ def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> 
 
 
 def _check_metrics(values: Sequence[ValueColumn]) -> None:
-    """Raise `UnclearFile` without values, and `UnusableProfile` for an invalid or repeated metric."""
+    """Raise `UnclearFile` without values, and `UnusableProfile` for a repeated metric."""
     if not values:
         raise UnclearFile(
             Message(
@@ -255,16 +254,6 @@ def _check_metrics(values: Sequence[ValueColumn]) -> None:
                 "or name a column with {mapping:COLUMN=METRIC}"
             )
         )
-    for value in values:
-        if problem := metric_name_problem(value.metric):
-            raise UnusableProfile(
-                Message(
-                    "column {0!r} cannot become a metric: {1}; name one with {mapping:'{2}=METRIC'}",
-                    value.column[:80],
-                    problem,
-                    value.column[:40],
-                )
-            )
     counts = Counter((value.device, value.metric) for value in values)
     double = [metric for (_, metric), count in counts.items() if count > 1]
     if double:
@@ -273,4 +262,11 @@ def _check_metrics(values: Sequence[ValueColumn]) -> None:
             for value in values
             if value.metric == double[0]
         )
-        raise UnusableProfile(f"the columns {names} all map to the metric {double[0]!r}; give each its own")
+        raise UnusableProfile(
+            Message(
+                "the columns {0} all map to the metric {1!r}; give each its own with {mapping:COLUMN=METRIC}",
+                names,
+                double[0],
+            ),
+            setting="mapping",
+        )
