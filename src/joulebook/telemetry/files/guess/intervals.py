@@ -32,7 +32,10 @@ def settle_clock(sample: Sample, values: Sequence[ValueColumn]) -> dict[str, Any
     marks: Literal["start", "end"] = given.time_marks or "start"
     if given.time_marks == "end" and not interval:
         raise UnclearFile(
-            Message("{time_marks:end}: the file's times do not show how long its intervals are")
+            Message(
+                "{time_marks:end}: the file's times do not show how long its intervals are; "
+                "say {time_marks:start}"
+            )
         )
     if given.time_marks is not None:
         sample.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)

@@ -211,7 +211,9 @@ def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> t
             listed = " or ".join(repr(text) for text in formats)
             raise UnclearFile(
                 Message(
-                    "no column of the file holds times in the format {0}; name it with {time_columns}", listed
+                    "no column of the file holds times in the format {0}; change {time_formats}, or name the "
+                    "time's column with {time_columns}",
+                    listed,
                 )
             )
         return best
@@ -331,7 +333,10 @@ def find_hours(sample: Sample) -> None:
         sample.hours = hour_columns(sample.columns)
         if given.layout == "across" and not sample.hours:
             raise UnclearFile(
-                Message("no columns of the file are hours of the day; is the header found? see {header_line}")
+                Message(
+                    "no columns of the file are hours of the day; name the header's line with {header_line}, "
+                    "or say {layout:wide}"
+                )
             )
 
 

@@ -244,8 +244,8 @@ def _guess_formats(sample: Sample, column: str) -> tuple[str, ...]:
         shown = cells[0] if len(cells) else ""
         raise UnclearFile(
             Message(
-                "column {0!r} holds {1!r}, which is no time that is known; "
-                "name its format with {time_formats}",
+                "column {0!r} holds {1!r}, which is no whole time; name its format with {time_formats}, "
+                "or both the date's and its column with {time_columns}",
                 column,
                 shown,
             )
