@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from joulebook.telemetry.files.formats.annotated_csv import ANNOTATED_CSV, convert_tables
+from joulebook.telemetry.files.formats.columnar import ARROW_FILE, ARROW_STREAM, PARQUET
 from joulebook.telemetry.files.formats.format import Content, Format
 from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
+from joulebook.telemetry.files.formats.json_lists import JSON
 from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL, convert_lines
 from joulebook.telemetry.files.formats.named_series import SeriesNames
 from joulebook.telemetry.files.formats.nem import NEM
@@ -18,14 +20,19 @@ from joulebook.telemetry.files.formats.prometheus import (
 )
 
 FORMATS: tuple[Format, ...] = (
+    PARQUET,
+    ARROW_FILE,
+    ARROW_STREAM,
     ANNOTATED_CSV,
     GREEN_BUTTON,
     NEM,
     LINE_PROTOCOL,
     PROMETHEUS_TEXT,
     VICTORIA_METRICS,
+    JSON,
 )
-"""The formats recognised by the beginning of a file's content, in the order they are tried."""
+"""The formats recognised by the beginning of a file's content, in the order they are tried: JSON is last, as
+others are written in it."""
 
 
 def find_format(head: bytes) -> Format | None:
