@@ -166,6 +166,10 @@ def _totals(report: ImportReport) -> list[str]:
             from_microseconds(time).isoformat(" ") for time in (report.first_time, report.last_time)
         )
         lines.append(f"Times  {first} to {last}")
+    if report.repeated:
+        lines.append(
+            f"Repeated: {report.repeated:,} cells whose instant is in the file before with another value"
+        )
     if report.doubled_first or report.doubled_second:
         lines.append(
             f"Doubled hour: {report.doubled_first:,} rows taken as its first pass, "

@@ -2,6 +2,8 @@
 
 Rows read are rows imported plus rows rejected. The cells of the value columns in imported rows are
 stored, replaced, duplicate, in conflict, NA or malformed; in a dry run they are readable, NA or malformed.
+Cells whose instant was in the file before, in the same series and with another value, are counted once
+more as repeated: they show a misread file before anything is stored.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ class ColumnReport:
     replaced: int = 0
     duplicate: int = 0
     conflict: int = 0
+    repeated: int = 0
+    """Readable cells whose instant was in the file before with another value; in an import, conflicts too."""
     na: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
     device: str = ""
@@ -49,6 +53,7 @@ class ColumnReport:
             "replaced": self.replaced,
             "duplicate": self.duplicate,
             "conflict": self.conflict,
+            "repeated": self.repeated,
             "na": self.na.total(),
             "na_by_text": dict(self.na),
             "malformed": self.malformed.total(),
@@ -76,6 +81,8 @@ HOLDS_TEXT = "holds_text"
 NOT_KEPT = "time_past"
 """The code of readable cells refused by the database; the parser never gives it to cells."""
 CONFLICT = "conflict"
+REPEATED = "repeated"
+"""The code of cells, in a dry run, whose instant was in the file before with another value."""
 
 _COUNTS = (
     "rows_imported", "blank_lines", "skipped_lines", "doubled_first", "doubled_second", "first_time",
@@ -145,6 +152,31 @@ class ImportReport:
             self.first_time = first if self.first_time is None else min(self.first_time, first)
             self.last_time = last if self.last_time is None else max(self.last_time, last)
         self._list(block.problems)
+        self._add_repeats(block)
+
+    def _add_repeats(self, block: ParsedBlock) -> None:
+        repeats = block.repeats
+        if not len(repeats.rows):
+            return
+        counts = np.bincount(block.column[repeats.rows], minlength=len(self.columns))
+        for column, count in zip(self.columns, counts.tolist(), strict=True):
+            column.repeated += count
+        if self.is_dry_run:
+            # An import lists them among its conflicts.
+            rows = zip(
+                repeats.rows.tolist(), repeats.first_line.tolist(), repeats.first_value.tolist(), strict=True
+            )
+            self._list(
+                [
+                    Problem(
+                        int(block.line[row]),
+                        self.columns[int(block.column[row])].column,
+                        REPEATED,
+                        f"{float(block.value[row])!r}, and {value!r} in line {line}",
+                    )
+                    for row, line, value in islice(rows, MOST_PROBLEMS if self._on_problems is None else None)
+                ]
+            )
 
     def add_outcomes(
         self,
@@ -243,8 +275,12 @@ class ImportReport:
 
     @property
     def problem_count(self) -> int:
-        """Rows rejected, cells malformed or in conflict, and files left out."""
-        return self.rows_rejected.total() + self.malformed + self.conflict + self.files_left_out
+        """Rows rejected, cells malformed or in conflict, and files left out.
+
+        A dry run counts repeated cells in place of conflicts.
+        """
+        conflict = self.repeated if self.is_dry_run else self.conflict
+        return self.rows_rejected.total() + self.malformed + conflict + self.files_left_out
 
     @property
     def rows_read(self) -> int:
@@ -289,6 +325,11 @@ class ImportReport:
         return sum(column.conflict for column in self.columns)
 
     @property
+    def repeated(self) -> int:
+        """Cells whose instant was in the file before with another value."""
+        return sum(column.repeated for column in self.columns)
+
+    @property
     def na(self) -> int:
         """Cells without a value: empty, missing or marked."""
         return sum(column.na.total() for column in self.columns)
@@ -321,6 +362,7 @@ class ImportReport:
             "first_time": _rfc3339(self.first_time),
             "last_time": _rfc3339(self.last_time),
             "cells": {"all": self.cells, **cells, "na": self.na, "malformed": self.malformed},
+            "repeated": self.repeated,
             "columns": [column.as_json() for column in self.columns],
             "problem_count": self.problem_count,
             "problems": [

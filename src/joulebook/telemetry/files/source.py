@@ -45,7 +45,6 @@ _UNREADABLE_KINDS = (
     (b"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it"),
     (b"BZh", "bzip2-compressed", "unpack it"),
     (b"\xfd7zXZ\x00", "xz-compressed", "unpack it"),
-    (b"PAR1", "a Parquet file", "save it as CSV"),
     (b"%PDF", "a PDF document", "ask its sender for CSV"),
     (b"SQLite format 3\x00", "a SQLite database", "export the table as CSV"),
 )
@@ -153,7 +152,7 @@ class FileSource:
 
     def sheets(self) -> tuple[str, ...]:
         """Return the names of the sheets, lists or tables to choose from; raises `UnreadableFile`."""
-        return () if self.format is None else self.format.parts(self._content())
+        return () if self.format is None else self.format.parts(self.content())
 
     @cached_property
     def format(self) -> Format | None:
@@ -179,7 +178,7 @@ class FileSource:
             return
         if self.format.needs_file:
             self._hash()
-        yield from self.format.convert(self._content())
+        yield from self.format.convert(self.content())
         if not self.sha256:
             self._hash()  # The conversion had no need of the last bytes.
 
@@ -187,7 +186,8 @@ class FileSource:
         for _ in self._stored_chunks():
             pass
 
-    def _content(self) -> Content:
+    def content(self) -> Content:
+        """Return the content before any conversion."""
         return Content(self.path, self._unpacked, self.sheet, self._called)
 
     def _unpacked(self) -> Iterator[bytes]:
@@ -212,7 +212,7 @@ class FileSource:
         source = self._again()
         if self.format is None:
             return _first_bytes(source._unpacked(), limit)
-        return _first_bytes(self.format.convert(source._content()), limit)
+        return _first_bytes(self.format.convert(source.content()), limit)
 
     def further(self, head: bytes, *, pieces: int = 32, piece_bytes: int = 65_536) -> bytes:
         """Return whole lines from all over a plain text file behind its `head`, for a better guess.

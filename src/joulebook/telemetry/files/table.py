@@ -118,6 +118,22 @@ class Checkpoint:
         )
 
 
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Readings of a block by index (`rows`) whose instant was in the file before with another value.
+
+    The value and the line of the first reading at the instant are beside them.
+    """
+
+    rows: NDArray[np.int64] = field(default_factory=_none)
+    first_line: NDArray[np.int64] = field(default_factory=_none)
+    first_value: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
 @dataclass(frozen=True)
 class ParsedBlock:
     """The readings of some rows, and the counts of everything else in them.
@@ -141,6 +157,7 @@ class ParsedBlock:
     skipped_lines: int = 0
     added: tuple[ValueColumn, ...] = ()
     checkpoint: Checkpoint | None = None
+    repeats: Repeats = field(default_factory=Repeats)
     file: str = ""
     """The name of the file if the import has several."""
     left_out: str = ""

@@ -71,7 +71,9 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
             )
     if given.time_marks == "end" and not profile.interval:
         raise UnusableProfile(
-            Message("{time_marks:end}: the profile does not say how long an interval is"),
+            Message(
+                "{time_marks:end}: the profile does not say how long an interval is; say {time_marks:start}"
+            ),
             setting="time_marks",
         )
     changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) not in (None, ())}
@@ -157,11 +159,13 @@ def choose_layout(
     if isinstance(profile, BuiltinProfile):
         given = merged(profile.given, given)
 
-    def read(_file: FileSource, given: Given, head: bytes, further: bytes) -> FileLayout:
+    def read(file: FileSource, given: Given, head: bytes, further: bytes) -> FileLayout:
         if isinstance(profile, ImportProfile):
             return apply_profile(head, profile, given)
         is_whole = len(head) < HEAD_BYTES
-        return guess_layout(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further)
+        return guess_layout(
+            head, is_whole=is_whole, given=given, device_tz=device_tz, further=further, name=file.name
+        )
 
     if source.members:
         layout = read_alike(source, given, read)

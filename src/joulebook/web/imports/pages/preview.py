@@ -207,7 +207,7 @@ def _apply_answers(
         profile_key = "" if profile is None else json.dumps(profile.as_json())
     asked: dict[str, AskedQuestion] = {}
     while True:
-        settings = tuple((name, value) for name, value in vars(given).items() if name != "mapping")
+        settings = tuple({**vars(given), "mapping": tuple(given.mapping.items())}.items())
         layout = _layout(import_.upload, import_.file_name, settings, profile_key, tz)
         is_answered = False
         for question in layout.questions:
@@ -227,12 +227,14 @@ def _apply_answers(
 def _layout(
     upload: str, name: str, given: tuple[tuple[str, Any], ...], profile: str, device_tz: str
 ) -> FileLayout:
-    """Return the layout, cached: it takes a second for some files, and the mapping does not change it."""
+    """Return the layout, cached: it takes a second for some files. The table of columns comes on top."""
     chosen: ImportProfile | BuiltinProfile | None = BUILTIN.get(profile)
     if profile and chosen is None:
         chosen = ImportProfile.from_json(json.loads(profile))
     file = ReadableUpload(upload, name=name)
-    return file.layout(Given(**dict(given)), profile=chosen, device_tz=device_tz)
+    settings = dict(given)
+    settings["mapping"] = dict(settings["mapping"])
+    return file.layout(Given(**settings), profile=chosen, device_tz=device_tz)
 
 
 @lru_cache(maxsize=32)
