@@ -82,8 +82,8 @@ def import_file(
         list[str] | None,
         typer.Option(
             "--map",
-            metavar="COLUMN=METRIC[:UNIT]",
-            help="metric and unit of a column; COLUMN= leaves it out; repeatable",
+            metavar="COLUMN=METRIC[:UNIT[:KIND]]",
+            help="metric, unit and kind of a column; COLUMN= leaves it out; repeatable",
             show_default=False,
         ),
     ] = None,

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from joulebook.telemetry.files.errors import Message, UnusableProfile
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.readings import metric_name_problem
 
 VERSION = 1
@@ -157,16 +158,18 @@ WIDE_GAPS = r"[ ]{2,}|[ ]*\t[ \t]*"
 """The delimiter pattern of columns separated by two blanks or more: a cell may hold single blanks."""
 
 Layout = Literal["wide", "long", "across"]
+KindWord = Literal["", "gauge", "counter", "amount", "state"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a column or key: a metric, and its unit and a factor if they were named."""
+    """The target of a column or key: a metric, and its unit, kind and a factor if they were named."""
 
     metric: str
     unit: str = ""
     factor: float = 1.0
     device: str = ""
+    kind: KindWord = ""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,9 @@ class ValueColumn:
     Wide: the numbers of a column. Long: the numbers of a column in rows with these `key` cells. Hours
     across: the numbers of all hour columns in such rows, and `column` is empty. A number is multiplied by
     `factor`. `device` is empty for the device of the import. `kind` is empty if the metric's name decides.
+
+    With a `cell_unit`, numbers beside another unit are converted to it before the factor: in a cell of
+    their own, or in `unit_column` (in a long file, the profile's).
     """
 
     column: str
@@ -184,12 +190,19 @@ class ValueColumn:
     key: tuple[str, ...] = ()
     factor: float = 1.0
     device: str = ""
-    kind: Literal["", "gauge", "counter", "amount", "state"] = ""
+    kind: KindWord = ""
+    cell_unit: str = ""
+    unit_column: str = ""
 
     def with_target(self, target: Target) -> ValueColumn:
-        """Return the same numbers for another target."""
+        """Return the same numbers for another target; what it does not name stays."""
         return dataclasses.replace(
-            self, metric=target.metric, unit=target.unit, factor=target.factor, device=target.device
+            self,
+            metric=target.metric,
+            unit=target.unit or self.unit,
+            factor=target.factor,
+            device=target.device,
+            kind=target.kind or self.kind,
         )
 
 
@@ -334,12 +347,14 @@ class Given:
 
 
 MOST_UNIT_CHARACTERS = 32
+MAPPING_FORM = "COLUMN=METRIC[:UNIT[:KIND]]"
 
 
 def mapping_from(words: Iterable[str]) -> dict[str, Target | None]:
-    """Return the targets by column of words `COLUMN=METRIC[:UNIT]`; `COLUMN=` leaves it out (None).
+    """Return the targets by column of words in `MAPPING_FORM`; `COLUMN=` leaves it out (None).
 
-    The last `=` ends the column's name and the last `:` begins the unit: `a=b:c:` is the metric `b:c`.
+    The last `=` ends the column's name. If the word behind the last `:` is a kind, it is taken off with the
+    colon; then the last `:` begins the unit: `a=b:c:` is the metric `b:c`, `a=b::counter` a register `b`.
     Raises `UnusableProfile` with the wrong word and the right form.
     """
     mapping: dict[str, Target | None] = {}
@@ -347,19 +362,21 @@ def mapping_from(words: Iterable[str]) -> dict[str, Target | None]:
         shown = word[:200]
         column, equals, target = word.rpartition("=")
         if not equals or not column.strip():
-            raise _unusable(" must be COLUMN=METRIC, COLUMN=METRIC:UNIT, or COLUMN=", shown)
+            raise _unusable(f" must be {MAPPING_FORM}, or COLUMN=", shown)
         if column in mapping:
             raise _unusable(": the column {1!r} is mapped twice", shown, column[:200])
         if not target.strip():
             mapping[column] = None
             continue
-        name, colon, unit = target.strip().rpartition(":")
-        metric, unit = (name.strip(), unit.strip()) if colon else (unit, "")
+        rest, _, last = target.strip().rpartition(":")
+        kind = cast("KindWord", last.strip()) if rest and last.strip() in KINDS else ""
+        name, colon, unit = (rest if kind else target.strip()).rpartition(":")
+        metric, unit = (name.strip(), unit.strip()) if colon else (unit.strip(), "")
         if problem := metric_name_problem(metric):
             raise _unusable(": {1}", shown, problem)
         if len(unit) > MOST_UNIT_CHARACTERS or not unit.isprintable():
             raise _unusable(": a unit has at most {1} printable characters", shown, MOST_UNIT_CHARACTERS)
-        mapping[column] = Target(metric, unit)
+        mapping[column] = Target(metric, unit, kind=kind)
     return mapping
 
 
@@ -367,8 +384,9 @@ def mapping_word(column: str, target: Target | None) -> str:
     """Return the word for `mapping_from`; it has no place for a factor and a device."""
     if target is None:
         return f"{column}="
-    unit = f":{target.unit}" if target.unit or ":" in target.metric else ""
-    return f"{column}={target.metric}{unit}"
+    has_unit = target.unit or target.kind or ":" in target.metric
+    unit = f":{target.unit}" if has_unit else ""
+    return f"{column}={target.metric}{unit}" + (f":{target.kind}" if target.kind else "")
 
 
 def _unusable(problem: str, *arguments: object) -> UnusableProfile:

@@ -33,7 +33,7 @@ PARAMETERS = {
     "na": "text of a missing value, besides an empty cell; repeatable",
     "decimal": "decimal mark: . or ,",
     "thousands": "thousands mark; empty: none",
-    "map": "COLUMN=METRIC[:UNIT] names the metric of a column, COLUMN= leaves it out; repeatable",
+    "map": "COLUMN=METRIC[:UNIT[:KIND]] names a column's metric, COLUMN= leaves it out; repeatable",
     "layout": "wide (a column per metric), long (a key in each row) or across (a column per hour)",
     "key_column": "column naming the metric of a row; repeatable; empty: none",
     "time_marks": "times mark the start or the end of an interval",
