@@ -145,7 +145,9 @@ def test_header_and_units_above_the_data_are_told_apart() -> None:
         '"2024-01-13 00:00:00",1,2.5,3\n"2024-01-13 00:10:00",2,2.6,4\n"2024-01-13 00:20:00",3,2.6,4\n'
     )
     assert (layout.profile.header_line, layout.profile.first_data_line) == (2, 5)
-    assert metrics(layout) == ["RECORD", "AirTemp", "Wind"]
+    values = layout.profile.values
+    assert [(value.metric, value.unit) for value in values] == [("AirTemp", "°C"), ("Wind", "m/s")]
+    assert source_of(layout, "left out") == "guessed: counts the rows"
 
 
 def test_a_first_row_with_a_broken_time_is_data_and_not_part_of_the_heading() -> None:

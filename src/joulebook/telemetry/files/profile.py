@@ -133,6 +133,8 @@ DEFAULT_NA_VALUES = (
     "N/A",
     "n/a",
     "#N/A",
+    "unavailable",
+    "unknown",
     "NaN",
     "NAN",
     "nan",

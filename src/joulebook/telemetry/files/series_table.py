@@ -51,7 +51,7 @@ class SeriesTable:
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
         """Add the entries returned by `as_json`."""
         for column, key, metric, unit in state:
-            self._add(ValueColumn(str(column), str(metric), str(unit), tuple(map(str, key))))
+            self._add(str(column), tuple(map(str, key)), str(metric), str(unit))
 
     def as_json(self) -> list[list[Any]]:
         """Return the added entries as JSON."""
@@ -90,10 +90,10 @@ class SeriesTable:
             metric, number = name[: METRIC_NAME_LENGTH - len(mark)] + mark, number + 1
         if metric_name_problem(metric) or len(self.values) - self._given >= MOST_SERIES:
             return REFUSED
-        return self._add(ValueColumn(column, metric, unit, key))
+        return self._add(column, key, metric, unit)
 
-    def _add(self, value: ValueColumn) -> int:
-        self.values.append(value)
-        self._metrics.add(value.metric)
-        self._index[value.column, value.key] = len(self.values) - 1
+    def _add(self, column: str, key: tuple[str, ...], metric: str, unit: str) -> int:
+        self.values.append(ValueColumn(column, metric, unit, key, cell_unit=unit))
+        self._metrics.add(metric)
+        self._index[column, key] = len(self.values) - 1
         return len(self.values) - 1

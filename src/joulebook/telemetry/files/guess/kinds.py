@@ -33,7 +33,7 @@ _MOST_ROWS = 50_000
 
 
 def settle_kinds(
-    sample: Sample, values: Sequence[ValueColumn], key_positions: Sequence[int]
+    sample: Sample, values: Sequence[ValueColumn], key_positions: Sequence[int], unit_column: str
 ) -> tuple[ValueColumn, ...]:
     """Return the values with their kinds, as far as their numbers and units show them, or a person said.
 
@@ -41,7 +41,7 @@ def settle_kinds(
     """
     candidates = {at for at, value in enumerate(values) if _may_be_register(value)}
     falling, rising = set(), set()
-    for at, numbers in _numbers_of(sample, values, key_positions, candidates):
+    for at, numbers in _numbers_of(sample, values, key_positions, unit_column, candidates):
         changes = np.diff(numbers[np.isfinite(numbers)])
         changes = changes[changes != 0]
         if len(changes) < _LEAST_CHANGES:
@@ -91,7 +91,11 @@ def _ask(sample: Sample, falling: Sequence[ValueColumn]) -> None:
 
 
 def _numbers_of(
-    sample: Sample, values: Sequence[ValueColumn], key_positions: Sequence[int], wanted: set[int]
+    sample: Sample,
+    values: Sequence[ValueColumn],
+    key_positions: Sequence[int],
+    unit_column: str,
+    wanted: set[int],
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Yield the numbers in the sample of each of the wanted values, in the order of the file."""
     cells = sample.cells.head(_MOST_ROWS)
@@ -99,17 +103,18 @@ def _numbers_of(
     if key_positions:
         parts = [pl.col(f"c{position}").str.strip_chars(BLANKS) for position in key_positions]
         key = cells.select(pl.concat_str(parts, separator="\0").alias("key"))["key"]
-    of_column: dict[str, NDArray[np.float64]] = {}
+    of_column: dict[tuple[str, str], NDArray[np.float64]] = {}
     rows = {name: row.to_numpy() for (name,), row in _rows_by(key)}
     for at, value in enumerate(values):
         if at not in wanted:
             continue
         check_budget()
-        if value.column not in of_column:
-            of_column[value.column] = _read(sample, cells, value.column)
+        read = value.column, value.cell_unit
+        if read not in of_column:
+            of_column[read] = _read(sample, cells, value, unit_column)
         mine = rows.get("\0".join(value.key))
         if mine is not None:
-            yield at, of_column[value.column][mine].reshape(-1)
+            yield at, of_column[read][mine].reshape(-1)
 
 
 def _rows_by(key: pl.Series) -> Iterator[tuple[tuple[str], pl.Series]]:
@@ -119,8 +124,10 @@ def _rows_by(key: pl.Series) -> Iterator[tuple[tuple[str], pl.Series]]:
         yield (str(name[0]),), rows["row"]
 
 
-def _read(sample: Sample, cells: pl.DataFrame, column: str) -> NDArray[np.float64]:
+def _read(sample: Sample, cells: pl.DataFrame, value: ValueColumn, unit_column: str) -> NDArray[np.float64]:
     """Return the numbers of a column by row; with the hours across (no column) those of all hours, by row."""
-    names = [column] if column else [hour.column for hour in sample.hours]
+    names = [value.column] if value.column else [hour.column for hour in sample.hours]
     found = [cells[f"c{sample.columns.index(name)}"] for name in names]
-    return np.stack([numbers.value for numbers in sample.numbers.parse(found)], axis=1)
+    units = sample.units_of(value.cell_unit, value.unit_column or unit_column, rows=len(cells))
+    parsed = sample.numbers.parse(found, [units] * len(found))
+    return np.stack([numbers.value for numbers in parsed], axis=1)

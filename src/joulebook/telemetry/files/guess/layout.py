@@ -72,7 +72,7 @@ def guess_layout(
     check_budget()
     clock = settle_clock(sample)
     choice = choose_values(sample, key_positions)
-    values = settle_kinds(sample, choice.values, key_positions)
+    values = settle_kinds(sample, choice.values, key_positions, choice.unit_column)
     splitter = sample.splitter
     profile = ImportProfile(
         encoding=sample.encoding, line_end=sample.line_end,
@@ -81,7 +81,7 @@ def guess_layout(
         header_line=sample.header_line, first_data_line=sample.first_data_line,
         skip_prefixes=sample.skip_prefixes, time_columns=sample.time_columns,
         time_formats=sample.time_formats, tz=sample.tz, decimal=sample.decimal, thousands=sample.thousands,
-        na_values=sample.na_values, affixes=tuple(sorted(set(sample.affixes.values()))),
+        na_values=sample.na_values, affixes=sample.accepted_affixes,
         hour_columns=sample.hours,
         layout="across" if sample.hours else "long" if key_positions else "wide",
         values=values, key_columns=tuple(sample.columns[position] for position in key_positions),

@@ -14,8 +14,8 @@ from django.http import QueryDict
 from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.guess.layout import FileLayout
-from joulebook.telemetry.files.guess.numbers import unit_in_name
 from joulebook.telemetry.files.profile import Given, ImportProfile, ValueColumn
+from joulebook.telemetry.kinds.written_units import written_unit
 from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.models import Import
 
@@ -280,7 +280,7 @@ def _guessed_rows(layout: FileLayout) -> list[MappingRow]:
     reasons = {each.value: each.reason for each in layout.settings if each.name == "left out"}
     others: dict[RowKey, MappingRow] = {
         (column, ()): MappingRow(
-            column, (), False, unguarded(column), unit_in_name(column),
+            column, (), False, unguarded(column), written_unit(column) or "",
             reason=reasons.get(column, "not in the profile").removeprefix("guessed: "),
         )
         for column in layout.columns

@@ -36,6 +36,7 @@ PROBLEMS = {
     "line_cut_off": "a line cut off",
     "value_type": "not a number",
     "value_not_finite": "infinite or out of range",
+    "value_unit": "in a unit that cannot be converted",
     "conflict": "another value is stored for this time, and was kept",
     "metric_limit": "no room for another metric of this device",
     "holds_text": "a number, but the readings of this metric are text",
