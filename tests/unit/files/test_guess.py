@@ -45,7 +45,7 @@ def test_a_plain_file_is_understood_and_every_setting_says_where_it_comes_from()
     assert profile.values == (ValueColumn("P", "P"), ValueColumn("E", "E"))
     assert {setting.name for setting in layout.settings} == {
         "encoding", "delimiter", "header", "first data", "time", "time format", "time zone", "decimal mark",
-        "thousands mark", "missing values",
+        "thousands mark", "missing values", "kinds",
     }  # fmt: skip
     assert all(setting.reason.startswith("guessed: ") for setting in layout.settings)
 
@@ -64,7 +64,7 @@ def test_what_is_given_is_used_and_said_to_be_given() -> None:
     )
     assert profile.time_columns == ("time",)
     guessed = [setting.name for setting in layout.settings if setting.reason != "given"]
-    assert guessed == ["first data"]
+    assert guessed == ["first data", "kinds"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from joulebook.telemetry.files.errors import Message, UnusableProfile
+from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.readings import metric_name_problem
 
@@ -195,6 +196,16 @@ class ValueColumn:
     kind: KindWord = ""
     cell_unit: str = ""
     unit_column: str = ""
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit on the metric's page: the file's, or else the usual one of the name."""
+        return self.unit or guess_unit(self.metric)
+
+    @property
+    def shown_kind(self) -> str:
+        """The kind on the metric's page: the one the values show, or else that of the name."""
+        return self.kind or guess_kind(self.metric).kind.name
 
     def with_target(self, target: Target) -> ValueColumn:
         """Return the same numbers for another target; what it does not name stays."""

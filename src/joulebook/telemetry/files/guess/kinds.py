@@ -17,6 +17,7 @@ from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message
 from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.sample import Sample
+from joulebook.telemetry.files.guess.units import note_by_reason
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.table import BLANKS
 from joulebook.telemetry.kinds.guesses import guess_kind, is_unit_of_registers, says_nothing
@@ -39,15 +40,17 @@ def settle_kinds(
 
     If some are probably amounts per interval, this adds a question about them; until it is answered they are.
     """
-    candidates = {at for at, value in enumerate(values) if _may_be_register(value)}
-    falling, rising = set(), set()
+    candidates = {at for at, value in enumerate(values) if not value.kind and _may_be_register(value)}
+    falling, rising, few = set(), set(), set()
     for at, numbers in _numbers_of(sample, values, key_positions, unit_column, candidates):
         changes = np.diff(numbers[np.isfinite(numbers)])
         changes = changes[changes != 0]
-        if len(changes) < _LEAST_CHANGES:
-            continue
         falls = int((changes < 0).sum())
-        if min(falls, len(changes) - falls) >= _AT_WILL * len(changes):
+        if len(changes) < _LEAST_CHANGES:
+            # A unit of energy that the name does not show: the metric would be a level.
+            if says_nothing(guess_kind(values[at].metric)):
+                few.add(at)
+        elif min(falls, len(changes) - falls) >= _AT_WILL * len(changes):
             falling.add(at)
         elif falls in {0, len(changes)}:
             rising.add(at)
@@ -56,12 +59,26 @@ def settle_kinds(
     falling |= {at for at in candidates - falling - rising if values[at].unit in units}
     if falling:
         _ask(sample, [values[at] for at in sorted(falling)])
-    found = list(values)
-    for at in rising:
+    found, reasons = list(values), {}
+    for at in rising | (few - falling):
+        reasons[at] = "its unit is one of energy" if at in few else "its values only rise"
         found[at] = replace(found[at], kind="counter")
     for at in falling:
+        reasons[at] = "its values rise and fall"
         found[at] = replace(found[at], kind="counter" if sample.given.amounts == "no" else "amount")
+    note_by_reason(
+        sample,
+        "kinds",
+        (
+            (f"{value.metric}: {value.shown_kind}", reasons.get(at) or _reason(value))
+            for at, value in enumerate(found)
+        ),
+    )
     return tuple(found)
+
+
+def _reason(value: ValueColumn) -> str:
+    return "given" if value.kind else guess_kind(value.metric).why
 
 
 def _may_be_register(value: ValueColumn) -> bool:

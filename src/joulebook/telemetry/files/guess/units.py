@@ -19,6 +19,7 @@ _UNIT_NAMES = frozenset(
 )
 _CELL = re.compile(r"[\[(]?(?:in )?(?P<unit>[^\[\]()]*?)[\])]?")
 _MOST_UNITS = 20
+_MOST_LISTED = 5
 # A row of these is no row of units: columns of a spreadsheet, phases.
 _LETTERS_IN_ORDER = "ABCDEFGH"
 
@@ -88,14 +89,27 @@ def find_units(
 
 
 def note_units(sample: Sample, found: Iterable[tuple[ValueColumn, FoundUnit]]) -> None:
-    """Add a setting for each reason that columns have their units for."""
+    """Add a setting for each reason that metrics have their units for, as their pages will show them."""
+    units = ((value, unit.reason if value.unit == unit.unit else "given") for value, unit in found)
+    note_by_reason(
+        sample,
+        "units",
+        (
+            (f"{value.metric}: {value.shown_unit}", reason if value.unit else "usual for the name")
+            for value, reason in units
+            if value.shown_unit
+        ),
+    )
+
+
+def note_by_reason(sample: Sample, name: str, found: Iterable[tuple[str, str]]) -> None:
+    """Add a setting for each reason of (text, reason), with the first texts."""
     by_reason: dict[str, list[str]] = {}
-    for value, unit in found:
-        if unit.unit and value.unit == unit.unit:
-            by_reason.setdefault(unit.reason, []).append(f"{value.metric}: {unit.unit}")
-    for reason, units in by_reason.items():
-        more = f", and {len(units) - _MOST_UNITS} more" if len(units) > _MOST_UNITS else ""
-        sample.note("units", ", ".join(units[:_MOST_UNITS]) + more, reason)
+    for text, reason in found:
+        by_reason.setdefault(reason, []).append(text)
+    for reason, texts in by_reason.items():
+        more = f", and {len(texts) - _MOST_LISTED} more" if len(texts) > _MOST_LISTED else ""
+        sample.note(name, ", ".join(texts[:_MOST_LISTED]) + more, reason, is_given=reason == "given")
 
 
 def _of_name(sample: Sample, position: int) -> FoundUnit:
