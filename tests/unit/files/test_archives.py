@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.telemetry.files import workbook
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
+from joulebook.telemetry.files.formats import workbook
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.source import FileSource

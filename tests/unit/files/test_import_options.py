@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.profile import Target, mapping_from, mapping_word
+from joulebook.telemetry.files.settings import Target, mapping_from, mapping_word
 from joulebook.telemetry.kinds.kinds import KINDS
 
 

@@ -161,6 +161,13 @@ class _Cells:
     bad: dict[int, tuple[str, str]]
 
 
+def _stripped(cells: pl.DataFrame, name: str | None) -> pl.Series:
+    """Return the stripped cells of a column, "" in each row without one."""
+    if name is None:
+        return pl.repeat("", len(cells), dtype=pl.String, eager=True)
+    return cells[name].str.strip_chars(BLANKS)
+
+
 class LongParser:
     """Converts the tables of one file with keys, in the file's order, to readings."""
 
@@ -175,6 +182,7 @@ class LongParser:
         self._time_columns = [position[name] for name in profile.time_columns]
         self._key_columns = [position[name] for name in profile.key_columns]
         self._unit_column = position.get(profile.unit_column)
+        self._kind_column = position.get(profile.kind_column)
         self._hours = profile.hour_columns
         names = [hour.column for hour in self._hours] or value_columns(profile)
         self._names = names
@@ -235,11 +243,9 @@ class LongParser:
     ) -> NDArray[np.int64]:
         """Return the entries of all rows; set `code` and `reason` of rows with a key beyond the limit."""
         rows = np.flatnonzero(code == OK)
-        unit = pl.Series([""] * len(cells), dtype=pl.String)
-        if self._unit_column is not None:
-            unit = cells[self._unit_column].str.strip_chars(BLANKS)
+        unit, kind = (_stripped(cells, name) for name in (self._unit_column, self._kind_column))
         entry = np.full((len(cells), len(self._series.columns)), NO_SERIES, np.int64)
-        entry[rows] = self._series.entries(key[rows], unit[rows])
+        entry[rows] = self._series.entries(key[rows], unit[rows], kind[rows])
         full = np.flatnonzero((entry == REFUSED).any(axis=1))
         code[full] = len(TIME_CODES)
         reason |= dict.fromkeys(full.tolist(), KEY_LIMIT)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
 from joulebook.telemetry.files.blocks import Block, cut_blocks, line_ends
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnusableProfile
@@ -13,7 +17,7 @@ from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
-from joulebook.telemetry.files.table import MOST_PROBLEMS, Checkpoint, ParsedBlock, Problem, shown_row
+from joulebook.telemetry.files.table import MOST_PROBLEMS, Checkpoint, ParsedBlock, Problem, Table, shown_row
 from joulebook.telemetry.files.text import utf8_chunks
 
 BLOCK_READINGS = 50_000
@@ -66,9 +70,11 @@ def parse_blocks(
     parser = kind(profile, columns, now=now, most_problems=most_problems)
     if checkpoint is not None:
         parser.restore(checkpoint.state)
+    line_cells = f"c{columns.index(profile.line_column)}" if profile.line_column else ""
     for block in blocks:
         check_budget()
-        parsed = parser.parse(records.read(block))
+        table = records.read(block)
+        parsed = parser.parse(table)
         held = records.held
         if held is not None:
             # The checkpoint is before a row cut in two by the block's end.
@@ -77,7 +83,8 @@ def parse_blocks(
             count = block.data.count(b"\n") + (not block.data.endswith(b"\n") and bool(block.data))
             end = block.offset + len(block.data)
             behind = Checkpoint(block.first_line + count, end, parser.state())
-        yield replace(parsed, problems=_with_rows(parsed.problems, block), checkpoint=behind)
+        parsed = replace(parsed, problems=_with_rows(parsed.problems, block), checkpoint=behind)
+        yield with_original_lines(parsed, table, line_cells) if line_cells else parsed
 
 
 def most_lines(width: int, *, cells: int = MOST_CELLS) -> int:
@@ -101,12 +108,30 @@ def check_columns(profile: ImportProfile, columns: Sequence[str]) -> None:
     if not profile.hour_columns:
         named += [value.column for value in profile.values]
     units = (profile.unit_column, *(value.unit_column for value in profile.values))
-    for name in (*named, *filter(None, units)):
+    for name in (*named, *filter(None, [*units, profile.kind_column, profile.line_column])):
         if name not in columns:
             listed = ", ".join(repr(column) for column in columns[:20])
             raise UnusableProfile(f"the file has no column {name!r}; it has {listed}")
     if (profile.layout == "across") != bool(profile.hour_columns):
         raise UnusableProfile("a profile has hour_columns where its layout is across, and only there")
+
+
+def with_original_lines(parsed: ParsedBlock, table: Table, line_cells: str) -> ParsedBlock:
+    """Return the block with the lines of the original file, named in a column of the table's cells."""
+    original = original_lines(table, line_cells)
+    line = parsed.line.copy()
+    if len(line):
+        line = original[np.searchsorted(table.line, line)]
+    by_line = dict(zip(table.line.tolist(), original.tolist(), strict=True))
+    problems = [replace(each, line=by_line.get(each.line, each.line)) for each in parsed.problems]
+    return replace(parsed, line=line, problems=problems)
+
+
+def original_lines(table: Table, line_cells: str) -> NDArray[np.int64]:
+    """Return the line of the original file for each row of a table, its own where the cell is no number."""
+    named = table.cells[line_cells].cast(pl.Int64, strict=False)
+    own = pl.Series(table.line)
+    return named.fill_null(own).to_numpy()
 
 
 def _with_rows(problems: list[Problem], block: Block) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.files.settings import KindWord
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.readings import METRIC_NAME_LENGTH, metric_name_problem
 
 MOST_SERIES = 4096
@@ -28,6 +30,11 @@ def metric_of(key: Sequence[str], column: str) -> str:
     A name too long for a metric is cut: a person sees it before anything is stored.
     """
     return " ".join(unguarded(part) for part in (column, *key) if part)[:METRIC_NAME_LENGTH].strip()
+
+
+def kind_of(text: str) -> KindWord:
+    """Return the kind named by a cell, "" for any other text."""
+    return cast("KindWord", text) if text in KINDS else ""
 
 
 class SeriesTable:
@@ -50,35 +57,38 @@ class SeriesTable:
 
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
         """Add the entries returned by `as_json`."""
-        for column, key, metric, unit in state:
-            self._add(str(column), tuple(map(str, key)), str(metric), str(unit))
+        for column, key, metric, unit, *kind in state:
+            self._add(str(column), tuple(map(str, key)), str(metric), str(unit), kind_of("".join(kind)))
 
     def as_json(self) -> list[list[Any]]:
         """Return the added entries as JSON."""
-        return [[v.column, list(v.key), v.metric, v.unit] for v in self.added]
+        return [[v.column, list(v.key), v.metric, v.unit, v.kind] for v in self.added]
 
-    def entries(self, key: pl.Series, unit: pl.Series) -> NDArray[np.int64]:
+    def entries(self, key: pl.Series, unit: pl.Series, kind: pl.Series) -> NDArray[np.int64]:
         """Return for each row (first axis) and value column the index of its entry.
 
         It is `NO_SERIES` for a key left out, and `REFUSED` for a key that cannot become a metric.
         """
         if not len(key):
             return np.empty((0, len(self.columns)), np.int64)
-        known = pl.DataFrame({"key": key, "unit": unit}).unique("key", keep="first", maintain_order=True)
+        known = pl.DataFrame({"key": key, "unit": unit, "kind": kind})
+        known = known.unique("key", keep="first", maintain_order=True)
         rows: list[list[int]] = []
-        for text, unit_text in known.iter_rows():
+        for text, unit_text, kind_text in known.iter_rows():
             parts = tuple(text.split(KEY_MARK)) if text else ()
             if " ".join(parts) in self._ignored:
                 rows.append([NO_SERIES] * len(self.columns))
             else:
-                rows.append([self._entry(column, parts, unit_text) for column in self.columns])
+                rows.append(
+                    [self._entry(column, parts, unit_text, kind_of(kind_text)) for column in self.columns]
+                )
         table = np.array(rows, np.int64)
         order = pl.Series(range(len(known)), dtype=pl.Int64)
         code = key.replace_strict(known["key"], order, return_dtype=pl.Int64).to_numpy()
         entries: NDArray[np.int64] = table.reshape(len(known), len(self.columns))[code]
         return entries
 
-    def _entry(self, column: str, key: tuple[str, ...], unit: str) -> int:
+    def _entry(self, column: str, key: tuple[str, ...], unit: str, kind: KindWord) -> int:
         found = self._index.get((column, key))
         if found is not None or not self._takes_new:
             return NO_SERIES if found is None else found
@@ -90,10 +100,10 @@ class SeriesTable:
             metric, number = name[: METRIC_NAME_LENGTH - len(mark)] + mark, number + 1
         if metric_name_problem(metric) or len(self.values) - self._given >= MOST_SERIES:
             return REFUSED
-        return self._add(column, key, metric, unit)
+        return self._add(column, key, metric, unit, kind)
 
-    def _add(self, column: str, key: tuple[str, ...], metric: str, unit: str) -> int:
-        self.values.append(ValueColumn(column, metric, unit, key, cell_unit=unit))
+    def _add(self, column: str, key: tuple[str, ...], metric: str, unit: str, kind: KindWord) -> int:
+        self.values.append(ValueColumn(column, metric, unit, key, kind=kind, cell_unit=unit))
         self._metrics.add(metric)
         self._index[column, key] = len(self.values) - 1
         return len(self.values) - 1

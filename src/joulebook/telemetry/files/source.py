@@ -1,4 +1,4 @@
-"""The bytes of a file in chunks: opened, unpacked, counted and hashed."""
+"""The text of a file in chunks: opened, unpacked, converted from a foreign format, counted and hashed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from joulebook.telemetry.files.archive import guarded, is_workbook, member_chunks
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
+from joulebook.telemetry.files.formats.format import RECOGNISED_BY, Content, Format
+from joulebook.telemetry.files.formats.registry import find_format
+from joulebook.telemetry.files.formats.workbook import WORKBOOK
 from joulebook.telemetry.files.table import shown
-from joulebook.telemetry.files.workbook import sheet_names, workbook_chunks
 
 CHUNK_BYTES = 1 << 20
 """Most bytes in one chunk, before and after unpacking: a small file cannot fill the memory."""
@@ -43,7 +46,7 @@ class FileSource:
     def __init__(self, path: Path, *, sheet: str = "", name: str = "") -> None:
         """Check that the file can be read; raises `UnreadableFile`.
 
-        `sheet` is the sheet of a workbook, empty for the first with anything in it.
+        `sheet` is the sheet of a workbook, or the list or table of another format, empty for its own choice.
         """
         self.path = path
         self.sheet = sheet
@@ -80,62 +83,73 @@ class FileSource:
         """Whether the content is gzip or a zip archive, and may be far larger than `size`."""
         return self._kind in ("gzip", "zip")
 
-    @property
-    def is_workbook(self) -> bool:
-        """Whether the file is an .xlsx workbook."""
-        return self._kind == "workbook"
-
     def sheets(self) -> tuple[str, ...]:
-        """Return the names of a workbook's sheets, none for any other file; raises `UnreadableFile`."""
-        return sheet_names(self.path, name=self._called) if self._kind == "workbook" else ()
+        """Return the names of the sheets, lists or tables to choose from; raises `UnreadableFile`."""
+        return () if self.format is None else self.format.parts(self._content())
+
+    @cached_property
+    def format(self) -> Format | None:
+        """The foreign format of the file, None for a text table; raises `UnreadableFile`."""
+        if self._kind == "workbook":
+            return WORKBOOK
+        found = find_format(_first_bytes(FileSource(self.path, name=self._called)._unpacked(), RECOGNISED_BY))
+        if found is not None and found.needs_file and self._kind != "plain":
+            raise UnreadableFile(f"{self._called} holds {found.name}; unpack it and import that")
+        return found
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content in chunks; gzip and a zip archive with one member are unpacked.
+        """Yield the text in chunks; gzip and a zip archive with one member are unpacked.
 
-        A chunk has at most `CHUNK_BYTES`, except those of a workbook: its sheet is converted to UTF-8 CSV.
+        A chunk has at most `CHUNK_BYTES`, except those of a foreign format: it is converted to UTF-8 CSV.
         Raises `UnreadableFile` if the file is damaged or ends early, after all readable chunks, and
         `FileTooLarge` if it unpacks to too many bytes.
         """
-        stored = self._stored_chunks()
-        if self._kind == "plain":
-            return stored
-        if self._kind == "gzip":
-            return guarded(_inflate(stored, name=self._called), stored=self.size, name=self._called)
-        return self._unpacked(stored)
+        if self.format is None:
+            yield from self._unpacked()
+            return
+        if self.format.needs_file:
+            self._hash()
+        yield from self.format.convert(self._content())
+        if not self.sha256:
+            self._hash()  # The conversion had no need of the last bytes.
 
-    def _unpacked(self, stored: Iterator[bytes]) -> Iterator[bytes]:
-        for _ in stored:
-            pass  # The digest is that of the archive as stored.
-        yield from (
-            workbook_chunks(self.path, self.sheet, name=self._called)
-            if self._kind == "workbook"
-            else member_chunks(self.path, name=self._called)
-        )
+    def _hash(self) -> None:
+        for _ in self._stored_chunks():
+            pass
+
+    def _content(self) -> Content:
+        return Content(self.path, self._unpacked, self.sheet, self._called)
+
+    def _unpacked(self) -> Iterator[bytes]:
+        """Yield the content before any conversion."""
+        stored = self._stored_chunks()
+        if self._kind == "gzip":
+            yield from guarded(_inflate(stored, name=self._called), stored=self.size, name=self._called)
+        elif self._kind == "zip":
+            for _ in stored:
+                pass  # The digest is that of the archive as stored.
+            yield from member_chunks(self.path, name=self._called)
+        else:
+            yield from stored
 
     def head(self, limit: int) -> bytes:
         """Return the first `limit` bytes of the content, or all of it if it is shorter.
 
         Raises `UnreadableFile` if damage leaves no bytes; `chunks` reports damage behind the head.
         """
-        head = b""
-        try:
-            for chunk in FileSource(self.path, sheet=self.sheet, name=self._called).chunks():
-                head += chunk
-                if len(head) >= limit:
-                    break
-        except UnreadableFile:
-            if not head:
-                raise
-        return head[:limit]
+        source = FileSource(self.path, sheet=self.sheet, name=self._called)
+        if self.format is None:
+            return _first_bytes(source._unpacked(), limit)
+        return _first_bytes(self.format.convert(source._content()), limit)
 
     def further(self, head: bytes, *, pieces: int = 32, piece_bytes: int = 65_536) -> bytes:
         """Return whole lines from all over a plain text file behind its `head`, for a better guess.
 
-        It is empty for a compressed file, and for more than one byte a character: lines cannot be found
-        there without reading everything before them.
+        It is empty for a compressed or converted file, and for more than one byte a character: lines
+        cannot be found there without reading everything before them.
         """
         rest = self.size - len(head)
-        if self._kind != "plain" or rest <= 0 or b"\0" in head[:4096]:
+        if self._kind != "plain" or self.format is not None or rest <= 0 or b"\0" in head[:4096]:
             return b""
         found = []
         with self.path.open("rb") as file:
@@ -156,6 +170,20 @@ class FileSource:
                 self.bytes_read += len(chunk)
                 yield chunk
         self.sha256 = digest.hexdigest()
+
+
+def _first_bytes(chunks: Iterator[bytes], limit: int) -> bytes:
+    """Return the first bytes of chunks; raises `UnreadableFile` if damage leaves none."""
+    head = b""
+    try:
+        for chunk in chunks:
+            head += chunk
+            if len(head) >= limit:
+                break
+    except UnreadableFile:
+        if not head:
+            raise
+    return head[:limit]
 
 
 def _kind(path: Path, start: bytes, *, name: str) -> Literal["plain", "gzip", "zip", "workbook"]:

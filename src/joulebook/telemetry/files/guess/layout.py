@@ -8,7 +8,9 @@ from itertools import islice
 
 from joulebook.telemetry.csv_format import header, unguarded
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.errors import UnclearFile
+from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
+from joulebook.telemetry.files.formats.format import READINGS_HEADER
+from joulebook.telemetry.files.formats.named_series import TEXT
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
@@ -17,9 +19,10 @@ from joulebook.telemetry.files.guess.numbers import settle_numbers
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.time_columns import find_hours
-from joulebook.telemetry.files.guess.times import settle_clock, settle_time_formats, settle_zone
+from joulebook.telemetry.files.guess.times import settle_clock, settle_times
 from joulebook.telemetry.files.guess.values import choose_values, find_key_positions
-from joulebook.telemetry.files.profile import Given, ImportProfile, Target, ValueColumn
+from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
+from joulebook.telemetry.files.series_table import kind_of, metric_of
 
 HEAD_BYTES = 4 * 1024 * 1024
 """Size of the sample: the beginning of a file, after unpacking."""
@@ -56,23 +59,22 @@ def guess_layout(
     Raises `UnclearFile` if there is no answer to propose (no columns, no time, no numbers), and
     `UnusableProfile` for given settings that do not fit.
     """
-    if own := _own_export(head, given):
+    if own := _own_export(head, given) or _converted(head, given):
         return own
     sample = Sample(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further)
     find_splitter(sample)
     find_heading(sample)
     sample.read_cells()
-    settle_time_formats(sample)
-    settle_zone(sample)
+    settle_times(sample)
     find_hours(sample)
     check_budget()
     settle_numbers(sample)
     check_budget()
     key_positions = find_key_positions(sample)
     check_budget()
-    clock = settle_clock(sample)
     choice = choose_values(sample, key_positions)
     values = settle_kinds(sample, choice.values, key_positions, choice.unit_column)
+    clock = settle_clock(sample, values)
     splitter = sample.splitter
     profile = ImportProfile(
         encoding=sample.encoding, line_end=sample.line_end,
@@ -137,3 +139,47 @@ def _own_export(head: bytes, given: Given) -> FileLayout | None:
     )
     words = f"{profile.layout}, as Joulebook exports"
     return FileLayout(profile, columns, (ReadingSetting("layout", words, "found: by its header"),))
+
+
+def _converted(head: bytes, given: Given) -> FileLayout | None:
+    """Return how to read the CSV made from a format that leaves nothing open; None for other files.
+
+    Raises `UnusableProfile` for other settings than a mapping, and for a metric that the file lacks.
+    """
+    if not head.startswith(READINGS_HEADER.encode() + b"\n"):
+        return None
+    if given != Given(mapping=given.mapping):
+        raise UnusableProfile(Message("the file itself says how it is read; leave out all but {mapping}"))
+    rows = islice(csv.reader(head[: head.rfind(b"\n") + 1].decode().split("\n")[1:]), _SAMPLE_ROWS)
+    found: dict[str, ValueColumn] = {}
+    for _, _, metric, unit, kind, _ in (row for row in rows if len(row) == 6):
+        named = ValueColumn(
+            "value", metric_of([metric], ""), unit, (metric,), kind=kind_of(kind), cell_unit=unit
+        )
+        found.setdefault(metric, named)
+    if unknown := [name for name in given.mapping if name not in found]:
+        raise UnusableProfile(
+            Message(
+                "{mapping:{0!r}}: the file has no such metric among its first ones; it has {1}",
+                unknown[0],
+                ", ".join(map(repr, islice(found, 20))),
+            ),
+            setting="mapping",
+        )
+    for name, target in given.mapping.items():
+        if target is not None:
+            found[name] = found[name].with_target(target)
+    profile = ImportProfile(
+        time_columns=("time",),
+        time_formats=("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"),
+        values=tuple(value for name, value in found.items() if given.mapping.get(name, value) is not None),
+        layout="long",
+        key_columns=("metric",),
+        unit_column="unit",
+        kind_column="kind",
+        line_column="line",
+        na_values=(*DEFAULT_NA_VALUES, "unavailable", "unknown", TEXT),
+        ignored_keys=tuple(name for name, target in given.mapping.items() if target is None),
+    )
+    columns = tuple(next(csv.reader([READINGS_HEADER])))
+    return FileLayout(profile, columns, (ReadingSetting("layout", "readings", "found: by its format"),))

@@ -20,6 +20,7 @@ from python_calamine import CalamineWorkbook
 from joulebook.telemetry.files.archive import opened, read_member
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
+from joulebook.telemetry.files.formats.format import Content, Format
 
 MOST_INFLATED = 256 << 20
 """Most bytes of all parts of a workbook together, unpacked."""
@@ -49,14 +50,14 @@ _OTHER_FORMATS = frozenset({"content.xml", "mimetype", "xl/workbook.bin"})
 _LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x85\u2028\u2029]+")
 
 
-def workbook_chunks(path: Path, sheet: str, *, name: str) -> Iterator[bytes]:
-    """Yield a sheet as UTF-8 CSV; `sheet` is empty for the first with two rows or more.
+def _convert(content: Content) -> Iterator[bytes]:
+    """Yield a sheet as UTF-8 CSV, unless one is chosen the first with two rows or more.
 
     Raises `UnreadableFile` for a damaged workbook or one with suspicious content, and `FileTooLarge` for
     one larger than any workbook of readings.
     """
-    _check(path, name)
-    rows = _rows(path, sheet, name)
+    _check(content.path, content.name)
+    rows = _rows(content.path, content.part, content.name)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for number, row in enumerate(rows, 1):
@@ -71,10 +72,10 @@ def workbook_chunks(path: Path, sheet: str, *, name: str) -> Iterator[bytes]:
         yield text.encode("utf-8", "replace")
 
 
-def sheet_names(path: Path, *, name: str) -> tuple[str, ...]:
-    """Return the names of a workbook's sheets in their order; the errors are those of `workbook_chunks`."""
-    _check(path, name)
-    with _reader(name), CalamineWorkbook.from_path(path) as book:
+def _sheet_names(content: Content) -> tuple[str, ...]:
+    """Return the names of a workbook's sheets in their order; the errors are those of `_convert`."""
+    _check(content.path, content.name)
+    with _reader(content.name), CalamineWorkbook.from_path(content.path) as book:
         return tuple(book.sheet_names)
 
 
@@ -283,3 +284,7 @@ def _instant(moment: datetime) -> str:
     rounded = moment + timedelta(microseconds=500)
     whole = rounded.replace(microsecond=rounded.microsecond // 1000 * 1000)
     return whole.isoformat(" ", "milliseconds" if whole.microsecond else "seconds")
+
+
+WORKBOOK = Format("an Excel workbook", lambda _head: False, _convert, _sheet_names, needs_file=True)
+"""Recognised by the members of its zip archive, not by its first bytes."""

@@ -1,0 +1,25 @@
+"""All foreign formats, and which of them a file has."""
+
+from __future__ import annotations
+
+from joulebook.telemetry.files.formats.annotated_csv import ANNOTATED_CSV
+from joulebook.telemetry.files.formats.format import Format
+from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
+from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL
+from joulebook.telemetry.files.formats.nem import NEM
+from joulebook.telemetry.files.formats.prometheus import PROMETHEUS_TEXT, VICTORIA_METRICS
+
+FORMATS: tuple[Format, ...] = (
+    ANNOTATED_CSV,
+    GREEN_BUTTON,
+    NEM,
+    LINE_PROTOCOL,
+    PROMETHEUS_TEXT,
+    VICTORIA_METRICS,
+)
+"""The formats recognised by the beginning of a file's content, in the order they are tried."""
+
+
+def find_format(head: bytes) -> Format | None:
+    """Return the format of a file whose unpacked content begins with `head`, None for a text table."""
+    return next((each for each in FORMATS if each.recognises(head)), None)
