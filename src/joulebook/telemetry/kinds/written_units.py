@@ -31,7 +31,7 @@ _SYMBOL = re.compile(r"[^\W\d_]{1,2}\([a-z]\)")
 _WORD = re.compile(r"[°º˚℃℉%€$£¢]?[^\W_]+|[°℃℉%€$£¢]")
 _PART = re.compile(
     r"(?:[kKMGm]?(?:Wh|VAh|varh?|VArh?|VA|W(?!S))|kHz|Hz|hPa|kPa|[mk]V|m?Ah?|[kMG]J)(?![a-z])"
-    r"|[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z\d_]+|\d+"
+    r"|[A-Z]+(?![^\WA-Z\d_])|[A-Z]?[^\WA-Z\d_]+|\d+"
 )
 _DIGITS = re.compile(r"\d+")
 

@@ -16,6 +16,7 @@ import polars as pl
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import find_column
+from joulebook.telemetry.files.guess.left_out import TEXT, why_no_metric
 from joulebook.telemetry.files.guess.questions import Answer, Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.units import (
@@ -27,23 +28,16 @@ from joulebook.telemetry.files.guess.units import (
 )
 from joulebook.telemetry.files.profile import Target, ValueColumn
 from joulebook.telemetry.files.series_table import metric_of
-from joulebook.telemetry.files.table import BLANKS, shown
+from joulebook.telemetry.files.table import BLANKS
 from joulebook.telemetry.files.times import TimeFormat, parse_times
-from joulebook.telemetry.kinds.guesses import guess_kind, says_nothing
 from joulebook.telemetry.kinds.units import usual_spelling
-from joulebook.telemetry.kinds.written_units import name_words, written_unit
 from joulebook.telemetry.readings import metric_name_problem
-
-_TEXT = "guessed: text"
-"""Beginning of the reason for leaving out a column of text."""
 
 _MANY_REPEATS = 0.1
 """Share of rows with the time of an earlier row; from here on a key is looked for."""
 _FEW_REPEATS = 0.02
 """Share of rows with the time and key of an earlier row; from here down the key is complete."""
 _MOST_KEYS = 2000
-_MOSTLY = 0.8
-_TIMES = frozenset(("s", "min", "h", "d"))
 
 
 def find_key_positions(sample: Sample) -> tuple[int, ...]:
@@ -196,7 +190,7 @@ def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
     note_units(sample, zip(values, found.values(), strict=True))
     _check_metrics(values)
     _note_left_out(sample, left_out)
-    text = [name for name, reason in left_out if reason.startswith(_TEXT)]
+    text = [name for name, reason in left_out if reason.startswith(TEXT)]
     if text:
         with_text = {**mapping, **{name: Target(name) for name in text}}
         sample.ask(
@@ -349,75 +343,6 @@ def _mapping_by_column(sample: Sample) -> Mapping[str, Target | None]:
             )
         found[column] = target
     return found
-
-
-# Names of columns that number things, or say how the values came about.
-_IDENTIFIERS = frozenset(
-    """
-    id ids uid uuid guid serial sn mac imei mpan mprn ean esi nmi cups pod icp account postcode zip plz
-    seriennummer zählernummer zaehlernummer zählpunkt zaehlpunkt messlokation meterid
-    """.split()  # noqa: SIM905
-)
-_NUMBERS_OF = frozenset(("number", "no", "nr", "num", "nummer"))
-_ROW_NUMBERS = frozenset(
-    ("record", "recno", "row", "index", "idx", "no", "nr", "seq", "sequence", "line", "zeile", "rn", "id")
-)
-_NO_QUANTITIES = frozenset(
-    (
-        "interval",
-        "resolution",
-        "period",
-        "granularity",
-        "quality",
-        "qc",
-        "flag",
-        "flags",
-        "intervall",
-        "version",
-    )
-)
-_DIGITS_OF_A_NUMBER = 7
-
-
-def why_no_metric(sample: Sample, position: int) -> str | None:
-    """Return why a column without a mapping is left out, or None if it is imported."""
-    cells = sample.cells[f"c{position}"]
-    is_named = bool(sample.names[position])
-    (parsed,) = sample.numbers.parse([cells])
-    malformed = len(parsed.malformed)
-    readable = len(cells) - malformed - sum(parsed.na.values())
-    if readable == malformed == 0:
-        # A number can mark a missing value, such as -9999.
-        has_marks = bool(parsed.na_text.str.contains("[0-9]").any())
-        return None if is_named or has_marks else "guessed: no name, and empty so far"
-    if readable < malformed:
-        return f"{_TEXT} such as {shown(parsed.malformed_text[0])[:30]!r}"
-    filled = cells.str.strip_chars(BLANKS)
-    filled = filled.filter(filled != "")
-    name = sample.columns[position]
-    words = [word.lower() for word in name_words(name)] if is_named else []
-    is_constant = readable > 2 and filled.n_unique() == 1
-    if is_constant and (_NO_QUANTITIES & set(words) or sample.affixes.get(cells.name) in _TIMES):
-        return f"guessed: always {shown(filled[0])[:30]!r}, no measured quantity"
-    if not filled.str.contains("^[0-9]+$").all():
-        return None
-    steps = np.diff(parsed.value[np.isfinite(parsed.value)])
-    is_counting = len(steps) > 1 and (steps == 1).mean() >= _MOSTLY
-    if is_counting and (_ROW_NUMBERS & set(words) or (not words and position == 0)):
-        return "guessed: counts the rows"
-    # Only a few different numbers, longer than any register where the name says nothing else.
-    if filled.n_unique() > max(1, len(filled) // 10):
-        return None
-    is_number_of = _IDENTIFIERS & set(words) or (_NUMBERS_OF.intersection(words[-1:]))
-    digits = int(filled.str.len_chars().min() or 0)  # type: ignore[arg-type]
-    has_no_meaning = says_nothing(guess_kind(name)) and not written_unit(sample.columns[position])
-    if (
-        is_number_of
-        or digits >= 2 * _DIGITS_OF_A_NUMBER
-        or (is_constant and digits >= _DIGITS_OF_A_NUMBER and has_no_meaning)
-    ):
-        return f"guessed: an identifier such as {shown(filled[0])[:30]!r}"
-    return None
 
 
 def _check_metrics(values: Sequence[ValueColumn]) -> None:
