@@ -33,7 +33,8 @@ _OFFSET = r"(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?"
 WRITTEN_OFFSET = re.compile(rf"{_OFFSET}|Z|UTC|GMT")
 _ZONE = (
     rf"(?P<zone> *\(?(?P<offset>{_OFFSET}|[Zz]|UTC|GMT|(?P<abbreviation>{_ZONE_NAMES}))\)?(?![A-Za-z]))?"
-    r"(?P<area> ?\[?[A-Z][A-Za-z_]+/[A-Za-z_/+-]+[0-9]*\]?)?(?P<word> [^\W\d_]{1,5}\.?)?"
+    r"(?P<area> ?\[[A-Z][A-Za-z_/+-]+[0-9]*\]| ?[A-Z][A-Za-z_]+/[A-Za-z_/+-]+[0-9]*)?"
+    r"(?P<word> [^\W\d_]{1,5}\.?)?"
 )
 _RANGE = r"(?P<dash> ?(?:-|–|—|/|to|till|until|bis|tot|à) ?(?=[0-9]))?(?P<rest>(?(dash).{1,40}|))"
 _WEEKDAY = r"(?P<weekday>[^\W\d_]{2,10}(?P<comma>\.?,? ))?"
