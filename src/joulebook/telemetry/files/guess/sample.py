@@ -122,7 +122,6 @@ class Sample:
         self.settings, self.questions = [], []
         self.is_whole, self.name = is_whole, name
         self._further = further
-        self.is_complete = is_whole
         if given.encoding is not None:
             self.encoding, reason = codec_name(given.encoding), ""
         else:
