@@ -31,7 +31,6 @@ _UNREADABLE_KINDS = (
     (b"\xfd7zXZ\x00", "xz-compressed", "unpack it"),
     (b"PAR1", "a Parquet file", "save it as CSV"),
     (b"%PDF", "a PDF document", "ask its sender for CSV"),
-    (b"SQLite format 3\x00", "a SQLite database", "export the table as CSV"),
 )
 
 
@@ -86,6 +85,10 @@ class FileSource:
     def sheets(self) -> tuple[str, ...]:
         """Return the names of the sheets, lists or tables to choose from; raises `UnreadableFile`."""
         return () if self.format is None else self.format.parts(self._content())
+
+    def notes(self) -> tuple[tuple[str, str, str], ...]:
+        """Return the settings to be shown about a foreign format: name, value and reason of each."""
+        return () if self.format is None else self.format.notes(self._content())
 
     @cached_property
     def format(self) -> Format | None:

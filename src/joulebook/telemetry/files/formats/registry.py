@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from joulebook.telemetry.files.formats.format import Format
+from joulebook.telemetry.files.formats.home_assistant import HOME_ASSISTANT_ENERGY, HOME_ASSISTANT_HISTORY
+from joulebook.telemetry.files.formats.home_assistant_database import HOME_ASSISTANT_DATABASE
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    HOME_ASSISTANT_DATABASE,
+    HOME_ASSISTANT_ENERGY,
+    HOME_ASSISTANT_HISTORY,
+)
 """The formats recognised by the beginning of a file's content, in the order they are tried."""
 
 

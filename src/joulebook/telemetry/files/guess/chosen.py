@@ -155,7 +155,8 @@ def choose_layout(
         device_tz=device_tz,
         further=source.further(head),
     )
-    return _of_sheet(layout, sheet)
+    notes = tuple(ReadingSetting(*note) for note in source.notes())
+    return _of_sheet(dataclasses.replace(layout, settings=(*layout.settings, *notes)), sheet)
 
 
 def merged(base: Given, given: Given) -> Given:
