@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from joulebook.telemetry.files.formats.format import Format
+from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
 from joulebook.telemetry.files.formats.home_assistant import HOME_ASSISTANT_ENERGY, HOME_ASSISTANT_HISTORY
 from joulebook.telemetry.files.formats.home_assistant_database import HOME_ASSISTANT_DATABASE
+from joulebook.telemetry.files.formats.nem import NEM
 
 FORMATS: tuple[Format, ...] = (
+    GREEN_BUTTON,
+    NEM,
     HOME_ASSISTANT_DATABASE,
     HOME_ASSISTANT_ENERGY,
     HOME_ASSISTANT_HISTORY,
