@@ -19,7 +19,7 @@ from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given, Target
 from joulebook.telemetry.files.source import FileSource
 
-from .home_assistant import OLD, RECENT, VERSIONS, Recorder
+from ...recorder_of_home_assistant import OLD, RECENT, VERSIONS, Recorder
 
 NOW = 1_900_000_000_000_000
 HOUR = 3600

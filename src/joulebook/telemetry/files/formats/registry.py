@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from joulebook.telemetry.files.formats.emoncms import EMONCMS
 from joulebook.telemetry.files.formats.format import Format
 from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
 from joulebook.telemetry.files.formats.home_assistant import HOME_ASSISTANT_ENERGY, HOME_ASSISTANT_HISTORY
@@ -14,6 +17,7 @@ FORMATS: tuple[Format, ...] = (
     HOME_ASSISTANT_DATABASE,
     HOME_ASSISTANT_ENERGY,
     HOME_ASSISTANT_HISTORY,
+    EMONCMS,
 )
 """The formats recognised by the beginning of a file's content, in the order they are tried."""
 
@@ -21,3 +25,8 @@ FORMATS: tuple[Format, ...] = (
 def find_format(head: bytes) -> Format | None:
     """Return the format of a file whose unpacked content begins with `head`, None for a text table."""
     return next((each for each in FORMATS if each.recognises(head)), None)
+
+
+def find_format_of_set(names: Sequence[str]) -> Format | None:
+    """Return the format of a folder or zip archive with files of these names, None for separate files."""
+    return next((each for each in FORMATS if each.is_set(names)), None)
