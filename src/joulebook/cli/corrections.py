@@ -229,7 +229,7 @@ def _correct(
 
 def _run_and_report(correction: Correction, *, as_json: bool) -> None:
     """Run a waiting correction or undo, or wait for a worker at it, and print the outcome."""
-    from joulebook.web.corrections import leases
+    from joulebook.web import leases
 
     config = Config.from_environ()
     # These messages are for a worker's log.
@@ -259,14 +259,15 @@ def _run_and_report(correction: Correction, *, as_json: bool) -> None:
 
 
 def _run(correction: Correction, conn: Connection, config: Config) -> None:
-    from joulebook.web.corrections import leases
+    from joulebook.web.corrections.leases import claim_next
+    from joulebook.web.leases import release
     from joulebook.worker.correction_runner import run_claimed
     from joulebook.worker.lock import WorkerLock
 
     is_wait_reported = False
     with WorkerLock(config.home) as lock:
         while correction.state in {"queued", "running", "undoing"}:
-            claimed = leases.claim_next(lock.name, only=correction.pk, is_dead=lock.is_dead)
+            claimed = claim_next(lock.name, only=correction.pk, is_dead=lock.is_dead)
             if claimed is None:
                 if not is_wait_reported:
                     say(
@@ -278,7 +279,7 @@ def _run(correction: Correction, conn: Connection, config: Config) -> None:
                 try:
                     run_claimed(conn, claimed)
                 except BaseException:
-                    leases.release(claimed)
+                    release(claimed)
                     raise
             correction.refresh_from_db()
 

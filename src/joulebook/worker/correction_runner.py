@@ -18,8 +18,9 @@ from joulebook.telemetry.corrections.run import (
 )
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.series import find_series
-from joulebook.web.corrections import leases
+from joulebook.web.corrections.leases import claim_next, finish
 from joulebook.web.corrections.models import Correction
+from joulebook.web.leases import MOST_ATTEMPTS, release, renew
 from joulebook.worker.lock import WorkerLock
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class CorrectionRunner:
         """Run the next correction, if there is one; return the seconds to rest."""
         try:
             close_old_connections()
-            claimed = leases.claim_next(self._lock.name, is_dead=self._lock.is_dead)
+            claimed = claim_next(self._lock.name, is_dead=self._lock.is_dead)
             if claimed is None:
                 return _POLL_SECONDS
             try:
@@ -66,7 +67,7 @@ class CorrectionRunner:
                 if not self._is_unavailable:
                     log.warning("corrections wait while the readings' database is unavailable: %s", exc)
                 self._is_unavailable = True
-                leases.release(claimed)
+                release(claimed)
                 return _RETRY_SECONDS
         except DatabaseError as exc:
             log.warning("corrections wait, the accounts database does not answer: %s", exc)
@@ -85,20 +86,20 @@ def run_claimed(
     Raises `DatabaseUnavailable`, and the exceptions of `is_stopped`; the caller then releases it.
     """
     is_undo = correction.state == State.UNDOING
-    if correction.attempts > leases.MOST_ATTEMPTS:
-        leases.finish(correction, State.FAILED, problem=UNDO_INTERNAL_ERROR if is_undo else INTERNAL_ERROR)
+    if correction.attempts > MOST_ATTEMPTS:
+        finish(correction, State.FAILED, problem=UNDO_INTERNAL_ERROR if is_undo else INTERNAL_ERROR)
         return
     try:
         _run_steps(conn, correction, is_stopped)
     except CorrectionLost as exc:
         log.warning("correction %d: %s", correction.pk, exc)
     except CorrectionNumberTaken as exc:
-        leases.finish(correction, State.FAILED, problem=str(exc))
+        finish(correction, State.FAILED, problem=str(exc))
     except DatabaseUnavailable:
         raise
     except Exception:
         log.exception("correction %d: attempt %d failed", correction.pk, correction.attempts)
-        leases.release(correction)
+        release(correction)
 
 
 def _run_steps(conn: Connection, correction: Correction, is_stopped: Callable[[], bool]) -> None:
@@ -109,11 +110,11 @@ def _run_steps(conn: Connection, correction: Correction, is_stopped: Callable[[]
         conn, number=correction.pk, lease=correction.lease, identity=correction.identity, edit=edit
     )
     while run.step():
-        if not leases.renew(correction, report=run.report):
+        if not renew([correction], report=run.report, attempts=0):
             log.warning("correction %d: taken over by another worker", correction.pk)
             return
         if is_stopped():
-            leases.release(correction)
+            release(correction)
             return
     ending = State.UNDONE if correction.state == State.UNDOING else State.DONE
-    leases.finish(correction, ending, report=run.report)
+    finish(correction, ending, report=run.report)

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from django.db import DatabaseError, close_old_connections, connections
 
-from joulebook.web.imports import leases
+from joulebook.web import leases
 from joulebook.web.imports.models import Import
 
 log = logging.getLogger(__name__)

@@ -14,18 +14,12 @@ from joulebook.config import Config
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.imports.progress import LeaseLost
-from joulebook.web.corrections import leases as corrections
+from joulebook.web.corrections.models import Correction
 from joulebook.web.imports import leases
-from joulebook.web.imports.leases import MOST_ATTEMPTS, LeaseState
 from joulebook.web.imports.models import Import
+from joulebook.web.leases import MOST_ATTEMPTS, lease_holders
 from joulebook.worker.heartbeat import Heartbeat
-from joulebook.worker.import_steps import (
-    INTERNAL_ERROR,
-    NO_LONGER_ALLOWED,
-    UNDO_INTERNAL_ERROR,
-    Ending,
-    ImportSteps,
-)
+from joulebook.worker.import_runner import INTERNAL_ERROR, UNDO_INTERNAL_ERROR, Ending, ImportRunner
 from joulebook.worker.lock import WorkerLock
 from joulebook.worker.metrics import WorkerMetrics
 
@@ -51,12 +45,10 @@ class _OpenImport:
     """An import claimed by this worker and in work."""
 
     import_: Import
-    work: ImportSteps
+    runner: ImportRunner
     steps: Generator[bool, None, Ending]
     since: float | None = None
     """When it first progressed after the claim; before, it may have to read again a long part of its file."""
-    ending: Ending | None = None
-    """Its ending, if this is still to be recorded."""
 
 
 class ImportScheduler:
@@ -93,8 +85,7 @@ class ImportScheduler:
             try:
                 try:
                     # A lease in the name of a dead worker may still be taken over, so its lock stays.
-                    holders = leases.lease_holders() | corrections.lease_holders()
-                    self._lock.remove_dead(except_names=holders)
+                    self._lock.remove_dead(except_names=lease_holders(Import, Correction))
                 except DatabaseError as exc:
                     log.warning("locks of dead workers stay, the accounts database does not answer: %s", exc)
                 while not stopping.is_set():
@@ -155,14 +146,14 @@ class ImportScheduler:
             import_ = leases.claim_next(self._lock.name, skipped_users=users, is_dead=self._lock.is_dead)
             if import_ is None:
                 return
-            work = ImportSteps(self._conn, import_, most_metrics=self._most_metrics)
-            opened = _OpenImport(import_, work, work.run())
+            runner = ImportRunner(self._conn, import_, most_metrics=self._most_metrics)
+            opened = _OpenImport(import_, runner, runner.run())
             self._open.append(opened)
             if import_.attempts > MOST_ATTEMPTS:
                 log.error("import %d: begun %d times without progress", import_.pk, MOST_ATTEMPTS)
                 # Only once: if recording the report is the fault, the import ends without a report.
                 if import_.state == State.RUNNING and import_.attempts == MOST_ATTEMPTS + 1:
-                    work.reload_report()
+                    runner.reload_report()
                 self._end(opened, _too_many_attempts(import_))
 
     def _free_slot(self) -> bool:
@@ -180,25 +171,13 @@ class ImportScheduler:
         return True
 
     def _work_slice(self, opened: _OpenImport, stopping: threading.Event) -> None:
-        """Work on an import for one slice, or until it ends, is cancelled, or is another worker's."""
-        if opened.ending is not None:
-            self._end(opened, opened.ending)
+        """Work on an import for one slice, or until it ends, is stopped, or is another worker's."""
+        if opened.runner.ending is not None:
+            self._end(opened, opened.runner.ending)
             return
         until = time.monotonic() + self._slice_seconds
-        while not stopping.is_set():
-            found = leases.lease_state(opened.import_)
-            if found is LeaseState.LOST:
-                self._close(opened)
-                log.warning("import %d: taken over by another worker", opened.import_.pk)
-                return
-            if found is LeaseState.CANCELLING:
-                self._stop(opened, Ending(State.CANCELLED))
-                return
-            if found is LeaseState.FORBIDDEN:
-                self._stop(opened, Ending(State.FAILED, NO_LONGER_ALLOWED))
-                return
-            if not self._step(opened) or time.monotonic() >= until:
-                return
+        while not stopping.is_set() and self._step(opened) and time.monotonic() < until:
+            pass
 
     def _step(self, opened: _OpenImport) -> bool:
         """Run one step; return whether another may follow."""
@@ -220,22 +199,12 @@ class ImportScheduler:
             else:
                 self._release(opened, is_failure=True)
             return False
-        if has_progressed:
-            if opened.since is None:
-                opened.since = time.monotonic()
-            leases.reset_attempts(opened.import_)
+        if has_progressed and opened.since is None:
+            opened.since = time.monotonic()
         return True
 
-    def _stop(self, opened: _OpenImport, ending: Ending) -> None:
-        """End an import before the end of its file, with the report of the stored part."""
-        opened.steps.close()
-        opened.work.reload_report()
-        self._end(opened, ending)
-
     def _end(self, opened: _OpenImport, ending: Ending) -> None:
-        """Record an ending. If this process dies first, the next worker only has to record it."""
-        opened.ending = ending
-        leases.finish(opened.import_, ending.state, report=opened.work.report, problem=ending.problem)
+        opened.runner.end(ending)
         if self._metrics is not None:
             self._metrics.ended_imports.labels(ending.state.value).inc()
         self._close(opened)
@@ -243,7 +212,7 @@ class ImportScheduler:
     def _release(self, opened: _OpenImport, *, is_failure: bool = False) -> None:
         self._close(opened)
         # After a failure without the report, because the report may be the cause.
-        report = None if is_failure else opened.work.report
+        report = None if is_failure else opened.runner.report
         leases.release(opened.import_, is_failure=is_failure, report=report)
 
     def _release_all(self, *, is_failure: bool = False) -> None:

@@ -83,12 +83,12 @@ def test_a_correction_redraws_only_the_part_below_the_heading(client, device):
 @pytest.mark.parametrize(
     ("entered", "problem"),
     [
-        ({"s__header_line": "two"}, "Header line: 'two' is no line number"),
+        ({"s__header_line": "two"}, "“Header line” 'two' is not a whole number"),
         ({"s__tz": "Europe/Nowhere"}, "'Europe/Nowhere' is not a time zone"),
         ({"s__encoding": "klingon"}, "'klingon' is not a text encoding"),
         ({"s__delimiter": "xy"}, "“Delimiter” 'xy' cannot be used"),
         ({"s__time_columns": "When"}, "“Columns of the time” 'When': the file has no such column"),
-        ({"s__layout": "round"}, "'round' is none of wide, long, across"),
+        ({"s__layout": "round"}, "“Layout” 'round' is not one of wide, long, across"),
         ({"s__time_formats": "%Q%Q%Q"}, "%Q"),
         ({"profile": "nobody's"}, 'There is no profile "nobody\'s"'),
     ],

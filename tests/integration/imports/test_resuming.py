@@ -20,7 +20,7 @@ from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import MOST_PROBLEMS
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import LeaseLost, NumberTaken, read_progress
-from joulebook.telemetry.imports.run import CheckRun, ImportRun
+from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.imports.undo import UndoRun
 
 from .stopping_import import BETWEEN, BLOCK_READINGS, COLUMNS, NOW, PROFILE, SLICE_READINGS
@@ -58,7 +58,7 @@ class Place:
             **{"block_readings": BLOCK_READINGS, **options},
         )  # fmt: skip
 
-    def finish(self, run: ImportRun | CheckRun) -> ImportReport:
+    def finish(self, run: ImportRun) -> ImportReport:
         with closing(run):
             while run.step():
                 pass
@@ -230,10 +230,9 @@ def test_a_number_that_another_file_has_is_refused_with_the_remedy(place: Place)
 def test_a_check_lists_every_problem_and_stores_no_reading(place: Place, writer: Connection) -> None:
     number = next(_numbers)
     before = place.stored()
-    source = FileSource(place.path(TEXT.replace(",10\n", ",x\0y\n").replace(",20,", ",2 0,")))
-    words: dict[str, Any] = {"import_id": number, "lease": 1, "device_id": place.device_id, "now": NOW}
+    text = TEXT.replace(",10\n", ",x\0y\n").replace(",20,", ",2 0,")
     for _ in range(2):
-        report = place.finish(CheckRun(writer, source, PROFILE, COLUMNS, **words))
+        report = place.finish(place.begin(number, text, is_check=True))
         listed = list(read_problems(writer, number))
         assert [(p.line, p.code, p.text) for p in listed] == [
             (p.line, p.code, p.text) for p in report.problems
@@ -247,15 +246,10 @@ def test_a_check_lists_every_problem_and_stores_no_reading(place: Place, writer:
     assert ImportReport.from_state(kept.report).problem_count == 5
 
 
-def test_an_import_that_was_checked_first_counts_every_cell_once(place: Place, writer: Connection) -> None:
+def test_an_import_that_was_checked_first_counts_every_cell_once(place: Place) -> None:
     number = next(_numbers)
     good = "t,P,E\n" + "".join(f"2024-03-02 00:{n:02d},{n},1\n" for n in range(30))
-    source = FileSource(place.path(good))
-    place.finish(
-        CheckRun(
-            writer, source, PROFILE, COLUMNS, import_id=number, lease=1, device_id=place.device_id, now=NOW
-        )
-    )
+    place.finish(place.begin(number, good, is_check=True))
     assert place.finish(place.begin(number, good)).as_json()["cells"] == {
         "all": 60, "stored": 60, "replaced": 0, "duplicate": 0, "conflict": 0, "na": 0, "malformed": 0,
     }  # fmt: skip

@@ -116,7 +116,7 @@ def test_the_sheet_of_a_workbook_is_chosen(client, device, tmp_path):
     import_ = draft(client, path.read_bytes(), device=device.device_id)
     page = client.get(f"/imports/{import_.pk}/")
     assert list(page.context["reading"].sheets) == ["One", "Two"]
-    other = say(client, import_, device=device.device_id, sheet="Two").context["reading"]
+    other = say(client, import_, device=device.device_id, s__sheet="Two").context["reading"]
     assert [value.metric for value in other.profile.values] == ["Q"]
     assert other.order().profile.sheet == "Two"
 

@@ -366,7 +366,7 @@ def test_a_poisoned_import_is_given_up_after_five_attempts_and_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from joulebook.web.imports import leases
+    from joulebook.web import leases
 
     monkeypatch.setattr(leases, "RETRY_AFTER", timedelta(seconds=0.05))
     poisoned = queue_file(alice, device, rows(10))
@@ -389,13 +389,14 @@ def test_an_import_whose_end_cannot_be_recorded_ends_without_its_account(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    from joulebook.web import leases as all_leases
     from joulebook.web.imports import leases
     from joulebook.worker import import_scheduler
 
     def fail(_report: object) -> dict[str, Any]:
         raise ValueError("a fault in the account")
 
-    monkeypatch.setattr(leases, "RETRY_AFTER", timedelta(seconds=0))
+    monkeypatch.setattr(all_leases, "RETRY_AFTER", timedelta(seconds=0))
     monkeypatch.setattr(leases, "report_fields", fail)
     monkeypatch.setattr(import_scheduler, "_RETRY_SECONDS", 0.05)
     import_ = queue_file(alice, device, rows(10))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from joulebook.web.imports.pages.settings import GROUPS
+from joulebook.telemetry.files.settings import SETTINGS
 
 from ...docs_pages import REPOSITORY
 
@@ -33,5 +33,5 @@ def test_there_are_names_in_bold() -> None:
 
 
 def test_settings_have_different_names() -> None:
-    labels = [plan.label for _, plans in GROUPS for plan in plans]
+    labels = [setting.label for setting in SETTINGS]
     assert len(labels) == len(set(labels))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from joulebook.telemetry.files.settings import SETTINGS
 from joulebook.web.imports.api.answers import WholeImportAnswer
 from joulebook.web.imports.api.parameters import DEFAULT_LIMIT, MOST_LISTED, PARAMETERS
 from joulebook.web.imports.models import Import
@@ -15,6 +16,7 @@ from joulebook.web.urls import api
 from ...docs_pages import REPOSITORY, rows, unwrapped
 
 PAGE = (REPOSITORY / "docs" / "reference" / "imports.md").read_text()
+SETTINGS_PAGE = (REPOSITORY / "docs" / "reference" / "import-settings.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +36,24 @@ def test_every_address_is_on_the_page_and_no_other(operations: dict[tuple[str, s
     assert {(method.lower(), path) for method, path in documented} == set(operations)
 
 
-def test_every_parameter_is_on_the_page_and_no_other() -> None:
-    assert [row[0] for row in rows(PAGE, "Uploading a file")] == list(PARAMETERS)
+def test_every_parameter_is_on_the_pages_and_no_other() -> None:
+    own = [row[0] for row in rows(PAGE, "Uploading a file")]
+    assert {*own, *(row[1] for row in rows(SETTINGS_PAGE, "Settings of an import"))} == set(PARAMETERS)
+
+
+def test_the_table_of_settings_is_their_declaration() -> None:
+    documented = [
+        [cell.replace("`", "") for cell in row] for row in rows(SETTINGS_PAGE, "Settings of an import")
+    ]
+    assert documented == [[each.option, each.name, each.help] for each in SETTINGS]
+
+
+def test_the_page_of_settings_says_how_often_each_may_be_given_and_what_a_profile_decides() -> None:
+    text = unwrapped(SETTINGS_PAGE)
+    for each in SETTINGS:
+        assert (f"{each.most:,} times (`{each.name}`)" in text) == (each.most > 1)
+    decided = re.findall(r"`(\w+)`", text.partition("A saved profile decides")[2])
+    assert decided == [each.name for each in SETTINGS if each.is_fixed]
 
 
 def test_every_refusal_is_on_the_page(

@@ -11,6 +11,7 @@ import pytest
 import joulebook.ingest
 from joulebook.config import VARIABLES
 from joulebook.embedded.provision import remedies
+from joulebook.telemetry.files.settings import SETTINGS
 from joulebook.telemetry.history.points import ALL, RANGES
 from joulebook.telemetry.history.resolutions import LADDER
 from joulebook.web.history.parameters import DEFAULT_MAX_POINTS, DEFAULT_RANGE, FEWEST_POINTS, MOST_POINTS
@@ -47,7 +48,8 @@ def test_the_page_of_commands_has_every_command_and_no_other() -> None:
 def test_the_page_of_commands_has_every_option_and_no_other(words: tuple[str, ...]) -> None:
     text = sections((REFERENCE / "commands.md").read_text())[words]
     documented = set(re.findall(r"--[a-z][a-z-]*", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))))
-    assert documented == options(commands()[words])
+    elsewhere = {setting.option for setting in SETTINGS} if words == ("import",) else set()
+    assert documented | elsewhere == options(commands()[words])
 
 
 @pytest.mark.parametrize("words", sorted(commands()), ids=" ".join)

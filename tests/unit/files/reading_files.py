@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 
 NOW = 1_900_000_000_000_000
@@ -38,7 +39,9 @@ def read_file(
 ) -> ReadFile:
     """Return everything that a file holds; raises `FileError`."""
     source = FileSource(path)
-    layout = choose_layout(source, given or Given(), profile=None, device_tz=device_tz, sheet=sheet)
+    layout = choose_layout(
+        source, replace(given or Given(), sheet=sheet or None), profile=None, device_tz=device_tz
+    )
     layout.require_answers()
     series: dict[str, Series] = {}
     problems: list[tuple[int, str, str]] = []

@@ -34,7 +34,9 @@ def read(
     path: Path, given: Given | None = None, *, sheet: str = ""
 ) -> tuple[Readings, list[tuple[int, str, str]], FileLayout]:
     source = FileSource(path)
-    layout = choose_layout(source, given or Given(), profile=None, device_tz="America/New_York", sheet=sheet)
+    layout = choose_layout(
+        source, given or Given(sheet=sheet or None), profile=None, device_tz="America/New_York"
+    )
     layout.require_answers()
     readings: Readings = {}
     problems = []

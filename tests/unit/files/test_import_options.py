@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.profile import Target, mapping_from
+from joulebook.telemetry.files.settings import Target, mapping_from
 
 
 def test_a_column_gets_a_metric_a_unit_or_is_left_out() -> None:

@@ -103,11 +103,11 @@ def test_infinity_and_what_overflows_are_not_finite_and_text_is_no_number() -> N
 
 
 def test_marks_that_cannot_be_are_refused_with_those_that_can() -> None:
-    with pytest.raises(UnusableProfile, match=r"decimal mark ';' is not known; use"):
+    with pytest.raises(UnusableProfile, match=r"decimal ';' is not known; use"):
         NumberFormat(decimal=";")
-    with pytest.raises(UnusableProfile, match="thousands mark ',' cannot be used with decimal mark ','"):
+    with pytest.raises(UnusableProfile, match="thousands ',' cannot be used with decimal ','"):
         NumberFormat(decimal=",", thousands=",")
-    with pytest.raises(UnusableProfile, match="thousands mark 'x'"):
+    with pytest.raises(UnusableProfile, match="thousands 'x'"):
         NumberFormat(thousands="x")
 
 

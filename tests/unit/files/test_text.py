@@ -66,5 +66,5 @@ def test_a_name_that_is_no_text_encoding_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["utf-16", "utf-32"])
 def test_an_encoding_that_wants_a_mark_which_is_missing_is_a_setting_that_does_not_fit(name: str) -> None:
-    with pytest.raises(UnusableProfile, match="cannot be read in the encoding"):
+    with pytest.raises(UnusableProfile, match="cannot be read with encoding"):
         b"".join(utf8_chunks([b"time,power\n" * 9], encoding=name))

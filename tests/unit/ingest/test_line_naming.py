@@ -12,7 +12,8 @@ from joulebook.config import VARIABLES, Config, ConfigError
 from joulebook.ingest.access.tokens import Grant
 from joulebook.ingest.commit.columns import Readings
 from joulebook.ingest.wires.line_protocol.lines import LineRules, parse_lines
-from joulebook.ingest.wires.line_protocol.naming import DEVICE_TAGS, METRIC, LineNaming
+from joulebook.ingest.wires.line_protocol.naming import DEVICE_TAGS, LineNaming
+from joulebook.telemetry.line_protocol.naming import METRIC
 from joulebook.telemetry.readings import to_microseconds
 
 NOW = to_microseconds(datetime(2026, 11, 21, 12, tzinfo=UTC))

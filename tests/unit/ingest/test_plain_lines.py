@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.ingest.access.tokens import Grant
-from joulebook.ingest.wires.line_protocol.lines import LineRules, parse_lines, read_plain_lines
+from joulebook.ingest.wires.line_protocol.lines import LineRules, parse_lines
+from joulebook.telemetry.line_protocol.plain import read_plain_lines
 
 T = 1_760_000_000_000_000_000
 

@@ -6,15 +6,51 @@ and the parser's libraries take a while to load: completion and help do not wait
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from joulebook.cli.django_setup import accounts_database
 from joulebook.cli.output import AsJson, fail
+from joulebook.telemetry.files.settings import SETTINGS, Given, Setting
 
 
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each setting; those given are passed by their names as `settings`."""
+    own = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    for each in own.parameters.values():
+        parameters += [each] if each.name != "settings" else map(_option, SETTINGS)
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        settings = {each.name: values.pop(each.name) for each in SETTINGS}
+        given = {name: value for name, value in settings.items() if value is not None}
+        command(**values, settings=given)
+
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+def _option(setting: Setting) -> inspect.Parameter:
+    kind: Any = {"number": int, "list": list[str], "mapping": list[str]}.get(setting.kind, str)
+    if setting.kind == "word":
+        kind = Literal[tuple(setting.choices)]
+    option = typer.Option(
+        setting.option, help=setting.help, show_default=False,
+        metavar=setting.metavar or None, min=0 if kind is int else None,
+    )  # fmt: skip
+    return inspect.Parameter(
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+@_with_settings
 def import_file(
     file: Annotated[
         Path,
@@ -27,107 +63,7 @@ def import_file(
     *,
     device: Annotated[str, typer.Option(metavar="ID", help="the device of the readings", show_default=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="store nothing, print the report only")] = False,
-    delimiter: Annotated[
-        str | None,
-        typer.Option(
-            help="character between cells, or a word: tab, blanks; /PATTERN/; widths: 10,8,8",
-            show_default=False,
-        ),
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="such as utf-8, cp1252, latin-1, utf-16", show_default=False)
-    ] = None,
-    header_line: Annotated[
-        int | None,
-        typer.Option(
-            min=0, metavar="LINE", help="line with the column names; 0: no header", show_default=False
-        ),
-    ] = None,
-    time_column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="column of the time; repeatable", show_default=False),
-    ] = None,
-    time_format: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FORMAT",
-            help="format of the times, such as '%d/%m/%Y %H:%M:%S'; repeatable",
-            show_default=False,
-        ),
-    ] = None,
-    tz: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ZONE",
-            help="time zone of times without offset; default: the device's",
-            show_default=False,
-        ),
-    ] = None,
-    na: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT",
-            help="text of a missing value, besides an empty cell; repeatable",
-            show_default=False,
-        ),
-    ] = None,
-    decimal: Annotated[
-        str | None, typer.Option(metavar="MARK", help="decimal mark: . or ,", show_default=False)
-    ] = None,
-    thousands: Annotated[
-        str | None,
-        typer.Option(metavar="MARK", help="thousands mark; empty: none", show_default=False),
-    ] = None,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="COLUMN=METRIC[:UNIT]",
-            help="metric and unit of a column; COLUMN= leaves it out; repeatable",
-            show_default=False,
-        ),
-    ] = None,
-    layout: Annotated[
-        Literal["wide", "long", "across"] | None,
-        typer.Option(
-            help="wide (a column per metric), long (a key in each row) or across (a column per hour)",
-            show_default=False,
-        ),
-    ] = None,
-    key_column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN", help="column naming the metric of a row; repeatable", show_default=False
-        ),
-    ] = None,
-    time_marks: Annotated[
-        Literal["start", "end"] | None,
-        typer.Option(
-            help="times mark the start or the end of an interval; default: start", show_default=False
-        ),
-    ] = None,
-    doubled_hour: Annotated[
-        Literal["order", "first", "second"] | None,
-        typer.Option(
-            help="times of the doubled hour: by row order, all first pass or all second pass",
-            show_default=False,
-        ),
-    ] = None,
-    missing_hour: Annotated[
-        Literal["reject", "shift"] | None,
-        typer.Option(help="reject or shift times skipped by the clock change", show_default=False),
-    ] = None,
-    amounts: Annotated[
-        Literal["yes", "no"] | None,
-        typer.Option(
-            help="whether values of energy and the like that rise and fall are amounts per interval; "
-            "default: yes",
-            show_default=False,
-        ),
-    ] = None,
-    sheet: Annotated[
-        str, typer.Option(metavar="NAME", help="sheet of a workbook; default: its first", show_default=False)
-    ] = "",
+    settings: dict[str, Any],
     profile: Annotated[
         str | None,
         typer.Option(
@@ -186,33 +122,16 @@ def import_file(
         from joulebook.cli.imports.run import import_and_report
         from joulebook.cli.imports.watch import watch_folder
         from joulebook.telemetry.files.errors import UnusableProfile
-        from joulebook.telemetry.files.profile import Given, mapping_from
 
         try:
-            mapping = mapping_from(map_ or [])
+            given = Given.read(
+                {name: value if isinstance(value, list) else [str(value)] for name, value in settings.items()}
+            )
         except UnusableProfile as exc:
             fail(exc.said(option_words))
-        given = Given(
-            delimiter=delimiter,
-            encoding=encoding,
-            header_line=header_line,
-            time_columns=tuple(time_column or ()),
-            time_formats=tuple(time_format or ()),
-            tz=tz,
-            decimal=decimal,
-            thousands=thousands,
-            na_values=None if na is None else tuple(na),
-            mapping=mapping,
-            layout=layout,
-            key_columns=tuple(key_column or ()),
-            time_marks=time_marks,
-            doubled_hour=doubled_hour,
-            missing_hour=missing_hour,
-            amounts=amounts,
-        )
         options = ImportOptions(
-            file, device, given, user_name=user, is_dry_run=dry_run, as_json=as_json, sheet=sheet,
-            profile=profile, save_profile=save_profile, rejected=rejected, is_strict=strict,
+            file, device, given, user_name=user, is_dry_run=dry_run, as_json=as_json, profile=profile,
+            save_profile=save_profile, rejected=rejected, is_strict=strict,
             on_conflict=on_conflict, is_forced=force,
         )  # fmt: skip
         if watch:

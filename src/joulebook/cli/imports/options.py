@@ -30,7 +30,6 @@ class ImportOptions:
     user_name: str | None
     is_dry_run: bool
     as_json: bool
-    sheet: str = ""
     profile: str | None = None
     """The name of a profile, built in or saved by the device's owner, or the path of a profile file."""
     save_profile: Path | None = None

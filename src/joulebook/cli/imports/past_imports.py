@@ -40,7 +40,7 @@ from joulebook.web.imports.api.answers import (
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import UnableToImport, undo_import
 from joulebook.worker.heartbeat import Heartbeat
-from joulebook.worker.import_steps import ImportSteps
+from joulebook.worker.import_runner import ImportRunner
 from joulebook.worker.lock import WorkerLock
 
 _MOST_PROBLEMS = 20
@@ -160,7 +160,7 @@ def undo(number: int, *, user_name: str | None) -> None:
             fail(f"import {number} is {import_.state}: {exc}")
     config = Config.from_environ()
     # These messages are for a worker's log; the command shows a bar.
-    logging.getLogger(leases.__name__).setLevel(logging.WARNING)
+    logging.getLogger("joulebook.web").setLevel(logging.WARNING)
     try:
         with connect(telemetry_url(config, "writer")) as conn:
             with interruptible(), show_progress(f"undoing import {import_.pk}") as show:
@@ -204,13 +204,14 @@ def _run_until_undone(import_: Import, conn: Connection, show: Show, *, config: 
 
 def _run_steps(claimed: Import, conn: Connection, show: Show, *, most_metrics: int) -> None:
     """Run the steps of a claimed import to their end; release it if they are interrupted."""
+    runner = ImportRunner(conn, claimed, most_metrics=most_metrics)
     try:
-        with closing(ImportSteps(conn, claimed, most_metrics=most_metrics).run()) as steps:
+        with closing(runner.run()) as steps:
             while True:
                 try:
                     next(steps)
                 except StopIteration as exc:
-                    leases.finish(claimed, exc.value.state, problem=exc.value.problem)
+                    runner.end(exc.value)
                     return
                 show(_undone_share(claimed, conn))
     except LeaseLost:

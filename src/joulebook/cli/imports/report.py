@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from joulebook.cli.output import result
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.files.settings import SETTING_OF
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.readings import from_microseconds
 
@@ -27,7 +28,8 @@ _LINE_EVERY = 10.0
 
 def option_words(setting: str, value: str) -> str:
     """Return the option for a reading setting, with its value: `--tz UTC`."""
-    return f"--{_OPTIONS.get(setting, setting.replace('_', '-'))} {value}".rstrip()
+    name = SETTING_OF[setting].option if setting in SETTING_OF else f"--{setting.replace('_', '-')}"
+    return f"{name} {value}".rstrip()
 
 
 @contextmanager
@@ -74,15 +76,6 @@ def show_progress(source: FileSource) -> Iterator[Show]:
 def _rate(report: ImportReport, seconds: float) -> str:
     return f"{report.readable / max(seconds, 1e-9):,.0f} readings/s"
 
-
-_OPTIONS = {
-    "time_columns": "time-column",
-    "time_formats": "time-format",
-    "na_values": "na",
-    "mapping": "map",
-    "key_columns": "key-column",
-}
-"""Options with another name than their setting."""
 
 MOST_LISTED = 20
 """Problems printed; the JSON form lists more."""

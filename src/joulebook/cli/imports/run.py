@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,12 +33,12 @@ from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.errors import FileError, UnusableProfile
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
+from joulebook.telemetry.files.preview import check_file
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.rejected import RejectedWriter
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
-from joulebook.telemetry.imports.run import check_file
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.models import Import
@@ -71,7 +72,7 @@ def import_one(options: ImportOptions) -> ImportResult:
     the import begins. Ends the command if the profile or the rejected rows cannot be written.
     """
     device = find_device(options.device_id)
-    source = FileSource(options.path, sheet=options.sheet)
+    source = FileSource(options.path)
     layout = _choose_layout(source, options, device)
     for question in layout.questions:
         if question.setting in {"time_marks", "amounts"}:
@@ -123,9 +124,7 @@ def _choose_layout(source: FileSource, options: ImportOptions, device: Device) -
                 raise UnusableProfile(f"{exc}, and no file of that name") from exc
             profile = load_profile(Path(options.profile))
     try:
-        layout = choose_layout(
-            source, options.given, profile=profile, device_tz=device.time_zone, sheet=options.sheet
-        )
+        layout = choose_layout(source, options.given, profile=profile, device_tz=device.time_zone)
         layout.require_answers()
     except FileError as exc:
         raise type(exc)(exc.said(option_words), setting=exc.setting) from exc
@@ -198,7 +197,9 @@ def _count(
             show(so_far)
 
         now = int(time.time() * MICROSECONDS)
-        report = check_file(source, layout.profile, layout.columns, now=now, on_block=on_block)
+        report = check_file(
+            source, layout.profile, layout.columns, now=now, most_problems=sys.maxsize, on_block=on_block
+        )
 
     exit_code, problem = 0, ""
     try:

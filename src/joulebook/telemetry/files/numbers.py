@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.table import BLANKS
 from joulebook.telemetry.readings import LARGEST_VALUE
@@ -62,11 +62,18 @@ class NumberFormat:
         affixes: Sequence[str] = (),
     ) -> None:
         if decimal not in DECIMAL_MARKS:
-            raise UnusableProfile(f"decimal mark {decimal!r} is not known; use . or ,")
+            raise UnusableProfile(
+                Message("{decimal:{0!r}} is not known; use . or ,", decimal), setting="decimal"
+            )
         if thousands not in THOUSANDS_MARKS or thousands == decimal:
             raise UnusableProfile(
-                f"thousands mark {thousands!r} cannot be used with decimal mark {decimal!r}; "
-                "use . or , (the other one), ' or a blank, or none"
+                Message(
+                    "{thousands:{0!r}} cannot be used with {decimal:{1!r}}; "
+                    "use . or , (the other one), ' or a blank, or none",
+                    thousands,
+                    decimal,
+                ),
+                setting="thousands",
             )
         self._decimal = decimal
         self._thousands = thousands

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.blocks import cut_blocks, line_ends
-from joulebook.telemetry.files.parser import most_lines, original_lines, parse_blocks
+from joulebook.telemetry.files.parser import most_lines, original_lines, parse_blocks, parse_file
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.report import ImportReport, count_blocks
+from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
-from joulebook.telemetry.files.table import Problem, shown
+from joulebook.telemetry.files.table import MOST_PROBLEMS, Problem, shown
 from joulebook.telemetry.files.text import utf8_chunks
 
 PREVIEW_ROWS = 20
@@ -101,6 +104,32 @@ def count_head(
     report = ImportReport(profile.values, is_dry_run=True)
     blocks = cut_blocks([text], max_lines=most_lines(len(columns)), start_line=profile.first_data_line)
     count_blocks(parse_blocks(blocks, profile, columns, now=now), report)
+    return report
+
+
+def check_file(
+    source: FileSource,
+    profile: ImportProfile,
+    columns: Sequence[str],
+    *,
+    now: int,
+    most_problems: int = MOST_PROBLEMS,
+    on_block: Callable[[ImportReport, list[Problem]], None] = lambda _report, _problems: None,
+) -> ImportReport:
+    """Return the report of a dry run over the file.
+
+    `on_block` is called with the report so far and the problems of each block, at most `most_problems`.
+    Raises `FileError`, and the exceptions of `on_block`.
+    """
+    problems: list[Problem] = []
+    report = ImportReport(profile.values, is_dry_run=True, on_problems=problems.extend)
+    with closing(
+        read_ahead(parse_file(source, profile, columns, now=now, most_problems=most_problems))
+    ) as blocks:
+        for block in blocks:
+            problems.clear()
+            report.add_block(block)
+            on_block(report, problems)
     return report
 
 

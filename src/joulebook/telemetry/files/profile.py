@@ -1,20 +1,21 @@
-"""How a file is read: the import profile, and the settings given by a person."""
+"""How a file is read: the import profile."""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from joulebook.telemetry.files.errors import Message, UnusableProfile
-from joulebook.telemetry.readings import metric_name_problem
+from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.settings import LONGEST_TEXT
+from joulebook.telemetry.files.settings import Given as Given
+from joulebook.telemetry.files.settings import Target as Target
 
 VERSION = 1
-_LONGEST_TEXT = 1000
 _MOST_ENTRIES = {
     "time_columns": 6,
     "time_formats": 20,
@@ -115,8 +116,8 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     if not isinstance(value, hint) or isinstance(value, bool):
         raise _unfit(value, {str: "text", int: "a whole number", float: "a number"}[hint], where)
     # A database of accounts may refuse a NUL, and no line of a file has one.
-    if hint is str and (len(value) > _LONGEST_TEXT or "\0" in value):
-        raise _unfit(value, f"text of at most {_LONGEST_TEXT} characters without NUL", where)
+    if hint is str and (len(value) > LONGEST_TEXT or "\0" in value):
+        raise _unfit(value, f"text of at most {LONGEST_TEXT} characters without NUL", where)
     if hint is int and not 0 <= value < 2**31:
         raise _unfit(value, "a whole number of 0 or more", where)
     return value
@@ -155,18 +156,6 @@ BLANK_RUNS = r"[ \t]+"
 
 WIDE_GAPS = r"[ ]{2,}|[ ]*\t[ \t]*"
 """The delimiter pattern of columns separated by two blanks or more: a cell may hold single blanks."""
-
-Layout = Literal["wide", "long", "across"]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The target of a column or key: a metric, and its unit and a factor if they were named."""
-
-    metric: str
-    unit: str = ""
-    factor: float = 1.0
-    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,7 +224,7 @@ class ImportProfile:
     time_columns: tuple[str, ...]
     time_formats: tuple[str, ...]
     values: tuple[ValueColumn, ...]
-    layout: Layout = "wide"
+    layout: Literal["wide", "long", "across"] = "wide"
     delimiter: str = ","
     delimiter_pattern: str = ""
     widths: tuple[int, ...] = ()
@@ -306,74 +295,3 @@ class ImportProfile:
                 if most > 1
                 else f"the profile names {column[:80]!r} {count:,} times; name it once"
             )
-
-
-@dataclass(frozen=True)
-class Given:
-    """The settings given by a person; None (or empty) for settings to be guessed from the file.
-
-    `delimiter` is a character, a word such as `tab`, `blanks` or `/REGULAR EXPRESSION/`, or the widths of
-    fixed columns (`10,8,8`). `header_line` 0 means no header. `mapping` renames a column, or in a long
-    file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none. `amounts`
-    says whether columns of energy and the like whose values rise and fall are amounts per interval; else
-    they are registers.
-    """
-
-    layout: Layout | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-    header_line: int | None = None
-    time_columns: tuple[str, ...] = ()
-    time_formats: tuple[str, ...] = ()
-    tz: str | None = None
-    time_marks: Literal["start", "end"] | None = None
-    doubled_hour: Literal["order", "first", "second"] | None = None
-    missing_hour: Literal["reject", "shift"] | None = None
-    decimal: str | None = None
-    thousands: str | None = None
-    na_values: tuple[str, ...] | None = None
-    key_columns: tuple[str, ...] = ()
-    amounts: Literal["yes", "no"] | None = None
-    mapping: Mapping[str, Target | None] = field(default_factory=dict)
-
-
-MOST_UNIT_CHARACTERS = 32
-
-
-def mapping_from(words: Iterable[str]) -> dict[str, Target | None]:
-    """Return the targets by column of words `COLUMN=METRIC[:UNIT]`; `COLUMN=` leaves it out (None).
-
-    The last `=` ends the column's name and the last `:` begins the unit: `a=b:c:` is the metric `b:c`.
-    Raises `UnusableProfile` with the wrong word and the right form.
-    """
-    mapping: dict[str, Target | None] = {}
-    for word in words:
-        shown = word[:200]
-        column, equals, target = word.rpartition("=")
-        if not equals or not column.strip():
-            raise _unusable(" must be COLUMN=METRIC, COLUMN=METRIC:UNIT, or COLUMN=", shown)
-        if column in mapping:
-            raise _unusable(": the column {1!r} is mapped twice", shown, column[:200])
-        if not target.strip():
-            mapping[column] = None
-            continue
-        name, colon, unit = target.strip().rpartition(":")
-        metric, unit = (name.strip(), unit.strip()) if colon else (unit, "")
-        if problem := metric_name_problem(metric):
-            raise _unusable(": {1}", shown, problem)
-        if len(unit) > MOST_UNIT_CHARACTERS or not unit.isprintable():
-            raise _unusable(": a unit has at most {1} printable characters", shown, MOST_UNIT_CHARACTERS)
-        mapping[column] = Target(metric, unit)
-    return mapping
-
-
-def mapping_word(column: str, target: Target | None) -> str:
-    """Return the word for `mapping_from`; it has no place for a factor and a device."""
-    if target is None:
-        return f"{column}="
-    unit = f":{target.unit}" if target.unit or ":" in target.metric else ""
-    return f"{column}={target.metric}{unit}"
-
-
-def _unusable(problem: str, *arguments: object) -> UnusableProfile:
-    return UnusableProfile(Message("{mapping:{0!r}}" + problem, *arguments), setting="mapping")

@@ -165,6 +165,8 @@ class RowTimes:
             named = None if marked is None else marked[rows]
             time[rows], kind[rows] = self._clock(name).to_utc(parsed.wall[rows], named)
         code[kind == -1] = NONEXISTENT
+        if parsed.passed is not None:
+            time += parsed.passed
         if self._back:
             time -= self._back
         code[(code == OK) & (time < OLDEST)] = PAST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
 
 _BOM = codecs.BOM_UTF8
 _PIECE = 1 << 20
@@ -44,7 +44,10 @@ def codec_name(encoding: str) -> str:
         is_text = False
     if not is_text:
         raise UnusableProfile(
-            f"{encoding!r} is not a text encoding; try utf-8, cp1252, latin-1 or utf-16", setting="encoding"
+            Message(
+                "{encoding:{0!r}} is not a text encoding; try utf-8, cp1252, latin-1 or utf-16", encoding
+            ),
+            setting="encoding",
         )
     return name
 
@@ -90,7 +93,11 @@ def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, encoding: str, *,
     except UnicodeError as exc:
         # An error of the whole text, not of a character: UTF-32 must begin with its mark.
         raise UnusableProfile(
-            f"the file cannot be read in the encoding {encoding!r} ({exc}); try utf-8, cp1252 or utf-16",
+            Message(
+                "the file cannot be read with {encoding:{0!r}} ({1}); try utf-8, cp1252 or utf-16",
+                encoding,
+                exc,
+            ),
             setting="encoding",
         ) from exc
 

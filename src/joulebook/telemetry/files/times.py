@@ -1,18 +1,23 @@
 """Time formats in strptime's words, compiled to patterns: cells of text to instants or local times.
 
-The words: %Y %y %m %d %j %H %I %p %M %S %f %z %Z %b %B %a and %%; or, alone, %s for seconds since 1970 UTC
-(with %f behind a mark for a fraction) and %Q for milliseconds. A blank stands for one or more blanks, any
-other character for itself. %d, %m, %H, %I, %M and %S take one or two digits, %f one to nine (kept to the
-microsecond), %z `Z`, `UTC`, `GMT`, `+01:00`, `+0100` or `+01`, %Z an abbreviation of a zone (CET, PDT), %b
-and %B names of months, %a the name of a weekday (not checked), %p AM or PM in any case. 24:00:00 is the
-midnight at the end of its day. Three words are not strptime's: %k is hours and minutes in one number (5,
-1430, 2400), %D the letter A or B for the first and second pass of a doubled hour, or nothing, and %* any
-text, ignored (the end of a range, for example).
+The words: %Y %y %m %d %j %H %I %p %M %S %f %z %Z %b %B %a and %%; or, alone, a count since 1970 UTC: %s of
+seconds (with %f behind a mark for a fraction), %Q of milliseconds, %U of microseconds, %N of nanoseconds. A
+blank stands for one or more blanks, any other character for itself. %d, %m, %H, %I, %M and %S take one or two
+digits, %f one to nine (kept to the microsecond), %z `Z`, `UTC`, `GMT`, `+01:00`, `+0100`, `+1` or `UTC+1`, %Z
+an abbreviation of a zone (CET, PDT), %b and %B names of months, %a the name of a weekday (not checked), %p a
+half of the day (AM, p. m., nachm., 午後). 24:00:00 is the midnight at the end of its day.
+
+Other words are not strptime's. %Y=2024 is a year that the text lacks. %k is hours and minutes in one number
+(5, 1430, 2400). %h counts the hours of a day by its clock: 1 begins at midnight, 24 at 23:00. %n counts them
+as they pass: 25 is the last one of a day with a doubled hour. %E is %H, but 00:00 ends its day, as in 00:15
+to 00:00. %D marks the pass of a doubled hour: A, S or DST the first one, B or W the second (see `PASSES`), or
+is nothing. %* is any text, ignored (the end of a range, for example).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta, timezone, tzinfo
 from functools import cached_property
@@ -21,45 +26,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
+from joulebook.telemetry.files.time_words import HALVES, MONTHS, PASSES, ZONES
 from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.time_zones import ZoneInfo, ZoneInfoNotFoundError
-
-_MONTH_NAMES = (
-    "jan january januar janvier janv januari januari enero ene gennaio gen janeiro",
-    "feb february februar février févr fév fevr fev februari febrero febbraio fevereiro",
-    "mar march märz maerz mrz mär mars maart mrt marzo março marts",
-    "apr april avril avr aprile abril abr",
-    "may mai mei mayo maggio mag maio maj",
-    "jun june juni juin junio giugno giu junho",
-    "jul july juli juillet juil julio luglio lug julho",
-    "aug august août aout aoû augustus agosto ago augusti",
-    "sep sept september septembre septiembre settembre set setembro",
-    "oct october oktober okt octobre octubre ottobre ott outubro out",
-    "nov november novembre noviembre novembro",
-    "dec december dezember dez décembre déc diciembre dic dicembre dezembro des desember",
-)
-MONTHS = {name: number for number, names in enumerate(_MONTH_NAMES, 1) for name in names.split()}
-"""Number of the month by its name in small letters, without a full stop."""
-
-ZONES = {
-    "UTC": 0, "GMT": 0, "Z": 0, "UT": 0, "WET": 0,
-    "CET": 60, "MEZ": 60, "WEST": 60, "CEST": 120, "MESZ": 120, "EET": 120, "EEST": 180, "MSK": 180,
-    "EST": -300, "EDT": -240, "CDT": -300, "MST": -420, "MDT": -360, "PST": -480, "PDT": -420,
-    "AKST": -540, "AKDT": -480, "HST": -600, "JST": 540, "AWST": 480, "AEST": 600, "AEDT": 660,
-    "NZST": 720, "NZDT": 780,
-}  # fmt: skip
-"""Minutes ahead of UTC, without CST, IST, BST and others: each is the name of several zones."""
-
 
 NO_OFFSET = np.iinfo(np.int64).min
 """Marks a time without an offset of its own."""
 
+MINUTE = 60 * MICROSECONDS
 DAY = 86_400 * MICROSECONDS
 _NO_SUCH_OFFSET = DAY
+_NO_PASS = 3
 _DAYS_IN_MONTH = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 
-_MONTH_NAME = r"\p{L}{3,10}"
+_MONTH_NAME = r"\p{L}{3,12}"
+_BLANKS = r"[ \t\x{00a0}\x{202f}]+"
 _WORDS = {
     "Y": ("Y", "[0-9]{4}"),
     "y": ("y", "[0-9]{2}"),
@@ -68,6 +50,9 @@ _WORDS = {
     "j": ("j", "[0-9]{1,3}"),
     "H": ("H", "[0-9]{1,2}"),
     "I": ("I", "[0-9]{1,2}"),
+    "h": ("h", "[0-9]{1,2}"),
+    "n": ("n", "[0-9]{1,2}"),
+    "E": ("E", "[0-9]{1,2}"),
     "p": ("p", r"(?i:[ap]\.?m\.?)"),
     "M": ("M", "[0-9]{1,2}"),
     "S": ("S", "[0-9]{1,2}"),
@@ -82,7 +67,20 @@ _WORDS = {
     "*": ("rest", ".*"),
     "s": ("s", "[0-9]{1,11}"),
     "Q": ("Q", "[0-9]{1,14}"),
+    "U": ("U", "[0-9]{1,17}"),
+    "N": ("N", "[1-8]?[0-9]{1,18}"),
 }
+_RARE = {
+    "p": r"\p{L}[\p{L}. \x{00a0}\x{202f}]{0,15}",
+    "D": r"(?:\p{L}{1,12}|\b[01])",
+    "z": "(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?",
+}
+"""Patterns for rare ways to write a word: they take longer, and are for cells without the usual way."""
+
+_COUNTS = {"s": MICROSECONDS, "Q": 1000, "U": 1, "N": 0}
+"""Microseconds of each count since 1970; that of nanoseconds is divided."""
+
+_HOURS = {"H", "I", "k", "h", "n", "E"}
 _DATES = (
     {"Y", "m", "d"},
     {"y", "m", "d"},
@@ -90,25 +88,39 @@ _DATES = (
     {"y", "b", "d"},
     {"Y", "j"},
     {"y", "j"},
-    {"s"},
-    {"Q"},
+    *({count} for count in _COUNTS),
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class ParsedTimes:
     """Times of a column of text; all three arrays are as long as the column.
 
     `wall` is the local time, in microseconds since 1970-01-01 00:00 on the same clock. `offset` is the
     offset from UTC in microseconds written in the text, else `NO_OFFSET`. `marked` is 1 or 2 for a pass of
     a doubled hour written in the text, else 0. Where `fits` is False the text is no time of the format,
-    and the other fields mean nothing.
+    and the other fields mean nothing. `passed` are the microseconds passed since `wall`, where the text
+    counts hours as they pass.
     """
 
     wall: NDArray[np.int64]
     offset: NDArray[np.int64]
     fits: NDArray[np.bool_]
     marked: NDArray[np.int8]
+    passed: NDArray[np.int64] | None = None
+
+    def fill(self, text: pl.Series, parse: Callable[[pl.Series], ParsedTimes]) -> None:
+        """Parse the cells that do not fit so far in another way, and take these times."""
+        left = np.flatnonzero(~self.fits)
+        if not len(left):
+            return
+        more = parse(text[left])
+        self.wall[left], self.offset[left], self.fits[left] = more.wall, more.offset, more.fits
+        self.marked[left] = more.marked
+        if more.passed is not None and self.passed is None:
+            self.passed = np.zeros(len(text), np.int64)
+        if self.passed is not None:
+            self.passed[left] = 0 if more.passed is None else more.passed
 
 
 @dataclass(frozen=True)
@@ -119,73 +131,82 @@ class TimeFormat:
 
     def __post_init__(self) -> None:
         words = [word for word, _ in self._parts if word]
-        date = {word for word in words if word in "YymbdjsQ"}
+        date = {word for word in words if word in {"Y", "y", "m", "b", "d", "j", *_COUNTS}}
         if len(set(words)) != len(words) or date not in _DATES:
-            raise UnusableProfile(
-                f"time format {self.text!r} must name a year, a month and a day (%Y-%m-%d), each once"
-            )
-        if date & {"s", "Q"} and not set(words) <= {"s", "Q", "f"}:
-            raise UnusableProfile(f"time format {self.text!r}: %s and %Q stand alone, but for a fraction .%f")
-        if (
-            ("I" in words) != ("p" in words)
-            or len({"H", "I", "k"} & set(words)) > 1
-            or {"k", "M"} <= set(words)
-        ):
-            raise UnusableProfile(
-                f"time format {self.text!r}: %I and %p belong together, and exclude %H; %k excludes %H and %M"
-            )
+            raise self._unusable(" must name a year, a month and a day (%Y-%m-%d), each once")
+        if date & _COUNTS.keys() and not set(words) <= {*_COUNTS, "f"}:
+            raise self._unusable(": %s, %Q, %U and %N stand alone, but for a fraction .%f")
+        if ("I" in words) != ("p" in words) or len(_HOURS & set(words)) > 1 or {"k", "M"} <= set(words):
+            raise self._unusable(": %I and %p belong together, and exclude %H; %k excludes %H and %M")
         if {"z", "Z"} <= set(words):
-            raise UnusableProfile(f"time format {self.text!r} names the offset twice, by %z and by %Z")
+            raise self._unusable(" names the offset twice, by %z and by %Z")
+
+    def _unusable(self, problem: str) -> UnusableProfile:
+        message = Message("{time_formats:{0!r}}" + problem, self.text)
+        return UnusableProfile(message, setting="time_formats")
 
     @cached_property
     def _parts(self) -> list[tuple[str, str]]:
         """Return (word, pattern) for each part; the word is "" for literal text."""
         parts: list[tuple[str, str]] = []
-        for percent, literal in re.findall(r"%(.?)|([^%]+)", self.text, re.DOTALL):
+        for year, percent, literal in re.findall(r"%Y=([0-9]{4})\s*|%(.?)|([^%]+)", self.text, re.DOTALL):
             if literal:
                 pieces = re.split(r"\s+", literal)
-                parts.append(("", r"[ \t]+".join(re.escape(piece) for piece in pieces)))
+                parts.append(("", _BLANKS.join(re.escape(piece) for piece in pieces)))
+            elif year:
+                parts.append(("Y", ""))
             elif percent == "%":
                 parts.append(("", "%"))
             elif percent in _WORDS:
                 parts.append(_WORDS[percent])
             else:
                 known = " ".join(f"%{word}" for word in _WORDS)
-                raise UnusableProfile(
-                    f"time format {self.text!r}: %{percent} is not known; there are {known} %%"
-                )
+                raise self._unusable(f": %{percent} is not known; there are {known} %%")
         return parts
 
-    @cached_property
-    def _pattern(self) -> str:
-        parts = (f"(?P<{word}>{pattern})" if word else pattern for word, pattern in self._parts)
+    def _pattern(self, rare: Mapping[str, str]) -> str:
+        parts = (
+            f"(?P<{word}>{rare.get(word, pattern)})" if word else pattern for word, pattern in self._parts
+        )
         return f"^{''.join(parts)}$"
 
     def parse(self, text: pl.Series) -> ParsedTimes:
         """Return the times of a String column; cells must have no blanks at their ends."""
-        fields = _Fields(text.str.extract_groups(self._pattern).struct.unnest())
+        times = self._parse(text, self._pattern({}))
+        if any(word in _RARE for word, _ in self._parts):
+            times.fill(text, lambda cells: self._parse(cells, self._pattern(_RARE)))
+        return times
+
+    def _parse(self, text: pl.Series, pattern: str) -> ParsedTimes:
+        groups = text.str.extract_groups(pattern).struct.unnest()
+        if year := re.search(r"%Y=([0-9]{4})", self.text):
+            groups = groups.with_columns(Y=pl.when(pl.col("Y").is_not_null()).then(pl.lit(year[1])))
+        fields = _Fields(groups)
         day, day_exists = _days(fields)
         clock, clock_exists = _clock(fields)
         offset = np.full(len(text), NO_OFFSET)
         if "z" in fields:
-            # `Z`, `UTC`, `GMT`, `+hh`, `+hhmm` or `+hh:mm`, in microseconds ahead of UTC.
-            digits = fields["z"].str.replace(":", "", literal=True)
-            hours = digits.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
-            minutes = digits.str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+            # An offset of one or two digits is of hours; of more, the last two are minutes.
+            digits = fields["z"].str.replace(":", "", literal=True).str.strip_chars_start("UTCGMZz")
+            is_short = (digits.str.len_chars() <= 3).fill_null(value=True).to_numpy()
+            number = digits.str.slice(1).cast(pl.Int64, strict=False).fill_null(0).to_numpy()
+            hours, minutes = np.divmod(np.where(is_short, number * 100, number), 100)
             sign = np.where(digits.str.starts_with("-").fill_null(value=False).to_numpy(), -1, 1)
             offset = sign * (hours * 60 + minutes) * 60 * MICROSECONDS
             offset = np.where((hours < 24) & (minutes < 60), offset, _NO_SUCH_OFFSET)
         if "Z" in fields:
             offset = _looked_up(fields["Z"], ZONES) * 60 * MICROSECONDS
+        fits = fields.are_there & day_exists & clock_exists
         marked = np.zeros(len(text), np.int8)
         if "D" in fields:
-            mark = fields["D"].str.to_lowercase()
-            marked[(mark == "a").fill_null(value=False).to_numpy()] = 1
-            marked[(mark == "b").fill_null(value=False).to_numpy()] = 2
+            marked = _looked_up(fields["D"].str.to_lowercase(), PASSES | {"": _NO_PASS}).astype(np.int8)
+            fits &= marked > 0
+            marked[marked == _NO_PASS] = 0
         if fields.is_epoch:
             offset = np.zeros(len(text), np.int64)
-        fits = fields.are_there & day_exists & clock_exists & (offset != _NO_SUCH_OFFSET)
-        return ParsedTimes(day * DAY + clock, offset, fits, marked)
+        fits &= offset != _NO_SUCH_OFFSET
+        passed = (fields.whole("n") - 1) * 60 * MINUTE if "n" in fields else None
+        return ParsedTimes(day * DAY + clock, offset, fits, marked, passed)
 
 
 class _Fields:
@@ -194,7 +215,7 @@ class _Fields:
     def __init__(self, groups: pl.DataFrame) -> None:
         self._groups = groups
         self.are_there = ~groups[groups.columns[0]].is_null().to_numpy()
-        self.is_epoch = "s" in groups.columns or "Q" in groups.columns
+        self.is_epoch = bool(_COUNTS.keys() & set(groups.columns))
 
     def __contains__(self, word: str) -> bool:
         return word in self._groups.columns
@@ -214,12 +235,7 @@ def parse_times(text: pl.Series, formats: tuple[TimeFormat, ...]) -> ParsedTimes
     first, *others = formats
     times = first.parse(text)
     for other in others:
-        left = np.flatnonzero(~times.fits)
-        if not len(left):
-            break
-        more = other.parse(text[left])
-        times.wall[left], times.offset[left], times.fits[left] = more.wall, more.offset, more.fits
-        times.marked[left] = more.marked
+        times.fill(text, other.parse)
     return times
 
 
@@ -260,17 +276,28 @@ def _clock(fields: _Fields) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     else:
         fraction = fields.whole("f")
     if fields.is_epoch:
-        time = fields.whole("s") * MICROSECONDS + fields.whole("Q") * 1000 + fraction
+        time = sum((fields.whole(word) * unit for word, unit in _COUNTS.items()), fraction)
+        time = time + fields.whole("N") // 1000
         return time, time >= 0
     hour, minute, second = fields.whole("H"), fields.whole("M"), fields.whole("S")
     if "k" in fields:
         hour, minute = np.divmod(fields.whole("k"), 100)
     exists = (minute < 60) & (second < 60)
+    if "h" in fields:
+        hour = fields.whole("h") - 1
+        exists &= (hour >= 0) & (hour < 24)
+    if "n" in fields:
+        exists &= (fields.whole("n") >= 1) & (fields.whole("n") <= 25)
+    if "E" in fields:
+        hour = fields.whole("E")
+        hour = np.where((hour == 0) & (minute == 0) & (second == 0) & (fraction == 0), 24, hour)
     if "I" in fields:
         hour = fields.whole("I")
         exists &= (hour >= 1) & (hour <= 12)
-        is_late = fields["p"].str.head(1).str.to_lowercase().fill_null("a").to_numpy() == "p"
-        hour = hour % 12 + 12 * is_late
+        half = fields["p"].str.replace_all(r"[.\x{00a0}\x{202f} ]", "").str.to_lowercase()
+        which = _looked_up(half, HALVES)
+        exists &= which > 0
+        hour = hour % 12 + 12 * (which == 2)
     clock = ((hour * 60 + minute) * 60 + second) * MICROSECONDS + fraction
     return clock, exists & (clock <= DAY)
 
@@ -305,6 +332,10 @@ def find_zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UnusableProfile(
-            f"{name!r} is not a time zone; use an IANA name such as Europe/Berlin, "
-            "an offset such as +01:00, or UTC"
+            Message(
+                "{tz:{0!r}} is not a time zone; use an IANA name such as Europe/Berlin, "
+                "an offset such as +01:00, or UTC",
+                name,
+            ),
+            setting="tz",
         ) from None

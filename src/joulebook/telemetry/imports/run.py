@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -109,6 +109,7 @@ class ImportRun:
         device_id: str,
         most_metrics: int,
         on_conflict: Literal["keep", "replace"] = "keep",
+        is_check: bool = False,
         now: int,
         block_readings: int = BLOCK_READINGS,
         pause: Callable[[str], None] = lambda _point: None,
@@ -118,24 +119,28 @@ class ImportRun:
         `conn` is the writer's, in autocommit. A series is created when its column has its first value;
         beyond `most_metrics` of the device its cells are malformed with the code `metric_limit`. A stored
         value that differs stays, or with `on_conflict` "replace" is overwritten, and recorded for an undo.
-        `now` is in microseconds since 1970 UTC. `pause` is called with the name of each point between two
-        statements: tests stop there. Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
+        With `is_check` only report and problems are recorded: it begins with the first line again after an
+        interruption, and a later run that stores begins with an empty report. `now` is in microseconds since
+        1970 UTC. `pause` is called with the name of each point between two statements: tests stop there.
+        Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
         """
         self._conn = conn
         self._source = source
         self._import_id, self._lease = import_id, lease
         self._device_id = device_id
         self._replace = on_conflict == "replace"
+        self._is_check = is_check
         self._looks_first = False
         self._pause = pause
         self._problems: list[Problem] = []
         self._identity = identity_of(source, columns, device_id=device_id)
         before = take_lease(conn, import_id=import_id, lease=lease, identity=self._identity)
-        self.report = ImportReport(profile.values, is_dry_run=False, on_problems=self._problems.extend)
-        if before.checkpoint is not None and before.report is not None:
+        checkpoint = None if is_check else before.checkpoint
+        self.report = ImportReport(profile.values, is_dry_run=is_check, on_problems=self._problems.extend)
+        if checkpoint is not None and before.report is not None:
             self.report.list_again(read_problems(conn, import_id, limit=MOST_PROBLEMS))
             self.report.restore(before.report)
-        self._is_first = before.checkpoint is None
+        self._is_first = checkpoint is None
         self._committed = self.report.state()
         self._is_counted = False
         self._is_on_disk = True
@@ -143,7 +148,7 @@ class ImportRun:
         self._blocks = read_ahead(
             parse_file(
                 source, profile, columns, now=now, block_readings=block_readings,
-                most_problems=sys.maxsize, checkpoint=before.checkpoint,
+                most_problems=sys.maxsize, checkpoint=checkpoint,
             )
         )  # fmt: skip
 
@@ -162,9 +167,11 @@ class ImportRun:
             self._put_on_disk()
             return False
         self._is_counted = False
-        self._series.add(block.added)
-        ids = self._series.ids(block.column)[block.column]
-        batch = Batch(series_id=ids, time=block.time, value=block.value)
+        batch = None
+        if not self._is_check:
+            self._series.add(block.added)
+            ids = self._series.ids(block.column)[block.column]
+            batch = Batch(series_id=ids, time=block.time, value=block.value)
         counted = None
         try:
             counted = retried(self._conn, lambda: self._store(block, batch))
@@ -187,17 +194,17 @@ class ImportRun:
             renew_lease(self._conn, import_id=self._import_id, lease=self._lease)
             self._is_on_disk = True
 
-    def _store(self, block: ParsedBlock, batch: Batch) -> dict[str, Any]:
+    def _store(self, block: ParsedBlock, batch: Batch | None) -> dict[str, Any]:
         """Store a block, its problems and the report, all or nothing; return the report's state."""
-        outcome = np.full(len(batch), _NO_OUTCOME, np.int8)
-        left = np.flatnonzero(batch.series_id > _UNKNOWN)
-        if self._looks_first:
+        outcome = np.full(len(block.time), _NO_OUTCOME, np.int8)
+        left = np.empty(0, np.intp) if batch is None else np.flatnonzero(batch.series_id > _UNKNOWN)
+        if batch is not None and self._looks_first:
             left = self._settle(batch, left, outcome)
         self._is_on_disk = False
         with self._conn.transaction():
             self._conn.execute(_WITHOUT_WAITING)
             end_where_idle(self._conn)
-            if len(left):
+            if batch is not None and len(left):
                 if self._replace:
                     take_lock(self._conn, UNDO_LOCK)
                 rest = batch if len(left) == len(batch) else batch.take(left)
@@ -205,7 +212,7 @@ class ImportRun:
                     self._conn, rest, import_id=self._import_id, replace=self._replace
                 )
             self._pause("readings written")
-            report = self._count(block, outcome, holds_text=batch.series_id == OF_TEXT)
+            report = self._count(block, outcome, batch)
             if self._is_first:
                 drop_problems(self._conn, self._import_id)
             store_problems(self._conn, self._import_id, self._problems)
@@ -215,13 +222,13 @@ class ImportRun:
                 lease=self._lease,
                 device_id=self._device_id,
                 identity=self._identity,
-                checkpoint=block.checkpoint,
+                checkpoint=None if self._is_check else block.checkpoint,
                 report=report,
                 bytes_read=self._source.bytes_read,
             )
             self._pause("progress recorded")
         # If most readings were stored before, those of the next block are too: looking first is much faster.
-        self._looks_first = int(np.count_nonzero(outcome)) * 2 > len(batch)
+        self._looks_first = int(np.count_nonzero(outcome)) * 2 > len(outcome)
         return report
 
     def _settle(self, batch: Batch, rows: NDArray[np.intp], outcome: NDArray[np.int8]) -> NDArray[np.intp]:
@@ -238,115 +245,21 @@ class ImportRun:
         outcome[rows[differs]] = Outcome.CONFLICT
         return rows[~found.is_present]
 
-    def _count(
-        self, block: ParsedBlock, outcome: NDArray[np.int8], *, holds_text: NDArray[np.bool_]
-    ) -> dict[str, Any]:
+    def _count(self, block: ParsedBlock, outcome: NDArray[np.int8], batch: Batch | None) -> dict[str, Any]:
         """Count a block, once, and return the report's state with it."""
         if self._is_counted:
             self.report.restore(self._committed)
         self._is_counted = True
         self._problems.clear()
         self.report.add_block(block)
-        self.report.add_outcomes(
-            block,
-            stored=outcome == Outcome.STORED,
-            replaced=outcome == Outcome.REPLACED,
-            duplicate=outcome == Outcome.DUPLICATE,
-            conflict=outcome == Outcome.CONFLICT,
-            not_kept=outcome == Outcome.TOO_OLD,
-            holds_text=holds_text,
-        )
-        return self.report.state()
-
-
-def check_file(
-    source: FileSource,
-    profile: ImportProfile,
-    columns: Sequence[str],
-    *,
-    now: int,
-    on_block: Callable[[ImportReport, list[Problem]], None] = lambda _report, _problems: None,
-) -> ImportReport:
-    """Return the report of a dry run over the file.
-
-    `on_block` is called with the report so far and the problems of each block. Raises `FileError`, and the
-    exceptions of `on_block`.
-    """
-    problems: list[Problem] = []
-    report = ImportReport(profile.values, is_dry_run=True, on_problems=problems.extend)
-    blocks = read_ahead(parse_file(source, profile, columns, now=now, most_problems=sys.maxsize))
-    with closing(blocks):
-        for block in blocks:
-            problems.clear()
-            report.add_block(block)
-            on_block(report, problems)
-    return report
-
-
-class CheckRun:
-    """A dry run over a file, with its report and problems recorded block by block like an import's.
-
-    It writes no reading, and begins with the first line again after an interruption. A later `ImportRun`
-    begins with an empty report.
-    """
-
-    def __init__(
-        self,
-        conn: Connection,
-        source: FileSource,
-        profile: ImportProfile,
-        columns: Sequence[str],
-        *,
-        import_id: int,
-        lease: int,
-        device_id: str,
-        now: int,
-    ) -> None:
-        """Take the import over. `now` is in microseconds since 1970 UTC.
-
-        Raises `LeaseLost`, `NumberTaken` and `DatabaseUnavailable`.
-        """
-        self._conn = conn
-        self._source = source
-        self._import_id, self._lease, self._device_id = import_id, lease, device_id
-        self._problems: list[Problem] = []
-        self._is_first = True
-        self._identity = identity_of(source, columns, device_id=device_id)
-        take_lease(conn, import_id=import_id, lease=lease, identity=self._identity)
-        self.report = ImportReport(profile.values, is_dry_run=True, on_problems=self._problems.extend)
-        self._blocks = read_ahead(parse_file(source, profile, columns, now=now, most_problems=sys.maxsize))
-
-    def step(self) -> bool:
-        """Check the next block; return False at the end of the file.
-
-        Raises `LeaseLost`, `FileError` for the file, and `DatabaseUnavailable`.
-        """
-        block = next(self._blocks, None)
-        if block is None:
-            return False
-        self._problems.clear()
-        self.report.add_block(block)
-        retried(self._conn, self._record)
-        self._is_first = False
-        return True
-
-    def close(self) -> None:
-        """End the thread reading the file."""
-        self._blocks.close()
-
-    def _record(self) -> None:
-        with self._conn.transaction():
-            end_where_idle(self._conn)
-            if self._is_first:
-                drop_problems(self._conn, self._import_id)
-            store_problems(self._conn, self._import_id, self._problems)
-            record_progress(
-                self._conn,
-                import_id=self._import_id,
-                lease=self._lease,
-                device_id=self._device_id,
-                identity=self._identity,
-                checkpoint=None,
-                report=self.report.state(),
-                bytes_read=self._source.bytes_read,
+        if batch is not None:
+            self.report.add_outcomes(
+                block,
+                stored=outcome == Outcome.STORED,
+                replaced=outcome == Outcome.REPLACED,
+                duplicate=outcome == Outcome.DUPLICATE,
+                conflict=outcome == Outcome.CONFLICT,
+                not_kept=outcome == Outcome.TOO_OLD,
+                holds_text=batch.series_id == OF_TEXT,
             )
+        return self.report.state()

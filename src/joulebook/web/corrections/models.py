@@ -12,6 +12,7 @@ from django.utils import timezone
 from joulebook.telemetry.corrections.edits import Edit, EditKind, SeriesEdit
 from joulebook.telemetry.readings import to_microseconds
 from joulebook.web.devices.models import Device
+from joulebook.web.leases import LeasedWork
 
 MOST_REASON = 500
 
@@ -21,7 +22,7 @@ def new_identity() -> str:
     return uuid.uuid4().hex
 
 
-class Correction(models.Model):
+class Correction(LeasedWork):
     """One correction of a device's readings. The primary key is its number.
 
     The web queues it, and a worker (or the command) runs it. Its numbers are in the units of stored values,
@@ -57,12 +58,6 @@ class Correction(models.Model):
     step = models.BigIntegerField("microseconds between filled readings", default=0)
     identity = models.CharField(max_length=32, default=new_identity, editable=False)
     state = models.CharField(max_length=7, choices=State.choices, default=State.QUEUED, db_index=True)
-    lease = models.PositiveIntegerField(default=0)
-    """The number of claims so far; only the worker with the last claim may write."""
-    leased_by = models.CharField(max_length=100, blank=True)
-    heartbeat_at = models.DateTimeField(null=True, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    """The number of claims since its last progress."""
     problem = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     requested_at = models.DateTimeField(default=timezone.now)

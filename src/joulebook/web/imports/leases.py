@@ -1,7 +1,6 @@
-"""The queue of imports: a worker claims an import under a lease, renews the lease, and releases or ends it.
+"""The queue of imports: which import a worker claims next, whether it may continue, and how an import ends.
 
-Each claim gives the lease a new number, and every other change depends on that number: a worker whose lease
-was taken over cannot update the import. A command importing or undoing a file works like a worker.
+A command importing or undoing a file works like a worker.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import enum
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -19,26 +18,16 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from joulebook.telemetry.files.report import ImportReport
+from joulebook.web import leases
 from joulebook.web.devices.operations import set_first_kind, set_metric_unit
 from joulebook.web.imports.models import Import, report_fields
 from joulebook.web.imports.queries import may_still_import
 from joulebook.web.imports.uploads.files import remove_upload
+from joulebook.web.leases import ACTIVE, IsDead, if_ours, nobody_is_dead
 
 log = logging.getLogger(__name__)
 
 State = Import.State
-
-LEASE_TIME = timedelta(seconds=60)
-"""Time from the last heartbeat until another worker may take the import over."""
-
-RETRY_AFTER = timedelta(seconds=5)
-"""Time from an error until an import is tried again."""
-
-MOST_ATTEMPTS = 5
-"""Claims without progress until an import fails."""
-
-_LONGEST_WITHOUT_HEARTBEAT = timedelta(days=1)
-"""A running import that never had a heartbeat is taken over this time after its start."""
 
 _FIRST_IN_QUEUE = 20
 """How many waiting imports of each user are considered, because thousands may wait."""
@@ -51,10 +40,6 @@ _LOGGED_COUNTS = (
     "cells_duplicate",
     "cells_conflict",
 )
-
-_WAITING = (State.QUEUED, State.UNDOING)
-_HELD = (State.RUNNING, State.UNDOING)
-_ACTIVE = (State.QUEUED, State.RUNNING, State.UNDOING)
 
 
 class LeaseState(enum.Enum):
@@ -75,71 +60,35 @@ def claim_next(
     *,
     only: int | None = None,
     skipped_users: Collection[int | None] = (),
-    is_dead: Callable[[str], bool] = lambda _: False,
+    is_dead: IsDead = nobody_is_dead,
 ) -> Import | None:
     """Claim the next import under a new lease; None if nothing waits.
 
     Users with fewer running imports come first, then users whose last import was worked on longer ago, then
     older imports. Imports of `skipped_users` (None: imports without a user) are skipped, and so are imports
     for a device busy with another import, because each import must see the readings stored by earlier ones.
-    `is_dead` returns whether the worker of a name is known to be dead: then its lease need not expire. With
-    `only`, claim the import with this key or none.
+    With `only`, claim the import with this key or none.
     """
-    if not Import.objects.filter(state__in=_ACTIVE).exists():
+    if not Import.objects.filter(state__in=ACTIVE).exists():
         return None
     with transaction.atomic():
-        # Claims run one after another here; each sees the earlier ones.
-        list(Import.objects.select_for_update().filter(state__in=_ACTIVE).order_by("pk").values_list("pk"))
-        now = timezone.now()
-        chosen = _find_next(now, skipped_users, is_dead, only=only)
-        if chosen is None:
+        list(leases.lock_active(Import).order_by("pk").values_list("pk"))
+        chosen = _find_next(skipped_users, is_dead, only=only)
+        if chosen is None or not leases.take(chosen, worker, started_at=chosen.started_at or timezone.now()):
             return None
-        was_held = chosen.state == State.RUNNING or bool(chosen.leased_by)
-        changed = {
-            "state": State.UNDOING if chosen.state == State.UNDOING else State.RUNNING,
-            "lease": chosen.lease + 1,
-            "leased_by": worker,
-            "heartbeat_at": now,
-            "attempts": chosen.attempts + 1,
-            "started_at": chosen.started_at or now,
-        }
-        same = Import.objects.filter(pk=chosen.pk, lease=chosen.lease, state=chosen.state)
-        if not same.update(**changed):
-            return None
-        claimed = Import.objects.select_related("device", "user").get(pk=chosen.pk)
-    log.info(
-        "import %d: %s%s (attempt %d)",
-        chosen.pk,
-        "taken over from a dead worker" if was_held else "claimed",
-        " to be undone" if chosen.state == State.UNDOING else "",
-        changed["attempts"],
-    )
-    return claimed
+        return Import.objects.select_related("device", "user").get(pk=chosen.pk)
 
 
 def is_anything_waiting(
-    *, skipped_users: Collection[int | None] = (), is_dead: Callable[[str], bool] = lambda _: False
+    *, skipped_users: Collection[int | None] = (), is_dead: IsDead = nobody_is_dead
 ) -> bool:
     """Return whether `claim_next` would find an import."""
-    return _find_next(timezone.now(), skipped_users, is_dead) is not None
-
-
-def lease_holders() -> set[str]:
-    """Return the names of the workers holding a lease, alive or dead; "" is an undo without one."""
-    return set(Import.objects.filter(state__in=_HELD).order_by().values_list("leased_by", flat=True))
-
-
-def renew(held: Iterable[Import]) -> int:
-    """Renew the leases of claimed imports, except those taken over; return the number of renewed leases."""
-    ours = Q(pk__in=())
-    for import_ in held:
-        ours |= Q(pk=import_.pk, lease=import_.lease)
-    return Import.objects.filter(ours, state__in=_HELD).update(heartbeat_at=timezone.now())
+    return _find_next(skipped_users, is_dead) is not None
 
 
 def lease_state(import_: Import) -> LeaseState:
     """Return whether the worker that claimed this import may continue with it. An undo is never stopped."""
-    found = _if_ours(import_).select_related("user").first()
+    found = if_ours(import_).select_related("user").first()
     if found is None:
         return LeaseState.LOST
     if found.state == State.UNDOING:
@@ -153,7 +102,7 @@ def lease_state(import_: Import) -> LeaseState:
 
 def reset_attempts(import_: Import) -> None:
     """Set the attempts of a claimed import to 0, because it has progressed."""
-    if import_.attempts and _if_ours(import_).update(attempts=0):
+    if import_.attempts and if_ours(import_).update(attempts=0):
         import_.attempts = 0
 
 
@@ -166,12 +115,7 @@ def release(import_: Import, *, is_failure: bool = False, report: ImportReport |
     attempts = F("attempts") if is_failure else Case(When(attempts__gt=0, then=F("attempts") - 1), default=0)
     state = Case(When(state=State.RUNNING, then=Value(State.QUEUED.value)), default=F("state"))
     so_far = report_fields(report) if report is not None and import_.state == State.RUNNING else {}
-    changed = _if_ours(import_).update(
-        state=state, attempts=attempts, leased_by="", heartbeat_at=timezone.now(), **so_far
-    )
-    if changed:
-        log.info("import %d: released", import_.pk)
-    return bool(changed)
+    return leases.release(import_, state=state, attempts=attempts, **so_far)
 
 
 def finish(
@@ -191,7 +135,7 @@ def finish(
     if report is not None:
         changed |= report_fields(report)
     with transaction.atomic():
-        if not _if_ours(import_).update(**changed):
+        if not if_ours(import_).update(**changed):
             return False
         if report is not None and not report.is_dry_run:
             _set_meanings(import_, report)
@@ -225,15 +169,9 @@ def _set_meanings(import_: Import, report: ImportReport) -> None:
         log.exception("import %d: the units and kinds of its metrics could not be stored", import_.pk)
 
 
-def _if_ours(import_: Import) -> QuerySet[Import]:
-    """Return the import if its lease was not taken over and it has not ended, else nothing."""
-    return Import.objects.filter(pk=import_.pk, lease=import_.lease, state__in=_HELD)
-
-
 def _find_next(
-    now: datetime,
     skipped_users: Collection[int | None],
-    is_dead: Callable[[str], bool],
+    is_dead: IsDead,
     *,
     only: int | None = None,
 ) -> Import | None:
@@ -242,10 +180,9 @@ def _find_next(
     busy: list[Import] = []
     active = list(_first_in_queue())
     for each in active:
-        (free if _is_free(each, now, is_dead) else busy).append(each)
+        (free if leases.is_free(each, is_dead) else busy).append(each)
     devices = _devices(active)
-    # Running imports without any heartbeat have no worker, and may be dead: they block no device.
-    busy_devices = set().union(*(devices[each.pk] for each in busy if each.heartbeat_at is not None))
+    busy_devices = set().union(*(devices[each.pk] for each in busy if each.leased_by))
     running = Counter(each.user_id for each in busy if each.state == State.RUNNING or each.leased_by)
     candidates = [
         each
@@ -280,20 +217,10 @@ def _first_in_queue() -> QuerySet[Import]:
         order_by=(F("queued_at").asc(nulls_first=True), F("pk").asc()),
     )
     held = Q(state=State.RUNNING) | ~Q(leased_by="")
-    found = Import.objects.filter(state__in=_ACTIVE).annotate(position=position).order_by()
+    found = Import.objects.filter(state__in=ACTIVE).annotate(position=position).order_by()
     return found.filter(held | Q(position__lte=_FIRST_IN_QUEUE)).defer(
         "profile", "columns", "report", "problem"
     )
-
-
-def _is_free(import_: Import, now: datetime, is_dead: Callable[[str], bool]) -> bool:
-    """Return whether an active import has no living worker, and is not pausing after an error."""
-    last_seen = import_.heartbeat_at
-    if import_.state in _WAITING and not import_.leased_by:
-        return not import_.attempts or last_seen is None or last_seen < now - RETRY_AFTER
-    if last_seen is None:
-        return (import_.started_at or import_.created_at) < now - _LONGEST_WITHOUT_HEARTBEAT
-    return last_seen < now - LEASE_TIME or is_dead(import_.leased_by)
 
 
 def _devices(imports: Collection[Import]) -> dict[int, set[int]]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from joulebook.telemetry.files.report import ImportReport
 from joulebook.web.devices.models import Device
+from joulebook.web.leases import LeasedWork
+
+if TYPE_CHECKING:
+    # It needs polars: most commands begin faster without.
+    from joulebook.telemetry.files.report import ImportReport
 
 DRAFT_RETENTION = timedelta(days=7)
 """Time after which a draft is discarded unless it was queued."""
 
 
-class Import(models.Model):
+class Import(LeasedWork):
     """One file and its outcome. The primary key is the `import_id` of its readings.
 
     The web makes it a draft with its upload and queues it; a worker (or the command) runs it. While it runs,
@@ -62,12 +66,6 @@ class Import(models.Model):
     state = models.CharField(max_length=9, choices=State.choices, default=State.DRAFT, db_index=True)
     is_cancelling = models.BooleanField(default=False)
     """A user requested it to stop; the worker running it checks this."""
-    lease = models.PositiveIntegerField(default=0)
-    """The number of claims so far; only the worker with the last claim may write."""
-    leased_by = models.CharField(max_length=100, blank=True)
-    heartbeat_at = models.DateTimeField(null=True, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    """The number of claims since its last progress."""
     problem = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     queued_at = models.DateTimeField(null=True, blank=True)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from joulebook.telemetry.files.formats.annotated_csv import ANNOTATED_CSV
 from joulebook.telemetry.files.formats.emoncms import EMONCMS
 from joulebook.telemetry.files.formats.format import Format
 from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
 from joulebook.telemetry.files.formats.home_assistant import HOME_ASSISTANT_ENERGY, HOME_ASSISTANT_HISTORY
 from joulebook.telemetry.files.formats.home_assistant_database import HOME_ASSISTANT_DATABASE
+from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL
 from joulebook.telemetry.files.formats.nem import NEM
+from joulebook.telemetry.files.formats.prometheus import PROMETHEUS_TEXT, VICTORIA_METRICS
 
 FORMATS: tuple[Format, ...] = (
+    ANNOTATED_CSV,
     GREEN_BUTTON,
     NEM,
     HOME_ASSISTANT_DATABASE,
     HOME_ASSISTANT_ENERGY,
     HOME_ASSISTANT_HISTORY,
     EMONCMS,
+    LINE_PROTOCOL,
+    PROMETHEUS_TEXT,
+    VICTORIA_METRICS,
 )
 """The formats recognised by the beginning of a file's content, in the order they are tried."""
 

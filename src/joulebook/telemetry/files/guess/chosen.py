@@ -10,27 +10,23 @@ from dataclasses import replace
 from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names
+from joulebook.telemetry.files.guess.delimiter import named_splitter
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
 from joulebook.telemetry.files.guess.questions import ReadingSetting
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_lines, sample_rows
 from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.parser import check_columns
 from joulebook.telemetry.files.profile import Given, ImportProfile
+from joulebook.telemetry.files.settings import SETTINGS
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.text import codec_name, utf8_chunks
 from joulebook.telemetry.files.times import TimeFormat, find_zone
 
-_OVERRIDES = (
-    "tz",
-    "decimal",
-    "thousands",
-    "na_values",
-    "encoding",
-    "time_marks",
-    "doubled_hour",
-    "missing_hour",
-)
+_OVERRIDES = {setting.field for setting in SETTINGS if not setting.is_fixed} & {
+    entry.name for entry in dataclasses.fields(ImportProfile)
+}
+"""Settings that can be given beside a saved profile, and then replace its own."""
 
 
 def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayout:
@@ -64,7 +60,7 @@ def apply_profile(head: bytes, profile: ImportProfile, given: Given) -> FileLayo
 
 
 def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
-    for name in ("layout", "delimiter", "header_line", "time_columns", "key_columns", "amounts"):
+    for name in (setting.field for setting in SETTINGS if setting.is_fixed):
         if getattr(given, name) not in (None, ()):
             raise UnusableProfile(
                 Message(
@@ -77,11 +73,9 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
             Message("{time_marks:end}: the profile does not say how long an interval is"),
             setting="time_marks",
         )
-    changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) is not None}
+    changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) not in (None, ())}
     if given.encoding is not None:
         changed["encoding"] = codec_name(given.encoding)
-    if given.time_formats:
-        changed["time_formats"] = given.time_formats
     if given.mapping:
         left = dict(given.mapping)
         values = []
@@ -128,13 +122,22 @@ def _placed(rows: Sequence[SampleRow], profile: ImportProfile) -> tuple[tuple[st
     )
 
 
+def check_given(given: Given) -> None:
+    """Raise `UnusableProfile` for a given setting that is unusable with any file."""
+    if given.delimiter is not None:
+        named_splitter(given.delimiter)
+    if given.encoding is not None:
+        codec_name(given.encoding)
+    for text_format in given.time_formats:
+        TimeFormat(text_format)
+    if given.tz is not None:
+        find_zone(given.tz)
+    thousands = given.thousands or ""
+    NumberFormat(decimal=given.decimal or ("," if thousands == "." else "."), thousands=thousands)
+
+
 def choose_layout(
-    source: FileSource,
-    given: Given,
-    *,
-    profile: ImportProfile | BuiltinProfile | None,
-    device_tz: str,
-    sheet: str = "",
+    source: FileSource, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str
 ) -> FileLayout:
     """Return how a file is read; open decisions are among its `questions`.
 
@@ -142,21 +145,28 @@ def choose_layout(
     offset are local to `device_tz` unless the file or a setting names a zone. Sets the sheet of `source`.
     Raises `FileError`.
     """
-    if isinstance(profile, ImportProfile):
-        source.sheet = sheet or profile.sheet
-        layout = apply_profile(source.head(HEAD_BYTES), profile, given)
-        return _of_sheet(layout, source.sheet)
-    source.sheet = sheet
+    check_given(given)
+    if given.sheet and not source.sheets():
+        raise UnusableProfile(
+            Message("{sheet:{0!r}}: it has no sheets, lists or tables to choose from", given.sheet[:80]),
+            setting="sheet",
+        )
+    source.sheet = given.sheet or (profile.sheet if isinstance(profile, ImportProfile) else "")
+    given = dataclasses.replace(given, sheet=None)
     head = source.head(HEAD_BYTES)
-    layout = guess_layout(
-        head,
-        is_whole=len(head) < HEAD_BYTES,
-        given=given if profile is None else merged(profile.given, given),
-        device_tz=device_tz,
-        further=source.further(head),
-    )
-    notes = tuple(ReadingSetting(*note) for note in source.notes())
-    return _of_sheet(dataclasses.replace(layout, settings=(*layout.settings, *notes)), sheet)
+    if isinstance(profile, ImportProfile):
+        layout = apply_profile(head, profile, given)
+    else:
+        layout = guess_layout(
+            head,
+            is_whole=len(head) < HEAD_BYTES,
+            given=given if profile is None else merged(profile.given, given),
+            device_tz=device_tz,
+            further=source.further(head),
+        )
+    notes = (ReadingSetting(*note) for note in source.notes())
+    profile_of_sheet = replace(layout.profile, sheet=source.sheet)
+    return replace(layout, profile=profile_of_sheet, settings=(*layout.settings, *notes))
 
 
 def merged(base: Given, given: Given) -> Given:
@@ -167,7 +177,3 @@ def merged(base: Given, given: Given) -> Given:
         if field.name != "mapping" and getattr(given, field.name) not in (None, ())
     }
     return dataclasses.replace(base, mapping={**base.mapping, **given.mapping}, **changed)
-
-
-def _of_sheet(layout: FileLayout, sheet: str) -> FileLayout:
-    return dataclasses.replace(layout, profile=dataclasses.replace(layout.profile, sheet=sheet))

@@ -52,8 +52,8 @@ def find_heading(sample: Sample) -> None:
     ]
     header = _given_header(rows, given)
     body = [row for row in rows if header is None or row.line > header.line]
-    positions, known = _time_positions(header, body, given)
-    if known and not given.time_formats:
+    positions, known, hour = _time_positions(header, body, given)
+    if (known or hour) and not given.time_formats:
         flags = [
             max(positions) < len(row.cells)
             and all(row.cells[position][:1].isdigit() for position in positions)
@@ -73,7 +73,7 @@ def find_heading(sample: Sample) -> None:
     others = [row for row, is_data in zip(body[first:], flags[first:], strict=True) if not is_data]
     marks = [match["mark"] for row in others if (match := _COMMENT.match(lines[row.line - 1]))]
     sample.skip_prefixes = tuple(mark for mark in marks if mark in {"#", "##", "//"})[:1]
-    sample.time_positions, sample.time_format = positions, known
+    sample.time_positions, sample.time_format, sample.hour_format = positions, known, hour
     cells = () if header is None else header.cells
     names = (*cells, *[""] * (width - len(cells)))
     if header is not None:
@@ -155,16 +155,16 @@ def _name_count(row: SampleRow, width: int, times: int) -> int:
 
 def _time_positions(
     header: SampleRow | None, body: Sequence[SampleRow], given: Given
-) -> tuple[tuple[int, ...], str]:
-    """Return the time columns, and their format if it follows from the kind of columns."""
+) -> tuple[tuple[int, ...], str, str]:
+    """Return the time columns, their format if it follows from the kind of columns, and that of an hour."""
     if given.time_columns:
         width = max((len(row.cells) for row in body), default=0)
         cells = header.cells if header is not None else ()
         names = column_names((*cells, *[""] * (width - len(cells))))
         found = (find_column(name, names, setting="time_columns") for name in given.time_columns)
-        return tuple(names.index(name) for name in found), ""
+        return tuple(names.index(name) for name in found), "", ""
     if given.time_formats:
-        return guess_time_positions(body, given.time_formats), ""
+        return _positions_of_formats(body, given.time_formats), "", ""
     usual = _usual_rows(body)
     try:
         positions = guess_time_positions(body, ())
@@ -176,26 +176,38 @@ def _time_positions(
     )
     if dated < len(usual) // 2 or not positions:
         if parts := find_time_parts(usual):
-            return parts
+            return *parts, ""
         if epoch := find_epoch(usual):
-            return (epoch[0],), epoch[1]
+            return (epoch[0],), epoch[1], ""
     if not positions:
         positions = guess_time_positions(body, ())
     if len(positions) > 1:
-        return positions, ""
+        return positions, "", ""
     # Dates without a time of day, and a count of hours beside them.
     (date,) = positions
     shapes = Counter(shape for row in usual if (shape := time_shape(row.cells[date])) is not None)
     shape = shapes.most_common(1)[0][0] if shapes else None
     if shape is None or shape.kind is not Kind.DATE or (hour := find_hour(usual, date)) is None:
-        return positions, ""
-    known = "" if len(shape.formats) > 1 else f"{shape.formats[0]} {hour[1]}"
-    return (date, hour[0]), known
+        return positions, "", ""
+    return (date, hour[0]), "", hour[1]
+
+
+def _positions_of_formats(body: Sequence[SampleRow], formats: Sequence[str]) -> tuple[int, ...]:
+    """Return the time columns for given formats: one column, or dates and the hour beside them."""
+    try:
+        return guess_time_positions(body, formats)
+    except UnclearFile:
+        usual = _usual_rows(body)
+        positions, _, hour = _time_positions(None, usual, Given())
+        if hour and any(data_flags(usual, positions, formats)):
+            return positions
+        raise
 
 
 def _usual_rows(body: Sequence[SampleRow]) -> list[SampleRow]:
+    """Return the rows of the usual width, without names of columns and units."""
     width = _usual_width(body)
-    return [row for row in body if len(row.cells) == width]
+    return [row for row in body if len(row.cells) == width and any(cell[:1].isdigit() for cell in row.cells)]
 
 
 def _without_comment_mark(names: tuple[str, ...], *, width: int) -> tuple[str, ...]:

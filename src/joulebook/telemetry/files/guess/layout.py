@@ -10,6 +10,7 @@ from joulebook.telemetry.csv_format import header, unguarded
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.formats.format import READINGS_HEADER
+from joulebook.telemetry.files.formats.named_series import TEXT
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
@@ -18,7 +19,7 @@ from joulebook.telemetry.files.guess.numbers import settle_numbers
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.time_columns import find_hours
-from joulebook.telemetry.files.guess.times import settle_clock, settle_time_formats, settle_zone
+from joulebook.telemetry.files.guess.times import settle_clock, settle_times
 from joulebook.telemetry.files.guess.values import choose_values, find_key_positions
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
@@ -64,17 +65,16 @@ def guess_layout(
     find_splitter(sample)
     find_heading(sample)
     sample.read_cells()
-    settle_time_formats(sample)
-    settle_zone(sample)
+    settle_times(sample)
     find_hours(sample)
     check_budget()
     settle_numbers(sample)
     check_budget()
     key_positions = find_key_positions(sample)
     check_budget()
-    clock = settle_clock(sample)
     choice = choose_values(sample, key_positions)
     values = settle_kinds(sample, choice.values, key_positions)
+    clock = settle_clock(sample, values)
     splitter = sample.splitter
     profile = ImportProfile(
         encoding=sample.encoding, line_end=sample.line_end,
@@ -176,7 +176,7 @@ def _converted(head: bytes, given: Given) -> FileLayout | None:
         unit_column="unit",
         kind_column="kind",
         line_column="line",
-        na_values=(*DEFAULT_NA_VALUES, "unavailable", "unknown"),
+        na_values=(*DEFAULT_NA_VALUES, "unavailable", "unknown", TEXT),
         ignored_keys=tuple(name for name, target in given.mapping.items() if target is None),
     )
     columns = tuple(next(csv.reader([READINGS_HEADER])))

@@ -20,6 +20,7 @@ from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import BLANKS, join_time_cells
 from joulebook.telemetry.files.text import codec_name, utf8_chunks
+from joulebook.telemetry.files.times import ParsedTimes
 
 SAMPLE_LINES = 400
 """Number of lines for the guess of delimiter, header and columns; formats and marks need more lines."""
@@ -72,11 +73,15 @@ class Sample:
     time_positions: tuple[int, ...]
     time_format: str
     """The format of the time columns if it follows from the kind of columns, else "" (see `time_formats`)."""
+    hour_format: str
+    """The format of a column of hours beside a column of dates, else ""."""
 
     cells: pl.DataFrame
     """The data rows as text: `c0`, `c1`, …"""
     time_text: pl.Series
     """The cells of the time columns, joined by one blank."""
+    times: ParsedTimes
+    """The times of these cells."""
 
     time_formats: tuple[str, ...]
     tz: str
@@ -98,6 +103,7 @@ class Sample:
         self.given, self.device_tz = given, device_tz
         self.settings, self.questions = [], []
         self._further = further
+        self.is_complete = is_whole
         if given.encoding is not None:
             self.encoding, reason = codec_name(given.encoding), ""
         else:

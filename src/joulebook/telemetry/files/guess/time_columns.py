@@ -12,15 +12,23 @@ import polars as pl
 
 from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.sample import Sample, SampleRow
-from joulebook.telemetry.files.guess.times import Kind, time_shape
+from joulebook.telemetry.files.guess.times import Kind, names_an_end, time_shape
 from joulebook.telemetry.files.profile import HourColumn
+from joulebook.telemetry.files.time_words import HALVES
 from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 _YEAR = re.compile(r"(?:19[789]|20[0-9])[0-9]")
 _WHOLE = re.compile(r"[0-9]{1,4}")
 _HOUR = re.compile(r"[0-9]{1,2}(?P<mark>[ABab])?(?P<range> ?[-–] ?[0-9]{1,2}[ABab]?)?")
 _EPOCH = re.compile(r"1[0-9]{9}(?P<fraction>\.[0-9]{1,9})?")
-_EPOCH_MS = re.compile(r"1[0-9]{12}")
+_COUNTS = (
+    (_EPOCH, "%s"),
+    (re.compile(r"1[0-9]{12}"), "%Q"),
+    (re.compile(r"1[0-9]{15}"), "%U"),
+    (re.compile(r"1[0-9]{18}"), "%N"),
+)
+"""Counts since 1970, of the years 2001 to 2033, and their formats."""
+
 _MINUTES = re.compile(r"(?i)#?(?:mi|mn|mm|min|minutes?|minut[oe]?n?)")
 _QUARTERS = ("0", "00", "15", "30", "45")
 _MOSTLY = 0.9
@@ -88,15 +96,15 @@ def _are_minutes_named(alike: Sequence[tuple[str, ...]], columns: Sequence[int],
 
 
 def find_epoch(rows: Sequence[SampleRow]) -> tuple[int, str] | None:
-    """Return a column of seconds or milliseconds since 1970, and its format; None if there is none."""
+    """Return a column of a count since 1970, and its format; None if there is none."""
     width = max((len(row.cells) for row in rows), default=0)
     alike = [row.cells for row in rows if len(row.cells) == width]
     for position in range(width):
-        for pattern, text in ((_EPOCH, "%s"), (_EPOCH_MS, "%Q")):
+        for pattern, text in _COUNTS:
             if not _are_mostly(alike, position, pattern):
                 continue
             cells = [cells[position] for cells in alike if pattern.fullmatch(cells[position])]
-            steps = np.diff(np.array([float(cell) for cell in cells]))
+            steps = np.diff(np.array([float(cell) for cell in cells]).astype(np.float64))
             in_order = max(np.mean(steps >= 0), np.mean(steps <= 0)) if len(steps) else 0
             if in_order >= _MOSTLY and np.any(steps != 0):
                 return position, text + (".%f" if any("." in cell for cell in cells) else "")
@@ -118,8 +126,24 @@ def find_hour(rows: Sequence[SampleRow], date: int) -> tuple[int, str] | None:
                     dash = next(char for cell in cells for char in cell if char in "-–")
                     blank = " " if f" {dash}" in "".join(cells) else ""
                     return position, f"%H%D{blank}{dash}%*"
-                return position, "%H%D" if text == "%H" else text
+                if text == "%H":
+                    return position, _hour_words(alike, date, position)
+                return position, text
     return None
+
+
+def _hour_words(alike: Sequence[tuple[str, ...]], date: int, position: int) -> str:
+    """Return the format of a column of hours: from 0, counted from 1, or counted from 1 as they pass.
+
+    Hours from 1 to 24 that repeat one in autumn are those of the clock.
+    """
+    hours = {(cells[date], cells[position]) for cells in alike}
+    numbers = {int(hour) for _, hour in hours if hour.isdigit()}
+    if not numbers or min(numbers) == 0 or max(numbers) < 23:
+        return "%H%D"
+    if 25 in numbers:
+        return "%n"
+    return "%h%D" if 24 in numbers else "%H%D"
 
 
 def _counts_up(alike: Sequence[tuple[str, ...]], date: int, position: int, text: str) -> bool:
@@ -222,7 +246,7 @@ def _by_shape(rows: Sequence[SampleRow], kinds: dict[int, Counter[Kind]]) -> tup
     dated = {position: count[Kind.INSTANT] + count[Kind.DATE] for position, count in kinds.items()}
     if not any(dated.values()):
         return ()
-    date = max(sorted(dated), key=lambda position: dated[position])
+    date = _best_dates(rows, dated)
     if kinds[date][Kind.INSTANT] >= kinds[date][Kind.DATE]:
         return (date,)
     clock_counts = Counter(
@@ -235,12 +259,55 @@ def _by_shape(rows: Sequence[SampleRow], kinds: dict[int, Counter[Kind]]) -> tup
     )
     enough = _MOST_ROWS * kinds[date][Kind.DATE]
     clocks = [position for position in sorted(kinds) if clock_counts[position] >= enough]
-    clock = next((position for position in clocks if position > date), clocks[0] if clocks else None)
-    if clock is None:
+    if not clocks:
         return (date,)
+    clock = min(clocks, key=lambda at: (_names_end(rows, at), at < date, at))
     # Blanks may have separated AM and PM from the time.
-    halves = sum(cell.upper() in {"AM", "PM"} for row in rows for cell in row.cells[clock + 1 : clock + 2])
+    halves = sum(cell.lower() in HALVES for row in rows for cell in row.cells[clock + 1 : clock + 2])
     return (date, clock, clock + 1) if halves and halves >= _MOST_ROWS * len(rows) else (date, clock)
+
+
+_TIME_NAME = re.compile(
+    r"(?i)_?(?:time|timestamp|date[ _]?time|date ?/ ?time|date and time|ts|zeitstempel|zeitpunkt|datum ?/ ?uhrzeit)"
+)
+
+
+def _best_dates(rows: Sequence[SampleRow], dated: dict[int, int]) -> int:
+    """Return the position of the dates or instants of the rows, among columns with some.
+
+    A column of one single date, as of a query's range, is none, and an end of an interval comes after its
+    beginning. A column called the time comes first.
+    """
+    most = max(dated.values())
+    likely = [position for position in sorted(dated) if dated[position] >= _MOST_ROWS * most]
+    different = {
+        position: len({row.cells[position] for row in rows if position < len(row.cells)})
+        for position in likely
+    }
+    # A header and a range's date are two different cells.
+    varies = max(different.values()) > 3
+    return min(
+        likely,
+        key=lambda at: (
+            varies and different[at] <= 2,
+            _names_end(rows, at),
+            not any(_TIME_NAME.fullmatch(name) for name in _names(rows, at)),
+            at,
+        ),
+    )
+
+
+def _names(rows: Sequence[SampleRow], position: int) -> list[str]:
+    """Return the cells of a column of times that are none, such as its name."""
+    cells = (row.cells[position] for row in rows if position < len(row.cells))
+    return [cell for cell in cells if cell and not cell[0].isdigit()]
+
+
+def _names_end(rows: Sequence[SampleRow], position: int) -> bool:
+    return any(names_an_end(name) for name in _names(rows, position)[:_MOST_NAMES])
+
+
+_MOST_NAMES = 20
 
 
 _LABEL = re.compile(

@@ -16,11 +16,12 @@ from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.preview import PreviewRow
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.files.settings import setting_texts
 from joulebook.telemetry.files.table import Problem
 from joulebook.telemetry.imports.problems import read_problems
 from joulebook.telemetry.imports.progress import Progress, read_progress
 from joulebook.telemetry.readings import from_microseconds
-from joulebook.web.imports.api.parameters import parameter_words, parameters_of
+from joulebook.web.imports.api.parameters import parameter_of, parameter_words
 from joulebook.web.imports.models import Import, report_fields
 
 ImportState = Literal[
@@ -203,13 +204,12 @@ def settings_answer(settings: tuple[ReadingSetting, ...]) -> list[SettingAnswer]
 
 def question_answer(question: Question) -> QuestionAnswer:
     """Return a question with its answers as parameters."""
-    (parameter,) = parameters_of({question.setting: ()})
     return QuestionAnswer(
-        parameter=parameter,
+        parameter=parameter_of(question.setting),
         text=question.said(parameter_words),
         required=question.is_required,
         answers=[
-            ChoiceAnswer(label=answer.label, parameters=parameters_of(answer.given))
+            ChoiceAnswer(label=answer.label, parameters=setting_texts(answer.given))
             for answer in question.answers
         ],
     )

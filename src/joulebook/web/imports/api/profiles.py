@@ -18,7 +18,6 @@ from joulebook.web.api.answers import encode
 from joulebook.web.api.parameters import check_names
 from joulebook.web.imports.api.access import CHANGING
 from joulebook.web.imports.api.answers import BuiltinAnswer, ProfileEntry, ProfilesAnswer, json_response
-from joulebook.web.imports.api.parameters import given_parameters
 from joulebook.web.imports.api.problems import described_problems
 from joulebook.web.imports.models import SavedProfile
 from joulebook.web.imports.profiles import UnableToSaveProfile, remove_profile, save_profile
@@ -69,7 +68,7 @@ def get_profile(request: SignedInRequest, name: str) -> HttpResponse:
     check_names(request.GET)
     if name in BUILTIN:
         built_in = BUILTIN[name]
-        parameters = given_parameters(built_in.given)
+        parameters = built_in.given.texts()
         return json_response(
             BuiltinAnswer(name=name, built_in=True, about=built_in.about, parameters=parameters)
         )

@@ -16,7 +16,6 @@ from ninja.errors import HttpError
 
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.web.accounts.authentication import SignedInRequest
-from joulebook.web.api.parameters import BadParameter
 from joulebook.web.devices.models import Device
 from joulebook.web.imports.api.answers import (
     DryRunAnswer,
@@ -123,14 +122,9 @@ def queue_or_count(
     shown_name = printable_name(name)
     profile = find_profile(user, parameters.profile) if parameters.profile else None
     file = ReadableUpload(upload.name, name=shown_name)
-    if parameters.sheet and not file.sheets():
-        message = f"sheet {parameters.sheet[:80]!r}: the file is no workbook, and has no sheets"
-        raise BadParameter("sheet", message)
     with reading_slot():
         file.check_inflated_size()
-        layout = file.layout(
-            parameters.given, profile=profile, device_tz=device.time_zone, sheet=parameters.sheet
-        )
+        layout = file.layout(parameters.given, profile=profile, device_tz=device.time_zone)
         if any(question.is_required for question in layout.questions):
             raise OpenQuestions([question_answer(question) for question in layout.questions])
     if parameters.is_dry_run:

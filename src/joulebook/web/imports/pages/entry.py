@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from django.http import QueryDict
 
@@ -15,30 +15,16 @@ from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.guess.numbers import unit_in_name
-from joulebook.telemetry.files.profile import Given, ImportProfile, ValueColumn
+from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.files.settings import SETTINGS, Given, Setting
 from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.models import Import
 
 FIELDS_OF_A_ROW = ("metric", "unit", "factor", "device")
 _MOST_ROWS = 10_000
 _LONGEST = 1000
-_MOST_FORMATS = 20
-_MOST_COLUMNS = 6
 _LONGEST_UNIT = 32
-_LINES = ("time_formats", "na_values")
-_LISTS = ("time_columns", "key_columns")
-_WORDS: dict[str, tuple[str, ...]] = {
-    "layout": ("wide", "long", "across"),
-    "time_marks": ("start", "end"),
-    "doubled_hour": ("order", "first", "second"),
-    "missing_hour": ("reject", "shift"),
-    "amounts": ("yes", "no"),
-}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TEXTS = ("delimiter", "encoding", "tz", "decimal", "thousands")
-NO_MARK = "none"
-NOT_WITH_A_PROFILE = ("layout", "delimiter", "header_line", "time_columns", "key_columns", "amounts")
-"""Settings fixed by a saved profile: the page has no fields for them beside one."""
 
 
 class BadEntry(Exception):
@@ -61,14 +47,13 @@ RowKey = tuple[str, tuple[str, ...]]
 class DraftEntry:
     """All fields of a draft's form.
 
-    `settings` are texts (lists of texts for columns) by the field of `Given`; `answers` are labels of
+    `settings` are the texts in the fields of each setting, by the field of `Given`; `answers` are labels of
     answers by the setting of their question. `profile` is a profile's name, or empty for the guess alone.
     """
 
     device: str = ""
     profile: str = ""
-    sheet: str = ""
-    settings: Mapping[str, str | list[str]] = field(default_factory=dict)
+    settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     answers: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[RowKey, MappedRow] = field(default_factory=dict)
     takes_new_keys: bool = True
@@ -85,17 +70,14 @@ class DraftEntry:
     @classmethod
     def of_form(cls, form: QueryDict) -> DraftEntry:
         """Return the entry of a sent form. Raises `BadEntry` for a form of another page."""
-        settings: dict[str, str | list[str]] = {}
-        for name in (*_WORDS, *_TEXTS, *_LINES, "header_line"):
-            settings[name] = _text(form, f"s-{name}")
-        for name in _LISTS:
-            columns = form.getlist(f"s-{name}")[:_MOST_COLUMNS]
-            settings[name] = [text.replace("\0", "\ufffd")[:_LONGEST] for text in columns]
         return cls(
             device=_text(form, "device"),
             profile=_text(form, "profile"),
-            sheet=_text(form, "sheet"),
-            settings=settings,
+            settings={
+                each.field: [_cut(text) for text in form.getlist(f"s-{each.field}")[: max(1, each.inputs)]]
+                for each in SETTINGS
+                if each.kind != "mapping"
+            },
             answers={
                 name.removeprefix("answer-"): _text(form, name) for name in form if name.startswith("answer-")
             },
@@ -104,6 +86,11 @@ class DraftEntry:
             on_conflict="replace" if form.get("on-conflict") == "replace" else "keep",
             is_strict="strict" in form,
         )
+
+    @property
+    def sheet(self) -> str:
+        """The chosen sheet of a workbook, empty for the first with data."""
+        return "".join(self.settings.get("sheet", ()))
 
     @property
     def is_saved_profile(self) -> bool:
@@ -127,38 +114,29 @@ class DraftEntry:
         return fields
 
     def given(self) -> Given:
-        """Return the entered settings. Raises `BadEntry` for one that cannot be understood."""
-        entered: dict[str, Any] = {}
-        for name, value in self.settings.items():
-            if self.is_saved_profile and name in NOT_WITH_A_PROFILE:
-                continue
-            if isinstance(value, list):
-                entered[name] = tuple(text for text in value if text.strip())
-            elif value:
-                entered[name] = _setting(name, value)
-        return Given(**entered)
+        """Return the entered settings. Raises `UnusableProfile` for one that cannot be understood."""
+        entered = {
+            each.name: _texts(each, self.settings.get(each.field, ()))
+            for each in SETTINGS
+            if not (each.is_fixed and self.is_saved_profile)
+        }
+        return Given.read(entered)
 
 
 def _text(form: QueryDict, name: str) -> str:
+    return _cut(form.get(name, ""))
+
+
+def _cut(text: str) -> str:
     # NUL is replaced: PostgreSQL, a possible accounts database, cannot store it.
-    return str(form.get(name, "")).replace("\r\n", "\n").replace("\0", "\ufffd")[:_LONGEST]
+    return text.replace("\r\n", "\n").replace("\0", "\ufffd")[:_LONGEST]
 
 
-def _setting(name: str, text: str) -> Any:
-    if name in _LINES:
-        lines = tuple(line.strip() for line in text.split("\n") if line.strip())
-        if name == "time_formats" and len(lines) > _MOST_FORMATS:
-            raise BadEntry(f"Time formats: there are {len(lines)}; enter {_MOST_FORMATS} at most")
-        return lines
-    if name == "header_line":
-        if not text.strip().isascii() or not text.strip().isdigit() or len(text.strip()) > 9:
-            raise BadEntry(f"Header line: {text[:40]!r} is no line number; 0 means no header")
-        return int(text)
-    if name in _WORDS and text not in _WORDS[name]:
-        raise BadEntry(f"{text[:40]!r} is none of {', '.join(_WORDS[name])}")
-    if name == "thousands":
-        return "" if text == NO_MARK else text
-    return text if name == "delimiter" else text.strip()
+def _texts(setting: Setting, entered: Sequence[str]) -> list[str]:
+    """Return the texts of a setting's fields on the page, without empty ones and blanks around others."""
+    if setting.kind == "list" and not setting.inputs:
+        entered = [line for text in entered for line in text.split("\n") if line.strip()]
+    return [text if text in setting.choices else text.strip() or text for text in entered if text]
 
 
 def _rows(form: QueryDict) -> dict[RowKey, MappedRow]:

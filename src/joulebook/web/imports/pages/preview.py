@@ -201,7 +201,7 @@ def _apply_answers(
     asked: dict[str, AskedQuestion] = {}
     while True:
         settings = tuple((name, value) for name, value in vars(given).items() if name != "mapping")
-        layout = _layout(import_.upload, import_.file_name, settings, profile_key, tz, entry.sheet)
+        layout = _layout(import_.upload, import_.file_name, settings, profile_key, tz)
         is_answered = False
         for question in layout.questions:
             if question.setting in _ON_THE_PAGE_ANYWAY or question.setting in asked:
@@ -218,14 +218,14 @@ def _apply_answers(
 
 @lru_cache(maxsize=32)
 def _layout(
-    upload: str, name: str, given: tuple[tuple[str, Any], ...], profile: str, device_tz: str, sheet: str
+    upload: str, name: str, given: tuple[tuple[str, Any], ...], profile: str, device_tz: str
 ) -> FileLayout:
     """Return the layout, cached: it takes a second for some files, and the mapping does not change it."""
     chosen: ImportProfile | BuiltinProfile | None = BUILTIN.get(profile)
     if profile and chosen is None:
         chosen = ImportProfile.from_json(json.loads(profile))
     file = ReadableUpload(upload, name=name)
-    return file.layout(Given(**dict(given)), profile=chosen, device_tz=device_tz, sheet=sheet)
+    return file.layout(Given(**dict(given)), profile=chosen, device_tz=device_tz)
 
 
 @lru_cache(maxsize=32)

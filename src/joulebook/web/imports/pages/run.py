@@ -25,11 +25,11 @@ from joulebook.telemetry.imports.progress import read_progress
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.operations import profile_of
 from joulebook.web.devices.models import Device
-from joulebook.web.imports.leases import LEASE_TIME
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import UnableToImport, cancel_import, undo_import
 from joulebook.web.imports.pages.draft import draft_page, get_import_or_404, part_login_required
 from joulebook.web.imports.rejected import rejected_csv
+from joulebook.web.leases import LEASE_TIME
 from joulebook.web.telemetry import telemetry_connection
 
 PATIENCE = timedelta(seconds=15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from joulebook.telemetry.files.errors import FileError, plain_name
+from joulebook.telemetry.files.settings import SETTING_OF
 from joulebook.web.imports.models import Import
 
 STATES = {
@@ -42,24 +43,6 @@ PROBLEMS = {
 }
 """Reasons for not storing a row or cell, by their code in reports and lists."""
 
-_SETTINGS = {
-    "delimiter": "“Delimiter”",
-    "encoding": "“Encoding”",
-    "header_line": "“Header line”",
-    "time_columns": "“Columns of the time”",
-    "time_formats": "“Time formats”",
-    "time_marks": "“Times mark”",
-    "tz": "“Time zone”",
-    "decimal": "“Decimal mark”",
-    "thousands": "“Thousands mark”",
-    "na_values": "“Missing values”",
-    "layout": "“Layout”",
-    "key_columns": "“Columns of the key”",
-    "amounts": "“Rising and falling values”",
-    "mapping": "the table of columns",
-}
-"""Labels of the reading settings on a draft's page."""
-
 
 def problem_words(code: str) -> str:
     """Return the words for a problem code."""
@@ -76,4 +59,5 @@ def on_page(problem: str | Exception, *, name: str = "") -> str:
 
 
 def _setting_words(setting: str, value: str) -> str:
-    return f"{_SETTINGS.get(setting, plain_name(setting, ''))} {value}".rstrip()
+    declared = SETTING_OF.get(setting)
+    return f"“{declared.label}” {value}".rstrip() if declared else plain_name(setting, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from django.conf import settings
 
@@ -15,11 +15,9 @@ from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout
 from joulebook.telemetry.files.guess.sample import guess_encoding
-from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.preview import Preview, count_head, preview
+from joulebook.telemetry.files.preview import Preview, check_file, count_head, preview
 from joulebook.telemetry.files.profile import Given, ImportProfile
-from joulebook.telemetry.files.read_ahead import read_ahead
-from joulebook.telemetry.files.report import ImportReport, count_blocks
+from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.readings import MICROSECONDS
@@ -79,10 +77,10 @@ class ReadableUpload:
                 pass
 
     def layout(
-        self, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str, sheet: str
+        self, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str
     ) -> FileLayout:
         """Return its layout, with open questions. Raises `FileError`."""
-        return choose_layout(self._source, given, profile=profile, device_tz=device_tz, sheet=sheet)
+        return choose_layout(self._source, given, profile=profile, device_tz=device_tz)
 
     def first_rows(self, layout: FileLayout) -> Preview:
         """Return the first rows with their readings. Raises `FileError`."""
@@ -99,11 +97,7 @@ class ReadableUpload:
 
     def count(self, layout: FileLayout) -> ImportReport:
         """Read the whole file, store nothing, and return the report. Raises `FileError`."""
-        report = ImportReport(layout.profile.values, is_dry_run=True)
-        blocks = read_ahead(parse_file(self._source, layout.profile, layout.columns, now=_now()))
-        with closing(blocks):
-            count_blocks(blocks, report)
-        return report
+        return check_file(self._source, layout.profile, layout.columns, now=_now())
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import re
 
-from joulebook.ingest.commit.columns import TooManyReadings
 from joulebook.telemetry.readings import LARGEST_VALUE
 
 _TRUE = frozenset({b"t", b"T", b"true", b"True", b"TRUE"})
@@ -48,6 +47,10 @@ class BadLine(Exception):
         self.code = code
 
 
+class TooManyFields(Exception):
+    """A line has more fields than it may."""
+
+
 def skip_nothing(body: bytes, position: int) -> int:
     """Return the offset after blank lines, comments, and blanks before a line."""
     found = _NOTHING.match(body, position)
@@ -55,16 +58,20 @@ def skip_nothing(body: bytes, position: int) -> int:
 
 
 class LineScan:
-    """Reads one line of the full syntax; `position` is the offset after its parsed part."""
+    """Reads one line of the full syntax.
+
+    `position` is the offset after its parsed part, `texts` are the raw keys of its text fields.
+    """
 
     def __init__(self, body: bytes, start: int) -> None:
         self.body = body
         self.position = start
+        self.texts: list[bytes] = []
 
     def line(self, most_fields: int) -> tuple[bytes, Fields, bytes | None]:
         """Return the head, the numeric fields, and the time if there is one.
 
-        Raises `BadLine` and `TooManyReadings`.
+        Raises `BadLine` and `TooManyFields`.
         """
         head = self.take(_HEAD, "a measurement").group()
         self.take(_BLANKS, "a blank and fields after the measurement and its tags")
@@ -74,10 +81,11 @@ class LineScan:
             problem = BadLine("line_invalid", f"measurement and tags have more than {_LONGEST_HEAD} bytes")
         for count in itertools.count(1):
             if count > most_fields:
-                raise TooManyReadings(f"more than {most_fields} fields in one line")
+                raise TooManyFields(f"more than {most_fields} fields in one line")
             key = self.take(_FIELD, "a field such as name=1.5").group(1)
             if self.peek() == b'"':
                 self.take(_STRING, "a closing quote and then a comma, a blank or the line's end")
+                self.texts.append(key)
             else:
                 text = self.take(_BARE, "a value of the field").group()
                 try:
