@@ -86,6 +86,17 @@ def _check_directory(path: Path, *, name: str) -> None:
         raise UnreadableFile(f"{name} lists its members in {declared:,} bytes; pack the one file that counts")
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Return the files in a folder and the folders below it, in the order of their names."""
+    found = []
+    for each in folder.rglob("*"):
+        if each.is_file() and not each.is_symlink():
+            found.append(each)
+        if len(found) > MOST_MEMBERS:
+            raise UnreadableFile(f"{folder} holds more than {MOST_MEMBERS:,} files; name one file of it")
+    return sorted(found)
+
+
 def is_workbook(path: Path, *, name: str) -> bool:
     """Return whether an archive is an .xlsx workbook; raises `UnreadableFile`."""
     with opened(path, name=name) as archive:

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from joulebook.telemetry.files.archive import guarded, is_workbook, member_chunks
+from joulebook.telemetry.files.archive import files_below, guarded, is_workbook, member_chunks, opened
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.formats.format import RECOGNISED_BY, Content, Format
-from joulebook.telemetry.files.formats.registry import find_format
+from joulebook.telemetry.files.formats.registry import find_format, find_format_of_set
 from joulebook.telemetry.files.formats.workbook import WORKBOOK
 from joulebook.telemetry.files.table import shown
 
@@ -54,21 +54,23 @@ class FileSource:
         self.bytes_read = 0
         self.sha256 = ""
         try:
-            if path.is_dir():
+            self._of_set = _format_of_set(path, name=self._called)
+            if path.is_dir() and self._of_set is None:
                 raise UnreadableFile(f"{self._called} is a folder; name one file of it")
-            if path.exists() and not path.is_file():
+            self._paths = files_below(path) if path.is_dir() else [path]
+            if path.exists() and not path.is_dir() and not path.is_file():
                 raise UnreadableFile(
                     f"{self._called} is no regular file, and it is read twice; save it to a file first"
                 )
-            with path.open("rb") as file:
+            with self._paths[0].open("rb") as file:
                 start = file.read(16)
-                self.size = path.stat().st_size
+            self.size = sum(each.stat().st_size for each in self._paths)
         except FileNotFoundError as exc:
             raise UnreadableFile(f"there is no file {self._called}; check the name and the folder") from exc
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else str(exc)
             raise UnreadableFile(f"{self._called} cannot be opened: {reason}") from exc
-        if not start:
+        if not self.size:
             raise UnreadableFile(f"{self._called} is empty; there is nothing to import")
         for magic, kind, remedy in _UNREADABLE_KINDS:
             if start.startswith(magic):
@@ -93,6 +95,8 @@ class FileSource:
     @cached_property
     def format(self) -> Format | None:
         """The foreign format of the file, None for a text table; raises `UnreadableFile`."""
+        if self._of_set is not None:
+            return self._of_set
         if self._kind == "workbook":
             return WORKBOOK
         found = find_format(_first_bytes(FileSource(self.path, name=self._called)._unpacked(), RECOGNISED_BY))
@@ -166,13 +170,29 @@ class FileSource:
     def _stored_chunks(self) -> Iterator[bytes]:
         digest = hashlib.sha256()
         self.bytes_read = 0
-        with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                check_budget()
-                digest.update(chunk)
-                self.bytes_read += len(chunk)
-                yield chunk
+        for path in self._paths:
+            if path != self.path:
+                digest.update(
+                    path.relative_to(self.path).as_posix().encode("utf-8", "surrogateescape") + b"\0"
+                )
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    check_budget()
+                    digest.update(chunk)
+                    self.bytes_read += len(chunk)
+                    yield chunk
         self.sha256 = digest.hexdigest()
+
+
+def _format_of_set(path: Path, *, name: str) -> Format | None:
+    """Return the format of a folder or an archive, by the names of its files."""
+    if path.is_dir():
+        return find_format_of_set([each.name for each in files_below(path)])
+    with path.open("rb") as file:
+        if not path.is_file() or not file.read(4).startswith(_ZIP_MAGIC):
+            return None
+    with opened(path, name=name) as archive:
+        return find_format_of_set([each.filename for each in archive.infolist() if not each.is_dir()])
 
 
 def _first_bytes(chunks: Iterator[bytes], limit: int) -> bytes:

@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.archive import guarded, opened, read_member
+from joulebook.telemetry.files.archive import files_below, guarded, opened, read_member
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content, Format
@@ -61,11 +62,7 @@ def _convert(content: Content) -> Iterator[bytes]:
 def _opened(content: Content) -> Iterator[tuple[list[str], Open]]:
     """Open a folder or an archive; raises `UnreadableFile`."""
     if content.path.is_dir():
-        paths = {
-            each.relative_to(content.path).as_posix(): each
-            for each in content.path.rglob("*")
-            if each.is_file()
-        }
+        paths = {each.relative_to(content.path).as_posix(): each for each in files_below(content.path)}
         try:
             yield sorted(paths), lambda name: _file_chunks(paths[name])
         except OSError as exc:
@@ -109,9 +106,7 @@ def _intervals(number: int, meta: Iterator[bytes], chunks: Iterator[bytes]) -> I
             yield _broken(number, first + len(values), f"a point cut off: {rest.hex()}")
 
 
-def _records(
-    chunks: Iterator[bytes], kind: np.dtype[np.void] | np.dtype[np.float32]
-) -> Iterator[tuple[int, NDArray[np.void], bytes]]:
+def _records(chunks: Iterator[bytes], kind: np.dtype[Any]) -> Iterator[tuple[int, NDArray[Any], bytes]]:
     """Yield records with the number of the first, from 1; at the end, what is left of a record cut off."""
     first, rest = 1, b""
     for chunk in chunks:

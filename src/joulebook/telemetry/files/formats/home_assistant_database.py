@@ -42,8 +42,12 @@ _INSTRUCTIONS = 200_000
 """Steps of SQLite between two looks whether the result is still needed."""
 
 _ROWS_AT_ONCE = 5_000
+_NEWEST = 200
+"""The newest states of an entity, by which its unit and kind are known."""
+
+_MOST_RESTORED = 10
 _MOST_LOOKED_AT = 1_000
-"""Rows at each end of an entity's states, or of its attributes, from which it is known."""
+"""The oldest states of an entity that are looked at for a number, if the newest have none."""
 
 _MOST_UNITS = 50_000
 _HOUR = 3600
@@ -274,17 +278,20 @@ class _Database:
         return found
 
     def _entity(self, key: Any, name: str) -> _Entity | None:
-        newest = self._run(f"{_STATES_OF} DESC LIMIT {_MOST_LOOKED_AT}", key).fetchall()
+        newest = self._run(f"{_STATES_OF} DESC LIMIT {_NEWEST}", key)
         numbered = [row for row in newest if number_of(row[2]) is not None]
-        with closing(self._run(f"{_STATES_OF} LIMIT {_MOST_LOOKED_AT}", key)) as rows:
+        limit = -1 if numbered else _MOST_LOOKED_AT
+        with closing(self._run(f"{_STATES_OF} LIMIT {limit}", key)) as rows:
             first = next((row for row in rows if number_of(row[2]) is not None), None)
-        if first is None and not numbered:
+        if first is None:
             return None
-        first = first or numbered[-1]
         numbered = numbered or [first]
         series = _Series(metric_of(name), "", "state")
         if not all(is_word(row[2]) for row in numbered):
-            attributes = self._read_attributes(numbered[0][3])
+            # An entity just restored lacks its attributes for a while.
+            known = (self._read_attributes(row[3]) for row in numbered[:_MOST_RESTORED])
+            attributes = next((each for each in known if each.get("unit_of_measurement")), {})
+            attributes = attributes or self._read_attributes(numbered[0][3])
             unit = _text_in(attributes, "unit_of_measurement")
             numbers = [number_of(row[2]) for row in reversed(numbered)]
             kind = _kind(_text_in(attributes, "state_class"), unit, numbers)
