@@ -69,9 +69,8 @@ def read(path: Path) -> Read:
 
 def hours(day: str, first: float, values: list[float], *, step: int = 60) -> Points:
     begin = datetime.fromisoformat(day) + timedelta(hours=first)
-    return [
-        (f"{begin + timedelta(minutes=step * at):%Y-%m-%d %H:%M}", value) for at, value in enumerate(values)
-    ]
+    times = [begin + timedelta(minutes=step * at) for at in range(len(values))]
+    return at([f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00") for time in times], values)
 
 
 def at(times: list[str], values: list[float]) -> Points:
