@@ -18,7 +18,9 @@ NO_VALUES = frozenset({"unavailable", "unknown", ""})
 """States of an entity without a value."""
 
 _WORDS = {"on": 1.0, "off": 0.0, "open": 1.0, "closed": 0.0, "home": 1.0, "not_home": 0.0}
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+is_number = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?").fullmatch
+"""Matches a state written as a number."""
 
 _LONGEST_LINE = 8 << 20
 _ENERGY = ["entity_id", "type", "unit"]
@@ -40,7 +42,7 @@ def metric_of(entity: str) -> str:
 def number_of(state: object) -> float | None:
     """Return the number of a state, None for other words than on and off and their like."""
     text = state if isinstance(state, str) else str(state)
-    return float(text) if _NUMBER.fullmatch(text) else _WORDS.get(text)
+    return float(text) if is_number(text) else _WORDS.get(text)
 
 
 def is_word(state: object) -> bool:
@@ -104,7 +106,7 @@ def _convert_history(content: Content) -> Iterator[bytes]:
         writer.add(line, time, metric_of(entity), "", "" if number is None else "state", value)
         for name, text in zip(header[3:], attributes, strict=False):
             # The others are words of the same instant: heating, idle.
-            if _NUMBER.fullmatch(text):
+            if is_number(text):
                 writer.add(line, time, f"{metric_of(entity)}.{name}", "", "gauge", text)
         yield writer.chunk()
     yield writer.rest()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,13 @@ import numpy as np
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content, Format
-from joulebook.telemetry.files.formats.home_assistant import NO_VALUES, is_word, metric_of, number_of
+from joulebook.telemetry.files.formats.home_assistant import (
+    NO_VALUES,
+    is_number,
+    is_word,
+    metric_of,
+    number_of,
+)
 from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.kinds.guesses import is_unit_of_registers
 from joulebook.telemetry.kinds.units import UnitProblem, convert_factor_offset
@@ -49,7 +56,7 @@ _MOST_RESTORED = 10
 _MOST_LOOKED_AT = 1_000
 """The oldest states of an entity that are looked at for a number, if the newest have none."""
 
-_MOST_UNITS = 50_000
+_MOST_PLANS = 50_000
 _HOUR = 3600
 _LAST_TIME = 32_503_680_000.0
 """The year 3000, in seconds since 1970."""
@@ -115,11 +122,8 @@ class _Statistic:
     first_row: int
 
 
-class _Reading(NamedTuple):
-    row: int
-    time: float | str | None
-    cells: str
-    value: str
+_Reading = tuple[int, float | str | None, str, str]
+"""A row's number, its time as it is stored, the cells between time and value, and the cell of the value."""
 
 
 def _convert(content: Content) -> Iterator[bytes]:
@@ -181,7 +185,7 @@ def _opened(content: Content) -> Iterator[_Database]:
             )
         ) as conn:
             conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_CELL)
-            conn.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            conn.text_factory = partial(str, encoding="utf-8", errors="replace")
             conn.set_progress_handler(_is_abandoned, _INSTRUCTIONS)
             for setting in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON"):
                 conn.execute(f"PRAGMA {setting}")
@@ -237,7 +241,6 @@ class _Database:
             "<by_start>": _newest_name(statistics, "start"),
             "<source>": "source" if "source" in self._columns.get("statistics_meta", ()) else "'recorder'",
         }
-        self._changes: dict[tuple[_Series, Any], _Series | Callable[[str], str]] = {}
         self._names: dict[Any, str] | None = None
 
     def names(self) -> dict[Any, str]:
@@ -319,28 +322,25 @@ class _Database:
             rows = self._rows_by_number(f"{_ALL_STATES} WHERE state_id = ?", numbers)
         else:
             rows = self._run(f"{_ALL_STATES} ORDER BY state_id")
-        cells = {entity.series: entity.series.cells for entity in entities.values()}
+        # By entity and attributes: how a number becomes one of a series.
+        plans: dict[tuple[Any, Any], tuple[str, Callable[[str], str] | None]] = {}
         for row, key, time, state, attributes in rows:
             entity = entities.get(key)
             if entity is None or (row == entity.first_row) != first:
                 continue
-            series, value = entity.series, "" if state is None else str(state)
-            if series.unit and attributes is not None and value not in NO_VALUES:
-                series, value = self._in_unit(series, attributes, value)
-            if series not in cells:
-                cells[series] = series.cells
-            yield _Reading(row, time, cells[series], value)
+            if (plan := plans.get((key, attributes))) is None:
+                if len(plans) >= _MOST_PLANS:
+                    plans.clear()
+                plan = plans[key, attributes] = self._plan(entity.series, attributes)
+            cells, change = plan
+            value = state if type(state) is str and is_number(state) else _value(state)
+            yield row, time, cells, value if change is None else change(value)
 
-    def _in_unit(self, series: _Series, reference: Any, value: str) -> tuple[_Series, str]:
-        """Return a state in the series' unit, or the series of states in another one."""
-        if (known := self._changes.get((series, reference))) is None:
-            if len(self._changes) >= _MOST_UNITS:
-                self._changes.clear()
-            unit = _text_in(self._read_attributes(reference), "unit_of_measurement")
-            known = self._changes[series, reference] = _unit_change(series, unit)
-        if isinstance(known, _Series):
-            return known, value
-        return series, known(value)
+    def _plan(self, series: _Series, attributes: object) -> tuple[str, Callable[[str], str] | None]:
+        """Return the cells of states with these attributes, and what converts their numbers to its unit."""
+        unit = _text_in(self._read_attributes(attributes), "unit_of_measurement") if series.unit else ""
+        change = _unit_change(series, unit)
+        return (change.cells, None) if isinstance(change, _Series) else (series.cells, change)
 
     def statistics(self, entities: dict[Any, _Entity]) -> dict[int, _Statistic]:
         """Return the long-term statistics by their key; those of `entities` end where its states begin."""
@@ -397,9 +397,8 @@ class _Database:
                     continue
             value = _register(total, state, statistic.ahead) if statistic.has_sum else mean
             text, change = "" if value is None else repr(value), changes[key]
-            if not isinstance(change, _Series):
-                text = change(text)
-            yield _Reading(row, begin if time is None else time, cells[key], text)
+            text = change(text) if callable(change) else text
+            yield row, begin if time is None else time, cells[key], text
 
     def _rows_by_number(self, query: str, numbers: Sequence[int]) -> Iterator[Any]:
         return chain.from_iterable(self._run(query, number) for number in numbers)
@@ -467,10 +466,13 @@ def _kind(state_class: str, unit: str, numbers: Sequence[float | None]) -> str:
     return "counter" if rises and len(changes) >= _LEAST_CHANGES else "gauge"
 
 
-def _unit_change(series: _Series, unit: str) -> _Series | Callable[[str], str]:
-    """Return what makes a number in `unit` one of the series, or the series it belongs to instead."""
+def _unit_change(series: _Series, unit: str) -> _Series | Callable[[str], str] | None:
+    """Return what makes a number in `unit` one of the series, None if it is one already.
+
+    If nothing can, this returns the series to which it belongs instead.
+    """
     if unit == series.unit or not unit:
-        return str
+        return None
     try:
         factor, offset = convert_factor_offset(unit, series.unit)
     except UnitProblem:
@@ -491,28 +493,30 @@ def _register(total: float | None, state: float | None, ahead: float) -> float |
 def _lines(rows: Sequence[_Reading]) -> bytes:
     """Return the readings as CSV."""
     check_budget()
-    seconds = [_seconds(reading.time) for reading in rows]
-    micros = np.round(np.array([0.0 if each is None else each for each in seconds]) * 1e6).astype(
-        "datetime64[us]"
-    )
-    texts = np.datetime_as_string(micros, timezone="UTC").tolist()
-    lines = []
-    for reading, second, text in zip(rows, seconds, texts, strict=True):
-        if second is None:
-            text = _quoted(f"no time: {shown(str(reading.time))}")
-        lines.append(f"{reading.row},{text},{reading.cells},{_value(reading.value)}\n")
-    return "".join(lines).encode("utf-8", "replace")
+    texts = _time_cells([time for _, time, _, _ in rows])
+    return "".join(
+        [f"{row},{text},{cells},{value}\n" for (row, _, cells, value), text in zip(rows, texts, strict=True)]
+    ).encode("utf-8", "replace")
+
+
+def _time_cells(times: Sequence[float | str | None]) -> list[str]:
+    """Return instants to the microsecond; a cell without one has the text that is there."""
+    seconds = np.array([time if type(time) is float else _seconds(time) for time in times], np.float64)
+    is_time = (seconds >= 0) & (seconds <= _LAST_TIME)
+    micros = np.round(np.where(is_time, seconds, 0) * 1e6).astype("datetime64[us]")
+    cells: list[str] = np.datetime_as_string(micros, timezone="UTC").tolist()
+    for at in np.flatnonzero(~is_time).tolist():
+        cells[at] = _quoted(f"no time: {shown(str(times[at]))}")
+    return cells
 
 
 def _value(state: object) -> str:
     """Return a state as a cell: a number as it is written, a word such as on as 1."""
-    text = state if isinstance(state, str) else str(state)
-    if text in NO_VALUES:
+    text = state if isinstance(state, str) else "" if state is None else str(state)
+    if is_number(text) or text in NO_VALUES:
         return text
     number = number_of(text)
-    if number is None:
-        return _quoted(shown(text))
-    return f"{number:g}" if is_word(text) else text
+    return _quoted(shown(text)) if number is None else f"{number:g}"
 
 
 def _quoted(text: str) -> str:
