@@ -22,6 +22,7 @@ COMMANDS = {
         "Show Joulebook with data: a home with a battery, a roof and a grid meter, until Ctrl-C.",
     ),
     "import": ("imports.commands:import_file", "Store the readings of a logger's file."),
+    "move": ("moves.commands:app", "Move the history of InfluxDB or VictoriaMetrics here."),
     "export": (
         "export:export",
         "Write every reading of a device, in one snapshot, as CSV, Parquet or Arrow.",

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 
 from joulebook.telemetry.connection import Connection
 from joulebook.telemetry.files.errors import FileError, UnreadableFile
+from joulebook.telemetry.files.members import Member
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.telemetry.files.source import FileSource
@@ -161,7 +162,8 @@ class ImportRunner:
         self, source: FileSource, profile: ImportProfile, *, is_check: bool = False
     ) -> Generator[bool, None, ImportReport]:
         run = ImportRun(
-            self._conn, source, profile, self._import.columns, import_id=self._import.pk,
+            self._conn, source, profile, self._import.columns,
+            [Member.from_json(each) for each in self._import.files], import_id=self._import.pk,
             lease=self._import.lease, device_id=self._device_id, most_metrics=self._most_metrics,
             on_conflict="replace" if self._import.on_conflict == Import.OnConflict.REPLACE else "keep",
             is_check=is_check, now=int(time.time() * MICROSECONDS),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.errors import UnreadableFile
-from joulebook.telemetry.files.formats.green_button import _scaled
+from joulebook.telemetry.files.formats import green_button
 from joulebook.telemetry.files.profile import Given, Target
 
 from .reading_files import ReadFile, read_file
@@ -204,15 +204,18 @@ def test_a_feed_that_declares_entities_is_refused(tmp_path: Path) -> None:
         read(tmp_path, text)
 
 
-def test_a_feed_that_never_says_what_it_holds_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
-    inner = "<IntervalReading/>" * 100_002
-    with pytest.raises(UnreadableFile, match="more than 100,000 readings before it says"):
+def test_a_feed_that_never_says_what_it_holds_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(green_button, "MOST_HELD", 6000)
+    inner = "<IntervalReading/>" * 6002
+    with pytest.raises(UnreadableFile, match="more than 6,000 readings before it says"):
         read(tmp_path, feed(entry("", f"<espi:IntervalBlock>{inner}</espi:IntervalBlock>")))
 
 
 @given(st.integers(-(2**47), 2**47), st.integers(-12, 12))
 def test_a_power_of_ten_changes_no_digit(raw: int, power: int) -> None:
-    text = _scaled(str(raw), power)
+    text = green_button._scaled(str(raw), power)
     assert "e" not in text.lower()
     assert int(text.replace(".", "") or 0) == raw * 10 ** max(power, 0)
     assert len(text.partition(".")[2]) == max(-power, 0)

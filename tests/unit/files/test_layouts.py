@@ -253,17 +253,17 @@ def test_an_hour_that_never_was_can_be_taken_for_a_clock_that_was_not_put_forwar
     assert codes(blocks) == [(4, "time_nonexistent")]
 
 
-def test_ends_of_intervals_are_stored_as_they_stand_until_somebody_says_otherwise(tmp_path: Path) -> None:
+def test_ends_of_intervals_are_stored_at_their_beginnings_and_said_so(tmp_path: Path) -> None:
     text = "date,time,v\n" + "".join(f"13/01/2024,{hour:02d}:00,{hour}\n" for hour in range(1, 25))
     layout = guess_layout(text.encode(), is_whole=True, given=Given(), device_tz="UTC")
     question = next(question for question in layout.questions if question.setting == "time_marks")
     assert not question.is_required
     assert "60 minutes" in question.said(plain_name)
     layout, blocks = read(tmp_path, text, tz="UTC")
-    assert readings(layout, blocks)["v"][-1] == ("01-14 00:00", 24)
-    layout, blocks = read(tmp_path, text, tz="UTC", time_marks="end")
     assert readings(layout, blocks)["v"][0] == ("01-13 00:00", 1)
     assert (layout.profile.time_marks, layout.profile.interval) == ("end", 3600)
+    layout, blocks = read(tmp_path, text, tz="UTC", time_marks="start")
+    assert readings(layout, blocks)["v"][-1] == ("01-14 00:00", 24)
 
 
 def test_ends_of_hours_across_are_one_column_earlier(tmp_path: Path) -> None:
@@ -271,9 +271,21 @@ def test_ends_of_hours_across_are_one_column_earlier(tmp_path: Path) -> None:
     text = f"day,{','.join(names)}\n" + "".join(
         f"2024-06-0{day},{','.join(map(str, range(24)))}\n" for day in (1, 2, 3)
     )
-    layout, blocks = read(tmp_path, text, tz="UTC", time_marks="end")
+    layout, blocks = read(tmp_path, text, tz="UTC")
     assert layout.profile.interval == 3600
     assert readings(layout, blocks)["value"][:2] == [("06-01 00:00", 0), ("06-01 01:00", 1)]
+
+
+def test_25_hours_across_are_counted_as_they_pass(tmp_path: Path) -> None:
+    head = f"day;{';'.join(map(str, range(1, 26)))}\n"
+    autumn = f"27.10.2024;{';'.join(map(str, range(25)))}\n"
+    spring = f"31.03.2024;{';'.join(map(str, range(23)))};;\n"
+    plain = f"28.10.2024;{';'.join(map(str, range(24)))};\n"
+    layout, blocks = read(tmp_path, head + spring + autumn + plain)
+    found = readings(layout, blocks)["value"]
+    assert found[:23] == [(f"03-{30 if h == 0 else 31} {(h + 23) % 24:02d}:00", h) for h in range(23)]
+    assert found[23:48] == [(f"10-{26 + (h + 22) // 24} {(h + 22) % 24:02d}:00", h) for h in range(25)]
+    assert found[48] == ("10-27 23:00", 0)
 
 
 def test_keys_beyond_what_a_file_may_add_are_rejected_and_counted(
@@ -293,7 +305,7 @@ def test_a_second_table_is_refused_with_its_own_code_until_the_first_goes_on(tmp
     rows = "".join(f"2024-01-13 00:{minute:02d},{minute},2\n" for minute in range(20))
     text = f"time,P,E\n{rows}\ntime,T,Humidity\n2024-01-13 00:00,20,60\n2024-01-13 00:01,21,61\n\ntime,P,E\n2024-01-13 01:00,5,6\n"
     for block_readings in (2, 50_000):
-        layout, blocks = read(tmp_path, text, tz="UTC", block_readings=block_readings)
+        layout, blocks = read(tmp_path, text, tz="UTC", header_line=1, block_readings=block_readings)
         assert readings(layout, blocks)["P"][-1] == ("01-13 01:00", 5)
         assert len(readings(layout, blocks)["P"]) == 21
         assert codes(blocks) == [
@@ -333,7 +345,7 @@ def test_a_delimiter_may_be_a_regular_expression_and_a_bad_one_is_refused(tmp_pa
     layout, blocks = read(tmp_path, text, tz="UTC", delimiter="/ *:: */")
     assert readings(layout, blocks)["E"][-1] == ("01-13 00:08", 16)
     for pattern in ("/a*/", "/(/", "/" + "x" * 300 + "/"):
-        with pytest.raises(UnusableProfile, match="delimiter pattern"):
+        with pytest.raises(UnusableProfile, match="the pattern in delimiter"):
             read(tmp_path, text, delimiter=pattern)
 
 

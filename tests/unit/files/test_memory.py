@@ -18,7 +18,7 @@ from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.source import FileSource
 
 source = FileSource(Path(sys.argv[1]))
-layout = guess_layout(source.head(HEAD_BYTES), is_whole=False, given=Given(), device_tz="UTC")
+layout = guess_layout(source.head(HEAD_BYTES), is_whole=False, given=Given(repeats="first"), device_tz="UTC")
 layout.require_answers()
 report = ImportReport(layout.profile.values, is_dry_run=True)
 count_blocks(read_ahead(parse_file(source, layout.profile, layout.columns, now=1_900_000_000_000_000)), report)

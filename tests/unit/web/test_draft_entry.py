@@ -28,4 +28,4 @@ def test_half_a_character_in_a_row_is_refused_and_could_not_be_shown_again() -> 
 def test_no_nul_goes_on_to_the_accounts() -> None:
     got = entry(rows="1", row_0='["power"]', metric_0="p\0q", s_delimiter="\0", device="\0")
     assert [row.texts["metric"] for row in got.rows.values()] == ["p\ufffdq"]
-    assert (got.settings["delimiter"], got.device) == ("\ufffd", "\ufffd")
+    assert (got.settings["delimiter"], got.device) == (["\ufffd"], "\ufffd")

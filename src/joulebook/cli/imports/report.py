@@ -152,6 +152,8 @@ def _aligned(rows: Sequence[Sequence[str]], *, numbers: int = 0) -> list[str]:
 def _totals(report: ImportReport) -> list[str]:
     rejected = report.rows_rejected.total()
     lines = [f"Rows   {report.rows_read:,} read = {report.rows_imported:,} imported + {rejected:,} rejected"]
+    if report.last_file:
+        lines.insert(0, f"Files  {report.file_count:,}, {report.files_left_out:,} of them left out")
     kinds = [(report.readable, "readable")]
     if not report.is_dry_run:
         kinds = [(report.stored, "stored"), (report.duplicate, "duplicate"), (report.conflict, "in conflict")]
@@ -164,6 +166,10 @@ def _totals(report: ImportReport) -> list[str]:
             from_microseconds(time).isoformat(" ") for time in (report.first_time, report.last_time)
         )
         lines.append(f"Times  {first} to {last}")
+    if report.repeated:
+        lines.append(
+            f"Repeated: {report.repeated:,} cells whose instant is in the file before with another value"
+        )
     if report.doubled_first or report.doubled_second:
         lines.append(
             f"Doubled hour: {report.doubled_first:,} rows taken as its first pass, "
@@ -194,8 +200,13 @@ def _problems(report: ImportReport) -> list[str]:
     if not report.problem_count:
         return []
     listed = report.problems[:MOST_LISTED]
-    rows = [("Line", "Column", "Problem", "Text")]
-    rows += [(str(p.line), p.column or "(whole row)", p.code, p.text) for p in listed]
+    rows = [("File", "Line", "Column", "Problem", "Text")]
+    rows += [
+        (p.file, str(p.line or ""), p.column or ("(whole row)" if p.line else ""), p.code, p.text)
+        for p in listed
+    ]
+    if not report.last_file:
+        rows = [row[1:] for row in rows]  # type: ignore[misc]
     lines = _aligned(rows)
     if left := report.problem_count - len(listed):
         lines.append(

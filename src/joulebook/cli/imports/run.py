@@ -6,7 +6,6 @@ The caller must set up Django.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import sys
 import time
@@ -166,9 +165,9 @@ def _find_earlier_import(
     """
     if not Import.objects.filter(device=device, file_size__in=(0, source.size)).exists():
         return None
-    with options.path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    earlier = find_earlier(Import(device=device, file_sha256=sha256, profile=layout.profile.as_json()))
+    earlier = find_earlier(
+        Import(device=device, file_sha256=source.digest(), profile=layout.profile.as_json())
+    )
     if earlier is None:
         return None
     say(
@@ -198,7 +197,13 @@ def _count(
 
         now = int(time.time() * MICROSECONDS)
         report = check_file(
-            source, layout.profile, layout.columns, now=now, most_problems=sys.maxsize, on_block=on_block
+            source,
+            layout.profile,
+            layout.columns,
+            layout.members,
+            now=now,
+            most_problems=sys.maxsize,
+            on_block=on_block,
         )
 
     exit_code, problem = 0, ""

@@ -152,6 +152,7 @@ def _recorded(
             file_size=source.size,
             profile=layout.profile.as_json(),
             columns=list(layout.columns),
+            files=[member.as_json() for member in layout.members],
             on_conflict=Import.OnConflict(options.on_conflict),
             is_strict=options.is_strict,
             state=State.RUNNING,

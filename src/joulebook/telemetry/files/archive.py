@@ -1,4 +1,4 @@
-"""Zip archives with one text file, or a workbook; others, and those made to exhaust memory, are refused."""
+"""Zip archives: a workbook, or one or more files; those made to exhaust memory are refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
@@ -20,9 +21,9 @@ MOST_TIMES = 300
 """Beyond `FREE_BYTES` a file may unpack to this many times its size; readings with times hardly reach 50."""
 
 
-def guarded(chunks: Iterator[bytes], *, stored: int, name: str) -> Iterator[bytes]:
+def guarded(chunks: Iterator[bytes], *, stored: int, name: str, free: int = FREE_BYTES) -> Iterator[bytes]:
     """Yield the unpacked chunks of `stored` bytes; raises `FileTooLarge` before they become too many."""
-    limit = max(FREE_BYTES, MOST_TIMES * stored)
+    limit = max(free, MOST_TIMES * stored)
     inflated = 0
     for chunk in chunks:
         check_budget()
@@ -44,8 +45,9 @@ _END_BYTES = (1 << 16) + 22 + _LOCATOR_BYTES + _LARGE_END_BYTES
 _MEMBER_BYTES = 1024
 """More than the usual size of an entry in the list of members: 46 bytes, a name, and some extra."""
 
+_NOTES = frozenset({"Thumbs.db", "desktop.ini"})
 _WORKBOOK = "xl/workbook.xml"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
 @contextmanager
@@ -55,14 +57,15 @@ def opened(path: Path, *, name: str) -> Iterator[zipfile.ZipFile]:
         _check_directory(path, name=name)
         with zipfile.ZipFile(path) as archive:
             if len(archive.infolist()) > MOST_MEMBERS:
-                raise UnreadableFile(
-                    f"{name} has more than {MOST_MEMBERS:,} members; pack the one file that counts"
-                )
+                raise UnreadableFile(f"{name} has more than {MOST_MEMBERS:,} members; pack fewer files")
             yield archive
-    except _DAMAGE as exc:
-        raise UnreadableFile(
-            f"{name} cannot be unpacked ({exc}); fetch it again, or unpack it yourself"
-        ) from exc
+    except DAMAGE as exc:
+        raise unpackable(name, exc) from exc
+
+
+def unpackable(name: str, fault: Exception) -> UnreadableFile:
+    """Return the error for damage found by unpacking."""
+    return UnreadableFile(f"{name} cannot be unpacked ({fault}); fetch it again, or unpack it yourself")
 
 
 def _check_directory(path: Path, *, name: str) -> None:
@@ -86,46 +89,59 @@ def _check_directory(path: Path, *, name: str) -> None:
         raise UnreadableFile(f"{name} lists its members in {declared:,} bytes; pack the one file that counts")
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Return the files in a folder and the folders below it, in the order of their names."""
-    found = []
-    for each in folder.rglob("*"):
-        if each.is_file() and not each.is_symlink():
-            found.append(each)
-        if len(found) > MOST_MEMBERS:
-            raise UnreadableFile(f"{folder} holds more than {MOST_MEMBERS:,} files; name one file of it")
-    return sorted(found)
-
-
 def is_workbook(path: Path, *, name: str) -> bool:
     """Return whether an archive is an .xlsx workbook; raises `UnreadableFile`."""
     with opened(path, name=name) as archive:
         return _WORKBOOK in archive.namelist()
 
 
+def is_kept_by_system(name: str) -> bool:
+    """Return whether a file of this name is no content, but a system's or program's note beside it."""
+    *folders, last = name.split("/")
+    return last.startswith((".", "~$")) or last in _NOTES or "__MACOSX" in folders
+
+
+def archived_files(archive: zipfile.ZipFile, *, name: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of an archive by a name for people, in their order; raises `FileTooLarge`.
+
+    The archive states the size of each, and unpacks to no more than that.
+    """
+    files: dict[str, zipfile.ZipInfo] = {}
+    listed = [each for each in archive.infolist() if not each.is_dir()]
+    for each in sorted(listed, key=lambda each: each.filename):
+        if not is_kept_by_system(each.filename):
+            called = shown(each.filename)
+            files[called if called not in files else f"{called} ({len(files)})"] = each
+    stored = sum(each.compress_size for each in files.values())
+    limit = max(FREE_BYTES, MOST_TIMES * stored)
+    if len(files) > 1 and sum(each.file_size for each in files.values()) > limit:
+        raise FileTooLarge(
+            f"{name} swells to more than {limit >> 20} MB from {stored:,} bytes, which no files of "
+            "readings do; unpack it, look what it holds, and import that"
+        )
+    return files
+
+
 def member_chunks(path: Path, *, name: str) -> Iterator[bytes]:
-    """Yield the content of an archive's only file; raises `UnreadableFile` if it has none, or several."""
+    """Yield the content of an archive's only file; raises `UnreadableFile` if it has none."""
     with opened(path, name=name) as archive:
-        files = [
-            member
-            for member in archive.infolist()
-            if not member.is_dir() and not member.filename.startswith("__MACOSX/")
-        ]
-        if len(files) != 1:
-            names = ", ".join(shown(member.filename)[:60] for member in files[:5])
-            raise UnreadableFile(
-                f"{name} holds {len(files)} files ({names}{', …' if len(files) > 5 else ''}); "
-                "an archive with one file can be imported: unpack it and import them one by one"
-            )
+        files = list(archived_files(archive, name=name).values())
+        if not files:
+            raise UnreadableFile(f"{name} holds no file; there is nothing to import")
         yield from guarded(read_member(archive, files[0]), stored=path.stat().st_size, name=name)
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
     """Yield a member in chunks; raises `UnreadableFile` if it is encrypted."""
+    with open_member(archive, member) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    """Open a member; raises `UnreadableFile` if it is encrypted."""
     if member.flag_bits & 0x1:
         raise UnreadableFile(
             f"{shown(member.filename)} is encrypted; unpack it with its password and import that"
         )
-    with archive.open(member) as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+    return archive.open(member)

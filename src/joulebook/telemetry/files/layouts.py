@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.numbers import NumberFormat, Numbers
-from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.profile import COUNTED, ImportProfile
 from joulebook.telemetry.files.row_times import MALFORMED, MISSING, OK, TIME_CODES, RowTimes
 from joulebook.telemetry.files.series_table import (
     KEY_LIMIT,
@@ -280,11 +280,18 @@ class LongParser:
     ) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int]]:
         """Return the instants of hours across; only cells with a value pass the clock."""
         minutes = np.array([hour.minutes for hour in self._hours], np.int64)
-        marked = np.tile(np.array([hour.pass_ for hour in self._hours], np.int8), len(day))
-        wall = (day[:, None] + minutes * _MINUTE).ravel()
+        passes = np.array([hour.pass_ for hour in self._hours], np.int8)
+        is_counted = passes == COUNTED
+        marked = np.tile(np.where(is_counted, np.int8(0), passes), len(day))
+        passed = np.tile(np.where(is_counted, minutes, 0) * _MINUTE, len(day))
+        wall = (day[:, None] + np.where(is_counted, 0, minutes) * _MINUTE).ravel()
         there = np.flatnonzero(~np.isnan(value))
         parsed = ParsedTimes(
-            wall[there], np.full(len(there), NO_OFFSET), np.ones(len(there), np.bool_), marked[there]
+            wall[there],
+            np.full(len(there), NO_OFFSET),
+            np.ones(len(there), np.bool_),
+            marked[there],
+            passed[there] if is_counted.any() else None,
         )
         series = key[np.repeat(np.arange(len(day)), len(minutes))[there]]
         code = np.zeros(len(value), np.int8)
@@ -342,8 +349,8 @@ def value_columns(profile: ImportProfile) -> list[str]:
     return list(dict.fromkeys(value.column for value in profile.values))
 
 
-_OTHER_TABLE = "other_table"
-_HEADER_REPEATED = "header_repeated"
+OTHER_TABLE = "other_table"
+HEADER_REPEATED = "header_repeated"
 
 _NAME = re.compile(r"[^\W\d_][^\n]*|[_#(°%\[].*[^\W\d_].*")
 _MOST_CANDIDATES = 2000
@@ -374,11 +381,11 @@ class TableWatch:
         fits = code == OK
         for row in candidates[:_MOST_CANDIDATES].tolist():
             kind = self._kind(table, row, fits)
-            if kind == _HEADER_REPEATED:
+            if kind == HEADER_REPEATED:
                 self._reject(reasons, code, begin, row)
                 begin, self._is_other = None, False
-                reasons[row] = _HEADER_REPEATED
-            elif kind == _OTHER_TABLE and begin is None:
+                reasons[row] = HEADER_REPEATED
+            elif kind == OTHER_TABLE and begin is None:
                 begin, self._is_other = row, True
         self._reject(reasons, code, begin, len(code))
         return reasons
@@ -395,10 +402,10 @@ class TableWatch:
         """Reject the rows [begin, end) as those of another table; do nothing if `begin` is None."""
         if begin is not None:
             code[begin:end] = MALFORMED
-            reasons.update(dict.fromkeys(range(begin, end), _OTHER_TABLE))
+            reasons.update(dict.fromkeys(range(begin, end), OTHER_TABLE))
 
     def _kind(self, table: Table, row: int, fits: NDArray[np.bool_]) -> str | None:
-        """Return `_HEADER_REPEATED` or `_OTHER_TABLE` if the row is such a header, else None."""
+        """Return `HEADER_REPEATED` or `OTHER_TABLE` if the row is such a header, else None."""
         cells = [cell.strip(BLANKS) for cell in table.cells.row(row)]
         while cells and not cells[-1]:
             cells.pop()
@@ -407,10 +414,10 @@ class TableWatch:
             return None
         folded = [cell.casefold() for cell in cells]
         if folded == self._own[: len(folded)] and len(folded) * 2 > len(self._own):
-            return _HEADER_REPEATED
+            return HEADER_REPEATED
         below = fits[row + 1 : row + _SOON]
         if len(set(folded)) < len(folded) or (len(below) and not below.any()):
             return None
         is_apart = row > 0 and int(table.line[row]) != int(table.line[row - 1]) + 1
         names_time = any(at < len(folded) and folded[at] == self._own[at] for at in self._times)
-        return _OTHER_TABLE if is_apart or names_time else None
+        return OTHER_TABLE if is_apart or names_time else None

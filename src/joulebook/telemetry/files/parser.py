@@ -15,6 +15,7 @@ from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.layouts import LongParser, WideParser
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.records import RecordReader
+from joulebook.telemetry.files.repeats import RepeatWatch
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import MOST_PROBLEMS, Checkpoint, ParsedBlock, Problem, Table, shown_row
@@ -70,6 +71,7 @@ def parse_blocks(
     parser = kind(profile, columns, now=now, most_problems=most_problems)
     if checkpoint is not None:
         parser.restore(checkpoint.state)
+    repeats = RepeatWatch()
     line_cells = f"c{columns.index(profile.line_column)}" if profile.line_column else ""
     for block in blocks:
         check_budget()
@@ -84,7 +86,9 @@ def parse_blocks(
             end = block.offset + len(block.data)
             behind = Checkpoint(block.first_line + count, end, parser.state())
         parsed = replace(parsed, problems=_with_rows(parsed.problems, block), checkpoint=behind)
-        yield with_original_lines(parsed, table, line_cells) if line_cells else parsed
+        if line_cells:
+            parsed = with_original_lines(parsed, table, line_cells)
+        yield replace(parsed, repeats=repeats.find(parsed))
 
 
 def most_lines(width: int, *, cells: int = MOST_CELLS) -> int:

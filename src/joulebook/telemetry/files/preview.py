@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebook.telemetry.files.blocks import cut_blocks, line_ends
-from joulebook.telemetry.files.parser import most_lines, original_lines, parse_blocks, parse_file
+from joulebook.telemetry.files.members import Member, parse_files
+from joulebook.telemetry.files.parser import most_lines, original_lines, parse_blocks
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.records import RecordReader
@@ -111,12 +112,13 @@ def check_file(
     source: FileSource,
     profile: ImportProfile,
     columns: Sequence[str],
+    members: Sequence[Member] = (),
     *,
     now: int,
     most_problems: int = MOST_PROBLEMS,
     on_block: Callable[[ImportReport, list[Problem]], None] = lambda _report, _problems: None,
 ) -> ImportReport:
-    """Return the report of a dry run over the file.
+    """Return the report of a dry run over the file, or over all `members` if it has several.
 
     `on_block` is called with the report so far and the problems of each block, at most `most_problems`.
     Raises `FileError`, and the exceptions of `on_block`.
@@ -124,7 +126,7 @@ def check_file(
     problems: list[Problem] = []
     report = ImportReport(profile.values, is_dry_run=True, on_problems=problems.extend)
     with closing(
-        read_ahead(parse_file(source, profile, columns, now=now, most_problems=most_problems))
+        read_ahead(parse_files(source, profile, columns, members, now=now, most_problems=most_problems))
     ) as blocks:
         for block in blocks:
             problems.clear()

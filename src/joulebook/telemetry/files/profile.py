@@ -182,11 +182,16 @@ class ValueColumn:
         )
 
 
+COUNTED = 3
+"""In place of a pass: an hour column counts the minutes as they pass, also through a change of the clocks."""
+
+
 @dataclass(frozen=True)
 class HourColumn:
-    """A column of the layout with the hours across, `minutes` after the row's midnight.
+    """A column of the layout with the hours across, `minutes` after the row's midnight by the clock.
 
-    `pass_` is 1 or 2 if the column is one of the two of a doubled hour, else 0.
+    `pass_` is 1 or 2 if the column is one of the two of a doubled hour, else 0. It is `COUNTED` if the
+    minutes are those that have passed: of 25 hours, a day of 23 has 23.
     """
 
     column: str

@@ -10,15 +10,16 @@ from typing import TextIO
 from joulebook.telemetry.csv_format import guarded
 from joulebook.telemetry.files.table import Problem
 
-FIELDS = ("line", "column", "code", "text", "row")
+FIELDS = ("file", "line", "column", "code", "text", "row")
 _NUMBER = re.compile(r"[+-][0-9.,]*(?:[eE][+-]?[0-9]+)?")
 
 
 class RejectedWriter:
     """Writes problems to an open text file (`newline=""`), the header first.
 
-    For a rejected row `column` is empty and `row` is the line from the file. Text that a spreadsheet would
-    take for a formula gets a `'` before it; numbers are unchanged.
+    `file` is empty for an import of one file. For a rejected row `column` is empty and `row` is the line
+    from the file. Text that a spreadsheet would take for a formula gets a `'` before it; numbers are
+    unchanged.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -30,10 +31,9 @@ class RejectedWriter:
     def add(self, problems: Sequence[Problem]) -> None:
         """Write some problems."""
         self.count += len(problems)
-        self._writer.writerows(
-            [p.line, plain_text(p.column or ""), p.code, plain_text(p.text), plain_text(p.row)]
-            for p in problems
-        )
+        for p in problems:
+            texts = [plain_text(text) for text in (p.file, p.column or "", p.text, p.row)]
+            self._writer.writerow([texts[0], p.line or "", texts[1], p.code, *texts[2:]])
 
 
 def plain_text(cell: str) -> str:

@@ -2,6 +2,8 @@
 
 Rows read are rows imported plus rows rejected. The cells of the value columns in imported rows are
 stored, replaced, duplicate, in conflict, NA or malformed; in a dry run they are readable, NA or malformed.
+Cells whose instant was in the file before, in the same series and with another value, are counted once
+more as repeated: they show a misread file before anything is stored.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ class ColumnReport:
     replaced: int = 0
     duplicate: int = 0
     conflict: int = 0
+    repeated: int = 0
+    """Readable cells whose instant was in the file before with another value; in an import, conflicts too."""
     na: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
     device: str = ""
@@ -49,6 +53,7 @@ class ColumnReport:
             "replaced": self.replaced,
             "duplicate": self.duplicate,
             "conflict": self.conflict,
+            "repeated": self.repeated,
             "na": self.na.total(),
             "na_by_text": dict(self.na),
             "malformed": self.malformed.total(),
@@ -76,10 +81,12 @@ HOLDS_TEXT = "holds_text"
 NOT_KEPT = "time_past"
 """The code of readable cells refused by the database; the parser never gives it to cells."""
 CONFLICT = "conflict"
+REPEATED = "repeated"
+"""The code of cells, in a dry run, whose instant was in the file before with another value."""
 
 _COUNTS = (
     "rows_imported", "blank_lines", "skipped_lines", "doubled_first", "doubled_second", "first_time",
-    "last_time",
+    "last_time", "file_count", "files_left_out", "last_file",
 )  # fmt: skip
 
 
@@ -111,6 +118,11 @@ class ImportReport:
         self.blank_lines = 0
         self.skipped_lines = 0
         """Lines skipped by the profile, such as comments."""
+        self.file_count = 0
+        """Files so far of an import with several."""
+        self.files_left_out = 0
+        """Of these, damaged files and files of another shape."""
+        self.last_file = ""
         self.doubled_first = 0
         """Rows in the first pass of a repeated hour."""
         self.doubled_second = 0
@@ -127,6 +139,9 @@ class ImportReport:
         self.doubled_first += block.doubled[0]
         self.doubled_second += block.doubled[1]
         self.skipped_lines += block.skipped_lines
+        if block.file != self.last_file:
+            self.file_count, self.last_file = self.file_count + 1, block.file
+        self.files_left_out += bool(block.left_out)
         self.columns += [ColumnReport.of(value) for value in block.added[len(self.columns) - self._given :]]
         for column, cells in zip(self.columns, block.cells, strict=True):
             column.readable += cells.readable
@@ -137,6 +152,31 @@ class ImportReport:
             self.first_time = first if self.first_time is None else min(self.first_time, first)
             self.last_time = last if self.last_time is None else max(self.last_time, last)
         self._list(block.problems)
+        self._add_repeats(block)
+
+    def _add_repeats(self, block: ParsedBlock) -> None:
+        repeats = block.repeats
+        if not len(repeats.rows):
+            return
+        counts = np.bincount(block.column[repeats.rows], minlength=len(self.columns))
+        for column, count in zip(self.columns, counts.tolist(), strict=True):
+            column.repeated += count
+        if self.is_dry_run:
+            # An import lists them among its conflicts.
+            rows = zip(
+                repeats.rows.tolist(), repeats.first_line.tolist(), repeats.first_value.tolist(), strict=True
+            )
+            self._list(
+                [
+                    Problem(
+                        int(block.line[row]),
+                        self.columns[int(block.column[row])].column,
+                        REPEATED,
+                        f"{float(block.value[row])!r}, and {value!r} in line {line}",
+                    )
+                    for row, line, value in islice(rows, MOST_PROBLEMS if self._on_problems is None else None)
+                ]
+            )
 
     def add_outcomes(
         self,
@@ -178,6 +218,7 @@ class ImportReport:
                 self.columns[int(block.column[row])].column,
                 code,
                 repr(float(block.value[row])),
+                file=block.file,
             )
             for row in np.flatnonzero(chosen)[: MOST_PROBLEMS if self._on_problems is None else None].tolist()
         ]
@@ -203,7 +244,8 @@ class ImportReport:
         self.is_dry_run = state["is_dry_run"]
         self._given = state["given"]
         for name in _COUNTS:
-            setattr(self, name, state[name])
+            if name in state:  # An earlier version counted less.
+                setattr(self, name, state[name])
         self.rows_rejected = Counter(state["rows_rejected"])
         self.columns = [ColumnReport.from_state(column) for column in state["columns"]]
         del self._problems[state["listed"] :]
@@ -228,13 +270,17 @@ class ImportReport:
 
     @property
     def problems(self) -> list[Problem]:
-        """The first problems, by line."""
-        return sorted(self._problems, key=lambda problem: problem.line)
+        """The first problems, by file and line."""
+        return sorted(self._problems, key=lambda problem: (problem.file, problem.line))
 
     @property
     def problem_count(self) -> int:
-        """Rows rejected, and cells malformed or in conflict."""
-        return self.rows_rejected.total() + self.malformed + self.conflict
+        """Rows rejected, cells malformed or in conflict, and files left out.
+
+        A dry run counts repeated cells in place of conflicts.
+        """
+        conflict = self.repeated if self.is_dry_run else self.conflict
+        return self.rows_rejected.total() + self.malformed + conflict + self.files_left_out
 
     @property
     def rows_read(self) -> int:
@@ -279,6 +325,11 @@ class ImportReport:
         return sum(column.conflict for column in self.columns)
 
     @property
+    def repeated(self) -> int:
+        """Cells whose instant was in the file before with another value."""
+        return sum(column.repeated for column in self.columns)
+
+    @property
     def na(self) -> int:
         """Cells without a value: empty, missing or marked."""
         return sum(column.na.total() for column in self.columns)
@@ -302,16 +353,27 @@ class ImportReport:
                 "rejected": self.rows_rejected.total(),
                 "rejected_by_code": dict(self.rows_rejected),
             },
+            **(
+                {"files": {"all": self.file_count, "left_out": self.files_left_out}} if self.last_file else {}
+            ),
             "blank_lines": self.blank_lines,
             "skipped_lines": self.skipped_lines,
             "doubled_hour": {"first_pass": self.doubled_first, "second_pass": self.doubled_second},
             "first_time": _rfc3339(self.first_time),
             "last_time": _rfc3339(self.last_time),
             "cells": {"all": self.cells, **cells, "na": self.na, "malformed": self.malformed},
+            "repeated": self.repeated,
             "columns": [column.as_json() for column in self.columns],
             "problem_count": self.problem_count,
             "problems": [
-                {"line": p.line, "column": p.column, "code": p.code, "text": p.text} for p in self.problems
+                {
+                    **({"file": p.file} if p.file else {}),
+                    "line": p.line,
+                    "column": p.column,
+                    "code": p.code,
+                    "text": p.text,
+                }
+                for p in self.problems
             ],
         }
 

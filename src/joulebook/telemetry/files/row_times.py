@@ -37,12 +37,14 @@ class LocalClock:
     equal for one row) within that hour, and as the second pass from there on. In a file sorted backwards
     it counts as the second pass until the times step forward. The state continues from block to block:
     rows must come in file order. With `doubled` 1 or 2 it is always that pass. With `shifts_missing` a
-    skipped local time is converted with the offset before the change.
+    skipped local time is converted with the offset before the change. With `marks_ends`, the end of the hour
+    (03:00) amid its times is the end of its first pass: 02:45, 03:00, 02:15.
     """
 
     zone: tzinfo
     doubled: int = 0
     shifts_missing: bool = False
+    marks_ends: bool = False
     previous: int | None = None
     """Local time of the last row with a time, microseconds."""
     is_second: bool = False
@@ -68,6 +70,7 @@ class LocalClock:
         late = np.searchsorted(start, wall, side="right")
         utc = wall - offsets[early]
         unusual = np.flatnonzero(early != late)
+        ends = self._first_ends(wall, start, end, offsets) if self.marks_ends and len(unusual) else {}
         if not len(unusual):
             self.previous = int(wall[-1])
             return utc, kind
@@ -77,9 +80,15 @@ class LocalClock:
             utc[missing] = wall[missing] - offsets[late[missing] - 1]
         else:
             kind[missing] = -1
-        for row in unusual[is_doubled].tolist():
+        for row in sorted([*unusual[is_doubled].tolist(), *ends]):
+            if row in ends:
+                utc[row], kind[row] = wall[row] - offsets[ends[row]], 1
+                self.is_second = not self.is_second
+                continue
             previous = self.previous if row == 0 else int(wall[row - 1])
             which = int(early[row])
+            if row - 1 in ends:
+                previous = int(end[which]) - 1
             kind[row] = self._pass(int(wall[row]), previous, start=int(start[which]), end=int(end[which]))
             if named := self.doubled or (0 if marked is None else int(marked[row])):
                 kind[row] = named
@@ -95,6 +104,19 @@ class LocalClock:
     def restore(self, state: Sequence[int | None]) -> None:
         """Set the state returned by `as_json`."""
         self.previous, self.is_second, self.is_backwards = state[0], bool(state[1]), bool(state[2])
+
+    @staticmethod
+    def _first_ends(
+        wall: NDArray[np.int64], start: NDArray[np.int64], end: NDArray[np.int64], offsets: NDArray[np.int64]
+    ) -> dict[int, int]:
+        """Return the rows at the end of a doubled hour's first pass, with the index of the hour's change."""
+        found: dict[int, int] = {}
+        for change in np.flatnonzero(offsets[1:] < offsets[:-1]).tolist():
+            inside = (wall > start[change]) & (wall < end[change])
+            at_end = wall == end[change]
+            rows = np.flatnonzero(at_end[1:-1] & inside[:-2] & (inside | at_end)[2:]) + 1
+            found |= dict.fromkeys(rows.tolist(), change)
+        return found
 
     def _pass(self, wall: int, previous: int | None, *, start: int, end: int) -> int:
         if previous is None or not start <= previous < end:
@@ -175,7 +197,9 @@ class RowTimes:
 
     def _clock(self, name: str) -> LocalClock:
         if name not in self._clocks:
-            self._clocks[name] = LocalClock(self._zone, self._doubled, self._shifts_missing)
+            self._clocks[name] = LocalClock(
+                self._zone, self._doubled, self._shifts_missing, marks_ends=bool(self._back)
+            )
         return self._clocks[name]
 
     def as_json(self) -> dict[str, Any]:

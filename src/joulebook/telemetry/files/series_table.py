@@ -25,9 +25,12 @@ KEY_MARK = "\x1f"
 def metric_of(key: Sequence[str], column: str) -> str:
     """Return the metric of a key's series; `column` is empty if each key has one series.
 
-    A name too long for a metric is cut: a person sees it before anything is stored.
+    A name too long for a metric is cut, and what cannot be shown becomes a blank: a person sees it before
+    anything is stored.
     """
-    return " ".join(unguarded(part) for part in (column, *key) if part)[:METRIC_NAME_LENGTH].strip()
+    name = " ".join(unguarded(part) for part in (column, *key) if part)
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)
+    return shown[:METRIC_NAME_LENGTH].strip()
 
 
 Kind = Literal["", "gauge", "counter", "amount", "state"]

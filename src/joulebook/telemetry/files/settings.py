@@ -68,6 +68,11 @@ class Setting:
         return self.kind in ("word", "flag")
 
     @property
+    def is_lines(self) -> bool:
+        """Whether one field of the page takes several texts, one a line."""
+        return self.kind in ("list", "mapping") and not self.inputs
+
+    @property
     def option(self) -> str:
         """The command's option."""
         return "--" + self.name.replace("_", "-")
@@ -118,7 +123,7 @@ class Given:
     fixed columns (`10,8,8`). `header_line` 0 means no header. `mapping` renames a column, or in a long
     file the key of a series (`Target`), or leaves it out (None). `key_columns` ("",) means none. `amounts`
     says whether columns of energy and the like whose values rise and fall are amounts per interval; else
-    they are registers.
+    they are registers. `repeats` "first" accepts that instants repeat with another value.
     """
 
     sheet: str | None = _setting(
@@ -209,13 +214,19 @@ class Given:
         kind="word", group="Numbers", hint="Of columns of energy and the like.", is_fixed=True,
         choices={"yes": "amounts, each of one interval", "no": "registers of meters"},
     )  # fmt: skip
+    repeats: Literal["first"] | None = _setting(
+        "Repeated times", "accept that times repeat with another value, and keep the first of them",
+        kind="word", group="Numbers", hint="Of one series, with different values.",
+        choices={"first": "keep the first value of each time"},
+    )  # fmt: skip
     mapping: Mapping[str, Target | None] = dataclasses.field(
         default_factory=dict,
         metadata={
             "setting": Setting(
                 "Columns and their metrics",
                 "metric and unit of a column; COLUMN= leaves it out; repeatable",
-                name="map", kind="mapping", metavar="COLUMN=METRIC[:UNIT]", most=4096,
+                name="map", kind="mapping", metavar="COLUMN=METRIC[:UNIT]", most=4096, group="Columns",
+                hint="One a line: COLUMN=METRIC, or with a unit COLUMN=METRIC:UNIT.",
             )
         },
     )  # fmt: skip

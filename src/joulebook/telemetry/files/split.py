@@ -12,7 +12,7 @@ import polars as pl
 
 from joulebook.telemetry.files.blocks import Block, is_utf8
 from joulebook.telemetry.files.budget import Stopwatch, check_budget, current_budget
-from joulebook.telemetry.files.errors import UnusableProfile
+from joulebook.telemetry.files.errors import Message, UnusableProfile
 from joulebook.telemetry.files.profile import BLANK_RUNS, MOST_COLUMNS, WIDE_GAPS, ImportProfile
 
 LONGEST_LINE = 8192
@@ -38,23 +38,26 @@ def check_pattern(pattern: str) -> None:
     """Raise `UnusableProfile` for a pattern that is no expression, matches empty text, or is too slow."""
     repeats = [max(int(least or 0), int(most or 0), 1) for least, most in _REPEAT.findall(pattern[:1000])]
     if len(pattern) <= _LONGEST_PATTERN and math.prod(repeats) > _MOST_REPEATS:
-        raise UnusableProfile(
-            f"the delimiter pattern {pattern[:80]!r} repeats parts too often; "
-            f"the counts in braces may make {_MOST_REPEATS} together: write + or * instead",
-            setting="delimiter",
+        raise _unusable(
+            pattern,
+            f" repeats parts too often; the counts in braces may make {_MOST_REPEATS} together: "
+            "write + or * instead",
         )
     try:
         empty = len(pattern) > _LONGEST_PATTERN or bool(pl.Series([""]).str.contains(pattern)[0])
     except pl.exceptions.PolarsError as exc:
-        raise UnusableProfile(
-            f"the delimiter pattern {pattern[:80]!r} is no regular expression: {exc}", setting="delimiter"
-        ) from exc
+        raise _unusable(pattern, f" is no regular expression: {exc}") from exc
     if empty:
-        raise UnusableProfile(
-            f"the delimiter pattern {pattern[:80]!r} matches nothing at all, or is too long; "
-            f"write what stands between two cells, such as {BLANK_RUNS}",
-            setting="delimiter",
+        raise _unusable(
+            pattern,
+            f" matches nothing at all, or is too long; write what stands between two cells, such as "
+            f"/{BLANK_RUNS}/",
         )
+
+
+def _unusable(pattern: str, problem: str) -> UnusableProfile:
+    message = Message("the pattern in {delimiter:{0!r}}{1}", f"/{pattern[:80]}/", problem)
+    return UnusableProfile(message, setting="delimiter")
 
 
 def marked(texts: Sequence[str], pattern: str, mark: str) -> list[str]:
@@ -76,11 +79,8 @@ def marked(texts: Sequence[str], pattern: str, mark: str) -> list[str]:
         if budget is not None:
             budget.pattern_seconds = spent
         if spent > MOST_SECONDS:
-            raise UnusableProfile(
-                f"the delimiter pattern {pattern[:80]!r} takes too long on the lines of this file; "
-                f"write a simpler one, such as {BLANK_RUNS}",
-                setting="delimiter",
-            )
+            problem = " takes too long on the lines of this file; write a simpler one, such as "
+            raise _unusable(pattern, f"{problem}/{BLANK_RUNS}/")
     return done
 
 

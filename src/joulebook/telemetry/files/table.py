@@ -27,7 +27,8 @@ MAX_RAW_ROW = 4000
 class Problem:
     """A rejected row (`column` is None) or cell: its line and column, the reason, and its text.
 
-    `row` is the whole line from the file, where it was requested.
+    `row` is the whole line from the file, where it was requested. `file` is the name of the file if the
+    import has several.
     """
 
     line: int
@@ -35,6 +36,7 @@ class Problem:
     code: str
     text: str
     row: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ def shown_row(line: bytes) -> str:
     return line[:MAX_RAW_ROW].decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
+FILE_LEFT_OUT = "file_left_out"
+"""The code of a file of which no readings, or no more, are imported."""
+
 MOST_PROBLEMS = 1000
 """Problems of a block, and of a report, listed with their text; all are counted."""
 
@@ -93,21 +98,40 @@ class Checkpoint:
 
     `line` is the physical line of the next row, and `offset` the first byte of that line in the text (as
     UTF-8, unpacked, without byte-order mark). `state` is the parser's state after the lines before, a JSON
-    object.
+    object. `file` is the index of the file if the import has several; line 0 is its beginning.
     """
 
     line: int
     offset: int
     state: dict[str, Any]
+    file: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return the checkpoint as a JSON object."""
-        return {"line": self.line, "offset": self.offset, "state": self.state}
+        return {"line": self.line, "offset": self.offset, "state": self.state, "file": self.file}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Checkpoint:
         """Return the checkpoint of an object from `as_json`."""
-        return cls(int(stored["line"]), int(stored["offset"]), dict(stored["state"]))
+        return cls(
+            int(stored["line"]), int(stored["offset"]), dict(stored["state"]), int(stored.get("file", 0))
+        )
+
+
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Readings of a block by index (`rows`) whose instant was in the file before with another value.
+
+    The value and the line of the first reading at the instant are beside them.
+    """
+
+    rows: NDArray[np.int64] = field(default_factory=_none)
+    first_line: NDArray[np.int64] = field(default_factory=_none)
+    first_value: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -133,6 +157,11 @@ class ParsedBlock:
     skipped_lines: int = 0
     added: tuple[ValueColumn, ...] = ()
     checkpoint: Checkpoint | None = None
+    repeats: Repeats = field(default_factory=Repeats)
+    file: str = ""
+    """The name of the file if the import has several."""
+    left_out: str = ""
+    """The reason if no more of this file is read."""
 
 
 def first_problems(problems: list[Problem], most: int = MOST_PROBLEMS) -> list[Problem]:

@@ -123,8 +123,7 @@ def identity_of(source: FileSource, columns: Sequence[str], *, device_id: str) -
     The reading settings are not part of it: another version of Joulebook may describe them differently,
     and continues the import all the same.
     """
-    with source.path.open("rb") as file:
-        digest = hashlib.sha256(file.read(_BEGINNING_BYTES))
+    digest = hashlib.sha256(source.beginning(_BEGINNING_BYTES))
     digest.update(json.dumps([source.size, list(columns), device_id]).encode())
     return digest.hexdigest()
 

@@ -21,7 +21,8 @@ from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection, retried
 from joulebook.telemetry.errors import TelemetryError
 from joulebook.telemetry.files.errors import FileError
-from joulebook.telemetry.files.parser import BLOCK_READINGS, parse_file
+from joulebook.telemetry.files.members import Member, parse_files
+from joulebook.telemetry.files.parser import BLOCK_READINGS
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.report import ImportReport
@@ -103,6 +104,7 @@ class ImportRun:
         source: FileSource,
         profile: ImportProfile,
         columns: Sequence[str],
+        members: Sequence[Member] = (),
         *,
         import_id: int,
         lease: int,
@@ -146,8 +148,8 @@ class ImportRun:
         self._is_on_disk = True
         self._series = SeriesOfColumns(conn, device_id, profile.values, most_metrics=most_metrics)
         self._blocks = read_ahead(
-            parse_file(
-                source, profile, columns, now=now, block_readings=block_readings,
+            parse_files(
+                source, profile, columns, members, now=now, block_readings=block_readings,
                 most_problems=sys.maxsize, checkpoint=checkpoint,
             )
         )  # fmt: skip

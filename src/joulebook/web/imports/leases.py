@@ -219,7 +219,7 @@ def _first_in_queue() -> QuerySet[Import]:
     held = Q(state=State.RUNNING) | ~Q(leased_by="")
     found = Import.objects.filter(state__in=ACTIVE).annotate(position=position).order_by()
     return found.filter(held | Q(position__lte=_FIRST_IN_QUEUE)).defer(
-        "profile", "columns", "report", "problem"
+        "profile", "columns", "files", "report", "problem"
     )
 
 

@@ -61,6 +61,8 @@ class Import(LeasedWork):
     profile = models.JSONField(default=dict)
     columns = models.JSONField(default=list)
     """The file's column names by position."""
+    files = models.JSONField(default=list, blank=True)
+    """Each file of an import with several, in the form of `Member.as_json`."""
     on_conflict = models.CharField(max_length=7, choices=OnConflict.choices, default=OnConflict.KEEP)
     is_strict = models.BooleanField(default=False)
     state = models.CharField(max_length=9, choices=State.choices, default=State.DRAFT, db_index=True)

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
 
+from joulebook.telemetry.files.members import Member
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.web.accounts.operations import lock_user
 from joulebook.web.devices.models import Device
@@ -69,13 +70,17 @@ class QuotaReached(Exception):
 
 @dataclass(frozen=True)
 class ImportOrder:
-    """The device and reading settings of an import; `columns` are the file's column names by position."""
+    """The device and reading settings of an import; `columns` are the file's column names by position.
+
+    `members` are the files if they are several.
+    """
 
     profile: ImportProfile
     columns: tuple[str, ...]
     device: Device
     on_conflict: Literal["keep", "replace"] = "keep"
     is_strict: bool = False
+    members: tuple[Member, ...] = ()
 
 
 def check_upload_quota(user: User, *, size: int) -> None:
@@ -148,6 +153,7 @@ def queue_import(import_: Import, order: ImportOrder, *, force: bool = False) ->
         import_.device = order.device
         import_.profile = order.profile.as_json()
         import_.columns = list(order.columns)
+        import_.files = [member.as_json() for member in order.members]
         import_.on_conflict = Import.OnConflict(order.on_conflict)
         import_.is_strict = order.is_strict
         import_.queued_at = timezone.now()

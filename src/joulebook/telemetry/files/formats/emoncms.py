@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.archive import files_below, guarded, opened, read_member
+from joulebook.telemetry.files.archive import archived_files, guarded, opened, read_member
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content, Format
@@ -45,7 +45,7 @@ def _convert(content: Content) -> Iterator[bytes]:
     with _opened(content) as (names, open_file):
         feeds: dict[int, dict[str, str]] = {}
         for name in names:
-            if match := _FILE.fullmatch(name):
+            if (match := _FILE.fullmatch(name)) and "/." not in f"/{name}":
                 number = int(match["feed"] or match["series"])
                 feeds.setdefault(number, {})[match["kind"] or "MYD"] = name
         for number, files in sorted(feeds.items()):
@@ -62,14 +62,14 @@ def _convert(content: Content) -> Iterator[bytes]:
 def _opened(content: Content) -> Iterator[tuple[list[str], Open]]:
     """Open a folder or an archive; raises `UnreadableFile`."""
     if content.path.is_dir():
-        paths = {each.relative_to(content.path).as_posix(): each for each in files_below(content.path)}
+        paths = {each.relative_to(content.path).as_posix(): each for each in content.path.rglob("*.*")}
         try:
             yield sorted(paths), lambda name: _file_chunks(paths[name])
         except OSError as exc:
             raise UnreadableFile(f"{content.name} cannot be read further: {exc.strerror}") from exc
         return
     with opened(content.path, name=content.name) as archive:
-        members = {each.filename: each for each in archive.infolist() if not each.is_dir()}
+        members = archived_files(archive, name=content.name)
         stored = sum(each.compress_size for each in members.values())
 
         def open_member(name: str) -> Iterator[bytes]:

@@ -91,12 +91,19 @@ class SeriesNames:
         return f"{cut}_{number}"
 
 
+def _refuse(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+@cache
+def home_assistant_pattern() -> Pattern:
+    """Return the pattern that names series of Home Assistant by their entity."""
+    return Pattern("{domain}.{entity_id}.{field}", _refuse)
+
+
 @cache
 def _patterns() -> tuple[Pattern, ...]:
-    def refuse(message: str) -> NoReturn:
-        raise ValueError(message)
-
-    return tuple(Pattern(text, refuse) for text in ("{domain}.{entity_id}.{field}", METRIC))
+    return home_assistant_pattern(), Pattern(METRIC, _refuse)
 
 
 @cache

@@ -19,6 +19,7 @@ from joulebook.telemetry.files.formats.format import Content, Format
 from joulebook.telemetry.files.formats.named_series import (
     HEADER,
     PRECISIONS,
+    NamedSeries,
     Origin,
     Rows,
     SeriesNames,
@@ -127,7 +128,8 @@ def _add_sample(
         return
     family = _family(found["name"], notes)
     kind = _kind(found["name"], notes.get(("TYPE", family), ""))
-    cells = _cells(names, found["name"], labels, unit=notes.get(("UNIT", family), ""), kind=kind)
+    unit = notes.get(("UNIT", family), "")
+    cells = find_series(names, found["name"], labels, unit=unit, kind=kind).cells
     time = None if found["time"] is None else _instant(found["time"])
     if time is None:
         rows.add_text(number, found["time"] or "", cells, found["value"])
@@ -181,11 +183,11 @@ def _value(text: str) -> str:
     return text if _PLAIN_NUMBER.issuperset(text) else quoted(text)
 
 
-def _cells(
+def find_series(
     names: SeriesNames, name: str, labels: dict[str, str], *, unit: str = "",
     kind: Literal["", "gauge", "counter"] = "",
-) -> str:  # fmt: skip
-    """Return the cells of a series; Home Assistant's are named by their entity."""
+) -> NamedSeries:  # fmt: skip
+    """Return the series with a name and labels; Home Assistant's are named by their entity."""
     ending = name.removesuffix("_total").rpartition("_")[2]
     unit = _UNITS.get(unit, unit) or _UNITS.get(ending, "")
     entity = labels.get("entity", "")
@@ -198,7 +200,7 @@ def _cells(
         name = name.removesuffix("_value")
         unit = name if is_known_unit(name) else ""
     tags = tuple(sorted(labels.items()))
-    return names.find(Origin(name, tags, "value"), unit=unit if is_known_unit(unit) else "", kind=kind).cells
+    return names.find(Origin(name, tags, "value"), unit=unit if is_known_unit(unit) else "", kind=kind)
 
 
 def _recognises_json(head: bytes) -> bool:
@@ -228,7 +230,7 @@ def _series_rows(number: int, line: bytes, names: SeriesNames) -> Iterator[bytes
         yield rows.taken()
         return
     labels, values, times = found
-    cells = _cells(names, labels.pop("__name__", ""), labels)
+    cells = find_series(names, labels.pop("__name__", ""), labels).cells
     for time, value in zip(times, values, strict=True):
         shown = "" if value is None else repr(value) if type(value) in (int, float) else quoted(str(value))
         if type(time) is int:

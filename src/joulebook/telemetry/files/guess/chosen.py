@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from joulebook.telemetry.files.builtin import BuiltinProfile
 from joulebook.telemetry.files.errors import Message, UnusableProfile
+from joulebook.telemetry.files.guess.alike import read_alike
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import named_splitter
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
@@ -70,7 +71,9 @@ def _with_given(profile: ImportProfile, given: Given) -> ImportProfile:
             )
     if given.time_marks == "end" and not profile.interval:
         raise UnusableProfile(
-            Message("{time_marks:end}: the profile does not say how long an interval is"),
+            Message(
+                "{time_marks:end}: the profile does not say how long an interval is; say {time_marks:start}"
+            ),
             setting="time_marks",
         )
     changed = {name: getattr(given, name) for name in _OVERRIDES if getattr(given, name) not in (None, ())}
@@ -146,27 +149,32 @@ def choose_layout(
     Raises `FileError`.
     """
     check_given(given)
-    if given.sheet and not source.sheets():
+    if given.sheet and not source.members and not source.sheets():
         raise UnusableProfile(
             Message("{sheet:{0!r}}: it has no sheets, lists or tables to choose from", given.sheet[:80]),
             setting="sheet",
         )
     source.sheet = given.sheet or (profile.sheet if isinstance(profile, ImportProfile) else "")
     given = dataclasses.replace(given, sheet=None)
-    head = source.head(HEAD_BYTES)
-    if isinstance(profile, ImportProfile):
-        layout = apply_profile(head, profile, given)
-    else:
-        layout = guess_layout(
-            head,
-            is_whole=len(head) < HEAD_BYTES,
-            given=given if profile is None else merged(profile.given, given),
-            device_tz=device_tz,
-            further=source.further(head),
+    if isinstance(profile, BuiltinProfile):
+        given = merged(profile.given, given)
+
+    def read(file: FileSource, given: Given, head: bytes, further: bytes) -> FileLayout:
+        if isinstance(profile, ImportProfile):
+            return apply_profile(head, profile, given)
+        is_whole = len(head) < HEAD_BYTES
+        return guess_layout(
+            head, is_whole=is_whole, given=given, device_tz=device_tz, further=further, name=file.name
         )
+
+    if source.members:
+        layout = read_alike(source, given, read)
+    else:
+        head = source.head(HEAD_BYTES)
+        layout = read(source, given, head, source.further(head))
     notes = (ReadingSetting(*note) for note in source.notes())
-    profile_of_sheet = replace(layout.profile, sheet=source.sheet)
-    return replace(layout, profile=profile_of_sheet, settings=(*layout.settings, *notes))
+    of_sheet = replace(layout.profile, sheet=source.sheet)
+    return replace(layout, profile=of_sheet, settings=(*layout.settings, *notes))
 
 
 def merged(base: Given, given: Given) -> Given:

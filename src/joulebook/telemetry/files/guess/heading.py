@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import column_names, find_column
 from joulebook.telemetry.files.guess.delimiter import SEPARATOR_LINE
+from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.sample import Sample, SampleRow, sample_rows
 from joulebook.telemetry.files.guess.time_columns import (
     data_flags,
@@ -32,6 +33,7 @@ _UNIT = re.compile(
 )
 _COMMENTS = ("#", "%", "//", "*")
 _COMMENT = re.compile(r"\s*(?P<mark>#+|//|%+|!+|\*+|')")
+_ENTRY = re.compile(r"[^\W\d_][^:]{0,40}: .+")
 _FEWEST_NAMES = 4
 """A header names at least one of this number of columns."""
 
@@ -66,6 +68,10 @@ def find_heading(sample: Sample) -> None:
     width = _usual_width(rows[first_row:])
     if header is None and given.header_line != 0:
         header = _guess_header(rows[:first_row], width, positions)
+    data = [row for row, is_data in zip(body[first:], flags[first:], strict=True) if is_data]
+    if header is None and len(widths := _common_widths(data)) > 1:
+        width = max(widths)
+        ask_about_records(sample, data, column_names([""] * width))
     above_data = rows[:first_row] if header is None else rows[rows.index(header) + 1 : first_row]
     first_data = next((row for row in above_data if _is_spoilt_data(row, width)), rows[first_row])
     sample.header_line = None if header is None else header.line
@@ -78,8 +84,11 @@ def find_heading(sample: Sample) -> None:
     names = (*cells, *[""] * (width - len(cells)))
     if header is not None:
         names = _without_comment_mark(names, width=len(body[first].cells))
-        names = _spread_names(names, positions, width=len(_usual_rows(body[first:])[0].cells))
+        filled = _filled_width(_usual_rows(body[first:]))
+        names = _spread_names(names, positions, width=filled)
+        _check_decimal_commas(sample, names, body[first:])
     sample.names = names
+    sample.named_width = width if header is None else _filled_width([SampleRow(0, tuple(names))])
     sample.columns = column_names(names)
     where = "none" if header is None else f"line {header.line}"
     reason = "no names above the data" if header is None else "names above the data"
@@ -146,6 +155,8 @@ def _name_count(row: SampleRow, width: int, times: int) -> int:
     if hour_columns(row.cells):
         return width
     filled = [cell for cell in row.cells if cell]
+    if filled[0].endswith(":") or (len(filled) < width and any(_ENTRY.fullmatch(cell) for cell in filled)):
+        return 0  # A line of a report, such as `Serial: 4711`.
     numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in filled)
     if numbers * 2 > len(filled):
         return 0
@@ -204,6 +215,86 @@ def _positions_of_formats(body: Sequence[SampleRow], formats: Sequence[str]) -> 
         raise
 
 
+def _common_widths(rows: Sequence[SampleRow]) -> list[int]:
+    """Return the numbers of cells that many of the rows have, up to the last with any text."""
+    lengths = Counter(_filled_width([row]) for row in rows)
+    return [length for length, count in lengths.items() if count >= _MANY * len(rows)]
+
+
+def ask_about_records(sample: Sample, rows: Sequence[SampleRow], columns: Sequence[str]) -> None:
+    """Ask what the columns mean, if rows of several widths have no header: they may be different records."""
+    given = sample.given
+    if given.header_line == 0 or given.key_columns:
+        return
+    answers = [Answer("the columns count from the left in each row", {"header_line": 0})]
+    for position in range(min(3, min(len(row.cells) for row in rows))):
+        words = {(row.cells[position], _filled_width([row])) for row in rows}
+        kinds = {word for word, _ in words}
+        if 1 < len(kinds) == len(words) <= _MOST_RECORDS and all(kinds):
+            answers.insert(
+                0,
+                Answer(
+                    f"{columns[position]} says what a row is ({', '.join(sorted(kinds)[:5])})",
+                    {"key_columns": (columns[position],)},
+                ),
+            )
+            break
+    sample.ask(
+        Question(
+            next(iter(answers[0].given)),
+            "the rows have several widths, and no header names their cells",
+            Message(
+                "; name the column that says what a row is with {key_columns}, or say with {header_line:0} "
+                "that the columns count from the left"
+            ),
+            tuple(answers),
+        )
+    )
+
+
+def _filled_width(rows: Sequence[SampleRow]) -> int:
+    """Return the number of columns up to the last with any text: a closing delimiter makes none."""
+    return max((at + 1 for row in rows for at, cell in enumerate(row.cells) if cell), default=0)
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_FRACTION = re.compile(r"[0-9]+")
+_MANY = 0.1
+_MOST_RECORDS = 20
+_MOSTLY = 0.9
+
+
+def _check_decimal_commas(sample: Sample, names: Sequence[str], rows: Sequence[SampleRow]) -> None:
+    """Raise `UnclearFile` if commas are decimal marks as well as delimiters: no cell says which it is."""
+    if sample.splitter.delimiter != ",":
+        return
+    named = _filled_width([SampleRow(0, tuple(names))])
+    wider = [row.cells for row in rows if _filled_width([row]) > named]
+    if len(wider) < _MANY * len(rows) or any("." in cell and _NUMBER.fullmatch(cell) for cell in wider[0]):
+        return
+    joined = sum(_count_joinable(cells) >= len(cells) - named for cells in wider)
+    if joined >= _MOSTLY * len(wider):
+        raise UnclearFile(
+            Message(
+                "the header names {0} columns, and rows such as line {1} hold more cells: the delimiter "
+                "seems to be the decimal mark, too. Export the file with another delimiter or with decimal "
+                "points; if each cell is a value of its own, say {header_line:0}",
+                named,
+                next(row.line for row in rows if row.cells is wider[0]),
+            )
+        )
+
+
+def _count_joinable(cells: Sequence[str]) -> int:
+    """Return how many decimal numbers a delimiter can have split in a row."""
+    count, at = 0, 0
+    while at + 1 < len(cells):
+        if _INTEGER.fullmatch(cells[at]) and _FRACTION.fullmatch(cells[at + 1]):
+            count, at = count + 1, at + 1
+        at += 1
+    return count
+
+
 def _usual_rows(body: Sequence[SampleRow]) -> list[SampleRow]:
     """Return the rows of the usual width, without names of columns and units."""
     width = _usual_width(body)
@@ -223,6 +314,11 @@ def _without_comment_mark(names: tuple[str, ...], *, width: int) -> tuple[str, .
     return names[1:] if len(names) > width else names
 
 
+_TIME_NAME = re.compile(
+    r"(?i)time|zeit|uhr|heure|hora|tijd|hour|stunde|\b(?:ora|to|until|end|bis|von|from|start)\b"
+)
+
+
 def _spread_names(names: Sequence[str], positions: Sequence[int], *, width: int) -> tuple[str, ...]:
     """Return the names for all `width` columns, where blanks have split date and time of day apart.
 
@@ -237,6 +333,8 @@ def _spread_names(names: Sequence[str], positions: Sequence[int], *, width: int)
     if not is_one or not 0 < lacking <= more:
         return tuple(names)
     first = positions[0] + 1 + more - lacking
+    if first < len(filled) and _TIME_NAME.search(filled[first]):
+        return tuple(names)
     return (*filled[:first], *[""] * lacking, *filled[first:])
 
 
@@ -257,6 +355,6 @@ def _given_header(rows: Sequence[SampleRow], given: Given) -> SampleRow | None:
     if given.time_columns and given.header_line is None:
         wanted = {name.strip().casefold() for name in given.time_columns}
         for row in rows:
-            if wanted <= {cell.casefold() for cell in row.cells}:
+            if wanted <= {name.casefold() for name in column_names(row.cells)}:
                 return row
     return None

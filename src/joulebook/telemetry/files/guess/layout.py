@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -14,13 +15,24 @@ from joulebook.telemetry.files.formats.named_series import TEXT
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
 from joulebook.telemetry.files.guess.heading import find_heading
+from joulebook.telemetry.files.guess.intervals import settle_clock
+from joulebook.telemetry.files.guess.keys import find_key_positions
 from joulebook.telemetry.files.guess.kinds import settle_kinds
 from joulebook.telemetry.files.guess.numbers import settle_numbers
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
+from joulebook.telemetry.files.guess.repeats import ask_about_repeats
 from joulebook.telemetry.files.guess.sample import Sample
+from joulebook.telemetry.files.guess.structure import (
+    ask_about_file_name,
+    ask_about_tables_beside,
+    ask_about_unnamed,
+    leave_out_total,
+)
 from joulebook.telemetry.files.guess.time_columns import find_hours
-from joulebook.telemetry.files.guess.times import settle_clock, settle_times
-from joulebook.telemetry.files.guess.values import choose_values, find_key_positions
+from joulebook.telemetry.files.guess.times import settle_time_formats
+from joulebook.telemetry.files.guess.values import choose_values
+from joulebook.telemetry.files.guess.zones import settle_zone
+from joulebook.telemetry.files.members import Member
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
 
@@ -39,6 +51,8 @@ class FileLayout:
     columns: tuple[str, ...]
     settings: tuple[ReadingSetting, ...]
     questions: tuple[Question, ...] = ()
+    members: tuple[Member, ...] = ()
+    """The files, if they are several."""
 
     def require_answers(self) -> None:
         """Raise `UnclearFile` for the first question to be answered before anything is stored."""
@@ -48,24 +62,31 @@ class FileLayout:
 
 
 def guess_layout(
-    head: bytes, *, is_whole: bool, given: Given, device_tz: str, further: bytes = b""
+    head: bytes,
+    *,
+    is_whole: bool,
+    given: Given,
+    device_tz: str,
+    further: bytes = b"",
+    name: str = "",
 ) -> FileLayout:
     """Return how to read the file beginning with `head`; `is_whole` means nothing follows the head.
 
     The `given` settings are used, all others are guessed. Times without an offset are local to the zone
     given, or named in the header, or to `device_tz`. `further` are whole lines from behind the head; they
-    may settle open decisions. Decisions still open are among the layout's `questions`.
+    may settle open decisions. `name` is the file's. Decisions still open are among the layout's `questions`.
 
     Raises `UnclearFile` if there is no answer to propose (no columns, no time, no numbers), and
     `UnusableProfile` for given settings that do not fit.
     """
     if own := _own_export(head, given) or _converted(head, given):
         return own
-    sample = Sample(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further)
+    sample = Sample(head, is_whole=is_whole, given=given, device_tz=device_tz, further=further, name=name)
     find_splitter(sample)
     find_heading(sample)
     sample.read_cells()
-    settle_times(sample)
+    settle_time_formats(sample)
+    settle_zone(sample)
     find_hours(sample)
     check_budget()
     settle_numbers(sample)
@@ -73,6 +94,11 @@ def guess_layout(
     key_positions = find_key_positions(sample)
     check_budget()
     choice = choose_values(sample, key_positions)
+    if not sample.hours and not key_positions:
+        leave_out_total(sample, choice.values)
+        ask_about_unnamed(sample, choice.values)
+        ask_about_tables_beside(sample, choice.values)
+        ask_about_file_name(sample, choice.values)
     values = settle_kinds(sample, choice.values, key_positions)
     clock = settle_clock(sample, values)
     splitter = sample.splitter
@@ -89,9 +115,9 @@ def guess_layout(
         values=values, key_columns=tuple(sample.columns[position] for position in key_positions),
         unit_column=choice.unit_column, ignored_keys=choice.ignored_keys,
     )  # fmt: skip
-    return FileLayout(
-        replace(profile, **clock), sample.columns, tuple(sample.settings), tuple(sample.questions)
-    )
+    profile = replace(profile, **clock)
+    ask_about_repeats(sample, profile)
+    return FileLayout(profile, sample.columns, tuple(sample.settings), tuple(sample.questions))
 
 
 _SAMPLE_ROWS = 20_000
@@ -167,17 +193,25 @@ def _converted(head: bytes, given: Given) -> FileLayout | None:
     for name, target in given.mapping.items():
         if target is not None:
             found[name] = found[name].with_target(replace(target, unit=target.unit or found[name].unit))
+    return converted_layout(
+        [value for name, value in found.items() if given.mapping.get(name, value) is not None],
+        ignored=[name for name, target in given.mapping.items() if target is None],
+    )
+
+
+def converted_layout(values: Sequence[ValueColumn], *, ignored: Sequence[str] = ()) -> FileLayout:
+    """Return how to read the CSV made from a format that leaves nothing open, with these series."""
     profile = ImportProfile(
         time_columns=("time",),
         time_formats=("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"),
-        values=tuple(value for name, value in found.items() if given.mapping.get(name, value) is not None),
+        values=tuple(values),
         layout="long",
         key_columns=("metric",),
         unit_column="unit",
         kind_column="kind",
         line_column="line",
         na_values=(*DEFAULT_NA_VALUES, "unavailable", "unknown", TEXT),
-        ignored_keys=tuple(name for name, target in given.mapping.items() if target is None),
+        ignored_keys=tuple(ignored),
     )
     columns = tuple(next(csv.reader([READINGS_HEADER])))
     return FileLayout(profile, columns, (ReadingSetting("layout", "readings", "found: by its format"),))

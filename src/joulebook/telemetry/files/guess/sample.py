@@ -5,20 +5,21 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from joulebook.telemetry.files.blocks import Block, line_ends
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.errors import Message, UnclearFile
+from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.parser import most_lines
 from joulebook.telemetry.files.profile import Given, HourColumn
 from joulebook.telemetry.files.records import RecordReader
 from joulebook.telemetry.files.split import Splitter
-from joulebook.telemetry.files.table import BLANKS, join_time_cells
+from joulebook.telemetry.files.table import BLANKS, Table, join_time_cells
 from joulebook.telemetry.files.text import codec_name, utf8_chunks
 from joulebook.telemetry.files.times import ParsedTimes
 
@@ -67,6 +68,8 @@ class Sample:
     first_data_line: int
     names: tuple[str, ...]
     """The header's cells, "" where it has none."""
+    named_width: int
+    """Number of columns up to the last with a name; all of them without a header."""
     columns: tuple[str, ...]
     """Distinct names of all columns."""
     skip_prefixes: tuple[str, ...]
@@ -76,6 +79,8 @@ class Sample:
     hour_format: str
     """The format of a column of hours beside a column of dates, else ""."""
 
+    table: Table
+    """The data rows with their lines; rows from behind the head have lines of no meaning."""
     cells: pl.DataFrame
     """The data rows as text: `c0`, `c1`, …"""
     time_text: pl.Series
@@ -93,8 +98,20 @@ class Sample:
     affixes: dict[str, str]
     """Units and currencies beside numbers, by the name of the column of `cells`."""
 
+    is_plain_series: bool
+    """Whether every row has a time, and no instant repeats."""
+    begins_anew: bool
+    """Whether the times of a file seen in part go back over most of their range."""
+
     def __init__(
-        self, head: bytes, *, is_whole: bool, given: Given, device_tz: str, further: bytes = b""
+        self,
+        head: bytes,
+        *,
+        is_whole: bool,
+        given: Given,
+        device_tz: str,
+        further: bytes = b"",
+        name: str = "",
     ) -> None:
         """Find the encoding and the first lines. Raises `UnclearFile` and `UnusableProfile`.
 
@@ -102,6 +119,7 @@ class Sample:
         """
         self.given, self.device_tz = given, device_tz
         self.settings, self.questions = [], []
+        self.is_whole, self.name = is_whole, name
         self._further = further
         self.is_complete = is_whole
         if given.encoding is not None:
@@ -117,9 +135,7 @@ class Sample:
         if not is_whole:
             self._text = self._text[: self._text.rfind(b"\n") + 1]
         if not self._text.strip():
-            raise UnclearFile(
-                Message("the file has no lines of text; is it a logger's text file, and in this {encoding}?")
-            )
+            raise UnclearFile("the file has no lines of text; is it a logger's text file?")
         self.lines = sample_lines(self._text)
 
     def read_cells(self) -> None:
@@ -135,8 +151,21 @@ class Sample:
             begin = text.index(b"\n", begin) + 1
         block = Block(text[begin:], self.first_data_line, is_last=True)
         reader = RecordReader(self.splitter, width=len(self.columns), skip_prefixes=self.skip_prefixes)
-        self.cells = reader.read(block).cells
+        self.table = reader.read(block)
+        self.cells = self.table.cells
         self.time_text = join_time_cells(self.cells, [f"c{position}" for position in self.time_positions])
+
+    def line(self, number: int) -> str:
+        """Return a line of the head without its end, counted from 1."""
+        return self._text.split(b"\n", number)[number - 1].decode("utf-8", "replace").removesuffix("\r")
+
+    def leave_out_row(self, index: int) -> None:
+        """Drop a row from the cells; the profile must skip it, too."""
+        kept = np.arange(len(self.cells)) != index
+        self.table = replace(
+            self.table, cells=self.table.cells.filter(pl.Series(kept)), line=self.table.line[kept]
+        )
+        self.cells, self.time_text = self.table.cells, self.time_text.filter(pl.Series(kept))
 
     @property
     def time_columns(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import polars as pl
 from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.sample import Sample, SampleRow
 from joulebook.telemetry.files.guess.times import Kind, names_an_end, time_shape
-from joulebook.telemetry.files.profile import HourColumn
+from joulebook.telemetry.files.profile import COUNTED, HourColumn
 from joulebook.telemetry.files.time_words import HALVES
 from joulebook.telemetry.files.times import TimeFormat, parse_times
 
@@ -211,7 +211,9 @@ def guess_time_positions(rows: Sequence[SampleRow], formats: Sequence[str]) -> t
             listed = " or ".join(repr(text) for text in formats)
             raise UnclearFile(
                 Message(
-                    "no column of the file holds times in the format {0}; name it with {time_columns}", listed
+                    "no column of the file holds times in the format {0}; change {time_formats}, or name the "
+                    "time's column with {time_columns}",
+                    listed,
                 )
             )
         return best
@@ -268,7 +270,8 @@ def _by_shape(rows: Sequence[SampleRow], kinds: dict[int, Counter[Kind]]) -> tup
 
 
 _TIME_NAME = re.compile(
-    r"(?i)_?(?:time|timestamp|date[ _]?time|date ?/ ?time|date and time|ts|zeitstempel|zeitpunkt|datum ?/ ?uhrzeit)"
+    r"(?i)_?(?:time|timestamp|date[ _]?time|date ?/ ?time|date and time|ts|zeitstempel|zeitpunkt"
+    r"|datum ?/ ?uhrzeit)"
 )
 
 
@@ -330,7 +333,10 @@ def find_hours(sample: Sample) -> None:
         sample.hours = hour_columns(sample.columns)
         if given.layout == "across" and not sample.hours:
             raise UnclearFile(
-                Message("no columns of the file are hours of the day; is the header found? see {header_line}")
+                Message(
+                    "no columns of the file are hours of the day; name the header's line with {header_line}, "
+                    "or say {layout:wide}"
+                )
             )
 
 
@@ -355,9 +361,12 @@ def _hour_columns(names: Sequence[str], run: Sequence[tuple[int, re.Match[str]]]
     if not has_minutes:
         # Numbered hours: 0 to 23, 1 to 24, 1 to 48 or 1 to 96.
         numbers = [int(match["hour"]) for _, match in run]
-        parts = {24: 60, 48: 30, 96: 15}.get(max(numbers) + 1 - numbers[0])
+        count = max(numbers) + 1 - numbers[0]
+        parts = {24: 60, 48: 30, 96: 15, 25: 60, 50: 30, 100: 15}.get(count)
         if numbers[0] not in (0, 1) or parts is None:
             return ()
+        if count in (25, 50, 100):
+            passes = [COUNTED] * len(run)
         minutes = [(number - numbers[0]) * parts for number in numbers]
     elif minutes[-1] == 0 and len(minutes) > 1:
         minutes[-1] = _DAY_MINUTES
@@ -365,7 +374,12 @@ def _hour_columns(names: Sequence[str], run: Sequence[tuple[int, re.Match[str]]]
     step = min((step for step in steps if step > 0), default=0)
     # A doubled hour repeats or goes back for some columns; all others advance evenly.
     even = sum(found == step for found in steps)
-    if not step or max(minutes) > _DAY_MINUTES or even < len(steps) * 0.85 or (60 % step and step % 60):
+    if (
+        not step
+        or (max(minutes) > _DAY_MINUTES and COUNTED not in passes)
+        or even < len(steps) * 0.85
+        or (60 % step and step % 60)
+    ):
         return ()
     return tuple(
         HourColumn(names[at], minute, pass_)

@@ -1,38 +1,26 @@
-"""Finds how the times of a file are written: their formats, their zone, and what a time marks."""
+"""Finds how the times of a file are written: the shapes of cells with times, and their formats."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import tzinfo
 from enum import Enum
-from itertools import pairwise
-from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from joulebook.telemetry.clocks import Clock
 from joulebook.telemetry.files.errors import Message, UnclearFile
 from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.sample import Sample
-from joulebook.telemetry.files.profile import ValueColumn
-from joulebook.telemetry.files.table import BLANKS, join_time_cells
 from joulebook.telemetry.files.time_words import HALVES, MONTHS, PASSES, ZONES
 from joulebook.telemetry.files.times import (
     DAY,
-    MINUTE,
-    NO_OFFSET,
-    ParsedTimes,
     TimeFormat,
-    find_zone,
     parse_times,
 )
-from joulebook.telemetry.readings import MICROSECONDS, from_microseconds
-from joulebook.time_zones import time_zone_names
 
 MOST_FORMATS = 4
 _SAMPLED_CELLS = 2000
@@ -42,6 +30,7 @@ _HALF = "|".join("[. ]*".join(word) for word in sorted(HALVES, key=len, reverse=
 _PASS = "|".join(word for word in sorted(PASSES, key=len, reverse=True) if word.isalpha())
 _ZONE_NAMES = "|".join(sorted(ZONES.keys() - {"UTC", "GMT", "Z"}, key=len, reverse=True))
 _OFFSET = r"(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?"
+WRITTEN_OFFSET = re.compile(rf"{_OFFSET}|Z|UTC|GMT")
 _ZONE = (
     rf"(?P<zone> *\(?(?P<offset>{_OFFSET}|[Zz]|UTC|GMT|(?P<abbreviation>{_ZONE_NAMES}))\)?(?![A-Za-z]))?"
     r"(?P<area> ?\[?[A-Z][A-Za-z_]+/[A-Za-z_/+-]+[0-9]*\]?)?(?P<word> [^\W\d_]{1,5}\.?)?"
@@ -177,11 +166,11 @@ def _zone_format(match: re.Match[str]) -> str:
     return re.sub(" +", " ", zone.replace(offset, word)) if zone else ""
 
 
-def settle_times(sample: Sample) -> None:
-    """Find the formats of the time cells, their zone, and columns of words that belong to the times.
+def settle_time_formats(sample: Sample) -> None:
+    """Find the formats of the time cells, the most frequent first, and read the times.
 
-    An order of day and month, or a zone, left open by the file becomes a question. Raises `UnclearFile` if
-    the cells look like no time, and `UnusableProfile` for an unusable given format or zone.
+    An order of day and month left open by the file becomes a question. Raises `UnclearFile` if the cells
+    look like no time, and `UnusableProfile` for an unusable given format.
     """
     given = sample.given.time_formats
     if given:
@@ -190,24 +179,43 @@ def settle_times(sample: Sample) -> None:
         sample.time_formats = (sample.time_format,)
     else:
         sample.time_formats = _guess_formats(sample, " + ".join(sample.time_columns))
-    may_add = not given and not sample.given.time_columns
-    if may_add:
-        _add_zone_column(sample)
-    sample.times = _parsed(sample)
-    at = len(sample.settings)
-    settle_zone(sample)
-    if may_add:
-        _add_pass_column(sample)
-    zone = sample.settings[at:]
-    del sample.settings[at:]
+        _ask_about_hours(sample)
+    read_times(sample)
+
+
+def read_times(sample: Sample) -> None:
+    """Read the times of the sample by its formats, and note columns and formats."""
+    given = sample.given
+    sample.times = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
+    sample.settings = [setting for setting in sample.settings if setting.name not in ("time", "time format")]
     column = " + ".join(sample.time_columns)
-    sample.note("time", column, "its cells look like times", is_given=bool(sample.given.time_columns))
-    sample.note("time format", " or ".join(sample.time_formats), "fits the first lines", is_given=bool(given))
-    sample.settings += zone
+    sample.note("time", column, "its cells look like times", is_given=bool(given.time_columns))
+    formats = " or ".join(sample.time_formats)
+    sample.note("time format", formats, "fits the first lines", is_given=bool(given.time_formats))
 
 
-def _parsed(sample: Sample) -> ParsedTimes:
-    return parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
+def _ask_about_hours(sample: Sample) -> None:
+    """Say that hours are counted from 1, or ask whether they are if neither 0 nor 24 is among them."""
+    hours = set(sample.time_text.str.extract(" ([0-9]{1,2})$").drop_nulls().cast(pl.Int64).unique())
+    texts = sample.time_formats
+    if len(texts) > 1 or not hours or sample.questions or not texts[0].endswith((" %H%D", " %h%D", " %n")):
+        return
+    as_clock, as_count = (re.sub(" %[^ ]+$", f" {word}", texts[0]) for word in ("%H%D", "%h%D"))
+    if texts[0].endswith(" %n"):
+        as_count = texts[0]
+    is_open = texts[0] == as_clock and not hours & {0, 24}
+    if texts[0] == as_clock and not is_open:
+        return
+    answers = (
+        Answer("hour 1 begins at midnight", {"time_formats": (as_count,)}),
+        Answer("hour 1 is 01:00", {"time_formats": (as_clock,)}),
+    )
+    about = "the hours of a day are counted from 1, so hour 1 begins at midnight"
+    if is_open:
+        about = "the hours of a day are neither 0 nor 24, so hour 1 may begin at midnight or be 01:00"
+        answers = answers[::-1]
+    remedy = Message("; say which with {time_formats:{0!r}} or {time_formats:{1!r}}", as_count, as_clock)
+    sample.ask(Question("time_formats", about, remedy, answers, is_required=is_open))
 
 
 def _guess_formats(sample: Sample, column: str) -> tuple[str, ...]:
@@ -235,8 +243,8 @@ def _guess_formats(sample: Sample, column: str) -> tuple[str, ...]:
         shown = cells[0] if len(cells) else ""
         raise UnclearFile(
             Message(
-                "column {0!r} holds {1!r}, which is no time that is known; "
-                "name its format with {time_formats}",
+                "column {0!r} holds {1!r}, which is no whole time; name its format with {time_formats}, "
+                "or both the date's and its column with {time_columns}",
                 column,
                 shown,
             )
@@ -321,12 +329,13 @@ def _decided_order(sample: Sample, shapes: Sequence[Shape], cells: pl.Series, co
 
 
 _DATE_PATTERN = re.compile(
-    r"(?<![^\W\d_])(?:([^\W\d_])\1{0,3})[-/. ]{1,2}(?:([^\W\d_])\2{0,3})[-/. ]{1,2}(?:([^\W\d_])\3{0,3})(?![^\W\d_])"
+    r"(?<![^\W\d_])(?:([^\W\d_])\1{0,3})[-/. ]{1,2}(?:([^\W\d_])\2{0,3})[-/. ]{1,2}"
+    r"(?:([^\W\d_])\3{0,3})(?![^\W\d_])"
 )
 
 
 def _order_in_words(sample: Sample, orders: Sequence[str]) -> int:
-    """Return the order that the lines above the data name, as in `dd/MM/yyyy` or `TT.MM.JJJJ`; -1 for none."""
+    """Return the order named above the data, as in `dd/MM/yyyy` or `TT.MM.JJJJ`; -1 for none."""
     for line in sample.lines[: sample.first_data_line - 1]:
         for match in _DATE_PATTERN.finditer(line):
             letters = [group.casefold() for group in match.groups()]
@@ -367,313 +376,6 @@ def _even_order(walls: Sequence[NDArray[np.int64]]) -> int:
     return even[0] if len(even) == 1 and len(far) == len(walls) - 1 else -1
 
 
-_AREA = re.compile(r"(?<![\w/])[A-Z][A-Za-z]+/[A-Za-z_]+(?:[/+-][A-Za-z_0-9]+)*")
-_UTC = re.compile(
-    r"(?<![A-Za-z])(?:UTC|GMT)\s*(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)?(?![A-Za-z0-9])", re.IGNORECASE
-)
-_FIXED = "|".join(sorted(ZONES, key=len, reverse=True))
-_ABBREVIATION = re.compile(rf"(?<![A-Za-z])(?:{_FIXED})(?![A-Za-z0-9])")
-_LABEL = re.compile(r"(?i)zone|fuseau|huso|fuso|(?<![a-z])tz(?![a-z])|tidszon|aikavyöh|pásmo|strefa")
-_LOCAL_ZONES = {
-    "CET": "CET", "CEST": "CET", "MEZ": "CET", "MESZ": "CET", "EET": "EET", "EEST": "EET", "WET": "WET",
-    "WEST": "WET", "EST": "America/New_York", "EDT": "America/New_York", "CDT": "America/Chicago",
-    "MST": "America/Denver", "MDT": "America/Denver", "PST": "America/Los_Angeles",
-    "PDT": "America/Los_Angeles", "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney",
-    "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland", "AKST": "America/Anchorage",
-    "AKDT": "America/Anchorage",
-}  # fmt: skip
-"""A zone whose clocks change between the times of this name and those of summer, or of winter."""
-_UNCLEAR_WORD = r"(?:^|[^A-Za-z])([A-Z]{2,4}T)(?:[^A-Za-z]|$)"
-
-
-def settle_zone(sample: Sample) -> None:
-    """Find the zone of times without an offset: given, named in the file, or the device's.
-
-    A clock that was never put forward and back is none of a zone with summer time. Raises `UnusableProfile`
-    for a given name of no zone.
-    """
-    if sample.given.tz is not None:
-        sample.tz = sample.given.tz
-        sample.note("time zone", sample.tz, "", is_given=True)
-        find_zone(sample.tz)
-        return
-    if all(
-        any(word in text for word in ("%z", "%Z", "%s", "%Q", "%U", "%N")) for text in sample.time_formats
-    ):
-        sample.tz = "UTC"
-        sample.note("time zone", "in each time", "the times carry their offset")
-        return
-    if (named := _named_zone(sample)) is not None:
-        name, reason = named
-        if name not in ZONES or name in ("UTC", "GMT", "Z", "UT"):
-            _take_zone(sample, name if name not in ZONES else "UTC", reason)
-            return
-        _settle_abbreviation(sample, name, reason)
-        return
-    words = set(sample.time_text.str.extract(_UNCLEAR_WORD).drop_nulls().unique()) - {"DST"} - ZONES.keys()
-    if words and not words <= _names_of(sample.device_tz, sample):
-        sample.tz = sample.device_tz
-        _ask_for_zone(
-            sample,
-            f"the times name their zone {' and '.join(sorted(words))}, which may be several, and is not that of the "
-            f"device, {sample.device_tz}",
-            (sample.device_tz, "UTC"),
-        )
-        return
-    if not _take_zone(sample, sample.device_tz, "the device's zone"):
-        tz = sample.tz
-        sample.ask(
-            Question(
-                "tz",
-                f"the file names no time zone; its times are read in the device's, {tz}",
-                Message("; for another, say {tz:ZONE}"),
-                (Answer(tz, {"tz": tz}), Answer("UTC", {"tz": "UTC"})),
-                is_required=False,
-            )
-        )
-
-
-def _named_zone(sample: Sample) -> tuple[str, str] | None:
-    """Return the zone named in the times, a column, the header or the lines above it, and the reason."""
-    for text in sample.time_formats:
-        if area := _first_area(text):
-            return area, f"named in the times, {text!r}"
-    for position, name in enumerate(sample.columns):
-        words = sample.cells[f"c{position}"].head(_SAMPLED_CELLS).str.strip_chars(BLANKS).unique()
-        if len(words) == 1 and words[0] in time_zone_names() and "/" in words[0]:
-            return str(words[0]), f"named in column {name!r}"
-    above = sample.lines[: sample.first_data_line - 1]
-    labelled = [line for line in above if _LABEL.search(line)]
-    for line in (*sample.time_columns, *above):
-        if area := _first_area(line):
-            return area, f"named in {line[:80]!r}"
-    for line in (*sample.time_columns, *labelled):
-        if match := _UTC.search(line):
-            return match["offset"] or "UTC", f"named in {line[:80]!r}"
-        # Two abbreviations, as in CET/CEST, are the name of local time.
-        if len(found := _ABBREVIATION.findall(line)) == 1:
-            return found[0], f"{found[0]} in {line[:80]!r}"
-    return None
-
-
-def _first_area(text: str) -> str:
-    return next((match[0] for match in _AREA.finditer(text) if match[0] in time_zone_names()), "")
-
-
-def _take_zone(sample: Sample, tz: str, reason: str) -> bool:
-    """Set the zone, unless the times show that their clock does not change with it; then ask or say so.
-
-    Return whether the times showed that.
-    """
-    find_zone(tz)
-    sample.tz = tz
-    changes = _changes(sample, tz)
-    seen = {change for change, _ in changes}
-    if ("even autumn" not in seen and "even spring" not in seen) or seen & {"doubled", "skipped"}:
-        sample.note("time zone", tz, reason)
-        return False
-    winter, summer = (
-        _offset_text(min(offset for _, offset in changes)),
-        _offset_text(max(offset for _, offset in changes) + 60 * MINUTE),
-    )
-    about = (
-        f"the times run evenly through a change of the clocks of {tz}, so their clock knows no summer time"
-    )
-    if "even spring" in seen:
-        sample.tz = winter
-        sample.note("time zone", winter, about)
-        _ask_for_zone(
-            sample, f"{about}; they are read at {winter}", (winter, summer, "UTC"), is_required=False
-        )
-    else:
-        sample.tz = winter
-        sample.note("time zone", winter, about)
-        _ask_for_zone(sample, f"{about}, or one of two equal hours is missing", (winter, summer, "UTC", tz))
-    return True
-
-
-def _settle_abbreviation(sample: Sample, name: str, reason: str) -> None:
-    """Settle whether CET, say, is the offset of all times, or the name of a zone with summer time."""
-    fixed = _offset_text(ZONES[name] * MINUTE)
-    device = sample.device_tz
-    local = device if name in _names_of(device, sample) else _LOCAL_ZONES.get(name, "")
-    wall = sample.times.wall[sample.times.fits]
-    zone = find_zone(local or fixed)
-    if not local or not len(wall) or not (_offsets(zone, wall) != ZONES[name] * MINUTE).any():
-        sample.tz = fixed
-        sample.note("time zone", fixed, reason)
-        return
-    seen = {change for change, _ in _changes(sample, local)}
-    if seen & {"doubled", "skipped"}:
-        sample.tz = local
-        sample.note("time zone", local, f"{reason}, and the times show changes of the clocks")
-    elif seen:
-        sample.tz = fixed
-        sample.note("time zone", fixed, f"{reason}, and the times run evenly through a change of the clocks")
-    else:
-        sample.tz = fixed
-        about = f"{reason} can mean the same offset all year, {fixed}, or local time with its summer time, {local}"
-        sample.note("time zone", fixed, reason)
-        _ask_for_zone(sample, about, (fixed, local))
-
-
-def _ask_for_zone(sample: Sample, about: str, zones: Sequence[str], *, is_required: bool = True) -> None:
-    zones = tuple(dict.fromkeys(zones))
-    listed = " or ".join(f"{{tz:{{{at}}}}}" for at in range(len(zones)))
-    answers = tuple(Answer(zone, {"tz": zone}) for zone in zones)
-    sample.ask(Question("tz", about, Message(f"; say which with {listed}", *zones), answers, is_required))
-
-
-def _names_of(tz: str, sample: Sample) -> set[str]:
-    """Return the abbreviations of a zone in the years of the times, with the German ones."""
-    wall = sample.times.wall[sample.times.fits]
-    if not len(wall):
-        return set()
-    first, last = int(wall.min()), int(wall.max())
-    zone = find_zone(tz)
-    found = {
-        from_microseconds(at).astimezone(zone).tzname() or ""
-        for at in range(first - 200 * DAY, last + 200 * DAY, 60 * DAY)
-        if abs(at) < _FAR
-    }
-    return found | {german for english, german in (("CET", "MEZ"), ("CEST", "MESZ")) if english in found}
-
-
-_FAR = 200 * 366 * DAY
-
-
-def _offsets(zone: tzinfo, wall: NDArray[np.int64]) -> NDArray[np.int64]:
-    clock = Clock.over(zone, int(wall.min()) - 2 * DAY, int(wall.max()) + 2 * DAY)
-    return clock.offsets[np.searchsorted(clock.unusual_times()[1], wall, side="right")]
-
-
-def _offset_text(offset: int) -> str:
-    minutes = abs(offset) // MINUTE
-    return f"{'-' if offset < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
-
-
-def _changes(sample: Sample, tz: str) -> list[tuple[str, int]]:
-    """Return what the times show at each change of a zone's clock: doubled, skipped, or an even run.
-
-    Each comes with the smaller of the two offsets. Only changes amid times with an even step count.
-    """
-    wall = np.sort(sample.times.wall[sample.times.fits & (sample.times.offset == NO_OFFSET)])
-    if len(wall) < 4 or abs(int(wall[0])) > _FAR or abs(int(wall[-1])) > _FAR:
-        return []
-    clock = Clock.over(find_zone(tz), int(wall[0]) - 2 * DAY, int(wall[-1]) + 2 * DAY)
-    found = []
-    for at, (start, end) in enumerate(zip(*clock.unusual_times(), strict=True)):
-        length = end - start
-        before, inside, after = (
-            int(np.diff(np.searchsorted(wall, [begin, begin + length]))[0])
-            for begin in (start - length, start, end)
-        )
-        if not before or not after or max(before, after) > 1.3 * min(before, after):
-            continue
-        around = np.unique(wall[np.searchsorted(wall, start - length) : np.searchsorted(wall, end + length)])
-        is_autumn = clock.offsets[at] > clock.offsets[at + 1]
-        share = inside / max(before, after)
-        offset = int(min(clock.offsets[at], clock.offsets[at + 1]))
-        if is_autumn and share >= 1.6:
-            found.append(("doubled", offset))
-        elif not is_autumn and share <= 0.3:
-            found.append(("skipped", offset))
-        elif len(np.unique(np.diff(around))) == 1 and 0.7 <= share <= 1.3:
-            found.append(("even autumn" if is_autumn else "even spring", offset))
-    return found
-
-
-def in_doubled_hour(sample: Sample) -> NDArray[np.bool_]:
-    """Return for each row whether its time is in an hour that its zone's clock repeats."""
-    times = sample.times
-    found = np.zeros(len(times.wall), np.bool_)
-    rows = np.flatnonzero(times.fits & (times.offset == NO_OFFSET) & (np.abs(times.wall) < _FAR))
-    if len(rows):
-        wall = times.wall[rows]
-        clock = Clock.over(find_zone(sample.tz), int(wall.min()) - 2 * DAY, int(wall.max()) + 2 * DAY)
-        start, end = clock.unusual_times()
-        early, late = np.searchsorted(end, wall, side="right"), np.searchsorted(start, wall, side="right")
-        found[rows] = clock.offsets[late] < clock.offsets[early]
-    return found
-
-
-_ZONE_COLUMN = re.compile(r"(?i)zone|offset|(?<![a-z])(?:tz|utc|gmt)(?![a-z])|fuseau|huso")
-_MOST_WORDS = 4
-
-
-def _add_zone_column(sample: Sample) -> None:
-    """Add a column of offsets or abbreviations of zones to the time columns of local times."""
-    if any(word in text for text in sample.time_formats for word in ("%z", "%Z", "%s", "%Q", "%U", "%N")):
-        return
-    for position, words in _columns_of_words(sample):
-        is_named = _ZONE_COLUMN.search(sample.columns[position]) is not None
-        if all(word in ZONES and not (word == "Z" and not is_named) for word in words):
-            _add_column(sample, position, "%Z")
-            return
-        if is_named and all(_WRITTEN_OFFSET.fullmatch(word) for word in words):
-            _add_column(sample, position, "%z")
-            return
-
-
-_WRITTEN_OFFSET = re.compile(rf"{_OFFSET}|Z|UTC|GMT")
-_PASS_COLUMN = re.compile(
-    r"(?i)dst|daylight|summer|season|sommer|zomer|été|verano|estate|saison|zeitumstellung"
-)
-
-
-def _add_pass_column(sample: Sample) -> None:
-    """Add a column of words for summer and winter time to the time columns, if they are true of the times."""
-    if any("%D" in text for text in sample.time_formats):
-        return
-    local = sample.times.fits & (sample.times.offset == NO_OFFSET)
-    doubled = in_doubled_hour(sample)
-    for position, words in _columns_of_words(sample):
-        if not all(word.lower() in PASSES for word in words):
-            continue
-        cells = sample.cells[f"c{position}"].str.strip_chars(BLANKS).str.to_lowercase()
-        marks = cells.replace_strict(PASSES, default=0, return_dtype=pl.Int64).to_numpy()
-        rows = np.flatnonzero(local & ~doubled & (marks > 0))
-        is_named = _PASS_COLUMN.search(sample.columns[position]) is not None
-        if len({PASSES[word.lower()] for word in words}) < 2 and not is_named:
-            continue
-        if not len(rows):
-            continue
-        zone = find_zone(sample.tz)
-        offsets = _offsets(zone, sample.times.wall[rows])
-        standard = min(_offsets(zone, sample.times.wall[rows] + days * DAY).min() for days in (-180, 0, 180))
-        is_true = (offsets > standard) == (marks[rows] == 1)
-        if is_true.all():
-            _add_column(sample, position, "%D")
-            sample.times = _parsed(sample)
-            return
-        if is_named:
-            _ask_for_zone(
-                sample,
-                f"column {sample.columns[position]!r} names a summer time that {sample.tz} does not have then",
-                (sample.tz, "UTC"),
-            )
-            return
-
-
-def _columns_of_words(sample: Sample) -> Iterator[tuple[int, list[str]]]:
-    """Yield the columns with up to four different words, none of them long, apart from the times."""
-    for position in range(len(sample.columns)):
-        if position in sample.time_positions:
-            continue
-        words = sample.cells[f"c{position}"].str.strip_chars(BLANKS).unique().head(_MOST_WORDS + 2)
-        found = [word for word in words if word]
-        if 0 < len(found) <= _MOST_WORDS and all(len(word) <= 12 for word in found):
-            yield position, found
-
-
-def _add_column(sample: Sample, position: int, word: str) -> None:
-    sample.time_positions = (*sample.time_positions, position)
-    sample.time_text = join_time_cells(sample.cells, [f"c{at}" for at in sample.time_positions])
-    has_blanks = (sample.cells[f"c{position}"].str.strip_chars(BLANKS) == "").any()
-    formats = tuple(f"{text} {word}" for text in sample.time_formats)
-    sample.time_formats = (*formats, *(sample.time_formats if has_blanks else ()))
-
-
 _END = re.compile(
     r"(?i)(?<![^\W_])(?:end|ende|ending|ends|until|till?|to|bis|tot|au|fin|hasta|fine|einde|stop|slut|slutt|konec)"
     r"(?![^\W_])"
@@ -683,71 +385,3 @@ _END = re.compile(
 def names_an_end(name: str) -> bool:
     """Return whether a column's name says that it holds ends of intervals."""
     return _END.search(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)) is not None
-
-
-def settle_clock(sample: Sample, values: Sequence[ValueColumn]) -> dict[str, Any]:
-    """Return the profile's entries about doubled and missing hours, and about ends of intervals."""
-    given = sample.given
-    wall = sample.times.wall[sample.times.fits]
-    steps = pl.Series(wall).diff().abs().drop_nulls()
-    steps = steps.filter((steps > 0) & (steps <= DAY))
-    # The most frequent step between different times, in seconds; 0 where there is none.
-    interval = int(steps.mode().sort()[0]) // MICROSECONDS if len(steps) else 0
-    if sample.hours:
-        interval = min(abs(b.minutes - a.minutes) or 60 for a, b in pairwise(sample.hours)) * 60
-    marks: Literal["start", "end"] = given.time_marks or "start"
-    if given.time_marks == "end" and not interval:
-        raise UnclearFile(
-            Message("{time_marks:end}: the file's times do not show how long its intervals are")
-        )
-    if given.time_marks is not None:
-        sample.note("times mark", f"the {given.time_marks} of an interval", "", is_given=True)
-    elif interval and (reason := _reason_for_ends(sample, wall, interval)):
-        length = f"{interval // 60} minutes" if interval % 60 == 0 else f"{interval} seconds"
-        # The reading of a register is one at its time.
-        marks = "start" if any(value.kind == "counter" for value in values) else "end"
-        stored = (
-            "at the beginning of its interval" if marks == "end" else "unchanged, as readings of registers"
-        )
-        sample.note("times mark", f"the {marks} of an interval", reason)
-        answers = (
-            Answer(f"{length} earlier", {"time_marks": "end"}),
-            Answer("unchanged", {"time_marks": "start"}),
-        )
-        sample.ask(
-            Question(
-                "time_marks",
-                f"{reason}; each value is stored {stored}",
-                Message(
-                    ". Store it {0} earlier with {time_marks:end}, or unchanged with {time_marks:start}",
-                    length,
-                ),
-                answers if marks == "end" else answers[::-1],
-                is_required=False,
-            )
-        )
-    return {
-        "time_marks": marks,
-        "interval": interval if marks == "end" else 0,
-        "doubled_hour": given.doubled_hour or "order",
-        "missing_hour": given.missing_hour or "reject",
-    }
-
-
-def _reason_for_ends(sample: Sample, wall: NDArray[np.int64], interval: int) -> str:
-    """Return why the times mark ends of intervals, or "" if they do not seem to."""
-    if sample.hours:
-        return ""
-    if name := next((name for name in sample.time_columns if names_an_end(name)), ""):
-        return f"{name!r} names the end of an interval"
-    # 24:00 is the end of its day.
-    packed = any("%k" in text for text in sample.time_formats)
-    if sample.time_text.str.contains(r" 2400$" if packed else r"[T ]24(?::00|$)").any():
-        return "times such as 24:00 mark the end of an interval"
-    step = interval * MICROSECONDS
-    first, last = int(wall.min()), int(wall.max())
-    runs = first % DAY == step and last % DAY == 0 and last > first and step <= 60 * MINUTE
-    if runs and sample.is_complete:
-        begin = f"{interval // 3600:02d}:{interval // 60 % 60:02d}"
-        return f"the times run from {begin} to 00:00, so they mark the end of an interval"
-    return ""

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import polars as pl
 
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import find_column
+from joulebook.telemetry.files.guess.keys import MOST_KEYS
 from joulebook.telemetry.files.guess.numbers import is_unit, unit_in_name
 from joulebook.telemetry.files.guess.questions import Answer, Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
@@ -23,129 +23,9 @@ from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.profile import Target, ValueColumn
 from joulebook.telemetry.files.series_table import metric_of
 from joulebook.telemetry.files.table import BLANKS, shown
-from joulebook.telemetry.files.times import TimeFormat, parse_times
-from joulebook.telemetry.readings import metric_name_problem
 
 _TEXT = "guessed: text"
 """Beginning of the reason for leaving out a column of text."""
-
-_MANY_REPEATS = 0.1
-"""Share of rows with the time of an earlier row; from here on a key is looked for."""
-_FEW_REPEATS = 0.02
-"""Share of rows with the time and key of an earlier row; from here down the key is complete."""
-_MOST_KEYS = 2000
-
-
-def find_key_positions(sample: Sample) -> tuple[int, ...]:
-    """Return the positions of a long file's key columns, given or guessed; none for a wide file.
-
-    If the times look like those of several series but no key is clear, this adds a question for it. Raises
-    `UnusableProfile` for a given column that is not in the file.
-    """
-    given = sample.given
-    if given.key_columns or (given.layout == "wide" and not sample.hours):
-        return tuple(
-            sample.columns.index(find_column(name, sample.columns, setting="key_columns"))
-            for name in given.key_columns
-            if name
-        )
-    positions = _guess_key_positions(sample)
-    if not positions and not sample.hours and given.layout is None:
-        _ask_for_key(sample)
-    return positions
-
-
-def _guess_key_positions(sample: Sample) -> tuple[int, ...]:
-    """Return the columns that tell rows with the same time apart; none if few times repeat, or no key fits.
-
-    Of rows equal in every cell only one counts.
-    """
-    frame = sample.cells.with_columns(sample.time_text.alias("time"))
-    frame = frame.filter(pl.col("time") != "").unique(maintain_order=True)
-    rows = len(frame)
-    repeats = _count_repeats(frame, ["time"])
-    if rows < 4 or repeats < _MANY_REPEATS * rows:
-        return ()
-    candidates = _candidates(sample, frame)
-    chosen: list[str] = []
-    while repeats > _FEW_REPEATS * rows and candidates:
-        repeats_with = {name: _count_repeats(frame, ["time", *chosen, name]) for name in candidates}
-        best = min(candidates, key=lambda name: (repeats_with[name], frame[name].n_unique()))
-        if repeats_with[best] > repeats // 2:
-            break
-        chosen.append(best)
-        candidates.remove(best)
-        repeats = repeats_with[best]
-    return tuple(int(name[1:]) for name in chosen)
-
-
-def _ask_for_key(sample: Sample) -> None:
-    """Ask whether a column names the series of each row, if the times look like those of several series.
-
-    The times of several sensors, listed one after the other, have no common step, or step back only in rows
-    where the word in such a column changes.
-    """
-    parsed = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
-    steps = np.diff(parsed.wall[parsed.fits])
-    if len(steps) < 3:
-        return
-    back = steps < 0
-    if not back.any() and np.unique(steps, return_counts=True)[1].max() >= len(steps) / 2:
-        return
-    cells = sample.cells.filter(pl.Series(parsed.fits))
-    for column in _candidates(sample, cells, least=3, only_text=True):
-        words = cells[column].str.strip_chars(BLANKS)
-        changes = (words != words.shift(1))[1:].fill_null(value=False).to_numpy()
-        if back.any() and not changes[back].all():
-            continue
-        name = sample.columns[int(column[1:])]
-        listed = sample.cells[column].unique(maintain_order=True).head(3).to_list()
-        sample.ask(
-            Question(
-                "key_columns",
-                f"the times are uneven, and column {name!r} holds words such as "
-                f"{', '.join(map(repr, listed))}: does it say what each row measures?",
-                Message(
-                    " say so with {key_columns:{0!r}}, or that all rows are of one kind with {layout:wide}",
-                    name,
-                ),
-                (
-                    Answer(f"each word of {name!r} is a series of its own", {"key_columns": (name,)}),
-                    Answer("all rows are of one kind", {"layout": "wide"}),
-                ),
-            )
-        )
-        return
-
-
-def _count_repeats(frame: pl.DataFrame, names: Sequence[str]) -> int:
-    """Return the number of rows equal to an earlier row in these columns."""
-    return len(frame) - len(frame.select(names).unique())
-
-
-def _candidates(sample: Sample, frame: pl.DataFrame, *, least: int = 1, only_text: bool = False) -> list[str]:
-    """Return the possible key columns: filled, with few different values, each in `least` rows or more.
-
-    They are columns of text, or if there are none and not `only_text`, of whole numbers of like length.
-    """
-    taken = sample.taken
-    numbers = sample.numbers
-    text: list[str] = []
-    whole_numbers: list[str] = []
-    for name in frame.columns:
-        if name == "time" or int(name[1:]) in taken:
-            continue
-        column = frame[name].str.strip_chars(BLANKS)
-        distinct = column.n_unique()
-        most = max(2, min(_MOST_KEYS, len(frame) // (3 * least)))
-        if not 2 <= distinct <= most or int((column == "").sum()) > 0.05 * len(column):
-            continue
-        (parsed,) = numbers.parse([column])
-        if len(parsed.malformed) > len(column) // 2:
-            text.append(name)
-        elif bool(column.str.contains("^[0-9]+$").all()) and column.str.len_chars().n_unique() <= 2:
-            whole_numbers.append(name)
-    return text or ([] if only_text else whole_numbers)
 
 
 @dataclass(frozen=True)
@@ -201,7 +81,7 @@ def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
                 f"the columns {', '.join(map(repr, text[:10]))} hold text and are left out",
                 Message("; import one with {mapping:COLUMN=METRIC}"),
                 (
-                    Answer("leave them out", {"mapping": dict(mapping)}),
+                    Answer("leave them out", {"mapping": {**mapping, **dict.fromkeys(text)}}),
                     Answer("import them, and list each cell without a number", {"mapping": with_text}),
                 ),
                 is_required=False,
@@ -217,11 +97,11 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
     if sample.hours:
         sample.note("layout", "hours across", "the names of columns are hours")
     else:
-        sample.note("layout", "a key a row", "each key repeats the same times")
+        sample.note("layout", "a key a row", "its columns name the series of each row")
     if key_positions:
         listed = " + ".join(sample.columns[position] for position in key_positions)
         is_given = bool(sample.given.key_columns)
-        sample.note("key", listed, "with it each time is unique", is_given=is_given)
+        sample.note("key", listed, "it says what each row measures", is_given=is_given)
     used = {*sample.taken, *key_positions, *([] if unit_position is None else [unit_position])}
     chosen, left_out = _choose_columns(sample, used)
     values: list[ValueColumn] = []
@@ -311,7 +191,7 @@ def _read_keys(
         for row in found.iter_rows()
         if any(row[: len(names)])
     ]
-    return keys[:_MOST_KEYS], None if unit is None else int(unit[1:])
+    return keys[:MOST_KEYS], None if unit is None else int(unit[1:])
 
 
 def _unit_of(sample: Sample, position: int) -> str:
@@ -366,7 +246,7 @@ def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> 
 
 
 def _check_metrics(values: Sequence[ValueColumn]) -> None:
-    """Raise `UnclearFile` without values, and `UnusableProfile` for an invalid or repeated metric."""
+    """Raise `UnclearFile` without values, and `UnusableProfile` for a repeated metric."""
     if not values:
         raise UnclearFile(
             Message(
@@ -374,16 +254,6 @@ def _check_metrics(values: Sequence[ValueColumn]) -> None:
                 "or name a column with {mapping:COLUMN=METRIC}"
             )
         )
-    for value in values:
-        if problem := metric_name_problem(value.metric):
-            raise UnusableProfile(
-                Message(
-                    "column {0!r} cannot become a metric: {1}; name one with {mapping:'{2}=METRIC'}",
-                    value.column[:80],
-                    problem,
-                    value.column[:40],
-                )
-            )
     counts = Counter((value.device, value.metric) for value in values)
     double = [metric for (_, metric), count in counts.items() if count > 1]
     if double:
@@ -392,4 +262,11 @@ def _check_metrics(values: Sequence[ValueColumn]) -> None:
             for value in values
             if value.metric == double[0]
         )
-        raise UnusableProfile(f"the columns {names} all map to the metric {double[0]!r}; give each its own")
+        raise UnusableProfile(
+            Message(
+                "the columns {0} all map to the metric {1!r}; give each its own with {mapping:COLUMN=METRIC}",
+                names,
+                double[0],
+            ),
+            setting="mapping",
+        )

@@ -87,8 +87,9 @@ class ImportsAnswer(Schema):
 
 
 class ProblemAnswer(Schema):
-    """A row or cell not stored."""
+    """A row or cell not stored, or a file left out."""
 
+    file: str | None = Field(description="of an import of several files; null: it has one")
     line: int
     column: str | None = Field(description="null: the whole row")
     code: str
@@ -217,7 +218,13 @@ def question_answer(question: Question) -> QuestionAnswer:
 
 def problem_answer(problem: Problem) -> ProblemAnswer:
     """Return a row or cell not stored as an answer."""
-    return ProblemAnswer(line=problem.line, column=problem.column, code=problem.code, text=problem.text)
+    return ProblemAnswer(
+        file=problem.file or None,
+        line=problem.line,
+        column=problem.column,
+        code=problem.code,
+        text=problem.text,
+    )
 
 
 def row_answer(row: PreviewRow, values: tuple[ValueColumn, ...]) -> RowAnswer:

@@ -41,6 +41,8 @@ from joulebook.web.imports.uploads.files import (
     Upload,
     check_disk,
     check_upload_size,
+    name_of_several,
+    pack,
     remove_upload,
     upload_writer,
 )
@@ -91,24 +93,26 @@ def _receive_form(request: SignedInRequest) -> tuple[Upload, str, QueryDict]:
     handler = UploadHandler(request)
     request.upload_handlers = [handler]
     try:
-        file, fields = _only_file(request), request.POST
+        files, fields = _files(request), request.POST
+        named = [(file.upload, printable_name(file.name or "")) for file in files]
+        upload = named[0][0] if len(named) == 1 else pack(named)
     except BaseException as exc:
         # The parser informs handlers of some faults only.
         handler.upload_interrupted()
         if handler.refusal is not None:
             raise handler.refusal from exc
         if isinstance(exc, MultiPartParserError | RequestDataTooBig | SuspiciousOperation):
-            detail = f"the form cannot be read ({exc}); send one part {PART!r} and a few fields"
+            detail = f"the form cannot be read ({exc}); send parts {PART!r} and a few fields"
             raise HttpError(400, detail) from exc
         raise
-    return file.upload, file.name or "", fields
+    return upload, name_of_several([name for _, name in named]), fields
 
 
-def _only_file(request: SignedInRequest) -> ReceivedFile:
+def _files(request: SignedInRequest) -> list[ReceivedFile]:
     files: list[Any] = [file for name in request.FILES for file in request.FILES.getlist(name)]
-    if len(files) != 1 or PART not in request.FILES or not isinstance(files[0], ReceivedFile):
-        raise HttpError(400, f"the form has {len(files)} files; send one, as the part {PART!r}")
-    return files[0]
+    if not files or set(request.FILES) != {PART} or not all(isinstance(each, ReceivedFile) for each in files):
+        raise HttpError(400, f"the form has {len(files)} files; send one or more, each as a part {PART!r}")
+    return files
 
 
 def queue_or_count(
@@ -136,6 +140,7 @@ def queue_or_count(
         device,
         on_conflict=parameters.on_conflict,
         is_strict=parameters.is_strict,
+        members=layout.members,
     )
     # In one transaction, so that the draft is never visible.
     with transaction.atomic():

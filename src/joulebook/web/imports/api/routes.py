@@ -43,7 +43,8 @@ from joulebook.web.telemetry import telemetry_connection
 router = Router(tags=["imports"])
 
 _BINARY = {"type": "string", "format": "binary"}
-_FORM = {"type": "object", "properties": {PART: _BINARY}, "required": [PART]}
+_FILES = {"type": "array", "items": _BINARY}
+_FORM = {"type": "object", "properties": {PART: _FILES}, "required": [PART]}
 
 
 def install(api: NinjaAPI) -> None:
@@ -57,13 +58,13 @@ def install(api: NinjaAPI) -> None:
     "",
     auth=CHANGING,
     response={200: DryRunAnswer, 202: QueuedAnswer},
-    summary="Import a file",
+    summary="Import a file, or several as one",
     openapi_extra={
         "parameters": IMPORT_PARAMETERS,
         "requestBody": {
             "required": True,
-            "description": f"the file itself, of any type; or a form with the part `{PART}` and parameters "
-            "as fields",
+            "description": f"the file itself, of any type; or a form with one or more parts `{PART}`, and "
+            "parameters as fields",
             "content": {
                 "application/octet-stream": {"schema": _BINARY},
                 "multipart/form-data": {"schema": _FORM},

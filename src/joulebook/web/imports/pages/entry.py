@@ -74,9 +74,8 @@ class DraftEntry:
             device=_text(form, "device"),
             profile=_text(form, "profile"),
             settings={
-                each.field: [_cut(text) for text in form.getlist(f"s-{each.field}")[: max(1, each.inputs)]]
+                each.field: [_clean(text) for text in form.getlist(f"s-{each.field}")[: max(1, each.inputs)]]
                 for each in SETTINGS
-                if each.kind != "mapping"
             },
             answers={
                 name.removeprefix("answer-"): _text(form, name) for name in form if name.startswith("answer-")
@@ -100,11 +99,14 @@ class DraftEntry:
     def hidden_fields(self, *, with_rows: bool, shown_questions: Collection[str]) -> list[tuple[str, str]]:
         """Return the fields not shown on the page now, to be sent again with the form.
 
-        These are answers to questions not shown, and the rows of a file that cannot be read now.
+        These are answers to questions not shown, and either the rows of a file that cannot be read now, or
+        the mapping entered while it could not be read.
         """
         fields = [
             (f"answer-{name}", label) for name, label in self.answers.items() if name not in shown_questions
         ]
+        if not with_rows:
+            fields += [("s-mapping", text) for text in self.settings.get("mapping", ()) if text]
         if with_rows:
             fields.append(("rows", str(len(self.rows))))
             for number, (key, row) in enumerate(self.rows.items()):
@@ -124,17 +126,17 @@ class DraftEntry:
 
 
 def _text(form: QueryDict, name: str) -> str:
-    return _cut(form.get(name, ""))
+    return _clean(form.get(name, ""))[:_LONGEST]
 
 
-def _cut(text: str) -> str:
+def _clean(text: str) -> str:
     # NUL is replaced: PostgreSQL, a possible accounts database, cannot store it.
-    return text.replace("\r\n", "\n").replace("\0", "\ufffd")[:_LONGEST]
+    return text.replace("\r\n", "\n").replace("\0", "\ufffd")
 
 
 def _texts(setting: Setting, entered: Sequence[str]) -> list[str]:
     """Return the texts of a setting's fields on the page, without empty ones and blanks around others."""
-    if setting.kind == "list" and not setting.inputs:
+    if setting.is_lines:
         entered = [line for text in entered for line in text.split("\n") if line.strip()]
     return [text if text in setting.choices else text.strip() or text for text in entered if text]
 

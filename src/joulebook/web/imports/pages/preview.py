@@ -18,6 +18,7 @@ from joulebook.telemetry.files.builtin import BUILTIN, BuiltinProfile
 from joulebook.telemetry.files.errors import FileError, UnreadableFile
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.guess.questions import Question
+from joulebook.telemetry.files.members import Member
 from joulebook.telemetry.files.preview import Preview, PreviewRow
 from joulebook.telemetry.files.profile import Given, ImportProfile, ValueColumn
 from joulebook.telemetry.files.report import ImportReport
@@ -107,6 +108,11 @@ class DraftReading:
         return 0 if self.head is None else self.head.rows_rejected.total()
 
     @property
+    def left_out(self) -> list[Member]:
+        """The files left out of an import with several."""
+        return [each for each in self.layout.members if each.problem] if self.layout is not None else []
+
+    @property
     def obstacles(self) -> list[str]:
         """The steps left for the user before the file can be imported."""
         if self.problem:
@@ -127,8 +133,9 @@ class DraftReading:
         if self.obstacles or self.profile is None or self.layout is None or self.device is None:
             return None
         return ImportOrder(
-            self.profile, self.layout.columns, self.device, self.entry.on_conflict, self.entry.is_strict
-        )
+            self.profile, self.layout.columns, self.device, self.entry.on_conflict, self.entry.is_strict,
+            self.layout.members,
+        )  # fmt: skip
 
 
 def read_draft(import_: Import, entry: DraftEntry, *, user: User) -> DraftReading:
@@ -200,7 +207,7 @@ def _apply_answers(
         profile_key = "" if profile is None else json.dumps(profile.as_json())
     asked: dict[str, AskedQuestion] = {}
     while True:
-        settings = tuple((name, value) for name, value in vars(given).items() if name != "mapping")
+        settings = tuple({**vars(given), "mapping": tuple(given.mapping.items())}.items())
         layout = _layout(import_.upload, import_.file_name, settings, profile_key, tz)
         is_answered = False
         for question in layout.questions:
@@ -220,12 +227,14 @@ def _apply_answers(
 def _layout(
     upload: str, name: str, given: tuple[tuple[str, Any], ...], profile: str, device_tz: str
 ) -> FileLayout:
-    """Return the layout, cached: it takes a second for some files, and the mapping does not change it."""
+    """Return the layout, cached: it takes a second for some files. The table of columns comes on top."""
     chosen: ImportProfile | BuiltinProfile | None = BUILTIN.get(profile)
     if profile and chosen is None:
         chosen = ImportProfile.from_json(json.loads(profile))
     file = ReadableUpload(upload, name=name)
-    return file.layout(Given(**dict(given)), profile=chosen, device_tz=device_tz)
+    settings = dict(given)
+    settings["mapping"] = dict(settings["mapping"])
+    return file.layout(Given(**settings), profile=chosen, device_tz=device_tz)
 
 
 @lru_cache(maxsize=32)

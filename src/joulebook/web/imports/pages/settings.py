@@ -30,11 +30,6 @@ class SettingField:
         """The entry in a field for one text."""
         return self.entered[0] if self.entered else ""
 
-    @property
-    def is_lines(self) -> bool:
-        """Whether one field takes several texts, one a line."""
-        return self.setting.kind == "list" and not self.setting.inputs
-
 
 @dataclass(frozen=True)
 class SettingGroup:
@@ -45,10 +40,14 @@ class SettingGroup:
 
 
 def setting_groups(reading: DraftReading) -> list[SettingGroup]:
-    """Return the settings of a draft with their present values."""
+    """Return the settings of a draft with their present values.
+
+    Columns are named in their table, and by a setting only while the file cannot be read.
+    """
+    shown = [each for each in SETTINGS if each.group and not (each.kind == "mapping" and reading.rows)]
     return [
-        SettingGroup(title, [_field(each, reading) for each in SETTINGS if each.group == title])
-        for title in dict.fromkeys(each.group for each in SETTINGS if each.group)
+        SettingGroup(title, [_field(each, reading) for each in shown if each.group == title])
+        for title in dict.fromkeys(each.group for each in shown)
     ]
 
 
@@ -105,6 +104,8 @@ def _now(name: str, profile: ImportProfile) -> str:
             return (
                 "the usual ones: " + " ".join(profile.na_values) if is_usual else "\n".join(profile.na_values)
             )
+        case "mapping":
+            return ""
         case "amounts":
             return "yes" if any(value.kind == "amount" for value in profile.values) else ""
         case "thousands":

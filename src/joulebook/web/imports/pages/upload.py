@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
-from django.db import transaction
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -32,22 +29,13 @@ from joulebook.web.imports.operations import (
 )
 from joulebook.web.imports.pages.words import on_page
 from joulebook.web.imports.queries import visible_imports
-from joulebook.web.imports.uploads.files import DiskFull, check_disk
+from joulebook.web.imports.uploads.files import DiskFull, UploadTooLarge, check_disk, name_of_several, pack
 from joulebook.web.imports.uploads.reading import ReadableUpload, TooManyFiles, reading_slot
 from joulebook.web.imports.uploads.receiving import ReceivedFile, UploadHandler
 
 ON_A_PAGE = 25
-MOST_FILES = 50
+MOST_FILES = 5000
 """The most files in one form."""
-
-
-@dataclass
-class _Uploaded:
-    """The drafts made from the files of a form, and the problems of the other files."""
-
-    drafts: list[Import]
-    problems: list[str]
-    status: int = 400
 
 
 @csrf_exempt
@@ -93,51 +81,43 @@ def _upload(request: SignedInRequest, handler: UploadHandler) -> HttpResponse:
             _discard(cast("list[ReceivedFile]", request.FILES.getlist(name)))
     if not files or len(files) > MOST_FILES:
         _discard(files)
-        too_many = f"Choose at most {MOST_FILES} files at once."
+        too_many = f"Choose at most {MOST_FILES:,} files at once, or pack them into a zip archive."
         return _refused(request, [too_many if files else "Choose a file first."], 400)
-    device = _device(request, user)
-    uploaded = _create_drafts(files, user, device)
-    if not uploaded.drafts:
-        return _refused(request, uploaded.problems, uploaded.status)
-    for problem in uploaded.problems:
-        messages.error(request, problem)
-    if len(uploaded.drafts) == 1 and not uploaded.problems:
-        target = reverse("import", args=[uploaded.drafts[0].pk])
-    else:
-        messages.success(
-            request, f"{len(uploaded.drafts)} files are uploaded; preview each before importing it."
-        )
-        target = reverse("imports")
+    if len(files) > 1:
+        try:
+            files = [_packed(files)]
+        except (UploadTooLarge, DiskFull) as exc:
+            _discard(files)
+            status = 507 if isinstance(exc, DiskFull) else 413
+            return _refused(request, [on_page(exc, name="the files")], status)
+    draft, problem, status = _create_draft(files[0], user, _device(request, user))
+    if draft is None:
+        return _refused(request, [problem], status)
+    target = reverse("import", args=[draft.pk])
     return JsonResponse({"location": target}) if _is_script(request) else redirect(target)
 
 
-def _create_drafts(files: list[ReceivedFile], user: User, device: Device | None) -> _Uploaded:
-    uploaded = _Uploaded([], [])
-    good: list[tuple[ReceivedFile, str]] = []
-    for file in files:
-        name = printable_name(file.name or "")
-        try:
-            with reading_slot():
-                ReadableUpload(file.upload.name, name=name).check()
-        except (FileError, TooManyFiles) as exc:
-            file.discard()
-            uploaded.problems.append(on_page(exc, name=name))
-            if isinstance(exc, FileTooLarge):
-                uploaded.status = 413
-            elif isinstance(exc, TooManyFiles):
-                uploaded.status = 503
-        else:
-            good.append((file, name))
-    # After reading the files: reading may take long, and the transaction blocks other writers of accounts.
-    with transaction.atomic():
-        for file, name in good:
-            try:
-                uploaded.drafts.append(create_draft(user, file.upload, name=name, device=device))
-            except QuotaReached as exc:
-                file.discard()
-                uploaded.problems.append(f"{name}: {exc}.")
-                uploaded.status = 409
-    return uploaded
+def _packed(files: list[ReceivedFile]) -> ReceivedFile:
+    """Return several files as one."""
+    named = [(file.upload, printable_name(file.name or "")) for file in files]
+    return ReceivedFile(name_of_several([name for _, name in named]), pack(named))
+
+
+def _create_draft(file: ReceivedFile, user: User, device: Device | None) -> tuple[Import | None, str, int]:
+    """Return a draft of the file; without one the problem and the status of the answer."""
+    name = printable_name(file.name or "")
+    try:
+        with reading_slot():
+            ReadableUpload(file.upload.name, name=name).check()
+        # After reading the file: it may take long, and the transaction blocks other writers of accounts.
+        return create_draft(user, file.upload, name=name, device=device), "", 200
+    except (FileError, TooManyFiles) as exc:
+        file.discard()
+        status = 413 if isinstance(exc, FileTooLarge) else 503 if isinstance(exc, TooManyFiles) else 400
+        return None, on_page(exc, name=name), status
+    except QuotaReached as exc:
+        file.discard()
+        return None, f"{name}: {exc}.", 409
 
 
 def _discard(files: list[ReceivedFile]) -> None:

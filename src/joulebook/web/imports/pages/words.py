@@ -38,7 +38,9 @@ PROBLEMS = {
     "value_type": "not a number",
     "value_not_finite": "infinite or out of range",
     "conflict": "another value is stored for this time, and was kept",
+    "repeated": "another value for this time is in the file before",
     "metric_limit": "no room for another metric of this device",
+    "file_left_out": "a file left out",
     "holds_text": "a number, but the readings of this metric are text",
 }
 """Reasons for not storing a row or cell, by their code in reports and lists."""

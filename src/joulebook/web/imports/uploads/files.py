@@ -8,7 +8,8 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,7 @@ _DISK_CHECK_BYTES = 16 << 20
 """Bytes of an upload between two checks of the free space on the disk."""
 
 _GIB = 1 << 30
+_COPIED_BYTES = 1 << 20
 
 
 class UploadTooLarge(Exception):
@@ -98,15 +100,21 @@ class UploadWriter:
         self._digest = hashlib.sha256()
         self._size = 0
 
-    def write(self, chunk: bytes) -> None:
-        """Append bytes. Raises `UploadTooLarge`, and `DiskFull` if the disk has filled up meanwhile."""
+    def write(self, chunk: bytes) -> int:
+        """Append bytes, and return their number.
+
+        Raises `UploadTooLarge`, and `DiskFull` if the disk has filled up meanwhile.
+        """
         before = self._size
         self._size += len(chunk)
         check_upload_size(self._size)
         if before // _DISK_CHECK_BYTES != self._size // _DISK_CHECK_BYTES:
             check_disk()
         self._digest.update(chunk)
-        self._file.write(chunk)
+        return self._file.write(chunk)
+
+    def flush(self) -> None:
+        """Do nothing: `finish` writes everything to the disk."""
 
     def finish(self) -> Upload:
         """Complete the file, safe from a power failure, and return it."""
@@ -130,6 +138,34 @@ def upload_writer() -> Iterator[UploadWriter]:
         yield writer
     finally:
         writer.abandon()
+
+
+def pack(uploads: Sequence[tuple[Upload, str]]) -> Upload:
+    """Return several uploads with their names as one: a zip archive in their place.
+
+    Raises `UploadTooLarge` and `DiskFull`; then the uploads are unchanged.
+    """
+    names: dict[str, int] = {}
+    with upload_writer() as writer:
+        with zipfile.ZipFile(writer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:  # type: ignore[call-overload]
+            for upload, name in uploads:
+                names[name] = names.get(name, 0) + 1
+                called = name if names[name] == 1 else f"{names[name]}-{name}"
+                with (
+                    upload_path(upload.name).open("rb") as file,
+                    archive.open(called, "w", force_zip64=True) as to,
+                ):
+                    shutil.copyfileobj(file, to, _COPIED_BYTES)
+        packed = writer.finish()
+    for upload, _ in uploads:
+        remove_upload(upload.name)
+    return packed
+
+
+def name_of_several(names: Sequence[str]) -> str:
+    """Return a name for several files: that of the first, and the number of the others."""
+    first = min(names)
+    return first if len(names) == 1 else f"{first} and {len(names) - 1:,} more"
 
 
 def check_upload_size(size: int) -> None:

@@ -58,13 +58,14 @@ class ReadableUpload:
 
     def first_lines(self) -> Sequence[str]:
         """Return the first lines, in the likeliest encoding. Raises `UnreadableFile`."""
-        head = self._source.head(_FIRST_LINES_BYTES)
+        head = self._first_file().head(_FIRST_LINES_BYTES)
         encoding, _ = guess_encoding(head, is_whole=False)
         return [shown(line) for line in head.decode(encoding, "replace").splitlines()[:_FIRST_LINES]]
 
     def check(self) -> None:
         """Unpack the beginning, and check the inflated size. Raises `UnreadableFile` and `FileTooLarge`."""
-        self._source.head(_FIRST_LINES_BYTES)
+        if not self._source.members:
+            self._source.head(_FIRST_LINES_BYTES)
         self.check_inflated_size()
 
     def check_inflated_size(self) -> None:
@@ -72,7 +73,9 @@ class ReadableUpload:
 
         A file large before inflation is not unpacked here; its import checks it.
         """
-        if self._source.is_compressed and self._source.size <= _INFLATED_AT_ONCE:
+        # An archive with several files states what each unpacks to.
+        is_checked_here = self._source.is_compressed and not self._source.members
+        if is_checked_here and self._source.size <= _INFLATED_AT_ONCE:
             for _ in self._source.chunks():
                 pass
 
@@ -84,20 +87,32 @@ class ReadableUpload:
 
     def first_rows(self, layout: FileLayout) -> Preview:
         """Return the first rows with their readings. Raises `FileError`."""
-        head = self._source.head(HEAD_BYTES)
+        source, profile = self._first_of(layout)
+        head = source.head(HEAD_BYTES)
         is_whole = len(head) < HEAD_BYTES
-        return preview(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
+        return preview(head, profile, layout.columns, is_whole=is_whole, now=_now())
 
     def count_head(self, layout: FileLayout) -> tuple[ImportReport, bool]:
         """Return the report of the first MiB, and whether this is the whole file. Raises `FileError`."""
-        head = self._source.head(_COUNTED_BYTES)
+        source, profile = self._first_of(layout)
+        head = source.head(_COUNTED_BYTES)
         is_whole = len(head) < _COUNTED_BYTES
-        report = count_head(head, layout.profile, layout.columns, is_whole=is_whole, now=_now())
-        return report, is_whole
+        report = count_head(head, profile, layout.columns, is_whole=is_whole, now=_now())
+        return report, is_whole and not layout.members
+
+    def _first_file(self) -> FileSource:
+        return self._source.member(min(self._source.members)) if self._source.members else self._source
+
+    def _first_of(self, layout: FileLayout) -> tuple[FileSource, ImportProfile]:
+        """Return the first file that is read, and its profile."""
+        for member in layout.members:
+            if not member.problem:
+                return self._source.member(member.name), member.applied_to(layout.profile)
+        return self._source, layout.profile
 
     def count(self, layout: FileLayout) -> ImportReport:
         """Read the whole file, store nothing, and return the report. Raises `FileError`."""
-        return check_file(self._source, layout.profile, layout.columns, now=_now())
+        return check_file(self._source, layout.profile, layout.columns, layout.members, now=_now())
 
 
 @contextmanager

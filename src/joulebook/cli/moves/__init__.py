@@ -1,0 +1,1 @@
+"""`joulebook move`: the history of another time-series database, as one import."""
