@@ -19,6 +19,7 @@ from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.parser import parse_file
 from joulebook.telemetry.files.profile import Given, Target
 from joulebook.telemetry.files.source import FileSource
+from joulebook.telemetry.kinds.guesses import guess_kind
 
 from ...recorder_of_home_assistant import OLD, RECENT, VERSIONS, Recorder
 
@@ -352,6 +353,36 @@ def test_the_history_page_gives_each_entity_as_a_metric(tmp_path: Path, line_end
         ("climate.flat.current_temperature", "", "gauge"): [(six, 19.5)],
     }
     assert [line for line, _, _ in problems] == [4, 7]
+
+
+@pytest.mark.parametrize(("delimiter", "decimal"), [("\t", "."), (";", ","), (",", "."), ("|", ",")])
+def test_exported_statistics_give_what_flowed_in_each_hour_and_means(
+    tmp_path: Path, delimiter: str, decimal: str
+) -> None:
+    """The hours of a day, in the zone of the device: the file has none. The metric's name says the kind."""
+    path = tmp_path / "statistics.tsv"
+    lines = [["statistic_id", "unit", "start", "min", "max", "mean", "sum", "state"]]
+    for hour in range(24):
+        rise = f"{1000 + hour * 0.5 + hour % 2 / 4}"
+        lines.append(["sensor.grid_energy", "kWh", f"25.06.2026 {hour:02}:00", "", "", "", rise, rise])
+    lines += [
+        ["sensor.room", "°C", f"25.06.2026 {hour:02}:00", "1", "99", f"{20 + hour / 4}", "", ""]
+        for hour in range(24)
+    ]
+    numbers = [
+        [cell.replace(".", decimal) if at > 2 else cell for at, cell in enumerate(row)] for row in lines
+    ]
+    path.write_text("\n".join(delimiter.join(row) for row in numbers) + "\n")
+    readings, problems, _ = read(path)
+    begin = seconds("2026-06-25 04:00")
+    assert readings == {
+        ("grid_energy_delta", "kWh", ""): [
+            (begin + hour * HOUR, 0.75 if hour % 2 else 0.25) for hour in range(1, 24)
+        ],
+        ("room", "°C", ""): [(begin + hour * HOUR, 20 + hour / 4) for hour in range(24)],
+    }
+    assert not problems
+    assert guess_kind("grid_energy_delta").kind.name == "amount"
 
 
 def test_a_table_with_further_columns_is_guessed_as_any_other(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 """Home Assistant's downloads as CSV, and what its words mean in them and in its database.
 
 The energy page gives a table with the instants across: what flowed from each instant to the next. The history
-page gives the states of entities, each with the instant since which it lasted.
+page gives the states of entities, each with the instant since which it lasted. Statistics are exported by the
+integration "Import Statistics", in local time and with the delimiter and decimal mark that a person chose.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 
+from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.formats.format import Content, Format
 from joulebook.telemetry.files.formats.readings import ReadingsWriter
@@ -23,6 +27,7 @@ is_number = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 """Matches a state written as a number."""
 
 _LONGEST_LINE = 8 << 20
+_CHUNK_CHARACTERS = 1 << 20
 _ENERGY = ["entity_id", "type", "unit"]
 _HISTORY = ["entity_id", "state", "last_changed"]
 # Attributes of heaters and humidifiers that the history page adds as columns.
@@ -32,6 +37,10 @@ _ATTRIBUTES = frozenset(
         *("action", "current_humidity", "humidity", "operation_mode"),
     }
 )
+
+
+_STATISTICS = {"statistic_id", "unit", "start"}
+_DELIMITERS = "\t;,|"
 
 
 def metric_of(entity: str) -> str:
@@ -62,9 +71,9 @@ def _recognised(fits: Callable[[list[str]], bool]) -> Callable[[bytes], bool]:
     return recognises
 
 
-def _cells(line: str) -> list[str]:
+def _cells(line: str, delimiter: str = ",") -> list[str]:
     try:
-        return next(csv.reader([line]), [])
+        return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
         return []
 
@@ -112,9 +121,58 @@ def _convert_history(content: Content) -> Iterator[bytes]:
     yield writer.rest()
 
 
-def _rows(content: Content) -> Iterator[tuple[int, list[str]]]:
+def _statistics_delimiter(head: bytes) -> str:
+    """Return the delimiter of an export of statistics, empty for another file."""
+    line = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].decode("utf-8", "replace")
+    for delimiter in _DELIMITERS if "statistic_id" in line else "":
+        names = set(_cells(line.strip(), delimiter))
+        if names >= _STATISTICS and names & {"mean", "sum", "delta"}:
+            return delimiter
+    return ""
+
+
+def _convert_statistics(content: Content) -> Iterator[bytes]:
+    """Yield a table of what flowed in each hour, and of means: its times are yet to be understood.
+
+    A register that is written with the beginning of the hour, but was reached at its end, would be an hour
+    early: what it rose by belongs to the hour.
+    """
+    delimiter = _statistics_delimiter(next(content.chunks(), b""))
+    rows = _rows(content, delimiter)
+    names = [name.strip("\ufeff") for name in next(rows)[1]]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["start", "statistic", "unit", "value"])
+    before: dict[str, Decimal] = {}
+    for _, row in rows:
+        cells = dict(zip(names, row, strict=False))
+        name, value = metric_of(cells.get("statistic_id", "")), cells.get("mean", "")
+        if not value:
+            value = cells.get("delta", "") or _rise(before, name, cells.get("sum", ""))
+            name = f"{name}_delta"
+        writer.writerow([cells.get("start", ""), name, cells.get("unit", ""), value.replace(",", ".")])
+        if out.tell() > _CHUNK_CHARACTERS:
+            check_budget()
+            yield out.getvalue().encode("utf-8", "replace")
+            out.seek(0)
+            out.truncate()
+    yield out.getvalue().encode("utf-8", "replace")
+
+
+def _rise(before: dict[str, Decimal], name: str, text: str) -> str:
+    """Return what a sum rose by since the last one of the same name; the text itself if it is no number."""
+    written = text.replace(",", ".")
+    if not is_number(written):
+        return text
+    total = Decimal(written)
+    last = before.get(name)
+    before[name] = total
+    return "" if last is None else f"{total - last:f}"
+
+
+def _rows(content: Content, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, each with its line."""
-    reader = csv.reader(_lines(content.chunks(), name=content.name))
+    reader = csv.reader(_lines(content.chunks(), name=content.name), delimiter=delimiter)
     while True:
         try:
             row = next(reader, None)
@@ -148,4 +206,9 @@ HOME_ASSISTANT_ENERGY = Format(
 )
 HOME_ASSISTANT_HISTORY = Format(
     "a download of Home Assistant's history page", _recognised(_is_history), _convert_history
+)
+HOME_ASSISTANT_STATISTICS = Format(
+    "an export of Home Assistant's statistics",
+    lambda head: _statistics_delimiter(head) != "",
+    _convert_statistics,
 )

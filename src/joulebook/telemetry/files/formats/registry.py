@@ -9,7 +9,11 @@ from joulebook.telemetry.files.formats.columnar import ARROW_FILE, ARROW_STREAM,
 from joulebook.telemetry.files.formats.emoncms import EMONCMS
 from joulebook.telemetry.files.formats.format import Content, Format
 from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
-from joulebook.telemetry.files.formats.home_assistant import HOME_ASSISTANT_ENERGY, HOME_ASSISTANT_HISTORY
+from joulebook.telemetry.files.formats.home_assistant import (
+    HOME_ASSISTANT_ENERGY,
+    HOME_ASSISTANT_HISTORY,
+    HOME_ASSISTANT_STATISTICS,
+)
 from joulebook.telemetry.files.formats.home_assistant_database import HOME_ASSISTANT_DATABASE
 from joulebook.telemetry.files.formats.json_lists import JSON
 from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL, convert_lines
@@ -32,6 +36,7 @@ FORMATS: tuple[Format, ...] = (
     HOME_ASSISTANT_DATABASE,
     HOME_ASSISTANT_ENERGY,
     HOME_ASSISTANT_HISTORY,
+    HOME_ASSISTANT_STATISTICS,
     EMONCMS,
     LINE_PROTOCOL,
     PROMETHEUS_TEXT,
