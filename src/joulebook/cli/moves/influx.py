@@ -16,7 +16,8 @@ from joulebook.telemetry.imports.totals import SeriesTotals
 
 _NUMBERS = frozenset({"float", "integer", "unsigned", "boolean"})
 _CHUNK_POINTS = 10_000
-_SPECIAL = re.compile(r"[,= \\]")
+_SPECIAL = re.compile(r"[,= ]")
+_SPECIAL_IN_FIELD = re.compile(r"[,= \\]")
 _HEADER = b"# INFLUXDB EXPORT\n# DML\n"
 
 
@@ -80,7 +81,7 @@ class InfluxServer:
                 except ValueError as exc:
                     raise UnableToMove(f"{self._http.url} answers a damaged line") from exc
                 for series in _results(answer):
-                    yield _points(part, series)
+                    yield points_as_lines(part, series)
 
     def _only_database(self) -> str:
         answer = self._http.get("/query", q="SHOW DATABASES")
@@ -139,15 +140,15 @@ def _columns(fields: Sequence[str]) -> str:
 
 
 def _escaped(name: str) -> str:
-    return _SPECIAL.sub(lambda found: "\\" + found[0], name) if _SPECIAL.search(name) else name
+    return _SPECIAL.sub(r"\\\g<0>", name)
 
 
-def _points(measurement: str, series: dict[str, Any]) -> bytes:
-    """Return points as line protocol."""
+def points_as_lines(measurement: str, series: dict[str, Any]) -> bytes:
+    """Return the points of a series, as the query API has them, as line protocol."""
     head = ",".join(
         [_escaped(measurement), *(f"{_escaped(key)}={_escaped(text)}" for key, text in _tags(series))]
     )
-    keys = [_escaped(field) for field in series["columns"][1:]]
+    keys = [_SPECIAL_IN_FIELD.sub(r"\\\g<0>", field) for field in series["columns"][1:]]
     lines = []
     for time, *values in series["values"]:
         fields = [
