@@ -94,6 +94,11 @@ class DraftEntry:
         return "".join(self.settings.get("sheet", ()))
 
     @property
+    def settings_given(self) -> int:
+        """The number of settings with an entry."""
+        return sum(any(texts) for texts in self.settings.values())
+
+    @property
     def is_saved_profile(self) -> bool:
         """Whether a saved profile is chosen, with settings fixed by it."""
         return bool(self.profile) and self.profile not in BUILTIN
