@@ -180,10 +180,12 @@ def quoted(text: str) -> str:
     """Return text as a cell of CSV in one line."""
     if text.isalnum():
         return text
-    text = "".join(each if each.isprintable() else " " for each in text)
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else " " for each in text)
     return f'"{text.replace(chr(34), chr(34) * 2)}"'
 
 
+@cache
 def text_cells() -> str:
     """Return the cells `metric,unit,kind` of a value that is text."""
     return f"{quoted(TEXT_FIELDS)},,"
