@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.guess.questions import Question
 from joulebook.telemetry.files.preview import check_file
 from joulebook.telemetry.files.profile import Given
@@ -197,13 +199,26 @@ def test_keeping_the_first_is_accepted_once_and_for_all(tmp_path: Path) -> None:
     assert check_file(FileSource(path), layout.profile, layout.columns, now=NOW).repeated == 29
 
 
-def test_times_that_begin_anew_far_behind_the_head_are_asked_about(tmp_path: Path) -> None:
-    days = [f"2024-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:00" for month in range(1, 13)
-            for day in range(1, 29) for hour in range(24) for minute in range(0, 60, 2)]  # fmt: skip
-    one = [f"{time},{at}.5" for at, time in enumerate(days)]
-    again = [f"{time[:-2]}01,{at}.5" for at, time in enumerate(days)]
-    path = write(tmp_path, ["time,power of the first meter", *one, *again])
-    question = one_question(path)
-    assert "begin anew behind its first part" in question.about
-    assert required(layout_of(path, question.answers[0].applied_to(Given()))) == []
-    assert required(layout_of(write(tmp_path, ["time,P", *one]))) == []
+def test_times_that_begin_anew_far_behind_the_head_are_asked_about() -> None:
+    head = "\n".join(["time,P", *(f"{time},1" for time in quarters(90))]) + "\n"
+    later = "".join(f"{time},2\n" for time in quarters(90, day=9))
+    again = "".join(f"{time}:30,3\n" for time in quarters(90))
+
+    def asked(further: str, **given: Any) -> list[str]:
+        layout = guess_layout(
+            head.encode(), is_whole=False, given=Given(**given), device_tz="UTC", further=further.encode()
+        )
+        return [question.about for question in required(layout)]
+
+    assert asked(later) == asked(later + again, repeats="first") == []
+    assert asked(later + again) == [
+        "the times of the file begin anew behind its first part: does a second table follow the first?"
+    ]
+
+
+def test_the_repeated_hour_in_a_zone_without_one_asks_for_the_zone(tmp_path: Path) -> None:
+    clock = [*quarters(12), *quarters(80, first=8)]
+    path = write(tmp_path, ["time,P", *(f"{time},{at}" for at, time in enumerate(clock))])
+    (question,) = required(layout_of(path, tz="UTC"))
+    assert "the hour that clocks repeat in autumn, in another zone than UTC" in question.about
+    assert question.setting == "repeats"

@@ -191,7 +191,7 @@ class HourColumn:
     """A column of the layout with the hours across, `minutes` after the row's midnight by the clock.
 
     `pass_` is 1 or 2 if the column is one of the two of a doubled hour, else 0. It is `COUNTED` if the
-    minutes are those that have passed: of 25 hours, a day of 23 has 23.
+    minutes are those that have passed: of 25 columns, a day of 23 hours fills 23.
     """
 
     column: str

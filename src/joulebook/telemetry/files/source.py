@@ -41,7 +41,6 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
 _GZIP = 16 + zlib.MAX_WBITS
 _UNREADABLE_KINDS = (
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save the sheet as CSV"),
     (b"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it"),
     (b"BZh", "bzip2-compressed", "unpack it"),
     (b"\xfd7zXZ\x00", "xz-compressed", "unpack it"),

@@ -12,6 +12,7 @@ from joulebook.telemetry.files.formats.json_lists import JSON
 from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL, convert_lines
 from joulebook.telemetry.files.formats.named_series import SeriesNames
 from joulebook.telemetry.files.formats.nem import NEM
+from joulebook.telemetry.files.formats.old_workbook import OLD_WORKBOOK
 from joulebook.telemetry.files.formats.prometheus import (
     PROMETHEUS_TEXT,
     VICTORIA_METRICS,
@@ -20,6 +21,7 @@ from joulebook.telemetry.files.formats.prometheus import (
 )
 
 FORMATS: tuple[Format, ...] = (
+    OLD_WORKBOOK,
     PARQUET,
     ARROW_FILE,
     ARROW_STREAM,

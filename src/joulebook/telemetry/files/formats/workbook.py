@@ -1,26 +1,17 @@
-"""Workbooks (.xlsx): checked for content made to exhaust memory, then read by rows as lines of CSV.
-
-Line n of the text is row n of the sheet: a report's line numbers are those of the spreadsheet.
-"""
+"""Workbooks (.xlsx): checked for content made to exhaust memory before they are read."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-from python_calamine import CalamineWorkbook
 
 from joulebook.telemetry.files.archive import opened, read_member
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
 from joulebook.telemetry.files.formats.format import Content, Format
+from joulebook.telemetry.files.formats.sheets import sheet_chunks, sheet_names
 
 MOST_INFLATED = 256 << 20
 """Most bytes of all parts of a workbook together, unpacked."""
@@ -34,8 +25,6 @@ MOST_TEXT = 512 << 20
 A workbook stores a shared text once for many cells, but a reader holds a copy for each.
 """
 
-_ROWS_A_CHUNK = 2000
-_CHUNK_CHARACTERS = 1 << 20
 _OVERLAP = 200
 _XML_STARTS = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _FORBIDDEN = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -47,36 +36,18 @@ _SHARED = re.compile(rb"<(?:[^\s<>/]{1,40}:)?(?P<text>si)(?=[\s/>])|[\s\"']t\s*=
 
 _LONGEST_TAG = 4 << 20
 _OTHER_FORMATS = frozenset({"content.xml", "mimetype", "xl/workbook.bin"})
-_LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x85\u2028\u2029]+")
 
 
 def _convert(content: Content) -> Iterator[bytes]:
-    """Yield a sheet as UTF-8 CSV, unless one is chosen the first with two rows or more.
-
-    Raises `UnreadableFile` for a damaged workbook or one with suspicious content, and `FileTooLarge` for
-    one larger than any workbook of readings.
-    """
+    """Yield a sheet as CSV; the errors are those of `sheet_chunks`, and `FileTooLarge`."""
     _check(content.path, content.name)
-    rows = _rows(content.path, content.part, content.name)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    for number, row in enumerate(rows, 1):
-        cells = [_text(cell) for cell in row]
-        writer.writerow(cells) if any(cells) else out.write("\n")
-        if number % _ROWS_A_CHUNK == 0 or out.tell() > _CHUNK_CHARACTERS:
-            check_budget()
-            yield out.getvalue().encode("utf-8", "replace")
-            out.seek(0)
-            out.truncate()
-    if text := out.getvalue():
-        yield text.encode("utf-8", "replace")
+    yield from sheet_chunks(content.path, content.part, content.name)
 
 
 def _sheet_names(content: Content) -> tuple[str, ...]:
     """Return the names of a workbook's sheets in their order; the errors are those of `_convert`."""
     _check(content.path, content.name)
-    with _reader(content.name), CalamineWorkbook.from_path(content.path) as book:
-        return tuple(book.sheet_names)
+    return sheet_names(content.path, content.name)
 
 
 def _check(path: Path, name: str) -> None:
@@ -220,70 +191,6 @@ def _number(letters: bytes) -> int:
     for letter in letters.upper():
         number = number * 26 + letter - 64
     return number
-
-
-def _rows(path: Path, sheet: str, name: str) -> Iterator[Sequence[Any]]:
-    with _reader(name), CalamineWorkbook.from_path(path) as book:
-        if sheet and sheet not in book.sheet_names:
-            raise UnreadableFile(
-                f"{name} has no sheet {sheet!r}; it has {', '.join(map(repr, book.sheet_names[:20]))}",
-                setting="sheet",
-            )
-        # Without a name it is the first sheet with more than one row, or else the first of all.
-        chosen = None
-        for each in [sheet] if sheet else book.sheet_names:
-            found = book.get_sheet_by_name(each)
-            chosen = found if chosen is None or found.height > 1 else chosen
-            if found.height > 1:
-                break
-        if chosen is None:
-            raise UnreadableFile(f"{name} has no sheet; is it a workbook?")
-        for _ in range((chosen.start or (0, 0))[0]):
-            yield ()
-        # Rows come without the empty columns before the first filled one.
-        yield from chosen.iter_rows()
-
-
-@contextmanager
-def _reader(name: str) -> Iterator[None]:
-    """Raise `UnreadableFile` for errors of the reader."""
-    try:
-        yield
-    except (UnreadableFile, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
-        raise
-    except BaseException as exc:
-        # The reader is written in Rust; its panic is no Exception.
-        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
-            raise
-        raise UnreadableFile(f"{name} cannot be read as a workbook: {str(exc)[:200]}") from exc
-
-
-def _text(cell: Any) -> str:
-    """Return a cell as text; the parser reads it back as the same number or instant."""
-    match cell:
-        case bool():
-            return "TRUE" if cell else "FALSE"
-        case str():
-            return _LINE_BREAKS.sub(" ", cell).replace("\0", "")
-        case float():
-            return repr(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
-        case datetime():
-            return _instant(cell)
-        case date():
-            return cell.isoformat()
-        case time():
-            return _instant(datetime.combine(date(2000, 1, 1), cell)).split(" ")[1]
-        case timedelta():
-            seconds = round(cell.total_seconds())
-            return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-    return str(cell)
-
-
-def _instant(moment: datetime) -> str:
-    """Return an instant to the millisecond: the resolution of days stored as a number."""
-    rounded = moment + timedelta(microseconds=500)
-    whole = rounded.replace(microsecond=rounded.microsecond // 1000 * 1000)
-    return whole.isoformat(" ", "milliseconds" if whole.microsecond else "seconds")
 
 
 WORKBOOK = Format("an Excel workbook", lambda _head: False, _convert, _sheet_names, needs_file=True)

@@ -9,12 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.errors import FileError, ReadingAbandoned, TooMuchWork, UnreadableFile
+from joulebook.telemetry.files.errors import (
+    FileError,
+    Message,
+    ReadingAbandoned,
+    TooMuchWork,
+    UnreadableFile,
+)
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout
-from joulebook.telemetry.files.guess.questions import ReadingSetting
+from joulebook.telemetry.files.guess.questions import Answer, Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import SampleRow, guess_encoding, sample_lines, sample_rows
 from joulebook.telemetry.files.guess.time_columns import time_text
 from joulebook.telemetry.files.guess.times import Shape, time_shape
@@ -28,10 +35,13 @@ from joulebook.telemetry.files.text import utf8_chunks
 ReadHead = Callable[[FileSource, Given, bytes, bytes], FileLayout]
 """Returns how a file is read, with the settings given, its head, and further lines as evidence."""
 
+_ORDER = "time_formats"
 _LOOK_BYTES = 65_536
 _STYLE_ROWS = 40
 _EVIDENCE_BYTES = 2 << 20
 _MOST_GROUPS = 20
+_MOST_OPEN = 3
+"""Groups asked about in one question: it has two answers or more for each."""
 _DATE_LENGTH = 10
 _MONTHS, _DAYS = 12, 31
 _NUMBER = re.compile("[0-9]+")
@@ -103,6 +113,7 @@ def read_alike(source: FileSource, given: Given, read: ReadHead) -> FileLayout:
     problems |= _take_undecided(groups)
     for group in groups:
         _settle(source, group, given, read)
+        problems |= _take_named_otherwise(source, group, given, read)
     return _shared(source, groups, problems)
 
 
@@ -243,6 +254,31 @@ def _settle(source: FileSource, group: _Group, given: Given, read: ReadHead) -> 
     group.layout = layout
 
 
+def _take_named_otherwise(source: FileSource, group: _Group, given: Given, read: ReadHead) -> dict[str, str]:
+    """Take out of a group the files whose columns are other metrics, as in files of one sensor each."""
+    problems: dict[str, str] = {}
+    largest = max(group.own, key=lambda name: source.members[name])
+    others = [name for name in group.own if name != largest]
+    # Of most files one tells for all.
+    if not others or _names_alike(_read(source.member(others[-1]), given, read, b""), group.layout):
+        return problems
+    for name in others:
+        check_budget()
+        layout = _read(source.member(name), given, read, b"")
+        if not _names_alike(layout, group.layout):
+            metrics = ", ".join(value.metric for value in layout.profile.values)
+            problems[name] = f"it holds other metrics than most files, {shown(metrics)}; import it on its own"
+            del group.own[name]
+    return problems
+
+
+def _names_alike(layout: FileLayout, main: FileLayout) -> bool:
+    names = {(value.column, value.key): value.metric for value in main.profile.values}
+    return all(
+        names.get((value.column, value.key), value.metric) == value.metric for value in layout.profile.values
+    )
+
+
 def _beginning(lines: Sequence[str], most: int) -> Iterator[str]:
     for line in lines:
         most -= len(line) + 1
@@ -258,14 +294,21 @@ def _shared(source: FileSource, groups: Sequence[_Group], problems: dict[str, st
         counts[group.layout.columns] = counts.get(group.layout.columns, 0) + len(group.own)
     columns = max(counts, key=lambda each: counts[each])
     alike = [group for group in groups if group.layout.columns == columns]
+    others = [group for group in groups if group.layout.columns != columns]
     chosen = max(alike, key=lambda group: len(group.own))
     main, values = chosen.layout, list(chosen.layout.profile.values)
     settings = list(main.settings)
     members: dict[str, Member] = {}
-    for group in groups:
-        if group is not chosen and (reason := _difference(group.layout, main)):
+    open_orders: list[Question] = []
+    for group in sorted(alike, key=lambda group: -len(group.own)) + others:
+        asked = _orders_asked(group)
+        reason = "" if group is chosen else _difference(group.layout, main)
+        if not reason and asked and len(open_orders) >= _MOST_OPEN:
+            reason = f"{asked[0].about}; import it on its own"
+        if reason:
             problems |= dict.fromkeys(group.own, reason)
             continue
+        open_orders += asked
         if group is not chosen and main.profile.key_columns:
             values += _further_keys(group.layout.profile.values, values)
         members |= {name: Member.of(name, own, main.profile) for name, own in group.own.items()}
@@ -273,12 +316,16 @@ def _shared(source: FileSource, groups: Sequence[_Group], problems: dict[str, st
             formats = " or ".join(group.layout.profile.time_formats)
             of = f"guessed: of {len(group.own):,} other file(s), such as {min(group.own)}"
             settings.append(ReadingSetting("time format", formats, of))
+    questions = [each for each in main.questions if each not in open_orders]
+    if open_orders:
+        questions.append(_asked_together(open_orders))
     members |= {name: Member(name, problem=reason) for name, reason in problems.items()}
     left_out = f", {len(problems):,} of them left out" if problems else ""
     count = f"{len(source.members):,}{left_out}"
     return replace(
         main,
         profile=replace(main.profile, values=tuple(values)),
+        questions=tuple(questions),
         settings=(ReadingSetting("files", count, "found: with the same columns"), *settings),
         members=tuple(members[name] for name in source.members),
     )
@@ -294,11 +341,34 @@ def _difference(layout: FileLayout, main: FileLayout) -> str:
         ours.layout, ours.time_columns, ours.key_columns,
     ):  # fmt: skip
         return "its times or keys stand in other columns than those of most files; import it on its own"
-    asked = {question.about for question in main.questions}
+    asked = {question.setting for question in main.questions} | {_ORDER}
     for question in layout.questions:
-        if question.is_required and question.about not in asked:
+        if question.is_required and question.setting not in asked:
             return f"{question.about}; import it on its own"
     return ""
+
+
+def _orders_asked(group: _Group) -> list[Question]:
+    return [each for each in group.layout.questions if each.setting == _ORDER and each.is_required]
+
+
+def _asked_together(questions: Sequence[Question]) -> Question:
+    """Return one question for groups of files whose dates can each be read in several ways."""
+    if len(questions) == 1:
+        return questions[0]
+    answers = [
+        Answer(
+            ", ".join(each.label for each in answers),
+            {_ORDER: tuple(text for each in answers for text in each.given[_ORDER])},
+        )
+        for answers in product(*(question.answers for question in questions))
+    ]
+    texts = list(dict.fromkeys(text for each in answers for text in each.given[_ORDER]))
+    options = " or ".join(
+        " ".join(f"{{{_ORDER}:'{{{texts.index(text)}}}'}}" for text in each.given[_ORDER]) for each in answers
+    )
+    about = "; ".join(question.about for question in questions)
+    return Question(_ORDER, about, Message(f"; say which with {options}", *texts), tuple(answers))
 
 
 def _further_keys(values: Sequence[ValueColumn], known: Sequence[ValueColumn]) -> list[ValueColumn]:

@@ -120,6 +120,7 @@ class KeyedRows:
 
     def repeats(self, columns: Sequence[str]) -> int:
         """Return the number of rows with the instant, and the cells of these columns, of an earlier row."""
+        check_budget()
         frame = self.frame
         if columns and self._has_doubled_hour and not self.sample.hours:
             key = joined_key(self.sample.cells, columns)
@@ -183,7 +184,6 @@ def _guess_key_positions(rows: KeyedRows) -> tuple[int, ...]:
         return (int(clear[0][1:]),) if clear else ()
     chosen: list[str] = []
     while repeats > _FEW_REPEATS * count and candidates:
-        check_budget()
         repeats_with = {name: rows.repeats([*chosen, name]) for name in candidates}
         order = {name: (repeats_with[name], at) for at, name in enumerate(candidates)}
         best = min(candidates, key=order.__getitem__)

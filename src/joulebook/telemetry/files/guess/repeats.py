@@ -24,6 +24,7 @@ from joulebook.telemetry.files.layouts import HEADER_REPEATED, OTHER_TABLE, Long
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.repeats import RepeatWatch
 from joulebook.telemetry.files.table import BLANKS, ParsedBlock, shown
+from joulebook.telemetry.files.times import TimeFormat, parse_times
 
 _FEWEST = 2
 """Fewer repeated rows without a likely cause are stray."""
@@ -44,10 +45,10 @@ _MOST_PROBLEMS = 1000
 
 @dataclass(frozen=True)
 class _Cause:
-    """One likely cause of repeats: words for the question, and the answer that removes it."""
+    """One likely cause of repeats: words for the question, and the answer that removes it, if one can."""
 
     words: str
-    answer: Answer
+    answer: Answer | None = None
 
 
 def ask_about_repeats(sample: Sample, profile: ImportProfile) -> None:
@@ -72,25 +73,27 @@ def ask_about_repeats(sample: Sample, profile: ImportProfile) -> None:
         return
     causes = list(islice(_causes(sample, profile, block, lines), _MOST_CAUSES))
     many = max(1 if causes else _FEWEST, _SHARE * block.rows_imported)
-    if len(lines) < many and len(lines) <= _MOST_STRAY:
+    if len(lines) < many and len(lines) <= _MOST_STRAY and not any(c.answer is None for c in causes):
         return
     reading = int(repeats.rows[at[0]])
+    first_line, first_value = int(repeats.first_line[at[0]]), float(repeats.first_value[at[0]])
+    here, there = (
+        f"line {line}" if line <= sample.last_line else "a later line" for line in (int(lines[0]), first_line)
+    )
     guesses = " or ".join(cause.words for cause in causes) or "a column of the time, or another format"
+    answers = [cause.answer for cause in causes if cause.answer is not None]
     sample.ask(
         Question(
-            next(iter(causes[0].answer.given)) if causes else "repeats",
+            next(iter(answers[0].given)) if answers else "repeats",
             f"{len(lines):,} of {block.rows_imported:,} rows have the time of an earlier row and another "
-            f"value: line {int(lines[0])} has {float(block.value[reading])!r} where line "
-            f"{int(repeats.first_line[at[0]])} has {float(repeats.first_value[at[0]])!r}. Was "
+            f"value: {here} has {float(block.value[reading])!r} where {there} has {first_value!r}. Was "
             f"{guesses} overlooked?",
             Message(
-                " Name columns with {key_columns} or {time_columns}, or the header of one table with "
-                "{header_line}; or keep the first value of each time with {repeats:first}"
+                " Name columns with {key_columns} or {time_columns}, the header of one table with "
+                "{header_line}, the zone of the times with {tz}; or keep the first value of each time with "
+                "{repeats:first}"
             ),
-            (
-                *(cause.answer for cause in causes),
-                Answer("keep the first value of each time", {"repeats": "first"}),
-            ),
+            (*answers, Answer("keep the first value of each time", {"repeats": "first"})),
         )
     )
 
@@ -112,6 +115,7 @@ def _ask_about_beginning_anew(sample: Sample) -> None:
 def _ask_about_tables(sample: Sample, block: ParsedBlock) -> bool:
     """Ask which table is read, if another with times follows the file's first; return whether this asked."""
     others = [problem.line for problem in block.problems if problem.code == OTHER_TABLE]
+    others = [line for line in others if line <= sample.last_line]
     if sample.given.header_line is not None or len(others) < _FEWEST:
         return False
     rows = np.searchsorted(sample.table.line, others[1:])
@@ -142,7 +146,11 @@ def _causes(
     sample: Sample, profile: ImportProfile, block: ParsedBlock, lines: NDArray[np.int64]
 ) -> Iterator[_Cause]:
     """Yield likely causes of the repeats in rows at these lines, the likeliest first."""
-    again = [p.line for p in block.problems if p.code == HEADER_REPEATED and p.line < lines[0]]
+    if sample.given.tz is None and _is_hour_of_autumn(sample, lines):
+        yield _Cause(f"the hour that clocks repeat in autumn, in another zone than {sample.tz},")
+        return
+    last = min(int(lines[0]), sample.last_line)
+    again = [p.line for p in block.problems if p.code == HEADER_REPEATED and p.line < last]
     if again:
         line = again[-1]
         words = f"a second table from line {line} on"
@@ -171,6 +179,19 @@ def _causes(
         if len(frame) - len(frame.select([*keys, *texts]).unique()) <= (1 - _MOSTLY) * repeats:
             joined = " + ".join(times)
             yield _Cause(f"the time {column!r}", Answer(f"the time is {joined}", {"time_columns": times}))
+
+
+_HOUR = 3_600_000_000
+
+
+def _is_hour_of_autumn(sample: Sample, lines: NDArray[np.int64]) -> bool:
+    """Return whether the rows at these lines are the one hour that the times have stepped back."""
+    times = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
+    steps = np.diff(times.wall[times.fits])
+    rows = np.searchsorted(sample.table.line[times.fits], lines)
+    usual = int(np.median(steps)) if len(steps) else 0
+    is_back = rows[0] > 0 and 0 < usual <= _HOUR and steps[rows[0] - 1] == usual - _HOUR
+    return bool(is_back and len(rows) * usual == _HOUR and rows[-1] - rows[0] == len(rows) - 1)
 
 
 def kind_of_times(cells: pl.Series) -> Kind | None:

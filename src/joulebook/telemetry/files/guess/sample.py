@@ -80,7 +80,8 @@ class Sample:
     """The format of a column of hours beside a column of dates, else ""."""
 
     table: Table
-    """The data rows with their lines; rows from behind the head have lines of no meaning."""
+    """The data rows with their lines; behind `last_line`, the head's, lines have no meaning."""
+    last_line: int
     cells: pl.DataFrame
     """The data rows as text: `c0`, `c1`, …"""
     time_text: pl.Series
@@ -142,6 +143,7 @@ class Sample:
         """Read the cells of the data rows, once heading and time columns are known."""
         most = self.first_data_line + most_lines(len(self.columns), cells=_MOST_CELLS)
         text = _first_lines(self._text, most)
+        self.last_line = text.count(b"\n") + 1
         if self._further:
             further = b"".join(utf8_chunks([self._further], encoding=self.encoding))
             text += _first_lines(self._with_lf(further), most)

@@ -55,8 +55,8 @@ _DATES = {
     "ymd4": rf"[0-9]{{4}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{1,2}}",
     "dmy4": rf"[0-9]{{1,2}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{4}}",
     "dmy2": rf"[0-9]{{1,2}}{_MARK}[0-9]{{1,2}}(?P=mark)[0-9]{{2}}",
-    "dby4": rf"[0-9]{{1,2}}(?P<mark>[-/. ]|\. ){_MONTH}(?P=mark)[0-9]{{4}}",
-    "dby2": rf"[0-9]{{1,2}}(?P<mark>[-/. ]|\. ){_MONTH}(?P=mark)[0-9]{{2}}",
+    "dby4": rf"[0-9]{{1,2}}(?P<mark>[-/. ]|\. ){_MONTH}(?P<last>[-/. ])[0-9]{{4}}",
+    "dby2": rf"[0-9]{{1,2}}(?P<mark>[-/. ]|\. ){_MONTH}(?P<last>[-/. ])[0-9]{{2}}",
     "ymb4": rf"[0-9]{{4}}(?P<mark>[-/. ]){_MONTH}(?P=mark)[0-9]{{1,2}}",
     "bdy4": rf"{_MONTH}(?P<mark> )[0-9]{{1,2}},? [0-9]{{4}}",
     "east": r"[0-9]{4}(?P<mark>年)[0-9]{1,2}月[0-9]{1,2}日",
@@ -103,7 +103,7 @@ def time_shape(cell: str) -> Shape | None:
         if match := pattern.fullmatch(cell):
             if "month" in pattern.groupindex and match["month"].lower() not in MONTHS:
                 continue
-            dates = _date_formats(name, match["mark"], match["date"])
+            dates = _date_formats(name, match)
             head = f"%a{match['comma'].removeprefix('.')}" if match["weekday"] else ""
             stop, end = match["stop"] or "", f"{match['dash']}%*" if match["dash"] else ""
             kind, tail = Kind.DATE, stop + end
@@ -120,8 +120,9 @@ def time_shape(cell: str) -> Shape | None:
     return None
 
 
-def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
+def _date_formats(name: str, match: re.Match[str]) -> dict[str, str]:
     """Return the formats of a date for each possible order of day, month and year."""
+    mark, date = match["mark"], match["date"]
     if name == "ymd4":
         return {"ymd": f"%Y{mark}%m{mark}%d"}
     if name == "packed":
@@ -131,7 +132,7 @@ def _date_formats(name: str, mark: str, date: str) -> dict[str, str]:
     if name == "ymb4":
         return {"ymb": f"%Y{mark}%b{mark}%d"}
     if name in {"dby4", "dby2"}:
-        return {"dby": f"%d{mark}%b{mark}%{'Y' if name == 'dby4' else 'y'}"}
+        return {"dby": f"%d{mark}%b{match['last']}%{'Y' if name == 'dby4' else 'y'}"}
     if name == "bdy4":
         return {"bdy": "%b %d, %Y" if "," in date else "%b %d %Y"}
     year = "%Y" if name == "dmy4" else "%y"

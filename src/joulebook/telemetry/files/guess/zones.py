@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import tzinfo
 
 import numpy as np
 import polars as pl
@@ -54,9 +53,8 @@ def settle_zone(sample: Sample) -> None:
     """
     if not sample.given.time_formats and not sample.given.time_columns:
         _add_zone_column(sample)
-    _settle_zone(sample)
-    if not sample.given.time_formats and not sample.given.time_columns:
         _add_pass_column(sample)
+    _settle_zone(sample)
 
 
 def _settle_zone(sample: Sample) -> None:
@@ -158,8 +156,7 @@ def _settle_abbreviation(sample: Sample, name: str, reason: str) -> None:
     device = sample.device_tz
     local = device if name in _names_of(device, sample) else _LOCAL_ZONES.get(name, "")
     wall = sample.times.wall[sample.times.fits]
-    zone = find_zone(local or fixed)
-    if not local or not len(wall) or not (_offsets(zone, wall) != ZONES[name] * MINUTE).any():
+    if not local or not len(wall) or (_offsets(_clock(local, wall), wall) == ZONES[name] * MINUTE).all():
         sample.tz = fixed
         sample.note("time zone", fixed, reason)
         return
@@ -202,8 +199,12 @@ def _names_of(tz: str, sample: Sample) -> set[str]:
 _FAR = 200 * 366 * DAY
 
 
-def _offsets(zone: tzinfo, wall: NDArray[np.int64]) -> NDArray[np.int64]:
-    clock = Clock.over(zone, int(wall.min()) - 2 * DAY, int(wall.max()) + 2 * DAY)
+def _clock(tz: str, wall: NDArray[np.int64]) -> Clock:
+    """Return the clock of a zone over the years of these local times."""
+    return Clock.over(find_zone(tz), int(wall.min()) - 2 * DAY, int(wall.max()) + 2 * DAY)
+
+
+def _offsets(clock: Clock, wall: NDArray[np.int64]) -> NDArray[np.int64]:
     return clock.offsets[np.searchsorted(clock.unusual_times()[1], wall, side="right")]
 
 
@@ -215,12 +216,15 @@ def _offset_text(offset: int) -> str:
 def _changes(sample: Sample, tz: str) -> list[tuple[str, int]]:
     """Return what the times show at each change of a zone's clock: doubled, skipped, or an even run.
 
-    Each comes with the smaller of the two offsets. Only changes amid times with an even step count.
+    Each comes with the smaller of the two offsets. Only changes amid times with an even step count. Words for
+    summer and winter time say that the hour is doubled.
     """
+    if sample.times.marked.any():
+        return [("doubled", 0)]
     wall = np.sort(sample.times.wall[sample.times.fits & (sample.times.offset == NO_OFFSET)])
     if len(wall) < 4 or abs(int(wall[0])) > _FAR or abs(int(wall[-1])) > _FAR:
         return []
-    clock = Clock.over(find_zone(tz), int(wall[0]) - 2 * DAY, int(wall[-1]) + 2 * DAY)
+    clock = _clock(tz, wall)
     found = []
     for at, (start, end) in enumerate(zip(*clock.unusual_times(), strict=True)):
         length = end - start
@@ -250,7 +254,7 @@ def in_doubled_hour(sample: Sample) -> NDArray[np.bool_]:
     rows = np.flatnonzero(times.fits & (times.offset == NO_OFFSET) & (np.abs(times.wall) < _FAR))
     if len(rows):
         wall = times.wall[rows]
-        clock = Clock.over(find_zone(sample.tz), int(wall.min()) - 2 * DAY, int(wall.max()) + 2 * DAY)
+        clock = _clock(sample.tz, wall)
         start, end = clock.unusual_times()
         early, late = np.searchsorted(end, wall, side="right"), np.searchsorted(start, wall, side="right")
         found[rows] = clock.offsets[late] < clock.offsets[early]
@@ -282,8 +286,10 @@ _PASS_COLUMN = re.compile(
 
 def _add_pass_column(sample: Sample) -> None:
     """Add a column of words for summer and winter time to the time columns, if they are true of the times."""
-    if any("%D" in text for text in sample.time_formats):
+    if any(word in text for text in sample.time_formats for word in ("%D", *_WITH_OFFSET)):
         return
+    named, _ = _named_zone(sample) or ("", "")
+    sample.tz = sample.given.tz or (named if "/" in named else sample.device_tz)
     local = sample.times.fits & (sample.times.offset == NO_OFFSET)
     doubled = in_doubled_hour(sample)
     for position, words in _columns_of_words(sample):
@@ -297,9 +303,9 @@ def _add_pass_column(sample: Sample) -> None:
             continue
         if not len(rows):
             continue
-        zone = find_zone(sample.tz)
-        offsets = _offsets(zone, sample.times.wall[rows])
-        standard = min(_offsets(zone, sample.times.wall[rows] + days * DAY).min() for days in (-180, 0, 180))
+        clock = _clock(sample.tz, sample.times.wall[rows])
+        offsets = _offsets(clock, sample.times.wall[rows])
+        standard = clock.offsets.min()
         is_true = (offsets > standard) == (marks[rows] == 1)
         if is_true.all():
             _add_column(sample, position, "%D")
