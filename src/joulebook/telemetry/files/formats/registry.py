@@ -8,6 +8,7 @@ from joulebook.telemetry.files.formats.annotated_csv import ANNOTATED_CSV, conve
 from joulebook.telemetry.files.formats.columnar import ARROW_FILE, ARROW_STREAM, PARQUET
 from joulebook.telemetry.files.formats.format import Content, Format
 from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
+from joulebook.telemetry.files.formats.influx_shell import INFLUX_SHELL, convert_rows
 from joulebook.telemetry.files.formats.json_lists import JSON
 from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL, convert_lines
 from joulebook.telemetry.files.formats.named_series import SeriesNames
@@ -26,6 +27,7 @@ FORMATS: tuple[Format, ...] = (
     ARROW_FILE,
     ARROW_STREAM,
     ANNOTATED_CSV,
+    INFLUX_SHELL,
     GREEN_BUTTON,
     NEM,
     LINE_PROTOCOL,
@@ -44,6 +46,7 @@ def find_format(head: bytes) -> Format | None:
 
 CONVERTERS: Mapping[str, Callable[[Content, SeriesNames], Iterator[bytes]]] = {
     ANNOTATED_CSV.name: convert_tables,
+    INFLUX_SHELL.name: convert_rows,
     LINE_PROTOCOL.name: convert_lines,
     VICTORIA_METRICS.name: convert_json,
     PROMETHEUS_TEXT.name: convert_text,
