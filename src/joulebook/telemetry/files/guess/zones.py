@@ -36,7 +36,8 @@ _ABBREVIATION = re.compile(rf"(?<![A-Za-z])(?:{_FIXED})(?![A-Za-z0-9])")
 _LABEL = re.compile(r"(?i)zone|fuseau|huso|fuso|(?<![a-z])tz(?![a-z])|tidszon|aikavyöh|pásmo|strefa")
 _LOCAL_ZONES = {
     "CET": "Europe/Brussels", "CEST": "Europe/Brussels", "MEZ": "Europe/Berlin", "MESZ": "Europe/Berlin",
-    "EET": "Europe/Athens", "EEST": "Europe/Athens", "WET": "Europe/Lisbon", "WEST": "Europe/Lisbon", "EST": "America/New_York", "EDT": "America/New_York", "CDT": "America/Chicago",
+    "EET": "Europe/Athens", "EEST": "Europe/Athens", "WET": "Europe/Lisbon", "WEST": "Europe/Lisbon",
+    "EST": "America/New_York", "EDT": "America/New_York", "CDT": "America/Chicago",
     "MST": "America/Denver", "MDT": "America/Denver", "PST": "America/Los_Angeles",
     "PDT": "America/Los_Angeles", "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney",
     "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland", "AKST": "America/Anchorage",
