@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import json
 import stat
 import time
 import uuid
@@ -13,6 +14,7 @@ import zipfile
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.urls import reverse
 
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.uploads.files import upload_path, uploads_folder
@@ -82,7 +84,7 @@ def test_several_files_become_one_draft_and_what_cannot_be_read_is_named(client,
     ("content", "status", "problem"),
     [
         (PDF, 400, "is a PDF document; ask its sender for CSV"),
-        (OLD_EXCEL, 400, "is an old Excel workbook; save the sheet as CSV"),
+        (OLD_EXCEL, 400, "cannot be read as a workbook"),
         (b"", 400, "is empty"),
         (gzip.compress(METER.encode())[:-12], 400, "its gzip stream ends early"),
         (b"\x1f\x8b" + b"\xff" * 100, 400, "is damaged"),
@@ -231,3 +233,14 @@ def test_the_list_is_ones_own_and_has_pages(client, alice, charlie, client_of):
     theirs = text(client_of(charlie).get("/imports/"))
     assert ".csv" not in theirs
     assert "joulebook import FILE --device ID" in theirs
+
+
+def test_a_draft_asks_which_of_several_lists_is_read(client):
+    rows = [{"time": f"2026-01-01T00:{minute:02d}:00Z", "power": minute / 4} for minute in range(30)]
+    made = draft(client, json.dumps({"house": rows, "barn": rows[:3]}))
+    page = text(client.get(reverse("import", args=[made.pk])))
+    assert "holds 2 lists" in page
+    assert page.count('<option value="barn">') == 1
+    page = text(say(client, made, s__sheet="barn"))
+    assert "holds 2 lists" not in page
+    assert "power" in page
