@@ -6,6 +6,7 @@ The cases below are literal: a file with what was given, and what the message sa
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -95,6 +96,12 @@ LONG = day(
 WIDE = ImportProfile(
     time_columns=("time",), time_formats=("%Y-%m-%d %H:%M",), values=(ValueColumn("power", "power"),)
 )
+LISTS = json.dumps(
+    {
+        name: [{"time": f"2024-01-13T{h:02d}:00:00Z", "power": h} for h in range(24)]
+        for name in ("house", "barn")
+    }
+)
 OWN = "line,time,metric,unit,kind,value"
 CONVERTED = ",".join(f'"{name}"' for name in OWN.split(",")) + "\n1,2024-01-13T00:00:00Z,power,W,gauge,5\n"
 ODD = {
@@ -158,6 +165,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("no such key", LONG, {"map": ["import=grid"]}, {"map": ["reactive=grid"]}),
     Refusal("two columns of a metric", PLAIN, {"map": ["flow=water"]}, {"map": ["power=x", "flow=x"]}),
     Refusal("sheets of a table", PLAIN, {}, {"sheet": ["One"]}),
+    Refusal("several lists of JSON", LISTS, {"sheet": ["barn"]}),
     Refusal("a text that is no encoding here", PLAIN, {"encoding": ["utf-8"]}, {"encoding": ["utf-16"]}),
     Refusal(
         "a thousands mark that is the decimal mark",
