@@ -64,14 +64,20 @@ def test_a_file_becomes_a_draft_under_a_name_of_ours_which_nobody_else_can_read(
     assert (import_.state, import_.device, import_.file_name) == ("draft", device, "meter.csv")
 
 
-def test_several_files_become_a_draft_each_and_what_cannot_be_read_is_named(client, left_behind):
-    answer = upload(client, file(METER, "a.csv"), file(PDF, "b.pdf"), file(METER, "c.csv"))
-    assert answer["Location"] == "/imports/"
-    page = text(client.get("/imports/"))
-    assert "b.pdf is a PDF document" in page
-    assert "2 files are uploaded" in page
-    assert sorted(Import.objects.values_list("file_name", flat=True)) == ["a.csv", "c.csv"]
-    assert len(left_behind()) == 2
+def test_several_files_become_one_draft_and_what_cannot_be_read_is_named(client, left_behind, device):
+    answer = upload(
+        client, file(METER, "a.csv"), file(PDF, "b.pdf"), file(METER, "a.csv"), device=device.device_id
+    )
+    import_ = Import.objects.get()
+    assert answer["Location"] == f"/imports/{import_.pk}/"
+    assert import_.file_name == "a.csv and 2 more"
+    assert left_behind() == {import_.upload}
+    page = text(client.get(answer["Location"]))
+    assert "The beginning of the first of 3 files" in page
+    assert "1 file left out b.pdf : b.pdf is a PDF document" in page
+    assert say(client, import_, "import-queue", device=device.device_id).status_code == 302
+    import_.refresh_from_db()
+    assert [each.get("problem", "")[:12] for each in import_.files] == ["", "", "b.pdf is a P"]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +88,7 @@ def test_several_files_become_a_draft_each_and_what_cannot_be_read_is_named(clie
         (b"", 400, "is empty"),
         (gzip.compress(METER.encode())[:-12], 400, "its gzip stream ends early"),
         (b"\x1f\x8b" + b"\xff" * 100, 400, "is damaged"),
-        (zipped(a="1", b="2"), 400, "2 files"),
+        (zipped(), 400, "holds no file"),
     ],
     ids=["pdf", "excel", "empty", "cut", "damaged", "archive"],
 )

@@ -30,7 +30,7 @@ from joulebook.telemetry.files.archive import (
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.formats.format import RECOGNISED_BY, Content, Format
-from joulebook.telemetry.files.formats.registry import find_format
+from joulebook.telemetry.files.formats.registry import find_format, find_format_of_set
 from joulebook.telemetry.files.formats.workbook import WORKBOOK
 from joulebook.telemetry.files.table import shown
 
@@ -45,7 +45,6 @@ _UNREADABLE_KINDS = (
     (b"BZh", "bzip2-compressed", "unpack it"),
     (b"\xfd7zXZ\x00", "xz-compressed", "unpack it"),
     (b"%PDF", "a PDF document", "ask its sender for CSV"),
-    (b"SQLite format 3\x00", "a SQLite database", "export the table as CSV"),
 )
 
 
@@ -102,17 +101,19 @@ class FileSource:
         with self._open() as file:
             return file.read(16)
 
-    def _find_kind(self, start: bytes) -> Literal["plain", "gzip", "zip", "workbook", "many"]:
+    def _find_kind(self, start: bytes) -> Literal["plain", "gzip", "zip", "workbook", "many", "set"]:
         if self._is_folder:
             self._set: FileSet = Folder(self.path, self._called)
             self.size = sum(self._set.sizes.values())
-            return "many"
-        if start.startswith(_ZIP_MAGIC):
-            if is_workbook(self.path, name=self._called):
-                return "workbook"
+        elif not start.startswith(_ZIP_MAGIC):
+            return "gzip" if start.startswith(_GZIP_MAGIC) else "plain"
+        elif is_workbook(self.path, name=self._called):
+            return "workbook"
+        else:
             self._set = Archive(self.path, self._called)
-            return "zip" if len(self._set.sizes) == 1 else "many"
-        return "gzip" if start.startswith(_GZIP_MAGIC) else "plain"
+        if find_format_of_set(tuple(self._set.sizes)):
+            return "set"
+        return "zip" if len(self._set.sizes) == 1 and not self._is_folder else "many"
 
     def _open(self) -> IO[bytes]:
         return self.path.open("rb")
@@ -153,6 +154,10 @@ class FileSource:
         """Return the names of the sheets, lists or tables to choose from; raises `UnreadableFile`."""
         return () if self.format is None else self.format.parts(self.content())
 
+    def notes(self) -> tuple[tuple[str, str, str], ...]:
+        """Return the settings to be shown about a foreign format: name, value and reason of each."""
+        return () if self.format is None else self.format.notes(self.content())
+
     @cached_property
     def format(self) -> Format | None:
         """The foreign format of the file, None for a text table; raises `UnreadableFile`."""
@@ -160,6 +165,8 @@ class FileSource:
             return WORKBOOK
         if self._kind == "many":
             return None
+        if self._kind == "set":
+            return find_format_of_set(tuple(self._set.sizes))
         found = find_format(_first_bytes(self._again().content_chunks(), RECOGNISED_BY))
         if found is not None and found.needs_file and self._kind != "plain":
             raise UnreadableFile(f"{self._called} holds {found.name}; unpack it and import that")
@@ -182,6 +189,9 @@ class FileSource:
             self._hash()  # The conversion had no need of the last bytes.
 
     def _hash(self) -> None:
+        if self._is_folder:
+            self.sha256, self.bytes_read = self.digest(), self.size
+            return
         for _ in self._stored_chunks():
             pass
 

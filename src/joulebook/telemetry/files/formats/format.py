@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,16 @@ def no_parts(_content: Content) -> tuple[str, ...]:
     return ()
 
 
+def no_notes(_content: Content) -> tuple[tuple[str, str, str], ...]:
+    """Return nothing: the whole content becomes readings."""
+    return ()
+
+
+def no_set(_names: Sequence[str]) -> bool:
+    """Return False: the format is one of single files."""
+    return False
+
+
 @dataclass(frozen=True)
 class Format:
     """A format that is no text table.
@@ -46,7 +56,10 @@ class Format:
     chunks, in bounded memory, and the same for the same bytes: an interrupted import continues in it. Either
     the CSV has `READINGS_HEADER`, or it is read as any table of text. It raises `UnreadableFile` at damage,
     after everything before it. `parts` are the names of the tables to choose from, in their order.
-    `needs_file` formats read the stored file in any order, not its bytes one after another.
+    `needs_file` formats read the stored file in any order, not its bytes one after another. `notes` are
+    settings to be shown, each with its name, value and reason: what of the content is read. `is_set` tells
+    from the names in a folder or a zip archive whether these files are one content together; `path` is then
+    that of all.
     """
 
     name: str
@@ -54,3 +67,5 @@ class Format:
     convert: Callable[[Content], Iterator[bytes]]
     parts: Callable[[Content], tuple[str, ...]] = no_parts
     needs_file: bool = False
+    notes: Callable[[Content], tuple[tuple[str, str, str], ...]] = no_notes
+    is_set: Callable[[Sequence[str]], bool] = no_set

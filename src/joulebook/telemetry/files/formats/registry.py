@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from joulebook.telemetry.files.formats.annotated_csv import ANNOTATED_CSV, convert_tables
 from joulebook.telemetry.files.formats.columnar import ARROW_FILE, ARROW_STREAM, PARQUET
+from joulebook.telemetry.files.formats.emoncms import EMONCMS
 from joulebook.telemetry.files.formats.format import Content, Format
 from joulebook.telemetry.files.formats.green_button import GREEN_BUTTON
+from joulebook.telemetry.files.formats.home_assistant import (
+    HOME_ASSISTANT_ENERGY,
+    HOME_ASSISTANT_HISTORY,
+    HOME_ASSISTANT_STATISTICS,
+)
+from joulebook.telemetry.files.formats.home_assistant_database import HOME_ASSISTANT_DATABASE
+from joulebook.telemetry.files.formats.influx_shell import INFLUX_SHELL, convert_rows
 from joulebook.telemetry.files.formats.json_lists import JSON
 from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL, convert_lines
 from joulebook.telemetry.files.formats.named_series import SeriesNames
@@ -26,8 +34,14 @@ FORMATS: tuple[Format, ...] = (
     ARROW_FILE,
     ARROW_STREAM,
     ANNOTATED_CSV,
+    INFLUX_SHELL,
     GREEN_BUTTON,
     NEM,
+    HOME_ASSISTANT_DATABASE,
+    HOME_ASSISTANT_ENERGY,
+    HOME_ASSISTANT_HISTORY,
+    HOME_ASSISTANT_STATISTICS,
+    EMONCMS,
     LINE_PROTOCOL,
     PROMETHEUS_TEXT,
     VICTORIA_METRICS,
@@ -42,8 +56,14 @@ def find_format(head: bytes) -> Format | None:
     return next((each for each in FORMATS if each.recognises(head)), None)
 
 
+def find_format_of_set(names: Sequence[str]) -> Format | None:
+    """Return the format of a folder or zip archive with files of these names, None for separate files."""
+    return next((each for each in FORMATS if each.is_set(names)), None)
+
+
 CONVERTERS: Mapping[str, Callable[[Content, SeriesNames], Iterator[bytes]]] = {
     ANNOTATED_CSV.name: convert_tables,
+    INFLUX_SHELL.name: convert_rows,
     LINE_PROTOCOL.name: convert_lines,
     VICTORIA_METRICS.name: convert_json,
     PROMETHEUS_TEXT.name: convert_text,

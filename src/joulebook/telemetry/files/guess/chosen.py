@@ -172,7 +172,9 @@ def choose_layout(
     else:
         head = source.head(HEAD_BYTES)
         layout = read(source, given, head, source.further(head))
-    return replace(layout, profile=replace(layout.profile, sheet=source.sheet))
+    notes = (ReadingSetting(*note) for note in source.notes())
+    of_sheet = replace(layout.profile, sheet=source.sheet)
+    return replace(layout, profile=of_sheet, settings=(*layout.settings, *notes))
 
 
 def merged(base: Given, given: Given) -> Given:
