@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import json
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
 
 import pytest
@@ -33,6 +35,8 @@ from joulebook.telemetry.readings import MICROSECONDS
 from joulebook.web.imports.api.parameters import parameter_words, read_import
 from joulebook.web.imports.pages.entry import DraftEntry
 from joulebook.web.imports.pages.words import on_page
+
+from ...recorder_of_home_assistant import Recorder
 
 NOW = 1_800_000_000 * MICROSECONDS
 Texts = Mapping[str, Sequence[str]]
@@ -98,6 +102,18 @@ WIDE = ImportProfile(
 )
 OWN = "line,time,metric,unit,kind,value"
 CONVERTED = ",".join(f'"{name}"' for name in OWN.split(",")) + "\n1,2024-01-13T00:00:00Z,power,W,gauge,5\n"
+
+
+def recorder_file(script: str) -> bytes:
+    """Return a database of Home Assistant with one state, after a script."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "home-assistant_v2.db"
+        Recorder(path).state("sensor.power", (1_700_000_000.0, "1"), unit_of_measurement="W")
+        with closing(sqlite3.connect(path)) as conn:
+            conn.executescript(script)
+        return path.read_bytes()
+
+
 ODD = {
     "delimiter": "xy",
     "encoding": "morse",
@@ -197,6 +213,12 @@ REFUSALS: tuple[Refusal, ...] = (
         {"header_line": ["0"]},
     ),
     Refusal("a mapping beside a profile", PLAIN, {"map": ["power=p"]}, {"map": ["flow=p"]}, WIDE),
+    Refusal("a part of a database without numbers", recorder_file(""), {}, {"sheet": ["statistics"]}),
+    Refusal(
+        "statistics of an old database",
+        recorder_file("DROP TABLE statistics; CREATE TABLE statistics (id, statistic_id, start)"),
+        {"sheet": ["states"]},
+    ),
     *(Refusal(f"an odd {name}", PLAIN, {}, {name: [text]}) for name, text in ODD.items()),
 )
 QUESTIONS: dict[str, str | dict[str, str]] = {
