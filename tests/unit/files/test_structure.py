@@ -122,7 +122,7 @@ def test_a_file_of_one_sensor_takes_its_name_from_the_column_that_says_it(
     tmp_path: Path, sensor: str
 ) -> None:
     rows = [f"{sensor},{at}.5,{time}" for at, time in enumerate(TIMES)]
-    path = write(tmp_path, ["entity_id,state,last_changed", *rows])
+    path = write(tmp_path, ["sensor,value,time", *rows])
     layout = layout_of(path)
     assert required(layout) == []
     assert readings_of(path, layout) == {sensor: numbers(0.5)}

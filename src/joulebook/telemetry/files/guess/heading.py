@@ -233,8 +233,8 @@ def _positions_of_formats(
 
 
 def _common_widths(rows: Sequence[SampleRow]) -> list[int]:
-    """Return the numbers of cells that many of the rows have, up to the last with any text."""
-    lengths = Counter(_filled_width([row]) for row in rows)
+    """Return the numbers of cells that many of the rows have."""
+    lengths = Counter(len(row.cells) for row in rows)
     return [length for length, count in lengths.items() if count >= _MANY * len(rows)]
 
 
@@ -245,7 +245,7 @@ def ask_about_records(sample: Sample, rows: Sequence[SampleRow], columns: Sequen
         return
     answers = [Answer("the columns count from the left in each row", {"header_line": 0})]
     for position in range(min(3, min(len(row.cells) for row in rows))):
-        words = {(row.cells[position], _filled_width([row])) for row in rows}
+        words = {(row.cells[position], len(row.cells)) for row in rows}
         kinds = {word for word, _ in words}
         if 1 < len(kinds) == len(words) <= _MOST_RECORDS and all(kinds):
             answers.insert(

@@ -135,9 +135,12 @@ def leave_out_total(sample: Sample, values: Sequence[ValueColumn]) -> None:
     is_total = all(np.isclose(total, last, rtol=1e-6, atol=1e-9) for total, last, _ in sums) and any(
         np.count_nonzero(np.nan_to_num(addends)) >= _FEWEST_ADDENDS for _, _, addends in sums
     )
+    last = parse_times(sample.time_text.tail(1), tuple(TimeFormat(text) for text in sample.time_formats))
     number = int(sample.table.line[-1])
+    if not is_total or not last.fits[0] or number > sample.last_line:
+        return
     text = sample.line(number).lstrip(BLANKS)
-    if is_total and len(text) <= _LONGEST_PREFIX and '="' not in text:
+    if len(text) <= _LONGEST_PREFIX and '="' not in text:
         sample.skip_prefixes = (*sample.skip_prefixes, text)
         sample.leave_out_row(len(sample.cells) - 1)
         sample.note("total", f"line {number}", "its values are the sums of all rows above; it is skipped")
