@@ -157,6 +157,11 @@ REFUSALS: tuple[Refusal, ...] = (
         {"time_column": ["day", "clock"]},
         {"time_column": ["clock"]},
     ),
+    Refusal(
+        "days of a year without the year",
+        day("60;{h};{h}.5\n", header="doy;hour;power\n"),
+        {"time_column": ["doy", "hour"], "time_format": ["%Y=2024 %j %H"]},
+    ),
     Refusal("no such column", PLAIN, {"time_column": ["time"]}, {"time_column": ["when"]}),
     Refusal("no such header", PLAIN, {"header_line": ["1"]}, {"header_line": ["900"]}),
     Refusal(
