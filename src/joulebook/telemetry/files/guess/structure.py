@@ -137,6 +137,8 @@ def leave_out_total(sample: Sample, values: Sequence[ValueColumn]) -> None:
         for total, last, addends in sums
     )
     number = int(sample.table.line[-1])
+    if number > sample.last_line:
+        return  # It is a row of another file like this one.
     text = sample.line(number).lstrip(BLANKS)
     if is_total and len(text) <= _LONGEST_PREFIX and '="' not in text:
         sample.skip_prefixes = (*sample.skip_prefixes, text)
