@@ -88,7 +88,7 @@ def test_several_files_become_one_draft_and_what_cannot_be_read_is_named(client,
         (b"", 400, "is empty"),
         (gzip.compress(METER.encode())[:-12], 400, "its gzip stream ends early"),
         (b"\x1f\x8b" + b"\xff" * 100, 400, "is damaged"),
-        (zipped(), 400, "holds no file"),
+        (zipped(**{"__MACOSX/a": "1"}), 400, "holds no file"),
     ],
     ids=["pdf", "excel", "empty", "cut", "damaged", "archive"],
 )
