@@ -6,11 +6,14 @@ import hashlib
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.formats import home_assistant_database
@@ -131,6 +134,34 @@ def test_a_register_that_is_reset_each_day_keeps_the_energy_of_its_sum(path: Pat
     )
     (points,) = read(path)[0].values()
     assert [value for _, value in points] == [-1.25, -0.25, 0.5, 1.5, 1.75]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6) | st.none()), min_size=2, max_size=20),
+    st.integers(0, 10**6),
+)
+def test_a_register_always_rises_as_its_sum_and_ends_at_the_meter(
+    rises: list[tuple[int, int | None]], last: int
+) -> None:
+    """In thousandths: what the meter itself showed meanwhile does not count."""
+    sums = list(accumulate(rise for rise, _ in rises))
+    ahead = (last - sums[-1]) / 1000
+    shown = [None if meter is None else meter / 1000 for _, meter in rises[:-1]] + [last / 1000]
+    registers = [
+        home_assistant_database._register(total / 1000, meter, ahead)
+        for total, meter in zip(sums, shown, strict=True)
+    ]
+    assert registers[-1] == last / 1000
+    for register, total in zip(registers, sums, strict=True):
+        assert register == pytest.approx((total - sums[-1] + last) / 1000, rel=1e-8, abs=2e-9)
+
+
+@given(st.integers(0, 4_102_444_800_000_000))
+def test_an_instant_is_exact_to_the_microsecond(micros: int) -> None:
+    instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    text = instant.strftime("%Y-%m-%d %H:%M:%S.%f")
+    expected = instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert home_assistant_database._time_cells([micros / 1e6, text]) == [expected, expected]
 
 
 def test_statistics_of_others_are_their_sum(path: Path) -> None:
@@ -266,7 +297,7 @@ def test_another_database_is_refused_in_words(path: Path, script: str, message: 
     with closing(sqlite3.connect(path)) as conn:
         conn.executescript(script)
     with pytest.raises(UnreadableFile, match=message):
-        read(path)
+        FileSource(path).head(100)
 
 
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.9])

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.errors import UnreadableFile
+from joulebook.telemetry.files.errors import Message, UnreadableFile
 from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content, Format
 from joulebook.telemetry.files.formats.home_assistant import (
     NO_VALUES,
@@ -61,7 +61,7 @@ _HOUR = 3600
 _LAST_TIME = 32_503_680_000.0
 """The year 3000, in seconds since 1970."""
 
-_SAME = 1e-6
+_SAME = 1e-9
 """Largest difference between two registers that are the same, as a part of the register."""
 
 # Columns in angle brackets have other names in other versions.
@@ -129,14 +129,17 @@ _Reading = tuple[int, float | str | None, str, str]
 def _convert(content: Content) -> Iterator[bytes]:
     """Yield the readings; the first one of each metric comes first, so that a preview shows them all."""
     part = _part(content)
-    yield READINGS_HEADER.encode() + b"\n"
     with _opened(content) as database:
         entities = database.entities() if part != STATISTICS else {}
         statistics = database.statistics(entities) if part != STATES else {}
         if not entities and not statistics:
-            raise UnreadableFile(
-                f"{content.name} holds no numbers in its {part}; choose another part", setting="sheet"
+            remedy = (
+                "leave out {sheet} to read all of it" if content.part else "was it kept by Home Assistant?"
             )
+            raise UnreadableFile(
+                Message("{0} holds no numbers in its {1}; " + remedy, content.name, part), setting="sheet"
+            )
+        yield READINGS_HEADER.encode() + b"\n"
         readings = chain(
             database.statistic_readings(statistics, first=True),
             database.state_readings(entities, first=True),
@@ -349,8 +352,11 @@ class _Database:
             return {}
         if "metadata_id" not in columns or "statistics_meta" not in self._columns:
             raise UnreadableFile(
-                f"{self._name} was written by a Home Assistant before 2021.9; update it, start it once, and "
-                f"copy the file again, or choose the part {STATES!r}",
+                Message(
+                    "{0} was written by a Home Assistant before 2021.9; update it, start it once, and copy "
+                    "the file again, or read its states alone with {sheet:states}",
+                    self._name,
+                ),
                 setting="sheet",
             )
         self._require_index("statistics", _FIRST_STATISTIC)
