@@ -75,6 +75,8 @@ def test_a_file_is_dropped_corrected_mapped_imported_seen_and_undone(
     expect(table).to_contain_text("2025-10-26 02:00:00 +02:00")
     expect(table).to_contain_text("2025-10-26 02:00:00 +01:00")
     expect(table).to_contain_text("1,O5 not a number")
+    expect(page.get_by_label("Times mark")).to_be_hidden()
+    page.get_by_role("heading", name="How the file is read").click()
     expect(page.get_by_label("Encoding")).to_have_attribute("placeholder", "cp1252")
 
     page.get_by_label("Times mark").select_option(label="the end of an interval")

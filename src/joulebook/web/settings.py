@@ -137,8 +137,8 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 # The draft of an import has six fields for each listed column, 1,000 columns at most.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 8_000
-# A form may have thousands of daily files of one logger.
-DATA_UPLOAD_MAX_NUMBER_FILES = 5_000
+# A form may have hundreds of daily files of one logger.
+DATA_UPLOAD_MAX_NUMBER_FILES = 1_000
 # A view for uploads sets a handler of its own, after the check of the sender.
 FILE_UPLOAD_HANDLERS = ["joulebook.web.imports.uploads.receiving.SkipFiles"]
 

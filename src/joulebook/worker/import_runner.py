@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 State = Import.State
 
-STAYS = "what was stored until then stays, and can be undone"
+STAYS = "what was stored until then stays, and can be undone; importing the file again is harmless"
 INTERNAL_ERROR = f"ended by an error in Joulebook itself, see the worker's log; {STAYS}"
 UNDO_INTERNAL_ERROR = "undoing ended by an error in Joulebook itself, see the worker's log; undo it again"
 _COMMAND_ENDED = f"the command importing it ended before the end of the file; {STAYS}"

@@ -70,6 +70,40 @@ def test_an_answer_that_the_file_did_not_offer_decides_nothing(client, device):
     assert "Answer the open questions about the file." in text(refused)
 
 
+def test_how_a_file_is_read_is_folded_below_its_preview_until_it_cannot_be_read(client, device):
+    import_ = draft(client, METER)
+    page = say(client, import_, device=device.device_id).content.decode()
+    parts = ['id="preview-table"', 'id="mapping"', '<details class="card" id="settings">']
+    assert sorted(parts, key=page.index) == parts
+    page = say(client, import_, device=device.device_id, s__time_columns="When").content.decode()
+    assert '<details class="card" id="settings" open>' in page
+    assert "1 setting of yours" in page
+
+
+def test_a_column_is_named_while_the_file_cannot_be_read(client, device):
+    words = "time,state\n" + "".join(f"2024-01-13 {hour:02d}:00,on {hour}\n" for hour in range(20))
+    import_ = draft(client, words + "2024-01-13 23:00,7\n")
+    refused = say(client, import_, device=device.device_id)
+    assert "name a column with “Columns and their metrics”" in text(refused)
+    assert 'name="s-mapping" rows="2"' in refused.content.decode()
+    named = say(client, import_, device=device.device_id, s__mapping="state=level:%")
+    assert [(each.metric, each.unit) for each in named.context["reading"].rows] == [("level", "%")]
+    assert ("s-mapping", "state=level:%") in named.context["reading"].hidden_fields
+
+
+def test_a_zone_that_must_be_decided_is_asked_on_the_page(client, device):
+    import_ = draft(client, "time (CET),power\n" + "".join(f"2024-07-13 {h:02d}:00,{h}\n" for h in range(20)))
+    page = say(client, import_, device=device.device_id)
+    assert [each.question.setting for each in page.context["reading"].asked if each.is_open] == ["tz"]
+    assert "Please decide" in text(page)
+    answer = page.context["reading"].asked[0].question.answers[0]
+    assert (
+        not say(client, import_, device=device.device_id, answer__tz=answer.label)
+        .context["reading"]
+        .obstacles
+    )
+
+
 def test_a_correction_redraws_only_the_part_below_the_heading(client, device):
     import_ = draft(client, METER)
     part = say(client, import_, htmx=True, device=device.device_id, s__tz="UTC", s__decimal=",")

@@ -133,7 +133,9 @@ class TestAFile:
         assert told["report"]["cells"] == {"all": 6, "readable": 4, "na": 1, "malformed": 1}
         first, second = told["rows"][:2]
         assert first["readings"][0] == {"metric": "power", "time": "2026-03-01T12:00:00Z", "value": 1200.0}
-        assert second["problems"] == [{"line": 3, "column": "power", "code": "value_type", "text": "12x"}]
+        assert second["problems"] == [
+            {"file": None, "line": 3, "column": "power", "code": "value_type", "text": "12x"}
+        ]
         assert not Import.objects.exists()
 
     def test_the_same_file_again_is_told_and_forced(self, device: Device, hers: Client) -> None:
@@ -254,11 +256,11 @@ class TestWhatIsRefused:
             assert "more than 2,000 bytes" in answer.json()["detail"]
             assert "JOULEBOOK_UPLOAD_MAX_BYTES" in answer.json()["detail"]
 
-    def test_a_form_without_a_file_or_with_two_is_400(self, device: Device, hers: Client) -> None:
+    def test_a_form_without_a_file_or_with_another_part_is_400(self, device: Device, hers: Client) -> None:
         for parts in (
             {},
             {"data": SimpleUploadedFile("a", CSV)},
-            {"file": [SimpleUploadedFile("a", CSV)] * 2},
+            {"file": SimpleUploadedFile("a", CSV), "data": SimpleUploadedFile("b", CSV)},
         ):
             answer = hers.post("/api/imports", {"device": device.device_id, **parts})
             assert answer.status_code == 400
@@ -349,7 +351,7 @@ class TestHostileFiles:
         )
         assert answer.status_code == 400
         assert answer["Content-Type"] == "application/problem+json"
-        assert time.process_time() - began < 2
+        assert time.process_time() - began < 4  # the first 1,000 files were stored, and removed
 
     def test_a_giant_field_is_400(self, device: Device, hers: Client) -> None:
         answer = hers.post("/api/imports", {"device": device.device_id, "name": "x" * 4_000_000})
@@ -609,7 +611,7 @@ class TestARunningImport:
         assert answer["Content-Type"] == "text/csv; charset=utf-8"
         assert f"import-{import_.pk}-rejected.csv" in answer["Content-Disposition"]
         rows = list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode(), newline="")))
-        assert rows[0] == ["line", "column", "code", "text", "row"]
+        assert rows[0] == ["line", "column", "code", "text", "row", "file"]
         assert [int(row[0]) for row in rows[1:]] == list(range(5, 2402, 4))
         assert {row[3] for row in rows[1:]} == {"'=x"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import json
 import stat
 import time
 import uuid
@@ -13,6 +14,7 @@ import zipfile
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.urls import reverse
 
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.uploads.files import upload_path, uploads_folder
@@ -62,25 +64,31 @@ def test_a_file_becomes_a_draft_under_a_name_of_ours_which_nobody_else_can_read(
     assert (import_.state, import_.device, import_.file_name) == ("draft", device, "meter.csv")
 
 
-def test_several_files_become_a_draft_each_and_what_cannot_be_read_is_named(client, left_behind):
-    answer = upload(client, file(METER, "a.csv"), file(PDF, "b.pdf"), file(METER, "c.csv"))
-    assert answer["Location"] == "/imports/"
-    page = text(client.get("/imports/"))
-    assert "b.pdf is a PDF document" in page
-    assert "2 files are uploaded" in page
-    assert sorted(Import.objects.values_list("file_name", flat=True)) == ["a.csv", "c.csv"]
-    assert len(left_behind()) == 2
+def test_several_files_become_one_draft_and_what_cannot_be_read_is_named(client, left_behind, device):
+    answer = upload(
+        client, file(METER, "a.csv"), file(PDF, "b.pdf"), file(METER, "a.csv"), device=device.device_id
+    )
+    import_ = Import.objects.get()
+    assert answer["Location"] == f"/imports/{import_.pk}/"
+    assert import_.file_name == "a.csv and 2 more"
+    assert left_behind() == {import_.upload}
+    page = text(client.get(answer["Location"]))
+    assert "The beginning of the first of 3 files" in page
+    assert "1 file left out b.pdf : b.pdf is a PDF document" in page
+    assert say(client, import_, "import-queue", device=device.device_id).status_code == 302
+    import_.refresh_from_db()
+    assert [each.get("problem", "")[:12] for each in import_.files] == ["", "", "b.pdf is a P"]
 
 
 @pytest.mark.parametrize(
     ("content", "status", "problem"),
     [
         (PDF, 400, "is a PDF document; ask its sender for CSV"),
-        (OLD_EXCEL, 400, "is an old Excel workbook; save the sheet as CSV"),
+        (OLD_EXCEL, 400, "cannot be read as a workbook"),
         (b"", 400, "is empty"),
         (gzip.compress(METER.encode())[:-12], 400, "its gzip stream ends early"),
         (b"\x1f\x8b" + b"\xff" * 100, 400, "is damaged"),
-        (zipped(a="1", b="2"), 400, "2 files"),
+        (zipped(), 400, "holds no file"),
     ],
     ids=["pdf", "excel", "empty", "cut", "damaged", "archive"],
 )
@@ -225,3 +233,14 @@ def test_the_list_is_ones_own_and_has_pages(client, alice, charlie, client_of):
     theirs = text(client_of(charlie).get("/imports/"))
     assert ".csv" not in theirs
     assert "joulebook import FILE --device ID" in theirs
+
+
+def test_a_draft_asks_which_of_several_lists_is_read(client):
+    rows = [{"time": f"2026-01-01T00:{minute:02d}:00Z", "power": minute / 4} for minute in range(30)]
+    made = draft(client, json.dumps({"house": rows, "barn": rows[:3]}))
+    page = text(client.get(reverse("import", args=[made.pk])))
+    assert "holds 2 lists" in page
+    assert page.count('<option value="barn">') == 1
+    page = text(say(client, made, s__sheet="barn"))
+    assert "holds 2 lists" not in page
+    assert "power" in page

@@ -103,7 +103,9 @@ def test_of_a_damaged_file_what_was_readable_is_stored(
     with keeping(worker_urls["writer"]):
         wait_for_state(import_, "failed")
     assert import_.problem.startswith("meter.csv.gz is cut off")
-    assert import_.problem.endswith("what was stored until then stays, and can be undone")
+    assert import_.problem.endswith(
+        "what was stored until then stays, and can be undone; importing the file again is harmless"
+    )
     assert str(path.parent) not in import_.problem
     count, times, total = stored(worker_urls["reader"], device.device_id)["power"]
     assert 25_000 < count == times == readable
@@ -353,7 +355,7 @@ def test_an_upload_that_was_cut_short_on_the_disk_is_told(
         wait_for_state(import_, "failed")
     assert import_.problem == (
         "the uploaded file was changed on the disk while it waited or was read; "
-        "what was stored until then stays, and can be undone"
+        "what was stored until then stays, and can be undone; importing the file again is harmless"
     )
     assert stored(worker_urls["reader"], device.device_id)["power"][0] == 50
 

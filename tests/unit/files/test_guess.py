@@ -45,7 +45,7 @@ def test_a_plain_file_is_understood_and_every_setting_says_where_it_comes_from()
     assert profile.values == (ValueColumn("P", "P"), ValueColumn("E", "E"))
     assert {setting.name for setting in layout.settings} == {
         "encoding", "delimiter", "header", "first data", "time", "time format", "time zone", "decimal mark",
-        "thousands mark", "missing values",
+        "thousands mark", "missing values", "kinds",
     }  # fmt: skip
     assert all(setting.reason.startswith("guessed: ") for setting in layout.settings)
 
@@ -64,7 +64,7 @@ def test_what_is_given_is_used_and_said_to_be_given() -> None:
     )
     assert profile.time_columns == ("time",)
     guessed = [setting.name for setting in layout.settings if setting.reason != "given"]
-    assert guessed == ["first data"]
+    assert guessed == ["first data", "kinds"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,9 @@ def test_header_and_units_above_the_data_are_told_apart() -> None:
         '"2024-01-13 00:00:00",1,2.5,3\n"2024-01-13 00:10:00",2,2.6,4\n"2024-01-13 00:20:00",3,2.6,4\n'
     )
     assert (layout.profile.header_line, layout.profile.first_data_line) == (2, 5)
-    assert metrics(layout) == ["RECORD", "AirTemp", "Wind"]
+    values = layout.profile.values
+    assert [(value.metric, value.unit) for value in values] == [("AirTemp", "°C"), ("Wind", "m/s")]
+    assert source_of(layout, "left out") == "guessed: counts the rows"
 
 
 def test_a_first_row_with_a_broken_time_is_data_and_not_part_of_the_heading() -> None:

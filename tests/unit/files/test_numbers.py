@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.numbers import NumberFormat, Numbers
+from joulebook.telemetry.files.numbers import BLANK_MARKS, CellUnits, NumberFormat, Numbers
 
 
 def parse(cells: list[str], **options: object) -> Numbers:
@@ -24,6 +25,9 @@ def reference(cell: str, *, decimal: str, thousands: str, na: list[str]) -> floa
     text = cell.strip(" \t\r\n\v\f\u00a0")
     if text == "" or text in na:
         return "na"
+    text = text.removeprefix("'").replace("\u2212", "-")
+    if text.endswith("-") and text[0] not in "+-":
+        text = "-" + text[:-1].removesuffix(" ")
     match = re.fullmatch(r"([+-]?)([^eE]*)((?:[eE][+-]?[0-9]+)?)", text)
     if match is None:
         return "value_type"
@@ -40,7 +44,7 @@ def reference(cell: str, *, decimal: str, thousands: str, na: list[str]) -> floa
     return value if abs(value) <= 1e100 else "value_not_finite"
 
 
-alphabet = st.sampled_from("0123456789" * 2 + "...,,'+-eE ?N\u00a0x")
+alphabet = st.sampled_from("0123456789" * 2 + "...,,'+-\u2212eE ?N\u00a0x")
 cells = st.lists(
     st.one_of(
         st.text(alphabet, max_size=9),
@@ -84,6 +88,65 @@ def test_every_cell_is_the_number_that_python_reads_or_na_or_malformed(
 def test_a_number_comes_back_to_the_last_bit(values: list[float]) -> None:
     assert parse([repr(value) for value in values]).value.tolist() == values
     assert parse([f"{value:.25e}" for value in values]).value.tolist() == values
+
+
+styles = st.fixed_dictionaries(
+    {
+        "decimal": st.sampled_from([".", ","]),
+        "thousands": st.sampled_from(["", ".", ",", "'", "’", *BLANK_MARKS]),
+        "minus": st.sampled_from(["-{}", "\u2212{}", "{}-", "{} -", "'-{}"]),
+        "unit": st.sampled_from(["{}", "{} kWh", "{}\u00a0kWh", "{}kWh"]),
+    }
+)
+
+
+@settings(deadline=None)
+@given(st.integers(-(10**12), 10**12), st.integers(0, 4), styles, st.sampled_from(BLANK_MARKS))
+def test_a_number_is_read_as_it_is_written_anywhere(
+    digits: int, places: int, style: dict[str, str], blank: str
+) -> None:
+    value = Decimal(digits).scaleb(-places)
+    decimal, thousands = style["decimal"], style["thousands"]
+    if thousands == decimal:
+        thousands = ""
+    written = f"{abs(value):,.{places}f}".translate({ord(","): "T", ord("."): decimal})
+    # Blanks that a person cannot tell apart are one mark.
+    written = written.replace("T", blank if thousands in BLANK_MARKS else thousands)
+    if value < 0:
+        written = style["minus"].format(written)
+    if not written.endswith("-"):
+        written = style["unit"].format(written)
+    got = parse([written], decimal=decimal, thousands=thousands, affixes=["kWh"])
+    assert got.value.tolist() == [float(value)], written
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(0, 6), st.sampled_from(["W", "kW", "MW"]))
+def test_numbers_beside_another_unit_are_converted_to_the_last_bit(
+    digits: int, places: int, unit: str
+) -> None:
+    value = Decimal(digits).scaleb(-places)
+    factor = {"W": 1, "kW": 1000, "MW": 1_000_000}[unit]
+    form = NumberFormat(affixes=["W", "kW", "MW"])
+    beside = pl.Series([unit])
+    for text, units in (
+        (f"{value:f} {unit}", CellUnits("W")),
+        (f"{value:f}", CellUnits("W", beside)),
+        (f"{value:f}", CellUnits(pl.Series(["W"]), beside)),
+    ):
+        (got,) = form.parse([pl.Series([text])], [units])
+        assert got.value.tolist() == [float(value * factor)]
+
+
+def test_a_number_beside_a_unit_of_another_quantity_is_malformed() -> None:
+    form = NumberFormat(affixes=["W", "kWh"], na_values=["-9999"])
+    (got,) = form.parse([pl.Series(["5 W", "6 kWh", "x", "7"])], [CellUnits("W")])
+    assert got.value[[0, 3]].tolist() == [5, 7]
+    assert got.malformed.tolist() == [1, 2]
+    assert got.malformed_code.tolist() == ["value_unit", "value_type"]
+    beside = pl.Series(["kW", "kWh", "W", ""])
+    (got,) = form.parse([pl.Series(["5", "6", "-9999", "7"])], [CellUnits("W", beside)])
+    assert got.value[[0, 3]].tolist() == [5000, 7]
+    assert (got.malformed_text.to_list(), got.na) == (["6 kWh"], {"-9999": 1})
 
 
 def test_na_is_counted_by_what_stands_there() -> None:

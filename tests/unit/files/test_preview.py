@@ -46,9 +46,25 @@ def test_a_file_that_leaves_something_open_is_shown_by_its_first_answer() -> Non
 
 
 def test_rows_without_any_value_are_shown_too() -> None:
-    found = shown("time,P\n" + "".join(f"2024-01-13 00:{m:02d},{m if m > 30 else ''}\n" for m in range(40)))
+    found = shown("time,P\n" + "".join(f"2024-01-13 00:{m:02d},\n" for m in range(40)))
     assert [row.line for row in found.rows] == list(range(2, 22))
     assert not any(row.readings or row.problems for row in found.rows)
+    assert found.rows_before == 0
+
+
+@pytest.mark.parametrize("nothing", ["", "0", "0.0"])
+@pytest.mark.parametrize("night", [30, 420, 1200])
+def test_a_preview_begins_where_values_are(nothing: str, night: int) -> None:
+    rows = (f"2024-01-13 {m // 60:02d}:{m % 60:02d},{m if m >= night else nothing}\n" for m in range(1440))
+    found = shown("time,P\n" + "".join(rows))
+    assert [row.line for row in found.rows] == list(range(2 + night, 22 + night))
+    assert found.rows[0].readings[0][2] == night
+    assert found.rows_before == night
+
+
+def test_a_few_rows_without_values_are_shown_before_those_with_some() -> None:
+    found = shown("time,P\n" + "".join(f"2024-01-13 00:{m:02d},{m if m > 5 else 0}\n" for m in range(40)))
+    assert (found.rows[0].line, found.rows_before) == (2, 0)
 
 
 def test_a_line_that_the_head_cuts_off_is_not_shown() -> None:

@@ -6,6 +6,8 @@ The cases below are literal: a file with what was given, and what the message sa
 from __future__ import annotations
 
 import ast
+import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -156,6 +158,21 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     Refusal("a column of the time mapped", PLAIN, {"time_column": ["time"]}, {"map": ["time=clock"]}),
     Refusal("no such key", LONG, {"map": ["import=grid"]}, {"map": ["reactive=grid"]}),
+    Refusal(
+        "commas in numbers and between them",
+        day("2024-01-13 {h}:00,1,5,2,5\n", header="time,a,b\n"),
+        {"header_line": ["0"]},
+    ),
+    Refusal(
+        "a document with two lists",
+        json.dumps(
+            {
+                name: [{"time": f"2024-01-13T{h:02d}:00:00Z", "power": h} for h in range(20)]
+                for name in ("house", "garage")
+            }
+        ),
+        {"sheet": ["garage"]},
+    ),
     Refusal("two columns of a metric", PLAIN, {"map": ["flow=water"]}, {"map": ["power=x", "flow=x"]}),
     Refusal("sheets of a table", PLAIN, {}, {"sheet": ["One"]}),
     Refusal("a text that is no encoding here", PLAIN, {"encoding": ["utf-8"]}, {"encoding": ["utf-16"]}),
@@ -175,11 +192,33 @@ REFUSALS: tuple[Refusal, ...] = (
         "ends of intervals by a profile", PLAIN, {"time_marks": ["start"]}, {"time_marks": ["end"]}, WIDE
     ),
     Refusal("a decimal mark of a profile", PLAIN, {"decimal": ["."]}, {}, replace(WIDE, decimal=";")),
+    Refusal(
+        "a comma that is decimal mark and delimiter",
+        day("2024-01-13 {h}:00,{h},5\n", header="time,power\n"),
+        {"header_line": ["0"]},
+    ),
     Refusal("a mapping beside a profile", PLAIN, {"map": ["power=p"]}, {"map": ["flow=p"]}, WIDE),
     *(Refusal(f"an odd {name}", PLAIN, {}, {name: [text]}) for name, text in ODD.items()),
 )
 QUESTIONS: dict[str, str] = {
     "time_formats": day("03/04/2024 {h}:00,{h}.5\n", header="time,power\n", hours=10),
+    "time_formats of hours": day("14.03.2024;{h};5\n", header="Date;Hour;Power\n").replace(";00;", ";24;"),
+    "mapping of cells without a name": day("2024-01-13 {h}:00,{h}.5,1{h}.5,2{h}.5\n", header="time,power\n"),
+    "time_columns of two tables": "date;import;date;export\n"
+    + "".join(f"2024-01-13 {h:02d}:00;{h};2023-02-{h + 1:02d} 00:00;{h + 50}\n" for h in range(10)),
+    "header_line of two tables": day("2024-01-13 {h}:00;{h}\n", header="time;import\n", hours=10)
+    + day("2024-01-13 {h}:00;5{h}\n", header="\ntime;export\n", hours=10),
+    "repeats far behind the head": "time,power of the first meter\n"
+    + "".join(
+        f"2024-{month:02d}-{day:02d} {minute // 60:02d}:{minute % 60:02d}:0{second},{minute}.5\n"
+        for second in (0, 1)
+        for month in range(1, 13)
+        for day in range(1, 29)
+        for minute in range(0, 1440, 2)
+    ),
+    "mapping by the name of the file": day("2024-01-13 {h}:00,{h}.5\n", header="time,value\n"),
+    "key_columns of records": day("A,2024-01-13 {h}:00,{h}.5\n", "B,2024-01-13 {h}:05,{h}.5,1{h}.5\n"),
+    "repeats": day("2024-01-13 {h}:00,{h}.5\n", "2024-01-13 {h}:00,1{h}.5\n", header="time,power\n"),
     "decimal": day("2024-01-13 {h}:00;1,234\n", header="time;power\n"),
     "na_values": day("2024-01-13 {h}:00,{h}.5\n", header="time,power\n") + "2024-01-14 00:00,-9999\n" * 3,
     "key_columns": "time,phase,value\n"
@@ -189,6 +228,7 @@ QUESTIONS: dict[str, str] = {
         for h in range(12)
     ),
     "tz": PLAIN,
+    "tz of a name": day("2024-07-13 {h}:00,{h}.5\n", header="time (CET),power\n"),
     "time_marks": day("2024-01-13 {h}:00,{h}.5\n", header="time,power\n") + "2024-01-13 24:00,3\n",
     "mapping": day("2024-01-13 {h}:00,{h}.5,on{h}\n", header="time,power,state\n"),
     "amounts": "time;Import [kWh]\n"
@@ -196,14 +236,31 @@ QUESTIONS: dict[str, str] = {
         f"2024-01-13 {at // 4:02d}:{at % 4 * 15:02d};{value}\n"
         for at, value in enumerate(6 * [0.0, 0.0, 0.1, 0.4, 0.2, 0.5, 0.0, 0.3])
     ),
+    "mapping: cells beyond the names": day("2024-01-13 {h}:00;{h}.5;{h}7.5\n", header="time;power\n"),
+    "mapping: a value without a name": day("2024-01-13 {h}:00,{h}.5\n", header="time,value\n"),
+    "time_columns": day("2024-01-13 {h}:00;{h}.5;2023-02-03 {h}:00;{h}\n", header="time;power;time;flow\n"),
+    "key_columns: records": day("A;2024-01-13 {h}:00;{h}.5\n", "B;2024-01-13 {h}:00;{h}.5;7\n"),
+    "key_columns: a word that tells repeats apart": day(
+        "2024-01-13 {h}:00;a;{h}.5\n", header="time;how;power\n"
+    ).replace("2024-01-13 06", "2024-01-13 05:00;b;7\n2024-01-13 06"),
+    "repeats": "time,power\n" + "".join(f"2024-01-13 05:00,{at}.5\n" for at in range(20)),
+    "repeats: times that begin anew": "time,power,note\n"
+    + "".join(
+        f"2024-01-13 {at // 60:02d}:{at % 60:02d}:{second},{at}.5,{'x' * 4000}\n"
+        for second in ("00", "30")
+        for at in range(1200)
+    ),
+    "header_line": day("2024-01-13 {h}:00,{h}.5\n", header="time,power\n")
+    + "\n"
+    + day("2024-01-13 {h}:00,{h}.5\n", header="time,flow\n"),
 }
-"""A file that leaves a setting open, by the setting."""
+"""A file that leaves a setting open, by the setting and perhaps the reason."""
 
 
 @pytest.fixture
 def read(tmp_path: Path):
     def read_with(file: str | bytes, given: Given, profile: ImportProfile | None = None) -> FileLayout:
-        path = tmp_path / "file.csv"
+        path = tmp_path / "kitchen.csv"
         path.write_bytes(file.encode() if isinstance(file, str) else file)
         source = FileSource(path)
         layout = choose_layout(source, given, profile=profile, device_tz="Europe/Berlin")
@@ -244,17 +301,18 @@ def test_a_refusal_names_settings_that_make_the_file_readable(case: Refusal, rea
     read(case.file, wanted, case.profile)
 
 
-@pytest.mark.parametrize("setting", QUESTIONS)
-def test_each_answer_to_a_question_can_be_given_by_every_door_and_settles_it(setting: str, read) -> None:
-    layout = read(QUESTIONS[setting], Given())
+@pytest.mark.parametrize("asked", QUESTIONS)
+def test_each_answer_to_a_question_can_be_given_by_every_door_and_settles_it(asked: str, read) -> None:
+    file, setting = QUESTIONS[asked], re.split(r"[: ]", asked)[0]
+    layout = read(file, Given())
     question = next(each for each in layout.questions if each.setting == setting)
     assert set(named(question)) <= {each.name for each in SETTINGS}
     for answer in question.answers:
         texts = setting_texts(answer.given)
         for door in DOORS:
             assert door(texts) == answer.applied_to(Given())
-        after = read(QUESTIONS[setting], answer.applied_to(Given()))
-        assert setting not in {each.setting for each in after.questions}
+        after = read(file, answer.applied_to(Given()))
+        assert question.about not in {each.about for each in after.questions}
 
 
 @contextmanager

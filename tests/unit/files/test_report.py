@@ -137,7 +137,7 @@ def test_the_json_form_has_the_figures_and_times_in_utc() -> None:
     }  # fmt: skip
     assert (got["first_time"], got["last_time"]) == ("1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z")
     assert got["columns"][0] == {
-        "column": "P", "metric": "power", "unit": "W", "stored": 1, "replaced": 0, "duplicate": 0, "conflict": 1, "repeated": 0,
+        "column": "P", "metric": "power", "unit": "W", "kind": "gauge", "stored": 1, "replaced": 0, "duplicate": 0, "conflict": 1, "repeated": 0,
         "na": 0, "na_by_text": {}, "malformed": 0,
     }  # fmt: skip
     assert {"line": 3, "column": "P", "code": "conflict", "text": "1.0"} in got["problems"]

@@ -231,6 +231,38 @@ def test_an_error_of_the_query_ends_the_file_behind_its_readings(tmp_path: Path)
     assert rows.count(b"\n") > 8
 
 
+def test_a_result_without_annotations_is_read_by_its_names(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        ",result,table,_start,_stop,_time,_value,_field,_measurement,host\n"
+        ",_result,0,2020-01-01T00:00:00Z,2022-01-01T00:00:00Z,2021-01-01T00:00:00Z,1.5,power,grid,a\n"
+        ",_result,1,2020-01-01T00:00:00Z,2022-01-01T00:00:00Z,2021-01-01T00:00:00Z,2.5,power,grid,b\n",
+    )
+    assert found.readings == {
+        "grid.power{host=a}": [(NEW_YEAR, 1.5)],
+        "grid.power{host=b}": [(NEW_YEAR, 2.5)],
+    }
+
+
+def test_csv_of_the_shell_has_its_series_and_times(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        "name,tags,time,value,on,note\n"
+        'W,"domain=sensor,entity_id=grid",1609459200123456789,5,true,"a, b"\n'
+        "\n"
+        "name,tags,time,power\n"
+        "pump,room=,2021-01-01T00:00:00.5Z,1.25\n"
+        "pump,room=a\n",
+    )
+    assert found.readings == {
+        "sensor.grid": [(NEW_YEAR + 123_456, 5.0)],
+        "sensor.grid.on": [(NEW_YEAR + 123_456, 1.0)],
+        "pump.power": [(NEW_YEAR + SECOND // 2, 1.25)],
+    }
+    assert found.missing[TEXT_FIELDS] == {"text": 1}
+    assert found.problems == [(6, "time_malformed")]
+
+
 EXPOSITION = """\
 # HELP heat_joules_total Heat.
 # TYPE heat_joules_total counter

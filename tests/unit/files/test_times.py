@@ -94,6 +94,26 @@ def test_a_text_with_a_slip_is_read_as_strptime_reads_it_or_not_at_all(
         ("1700000000.25", "%s.%f", "2023-11-14T22:13:20.250000"),
         ("1700000000123", "%Q", "2023-11-14T22:13:20.123000"),
         ("-1700000000", "%s", None),
+        ("1700000000123456", "%U", "2023-11-14T22:13:20.123456"),
+        ("1700000000123456789", "%N", "2023-11-14T22:13:20.123456"),
+        ("9700000000123456789", "%N", None),
+        ("13.01.2024 12:05 a. m.", "%d.%m.%Y %I:%M %p", "2024-01-13T00:05:00"),
+        ("13.01.2024 1:05 Nachm.", "%d.%m.%Y %I:%M %p", "2024-01-13T13:05:00"),
+        ("13.01.2024 1:05\u202fPM", "%d.%m.%Y %I:%M %p", "2024-01-13T13:05:00"),
+        ("2024-01-13 午後1:05", "%Y-%m-%d %p%I:%M", "2024-01-13T13:05:00"),
+        ("13.01.2024 1:05 xm", "%d.%m.%Y %I:%M %p", None),
+        ("13.01.2024 1", "%d.%m.%Y %h", "2024-01-13T00:00:00"),
+        ("13.01.2024 24", "%d.%m.%Y %h", "2024-01-13T23:00:00"),
+        ("13.01.2024 0", "%d.%m.%Y %h", None),
+        ("13.01.2024 25", "%d.%m.%Y %h", None),
+        ("13.01.2024 25", "%d.%m.%Y %n", "2024-01-13T00:00:00"),
+        ("13.01.2024 26", "%d.%m.%Y %n", None),
+        ("13.01.2024 00:00", "%d.%m.%Y %E:%M", "2024-01-14T00:00:00"),
+        ("13.01.2024 00:15", "%d.%m.%Y %E:%M", "2024-01-13T00:15:00"),
+        ("60 5", "%Y=2024 %j %H", "2024-02-29T05:00:00"),
+        ("13.01. 5:10", "%Y=2024 %d.%m. %H:%M", "2024-01-13T05:10:00"),
+        ("366 0", "%Y=2023 %j %H", None),
+        ("13 paź 2024", "%d %b %Y", "2024-10-13T00:00:00"),
         ("100% 2024-01-01", "100%% %Y-%m-%d", "2024-01-01T00:00:00"),
         ("(2024-01-01)", "(%Y-%m-%d)", "2024-01-01T00:00:00"),
         ("2024x01x01", "%Y.%m.%d", None),
@@ -114,6 +134,10 @@ def test_times_on_the_edge(text: str, time_format: str, expected: str | None) ->
         ("-0930", -9.5),
         ("+05", 5),
         ("+14:00", 14),
+        ("+1", 1),
+        ("-9:30", -9.5),
+        ("UTC+5:45", 5.75),
+        ("GMT-3", -3),
         ("+24:00", None),
         ("+01:60", None),
     ],
@@ -125,8 +149,21 @@ def test_an_offset_in_the_text_is_told(zone: str, hours: float | None) -> None:
         assert timedelta(microseconds=int(parsed.offset[0])) == timedelta(hours=hours)
 
 
-def test_seconds_and_milliseconds_since_1970_need_no_zone() -> None:
-    for text, time_format in (("1700000000", "%s"), ("1700000000000", "%Q")):
+@pytest.mark.parametrize(
+    ("word", "pass_"),
+    [("A", 1), ("b", 2), ("S", 1), ("DST", 1), ("Winterzeit", 2), ("1", 1), ("0", 2), ("", 0), ("Q", None)],
+)
+def test_words_for_summer_and_winter_time_mark_a_pass(word: str, pass_: int | None) -> None:
+    parsed = parse_times(
+        pl.Series([f"2024-10-27 02:30 {word}".strip()]),
+        (TimeFormat("%Y-%m-%d %H:%M %D"), TimeFormat("%Y-%m-%d %H:%M")),
+    )
+    assert bool(parsed.fits[0]) == (pass_ is not None)
+    assert pass_ is None or parsed.marked.tolist() == [pass_]
+
+
+def test_counts_since_1970_need_no_zone() -> None:
+    for text, time_format in (("1700000000", "%s"), ("1700000000000", "%Q"), ("1700000000000000000", "%N")):
         assert TimeFormat(time_format).parse(pl.Series([text])).offset.tolist() == [0]
 
 
@@ -152,6 +189,8 @@ def test_the_first_format_that_fits_a_cell_counts() -> None:
         "%Y-%m-%d%",
         "%s %z",
         "%s%Q",
+        "%U %z",
+        "%Y-%m-%d %h %H",
     ],
 )
 def test_a_format_that_names_no_whole_date_is_refused(text: str) -> None:

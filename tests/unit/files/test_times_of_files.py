@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulebook.telemetry.files.errors import plain_name
+from joulebook.telemetry.files.errors import UnclearFile, plain_name
 from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout
 from joulebook.telemetry.files.guess.questions import Question
 from joulebook.telemetry.files.parser import parse_file
@@ -402,6 +402,53 @@ def test_a_begin_beside_an_end_is_the_time(tmp_path: Path) -> None:
 def test_a_column_of_one_date_is_no_time() -> None:
     text = "created;time;V\n" + "".join(f"2024-05-01 10:00;2024-05-01 {h:02d}:00;1\n" for h in range(9))
     assert guess(text).profile.time_columns == ("time",)
+
+
+def test_midnights_at_the_end_of_their_date_are_those_of_the_next(tmp_path: Path) -> None:
+    """The times of each date run from 00:15 to 00:00."""
+    local = [datetime(2024, 5, 13) + timedelta(minutes=15 * n) for n in range(1, 96 * 3 + 1)]
+    text = "date;time;kWh\n" + "".join(
+        f"{t - timedelta(minutes=1):%d.%m.%Y};{t:%H:%M};0.{at % 7 * (1 + at % 3)}\n"
+        for at, t in enumerate(local)
+    )
+    layout = guess(text)
+    assert layout.profile.time_formats == ("%d.%m.%Y %E:%M",)
+    begin = datetime(2024, 5, 12, 22, tzinfo=UTC)
+    assert instants(tmp_path, text, layout) == [begin + timedelta(minutes=15 * n) for n in range(96 * 3)]
+
+
+# Days of the year
+
+
+DAYS = [datetime(2024, 2, 27) + timedelta(hours=n) for n in range(96)]
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("station;doy;hour;V;year\n", "{t:%j};{t:%H}"),
+        ("Year: 2024\n\nstation;doy;hour;V;w\n", "{t:%j};{t:%H}"),
+        ("2024\nstation;Julian day;hhmm;V;w\n", "{t:%j};{t:%H%M}"),
+    ],
+)
+def test_days_of_a_year_find_their_year(tmp_path: Path, head: str, row: str) -> None:
+    last = "2024" if "year" in head else "7"
+    text = head + "".join(f"7;{row.format(t=t)};{at % 9}.5;{last}\n" for at, t in enumerate(DAYS))
+    layout = guess(text, "UTC", delimiter=";")
+    path = tmp_path / "file.csv"
+    path.write_text(text)
+    (block,) = parse_file(FileSource(path), layout.profile, layout.columns, now=NOW)
+    assert sorted(set(block.time.tolist())) == [int(t.replace(tzinfo=UTC).timestamp()) * 10**6 for t in DAYS]
+
+
+def test_days_without_any_year_ask_for_it_and_the_remedy_works() -> None:
+    text = "doy;hour;V\n" + "".join(f"{t:%j};{t:%H};{at % 9}.5\n" for at, t in enumerate(DAYS))
+    with pytest.raises(UnclearFile, match=r"lack their year.*time formats '%Y=2024 %j %H'"):
+        guess(text)
+    layout = guess(text, time_columns=("doy", "hour"), time_formats=("%Y=2023 %j %H",))
+    assert layout.profile.time_columns == ("doy", "hour")
+    named = guess_layout(text.encode(), is_whole=True, given=Given(), device_tz="UTC", name="log_2019.csv")
+    assert named.profile.time_formats == ("%Y=2019 %j %H",)
 
 
 def test_every_month_has_one_number_by_each_name() -> None:

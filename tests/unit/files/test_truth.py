@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.profile import Given, Target
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import ParsedBlock
 
@@ -78,7 +79,14 @@ def read(name: str, given: Given = PLAIN) -> tuple[FileLayout, list[ParsedBlock]
     layout = guess(given)
     if label := ANSWERS[name]:
         (answer,) = (a for q in layout.questions for a in q.answers if a.label.startswith(label))
-        layout = guess(answer.applied_to(given))
+        given = answer.applied_to(given)
+        layout = guess(given)
+    # Numbers that measure nothing are left out by default, and figures like any other once they are taken.
+    reasons = ("counts the rows", "an identifier", "no measured quantity")
+    left_out = [each for each in layout.settings if each.name == "left out"]
+    taken = [each.value for each in left_out if any(reason in each.reason for reason in reasons)]
+    if taken:
+        layout = guess(replace(given, mapping={column: Target(column) for column in taken}))
     assert not [question for question in layout.questions if question.is_required]
     return layout, list(parse_file(source, layout.profile, layout.columns, now=NOW))
 

@@ -188,11 +188,12 @@ def _columns(report: ImportReport) -> list[str]:
         counts = {"Readable": "readable"}
     elif not report.replaced:
         del counts["Replaced"]
-    rows = [["Column", "Metric", "Unit", *counts, "No value", "Malformed"]]
+    rows = [["Column", "Metric", "Kind", "Unit", *counts, "No value", "Malformed"]]
     for column in report.columns:
         numbers = [getattr(column, name) for name in counts.values()]
         numbers += [column.na.total(), column.malformed.total()]
-        rows.append([column.column, column.metric, column.unit, *(f"{number:,}" for number in numbers)])
+        meaning = [column.metric, column.shown_kind, column.shown_unit]
+        rows.append([column.column, *meaning, *(f"{number:,}" for number in numbers)])
     return _aligned(rows, numbers=len(counts) + 2)
 
 

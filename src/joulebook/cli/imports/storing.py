@@ -35,12 +35,11 @@ from joulebook.web.imports import leases
 from joulebook.web.imports.models import Import
 from joulebook.web.imports.operations import printable_name
 from joulebook.worker.heartbeat import Heartbeat
-from joulebook.worker.import_runner import Ending, ImportRunner
+from joulebook.worker.import_runner import STAYS, Ending, ImportRunner
 from joulebook.worker.lock import WorkerLock
 
 State = Import.State
 
-_STAYS = "what was stored until then stays, and importing the file again is harmless"
 _INTERNAL_ERROR = "ended by an error in Joulebook itself"
 
 
@@ -71,6 +70,8 @@ def store(
         if failure is not None:
             _reload_report(runner, conn, config)
             ending = _ending_of(failure)
+        elif ending.state == State.CANCELLED:
+            ending = Ending(ending.state, f"cancelled, on its page or with the API; {STAYS}")
         runner.end(ending)
         # After a takeover another worker ends the import.
         record.state = ending.state
@@ -115,8 +116,8 @@ def _run(runner: ImportRunner, source: FileSource) -> KeyboardInterrupt | Teleme
 
 def _ending_of(failure: KeyboardInterrupt | TelemetryError) -> Ending:
     if isinstance(failure, KeyboardInterrupt):
-        return Ending(State.CANCELLED, f"stopped; {_STAYS}")
-    return Ending(State.FAILED, f"{failure}\nThe import stopped here: {_STAYS}.")
+        return Ending(State.CANCELLED, f"stopped; {STAYS}")
+    return Ending(State.FAILED, f"{failure}\nThe import stopped here: {STAYS}.")
 
 
 def _reload_report(runner: ImportRunner, conn: Connection, config: Config) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.numbers import NumberFormat, Numbers
+from joulebook.telemetry.files.numbers import CellUnits, NumberFormat, Numbers
 from joulebook.telemetry.files.profile import COUNTED, ImportProfile
 from joulebook.telemetry.files.row_times import MALFORMED, MISSING, OK, TIME_CODES, RowTimes
 from joulebook.telemetry.files.series_table import (
@@ -53,6 +53,10 @@ class WideParser:
         position = {name: f"c{index}" for index, name in enumerate(columns)}
         self._time_columns = [position[name] for name in profile.time_columns]
         self._value_columns = [position[value.column] for value in profile.values]
+        self._units = [
+            (value.cell_unit, position.get(value.unit_column)) if value.cell_unit else None
+            for value in profile.values
+        ]
         self._names = [value.column for value in profile.values]
         self._factors = [value.factor for value in profile.values]
         self._times = RowTimes(profile, now=now)
@@ -72,7 +76,10 @@ class WideParser:
         if len(refused):
             accepted = code == OK
             cells, time, line = cells.filter(pl.Series(accepted)), time[accepted], line[accepted]
-        numbers = self._numbers.parse([cells[name] for name in self._value_columns])
+        units = [
+            each and CellUnits(each[0], None if each[1] is None else cells[each[1]]) for each in self._units
+        ]
+        numbers = self._numbers.parse([cells[name] for name in self._value_columns], units)
         found = [np.flatnonzero(~np.isnan(column.value)) for column in numbers]
         which = np.repeat(np.arange(len(found), dtype=np.int32), [len(rows) for rows in found])
         row = np.concatenate([np.empty(0, np.intp), *found])
@@ -254,7 +261,8 @@ class LongParser:
     ) -> tuple[_Cells, tuple[int, int]]:
         """Return the value cells of accepted rows, and the number of hours across in each doubled pass."""
         count = len(self._value_columns)
-        numbers = self._numbers.parse([cells[name] for name in self._value_columns])
+        units = self._cell_units(cells, entry)
+        numbers = self._numbers.parse([cells[name] for name in self._value_columns], units)
         value = np.column_stack([n.value for n in numbers]).ravel() if numbers else np.empty(0)
         if self._hours:
             entry = np.repeat(entry, count, axis=1)
@@ -274,6 +282,17 @@ class LongParser:
             time=times, code=codes, entry=entry.ravel(), value=value, line=np.repeat(line, count),
             column=np.tile(np.arange(count), len(line)), na=na, na_text=na_text, bad=bad,
         ), doubled  # fmt: skip
+
+    def _cell_units(self, cells: pl.DataFrame, entry: NDArray[np.int64]) -> list[CellUnits] | None:
+        """Return the units of each value column, wanted by each row's entry; None if none is converted."""
+        wanted = pl.Series([*(value.cell_unit for value in self._series.values), ""], dtype=pl.String)
+        if not (wanted != "").any():
+            return None
+        beside = None if self._unit_column is None else cells[self._unit_column]
+        of_entry = np.where(entry < 0, len(wanted) - 1, entry)
+        columns = range(1) if self._hours else range(entry.shape[1])
+        units = [CellUnits(wanted[of_entry[:, at]], beside) for at in columns]
+        return units * len(self._value_columns) if self._hours else units
 
     def _hour_times(
         self, day: NDArray[np.int64], key: pl.Series, value: NDArray[np.float64]

@@ -111,8 +111,8 @@ def check_columns(profile: ImportProfile, columns: Sequence[str]) -> None:
     named = [*profile.time_columns, *profile.key_columns, *(hour.column for hour in profile.hour_columns)]
     if not profile.hour_columns:
         named += [value.column for value in profile.values]
-    more = filter(None, [profile.unit_column, profile.kind_column, profile.line_column])
-    for name in (*named, *more):
+    units = (profile.unit_column, *(value.unit_column for value in profile.values))
+    for name in (*named, *filter(None, [*units, profile.kind_column, profile.line_column])):
         if name not in columns:
             listed = ", ".join(repr(column) for column in columns[:20])
             raise UnusableProfile(f"the file has no column {name!r}; it has {listed}")

@@ -23,6 +23,9 @@ from joulebook.telemetry.files.text import utf8_chunks
 
 PREVIEW_ROWS = 20
 
+_LOOKED_THROUGH = 3000
+"""Lines looked through for the first values: two days of minutes."""
+
 
 @dataclass
 class PreviewRow:
@@ -40,11 +43,15 @@ class PreviewRow:
 
 @dataclass(frozen=True)
 class Preview:
-    """The first rows of a file, the metrics of their readings (`values`), and the lines above the data."""
+    """Rows of a file, the metrics of their readings (`values`), and the lines above the data.
+
+    They are the first rows, unless those have no values but zeros: then `rows_before` are left out.
+    """
 
     rows: list[PreviewRow]
     values: tuple[ValueColumn, ...]
     lines_above: list[str]
+    rows_before: int = 0
 
 
 def preview(
@@ -56,7 +63,7 @@ def preview(
     now: int,
     most_rows: int = PREVIEW_ROWS,
 ) -> Preview:
-    """Return the first rows of a file beginning with `head`, read by a profile.
+    """Return the first rows of a file beginning with `head`, read by a profile, or its first with values.
 
     `columns` are the file's column names by position. `is_whole` means nothing follows the head. `now` is
     the present in microseconds since 1970 UTC. Raises `UnusableProfile`.
@@ -65,14 +72,21 @@ def preview(
     if not is_whole:
         text = text[: text.rfind(b"\n") + 1]
     ends = line_ends(text)
-    # Enough lines for the rows even if some are blank or comments.
-    last = min(len(ends), profile.first_data_line + 3 * most_rows)
-    text = text[: int(ends[last - 1])] if last else text
-    (block,) = cut_blocks([text], max_lines=10**6, start_line=profile.first_data_line)
-    (parsed,) = parse_blocks([block], replace(profile, line_column=""), columns, now=now)
+    # Enough lines for the rows even if some are blank or comments; more if a night comes first.
+    for most_lines_read in (3 * most_rows, _LOOKED_THROUGH):
+        last = min(len(ends), profile.first_data_line + most_lines_read)
+        beginning = text[: int(ends[last - 1])] if last else text
+        (block,) = cut_blocks([beginning], max_lines=10**6, start_line=profile.first_data_line)
+        (parsed,) = parse_blocks([block], replace(profile, line_column=""), columns, now=now)
+        told = {*parsed.line[parsed.value != 0].tolist(), *(problem.line for problem in parsed.problems)}
+        if told:
+            break
     reader = RecordReader(Splitter.of(profile), width=len(columns), skip_prefixes=profile.skip_prefixes)
     table = reader.read(block)
-    lines = sorted({*table.line.tolist(), *(problem.line for problem in table.rejected)})[:most_rows]
+    lines = sorted({*table.line.tolist(), *(problem.line for problem in table.rejected)})
+    before = next((at for at, line in enumerate(lines) if line in told), 0)
+    before = before if before >= most_rows // 2 else 0
+    lines = lines[before : before + most_rows]
     rows = {line: PreviewRow(line, _line(text, ends, line)) for line in lines}
     cells = zip(
         parsed.line.tolist(), parsed.column.tolist(), parsed.time.tolist(), parsed.value.tolist(), strict=True
@@ -89,7 +103,7 @@ def preview(
             if line in rows:
                 rows[line].line = number
     above = [_line(text, ends, line) for line in range(1, min(profile.first_data_line, last + 1))]
-    return Preview(list(rows.values()), (*profile.values, *parsed.added), above)
+    return Preview(list(rows.values()), (*profile.values, *parsed.added), above, before)
 
 
 def count_head(

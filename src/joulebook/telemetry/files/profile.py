@@ -11,9 +11,10 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.settings import LONGEST_TEXT
+from joulebook.telemetry.files.settings import LONGEST_TEXT, KindWord
 from joulebook.telemetry.files.settings import Given as Given
 from joulebook.telemetry.files.settings import Target as Target
+from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 
 VERSION = 1
 _MOST_ENTRIES = {
@@ -133,6 +134,8 @@ DEFAULT_NA_VALUES = (
     "N/A",
     "n/a",
     "#N/A",
+    "unavailable",
+    "unknown",
     "NaN",
     "NAN",
     "nan",
@@ -165,6 +168,9 @@ class ValueColumn:
     Wide: the numbers of a column. Long: the numbers of a column in rows with these `key` cells. Hours
     across: the numbers of all hour columns in such rows, and `column` is empty. A number is multiplied by
     `factor`. `device` is empty for the device of the import. `kind` is empty if the metric's name decides.
+
+    With a `cell_unit`, numbers beside another unit are converted to it before the factor: in a cell of
+    their own, or in `unit_column` (in a long file, the profile's).
     """
 
     column: str
@@ -173,12 +179,29 @@ class ValueColumn:
     key: tuple[str, ...] = ()
     factor: float = 1.0
     device: str = ""
-    kind: Literal["", "gauge", "counter", "amount", "state"] = ""
+    kind: KindWord = ""
+    cell_unit: str = ""
+    unit_column: str = ""
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit on the metric's page: the file's, or else the usual one of the name."""
+        return self.unit or guess_unit(self.metric)
+
+    @property
+    def shown_kind(self) -> str:
+        """The kind on the metric's page: the one the values show, or else that of the name."""
+        return self.kind or guess_kind(self.metric).kind.name
 
     def with_target(self, target: Target) -> ValueColumn:
-        """Return the same numbers for another target."""
+        """Return the same numbers for another target; what it does not name stays."""
         return dataclasses.replace(
-            self, metric=target.metric, unit=target.unit, factor=target.factor, device=target.device
+            self,
+            metric=target.metric,
+            unit=target.unit or self.unit,
+            factor=target.factor,
+            device=target.device,
+            kind=target.kind or self.kind,
         )
 
 

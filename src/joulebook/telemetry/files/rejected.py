@@ -10,7 +10,7 @@ from typing import TextIO
 from joulebook.telemetry.csv_format import guarded
 from joulebook.telemetry.files.table import Problem
 
-FIELDS = ("file", "line", "column", "code", "text", "row")
+FIELDS = ("line", "column", "code", "text", "row", "file")
 _NUMBER = re.compile(r"[+-][0-9.,]*(?:[eE][+-]?[0-9]+)?")
 
 
@@ -32,8 +32,8 @@ class RejectedWriter:
         """Write some problems."""
         self.count += len(problems)
         for p in problems:
-            texts = [plain_text(text) for text in (p.file, p.column or "", p.text, p.row)]
-            self._writer.writerow([texts[0], p.line or "", texts[1], p.code, *texts[2:]])
+            texts = [plain_text(text) for text in (p.column or "", p.text, p.row, p.file)]
+            self._writer.writerow([p.line or "", texts[0], p.code, *texts[1:]])
 
 
 def plain_text(cell: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.table import MOST_PROBLEMS, ParsedBlock, Problem
+from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.telemetry.readings import from_microseconds
 
 
@@ -43,12 +44,23 @@ class ColumnReport:
     kind: str = ""
     """The metric's kind, if the file shows it."""
 
+    @property
+    def shown_unit(self) -> str:
+        """The unit on the metric's page, unless its owner has set another."""
+        return self.unit or guess_unit(self.metric)
+
+    @property
+    def shown_kind(self) -> str:
+        """The kind on the metric's page, unless its owner has set another."""
+        return self.kind or guess_kind(self.metric).kind.name
+
     def as_json(self) -> dict[str, Any]:
         """Return the counts as a JSON object."""
         return {
             "column": self.column,
             "metric": self.metric,
-            "unit": self.unit,
+            "unit": self.shown_unit,
+            "kind": self.shown_kind,
             "stored": self.stored,
             "replaced": self.replaced,
             "duplicate": self.duplicate,

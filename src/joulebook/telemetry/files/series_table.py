@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.files.settings import KindWord
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.readings import METRIC_NAME_LENGTH, metric_name_problem
 
 MOST_SERIES = 4096
@@ -33,13 +35,9 @@ def metric_of(key: Sequence[str], column: str) -> str:
     return shown[:METRIC_NAME_LENGTH].strip()
 
 
-Kind = Literal["", "gauge", "counter", "amount", "state"]
-_KINDS: frozenset[str] = frozenset(get_args(Kind))
-
-
-def kind_of(text: str) -> Kind:
+def kind_of(text: str) -> KindWord:
     """Return the kind named by a cell, "" for any other text."""
-    return cast("Kind", text) if text in _KINDS else ""
+    return cast("KindWord", text) if text in KINDS else ""
 
 
 class SeriesTable:
@@ -63,11 +61,7 @@ class SeriesTable:
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
         """Add the entries returned by `as_json`."""
         for column, key, metric, unit, *kind in state:
-            self._add(
-                ValueColumn(
-                    str(column), str(metric), str(unit), tuple(map(str, key)), kind=kind_of("".join(kind))
-                )
-            )
+            self._add(str(column), tuple(map(str, key)), str(metric), str(unit), kind_of("".join(kind)))
 
     def as_json(self) -> list[list[Any]]:
         """Return the added entries as JSON."""
@@ -97,7 +91,7 @@ class SeriesTable:
         entries: NDArray[np.int64] = table.reshape(len(known), len(self.columns))[code]
         return entries
 
-    def _entry(self, column: str, key: tuple[str, ...], unit: str, kind: Kind) -> int:
+    def _entry(self, column: str, key: tuple[str, ...], unit: str, kind: KindWord) -> int:
         found = self._index.get((column, key))
         if found is not None or not self._takes_new:
             return NO_SERIES if found is None else found
@@ -109,10 +103,10 @@ class SeriesTable:
             metric, number = name[: METRIC_NAME_LENGTH - len(mark)] + mark, number + 1
         if metric_name_problem(metric) or len(self.values) - self._given >= MOST_SERIES:
             return REFUSED
-        return self._add(ValueColumn(column, metric, unit, key, kind=kind))
+        return self._add(column, key, metric, unit, kind)
 
-    def _add(self, value: ValueColumn) -> int:
-        self.values.append(value)
-        self._metrics.add(value.metric)
-        self._index[value.column, value.key] = len(self.values) - 1
+    def _add(self, column: str, key: tuple[str, ...], metric: str, unit: str, kind: KindWord) -> int:
+        self.values.append(ValueColumn(column, metric, unit, key, kind=kind, cell_unit=unit))
+        self._metrics.add(metric)
+        self._index[column, key] = len(self.values) - 1
         return len(self.values) - 1

@@ -8,24 +8,31 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from joulebook.telemetry.files.errors import Message, UnusableProfile
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.telemetry.readings import metric_name_problem
 
 LONGEST_TEXT = 1000
 """Most characters of one text of a setting."""
 
 
+KindWord = Literal["", "gauge", "counter", "amount", "state"]
+
+
 @dataclass(frozen=True)
 class Target:
-    """The target of a column or key: a metric, and its unit and a factor if they were named."""
+    """The target of a column or key: a metric, and its unit, kind and a factor if they were named."""
 
     metric: str
     unit: str = ""
     factor: float = 1.0
     device: str = ""
+    kind: KindWord = ""
 
+
+MAPPING_FORM = "COLUMN=METRIC[:UNIT[:KIND]]"
 
 _SWITCH = {"0": "no", "1": "yes"}
 
@@ -224,9 +231,9 @@ class Given:
         metadata={
             "setting": Setting(
                 "Columns and their metrics",
-                "metric and unit of a column; COLUMN= leaves it out; repeatable",
-                name="map", kind="mapping", metavar="COLUMN=METRIC[:UNIT]", most=4096, group="Columns",
-                hint="One a line: COLUMN=METRIC, or with a unit COLUMN=METRIC:UNIT.",
+                "metric, unit and kind of a column; COLUMN= leaves it out; repeatable",
+                name="map", kind="mapping", metavar=MAPPING_FORM, most=4096, group="Columns",
+                hint="One a line: COLUMN=METRIC, COLUMN=METRIC:UNIT or COLUMN=METRIC:UNIT:KIND.",
             )
         },
     )  # fmt: skip
@@ -298,9 +305,10 @@ MOST_UNIT_CHARACTERS = 32
 
 
 def mapping_from(words: Iterable[str]) -> dict[str, Target | None]:
-    """Return the targets by column of words `COLUMN=METRIC[:UNIT]`; `COLUMN=` leaves it out (None).
+    """Return the targets by column of words in `MAPPING_FORM`; `COLUMN=` leaves it out (None).
 
-    The last `=` ends the column's name and the last `:` begins the unit: `a=b:c:` is the metric `b:c`.
+    The last `=` ends the column's name. If the word behind the last `:` is a kind, it is taken off with the
+    colon; then the last `:` begins the unit: `a=b:c:` is the metric `b:c`, `a=b::counter` a register `b`.
     Raises `UnusableProfile` with the wrong word and the right form.
     """
     mapping: dict[str, Target | None] = {}
@@ -308,19 +316,21 @@ def mapping_from(words: Iterable[str]) -> dict[str, Target | None]:
         shown = word[:200]
         column, equals, target = word.rpartition("=")
         if not equals or not column.strip():
-            raise _unusable(" must be COLUMN=METRIC, COLUMN=METRIC:UNIT, or COLUMN=", shown)
+            raise _unusable(f" must be {MAPPING_FORM}, or COLUMN=", shown)
         if column in mapping:
             raise _unusable(": the column {1!r} is mapped twice", shown, column[:200])
         if not target.strip():
             mapping[column] = None
             continue
-        name, colon, unit = target.strip().rpartition(":")
-        metric, unit = (name.strip(), unit.strip()) if colon else (unit, "")
+        rest, _, last = target.strip().rpartition(":")
+        kind = cast("KindWord", last.strip()) if rest and last.strip() in KINDS else ""
+        name, colon, unit = (rest if kind else target.strip()).rpartition(":")
+        metric, unit = (name.strip(), unit.strip()) if colon else (unit.strip(), "")
         if problem := metric_name_problem(metric):
             raise _unusable(": {1}", shown, problem)
         if len(unit) > MOST_UNIT_CHARACTERS or not unit.isprintable():
             raise _unusable(": a unit has at most {1} printable characters", shown, MOST_UNIT_CHARACTERS)
-        mapping[column] = Target(metric, unit)
+        mapping[column] = Target(metric, unit, kind=kind)
     return mapping
 
 
@@ -328,8 +338,9 @@ def mapping_word(column: str, target: Target | None) -> str:
     """Return the word for `mapping_from`; it has no place for a factor and a device."""
     if target is None:
         return f"{column}="
-    unit = f":{target.unit}" if target.unit or ":" in target.metric else ""
-    return f"{column}={target.metric}{unit}"
+    has_unit = target.unit or target.kind or ":" in target.metric
+    unit = f":{target.unit}" if has_unit else ""
+    return f"{column}={target.metric}{unit}" + (f":{target.kind}" if target.kind else "")
 
 
 def _unusable(problem: str, *arguments: object) -> UnusableProfile:

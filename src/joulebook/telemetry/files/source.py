@@ -167,7 +167,7 @@ class FileSource:
             return None
         if self._kind == "set":
             return find_format_of_set(tuple(self._set.sizes))
-        found = find_format(_first_bytes(self._again()._unpacked(), RECOGNISED_BY))
+        found = find_format(_first_bytes(self._again().content_chunks(), RECOGNISED_BY))
         if found is not None and found.needs_file and self._kind != "plain":
             raise UnreadableFile(f"{self._called} holds {found.name}; unpack it and import that")
         return found
@@ -180,7 +180,7 @@ class FileSource:
         `FileTooLarge` if it unpacks to too many bytes.
         """
         if self.format is None:
-            yield from self._unpacked()
+            yield from self.content_chunks()
             return
         if self.format.needs_file:
             self._hash()
@@ -197,9 +197,9 @@ class FileSource:
 
     def content(self) -> Content:
         """Return the content before any conversion."""
-        return Content(self.path, self._unpacked, self.sheet, self._called)
+        return Content(self.path, self.content_chunks, self.sheet, self._called)
 
-    def _unpacked(self) -> Iterator[bytes]:
+    def content_chunks(self) -> Iterator[bytes]:
         """Yield the content before any conversion."""
         stored = self._stored_chunks()
         if self._kind == "gzip":
@@ -220,7 +220,7 @@ class FileSource:
         """
         source = self._again()
         if self.format is None:
-            return _first_bytes(source._unpacked(), limit)
+            return _first_bytes(source.content_chunks(), limit)
         return _first_bytes(self.format.convert(source.content()), limit)
 
     def further(self, head: bytes, *, pieces: int = 32, piece_bytes: int = 65_536) -> bytes:

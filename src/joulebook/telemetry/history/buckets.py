@@ -202,5 +202,7 @@ class BucketReader:
 
 def _with_neighbours(rows: Summaries, near: Summaries, start: int) -> Summaries:
     """Return summaries of a window and those beside it in order; those of one series need no sorting."""
+    if not len(near):
+        return rows
     is_before = near["first_at"] < start
     return in_order(np.concatenate([near[is_before], rows, near[~is_before]]))

@@ -159,8 +159,8 @@ _PREFIXES: dict[str, Fraction] = {
 }
 _ALIASES: dict[str, str] = {
     **dict.fromkeys(("percent", "Percent", "%RH", "%rH", "pct"), "%"),
-    **dict.fromkeys(("℃", "C", "degC", "celsius", "Celsius"), "°C"),
-    **dict.fromkeys(("℉", "F", "degF", "fahrenheit", "Fahrenheit"), "°F"),
+    **dict.fromkeys(("℃", "C", "degC", "deg C", "Deg C", "° C", "celsius", "Celsius"), "°C"),
+    **dict.fromkeys(("℉", "F", "degF", "deg F", "Deg F", "° F", "fahrenheit", "Fahrenheit"), "°F"),
     **dict.fromkeys(("VAr", "VAR"), "var"),
     **dict.fromkeys(("kVAr", "kVAR"), "kvar"),
     **dict.fromkeys(("MVAr", "MVAR"), "Mvar"),
@@ -290,6 +290,11 @@ def is_known_unit(text: str) -> bool:
     except UnknownUnit:
         return False
     return True
+
+
+def usual_spelling(text: str) -> str:
+    """Return a unit in its usual spelling: kWh for kwh, °C for Deg C; unchanged if there is no other."""
+    return _ALIASES.get(text, text)
 
 
 def is_same_unit(one: str, other: str) -> bool:

@@ -25,13 +25,13 @@ NOT_UNDERSTOOD = ""
 # `Wh{domain=sensor,entity_id=washer_energy}`: the line protocol's name of Home Assistant's `Wh` and its tags.
 _TAGGED = re.compile(r"(?P<measurement>[^{]*)\{(?P<tags>.*)\}")
 _ENTITY = re.compile(r"(?:^|,)entity_id=")
-_BRACKETED = re.compile(r".*\S\s*(?P<bracket>[\[(])(?P<unit>[^\[\]()]{1,16})[\])]\s*")
+_BRACKETED = re.compile(r"(?P<before>.*\S)\s*(?P<bracket>[\[(])(?P<unit>[^\[\]()]{1,16})[\])](?P<after>.*)")
 # G(h) and Gd(h) are symbols: irradiance on the horizontal.
 _SYMBOL = re.compile(r"[^\W\d_]{1,2}\([a-z]\)")
 _WORD = re.compile(r"[°º˚℃℉%€$£¢]?[^\W_]+|[°℃℉%€$£¢]")
 _PART = re.compile(
-    r"(?:[kKMGm]?(?:Wh|VAh|varh?|VArh?|VA|W)|kHz|Hz|hPa|kPa|[mk]V|m?Ah?|[kMG]J)(?![a-z])"
-    r"|[A-Z]+(?![a-z])|[A-Z]?[^\WA-Z\d_]+|\d+"
+    r"(?:[kKMGm]?(?:Wh|VAh|varh?|VArh?|VA|W(?!S))|kHz|Hz|hPa|kPa|[mk]V|m?Ah?|[kMG]J)(?![a-z])"
+    r"|[A-Z]+(?![^\WA-Z\d_])|[A-Z]?[^\WA-Z\d_]+|\d+"
 )
 _DIGITS = re.compile(r"\d+")
 
@@ -126,9 +126,22 @@ QUANTITIES = {
     **dict.fromkeys(("irradiance",), "W/m²"),
     **dict.fromkeys(("speed", "wind"), "m/s"),
 }
+# Quantities in other languages by the ends of their words, and the symbols that begin names such as `I L1`.
+_ENDINGS = {
+    **dict.fromkeys(("strom", "stroom", "courant", "corriente", "corrente", "ström", "strøm"), "A"),
+    **dict.fromkeys(("spannung", "spanning", "tension", "tensión", "tensione", "spänning"), "V"),
+    **dict.fromkeys(("leistung", "vermogen", "puissance", "potencia", "potenza", "effekt"), "W"),
+    **dict.fromkeys(("temperatur", "temperatuur", "température", "temperatura"), "°C"),
+    **dict.fromkeys(("stunden", "zeit", "dauer", "hours", "uren", "heures", "horas", "ore", "timer"), "h"),
+}
+_PLAIN_LETTERS = frozenset("hsmlKFJ")
+_A_WORD = 4
+_SYMBOLS_OF = {"u": "V", "i": "A", "p": "W", "t": "°C"}
 _MONEY = word_set("EUR USD GBP CHF SEK NOK DKK PLN CZK AUD NZD CAD JPY $ ¢ ct")
 _FLOWING = frozenset(("l", "ml", "m³", "gal", "ft³", "mm", "km", "kg"))
 _PHASES = word_set("A B C")
+# As a whole name these mean something else: a device, the smallest value, a column of the calendar.
+_RATHER_WORDS = word_set("meter metre min in day days hour hours minute minutes second seconds")
 # What stands above a stroke; some of it is a unit only there: `ct` alone is a current transformer.
 _ABOVE = {
     **{word: unit for word, unit in _LOWER.items() if unit},
@@ -155,21 +168,43 @@ def written_unit(metric: str) -> str | None:
             return NOT_UNDERSTOOD
     if _SYMBOL.fullmatch(metric):
         return NOT_UNDERSTOOD
-    if bracketed := _BRACKETED.fullmatch(metric):
-        unit = bracketed["unit"].strip()
+    bracketed = _BRACKETED.fullmatch(metric)
+    while bracketed:
+        unit, before = bracketed["unit"].strip(), name_words(bracketed["before"])
         # `Active energy Wh (B)` is of a phase.
-        before = name_words(metric[: bracketed.start("bracket")]) if unit in _PHASES else []
-        if outside := _unit_of_words(before, is_shouted=metric.isupper()):
+        if unit in _PHASES and (outside := _unit_of_words(before, is_shouted=metric.isupper())):
             return outside
-        if is_known_unit(unit):
+        if is_known_unit(unit) and (bracketed["bracket"] == "[" or _is_no_lone_letter(unit, before)):
             return unit
-        if bracketed["bracket"] == "[" or not unit.replace(" ", "").isalnum():
+        if not bracketed["after"].strip() and (
+            bracketed["bracket"] == "[" or is_known_unit(unit) or not unit.replace(" ", "").isalnum()
+        ):
             return NOT_UNDERSTOOD
-    if is_known_unit(metric) and len(metric) > 1:
+        bracketed = _BRACKETED.fullmatch(bracketed["before"])
+    if is_known_unit(metric) and len(metric) > 1 and metric not in _RATHER_WORDS:
         return metric
     if metric in _LETTERS.values():
         return metric
     return _unit_of_words(name_words(metric), is_shouted=metric.isupper())
+
+
+def _is_no_lone_letter(unit: str, before: Sequence[str]) -> bool:
+    """Return whether a unit in round brackets is more than a letter, or measures what the name says.
+
+    Alone `(h)` may be horizontal, `(A)` a phase, `(S)` the south: a letter needs a name, not a symbol, and
+    one with other meanings a name of its quantity.
+    """
+    if len(unit) > 1 or not unit.isalpha():
+        return True
+    lower = [word.lower() for word in before] or [""]
+    measured = {word: QUANTITIES[word] for word in lower if word in QUANTITIES}
+    if lower[0] in _SYMBOLS_OF:
+        measured[lower[0]] = _SYMBOLS_OF[lower[0]]
+    measured |= {word: known for word in lower for end, known in _ENDINGS.items() if word.endswith(end)}
+    if measured:
+        dimension = parse_unit(unit).dimension
+        return any(parse_unit(known).dimension == dimension for known in measured.values())
+    return unit in {"V", "W"} or (unit in _PLAIN_LETTERS and len(lower[-1]) >= _A_WORD)
 
 
 def name_words(metric: str) -> list[str]:
@@ -191,7 +226,9 @@ def _unit_of_words(words: Sequence[str], *, is_shouted: bool) -> str | None:
     for place in range(len(words) - 1, -1, -1):
         if place:
             pair = (lower[place - 1], lower[place])
-            unit = _TWO_WORDS.get(pair) or _fraction(*pair)
+            # Spd80mS: at 80 metres, in the south.
+            is_height = words[place - 1 : place + 1] == ["m", "S"]
+            unit = _TWO_WORDS.get(pair) or (None if is_height else _fraction(*pair))
             if unit is not None:
                 return unit
         unit = _word_unit(words, place, is_shouted=is_shouted)

@@ -20,11 +20,14 @@ from joulebook.telemetry.files.formats.named_series import (
     Rows,
     SeriesNames,
     text_cells,
+    text_lines,
 )
-from joulebook.telemetry.files.text import utf8_chunks
 from joulebook.telemetry.line_protocol.naming import VALUE_FIELD
 
 _BEGINNING = re.compile(rb'(?:\xef\xbb\xbf)?(?:#[^\n]*\n)*?"?#"?(?:datatype|group|default)[,"]')
+_BARE_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?,result,table,(?=[^\n]*\b_time\b)(?=[^\n]*\b_value\b)[^\n]*\n")
+"""The names of a result without annotations: they say enough, unless it is pivoted."""
+
 _FRACTION = re.compile(r"(\.[0-9]{6})[0-9]+")
 _NUMBERS = frozenset({"double", "long", "unsignedLong"})
 _TRUTH = {"true": "1", "false": "0"}
@@ -40,7 +43,7 @@ _ROWS_A_CHUNK = 10_000
 
 
 def _recognises(head: bytes) -> bool:
-    return _BEGINNING.match(head) is not None
+    return _BEGINNING.match(head) is not None or _BARE_HEADER.match(head) is not None
 
 
 def _convert(content: Content) -> Iterator[bytes]:
@@ -56,7 +59,7 @@ def convert_tables(content: Content, names: SeriesNames) -> Iterator[bytes]:
     rows = Rows()
     table = _Table({}, [], names)
     notes: dict[str, list[str]] = {}
-    reader = csv.reader(_lines(content))
+    reader = csv.reader(text_lines(content))
     wants_names, line = True, 0
     while True:
         line = reader.line_num + 1
@@ -89,17 +92,6 @@ def convert_tables(content: Content, names: SeriesNames) -> Iterator[bytes]:
             check_budget()
             yield rows.taken()
     yield rows.taken()
-
-
-def _lines(content: Content) -> Iterator[str]:
-    """Yield the lines with their ends."""
-    rest = ""
-    for chunk in utf8_chunks(content.chunks(), encoding="utf-8", line_end="\n"):
-        lines = (rest + chunk.decode("utf-8", "replace")).replace("\0", "").split("\n")
-        rest = lines.pop()
-        yield from (line + "\n" for line in lines)
-    if rest:
-        yield rest
 
 
 @dataclass(frozen=True)

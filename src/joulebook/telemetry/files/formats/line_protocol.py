@@ -42,6 +42,7 @@ _LINE = re.compile(
     rb'(?:(?:^|,|(?<= ))(?:[^\s,="]|\\.)+=(?:-?[0-9.][0-9.eE+-]*[iu]?|[tTfF]|true|false|True|False|TRUE|FALSE'
     rb'|"(?:[^"\\]|\\.)*"))+[ ][0-9]{9,19}\r?'
 )
+_TEXT_LINE = re.compile(rb'([^\s"\\]+) [^\s"\\=,]+="[^"\\]*" ([0-9]{1,19})')
 _LINES_LOOKED_AT = 20
 _LONGEST_LINE = 4 << 20
 _LONGEST_TEXT = 1 << 20
@@ -151,7 +152,7 @@ class _LineReader:
     def _take_plain(self, line: bytes) -> bool:
         """Add the readings of a line without quotes and escapes; return False for any other line."""
         if b'"' in line or b"\\" in line or len(line) > LONGEST_PLAIN:
-            return False
+            return self._take_plain_text(line)
         parts = line.split(b" ")
         if len(parts) != 3 or not parts[2].isdigit() or len(parts[2]) > 19:
             return False
@@ -166,6 +167,14 @@ class _LineReader:
             except BadLine:
                 return False
         self._add(fields, parts[2])
+        return True
+
+    def _take_plain_text(self, line: bytes) -> bool:
+        """Count a line with one text and nothing to be unescaped; return False for any other line."""
+        found = _TEXT_LINE.fullmatch(line)
+        if found is None or found[1] not in self._heads:
+            return False
+        self._add([(text_cells(), TEXT)], found[2])
         return True
 
     def _take_any(self, body: bytes, start: int) -> int:

@@ -13,7 +13,8 @@ from typing import Literal, NoReturn
 
 import polars as pl
 
-from joulebook.telemetry.files.formats.format import READINGS_HEADER
+from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content
+from joulebook.telemetry.files.text import utf8_chunks
 from joulebook.telemetry.line_protocol.naming import METRIC, VALUE_FIELD, Pattern, UnitRule
 from joulebook.telemetry.readings import METRIC_NAME_LENGTH
 
@@ -180,10 +181,12 @@ def quoted(text: str) -> str:
     """Return text as a cell of CSV in one line."""
     if text.isalnum():
         return text
-    text = "".join(each if each.isprintable() else " " for each in text)
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else " " for each in text)
     return f'"{text.replace(chr(34), chr(34) * 2)}"'
 
 
+@cache
 def text_cells() -> str:
     """Return the cells `metric,unit,kind` of a value that is text."""
     return f"{quoted(TEXT_FIELDS)},,"
@@ -218,3 +221,14 @@ def whole_lines(chunks: Iterator[bytes], *, most: int, refuse: Callable[[], NoRe
             refuse()
     if last := b"".join(rest):
         yield last
+
+
+def text_lines(content: Content) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8 with their ends."""
+    rest = ""
+    for chunk in utf8_chunks(content.chunks(), encoding="utf-8", line_end="\n"):
+        lines = (rest + chunk.decode("utf-8", "replace")).replace("\0", "").split("\n")
+        rest = lines.pop()
+        yield from (line + "\n" for line in lines)
+    if rest:
+        yield rest

@@ -33,6 +33,8 @@ _LONGEST_LINE = 256 << 20
 """Bytes: VictoriaMetrics writes a whole series into one line."""
 
 _ROWS_A_CHUNK = 50_000
+_MOST_CELLS = 50_000
+_DIGITS_OF_MS = 13
 _SAMPLE = re.compile(
     r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:.]*)[ \t]*(?:\{(?P<labels>(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\})?[ \t]+"
     r"(?P<value>[^\s#]+)(?:[ \t]+(?P<time>[0-9.eE+-]+))?[ \t]*(?:# .*)?"
@@ -89,17 +91,13 @@ def convert_text(content: Content, names: SeriesNames) -> Iterator[bytes]:
     which. A sample without a time is malformed.
     """
     yield HEADER
-    rows = Rows()
-    notes: dict[tuple[str, str], str] = {}
+    reader = _SampleReader(names)
     for number, line in enumerate(_text_lines(content), start=1):
-        if note := _NOTE.match(line):
-            notes[note[1], note[2]] = note[3]
-        elif line.strip() and not line.startswith("#"):
-            _add_sample(rows, number, line, names, notes)
-        if len(rows) >= _ROWS_A_CHUNK:
+        reader.read(number, line)
+        if len(reader.rows) >= _ROWS_A_CHUNK:
             check_budget()
-            yield rows.taken()
-    yield rows.taken()
+            yield reader.rows.taken()
+    yield reader.rows.taken()
 
 
 def _text_lines(content: Content) -> Iterator[str]:
@@ -118,23 +116,50 @@ def _lines_of(content: Content) -> Iterator[bytes]:
     return whole_lines(content.chunks(), most=_LONGEST_LINE, refuse=refuse)
 
 
-def _add_sample(
-    rows: Rows, number: int, line: str, names: SeriesNames, notes: dict[tuple[str, str], str]
-) -> None:
-    found = _SAMPLE.fullmatch(line)
-    labels = None if found is None else _read_labels(found["labels"] or "")
-    if found is None or labels is None:
-        rows.add_damaged(number, line)
-        return
-    family = _family(found["name"], notes)
-    kind = _kind(found["name"], notes.get(("TYPE", family), ""))
-    unit = notes.get(("UNIT", family), "")
-    cells = find_series(names, found["name"], labels, unit=unit, kind=kind).cells
-    time = None if found["time"] is None else _instant(found["time"])
-    if time is None:
-        rows.add_text(number, found["time"] or "", cells, found["value"])
-    else:
-        rows.add(number, time, cells, _value(found["value"]))
+class _SampleReader:
+    """Reads lines of the text format; the cells of a series are found once."""
+
+    def __init__(self, names: SeriesNames) -> None:
+        self.rows = Rows()
+        self._names = names
+        self._notes: dict[tuple[str, str], str] = {}
+        self._cells: dict[str, str] = {}
+
+    def read(self, number: int, line: str) -> None:
+        """Add the sample of a line, or note its comment."""
+        end = line.rfind("}") + 1 or line.find(" ")
+        cells = self._cells.get(line[:end])
+        words = line[end:].split() if cells else ()
+        if cells and len(words) == 2:
+            self._add(number, cells, words[0], words[1])
+        elif note := _NOTE.match(line):
+            self._notes[note[1], note[2]] = note[3]
+        elif line.strip() and not line.startswith("#"):
+            self._read_new(number, line)
+
+    def _read_new(self, number: int, line: str) -> None:
+        found = _SAMPLE.fullmatch(line)
+        labels = None if found is None else _read_labels(found["labels"] or "")
+        if found is None or labels is None:
+            self.rows.add_damaged(number, line)
+            return
+        family = _family(found["name"], self._notes)
+        kind = _kind(found["name"], self._notes.get(("TYPE", family), ""))
+        unit = self._notes.get(("UNIT", family), "")
+        cells = find_series(self._names, found["name"], labels, unit=unit, kind=kind).cells
+        if len(self._cells) >= _MOST_CELLS:
+            self._cells.clear()
+        self._cells[line[: found.end("labels") + 1 if found["labels"] is not None else found.end("name")]] = (
+            cells
+        )
+        self._add(number, cells, found["value"], found["time"])
+
+    def _add(self, number: int, cells: str, value: str, time: str | None) -> None:
+        instant = None if time is None else _instant(time)
+        if instant is None:
+            self.rows.add_text(number, time or "", cells, value)
+        else:
+            self.rows.add(number, instant, cells, value if _PLAIN_NUMBER.issuperset(value) else quoted(value))
 
 
 def _family(name: str, notes: dict[tuple[str, str], str]) -> str:
@@ -168,6 +193,8 @@ def _read_labels(text: str) -> dict[str, str] | None:
 
 def _instant(text: str) -> int | None:
     """Return the instant of a time in seconds or smaller units, in microseconds; None for no such time."""
+    if len(text) == _DIGITS_OF_MS and text.isdigit() and text.isascii():
+        return int(text) * 1_000
     try:
         number = Decimal(text)
         precision = precision_of(int(number))
@@ -177,10 +204,6 @@ def _instant(text: str) -> int | None:
         return None
     multiply, divide = PRECISIONS[precision]
     return int(number * multiply / divide)
-
-
-def _value(text: str) -> str:
-    return text if _PLAIN_NUMBER.issuperset(text) else quoted(text)
 
 
 def find_series(

@@ -15,6 +15,7 @@ from joulebook.telemetry.files.formats.home_assistant import (
     HOME_ASSISTANT_STATISTICS,
 )
 from joulebook.telemetry.files.formats.home_assistant_database import HOME_ASSISTANT_DATABASE
+from joulebook.telemetry.files.formats.influx_shell import INFLUX_SHELL, convert_rows
 from joulebook.telemetry.files.formats.json_lists import JSON
 from joulebook.telemetry.files.formats.line_protocol import LINE_PROTOCOL, convert_lines
 from joulebook.telemetry.files.formats.named_series import SeriesNames
@@ -33,6 +34,7 @@ FORMATS: tuple[Format, ...] = (
     ARROW_FILE,
     ARROW_STREAM,
     ANNOTATED_CSV,
+    INFLUX_SHELL,
     GREEN_BUTTON,
     NEM,
     HOME_ASSISTANT_DATABASE,
@@ -61,6 +63,7 @@ def find_format_of_set(names: Sequence[str]) -> Format | None:
 
 CONVERTERS: Mapping[str, Callable[[Content, SeriesNames], Iterator[bytes]]] = {
     ANNOTATED_CSV.name: convert_tables,
+    INFLUX_SHELL.name: convert_rows,
     LINE_PROTOCOL.name: convert_lines,
     VICTORIA_METRICS.name: convert_json,
     PROMETHEUS_TEXT.name: convert_text,

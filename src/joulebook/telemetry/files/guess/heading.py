@@ -13,6 +13,7 @@ from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.sample import Sample, SampleRow, sample_rows
 from joulebook.telemetry.files.guess.time_columns import (
     data_flags,
+    find_day_of_year,
     find_epoch,
     find_hour,
     find_time_parts,
@@ -54,7 +55,7 @@ def find_heading(sample: Sample) -> None:
     ]
     header = _given_header(rows, given)
     body = [row for row in rows if header is None or row.line > header.line]
-    positions, known, hour = _time_positions(header, body, given)
+    positions, known, hour = _time_positions(header, body, sample)
     if (known or hour) and not given.time_formats:
         flags = [
             max(positions) < len(row.cells)
@@ -165,9 +166,10 @@ def _name_count(row: SampleRow, width: int, times: int) -> int:
 
 
 def _time_positions(
-    header: SampleRow | None, body: Sequence[SampleRow], given: Given
+    header: SampleRow | None, body: Sequence[SampleRow], sample: Sample
 ) -> tuple[tuple[int, ...], str, str]:
     """Return the time columns, their format if it follows from the kind of columns, and that of an hour."""
+    given = sample.given
     if given.time_columns:
         width = max((len(row.cells) for row in body), default=0)
         cells = header.cells if header is not None else ()
@@ -175,7 +177,13 @@ def _time_positions(
         found = (find_column(name, names, setting="time_columns") for name in given.time_columns)
         return tuple(names.index(name) for name in found), "", ""
     if given.time_formats:
-        return _positions_of_formats(body, given.time_formats), "", ""
+        return _positions_of_formats(header, body, sample), "", ""
+    return _guess_positions(header, body, sample)
+
+
+def _guess_positions(
+    header: SampleRow | None, body: Sequence[SampleRow], sample: Sample
+) -> tuple[tuple[int, ...], str, str]:
     usual = _usual_rows(body)
     try:
         positions = guess_time_positions(body, ())
@@ -188,6 +196,10 @@ def _time_positions(
     if dated < len(usual) // 2 or not positions:
         if parts := find_time_parts(usual):
             return *parts, ""
+        above = sample.lines[: usual[0].line - 1] if usual else ()
+        named = body if header is None else (header, *body)
+        if days := find_day_of_year(named, usual, above, sample.name):
+            return *days, ""
         if epoch := find_epoch(usual):
             return (epoch[0],), epoch[1], ""
     if not positions:
@@ -203,14 +215,19 @@ def _time_positions(
     return (date, hour[0]), "", hour[1]
 
 
-def _positions_of_formats(body: Sequence[SampleRow], formats: Sequence[str]) -> tuple[int, ...]:
-    """Return the time columns for given formats: one column, or dates and the hour beside them."""
+def _positions_of_formats(
+    header: SampleRow | None, body: Sequence[SampleRow], sample: Sample
+) -> tuple[int, ...]:
+    """Return the time columns for given formats: one column, or those guessed where the formats fit them."""
+    formats = sample.given.time_formats
     try:
         return guess_time_positions(body, formats)
-    except UnclearFile:
-        usual = _usual_rows(body)
-        positions, _, hour = _time_positions(None, usual, Given())
-        if hour and any(data_flags(usual, positions, formats)):
+    except UnclearFile as unclear:
+        try:
+            positions, _, _ = _guess_positions(header, body, sample)
+        except UnclearFile:
+            raise unclear from None
+        if any(data_flags(_usual_rows(body), positions, formats)):
             return positions
         raise
 

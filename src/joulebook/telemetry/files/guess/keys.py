@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message
 from joulebook.telemetry.files.guess.columns import find_column
-from joulebook.telemetry.files.guess.numbers import is_unit
 from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.times import time_shape
+from joulebook.telemetry.files.guess.units import is_unit
 from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.row_times import OK, RowTimes
 from joulebook.telemetry.files.series_table import KEY_MARK

@@ -17,6 +17,7 @@ from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message
 from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.sample import Sample
+from joulebook.telemetry.files.guess.units import note_by_reason
 from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.table import BLANKS
 from joulebook.telemetry.kinds.guesses import guess_kind, is_unit_of_registers, says_nothing
@@ -33,21 +34,23 @@ _MOST_ROWS = 50_000
 
 
 def settle_kinds(
-    sample: Sample, values: Sequence[ValueColumn], key_positions: Sequence[int]
+    sample: Sample, values: Sequence[ValueColumn], key_positions: Sequence[int], unit_column: str
 ) -> tuple[ValueColumn, ...]:
     """Return the values with their kinds, as far as their numbers and units show them, or a person said.
 
     If some are probably amounts per interval, this adds a question about them; until it is answered they are.
     """
-    candidates = {at for at, value in enumerate(values) if _may_be_register(value)}
-    falling, rising = set(), set()
-    for at, numbers in _numbers_of(sample, values, key_positions, candidates):
+    candidates = {at for at, value in enumerate(values) if not value.kind and _may_be_register(value)}
+    falling, rising, few = set(), set(), set()
+    for at, numbers in _numbers_of(sample, values, key_positions, unit_column, candidates):
         changes = np.diff(numbers[np.isfinite(numbers)])
         changes = changes[changes != 0]
-        if len(changes) < _LEAST_CHANGES:
-            continue
         falls = int((changes < 0).sum())
-        if min(falls, len(changes) - falls) >= _AT_WILL * len(changes):
+        if len(changes) < _LEAST_CHANGES:
+            # A unit of energy that the name does not show: the metric would be a level.
+            if says_nothing(guess_kind(values[at].metric)):
+                few.add(at)
+        elif min(falls, len(changes) - falls) >= _AT_WILL * len(changes):
             falling.add(at)
         elif falls in {0, len(changes)}:
             rising.add(at)
@@ -56,12 +59,26 @@ def settle_kinds(
     falling |= {at for at in candidates - falling - rising if values[at].unit in units}
     if falling:
         _ask(sample, [values[at] for at in sorted(falling)])
-    found = list(values)
-    for at in rising:
+    found, reasons = list(values), {}
+    for at in rising | (few - falling):
+        reasons[at] = "its unit is one of energy" if at in few else "its values only rise"
         found[at] = replace(found[at], kind="counter")
     for at in falling:
+        reasons[at] = "its values rise and fall"
         found[at] = replace(found[at], kind="counter" if sample.given.amounts == "no" else "amount")
+    note_by_reason(
+        sample,
+        "kinds",
+        (
+            (f"{value.metric}: {value.shown_kind}", reasons.get(at) or _reason(value))
+            for at, value in enumerate(found)
+        ),
+    )
     return tuple(found)
+
+
+def _reason(value: ValueColumn) -> str:
+    return "given" if value.kind else guess_kind(value.metric).why
 
 
 def _may_be_register(value: ValueColumn) -> bool:
@@ -91,7 +108,11 @@ def _ask(sample: Sample, falling: Sequence[ValueColumn]) -> None:
 
 
 def _numbers_of(
-    sample: Sample, values: Sequence[ValueColumn], key_positions: Sequence[int], wanted: set[int]
+    sample: Sample,
+    values: Sequence[ValueColumn],
+    key_positions: Sequence[int],
+    unit_column: str,
+    wanted: set[int],
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
     """Yield the numbers in the sample of each of the wanted values, in the order of the file."""
     cells = sample.cells.head(_MOST_ROWS)
@@ -99,17 +120,18 @@ def _numbers_of(
     if key_positions:
         parts = [pl.col(f"c{position}").str.strip_chars(BLANKS) for position in key_positions]
         key = cells.select(pl.concat_str(parts, separator="\0").alias("key"))["key"]
-    of_column: dict[str, NDArray[np.float64]] = {}
+    of_column: dict[tuple[str, str], NDArray[np.float64]] = {}
     rows = {name: row.to_numpy() for (name,), row in _rows_by(key)}
     for at, value in enumerate(values):
         if at not in wanted:
             continue
         check_budget()
-        if value.column not in of_column:
-            of_column[value.column] = _read(sample, cells, value.column)
+        read = value.column, value.cell_unit
+        if read not in of_column:
+            of_column[read] = _read(sample, cells, value, unit_column)
         mine = rows.get("\0".join(value.key))
         if mine is not None:
-            yield at, of_column[value.column][mine].reshape(-1)
+            yield at, of_column[read][mine].reshape(-1)
 
 
 def _rows_by(key: pl.Series) -> Iterator[tuple[tuple[str], pl.Series]]:
@@ -119,8 +141,10 @@ def _rows_by(key: pl.Series) -> Iterator[tuple[tuple[str], pl.Series]]:
         yield (str(name[0]),), rows["row"]
 
 
-def _read(sample: Sample, cells: pl.DataFrame, column: str) -> NDArray[np.float64]:
+def _read(sample: Sample, cells: pl.DataFrame, value: ValueColumn, unit_column: str) -> NDArray[np.float64]:
     """Return the numbers of a column by row; with the hours across (no column) those of all hours, by row."""
-    names = [column] if column else [hour.column for hour in sample.hours]
+    names = [value.column] if value.column else [hour.column for hour in sample.hours]
     found = [cells[f"c{sample.columns.index(name)}"] for name in names]
-    return np.stack([numbers.value for numbers in sample.numbers.parse(found)], axis=1)
+    units = sample.units_of(value.cell_unit, value.unit_column or unit_column, rows=len(cells))
+    parsed = sample.numbers.parse(found, [units] * len(found))
+    return np.stack([numbers.value for numbers in parsed], axis=1)

@@ -99,7 +99,7 @@ def guess_layout(
         ask_about_unnamed(sample, choice.values)
         ask_about_tables_beside(sample, choice.values)
         ask_about_file_name(sample, choice.values)
-    values = settle_kinds(sample, choice.values, key_positions)
+    values = settle_kinds(sample, choice.values, key_positions, choice.unit_column)
     clock = settle_clock(sample, values)
     splitter = sample.splitter
     profile = ImportProfile(
@@ -109,7 +109,7 @@ def guess_layout(
         header_line=sample.header_line, first_data_line=sample.first_data_line,
         skip_prefixes=sample.skip_prefixes, time_columns=sample.time_columns,
         time_formats=sample.time_formats, tz=sample.tz, decimal=sample.decimal, thousands=sample.thousands,
-        na_values=sample.na_values, affixes=tuple(sorted(set(sample.affixes.values()))),
+        na_values=sample.na_values, affixes=sample.accepted_affixes,
         hour_columns=sample.hours,
         layout="across" if sample.hours else "long" if key_positions else "wide",
         values=values, key_columns=tuple(sample.columns[position] for position in key_positions),
@@ -179,7 +179,9 @@ def _converted(head: bytes, given: Given) -> FileLayout | None:
     rows = islice(csv.reader(head[: head.rfind(b"\n") + 1].decode().split("\n")[1:]), _SAMPLE_ROWS)
     found: dict[str, ValueColumn] = {}
     for _, _, metric, unit, kind, _ in (row for row in rows if len(row) == 6):
-        named = ValueColumn("value", metric_of([metric], ""), unit, (metric,), kind=kind_of(kind))
+        named = ValueColumn(
+            "value", metric_of([metric], ""), unit, (metric,), kind=kind_of(kind), cell_unit=unit
+        )
         found.setdefault(metric, named)
     if unknown := [name for name in given.mapping if name not in found]:
         raise UnusableProfile(
@@ -192,7 +194,7 @@ def _converted(head: bytes, given: Given) -> FileLayout | None:
         )
     for name, target in given.mapping.items():
         if target is not None:
-            found[name] = found[name].with_target(replace(target, unit=target.unit or found[name].unit))
+            found[name] = found[name].with_target(target)
     return converted_layout(
         [value for name, value in found.items() if given.mapping.get(name, value) is not None],
         ignored=[name for name, target in given.mapping.items() if target is None],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,38 +12,10 @@ import polars as pl
 from joulebook.telemetry.files.errors import Message
 from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.sample import Sample
-from joulebook.telemetry.files.numbers import NumberFormat
+from joulebook.telemetry.files.guess.units import is_unit, smallest_unit
+from joulebook.telemetry.files.numbers import BLANK_MARKS, NumberFormat, bare_number
 from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES
 from joulebook.telemetry.files.table import BLANKS
-
-_UNIT = re.compile(
-    r"""[kMGTmµμu]?(?:Wh|W|VAh|VA|VArh|varh|VAr|var|V|A|Hz|J|Pa|Ohm|ohm|Ω) | (?:h|m)?[Bb]ar | kWhr? | kWp
-    | [cdkm]?m | [mdc]?[lL] | [km]?g | ms | s | min | h | d | K | % | ‰ | ppm | ppb | lx | lux | dBm? | rpm
-    | °\s?[CFK]? | [dD]eg(?:\s?[CF])? | ℃ | degC | degF | degrees | mmHg | inHg | mph | kn | pH | unitless
-    | [kc]?m\s?/\s?[sh] | m\^?[23²³] | N?m[3³]/h | [lL]/(?:min|h|s) | kg/h | g/m[3³] | µg/m[3³]
-    | [kM]?Wh?r?/m(?:\^?2|²) | J/m(?:\^?2|²) | V/m | [µm]S/cm
-    | EUR | USD | GBP | CHF | SEK | NOK | DKK | (?:ct|EUR|€)/[kM]Wh""",
-    re.VERBOSE,
-)
-_BRACKETS = re.compile(r"[\[(](?P<unit>[^\[\]()]{1,16})[\])]\s*$")
-# G(h) and Gd(h) are symbols: irradiance on the horizontal.
-_SYMBOL = re.compile(r"[^\W\d_]{1,2}\([a-z]\)")
-
-
-def is_unit(text: str) -> bool:
-    """Return whether a text is a unit or a currency sign."""
-    return bool(_UNIT.fullmatch(text)) or (len(text) == 1 and unicodedata.category(text) == "Sc")
-
-
-def unit_in_name(name: str) -> str:
-    """Return the unit in brackets at the end of a column's name, or ""."""
-    match = _BRACKETS.search(name)
-    if match is None or _SYMBOL.fullmatch(name.strip()):
-        return ""
-    return match["unit"].strip() if is_unit(match["unit"].strip()) else ""
-
-
-_BLANK_MARKS = ("'", "’", "\u00a0", "\u202f", " ")
 
 
 def settle_numbers(sample: Sample) -> None:
@@ -56,9 +27,6 @@ def settle_numbers(sample: Sample) -> None:
     sample.na_values = DEFAULT_NA_VALUES if given.na_values is None else given.na_values
     sample.affixes = {}
     sample.affixes = _find_affixes(columns, sample.numbers)
-    if sample.affixes:
-        units = " ".join(sorted(set(sample.affixes.values())))
-        sample.note("units beside numbers", units, "most cells have them")
     if given.na_values is None:
         _add_sentinels(sample, columns)
     sample.note(
@@ -82,8 +50,8 @@ def _settle_marks(sample: Sample, columns: Sequence[pl.Series]) -> None:
         if len(cells.groups(other, sample.decimal)) and not cells.decimals(other, sample.decimal):
             sample.thousands = other
         else:
-            blanks = (mark for mark in _BLANK_MARKS if len(cells.groups(mark, sample.decimal)))
-            sample.thousands = next(blanks, "")
+            marks = (mark for mark in _BLANKS_AND_QUOTES if len(cells.groups(mark, sample.decimal)))
+            sample.thousands = next(marks, "")
     else:
         sample.thousands = given.thousands
     sample.note("decimal mark", sample.decimal, reason, is_given=given.decimal is not None)
@@ -125,6 +93,9 @@ def _guess_decimal(sample: Sample, cells: _Cells) -> tuple[str, str]:
     return ".", "no cell contradicts it"
 
 
+_BLANKS_AND_QUOTES = ("'", "’", *BLANK_MARKS)
+
+
 class _Cells:
     """Counts how the numbers in some cells are written."""
 
@@ -132,8 +103,9 @@ class _Cells:
         renamed = [column.alias("") for column in columns]
         cells = pl.concat(renamed) if renamed else pl.Series([], dtype=pl.String)
         # A unit or a currency beside a number says nothing about its marks.
-        bare = cells.str.strip_chars(BLANKS).str.replace(r"^([+-]?)\p{Sc} ?", "$1")
-        self._cells = bare.str.replace(r"([0-9.,]) ?(?:\p{Sc}|%|°?[A-Za-z]{1,4})$", "$1")
+        bare = pl.col("").str.strip_chars(BLANKS).str.replace(r"^([+-]?)\p{Sc} ?", "$1")
+        bare = bare.str.replace(r"([0-9.,])\s?(?:\p{Sc}|%|°?[A-Za-z]{1,4})$", "$1")
+        self._cells = cells.to_frame().select(bare_number(bare)).to_series()
 
     def matching(self, pattern: str) -> pl.Series:
         """Return the cells of a sign, the pattern, and perhaps an exponent."""
@@ -144,7 +116,7 @@ class _Cells:
         mark, other = re.escape(mark), re.escape(other)
         any_fraction = len(self.matching(rf"[0-9]*{mark}[0-9]+"))
         maybe_group = len(self.matching(rf"[1-9][0-9]{{0,2}}{mark}[0-9]{{3}}"))
-        parted = "|".join((other, *_BLANK_MARKS))
+        parted = "|".join((other, *_BLANKS_AND_QUOTES))
         behind_groups = len(self.matching(rf"[0-9]{{1,3}}(?:(?:{parted})[0-9]{{3}})+{mark}[0-9]*"))
         many_groups = len(self.matching(rf"[0-9]{{1,3}}(?:{other}[0-9]{{3}}){{2,}}"))
         return any_fraction - maybe_group + behind_groups + many_groups
@@ -158,7 +130,7 @@ class _Cells:
 # Loggers write these for "no value": nines, perhaps with zeros behind, Campbell's 6999, limits of integers.
 _SENTINEL = re.compile(r"-?(?:9{2,8}0{0,3}|[67]9{3}|32767|32768|65535)(?:[.,](?:0+|9+|25))?")
 _AFFIXED = re.compile(
-    r"(?P<before>[^\d\s+\-.,'\"]{1,4})? ?[+-]?[\d.,'\u00a0]*\d[\d.,]*(?:[eE][+-]?\d+)?[ \u00a0]?"
+    r"(?P<before>[^\d\s+\-.,'\"]{1,4})? ?[+-]?[\d.,' \u00a0\u202f\u2009]*\d[\d.,]*(?:[eE][+-]?\d+)?\s?"
     r"(?P<behind>[^\d\s+\-.,'\"].{0,9})?"
 )
 _MOSTLY = 0.8
@@ -203,7 +175,10 @@ def _find_sentinels(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict
 
 
 def _find_affixes(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[str, str]:
-    """Return the units and currencies beside numbers, by the name of the column: `$`, `kWh`."""
+    """Return the units and currencies beside numbers, by the name of the column: `$`, `kWh`.
+
+    Of several units it is the smallest: the numbers beside the others are converted to it.
+    """
     affixes: dict[str, str] = {}
     for column in columns:
         (parsed,) = numbers.parse([column])
@@ -211,15 +186,17 @@ def _find_affixes(columns: Sequence[pl.Series], numbers: NumberFormat) -> dict[s
         if not len(text) or len(text) < _SOME * (len(column) - len(parsed.na_rows)):
             continue
         words = Counter(_affix(cell) for cell in text.head(2000).to_list())
-        word, count = words.most_common(1)[0]
+        del words[""]
+        word = smallest_unit(words) or next((word for word, _ in words.most_common(1)), "")
+        count = words.total() if smallest_unit(words) else words[word]
         filled = len(column) - len(parsed.na_rows)
-        if word and count >= _MOSTLY * words.total() and (count >= _FEWEST or count >= _MOSTLY * filled):
+        if count >= _MOSTLY * min(len(text), 2000) and (count >= _FEWEST or count >= _MOSTLY * filled):
             affixes[column.name] = word
     return affixes
 
 
 def _affix(cell: str) -> str:
-    match = _AFFIXED.fullmatch(cell)
+    match = _AFFIXED.fullmatch(cell.replace("\u2212", "-"))
     if not match or bool(match["before"]) == bool(match["behind"]):
         return ""
     if before := match["before"]:

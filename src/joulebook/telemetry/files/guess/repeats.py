@@ -159,7 +159,7 @@ def _causes(
     rows = KeyedRows(sample)
     keys = [f"c{sample.columns.index(name)}" for name in profile.key_columns]
     repeats = rows.repeats(keys)
-    for name in rows.candidates():
+    for name in rows.candidates() if sample.given.layout != "wide" else ():
         if name not in keys and rows.repeats([*keys, name]) <= (1 - _MOSTLY) * repeats:
             column = sample.columns[int(name[1:])]
             listed = rows.frame[name].unique(maintain_order=True).head(3).to_list()
@@ -182,16 +182,23 @@ def _causes(
 
 
 _HOUR = 3_600_000_000
+_SUNDAY, _FOUR = 6, 4
+_AUTUMNS = (3, 4, 9, 10, 11)
 
 
 def _is_hour_of_autumn(sample: Sample, lines: NDArray[np.int64]) -> bool:
-    """Return whether the rows at these lines are the one hour that the times have stepped back."""
+    """Return whether the rows at these lines are an hour by which the times stepped back, at night in autumn.
+
+    The clocks of nearly all zones with summer time change on a Sunday before four.
+    """
     times = parse_times(sample.time_text, tuple(TimeFormat(text) for text in sample.time_formats))
     steps = np.diff(times.wall[times.fits])
     rows = np.searchsorted(sample.table.line[times.fits], lines)
     usual = int(np.median(steps)) if len(steps) else 0
     is_back = rows[0] > 0 and 0 < usual <= _HOUR and steps[rows[0] - 1] == usual - _HOUR
-    return bool(is_back and len(rows) * usual == _HOUR and rows[-1] - rows[0] == len(rows) - 1)
+    begin = np.datetime64(int(times.wall[times.fits][rows[0]]), "us").item()
+    is_night = begin.weekday() == _SUNDAY and begin.hour < _FOUR and begin.month in _AUTUMNS
+    return bool(is_back and is_night and len(rows) * usual == _HOUR and rows[-1] - rows[0] == len(rows) - 1)
 
 
 def kind_of_times(cells: pl.Series) -> Kind | None:

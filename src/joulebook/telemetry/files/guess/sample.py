@@ -14,7 +14,7 @@ from joulebook.telemetry.files.blocks import Block, line_ends
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
-from joulebook.telemetry.files.numbers import NumberFormat
+from joulebook.telemetry.files.numbers import CellUnits, NumberFormat, exact_units
 from joulebook.telemetry.files.parser import most_lines
 from joulebook.telemetry.files.profile import Given, HourColumn
 from joulebook.telemetry.files.records import RecordReader
@@ -97,7 +97,7 @@ class Sample:
     thousands: str
     na_values: tuple[str, ...]
     affixes: dict[str, str]
-    """Units and currencies beside numbers, by the name of the column of `cells`."""
+    """Units and currencies beside numbers, by the name of the column of `cells`: the smallest of each."""
 
     is_plain_series: bool
     """Whether every row has a time, and no instant repeats."""
@@ -122,7 +122,6 @@ class Sample:
         self.settings, self.questions = [], []
         self.is_whole, self.name = is_whole, name
         self._further = further
-        self.is_complete = is_whole
         if given.encoding is not None:
             self.encoding, reason = codec_name(given.encoding), ""
         else:
@@ -186,8 +185,20 @@ class Sample:
             decimal=self.decimal,
             thousands=self.thousands,
             na_values=self.na_values,
-            affixes=sorted(set(self.affixes.values())),
+            affixes=self.accepted_affixes,
         )
+
+    @property
+    def accepted_affixes(self) -> tuple[str, ...]:
+        """The units and currencies accepted beside numbers: those found, and others that convert exactly."""
+        return tuple(sorted({unit for found in self.affixes.values() for unit in exact_units(found)}))
+
+    def units_of(self, cell_unit: str, unit_column: str, *, rows: int) -> CellUnits | None:
+        """Return how the cells of the first rows are converted to a unit; None for no unit."""
+        if not cell_unit:
+            return None
+        beside = self.cells[f"c{self.columns.index(unit_column)}"].head(rows) if unit_column else None
+        return CellUnits(cell_unit, beside)
 
     def note(self, name: str, value: str, reason: str, *, is_given: bool = False) -> None:
         """Add a reading setting: given, or guessed for a reason."""

@@ -68,9 +68,7 @@ def find_time_parts(rows: Sequence[SampleRow]) -> tuple[tuple[int, ...], str] | 
                 continue
             if not all(_are_mostly(alike, column, _WHOLE) for column in columns):
                 continue
-            if "%k" in text and all(
-                len(cells[columns[-1]]) < 3 or not cells[columns[-1]].isdigit() for cells in alike
-            ):
+            if "%k" in text and not _has_hundreds(alike, columns[-1]):
                 continue
             if (score := _score(alike, columns, text)) > 0:
                 more = -len(columns) + 10 * _are_minutes_named(alike, columns, text)
@@ -79,6 +77,64 @@ def find_time_parts(rows: Sequence[SampleRow]) -> tuple[tuple[int, ...], str] | 
         return None
     *_, columns, text = max(found)
     return columns, text
+
+
+_DAY_OF_YEAR = re.compile(
+    r"(?i)doy|yday|j(?:ulian)?[ _]?day|day[ _]?of[ _]?(?:the[ _]?)?year|tag[ _]?(?:im|des)[ _]?jahre?s?"
+)
+_AFTER_DAY = ((" %H %M", 2), (" %k", 1), (" %H:%M", 1), (" %H", 1), ("", 0))
+_YEAR_IN_TEXT = re.compile(r"(?<![0-9])(?:19[789]|20[0-9])[0-9](?![0-9])")
+
+
+def find_day_of_year(
+    body: Sequence[SampleRow], rows: Sequence[SampleRow], above: Sequence[str], name: str
+) -> tuple[tuple[int, ...], str] | None:
+    """Return columns with the day of the year and the time of day, and their format; None if there are none.
+
+    The year is in a column of its own, in a line above the data, or in the file's `name`. Raises
+    `UnclearFile` where it is nowhere.
+    """
+    width = max((len(row.cells) for row in rows), default=0)
+    alike = [row.cells for row in rows if len(row.cells) == width]
+    days = [
+        position
+        for position in range(width)
+        if any(_DAY_OF_YEAR.fullmatch(cell) for cell in _names(body, position))
+        and _are_mostly(alike, position, _WHOLE)
+    ]
+    if not days:
+        return None
+    day = days[0]
+    year = next((position for position in range(width) if _are_mostly(alike, position, _YEAR)), None)
+    found = []
+    for rank, (tail, count) in enumerate(_AFTER_DAY):
+        if day + count >= width or ("%k" in tail and not _has_hundreds(alike, day + count)):
+            continue
+        columns = ((year,) if year is not None else ()) + tuple(range(day, day + count + 1))
+        text = ("%Y" if year is not None else "%Y=2024") + " %j" + tail
+        if (score := _score(alike, columns, text)) > 0:
+            found.append((score, -rank, columns, text))
+    if not found:
+        return None
+    *_, columns, text = max(found)
+    if year is None:
+        years = {match[0] for line in above for match in _YEAR_IN_TEXT.finditer(line)}
+        years = years or {match[0] for match in _YEAR_IN_TEXT.finditer(name)}
+        if len(years) != 1:
+            raise UnclearFile(
+                Message(
+                    "the days of a year in the file lack their year; name the columns with {time_columns}, "
+                    "and the year with {time_formats:'{0}'}",
+                    text,
+                )
+            )
+        text = text.replace("2024", years.pop())
+    return columns, text
+
+
+def _has_hundreds(alike: Sequence[tuple[str, ...]], position: int) -> bool:
+    """Return whether a column holds hours and minutes in one number, such as 1430."""
+    return any(len(cells[position]) > 2 and cells[position].isdigit() for cells in alike)
 
 
 def _are_minutes_named(alike: Sequence[tuple[str, ...]], columns: Sequence[int], text: str) -> bool:
@@ -321,13 +377,16 @@ _FEWEST_HOURS = 20
 _DAY_MINUTES = 1440
 
 
+_HOUR_WORDS = ("%H", "%I", "%k", "%h", "%n", "%E")
+
+
 def find_hours(sample: Sample) -> None:
     """Find the hour columns of a file with a day a row: its times are dates without a time of day.
 
     Raises `UnclearFile` where the layout is given and the file has no such columns.
     """
     given = sample.given
-    has_clock = any(word in text for text in sample.time_formats for word in ("%H", "%I", "%k"))
+    has_clock = any(word in text for text in sample.time_formats for word in _HOUR_WORDS)
     sample.hours = ()
     if given.layout in (None, "across") and not has_clock:
         sample.hours = hour_columns(sample.columns)

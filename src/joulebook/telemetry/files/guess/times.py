@@ -33,7 +33,8 @@ _OFFSET = r"(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?"
 WRITTEN_OFFSET = re.compile(rf"{_OFFSET}|Z|UTC|GMT")
 _ZONE = (
     rf"(?P<zone> *\(?(?P<offset>{_OFFSET}|[Zz]|UTC|GMT|(?P<abbreviation>{_ZONE_NAMES}))\)?(?![A-Za-z]))?"
-    r"(?P<area> ?\[?[A-Z][A-Za-z_]+/[A-Za-z_/+-]+[0-9]*\]?)?(?P<word> [^\W\d_]{1,5}\.?)?"
+    r"(?P<area> ?\[[A-Z][A-Za-z_/+-]+[0-9]*\]| ?[A-Z][A-Za-z_]+/[A-Za-z_/+-]+[0-9]*)?"
+    r"(?P<word> [^\W\d_]{1,5}\.?)?"
 )
 _RANGE = r"(?P<dash> ?(?:-|–|—|/|to|till|until|bis|tot|à) ?(?=[0-9]))?(?P<rest>(?(dash).{1,40}|))"
 _WEEKDAY = r"(?P<weekday>[^\W\d_]{2,10}(?P<comma>\.?,? ))?"
@@ -182,6 +183,9 @@ def settle_time_formats(sample: Sample) -> None:
         sample.time_formats = _guess_formats(sample, " + ".join(sample.time_columns))
         _ask_about_hours(sample)
     read_times(sample)
+    if not given and _has_midnights_at_the_end(sample):
+        sample.time_formats = tuple(text.replace("%H:%M", "%E:%M") for text in sample.time_formats)
+        read_times(sample)
 
 
 def read_times(sample: Sample) -> None:
@@ -193,6 +197,17 @@ def read_times(sample: Sample) -> None:
     sample.note("time", column, "its cells look like times", is_given=bool(given.time_columns))
     formats = " or ".join(sample.time_formats)
     sample.note("time format", formats, "fits the first lines", is_given=bool(given.time_formats))
+
+
+def _has_midnights_at_the_end(sample: Sample) -> bool:
+    """Return whether 00:00 is the last time of each date, as in 00:15, 00:30, … 23:45, 00:00."""
+    wall = sample.times.wall[sample.times.fits]
+    steps = np.diff(wall)
+    usual = steps[(steps > 0) & (steps < DAY)]
+    midnights = np.flatnonzero(wall[1:] % DAY == 0)
+    if not len(usual) or not len(midnights):
+        return False
+    return bool((steps[midnights] == np.median(usual) - DAY).all())
 
 
 def _ask_about_hours(sample: Sample) -> None:

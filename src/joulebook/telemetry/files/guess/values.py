@@ -16,16 +16,20 @@ from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.columns import find_column
 from joulebook.telemetry.files.guess.keys import MOST_KEYS
-from joulebook.telemetry.files.guess.numbers import is_unit, unit_in_name
+from joulebook.telemetry.files.guess.left_out import TEXT, why_no_metric
 from joulebook.telemetry.files.guess.questions import Answer, Question, ReadingSetting
 from joulebook.telemetry.files.guess.sample import Sample
-from joulebook.telemetry.files.numbers import NumberFormat
+from joulebook.telemetry.files.guess.units import (
+    FoundUnit,
+    find_units,
+    note_units,
+    smallest_unit,
+    unit_positions,
+)
 from joulebook.telemetry.files.profile import Target, ValueColumn
 from joulebook.telemetry.files.series_table import metric_of
-from joulebook.telemetry.files.table import BLANKS, shown
-
-_TEXT = "guessed: text"
-"""Beginning of the reason for leaving out a column of text."""
+from joulebook.telemetry.files.table import BLANKS
+from joulebook.telemetry.kinds.units import usual_spelling
 
 
 @dataclass(frozen=True)
@@ -53,26 +57,20 @@ def choose_values(sample: Sample, key_positions: Sequence[int]) -> Choice:
         return _choose_keyed(sample, key_positions)
     mapping = sample.given.mapping
     targets = _mapping_by_column(sample)
-    numbers = sample.numbers
-    values: list[ValueColumn] = []
-    left_out: list[tuple[str, str]] = []
-    for position, column in enumerate(sample.columns):
-        if position in sample.time_positions:
-            continue
-        target = targets.get(column, Target(metric_of((), column), _unit_of(sample, position)))
-        reason = "given" if target is None else None
-        if column not in targets:
-            check_budget()
-            reason = _text_reason(
-                sample.cells[f"c{position}"], numbers, is_named=bool(sample.names[position])
-            )
-        if target is None or reason is not None:
-            left_out.append((column, reason or "given"))
-        else:
-            values.append(_value(column, target))
+    others = [position for position in range(len(sample.columns)) if position not in sample.time_positions]
+    units = unit_positions(sample, (at for at in others if sample.columns[at] not in targets))
+    chosen, left_out = _choose_columns(sample, targets, [at for at in others if at not in units])
+    found = find_units(sample, [sample.columns.index(column) for column in chosen], units)
+    values = []
+    for position, unit in found.items():
+        column = sample.columns[position]
+        values.append(_value(column, targets.get(column) or Target(metric_of((), column)), unit))
+    of_units = {unit.unit_column: value.metric for value, unit in zip(values, found.values(), strict=True)}
+    left_out += [(name, _unit_reason(of_units.get(name))) for name in (sample.columns[at] for at in units)]
+    note_units(sample, zip(values, found.values(), strict=True))
     _check_metrics(values)
     _note_left_out(sample, left_out)
-    text = [name for name, reason in left_out if reason.startswith(_TEXT)]
+    text = [name for name, reason in left_out if reason.startswith(TEXT)]
     if text:
         with_text = {**mapping, **{name: Target(name) for name in text}}
         sample.ask(
@@ -103,13 +101,22 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
         is_given = bool(sample.given.key_columns)
         sample.note("key", listed, "it says what each row measures", is_given=is_given)
     used = {*sample.taken, *key_positions, *([] if unit_position is None else [unit_position])}
-    chosen, left_out = _choose_columns(sample, used)
+    others = [position for position in range(len(sample.columns)) if position not in used]
+    if sample.hours:
+        # There are no value columns beside the hours.
+        chosen: list[str] = []
+        left_out = [(sample.columns[at], "guessed: not an hour of the day") for at in others]
+    else:
+        chosen, left_out = _choose_columns(sample, mapping, others)
+    found = find_units(sample, [sample.columns.index(column) for column in chosen], {})
+    of_column = {sample.columns[position]: unit for position, unit in found.items()}
     values: list[ValueColumn] = []
+    units: list[FoundUnit] = []
     ignored: list[str] = []
     names: set[str] = set()
     # For hours across without a key: a mapping could not tell a metric from a column of the same name.
     default_metric = "value" if "value" not in sample.columns else "value_2"
-    for key, unit in keys or [((), "")]:
+    for key, unit in keys or [((), None)]:
         label = " ".join(key)
         if label and mapping.get(label, Target(label)) is None:
             ignored.append(label)
@@ -118,10 +125,10 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
             continue
         for column in chosen or [""]:
             metric = metric_of(key, column if len(chosen) > 1 else "") or default_metric
-            column_unit = _unit_of(sample, sample.columns.index(column)) if column else ""
-            target = mapping.get(metric) or mapping.get(label) or Target(metric, unit or column_unit)
+            target = mapping.get(metric) or mapping.get(label) or Target(metric)
             names |= {metric, label}
-            values.append(replace(_value(column, target), key=key))
+            units.append(unit or of_column.get(column, FoundUnit()))
+            values.append(replace(_value(column, target, units[-1]), key=key))
     names |= set(sample.columns)
     for name in mapping:
         if name not in names:
@@ -132,34 +139,27 @@ def _choose_keyed(sample: Sample, key_positions: Sequence[int]) -> Choice:
             )
     if not chosen and not sample.hours:
         values = []
+    else:
+        note_units(sample, zip(values, units, strict=True))
     _check_metrics(values)
     _note_left_out(sample, left_out)
     unit_column = "" if unit_position is None else sample.columns[unit_position]
     return Choice(tuple(values), unit_column, tuple(ignored))
 
 
-def _choose_columns(sample: Sample, used: set[int]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the value columns of a long file, and the other columns with the reason for leaving them out.
-
-    With the hours across there are no value columns beside the hours.
-    """
-    mapping = sample.given.mapping
-    numbers = sample.numbers
+def _choose_columns(
+    sample: Sample, mapping: Mapping[str, Target | None], positions: Sequence[int]
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the value columns among these positions, and the others with the reason for leaving them out."""
     chosen: list[str] = []
     left_out: list[tuple[str, str]] = []
-    for position, column in enumerate(sample.columns):
-        if position in used:
-            continue
-        reason = None
-        if sample.hours:
-            reason = "guessed: not an hour of the day"
-        elif column in mapping:
+    for position in positions:
+        column = sample.columns[position]
+        if column in mapping:
             reason = "given" if mapping[column] is None else None
         else:
             check_budget()
-            reason = _text_reason(
-                sample.cells[f"c{position}"], numbers, is_named=bool(sample.names[position])
-            )
+            reason = why_no_metric(sample, position)
         if reason is None:
             chosen.append(column)
         else:
@@ -169,38 +169,37 @@ def _choose_columns(sample: Sample, used: set[int]) -> tuple[list[str], list[tup
 
 def _read_keys(
     sample: Sample, positions: Sequence[int]
-) -> tuple[list[tuple[tuple[str, ...], str]], int | None]:
+) -> tuple[Sequence[tuple[tuple[str, ...], FoundUnit | None]], int | None]:
     """Return the keys in the file's order, each with its unit, and the position of the column of units."""
     names = [f"c{position}" for position in positions]
-    stripped = sample.cells.select(pl.all().str.strip_chars(BLANKS))
-    unit = None
-    for name in stripped.columns:
-        if name in names or int(name[1:]) in sample.taken:
-            continue
-        words = stripped[name].unique()
-        if 0 < len(words) <= 20 and all(is_unit(word) for word in words):
-            pairs = len(stripped.select([*names, name]).unique())
-            # A column of units has one unit for each key.
-            if pairs == len(stripped.select(names).unique()):
-                unit = name
-                break
-    columns = [*names, *([unit] if unit else [])]
-    found = stripped.select(columns).unique(names, keep="first", maintain_order=True)
-    keys = [
-        (tuple(row[: len(names)]), row[-1] if unit else "")
-        for row in found.iter_rows()
-        if any(row[: len(names)])
-    ]
-    return keys[:MOST_KEYS], None if unit is None else int(unit[1:])
+    cells = sample.cells.select(pl.all().str.strip_chars(BLANKS))
+    others = [at for at in range(len(sample.columns)) if at not in {*positions, *sample.taken}]
+    for at in unit_positions(sample, others):
+        words = cells.group_by(names, maintain_order=True).agg(pl.col(f"c{at}").unique(maintain_order=True))
+        units = [smallest_unit([word for word in row[-1] if word]) for row in words.iter_rows()]
+        # Each key measures one thing.
+        if all(units):
+            column = sample.columns[at]
+            found = [
+                FoundUnit(usual_spelling(unit), f"in the column {column!r}", unit) for unit in units if unit
+            ]
+            pairs = zip(words.select(names).iter_rows(), found, strict=True)
+            return [(tuple(map(str, key)), unit) for key, unit in pairs if any(key)][:MOST_KEYS], at
+    rows = cells.select(names).unique(maintain_order=True).iter_rows()
+    return [(tuple(map(str, key)), None) for key in rows if any(key)][:MOST_KEYS], None
 
 
-def _unit_of(sample: Sample, position: int) -> str:
-    """Return the unit beside a column's numbers, or else in its name; empty for none."""
-    return sample.affixes.get(f"c{position}", "") or unit_in_name(sample.columns[position])
+def _value(column: str, target: Target, found: FoundUnit) -> ValueColumn:
+    """Return the values of a column: the units not named by the target are those of the file."""
+    unit = target.unit or found.unit
+    return ValueColumn(
+        column, target.metric, unit, factor=target.factor, device=target.device, kind=target.kind,
+        cell_unit=found.cell_unit, unit_column=found.unit_column,
+    )  # fmt: skip
 
 
-def _value(column: str, target: Target) -> ValueColumn:
-    return ValueColumn(column, target.metric, target.unit, factor=target.factor, device=target.device)
+def _unit_reason(metric: str | None) -> str:
+    return "guessed: holds units" + (f" of {metric!r}" if metric else "")
 
 
 def _note_left_out(sample: Sample, left_out: Sequence[tuple[str, str]]) -> None:
@@ -224,25 +223,6 @@ def _mapping_by_column(sample: Sample) -> Mapping[str, Target | None]:
             )
         found[column] = target
     return found
-
-
-def _text_reason(cells: pl.Series, numbers: NumberFormat, *, is_named: bool) -> str | None:
-    """Return why a column without a mapping is left out, or None if it is imported."""
-    (parsed,) = numbers.parse([cells])
-    malformed = len(parsed.malformed)
-    readable = len(cells) - malformed - sum(parsed.na.values())
-    if readable == malformed == 0:
-        # A number can mark a missing value, such as -9999.
-        has_marks = bool(parsed.na_text.str.contains("[0-9]").any())
-        return None if is_named or has_marks else "guessed: no name, and empty so far"
-    if readable < malformed:
-        return f"{_TEXT} such as {shown(parsed.malformed_text[0])[:30]!r}"
-    # Only a few different whole numbers, each longer than any register.
-    filled = cells.str.strip_chars(BLANKS).filter(cells.str.strip_chars(BLANKS) != "")
-    is_long = filled.str.contains("^[0-9]{14,}$").all()
-    if is_long and filled.n_unique() <= max(1, len(filled) // 10):
-        return "guessed: a long number, probably an identifier"
-    return None
 
 
 def _check_metrics(values: Sequence[ValueColumn]) -> None:

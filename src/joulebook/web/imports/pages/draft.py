@@ -21,6 +21,7 @@ from joulebook.telemetry.files.budget import Stopwatch
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.kinds.kinds import KINDS
 from joulebook.web.accounts.authentication import SignedInRequest
 from joulebook.web.accounts.forms import time_zone_choices
 from joulebook.web.accounts.operations import profile_of
@@ -301,6 +302,7 @@ def _page(
         "entry": reading.entry,
         "groups": setting_groups(reading),
         "suggestions": suggestions(reading),
+        "kinds": list(KINDS),
         "builtin": list(BUILTIN.values()),
         "saved": SavedProfile.objects.filter(owner=user).values_list("name", flat=True),
         "zones": time_zone_choices(reading.tz),

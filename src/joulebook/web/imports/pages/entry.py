@@ -7,20 +7,22 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from django.http import QueryDict
 
 from joulebook.telemetry.csv_format import unguarded
 from joulebook.telemetry.files.builtin import BUILTIN
 from joulebook.telemetry.files.guess.layout import FileLayout
-from joulebook.telemetry.files.guess.numbers import unit_in_name
 from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
-from joulebook.telemetry.files.settings import SETTINGS, Given, Setting
+from joulebook.telemetry.files.settings import SETTINGS, Given, KindWord, Setting
+from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
+from joulebook.telemetry.kinds.kinds import KINDS
+from joulebook.telemetry.kinds.written_units import written_unit
 from joulebook.telemetry.readings import metric_name_problem
 from joulebook.web.imports.models import Import
 
-FIELDS_OF_A_ROW = ("metric", "unit", "factor", "device")
+FIELDS_OF_A_ROW = ("metric", "kind", "unit", "factor", "device")
 _MOST_ROWS = 10_000
 _LONGEST = 1000
 _LONGEST_UNIT = 32
@@ -90,6 +92,11 @@ class DraftEntry:
     def sheet(self) -> str:
         """The chosen sheet of a workbook, empty for the first with data."""
         return "".join(self.settings.get("sheet", ()))
+
+    @property
+    def settings_given(self) -> int:
+        """The number of settings with an entry."""
+        return sum(any(texts) for texts in self.settings.values())
 
     @property
     def is_saved_profile(self) -> bool:
@@ -172,23 +179,60 @@ def _row_key(text: str) -> RowKey:
 
 @dataclass
 class MappingRow:
-    """A column or key of the file with its target; the texts are as entered, or as guessed."""
+    """A column or key of the file with its target; the texts are as entered, or as guessed.
 
-    column: str
-    key: tuple[str, ...]
+    `kind` is empty for the `guessed` one.
+    """
+
+    guessed: ValueColumn
     is_on: bool
     metric: str
     unit: str
     factor: str = "1"
     device: str = ""
+    kind: str = ""
     reason: str = ""
     """The reason for leaving it out by default."""
     problem: str = ""
 
     @property
+    def column(self) -> str:
+        """The column of the file; empty for the hours across."""
+        return self.guessed.column
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The cells of the key, if any."""
+        return self.guessed.key
+
+    @property
     def name(self) -> RowKey:
         """The identity of the row within its file."""
         return self.column, self.key
+
+    @property
+    def usual_unit(self) -> str:
+        """The unit shown for a metric of this name without another."""
+        return guess_unit(self.metric)
+
+    @property
+    def usual_kind(self) -> str:
+        """The kind without an entry, with the reason: the values', or else that of the name."""
+        if self.guessed.kind:
+            return f"{self.guessed.kind}: as its values show"
+        guess = guess_kind(self.metric)
+        return f"{guess.kind}: {guess.why}"
+
+    def value(self) -> ValueColumn:
+        """Return the numbers of the row with their target."""
+        return replace(
+            self.guessed,
+            metric=self.metric,
+            unit=self.unit,
+            factor=_factor(self.factor),
+            device=self.device,
+            kind=cast("KindWord", self.kind) or self.guessed.kind,
+        )
 
     @property
     def text(self) -> str:
@@ -212,6 +256,7 @@ def mapping_rows(layout: FileLayout, entered: Mapping[RowKey, MappedRow]) -> lis
             row.is_on = mapped.is_on
             row.metric, row.unit = mapped.texts["metric"], mapped.texts["unit"]
             row.factor, row.device = mapped.texts["factor"], mapped.texts["device"]
+            row.kind = mapped.texts["kind"]
         row.problem = _row_problem(row) if row.is_on else ""
     by_target: dict[tuple[str, str], MappingRow] = {}
     for row in rows:
@@ -227,11 +272,7 @@ def mapped_profile(
     profile: ImportProfile, rows: Sequence[MappingRow], *, takes_new_keys: bool
 ) -> ImportProfile:
     """Return the profile with the values of the rows; rows with a problem are left out."""
-    values = tuple(
-        ValueColumn(row.column, row.metric, row.unit, row.key, _factor(row.factor), row.device)
-        for row in rows
-        if row.is_on and not row.problem
-    )
+    values = tuple(row.value() for row in rows if row.is_on and not row.problem)
     if profile.layout == "wide":
         return replace(profile, values=values)
     mapped_keys = {value.key for value in values}
@@ -251,7 +292,7 @@ def _guessed_rows(layout: FileLayout) -> list[MappingRow]:
     profile = layout.profile
     rows = {
         (value.column, value.key): MappingRow(
-            value.column, value.key, True, value.metric, value.unit, f"{value.factor:.15g}", value.device
+            value, True, value.metric, value.unit, f"{value.factor:.15g}", value.device
         )
         for value in profile.values
     }
@@ -260,7 +301,7 @@ def _guessed_rows(layout: FileLayout) -> list[MappingRow]:
     reasons = {each.value: each.reason for each in layout.settings if each.name == "left out"}
     others: dict[RowKey, MappingRow] = {
         (column, ()): MappingRow(
-            column, (), False, unguarded(column), unit_in_name(column),
+            ValueColumn(column, unguarded(column)), False, unguarded(column), written_unit(column) or "",
             reason=reasons.get(column, "not in the profile").removeprefix("guessed: "),
         )
         for column in layout.columns
@@ -273,6 +314,8 @@ def _row_problem(row: MappingRow) -> str:
     """Return the problem of an entered row, or an empty text."""
     if problem := metric_name_problem(row.metric):
         return problem
+    if row.kind and row.kind not in KINDS:
+        return f"{row.kind[:40]!r} is none of {', '.join(KINDS)}"
     if len(row.unit) > _LONGEST_UNIT or not row.unit.isprintable():
         return f"a unit has at most {_LONGEST_UNIT} printable characters"
     factor = _factor(row.factor)

@@ -44,15 +44,16 @@ MOST_LISTED = 1000
 """Columns or keys listed on a page; further ones are imported as guessed."""
 
 _ON_THE_PAGE_ANYWAY = frozenset({"tz", "mapping"})
-"""Settings with questions, but always on the page: the time zone, and the table of columns."""
+"""Settings on the page in any case, the time zone and the table of columns: asked only if they must be."""
 
 _READINGS_IN_A_CELL = 4
 
 
 @dataclass(frozen=True)
 class AskedQuestion:
-    """A question about the file with the chosen answer ("" for none)."""
+    """A question about the file with the chosen answer ("" for none), under a name of its own in the form."""
 
+    name: str
     question: Question
     answer: str
 
@@ -99,13 +100,18 @@ class DraftReading:
     @property
     def hidden_fields(self) -> list[tuple[str, str]]:
         """The entered fields not on the page now."""
-        shown = {each.question.setting for each in self.asked if each.question.is_required}
+        shown = {each.name for each in self.asked}
         return self.entry.hidden_fields(with_rows=not self.rows, shown_questions=shown)
 
     @property
     def refused_rows(self) -> int:
         """The number of rejected rows in the beginning of the file."""
         return 0 if self.head is None else self.head.rows_rejected.total()
+
+    @property
+    def files_read(self) -> int:
+        """The number of files in an import with several, without those left out."""
+        return len(self.layout.members) - len(self.left_out) if self.layout is not None else 0
 
     @property
     def left_out(self) -> list[Member]:
@@ -205,20 +211,25 @@ def _apply_answers(
         profile_key = profile.name
     else:
         profile_key = "" if profile is None else json.dumps(profile.as_json())
-    asked: dict[str, AskedQuestion] = {}
+    asked: list[AskedQuestion] = []
     while True:
         settings = tuple({**vars(given), "mapping": tuple(given.mapping.items())}.items())
         layout = _layout(import_.upload, import_.file_name, settings, profile_key, tz)
         is_answered = False
+        # A question without an answer may have another text after an answer to another.
+        asked = [each for each in asked if each.answer]
         for question in layout.questions:
-            if question.setting in _ON_THE_PAGE_ANYWAY or question.setting in asked:
+            is_there = question.setting in _ON_THE_PAGE_ANYWAY and not question.is_required
+            if is_there or any(each.question.about == question.about for each in asked):
                 continue
-            label = entry.answers.get(question.setting, "")
+            before = sum(each.question.setting == question.setting for each in asked)
+            name = f"{question.setting}-{before + 1}" if before else question.setting
+            label = entry.answers.get(name, "")
             answer = next((each for each in question.answers if each.label == label), None)
-            asked[question.setting] = AskedQuestion(question, "" if answer is None else answer.label)
+            asked.append(AskedQuestion(name, question, "" if answer is None else answer.label))
             if answer is not None:
                 given, is_answered = answer.applied_to(given), True
-        yield layout, list(asked.values())
+        yield layout, asked
         if not is_answered:
             return
 
@@ -273,6 +284,7 @@ class PreviewTable:
     values: Sequence[ValueColumn]
     rows: list[PreviewTableRow]
     lines_above: list[str]
+    rows_before: int
 
 
 def preview_table(preview: Preview, *, tz: str, is_wide: bool) -> PreviewTable:
@@ -293,7 +305,7 @@ def preview_table(preview: Preview, *, tz: str, is_wide: bool) -> PreviewTable:
             text = time.isoformat(" ", "milliseconds" if time.microsecond else "seconds")
             text = f"{text[:-6]} {text[-6:]}"
         rows.append(PreviewTableRow(row.line, row.text, text, cells))
-    return PreviewTable(tz, values if is_wide else (), rows, preview.lines_above)
+    return PreviewTable(tz, values if is_wide else (), rows, preview.lines_above, preview.rows_before)
 
 
 def _wide_cells(row: PreviewRow, values: Sequence[ValueColumn]) -> list[PreviewCell]:

@@ -34,7 +34,7 @@ from joulebook.web.imports.uploads.reading import ReadableUpload, TooManyFiles, 
 from joulebook.web.imports.uploads.receiving import ReceivedFile, UploadHandler
 
 ON_A_PAGE = 25
-MOST_FILES = 5000
+MOST_FILES = 1000
 """The most files in one form."""
 
 

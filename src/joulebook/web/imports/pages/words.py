@@ -37,6 +37,7 @@ PROBLEMS = {
     "line_cut_off": "a line cut off",
     "value_type": "not a number",
     "value_not_finite": "infinite or out of range",
+    "value_unit": "in a unit that cannot be converted",
     "conflict": "another value is stored for this time, and was kept",
     "repeated": "another value for this time is in the file before",
     "metric_limit": "no room for another metric of this device",

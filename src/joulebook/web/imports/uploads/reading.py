@@ -12,6 +12,7 @@ from django.conf import settings
 from joulebook.serving.work import is_client_gone
 from joulebook.telemetry.files.budget import limited_work
 from joulebook.telemetry.files.builtin import BuiltinProfile
+from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout
 from joulebook.telemetry.files.guess.sample import guess_encoding
@@ -64,8 +65,13 @@ class ReadableUpload:
 
     def check(self) -> None:
         """Unpack the beginning, and check the inflated size. Raises `UnreadableFile` and `FileTooLarge`."""
-        if not self._source.members:
-            self._source.head(_FIRST_LINES_BYTES)
+        try:
+            if not self._source.members:
+                self._source.head(_FIRST_LINES_BYTES)
+        except UnreadableFile as exc:
+            # A draft asks which of several lists is read.
+            if exc.setting != "sheet":
+                raise
         self.check_inflated_size()
 
     def check_inflated_size(self) -> None:
@@ -76,7 +82,7 @@ class ReadableUpload:
         # An archive with several files states what each unpacks to.
         is_checked_here = self._source.is_compressed and not self._source.members
         if is_checked_here and self._source.size <= _INFLATED_AT_ONCE:
-            for _ in self._source.chunks():
+            for _ in self._source.content_chunks():
                 pass
 
     def layout(

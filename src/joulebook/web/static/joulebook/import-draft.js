@@ -27,7 +27,8 @@ form.addEventListener("htmx:beforeSwap", (event) => {
 form.addEventListener("htmx:afterSwap", () => {
   lost.hidden = true;
   for (const details of form.querySelectorAll("details[id]")) {
-    details.toggleAttribute("open", open.get(details.id) ?? details.hasAttribute("open"));
+    // What the answer opens holds the way out of a problem.
+    details.toggleAttribute("open", open.get(details.id) || details.hasAttribute("open"));
   }
   for (const table of form.querySelectorAll(".scroll[id]")) table.scrollLeft = scrolled.get(table.id) ?? 0;
   updateImportButton();
