@@ -238,9 +238,9 @@ def test_the_list_is_ones_own_and_has_pages(client, alice, charlie, client_of):
 def test_a_draft_asks_which_of_several_lists_is_read(client):
     rows = [{"time": f"2026-01-01T00:{minute:02d}:00Z", "power": minute / 4} for minute in range(30)]
     made = draft(client, json.dumps({"house": rows, "barn": rows[:3]}))
-    page = text(client.get(reverse("import", args=[made.pk])))
-    assert "holds 2 lists" in page
-    assert page.count('<option value="barn">') == 1
+    answer = client.get(reverse("import", args=[made.pk]))
+    assert "holds 2 lists" in text(answer)
+    assert answer.content.decode().count('<option value="barn">') == 1
     page = text(say(client, made, s__sheet="barn"))
     assert "holds 2 lists" not in page
     assert "power" in page

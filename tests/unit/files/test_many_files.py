@@ -210,6 +210,18 @@ def test_packed_files_and_workbooks_are_read_within_an_archive(tmp_path: Path) -
     assert len(readings(layout, blocks_of(source, layout))) == 36
 
 
+def test_files_of_one_sensor_each_are_never_one_metric(tmp_path: Path) -> None:
+    def sensor(first: int) -> str:
+        return "time,value\n" + "".join(f"2020-05-01 {n:02d}:{first:02d},{first + n}.5\n" for n in range(20))
+
+    files = {"boiler.csv": sensor(1), "roof.csv": sensor(2)}
+    _, layout = layout_of(in_archive(tmp_path / "all.zip", files))
+    assert list(left_out(layout).values()) == ["it holds other metrics than boiler.csv; import it on its own"]
+    again = {"boiler-1.csv": sensor(1), "boiler-2.csv": sensor(2)}
+    _, layout = layout_of(in_archive(tmp_path / "again.zip", again))
+    assert left_out(layout) == {}
+
+
 def test_files_that_swell_are_refused(tmp_path: Path) -> None:
     zeros = bytes(20 << 20)
     with pytest.raises(FileTooLarge, match="swells to more than"):

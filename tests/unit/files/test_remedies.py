@@ -200,7 +200,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal("a mapping beside a profile", PLAIN, {"map": ["power=p"]}, {"map": ["flow=p"]}, WIDE),
     *(Refusal(f"an odd {name}", PLAIN, {}, {name: [text]}) for name, text in ODD.items()),
 )
-QUESTIONS: dict[str, str] = {
+QUESTIONS: dict[str, str | dict[str, str]] = {
     "time_formats": day("03/04/2024 {h}:00,{h}.5\n", header="time,power\n", hours=10),
     "time_formats of hours": day("14.03.2024;{h};5\n", header="Date;Hour;Power\n").replace(";00;", ";24;"),
     "mapping of cells without a name": day("2024-01-13 {h}:00,{h}.5,1{h}.5,2{h}.5\n", header="time,power\n"),
@@ -219,6 +219,11 @@ QUESTIONS: dict[str, str] = {
     "mapping by the name of the file": day("2024-01-13 {h}:00,{h}.5\n", header="time,value\n"),
     "key_columns of records": day("A,2024-01-13 {h}:00,{h}.5\n", "B,2024-01-13 {h}:05,{h}.5,1{h}.5\n"),
     "repeats": day("2024-01-13 {h}:00,{h}.5\n", "2024-01-13 {h}:00,1{h}.5\n", header="time,power\n"),
+    "time_formats of two files": {
+        "a.csv": day("03/04/2024 {h}:00;{h}.5\n", header="time;power\n", hours=10),
+        "b.csv": day("05.06.2024 {h}:00;{h}.5\n", header="time;power\n", hours=10),
+        "c.csv": day("07-08-2024 {h}:00;{h}.5\n", header="time;power\n", hours=10),
+    },
     "decimal": day("2024-01-13 {h}:00;1,234\n", header="time;power\n"),
     "na_values": day("2024-01-13 {h}:00,{h}.5\n", header="time,power\n") + "2024-01-14 00:00,-9999\n" * 3,
     "key_columns": "time,phase,value\n"
@@ -259,13 +264,23 @@ QUESTIONS: dict[str, str] = {
 
 @pytest.fixture
 def read(tmp_path: Path):
-    def read_with(file: str | bytes, given: Given, profile: ImportProfile | None = None) -> FileLayout:
+    def read_with(
+        file: str | bytes | Mapping[str, str], given: Given, profile: ImportProfile | None = None
+    ) -> FileLayout:
         path = tmp_path / "kitchen.csv"
-        path.write_bytes(file.encode() if isinstance(file, str) else file)
+        if isinstance(file, Mapping):
+            path = tmp_path / "kitchens"
+            path.mkdir(exist_ok=True)
+            for name, text in file.items():
+                (path / name).write_text(text)
+        else:
+            path.write_bytes(file.encode() if isinstance(file, str) else file)
         source = FileSource(path)
         layout = choose_layout(source, given, profile=profile, device_tz="Europe/Berlin")
-        report = count_head(source.head(1 << 20), layout.profile, layout.columns, is_whole=True, now=NOW)
-        assert report.readable
+        if not layout.members:
+            report = count_head(source.head(1 << 20), layout.profile, layout.columns, is_whole=True, now=NOW)
+            assert report.readable
+        assert not any(member.problem for member in layout.members)
         return layout
 
     return read_with

@@ -271,6 +271,21 @@ def test_an_abbreviation_in_summer_is_asked_for_unless_the_times_tell(tmp_path: 
     assert not required(guess(local)) + required(guess(fixed))
 
 
+def test_two_abbreviations_name_local_time(tmp_path: Path) -> None:
+    text = "Time (CET/CEST);V\n" + ROWS
+    assert guess(text).profile.tz == "Europe/Berlin"
+    assert times(tmp_path, text, guess(text, "UTC"))[0] == "2025-07-13T22:00:00Z"
+
+
+def test_an_offset_with_places_behind_it_may_be_that_of_winter_alone(tmp_path: Path) -> None:
+    text = "Time zone: (UTC+01:00) Amsterdam, Berlin, Rome\nTime;V\n" + ROWS
+    (question,) = required(guess(text, delimiter=";"))
+    assert [answer.label for answer in question.answers] == ["+01:00", "Europe/Berlin"]
+    winter = text.replace("2025-07", "2025-01")
+    assert not required(guess(winter, delimiter=";"))
+    assert times(tmp_path, winter, guess(winter, delimiter=";"))[0] == "2025-01-13T23:00:00Z"
+
+
 def test_a_zones_name_that_several_zones_have_is_asked_for(tmp_path: Path) -> None:
     text = "Time;V\n" + ROWS.replace(";", " IST;")
     (question,) = required(guess(text))

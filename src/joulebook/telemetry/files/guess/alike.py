@@ -266,17 +266,23 @@ def _take_named_otherwise(source: FileSource, group: _Group, given: Given, read:
         check_budget()
         layout = _read(source.member(name), given, read, b"")
         if not _names_alike(layout, group.layout):
-            metrics = ", ".join(value.metric for value in layout.profile.values)
-            problems[name] = f"it holds other metrics than most files, {shown(metrics)}; import it on its own"
+            problems[name] = f"it holds other metrics than {largest}; import it on its own"
             del group.own[name]
     return problems
 
 
 def _names_alike(layout: FileLayout, main: FileLayout) -> bool:
+    """Return whether a file's columns are the metrics of `main`, also by the names that it could have."""
     names = {(value.column, value.key): value.metric for value in main.profile.values}
-    return all(
-        names.get((value.column, value.key), value.metric) == value.metric for value in layout.profile.values
-    )
+    metrics = [value.metric for value in layout.profile.values]
+    return metrics == [
+        names.get((value.column, value.key), value.metric) for value in layout.profile.values
+    ] and _proposed_names(layout) == _proposed_names(main)
+
+
+def _proposed_names(layout: FileLayout) -> list[str]:
+    asked = [question for question in layout.questions if question.setting == "mapping"]
+    return [answer.label for question in asked for answer in question.answers]
 
 
 def _beginning(lines: Sequence[str], most: int) -> Iterator[str]:

@@ -131,10 +131,9 @@ def leave_out_total(sample: Sample, values: Sequence[ValueColumn]) -> None:
     names = [f"c{sample.columns.index(value.column)}" for value in values]
     found = [column.value for column in sample.numbers.parse([sample.cells[name] for name in names])]
     sums = [(np.nansum(value[:-1]), value[-1], value[:-1]) for value in found if not np.isnan(value[-1])]
-    is_total = bool(sums) and all(
-        np.isclose(total, last, rtol=1e-6, atol=1e-9)
-        and np.count_nonzero(np.nan_to_num(addends)) >= _FEWEST_ADDENDS
-        for total, last, addends in sums
+    # Columns of zeros are the sum of any rows.
+    is_total = all(np.isclose(total, last, rtol=1e-6, atol=1e-9) for total, last, _ in sums) and any(
+        np.count_nonzero(np.nan_to_num(addends)) >= _FEWEST_ADDENDS for _, _, addends in sums
     )
     number = int(sample.table.line[-1])
     text = sample.line(number).lstrip(BLANKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -29,12 +30,14 @@ _AREA = re.compile(r"(?<![\w/])[A-Z][A-Za-z]+/[A-Za-z_]+(?:[/+-][A-Za-z_0-9]+)*"
 _UTC = re.compile(
     r"(?<![A-Za-z])(?:UTC|GMT)\s*(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)?(?![A-Za-z0-9])", re.IGNORECASE
 )
+_PLACE = re.compile(r"\)?[ :,-]+[A-Z][a-z]{2,}")
 _FIXED = "|".join(sorted(ZONES, key=len, reverse=True))
 _ABBREVIATION = re.compile(rf"(?<![A-Za-z])(?:{_FIXED})(?![A-Za-z0-9])")
 _LABEL = re.compile(r"(?i)zone|fuseau|huso|fuso|(?<![a-z])tz(?![a-z])|tidszon|aikavyöh|pásmo|strefa")
 _LOCAL_ZONES = {
-    "CET": "CET", "CEST": "CET", "MEZ": "CET", "MESZ": "CET", "EET": "EET", "EEST": "EET", "WET": "WET",
-    "WEST": "WET", "EST": "America/New_York", "EDT": "America/New_York", "CDT": "America/Chicago",
+    "CET": "Europe/Brussels", "CEST": "Europe/Brussels", "MEZ": "Europe/Berlin", "MESZ": "Europe/Berlin",
+    "EET": "Europe/Athens", "EEST": "Europe/Athens", "WET": "Europe/Lisbon", "WEST": "Europe/Lisbon",
+    "EST": "America/New_York", "EDT": "America/New_York", "CDT": "America/Chicago",
     "MST": "America/Denver", "MDT": "America/Denver", "PST": "America/Los_Angeles",
     "PDT": "America/Los_Angeles", "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney",
     "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland", "AKST": "America/Anchorage",
@@ -66,6 +69,9 @@ def _settle_zone(sample: Sample) -> None:
     if all(any(word in text for word in _WITH_OFFSET) for text in sample.time_formats):
         sample.tz = "UTC"
         sample.note("time zone", "in each time", "the times carry their offset")
+        return
+    if (place := _place_with_offset(sample)) is not None:
+        _settle_offset(sample, *place)
         return
     if (named := _named_zone(sample)) is not None:
         name, reason = named
@@ -112,11 +118,28 @@ def _named_zone(sample: Sample) -> tuple[str, str] | None:
         if area := _first_area(line):
             return area, f"named in {line[:80]!r}"
     for line in (*sample.time_columns, *labelled):
-        if match := _UTC.search(line):
+        if (match := _UTC.search(line)) and not _PLACE.match(line, match.end()):
             return match["offset"] or "UTC", f"named in {line[:80]!r}"
-        # Two abbreviations, as in CET/CEST, are the name of local time.
-        if len(found := _ABBREVIATION.findall(line)) == 1:
+        found = _ABBREVIATION.findall(line)
+        if len(found) == 1:
             return found[0], f"{found[0]} in {line[:80]!r}"
+        # Two abbreviations, as in CET/CEST, are the name of local time.
+        if len(zones := {_LOCAL_ZONES.get(name, "") for name in found}) == 1 and (zone := zones.pop()):
+            is_device = set(found) <= _names_of(sample.device_tz, sample)
+            return sample.device_tz if is_device else zone, f"{' and '.join(found)} in {line[:80]!r}"
+    return None
+
+
+def _place_with_offset(sample: Sample) -> tuple[int, str, str] | None:
+    """Return the offset in a line such as `Time zone: (UTC+01:00) Amsterdam, Berlin`, a zone and the reason.
+
+    Windows names zones so: the offset is that of winter, and the places may have a summer time.
+    """
+    for line in sample.lines[: sample.first_data_line - 1]:
+        match = _UTC.search(line)
+        if match and match["offset"] and _LABEL.search(line) and _PLACE.match(line, match.end()):
+            offset = find_zone(match["offset"]).utcoffset(None) or timedelta()
+            return offset // timedelta(microseconds=1), sample.device_tz, f"{line[:80]!r}"
     return None
 
 
@@ -152,12 +175,17 @@ def _take_zone(sample: Sample, tz: str, reason: str) -> bool:
 
 def _settle_abbreviation(sample: Sample, name: str, reason: str) -> None:
     """Settle whether CET, say, is the offset of all times, or the name of a zone with summer time."""
-    fixed = _offset_text(ZONES[name] * MINUTE)
     device = sample.device_tz
     local = device if name in _names_of(device, sample) else _LOCAL_ZONES.get(name, "")
+    _settle_offset(sample, ZONES[name] * MINUTE, local, reason)
+
+
+def _settle_offset(sample: Sample, offset: int, local: str, reason: str) -> None:
+    """Settle whether all times have an offset, or it is that of winter in a zone; "" for no such zone."""
+    fixed = _offset_text(offset)
     wall = sample.times.wall[sample.times.fits]
-    if not local or not len(wall) or (_offsets(_clock(local, wall), wall) == ZONES[name] * MINUTE).all():
-        sample.tz = fixed
+    sample.tz = fixed
+    if not local or not len(wall) or (_offsets(_clock(local, wall), wall) == offset).all():
         sample.note("time zone", fixed, reason)
         return
     seen = {change for change, _ in _changes(sample, local)}
@@ -165,10 +193,8 @@ def _settle_abbreviation(sample: Sample, name: str, reason: str) -> None:
         sample.tz = local
         sample.note("time zone", local, f"{reason}, and the times show changes of the clocks")
     elif seen:
-        sample.tz = fixed
         sample.note("time zone", fixed, f"{reason}, and the times run evenly through a change of the clocks")
     else:
-        sample.tz = fixed
         about = f"{reason} can mean {fixed} all year, or local time with its summer time, {local}"
         sample.note("time zone", fixed, reason)
         _ask_for_zone(sample, about, (fixed, local))

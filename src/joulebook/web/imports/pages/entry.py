@@ -113,13 +113,12 @@ class DraftEntry:
             (f"answer-{name}", label) for name, label in self.answers.items() if name not in shown_questions
         ]
         if not with_rows:
-            fields += [("s-mapping", text) for text in self.settings.get("mapping", ()) if text]
-        if with_rows:
-            fields.append(("rows", str(len(self.rows))))
-            for number, (key, row) in enumerate(self.rows.items()):
-                fields.append((f"row-{number}", row_text(key)))
-                fields += [(f"{name}-{number}", text) for name, text in row.texts.items()]
-                fields += [(f"on-{number}", "on")] if row.is_on else []
+            return fields + [("s-mapping", text) for text in self.settings.get("mapping", ()) if text]
+        fields.append(("rows", str(len(self.rows))))
+        for number, (key, row) in enumerate(self.rows.items()):
+            fields.append((f"row-{number}", row_text(key)))
+            fields += [(f"{name}-{number}", text) for name, text in row.texts.items()]
+            fields += [(f"on-{number}", "on")] if row.is_on else []
         return fields
 
     def given(self) -> Given:

@@ -104,7 +104,7 @@ def _now(name: str, profile: ImportProfile) -> str:
             return (
                 "the usual ones: " + " ".join(profile.na_values) if is_usual else "\n".join(profile.na_values)
             )
-        case "mapping":
+        case "mapping" | "repeats":
             return ""
         case "amounts":
             return "yes" if any(value.kind == "amount" for value in profile.values) else ""
