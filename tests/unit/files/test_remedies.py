@@ -9,6 +9,7 @@ import ast
 import json
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -93,6 +94,16 @@ def day(*lines: str, header: str = "", hours: int = 24) -> str:
     return header + "".join(line.replace("{h}", f"{h:02d}") for h in range(hours) for line in lines)
 
 
+def database(script: str) -> bytes:
+    """Return a database of Home Assistant with one reading, changed by a script."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "home-assistant_v2.db")
+        Recorder(path).state("sensor.power", (1_700_000_000, "5"), unit_of_measurement="W")
+        with closing(sqlite3.connect(path)) as conn:
+            conn.executescript(script)
+        return path.read_bytes()
+
+
 PLAIN = day("2024-01-13 {h}:00,{h}.5,{h}7\n", header="time,power,flow\n")
 LONG = day(
     "2024-01-13 {h}:00,import,{h}\n", "2024-01-13 {h}:00,export,{h}5\n", header="time,register,value\n"
@@ -128,6 +139,12 @@ ODD = {
     "amounts": "perhaps",
 }
 REFUSALS: tuple[Refusal, ...] = (
+    Refusal(
+        "the statistics of an old database",
+        database("DROP TABLE statistics; CREATE TABLE statistics (id, statistic_id, start)"),
+        {"sheet": ["states"]},
+    ),
+    Refusal("a database without statistics", database(""), {}, {"sheet": ["statistics"]}),
     Refusal("lines without a known delimiter", day("2024-01-13T{h}:00§{h}.5\n"), {"delimiter": ["/§/"]}),
     Refusal(
         "no column of dates",
