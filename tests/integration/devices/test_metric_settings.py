@@ -11,7 +11,7 @@ from django.core.management import call_command
 from joulebook.telemetry.kinds.kinds import COUNTER
 from joulebook.telemetry.kinds.settings import MetricSettings, Replacement
 from joulebook.web.devices.models import MeterReplacement, Metric
-from joulebook.web.devices.operations import create_device, set_metric_unit
+from joulebook.web.devices.operations import create_device, set_first_meaning
 from joulebook.web.devices.queries import metric_settings, settings_by_device
 
 SPRING = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -38,7 +38,7 @@ def test_what_the_owner_said_holds_and_the_rest_is_guessed(device):
 
 
 def test_naming_a_unit_does_not_settle_the_kind(device):
-    set_metric_unit(device, "import_register", "kWh")
+    set_first_meaning(device, "import_register", unit="kWh", kind="")
     settings = metric_settings(device, {})["import_register"]
     assert (settings.kind, settings.kind_guessed, settings.unit) == (COUNTER, True, "kWh")
 

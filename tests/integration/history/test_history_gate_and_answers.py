@@ -227,10 +227,10 @@ class TestAnswers:
         assert [series["metric"] for series in answer["series"]] == ["voltage", "power"]
 
     def test_the_owners_unit_wins_over_the_guess(self, device, alice, store, client_of):
-        from joulebook.web.devices.operations import set_metric_unit
+        from joulebook.web.devices.operations import set_first_meaning
 
         store({"power": {0: 1}})
-        set_metric_unit(device, "power", "kW")
+        set_first_meaning(device, "power", unit="kW", kind="")
         answer = client_of(alice).get(f"/api/history/{device.device_id}", HOUR).json()
         assert answer["series"][0]["unit"] == "kW"
 

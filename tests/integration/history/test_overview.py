@@ -13,7 +13,7 @@ from joulebook.telemetry.readings import to_microseconds
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import write_batch
 from joulebook.web.devices.models import Device
-from joulebook.web.devices.operations import set_metric_unit
+from joulebook.web.devices.operations import set_first_meaning
 from joulebook.web.devices.queries import settings_by_device
 from joulebook.web.telemetry import telemetry_connection
 
@@ -55,7 +55,7 @@ def test_a_device_is_shown_by_its_power_and_its_last_reading(device, store):
 
 def test_the_owners_unit_is_shown(device, store):
     store("power", {timedelta(0): 1.0})
-    set_metric_unit(device, "power", "kW")
+    set_first_meaning(device, "power", unit="kW", kind="")
     assert device_overviews([device.device_id], now=NOW)[device.device_id].unit == "kW"
 
 

@@ -72,6 +72,24 @@ def test_an_answer_makes_them_registers_and_the_owners_earlier_kind_stays(device
     assert metric.kind == "gauge"
 
 
+def test_the_unit_of_a_metric_stays_and_another_one_in_a_file_is_a_conflict(
+    device, alice, web, joulebook, tmp_path
+):
+    assert joulebook("import", quarters(tmp_path, days=1), "--device", device.device_id).returncode == 0
+    other = tmp_path / "other.csv"
+    other.write_text("time,Taken [Wh]\n2024-02-01T00:00:00Z,20\n2024-02-01T00:15:00Z,40\n")
+    words = ("import", str(other), "--device", device.device_id, "--map", "Taken [Wh]=Taken [kWh]:Wh")
+    assert joulebook(*words).returncode == 0
+    assert Metric.objects.get(device=device).unit == "kWh"
+    answer = httpx.get(
+        f"{web.url}/api/devices/{device.device_id}/metrics",
+        headers={"Authorization": f"Bearer {issue_user_token(alice)}"},
+        timeout=60,
+    )
+    [shown] = answer.json()["metrics"]
+    assert (shown["unit"], shown["unit_sent"], shown["unit_refused"]) == ("kWh", "kWh", "Wh")
+
+
 @needs_data
 def test_a_meters_export_by_interval_has_the_energy_of_its_truth(device, joulebook, energy_of):
     path = DATA / "inverter" / "shelly_em3_phaseB.csv"

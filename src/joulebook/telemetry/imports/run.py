@@ -38,7 +38,7 @@ from joulebook.telemetry.imports.progress import (
 )
 from joulebook.telemetry.kinds.settings import NUMBERS, TEXTS
 from joulebook.telemetry.rollups.state import UNDO_LOCK, take_lock
-from joulebook.telemetry.series import ensure_series, forms_of_series
+from joulebook.telemetry.series import ensure_series, forms_of_series, note_units
 from joulebook.telemetry.writer import Outcome, find_stored, write_batch
 
 OVER_CAP = -1
@@ -60,6 +60,7 @@ class SeriesOfColumns:
         self._device_id = device_id
         self._given = len(values)
         self._keys = [(value.device or device_id, value.metric) for value in values]
+        self._units = [value.unit for value in values]
         self._most_metrics = most_metrics
         self._ids = np.full(len(values), _UNKNOWN, np.int32)
 
@@ -68,18 +69,23 @@ class SeriesOfColumns:
         new = added[len(self._keys) - self._given :]
         if new:
             self._keys += [(value.device or self._device_id, value.metric) for value in new]
+            self._units += [value.unit for value in new]
             self._ids = np.append(self._ids, np.full(len(new), _UNKNOWN, np.int32))
 
     def ids(self, columns: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the series ids by column; those of `columns` are known, or `OVER_CAP` or `OF_TEXT`.
 
-        Creating one commits on its own, so not inside a transaction. Raises `DatabaseUnavailable`.
+        The unit in the file is noted with the series, as one that a sender names. Creating a series and
+        noting its unit commit on their own, so not inside a transaction. Raises `DatabaseUnavailable`.
         """
         new = [column for column in np.unique(columns).tolist() if self._ids[column] == _UNKNOWN]
         if new:
             found = ensure_series(
                 self._conn, [self._keys[column] for column in new], most_per_device=self._most_metrics
             )
+            units = {self._keys[column]: self._units[column] for column in new if self._units[column]}
+            if said := {key: unit for key, unit in units.items() if key in found}:
+                note_units(self._conn, said)
             forms = forms_of_series(self._conn, found.values())
             for column in new:
                 series_id = found.get(self._keys[column], OVER_CAP)

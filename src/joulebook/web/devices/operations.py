@@ -130,15 +130,12 @@ def hand_over(device: Device, *, to: User) -> None:
         handed_over.send(Device, device=device)
 
 
-def set_metric_unit(device: Device, metric: str, unit: str) -> None:
-    """Set the unit of a metric's values."""
-    Metric.objects.update_or_create(device=device, name=metric, defaults={"unit": unit})
-
-
-def set_first_kind(device: Device, metric: str, kind: str) -> None:
-    """Set the kind of a metric whose kind was not set before."""
+def set_first_meaning(device: Device, metric: str, *, unit: str, kind: str) -> None:
+    """Set the unit and the kind of a metric, each only where it was not set before; "" sets none."""
     Metric.objects.get_or_create(device=device, name=metric)
-    Metric.objects.filter(device=device, name=metric, kind="").update(kind=kind)
+    mine = Metric.objects.filter(device=device, name=metric)
+    mine.filter(unit="").update(unit=unit)
+    mine.filter(kind="").update(kind=kind)
 
 
 def change_metric(

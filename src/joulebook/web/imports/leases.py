@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from joulebook.telemetry.files.report import ImportReport
 from joulebook.web import leases
-from joulebook.web.devices.operations import set_first_kind, set_metric_unit
+from joulebook.web.devices.operations import set_first_meaning
 from joulebook.web.imports.models import Import, report_fields
 from joulebook.web.imports.queries import may_still_import
 from joulebook.web.imports.uploads.files import remove_upload
@@ -152,7 +152,7 @@ def finish(
 def _set_meanings(import_: Import, report: ImportReport) -> None:
     """Set the unit and the kind of each metric with readings from the file, as far as the file shows them.
 
-    A kind set before stays. A database error is only logged.
+    What was set before stays: a different unit is shown as a conflict. A database error is only logged.
     """
     devices = {device.device_id: device for device in import_.devices.all()}
     try:
@@ -161,10 +161,8 @@ def _set_meanings(import_: Import, report: ImportReport) -> None:
                 device = devices.get(column.device) if column.device else import_.device
                 if device is None or not column.readable:
                     continue
-                if column.unit:
-                    set_metric_unit(device, column.metric, column.unit)
-                if column.kind:
-                    set_first_kind(device, column.metric, column.kind)
+                if column.unit or column.kind:
+                    set_first_meaning(device, column.metric, unit=column.unit, kind=column.kind)
     except DatabaseError:
         log.exception("import %d: the units and kinds of its metrics could not be stored", import_.pk)
 
