@@ -251,7 +251,7 @@ def test_a_gzip_file_that_is_cut_off_stores_what_is_readable_and_fails(
 ) -> None:
     path = tmp_path / "cut.csv.gz"
     path.write_bytes(gzip.compress(long_text(200_000).encode())[:-50_000])
-    done = joulebook("import", str(path), "--device", own_device, "--json")
+    done = joulebook("import", str(path), "--device", own_device, "--tz", "UTC", "--json")
     assert done.returncode == 1
     assert "cut off" in done.stderr
     assert "importing the file again is harmless" in done.stderr

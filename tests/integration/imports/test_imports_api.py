@@ -594,7 +594,8 @@ class TestARunningImport:
         assert cells["malformed"] + cells["stored"] == cells["all"]
         assert told["counts"]["rows_read"] == cells["all"]
         assert told["counts"]["cells_stored"] == cells["stored"]
-        assert told["problems"][0] == {"line": 5, "column": "power", "code": "value_type", "text": "=x"}
+        first = {"file": None, "line": 5, "column": "power", "code": "value_type", "text": "=x"}
+        assert told["problems"][0] == first
         assert len(told["problems"]) == 100
         assert "problems" not in told["report"]
         assert hers.post(told["links"]["cancel"]).status_code == 202

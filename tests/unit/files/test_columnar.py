@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ def test_a_damaged_byte_ends_in_words_or_in_another_value(
 def test_far_more_rows_than_a_file_of_its_size_holds_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("joulebook.telemetry.files.archive.FREE_BYTES", 1000)
+    monkeypatch.setattr(columnar, "guarded", partial(columnar.guarded, free=1000))
     monkeypatch.setattr("joulebook.telemetry.files.archive.MOST_TIMES", 1)
     pl.DataFrame([minutes(50_000), pl.Series("power", [0] * 50_000)]).write_parquet(tmp_path / "table")
     with pytest.raises(FileTooLarge, match="swells to more than"):

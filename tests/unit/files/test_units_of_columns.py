@@ -67,6 +67,9 @@ NUMBERS = [1.5, 2.25, 1.75, 3.5]
         ("Voltage (V) Avg", "V"),
         ("Sunshine (h)", "h"),
         ("U [V]", "V"),
+        ("[V] PV", "V"),
+        ("Load (V)", "V"),
+        ("Load V", "V"),
         ("G(h)", ""),
         ("Gb(n)", ""),
         ("Phase (A)", ""),
@@ -79,7 +82,7 @@ NUMBERS = [1.5, 2.25, 1.75, 3.5]
         ("min", ""),
     ],
 )
-def test_a_units_in_a_name_is_found_and_a_letter_needs_a_name_of_its_quantity(name: str, unit: str) -> None:
+def test_a_unit_in_a_name_is_found_and_a_letter_needs_a_name_of_its_quantity(name: str, unit: str) -> None:
     assert units(guess(table((name, NUMBERS)))) == {name: unit}
 
 
@@ -111,6 +114,12 @@ def test_a_row_of_units_gives_them_to_the_columns(row: list[str], found: list[st
     layout = guess(text)
     assert units(layout) == dict(zip(["one", "two", "three"], found, strict=True))
     assert len(values(layout, text)["one"]) == 12
+
+
+def test_a_row_of_units_fits_names_without_the_closing_delimiter_of_the_data() -> None:
+    rows = "".join(f"253171;2026-02-01 {hour:02}:00;{hour},87;591,64;865,86;\n" for hour in range(12))
+    layout = guess(f"Serial;t;Batterie;Netz;Feed-in\n;;W;kWh;hPa\n{rows}")
+    assert units(layout) == {"Batterie": "W", "Netz": "kWh", "Feed-in": "hPa"}
 
 
 def test_a_column_of_units_belongs_to_the_column_before_it() -> None:

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 import pytest
 from django.http import QueryDict
 
-from joulebook.telemetry.files.guess.layout import guess_layout
-from joulebook.telemetry.files.profile import ValueColumn
-from joulebook.telemetry.files.settings import Given
+from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout
+from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.files.settings import SETTINGS, Given
 from joulebook.web.imports.pages.entry import (
     BadEntry,
     DraftEntry,
@@ -18,6 +18,8 @@ from joulebook.web.imports.pages.entry import (
     mapped_profile,
     mapping_rows,
 )
+from joulebook.web.imports.pages.preview import DraftReading
+from joulebook.web.imports.pages.settings import setting_groups
 
 
 def entry(**fields: str) -> DraftEntry:
@@ -39,6 +41,18 @@ def test_no_nul_goes_on_to_the_accounts() -> None:
     got = entry(rows="1", row_0='["power"]', metric_0="p\0q", s_delimiter="\0", device="\0")
     assert [row.texts["metric"] for row in got.rows.values()] == ["p\ufffdq"]
     assert (got.settings["delimiter"], got.device) == (["\ufffd"], "\ufffd")
+
+
+def test_every_setting_has_a_field_on_the_page_with_its_value() -> None:
+    profile = ImportProfile(("time",), ("%Y-%m-%d",), (ValueColumn("power", "power"),))
+    layout = FileLayout(profile, ("time", "power"), ())
+    reading = DraftReading(DraftEntry(), [], None, "UTC", layout=layout, profile=profile)
+    fields = {each.setting.field: each for group in setting_groups(reading) for each in group.fields}
+    assert {each.field for each in SETTINGS} - {"sheet"} == set(fields)
+    assert all(each.now == "" or each.now.isprintable() for each in fields.values())
+    assert (fields["thousands"].now, fields["time_columns"].now, fields["layout"].now) == (
+        "none", "time", "a time, then a value a column",
+    )  # fmt: skip
 
 
 def test_a_row_keeps_what_the_values_show_and_its_kind_can_be_changed() -> None:

@@ -25,7 +25,7 @@ NOT_UNDERSTOOD = ""
 # `Wh{domain=sensor,entity_id=washer_energy}`: the line protocol's name of Home Assistant's `Wh` and its tags.
 _TAGGED = re.compile(r"(?P<measurement>[^{]*)\{(?P<tags>.*)\}")
 _ENTITY = re.compile(r"(?:^|,)entity_id=")
-_BRACKETED = re.compile(r"(?P<before>.*\S)\s*(?P<bracket>[\[(])(?P<unit>[^\[\]()]{1,16})[\])](?P<after>.*)")
+_BRACKETED = re.compile(r"(?P<before>.*)(?P<bracket>[\[(])(?P<unit>[^\[\]()]{1,16})[\])](?P<after>.*)")
 # G(h) and Gd(h) are symbols: irradiance on the horizontal.
 _SYMBOL = re.compile(r"[^\W\d_]{1,2}\([a-z]\)")
 _WORD = re.compile(r"[°º˚℃℉%€$£¢]?[^\W_]+|[°℃℉%€$£¢]")
@@ -201,7 +201,7 @@ def _is_no_lone_letter(unit: str, before: Sequence[str]) -> bool:
     if lower[0] in _SYMBOLS_OF:
         measured[lower[0]] = _SYMBOLS_OF[lower[0]]
     measured |= {word: known for word in lower for end, known in _ENDINGS.items() if word.endswith(end)}
-    if measured:
+    if measured and unit not in {"V", "W"}:
         dimension = parse_unit(unit).dimension
         return any(parse_unit(known).dimension == dimension for known in measured.values())
     return unit in {"V", "W"} or (unit in _PLAIN_LETTERS and len(lower[-1]) >= _A_WORD)
@@ -271,7 +271,7 @@ def _word_unit(words: Sequence[str], place: int, *, is_shouted: bool) -> str | N
     if unit := _TIMES.get(text):
         return unit if not has_quantity or _is_confirmed(unit, lower) else None
     if unit := _LETTERS.get(text):
-        is_lone_volt = word == "V" and place > 0 and not has_quantity
+        is_lone_volt = word == "V" and place > 0
         return unit if unit == "W" or is_lone_volt or _is_confirmed(unit, lower[:-1]) else None
     return None
 

@@ -242,7 +242,8 @@ def _settle(source: FileSource, group: _Group, given: Given, read: ReadHead) -> 
     share = _EVIDENCE_BYTES // len(group.own)
     others = (lines for name, lines in group.evidence.items() if name != largest)
     text = "".join("".join(_beginning(lines, share)) for lines in others)
-    evidence = text.encode(group.own[largest].encoding, "replace")
+    # The largest file may lack the end of its last line.
+    evidence = f"\n{text}".encode(group.own[largest].encoding, "replace")
     layout = _read(source.member(largest), given, read, evidence)
     if layout.columns != group.layout.columns:
         return

@@ -162,7 +162,7 @@ def choose_layout(
     def read(file: FileSource, given: Given, head: bytes, further: bytes) -> FileLayout:
         if isinstance(profile, ImportProfile):
             return apply_profile(head, profile, given)
-        is_whole = len(head) < HEAD_BYTES and not further
+        is_whole = len(head) < HEAD_BYTES
         return guess_layout(
             head, is_whole=is_whole, given=given, device_tz=device_tz, further=further, name=file.name
         )

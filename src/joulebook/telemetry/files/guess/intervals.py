@@ -92,7 +92,8 @@ def _reason_for_ends(sample: Sample, wall: NDArray[np.int64], interval: int) -> 
             return "times such as 24:00 mark the end of an interval"
     step = interval * MICROSECONDS
     first, last = int(wall.min()), int(wall.max())
-    runs = first % DAY == step and last % DAY == 0 and last > first and step <= 60 * MINUTE
+    # Hours run so by chance, too.
+    runs = first % DAY == step and last % DAY == 0 and last > first and step < 60 * MINUTE
     if runs and sample.is_whole:
         begin = f"{interval // 3600:02d}:{interval // 60 % 60:02d}"
         return f"the times run from {begin} to 00:00, so they mark the end of an interval"

@@ -137,6 +137,7 @@ def leave_out_total(sample: Sample, values: Sequence[ValueColumn]) -> None:
     )
     last = parse_times(sample.time_text.tail(1), tuple(TimeFormat(text) for text in sample.time_formats))
     number = int(sample.table.line[-1])
+    # Lines behind the last are of other files like this one.
     if not is_total or not last.fits[0] or number > sample.last_line:
         return
     text = sample.line(number).lstrip(BLANKS)

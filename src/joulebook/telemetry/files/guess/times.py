@@ -207,7 +207,9 @@ def _has_midnights_at_the_end(sample: Sample) -> bool:
     midnights = np.flatnonzero(wall[1:] % DAY == 0)
     if not len(usual) or not len(midnights):
         return False
-    return bool((steps[midnights] == np.median(usual) - DAY).all())
+    # A day that goes on behind its midnight, as the next series' does, begins with it.
+    begins = steps[np.flatnonzero(wall[:-1] % DAY == 0)] == np.median(usual)
+    return bool((steps[midnights] == np.median(usual) - DAY).all()) and not begins.any()
 
 
 def _ask_about_hours(sample: Sample) -> None:

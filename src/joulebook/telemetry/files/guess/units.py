@@ -137,7 +137,7 @@ def _units_in_rows(sample: Sample) -> dict[int, tuple[str, int]]:
     for row in (*below, *above):
         # Where blanks part date and time of day, the names are shifted, and so are the units.
         is_short = header is not None and len(row.cells) == len(header.cells)
-        shift = max(0, len(sample.columns) - len(row.cells)) if is_short else 0
+        shift = max(0, sample.named_width - len(row.cells)) if is_short else 0
         units = _units_of_row(row, [position - shift for position in sample.time_positions])
         is_above = row.line < sample.header_line
         if units and not (is_above and 2 * len(units) < len(sample.columns) - len(sample.time_positions)):

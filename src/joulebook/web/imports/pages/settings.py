@@ -63,7 +63,7 @@ def _field(setting: Setting, reading: DraftReading) -> SettingField:
     texts = list(reading.entry.settings.get(setting.field, ()))
     texts += [""] * (max(1, setting.inputs) - len(texts))
     is_fixed = reading.entry.is_saved_profile and setting.is_fixed
-    now = "" if reading.layout is None else _now(setting.field, reading.layout.profile)
+    now = "" if reading.layout is None else _now(setting, reading.layout.profile)
     return SettingField(
         setting,
         [] if is_fixed else texts,
@@ -89,25 +89,18 @@ def _reason(setting: Setting, reading: DraftReading) -> str:
     return on_page(source.removeprefix("guessed: ")) if source else ""
 
 
-def _now(name: str, profile: ImportProfile) -> str:
-    match name:
+def _now(setting: Setting, profile: ImportProfile) -> str:
+    """Return the present value of a setting as its field shows it, empty if the profile does not say."""
+    match setting.field:
         case "delimiter":
             return splitter_name(Splitter.of(profile))
         case "header_line":
             return str(profile.header_line or 0)
-        case "time_columns" | "key_columns":
-            return " + ".join(getattr(profile, name)) or "none"
-        case "time_formats":
-            return "\n".join(profile.time_formats)
-        case "na_values":
-            is_usual = profile.na_values == DEFAULT_NA_VALUES
-            return (
-                "the usual ones: " + " ".join(profile.na_values) if is_usual else "\n".join(profile.na_values)
-            )
-        case "mapping" | "repeats":
-            return ""
+        case "na_values" if profile.na_values == DEFAULT_NA_VALUES:
+            return "the usual ones: " + " ".join(profile.na_values)
         case "amounts":
             return "yes" if any(value.kind == "amount" for value in profile.values) else ""
-        case "thousands":
-            return profile.thousands or NONE
-    return str(getattr(profile, name))
+    value = getattr(profile, setting.field, "")
+    if isinstance(value, tuple):
+        return "\n".join(value) if setting.is_lines else " + ".join(value) or NONE
+    return str(value) or (NONE if setting.may_be_empty else "")

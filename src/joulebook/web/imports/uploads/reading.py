@@ -111,6 +111,7 @@ class ReadableUpload:
 
     def _first_of(self, layout: FileLayout) -> tuple[FileSource, ImportProfile]:
         """Return the first file that is read, and its profile."""
+        self._source.sheet = layout.profile.sheet
         for member in layout.members:
             if not member.problem:
                 return self._source.member(member.name), member.applied_to(layout.profile)
@@ -118,6 +119,7 @@ class ReadableUpload:
 
     def count(self, layout: FileLayout) -> ImportReport:
         """Read the whole file, store nothing, and return the report. Raises `FileError`."""
+        self._source.sheet = layout.profile.sheet
         return check_file(self._source, layout.profile, layout.columns, layout.members, now=_now())
 
 
