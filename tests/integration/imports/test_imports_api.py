@@ -25,7 +25,7 @@ from django.db import close_old_connections
 from django.test import Client
 
 from joulebook.telemetry.files.guess.layout import guess_layout
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.readings import MICROSECONDS

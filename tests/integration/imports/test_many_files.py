@@ -102,7 +102,7 @@ def test_an_interrupted_import_continues_in_the_file_where_it_was(
     alice: User, in_utc: Device, worker_urls: dict[str, str], tmp_path: Path
 ) -> None:
     from joulebook.telemetry.files.guess.chosen import choose_layout
-    from joulebook.telemetry.files.profile import Given
+    from joulebook.telemetry.files.settings import Given
     from joulebook.telemetry.files.source import FileSource
     from joulebook.telemetry.imports.problems import read_problems
     from joulebook.web.imports import leases

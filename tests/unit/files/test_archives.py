@@ -15,7 +15,7 @@ import pytest
 from joulebook.telemetry.files.errors import FileTooLarge, UnreadableFile
 from joulebook.telemetry.files.formats import workbook
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 
 from .settled import settled_layout

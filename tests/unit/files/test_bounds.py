@@ -20,8 +20,9 @@ from joulebook.telemetry.files.errors import (
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.parser import MOST_CELLS, parse_file
-from joulebook.telemetry.files.profile import MOST_COLUMNS, MOST_NAMINGS, Given, ImportProfile, ValueColumn
+from joulebook.telemetry.files.profile import MOST_COLUMNS, MOST_NAMINGS, ImportProfile, ValueColumn
 from joulebook.telemetry.files.read_ahead import read_ahead
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 
 from .workbooks import write_workbook

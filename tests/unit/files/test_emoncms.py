@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.telemetry.files.formats.emoncms import _lines
-from joulebook.telemetry.files.profile import Given, Target
+from joulebook.telemetry.files.settings import Given, Target
 from joulebook.telemetry.files.source import FileSource
 
 from .reading_files import read_file

@@ -11,7 +11,7 @@ import pytest
 from joulebook.telemetry.files.errors import FileError
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 
 from .faulty_files import COLUMNS, ROWS, TIMES, WHOLE_FILES, FaultyFile, Readings, make_faulty_file

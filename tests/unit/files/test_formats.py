@@ -13,7 +13,7 @@ from joulebook.telemetry.files.formats import registry
 from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content, Format
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given, Target
+from joulebook.telemetry.files.settings import Given, Target
 from joulebook.telemetry.files.source import FileSource
 
 NOW = 1_800_000_000_000_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from joulebook.telemetry.files.errors import UnreadableFile
 from joulebook.telemetry.files.formats import green_button
-from joulebook.telemetry.files.profile import Given, Target
+from joulebook.telemetry.files.settings import Given, Target
 
 from .reading_files import ReadFile, read_file
 

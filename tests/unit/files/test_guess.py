@@ -8,7 +8,8 @@ import pytest
 
 from joulebook.telemetry.files.errors import FileError, UnclearFile, UnusableProfile
 from joulebook.telemetry.files.guess.layout import FileLayout
-from joulebook.telemetry.files.profile import Given, Target, ValueColumn
+from joulebook.telemetry.files.profile import ValueColumn
+from joulebook.telemetry.files.settings import Given, Target
 
 from .settled import settled_layout
 

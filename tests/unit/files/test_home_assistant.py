@@ -20,7 +20,7 @@ from joulebook.telemetry.files.formats import home_assistant_database
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given, Target
+from joulebook.telemetry.files.settings import Given, Target
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.kinds.guesses import guess_kind
 

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from joulebook.telemetry.files.guess.layout import guess_layout
-from joulebook.telemetry.files.profile import Given, ImportProfile
+from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.settings import Given
 
 START = datetime(2026, 1, 1)
 DAY = [0.0, 0.0, 0.1, 0.4, 0.2, 0.5, 0.0, 0.3]

@@ -12,7 +12,8 @@ import pytest
 from joulebook.telemetry.files.errors import UnclearFile, UnusableProfile, plain_name
 from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given, HourColumn, ImportProfile, Target
+from joulebook.telemetry.files.profile import HourColumn, ImportProfile
+from joulebook.telemetry.files.settings import Given, Target
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Checkpoint, ParsedBlock
 

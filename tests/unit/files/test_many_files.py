@@ -16,7 +16,7 @@ from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.members import Member, parse_files
 from joulebook.telemetry.files.preview import check_file
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Checkpoint, ParsedBlock
 

@@ -12,7 +12,7 @@ import resource, sys
 from pathlib import Path
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, guess_layout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.read_ahead import read_ahead
 from joulebook.telemetry.files.report import ImportReport, count_blocks
 from joulebook.telemetry.files.source import FileSource

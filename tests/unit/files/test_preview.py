@@ -6,7 +6,7 @@ import pytest
 
 from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.preview import Preview, preview
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 
 NOW = 1_900_000_000_000_000
 MIDNIGHT = 1_705_104_000_000_000

@@ -15,8 +15,9 @@ from joulebook.telemetry.files.errors import UnusableProfile
 from joulebook.telemetry.files.guess.chosen import apply_profile
 from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given, ImportProfile, Target
+from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.rejected import RejectedWriter, plain_text
+from joulebook.telemetry.files.settings import Given, Target
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import Problem
 

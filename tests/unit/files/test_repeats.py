@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from joulebook.telemetry.files.guess.layout import guess_layout
 from joulebook.telemetry.files.guess.questions import Question
 from joulebook.telemetry.files.preview import check_file
-from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.repeats import RepeatWatch
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import ParsedBlock
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from joulebook.telemetry.files.errors import UnclearFile
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 
 from .readings_of import by_answer, layout_of, readings_of, required
 

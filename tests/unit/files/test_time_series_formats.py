@@ -16,7 +16,7 @@ from joulebook.telemetry.files.formats.format import Content
 from joulebook.telemetry.files.formats.named_series import TEXT_FIELDS
 from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 
 NOW = 1_800_000_000_000_000

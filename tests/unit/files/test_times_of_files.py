@@ -15,7 +15,7 @@ from joulebook.telemetry.files.errors import UnclearFile, plain_name
 from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout
 from joulebook.telemetry.files.guess.questions import Question
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.time_words import MONTHS
 

@@ -15,7 +15,7 @@ import pytest
 from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout, guess_layout
 from joulebook.telemetry.files.parser import parse_file
-from joulebook.telemetry.files.profile import Given, Target
+from joulebook.telemetry.files.settings import Given, Target
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import ParsedBlock
 

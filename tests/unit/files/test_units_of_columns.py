@@ -7,7 +7,8 @@ import pytest
 from joulebook.telemetry.files.blocks import Block
 from joulebook.telemetry.files.guess.layout import FileLayout, guess_layout
 from joulebook.telemetry.files.parser import parse_blocks
-from joulebook.telemetry.files.profile import Given, ImportProfile, Target
+from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.settings import Given, Target
 
 NOW = 1_900_000_000_000_000
 

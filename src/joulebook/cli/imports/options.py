@@ -8,8 +8,8 @@ from typing import Literal
 
 from joulebook.cli.imports.report import ImportedFile, report_json
 from joulebook.telemetry.files.guess.layout import FileLayout
-from joulebook.telemetry.files.profile import Given
 from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.files.settings import Given
 
 EXIT_UNREADABLE = 1
 EXIT_REFUSED = 3

@@ -34,8 +34,9 @@ from joulebook.telemetry.files.formats.named_series import TEXT_FIELDS, SeriesNa
 from joulebook.telemetry.files.formats.registry import CONVERTERS
 from joulebook.telemetry.files.guess.layout import FileLayout, converted_layout
 from joulebook.telemetry.files.parser import BLOCK_READINGS, parse_blocks
-from joulebook.telemetry.files.profile import Given, ValueColumn
+from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.series_table import KEY_LIMIT, MOST_SERIES
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import ParsedBlock
 from joulebook.telemetry.imports.totals import SeriesTotals, file_totals, stored_totals

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, Target
+from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES
+from joulebook.telemetry.files.settings import Given, Target
 
 
 @dataclass(frozen=True)

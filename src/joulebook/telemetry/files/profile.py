@@ -11,9 +11,7 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from joulebook.telemetry.files.errors import UnusableProfile
-from joulebook.telemetry.files.settings import LONGEST_TEXT, KindWord
-from joulebook.telemetry.files.settings import Given as Given
-from joulebook.telemetry.files.settings import Target as Target
+from joulebook.telemetry.files.settings import LONGEST_TEXT, KindWord, Target
 from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 
 VERSION = 1

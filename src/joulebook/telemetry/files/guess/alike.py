@@ -26,7 +26,8 @@ from joulebook.telemetry.files.guess.sample import SampleRow, guess_encoding, sa
 from joulebook.telemetry.files.guess.time_columns import time_text
 from joulebook.telemetry.files.guess.times import Shape, time_shape
 from joulebook.telemetry.files.members import Member
-from joulebook.telemetry.files.profile import Given, ImportProfile, ValueColumn
+from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import shown

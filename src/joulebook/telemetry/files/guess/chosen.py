@@ -17,8 +17,8 @@ from joulebook.telemetry.files.guess.questions import ReadingSetting
 from joulebook.telemetry.files.guess.sample import SampleRow, sample_lines, sample_rows
 from joulebook.telemetry.files.numbers import NumberFormat
 from joulebook.telemetry.files.parser import check_columns
-from joulebook.telemetry.files.profile import Given, ImportProfile
-from joulebook.telemetry.files.settings import SETTINGS
+from joulebook.telemetry.files.profile import ImportProfile
+from joulebook.telemetry.files.settings import SETTINGS, Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.text import codec_name, utf8_chunks

@@ -21,7 +21,7 @@ from joulebook.telemetry.files.guess.time_columns import (
     hour_columns,
 )
 from joulebook.telemetry.files.guess.times import Kind, time_shape
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 
 _NUMBER = re.compile(r"[+-]?[0-9]*[.,]?[0-9]+(?:[eE][+-]?[0-9]+)?")
 # Campbell loggers write TS under a time stamp and RN under a record number.

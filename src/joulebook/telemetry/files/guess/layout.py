@@ -33,8 +33,9 @@ from joulebook.telemetry.files.guess.times import settle_time_formats
 from joulebook.telemetry.files.guess.values import choose_values
 from joulebook.telemetry.files.guess.zones import settle_zone
 from joulebook.telemetry.files.members import Member
-from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, Given, ImportProfile, Target, ValueColumn
+from joulebook.telemetry.files.profile import DEFAULT_NA_VALUES, ImportProfile, ValueColumn
 from joulebook.telemetry.files.series_table import kind_of, metric_of
+from joulebook.telemetry.files.settings import Given, Target
 
 HEAD_BYTES = 4 * 1024 * 1024
 """Size of the sample: the beginning of a file, after unpacking."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from joulebook.telemetry.files.errors import Message, NameSetting
-from joulebook.telemetry.files.profile import Given
+from joulebook.telemetry.files.settings import Given
 
 
 @dataclass(frozen=True)

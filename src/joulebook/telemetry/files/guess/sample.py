@@ -16,8 +16,9 @@ from joulebook.telemetry.files.errors import UnclearFile
 from joulebook.telemetry.files.guess.questions import Question, ReadingSetting
 from joulebook.telemetry.files.numbers import CellUnits, NumberFormat, exact_units
 from joulebook.telemetry.files.parser import most_lines
-from joulebook.telemetry.files.profile import Given, HourColumn
+from joulebook.telemetry.files.profile import HourColumn
 from joulebook.telemetry.files.records import RecordReader
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import BLANKS, Table, join_time_cells
 from joulebook.telemetry.files.text import codec_name, utf8_chunks

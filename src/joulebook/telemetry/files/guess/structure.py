@@ -17,7 +17,8 @@ from joulebook.telemetry.files.guess.questions import Answer, Question
 from joulebook.telemetry.files.guess.repeats import kind_of_times
 from joulebook.telemetry.files.guess.sample import Sample
 from joulebook.telemetry.files.guess.times import Kind, time_shape
-from joulebook.telemetry.files.profile import Target, ValueColumn
+from joulebook.telemetry.files.profile import ValueColumn
+from joulebook.telemetry.files.settings import Target
 from joulebook.telemetry.files.table import BLANKS
 from joulebook.telemetry.files.times import DAY, TimeFormat, parse_times
 

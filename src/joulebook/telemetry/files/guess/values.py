@@ -26,8 +26,9 @@ from joulebook.telemetry.files.guess.units import (
     smallest_unit,
     unit_positions,
 )
-from joulebook.telemetry.files.profile import Target, ValueColumn
+from joulebook.telemetry.files.profile import ValueColumn
 from joulebook.telemetry.files.series_table import metric_of
+from joulebook.telemetry.files.settings import Target
 from joulebook.telemetry.files.table import BLANKS
 from joulebook.telemetry.kinds.units import usual_spelling
 

@@ -20,8 +20,9 @@ from joulebook.telemetry.files.guess.layout import FileLayout
 from joulebook.telemetry.files.guess.questions import Question
 from joulebook.telemetry.files.members import Member
 from joulebook.telemetry.files.preview import Preview, PreviewRow
-from joulebook.telemetry.files.profile import Given, ImportProfile, ValueColumn
+from joulebook.telemetry.files.profile import ImportProfile, ValueColumn
 from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.readings import from_microseconds
 from joulebook.time_zones import ZoneInfo
 from joulebook.web.accounts.operations import profile_of

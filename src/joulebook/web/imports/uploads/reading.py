@@ -17,8 +17,9 @@ from joulebook.telemetry.files.guess.chosen import choose_layout
 from joulebook.telemetry.files.guess.layout import HEAD_BYTES, FileLayout
 from joulebook.telemetry.files.guess.sample import guess_encoding
 from joulebook.telemetry.files.preview import Preview, check_file, count_head, preview
-from joulebook.telemetry.files.profile import Given, ImportProfile
+from joulebook.telemetry.files.profile import ImportProfile
 from joulebook.telemetry.files.report import ImportReport
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.readings import MICROSECONDS
