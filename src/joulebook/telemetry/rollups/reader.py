@@ -7,10 +7,10 @@ its first statement, even if readings are written or rolled up meanwhile.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import LiteralString, cast
 
 import numpy as np
@@ -121,13 +121,20 @@ def split(ranges: Sequence[Range], length: int) -> list[Range]:
 NEAR = SIDE + 1
 """The readings before and after a window that decide about the time known inside it."""
 
-# The readings of each series next before and after a window, within a reach.
+# The last readings of series in one span, and the first in another: one statement for both sides of a window.
 _NEXT: LiteralString = """
-SELECT asked.id, near.time, near.value FROM unnest(%(series)s::int[]) AS asked (id)
+SELECT asked.id, near.time, near.value FROM unnest(%(before)s::int[]) AS asked (id)
 CROSS JOIN LATERAL (
     SELECT time, value FROM readings
-    WHERE series_id = asked.id AND time >= %(begin)s AND time < %(end)s AND value <> 'NaN'
-    ORDER BY time {order} LIMIT %(number)s
+    WHERE series_id = asked.id AND time >= %(before_begin)s AND time < %(before_end)s AND value <> 'NaN'
+    ORDER BY time DESC LIMIT %(number)s
+) AS near
+UNION ALL
+SELECT asked.id, near.time, near.value FROM unnest(%(after)s::int[]) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT time, value FROM readings
+    WHERE series_id = asked.id AND time >= %(after_begin)s AND time < %(after_end)s AND value <> 'NaN'
+    ORDER BY time LIMIT %(number)s
 ) AS near
 """
 _NEXT_BUCKETS: LiteralString = """
@@ -253,16 +260,31 @@ class SummaryReader:
         They are `NEAR` on each side, or fewer where there are no more. Where readings are past retention,
         summaries of the finest retained rollup take their place.
         """
-        found = [np.empty(0, SUMMARY)]
-        for instant, is_before in ((start, True), (end, False)):
-            number = dict.fromkeys(series, 0)
-            for width, span in self._spans_beside(instant, is_before=is_before):
-                wanted = [each for each in number if number[each] < NEAR]
-                if wanted and span[0] < span[1]:
-                    found.append(self._next(wanted, width, span, is_before=is_before))
-                    for each in found[-1]["series_id"].tolist():
-                        number[each] += 1
-        return in_order(np.concatenate(found))
+        found: list[Summaries] = []
+        lacking = {is_before: dict.fromkeys(series, NEAR) for is_before in (True, False)}
+        sides = [
+            [each for each in self._spans_beside(instant, is_before=is_before) if each[1][0] < each[1][1]]
+            for instant, is_before in ((start, True), (end, False))
+        ]
+        for step in zip_longest(*sides):
+            from_readings: dict[bool, tuple[list[int], Range]] = {}
+            new = []
+            for (is_before, number), table in zip(lacking.items(), step, strict=True):
+                wanted = [each for each, count in number.items() if count > 0]
+                if not wanted or table is None:
+                    continue
+                width, span = table
+                if width:
+                    new.append(self._next_summaries(wanted, width, span, is_before=is_before))
+                else:
+                    from_readings[is_before] = (wanted, span)
+            if from_readings:
+                new.append(self._next_readings(from_readings))
+            for rows in new:
+                for each, at in zip(rows["series_id"].tolist(), rows["first_at"].tolist(), strict=True):
+                    lacking[at < start][each] -= 1
+            found += new
+        return in_order(join_summaries(found))
 
     def read_edges(self, rows: Summaries) -> Edges:
         """Return the edges of summaries of this reader, given in the order of series and time."""
@@ -326,23 +348,32 @@ class SummaryReader:
             yield READINGS, (begin, begin + _REACH)
             yield READINGS, (begin + _REACH, _EVER)
 
-    def _next(self, series: Sequence[int], width: int, span: Range, *, is_before: bool) -> Summaries:
-        """Return of each series up to `NEAR` readings, or summaries, the last or the first in a span."""
-        parameters = {
-            "series": list(series),
-            "begin": from_microseconds(span[0]),
-            "end": from_microseconds(span[1]),
-            "number": NEAR,
-        }
-        words = {"order": sql.SQL("DESC" if is_before else "ASC")}
-        if width:
-            statement = sql.SQL(_NEXT_BUCKETS).format(table=sql.Identifier(WIDTHS[width]), **words)
-            rows = self.conn.execute(statement, parameters, prepare=False).fetchall()
-            buckets = [(cast("int", row[0]), to_microseconds(cast("datetime", row[1]))) for row in rows]
-            spans = Spans.of((each, bucket, bucket + width) for each, bucket in buckets).joined()
-            parts = list(read_summaries(self.conn, width, spans, columns=self.columns))
-            return self._completed(join_summaries(parts))
-        rows = self.conn.execute(sql.SQL(_NEXT).format(**words), parameters, prepare=False).fetchall()
+    def _next_summaries(
+        self, series: Sequence[int], width: int, span: Range, *, is_before: bool
+    ) -> Summaries:
+        """Return of each series up to `NEAR` stored summaries, the last or the first in a span."""
+        statement = sql.SQL(_NEXT_BUCKETS).format(
+            table=sql.Identifier(WIDTHS[width]), order=sql.SQL("DESC" if is_before else "ASC")
+        )
+        begin, end = map(from_microseconds, span)
+        parameters = {"series": list(series), "begin": begin, "end": end, "number": NEAR}
+        rows = self.conn.execute(statement, parameters, prepare=False).fetchall()
+        buckets = [(cast("int", row[0]), to_microseconds(cast("datetime", row[1]))) for row in rows]
+        spans = Spans.of((each, bucket, bucket + width) for each, bucket in buckets).joined()
+        parts = list(read_summaries(self.conn, width, spans, columns=self.columns))
+        return self._completed(join_summaries(parts))
+
+    def _next_readings(self, sides: Mapping[bool, tuple[list[int], Range]]) -> Summaries:
+        """Return of each series up to `NEAR` readings as summaries.
+
+        They are the last of a side's span if it `is_before` the window, else the first.
+        """
+        parameters: dict[str, object] = {"number": NEAR}
+        for name, is_before in (("before", True), ("after", False)):
+            series, span = sides.get(is_before, ([], (0, 0)))
+            begin, end = map(from_microseconds, span)
+            parameters |= {name: series, f"{name}_begin": begin, f"{name}_end": end}
+        rows = self.conn.execute(_NEXT, parameters, prepare=False).fetchall()
         found = sorted(cast("list[tuple[int, datetime, float]]", rows))
         return summarise_each(
             np.array([each[0] for each in found], np.int32),
