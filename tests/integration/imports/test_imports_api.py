@@ -209,7 +209,7 @@ class TestWhatIsRefused:
         ("body", "status", "words"),
         [
             (b"", 400, "x.csv is empty"),
-            (b"PAR1 and so on", 400, "x.csv is a Parquet file; save it as CSV"),
+            (b"PAR1 and so on", 400, "x.csv is damaged (parquet: "),
             (gzip.compress(CSV, mtime=0)[:-20], 400, "x.csv is cut off"),
             (b"PK\x03\x04 and no more", 400, "x.csv cannot be unpacked"),
             (b"\0" * 3000, 422, ""),

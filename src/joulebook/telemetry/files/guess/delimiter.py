@@ -104,7 +104,8 @@ def named_splitter(text: str) -> Splitter:
                 "{delimiter:{0!r}} cannot be used; it is one character such as , ; | or a word: tab, blank, "
                 "blanks for any number of them; or a /regular expression/, or widths such as 10,8,8",
                 text,
-            )
+            ),
+            setting="delimiter",
         ) from None
 
 
