@@ -83,7 +83,7 @@ def test_a_file_becomes_readings_is_accounted_for_and_is_undone(
         assert stored(telemetry["reader"], device.device_id) == expected(3000)
         listed = script.get(told["links"]["rejected"])
         assert list(csv.reader(io.StringIO(listed.text)))[1:] == [
-            ["3002", "", "time_malformed", "broken", "broken,1,2"]
+            ["3002", "", "time_malformed", "broken", "broken,1,2", ""]
         ]
         again = script.post("/api/imports", params=query, content=content)
         assert (again.status_code, again.json()["link"]) == (409, address)

@@ -110,10 +110,10 @@ def test_the_list_of_rejected_rows_has_them_all_with_the_line_as_it_stands(tmp_p
     for block in parse_file(FileSource(path), layout.profile, layout.columns, now=NOW, most_problems=10**9):
         writer.add(block.problems)
     rows = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
-    assert rows[0] == ["line", "column", "code", "text", "row"]
+    assert rows[0] == ["line", "column", "code", "text", "row", "file"]
     assert len(rows) == 1 + 3000 == writer.count + 1
-    assert rows[1] == ["23", "", "time_malformed", "broken", "broken;0;\t=2"]
-    assert rows[2] == ["24", "P", "value_type", "x0", ""]
+    assert rows[1] == ["23", "", "time_malformed", "broken", "broken;0;\t=2", ""]
+    assert rows[2] == ["24", "P", "value_type", "x0", "", ""]
 
 
 @pytest.mark.parametrize(
@@ -133,4 +133,5 @@ def test_no_cell_of_the_list_is_a_formula_and_numbers_stay(cell: str, shown: str
         "value_type",
         shown,
         shown,
+        "",
     ]
