@@ -25,13 +25,14 @@ def record() -> None:
     entered: set[CodeType] = set()
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call":
+        # What the body of a module or a class calls belongs to its import.
+        if event == "call" and (frame.f_back is None or frame.f_back.f_code.co_flags & inspect.CO_OPTIMIZED):
             entered.add(frame.f_code)
 
     target = Path(sys.argv[1])
 
     def write(*_signal: object) -> None:
-        # The body of a module or a class runs at its import, and is no function.
+        # The body of a module or a class is no function.
         functions = (code for code in entered.copy() if code.co_flags & inspect.CO_OPTIMIZED)
         files = {code.co_filename for code in functions}
         ours = sorted(Path(file).relative_to(SOURCE).as_posix() for file in files if file.startswith(SOURCE))
