@@ -62,4 +62,5 @@ def store(home: Home, folder: Path, name: str, content: str, device: str) -> Non
 def changed(content: str) -> str:
     """Return a file of `rows` with other values."""
     head, *lines = content.splitlines()
-    return "\n".join([head, *(f"{line.split(',')[0]},-1,-2" for line in lines)]) + "\n"
+    values = ",-1" * head.count(",")
+    return "\n".join([head, *(line.split(",")[0] + values for line in lines)]) + "\n"
