@@ -139,6 +139,11 @@ def check_given(given: Given) -> None:
     NumberFormat(decimal=given.decimal or ("," if thousands == "." else "."), thousands=thousands)
 
 
+_SHORT_HEAD_BYTES = 1 << 20
+"""Size of the beginning of a large file, where pieces from all over it say more than a longer beginning."""
+_PIECE_BYTES = 8192
+
+
 def choose_layout(
     source: FileSource, given: Given, *, profile: ImportProfile | BuiltinProfile | None, device_tz: str
 ) -> FileLayout:
@@ -162,7 +167,8 @@ def choose_layout(
     def read(file: FileSource, given: Given, head: bytes, further: bytes) -> FileLayout:
         if isinstance(profile, ImportProfile):
             return apply_profile(head, profile, given)
-        is_whole = len(head) < HEAD_BYTES
+        # A whole file of exactly this size is read as a part: nothing is wrong with that.
+        is_whole = len(head) not in (HEAD_BYTES, _SHORT_HEAD_BYTES)
         return guess_layout(
             head, is_whole=is_whole, given=given, device_tz=device_tz, further=further, name=file.name
         )
@@ -171,7 +177,12 @@ def choose_layout(
         layout = read_alike(source, given, read)
     else:
         head = source.head(HEAD_BYTES)
-        layout = read(source, given, head, source.further(head))
+        further = b""
+        if len(head) == HEAD_BYTES and (
+            further := source.further(head[:_SHORT_HEAD_BYTES], piece_bytes=_PIECE_BYTES)
+        ):
+            head = head[:_SHORT_HEAD_BYTES]
+        layout = read(source, given, head, further)
     notes = (ReadingSetting(*note) for note in source.notes())
     of_sheet = replace(layout.profile, sheet=source.sheet)
     return replace(layout, profile=of_sheet, settings=(*layout.settings, *notes))
