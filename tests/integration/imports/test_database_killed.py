@@ -8,21 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from joulebook.cli.imports import storing as import_storing
-from joulebook.config import Config
+from joulebook.cli.imports.options import ImportOptions
+from joulebook.cli.imports.storing import store
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.files.errors import FileError
+from joulebook.telemetry.files.guess.layout import FileLayout
+from joulebook.telemetry.files.settings import Given
 from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.imports.run import ImportRun
 from joulebook.telemetry.series import ensure_series
 from joulebook.telemetry.writer import Outcome, write_batch
+from joulebook.worker import import_runner
 
 from ..drills.faults import kill_and_start_database
 from .stopping_import import COLUMNS, NOW, PROFILE
@@ -133,25 +135,21 @@ def test_what_is_told_of_a_damaged_file_survives_the_databases_death_at_that_mom
     assert len(stored(own_writer(), device_id)) == run.report.stored > 200
 
 
-def test_a_command_whose_database_dies_counts_what_is_left(own_writer, path, device_id, monkeypatch):
+@pytest.mark.django_db(transaction=True)
+def test_a_command_whose_database_dies_counts_what_is_left(own_writer, path, device, monkeypatch):
     blocks = itertools.count()
 
     def pause(point: str) -> None:
         if point == "progress recorded" and next(blocks) == 5:
             kill_and_start_database()
 
-    monkeypatch.setattr(import_storing, "ImportRun", partial(ImportRun, block_readings=20, pause=pause))
-    storing = import_storing.StoringRun(
-        own_writer(),
-        SimpleNamespace(device_id=device_id, is_strict=False, on_conflict="keep"),  # type: ignore[arg-type]
-        FileSource(path),
-        SimpleNamespace(profile=PROFILE, columns=COLUMNS),  # type: ignore[arg-type]
-        SimpleNamespace(pk=next(_numbers), lease=1),  # type: ignore[arg-type]
-        config=Config.from_environ(),
+    monkeypatch.setattr(import_runner, "ImportRun", partial(ImportRun, block_readings=20, pause=pause))
+    asked = ImportOptions(
+        path, device.device_id, Given(), user_name=None, is_dry_run=False, as_json=False, on_conflict="keep"
     )
-    storing.run()
-    assert storing.is_unavailable
-    assert len(stored(own_writer(), device_id)) == storing.report.stored <= 100
+    result = store(asked, device, FileSource(path), FileLayout(PROFILE, tuple(COLUMNS), ()), None)
+    assert result.is_unavailable
+    assert len(stored(own_writer(), device.device_id)) == result.report.stored <= 100
 
 
 def test_a_reading_that_a_device_is_told_is_there_already_is_on_the_disk(
