@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import subprocess
 import sys
 import time
@@ -19,12 +20,20 @@ from benchmarks.stack import Stack
 from benchmarks.table import Promise, Row
 from joulebook.telemetry.batch import Batch
 from joulebook.telemetry.connection import connect
+from joulebook.telemetry.files.guess.chosen import choose_layout
+from joulebook.telemetry.files.guess.layout import HEAD_BYTES
+from joulebook.telemetry.files.preview import preview
+from joulebook.telemetry.files.settings import Given
+from joulebook.telemetry.files.source import FileSource
 from joulebook.telemetry.series import ensure_series
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "big" / "dtu_solar_station_2015-2017_1min.csv.gz"
 ROWS = 200_000
 COLUMNS = 12
 BATCH = 50_000
+SMALL_BYTES, LARGE_BYTES = 1 << 20, 100 << 20
+LOOKS = 5
+NOW = 1_900_000_000_000_000
 LOOP_LINES = 8_000
 """Lines of the file that the loop reads; it would take a quarter of an hour for all of them."""
 
@@ -78,8 +87,22 @@ def measure_import(stack: Stack) -> tuple[list[Row], list[Promise]]:
             "csv and strptime",
         ),
     ]
+    looked = _look(stack.home, path)
+    ratio = looked[LARGE_BYTES] / looked[SMALL_BYTES]
+    rows += [
+        Row(
+            "preview of its first MB as a file", f"{1000 * looked[SMALL_BYTES]:,.0f} ms", "1.00", "plain text"
+        ),
+        Row(
+            "preview of its first 100 MB as a file",
+            f"{1000 * looked[LARGE_BYTES]:,.0f} ms",
+            f"{ratio:.2f}",
+            "",
+        ),
+    ]
     return rows, [
-        Promise("import of a file, of bare COPY", f"{rate / bare:.2f}", "at least 0.8", rate >= 0.8 * bare),
+        Promise("preview of 100 MB, of that of 1 MB", f"{ratio:.2f}", "at most 1.3", ratio <= 1.3),
+        Promise("import of a file, of bare COPY", f"{rate / bare:.2f}", "at least 0.85", rate >= 0.85 * bare),
         Promise(
             "import of a file, of a loop over its lines",
             f"{rate / loop:.1f}",
@@ -87,6 +110,28 @@ def measure_import(stack: Stack) -> tuple[list[Row], list[Promise]]:
             rate >= 15 * loop,
         ),
     ]
+
+
+def _look(home: Path, packed: Path) -> dict[int, float]:
+    """Return by size the seconds until a person sees the first rows of a file, the best of some turns."""
+    files = {size: home / f"{size}.csv" for size in (SMALL_BYTES, LARGE_BYTES)}
+    with gzip.open(packed, "rb") as file:
+        lines = file.read(LARGE_BYTES)
+    while len(lines) < LARGE_BYTES:
+        lines += lines[lines.index(b"\n") + 1 :]
+    for size, path in files.items():
+        path.write_bytes(lines[:size])
+    seconds = dict.fromkeys(files, math.inf)
+    for _ in range(LOOKS):
+        for size, path in files.items():
+            begin = time.perf_counter()
+            source = FileSource(path)
+            layout = choose_layout(source, Given(), profile=None, device_tz="UTC")
+            head = source.head(HEAD_BYTES)
+            is_whole = len(head) < HEAD_BYTES
+            preview(head, layout.profile, layout.columns, is_whole=is_whole, now=NOW)
+            seconds[size] = min(seconds[size], time.perf_counter() - begin)
+    return seconds
 
 
 def _bare_copy(stack: Stack, stored: int) -> float:
