@@ -54,17 +54,18 @@ def why_no_metric(sample: Sample, position: int) -> str | None:
         return f"guessed: always {shown(filled[0])[:30]!r}, no measured quantity"
     if not filled.str.contains("^[0-9]+$").all():
         return None
-    if _counts_rows(parsed.value[has_number], words, is_first=position == 0):
+    # A name such as # says as little as none.
+    is_nameless = not words and (is_named or position == 0)
+    if _counts_rows(parsed.value[has_number]) and (is_nameless or _ROW_NUMBERS & set(words)):
         return "guessed: counts the rows"
     if _is_identifier(filled, sample.columns[position], words):
         return f"guessed: an identifier such as {shown(filled[0])[:30]!r}"
     return None
 
 
-def _counts_rows(values: NDArray[np.float64], words: list[str], *, is_first: bool) -> bool:
+def _counts_rows(values: NDArray[np.float64]) -> bool:
     steps = np.diff(values)
-    is_counting = len(steps) > 1 and (steps == 1).mean() >= _MOSTLY
-    return bool(is_counting and (_ROW_NUMBERS & set(words) or (is_first and not words)))
+    return bool(len(steps) > 1 and (steps == 1).mean() >= _MOSTLY)
 
 
 def _is_identifier(filled: pl.Series, name: str, words: list[str]) -> bool:
