@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
-from joulebook.telemetry.files.formats.format import Content, Format
+from joulebook.telemetry.files.formats.format import READINGS_LINE, Content, Format
 from joulebook.telemetry.files.formats.named_series import (
-    HEADER,
     TEXT,
     Origin,
     Rows,
@@ -55,7 +54,7 @@ def convert_tables(content: Content, names: SeriesNames) -> Iterator[bytes]:
 
     Raises `UnreadableFile` where a query ended with an error, after everything before it.
     """
-    yield HEADER
+    yield READINGS_LINE
     rows = Rows()
     table = _Table({}, [], names)
     notes: dict[str, list[str]] = {}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from joulebook.telemetry.files.archive import archived_files, guarded, opened, read_member
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
-from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content, Format
+from joulebook.telemetry.files.formats.format import READINGS_LINE, Content, Format
 
 _FILE = re.compile(
     r"(?:.*/)?(?P<feed>[0-9]{1,9})\.(?P<kind>meta|dat)|(?:.*/)?feed_(?P<series>[0-9]{1,9})\.MYD"
@@ -41,7 +41,7 @@ def _is_emoncms(names: Sequence[str]) -> bool:
 
 def _convert(content: Content) -> Iterator[bytes]:
     """Yield the points of all feeds, one feed after the other; the line is the number of the point."""
-    yield READINGS_HEADER.encode() + b"\n"
+    yield READINGS_LINE
     with _opened(content) as (names, open_file):
         feeds: dict[int, dict[str, str]] = {}
         for name in names:

@@ -17,6 +17,8 @@ empty, and `kind` gauge, counter, amount, state, or empty where the metric's nam
 without a guess. A damaged record is a row with its text as the time or the value: it is counted as malformed.
 """
 
+READINGS_LINE = READINGS_HEADER.encode() + b"\n"
+
 
 @dataclass(frozen=True)
 class Content:

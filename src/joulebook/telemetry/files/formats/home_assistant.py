@@ -8,13 +8,12 @@ integration "Import Statistics", in local time and with the delimiter and decima
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
-from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
+from joulebook.telemetry.files.formats.csv_chunks import CsvChunks
 from joulebook.telemetry.files.formats.format import Content, Format
 from joulebook.telemetry.files.formats.readings import ReadingsWriter
 
@@ -27,7 +26,6 @@ is_number = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 """Matches a state written as a number."""
 
 _LONGEST_LINE = 8 << 20
-_CHUNK_CHARACTERS = 1 << 20
 _ENERGY = ["entity_id", "type", "unit"]
 _HISTORY = ["entity_id", "state", "last_changed"]
 # Attributes of heaters and humidifiers that the history page adds as columns.
@@ -140,9 +138,8 @@ def _convert_statistics(content: Content) -> Iterator[bytes]:
     delimiter = _statistics_delimiter(next(content.chunks(), b""))
     rows = _rows(content, delimiter)
     names = [name.strip("\ufeff") for name in next(rows)[1]]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["start", "statistic", "unit", "value"])
+    out = CsvChunks()
+    out.write(["start", "statistic", "unit", "value"])
     before: dict[str, Decimal] = {}
     for _, row in rows:
         cells = dict(zip(names, row, strict=False))
@@ -150,13 +147,10 @@ def _convert_statistics(content: Content) -> Iterator[bytes]:
         if not value:
             value = cells.get("delta", "") or _rise(before, name, cells.get("sum", ""))
             name = f"{name}_delta"
-        writer.writerow([cells.get("start", ""), name, cells.get("unit", ""), value.replace(",", ".")])
-        if out.tell() > _CHUNK_CHARACTERS:
-            check_budget()
-            yield out.getvalue().encode("utf-8", "replace")
-            out.seek(0)
-            out.truncate()
-    yield out.getvalue().encode("utf-8", "replace")
+        out.write([cells.get("start", ""), name, cells.get("unit", ""), value.replace(",", ".")])
+        if out.is_full:
+            yield out.taken()
+    yield out.taken()
 
 
 def _rise(before: dict[str, Decimal], name: str, text: str) -> str:

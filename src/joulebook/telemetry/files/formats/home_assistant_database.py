@@ -29,7 +29,7 @@ import numpy as np
 
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnreadableFile
-from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content, Format
+from joulebook.telemetry.files.formats.format import READINGS_LINE, Content, Format
 from joulebook.telemetry.files.formats.home_assistant import (
     NO_VALUES,
     is_number,
@@ -139,7 +139,7 @@ def _convert(content: Content) -> Iterator[bytes]:
             raise UnreadableFile(
                 Message("{0} holds no numbers in its {1}; " + remedy, content.name, part), setting="sheet"
             )
-        yield READINGS_HEADER.encode() + b"\n"
+        yield READINGS_LINE
         readings = chain(
             database.statistic_readings(statistics, first=True),
             database.state_readings(entities, first=True),

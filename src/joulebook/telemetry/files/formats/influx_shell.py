@@ -9,9 +9,8 @@ import csv
 from collections.abc import Iterator
 
 from joulebook.telemetry.files.budget import check_budget
-from joulebook.telemetry.files.formats.format import Content, Format
+from joulebook.telemetry.files.formats.format import READINGS_LINE, Content, Format
 from joulebook.telemetry.files.formats.named_series import (
-    HEADER,
     PRECISIONS,
     TEXT,
     Origin,
@@ -41,7 +40,7 @@ def convert_rows(content: Content, names: SeriesNames) -> Iterator[bytes]:
 
     A statement for several measurements writes the header again before each of them.
     """
-    yield HEADER
+    yield READINGS_LINE
     rows = Rows()
     reader = csv.reader(text_lines(content))
     fields: list[str] = []

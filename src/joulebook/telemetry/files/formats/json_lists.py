@@ -9,8 +9,6 @@ it, such as a sensor's name, stand in each row of the list. Numbers keep the dig
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +18,7 @@ from typing import Any
 
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnreadableFile
+from joulebook.telemetry.files.formats.csv_chunks import CsvChunks
 from joulebook.telemetry.files.formats.format import Content, Format
 from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.kinds.units import is_known_unit
@@ -32,7 +31,6 @@ SURVEYED = 4 << 20
 """The characters at the beginning of a longer document that its lists and columns are taken from."""
 
 _MOST_FACTS = 1000
-_CHUNK_CHARACTERS = 1 << 20
 _LONGEST_SCALAR = 1 << 20
 _BEGINNING = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*(?:[\[{\"\]]|-?[0-9]|true|false|null))")
 _TIME = re.compile(
@@ -84,32 +82,23 @@ def _convert(content: Content) -> Iterator[bytes]:
     survey = _survey(content)
     path = survey.choose(content.part, content.name)
     columns = {name: at for at, name in enumerate(survey.tables[path])}
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(survey.titles(path))
+    out = CsvChunks()
+    out.write(survey.titles(path))
     try:
         for of, row in _Document(content).rows():
             if of is None:
-                writer.writerow([row[0][1], *[""] * (len(columns) - 1)])
+                out.write([row[0][1], *[""] * (len(columns) - 1)])
             elif of == path:
-                writer.writerow(_cells(row, columns))
+                out.write(_cells(row, columns))
             elif of not in survey.tables and not content.part:
                 survey.add(of, row)
                 survey.choose("", content.name)
-            if out.tell() > _CHUNK_CHARACTERS:
-                yield _taken(out)
+            if out.is_full:
+                yield out.taken()
     except UnreadableFile:
-        yield _taken(out)
+        yield out.taken()
         raise
-    yield _taken(out)
-
-
-def _taken(out: io.StringIO) -> bytes:
-    check_budget()
-    text = out.getvalue()
-    out.seek(0)
-    out.truncate()
-    return text.encode("utf-8", "replace")
+    yield out.taken()
 
 
 def _cells(row: Row, columns: dict[str, int]) -> list[str]:

@@ -12,9 +12,8 @@ from typing import NoReturn
 
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
-from joulebook.telemetry.files.formats.format import Content, Format
+from joulebook.telemetry.files.formats.format import READINGS_LINE, Content, Format
 from joulebook.telemetry.files.formats.named_series import (
-    HEADER,
     PRECISIONS,
     TEXT,
     Origin,
@@ -69,7 +68,7 @@ def _convert(content: Content) -> Iterator[bytes]:
 
 def convert_lines(content: Content, names: SeriesNames) -> Iterator[bytes]:
     """Yield the lines as CSV of readings; afterwards `names` has all their series."""
-    yield HEADER
+    yield READINGS_LINE
     reader = _LineReader(names)
 
     def refuse() -> NoReturn:

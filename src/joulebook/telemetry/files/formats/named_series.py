@@ -13,12 +13,10 @@ from typing import Literal, NoReturn
 
 import polars as pl
 
-from joulebook.telemetry.files.formats.format import READINGS_HEADER, Content
+from joulebook.telemetry.files.formats.format import Content
 from joulebook.telemetry.files.text import utf8_chunks
 from joulebook.telemetry.line_protocol.naming import METRIC, VALUE_FIELD, Pattern, UnitRule
 from joulebook.telemetry.readings import METRIC_NAME_LENGTH
-
-HEADER = READINGS_HEADER.encode() + b"\n"
 
 TEXT_FIELDS = "text fields"
 """The metric of all values that are text: they are counted there, and never stored."""

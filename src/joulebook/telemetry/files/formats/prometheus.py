@@ -15,9 +15,8 @@ from typing import Any, Literal, NoReturn
 
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
-from joulebook.telemetry.files.formats.format import Content, Format
+from joulebook.telemetry.files.formats.format import READINGS_LINE, Content, Format
 from joulebook.telemetry.files.formats.named_series import (
-    HEADER,
     PRECISIONS,
     NamedSeries,
     Origin,
@@ -90,7 +89,7 @@ def convert_text(content: Content, names: SeriesNames) -> Iterator[bytes]:
     Times are milliseconds in Prometheus' own format and seconds in OpenMetrics; the size of the number tells
     which. A sample without a time is malformed.
     """
-    yield HEADER
+    yield READINGS_LINE
     reader = _SampleReader(names)
     for number, line in enumerate(_text_lines(content), start=1):
         reader.read(number, line)
@@ -235,7 +234,7 @@ def convert_json(content: Content, names: SeriesNames) -> Iterator[bytes]:
 
     Times are milliseconds since 1970. A value null marks a series that ended, and is counted as missing.
     """
-    yield HEADER
+    yield READINGS_LINE
     number = 1
     for chunk in _lines_of(content):
         for line in chunk.split(b"\n"):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Hashable
 from datetime import UTC, datetime, timedelta
 
-from joulebook.telemetry.files.budget import check_budget
+from joulebook.telemetry.files.formats.csv_chunks import CsvChunks
 from joulebook.telemetry.files.formats.format import READINGS_HEADER
 from joulebook.telemetry.files.table import shown
 
-_CHUNK_CHARACTERS = 1 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -19,14 +16,12 @@ class ReadingsWriter:
     """Collects rows until they are a chunk."""
 
     def __init__(self) -> None:
-        self._out = io.StringIO()
-        self._csv = csv.writer(self._out, lineterminator="\n")
-        self._out.write(READINGS_HEADER + "\n")
+        self._rows = CsvChunks(READINGS_HEADER + "\n")
 
     def add(self, line: int, time: datetime | str, metric: str, unit: str, kind: str, value: str) -> None:
         """Add a reading; a `time` that is no instant is counted as malformed, and an empty value as none."""
         text = time if isinstance(time, str) else time.isoformat()
-        self._csv.writerow((line, text, metric, unit, kind, value))
+        self._rows.write((line, text, metric, unit, kind, value))
 
     def add_broken(self, line: int, text: str, metric: str, unit: str, kind: str) -> None:
         """Add a record without a readable time: its text is counted as malformed."""
@@ -34,15 +29,11 @@ class ReadingsWriter:
 
     def chunk(self) -> bytes:
         """Return the rows if they are enough for a chunk, else nothing."""
-        return self.rest() if self._out.tell() > _CHUNK_CHARACTERS else b""
+        return self.rest() if self._rows.is_full else b""
 
     def rest(self) -> bytes:
         """Return the rows not yet returned."""
-        check_budget()
-        text = self._out.getvalue()
-        self._out.seek(0)
-        self._out.truncate()
-        return text.encode("utf-8", "replace")
+        return self._rows.taken()
 
 
 class MetricNames:

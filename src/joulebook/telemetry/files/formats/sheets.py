@@ -5,8 +5,6 @@ It needs no module of arrays or tables, so that a process started for one workbo
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +14,10 @@ from typing import Any
 
 from python_calamine import CalamineWorkbook
 
-from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import UnreadableFile
+from joulebook.telemetry.files.formats.csv_chunks import CsvChunks
 
 _ROWS_A_CHUNK = 2000
-_CHUNK_CHARACTERS = 1 << 20
 _LINE_BREAKS = re.compile(r"[\r\n\x0b\x0c\x85\u2028\u2029]+")
 
 
@@ -31,18 +28,14 @@ def sheet_chunks(path: Path, sheet: str, name: str) -> Iterator[bytes]:
     call the workbook `name`. Raises `UnreadableFile` for a damaged workbook, and for one without the sheet.
     """
     rows = _rows(path, sheet, name)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    out = CsvChunks()
     for number, row in enumerate(rows, 1):
         cells = [_text(cell) for cell in row]
-        writer.writerow(cells) if any(cells) else out.write("\n")
-        if number % _ROWS_A_CHUNK == 0 or out.tell() > _CHUNK_CHARACTERS:
-            check_budget()
-            yield out.getvalue().encode("utf-8", "replace")
-            out.seek(0)
-            out.truncate()
-    if text := out.getvalue():
-        yield text.encode("utf-8", "replace")
+        out.write(cells) if any(cells) else out.write_blank()
+        if number % _ROWS_A_CHUNK == 0 or out.is_full:
+            yield out.taken()
+    if rest := out.taken():
+        yield rest
 
 
 def sheet_names(path: Path, name: str) -> tuple[str, ...]:

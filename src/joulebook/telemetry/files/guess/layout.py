@@ -10,7 +10,7 @@ from itertools import islice
 from joulebook.telemetry.csv_format import header, unguarded
 from joulebook.telemetry.files.budget import check_budget
 from joulebook.telemetry.files.errors import Message, UnclearFile, UnusableProfile
-from joulebook.telemetry.files.formats.format import READINGS_HEADER
+from joulebook.telemetry.files.formats.format import READINGS_HEADER, READINGS_LINE
 from joulebook.telemetry.files.formats.named_series import TEXT
 from joulebook.telemetry.files.guess.columns import column_names
 from joulebook.telemetry.files.guess.delimiter import find_splitter
@@ -173,7 +173,7 @@ def _converted(head: bytes, given: Given) -> FileLayout | None:
 
     Raises `UnusableProfile` for other settings than a mapping, and for a metric that the file lacks.
     """
-    if not head.startswith(READINGS_HEADER.encode() + b"\n"):
+    if not head.startswith(READINGS_LINE):
         return None
     if given != Given(mapping=given.mapping):
         raise UnusableProfile(Message("the file itself says how it is read; leave out all but {mapping}"))
