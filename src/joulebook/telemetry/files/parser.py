@@ -108,11 +108,7 @@ def cells_in_a_row(profile: ImportProfile) -> int:
 
 def check_columns(profile: ImportProfile, columns: Sequence[str]) -> None:
     """Raise `UnusableProfile` if the profile names a column missing in the file."""
-    named = [*profile.time_columns, *profile.key_columns, *(hour.column for hour in profile.hour_columns)]
-    if not profile.hour_columns:
-        named += [value.column for value in profile.values]
-    units = (profile.unit_column, *(value.unit_column for value in profile.values))
-    for name in (*named, *filter(None, [*units, profile.kind_column, profile.line_column])):
+    for name in profile.columns:
         if name not in columns:
             listed = ", ".join(repr(column) for column in columns[:20])
             raise UnusableProfile(f"the file has no column {name!r}; it has {listed}")

@@ -159,8 +159,26 @@ WIDE_GAPS = r"[ ]{2,}|[ ]*\t[ \t]*"
 """The delimiter pattern of columns separated by two blanks or more: a cell may hold single blanks."""
 
 
+class ShownMeaning:
+    """The unit and kind on a metric's page, unless its owner has set others."""
+
+    metric: str
+    unit: str
+    kind: str
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit: the file's, or else the usual one of the name."""
+        return self.unit or guess_unit(self.metric)
+
+    @property
+    def shown_kind(self) -> str:
+        """The kind: the one the values show, or else that of the name."""
+        return self.kind or guess_kind(self.metric).kind.name
+
+
 @dataclass(frozen=True)
-class ValueColumn:
+class ValueColumn(ShownMeaning):
     """Numbers of the file and their metric.
 
     Wide: the numbers of a column. Long: the numbers of a column in rows with these `key` cells. Hours
@@ -180,16 +198,6 @@ class ValueColumn:
     kind: KindWord = ""
     cell_unit: str = ""
     unit_column: str = ""
-
-    @property
-    def shown_unit(self) -> str:
-        """The unit on the metric's page: the file's, or else the usual one of the name."""
-        return self.unit or guess_unit(self.metric)
-
-    @property
-    def shown_kind(self) -> str:
-        """The kind on the metric's page: the one the values show, or else that of the name."""
-        return self.kind or guess_kind(self.metric).kind.name
 
     def with_target(self, target: Target) -> ValueColumn:
         """Return the same numbers for another target; what it does not name stays."""
@@ -295,6 +303,23 @@ class ImportProfile:
         profile = cls(values=values, hour_columns=hours, **entries)
         profile.check_repeats()
         return profile
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the file that the profile names, each once."""
+        hours = tuple(hour.column for hour in self.hour_columns)
+        values = () if hours else tuple(value.column for value in self.values)
+        units = (self.unit_column, *(value.unit_column for value in self.values))
+        names = (
+            *self.time_columns,
+            *self.key_columns,
+            *hours,
+            *values,
+            *units,
+            self.kind_column,
+            self.line_column,
+        )
+        return tuple(dict.fromkeys(filter(None, names)))
 
     def check_repeats(self) -> None:
         """Raise `UnusableProfile` if a column is named too many times.

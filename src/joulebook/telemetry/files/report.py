@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebook.telemetry.files.profile import ValueColumn
+from joulebook.telemetry.files.profile import ShownMeaning, ValueColumn
 from joulebook.telemetry.files.table import MOST_PROBLEMS, ParsedBlock, Problem
-from joulebook.telemetry.kinds.guesses import guess_kind, guess_unit
 from joulebook.telemetry.readings import from_microseconds
 
 
 @dataclass
-class ColumnReport:
+class ColumnReport(ShownMeaning):
     """The counts of one column's cells; `na` counts by their text ("" for an empty cell)."""
 
     column: str
@@ -43,16 +42,6 @@ class ColumnReport:
     """The device, if other than that of the import."""
     kind: str = ""
     """The metric's kind, if the file shows it."""
-
-    @property
-    def shown_unit(self) -> str:
-        """The unit on the metric's page, unless its owner has set another."""
-        return self.unit or guess_unit(self.metric)
-
-    @property
-    def shown_kind(self) -> str:
-        """The kind on the metric's page, unless its owner has set another."""
-        return self.kind or guess_kind(self.metric).kind.name
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts as a JSON object."""

@@ -141,7 +141,11 @@ class FileSource:
     def digest(self) -> str:
         """Return the hexadecimal SHA-256 of the stored bytes, for a folder of its names and files."""
         if self._is_folder:
-            return self._set.digest()
+            whole = hashlib.sha256()
+            for name in self._set.sizes:
+                with (self.path / name).open("rb") as member:
+                    whole.update(f"{name}\0{hashlib.file_digest(member, 'sha256').hexdigest()}\n".encode())
+            return whole.hexdigest()
         with self._open() as file:
             return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
@@ -277,10 +281,6 @@ class FileSet(ABC):
     def member(self, name: str, sheet: str) -> FileSource:
         """Open a file; raises `UnreadableFile`."""
 
-    @abstractmethod
-    def digest(self) -> str:
-        """Return the SHA-256 of all names and files."""
-
 
 class Folder(FileSet):
     """The files in a folder and in the folders below it."""
@@ -304,14 +304,6 @@ class Folder(FileSet):
     def member(self, name: str, sheet: str) -> FileSource:
         """Open a file; raises `UnreadableFile`."""
         return FileSource(self._path / name, sheet=sheet, name=name)
-
-    def digest(self) -> str:
-        """Return the SHA-256 of all names and files."""
-        whole = hashlib.sha256()
-        for name in self.sizes:
-            with (self._path / name).open("rb") as file:
-                whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-        return whole.hexdigest()
 
 
 class Archive(FileSet):
@@ -351,10 +343,6 @@ class Archive(FileSet):
         source = FileSource(Path(unpacked.name), sheet=sheet, name=name)
         source.unpacked = unpacked
         return source
-
-    def digest(self) -> str:
-        """Return the SHA-256 of the archive."""
-        return FileSource(self._path).digest()
 
 
 class _ArchivedFile(FileSource):

@@ -33,8 +33,8 @@ from joulebook.telemetry.files.split import Splitter
 from joulebook.telemetry.files.table import shown
 from joulebook.telemetry.files.text import utf8_chunks
 
-ReadHead = Callable[[FileSource, Given, bytes, bytes], FileLayout]
-"""Returns how a file is read, with the settings given, its head, and further lines as evidence."""
+ReadHead = Callable[[FileSource, Given, bytes, bytes, bool], FileLayout]
+"""Reads a file by the settings given, its head, further lines, and whether the head is all of it."""
 
 _ORDER = "time_formats"
 _LOOK_BYTES = 65_536
@@ -153,14 +153,15 @@ def _take_undecided(groups: list[_Group]) -> dict[str, str]:
 
 def _read(file: FileSource, given: Given, read: ReadHead, further: bytes) -> FileLayout:
     head = file.head(HEAD_BYTES)
+    is_whole = len(head) < HEAD_BYTES
     further = further or file.further(head)
     try:
-        return read(file, given, head, further)
+        return read(file, given, head, further, is_whole)
     except FileError:
         if not given.time_formats:
             raise
         # The formats given may be those of other files.
-        return read(file, replace(given, time_formats=()), head, further)
+        return read(file, replace(given, time_formats=()), head, further, is_whole)
 
 
 @dataclass(frozen=True)

@@ -103,10 +103,7 @@ def _placed(rows: Sequence[SampleRow], profile: ImportProfile) -> tuple[tuple[st
     width = max(lengths, key=lambda length: (lengths[length], length))
     if profile.header_line is None:
         return column_names([""] * width), profile
-    needed = {*profile.time_columns, *profile.key_columns, *(hour.column for hour in profile.hour_columns)}
-    needed |= {value.column for value in profile.values if value.column} | set(
-        filter(None, [profile.unit_column])
-    )
+    needed = set(profile.columns)
     nearest = sorted(rows, key=lambda row: (row.line != profile.header_line, row.line))
     for row in nearest:
         columns = column_names((*row.cells, *[""] * (width - len(row.cells))))
@@ -164,11 +161,9 @@ def choose_layout(
     if isinstance(profile, BuiltinProfile):
         given = merged(profile.given, given)
 
-    def read(file: FileSource, given: Given, head: bytes, further: bytes) -> FileLayout:
+    def read(file: FileSource, given: Given, head: bytes, further: bytes, is_whole: bool) -> FileLayout:
         if isinstance(profile, ImportProfile):
             return apply_profile(head, profile, given)
-        # A whole file of exactly this size is read as a part: nothing is wrong with that.
-        is_whole = len(head) not in (HEAD_BYTES, _SHORT_HEAD_BYTES)
         return guess_layout(
             head, is_whole=is_whole, given=given, device_tz=device_tz, further=further, name=file.name
         )
@@ -177,12 +172,10 @@ def choose_layout(
         layout = read_alike(source, given, read)
     else:
         head = source.head(HEAD_BYTES)
-        further = b""
-        if len(head) == HEAD_BYTES and (
-            further := source.further(head[:_SHORT_HEAD_BYTES], piece_bytes=_PIECE_BYTES)
-        ):
-            head = head[:_SHORT_HEAD_BYTES]
-        layout = read(source, given, head, further)
+        is_whole = len(head) < HEAD_BYTES
+        short = head[:_SHORT_HEAD_BYTES]
+        further = b"" if is_whole else source.further(short, piece_bytes=_PIECE_BYTES)
+        layout = read(source, given, short if further else head, further, is_whole)
     notes = (ReadingSetting(*note) for note in source.notes())
     of_sheet = replace(layout.profile, sheet=source.sheet)
     return replace(layout, profile=of_sheet, settings=(*layout.settings, *notes))
