@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from joulebook.cli.django_setup import accounts_database
+from joulebook.cli.moves.options import MoveOptions
 from joulebook.cli.output import AsJson, fail
 
 if TYPE_CHECKING:
@@ -86,10 +87,8 @@ def influx(
         http = Http(source, login=login, password=_password(login))
         return InfluxServer(http, database=database, policy=policy, measurements=measurement or [])
 
-    _move(
-        source, connect, name="influx.lp", device=device, owner=owner, map_file=map_, save_map=save_map,
-        user=user, is_dry_run=dry_run, as_json=as_json,
-    )  # fmt: skip
+    options = MoveOptions(device, owner, user, map_, save_map, dry_run, as_json)
+    _move(source, connect, "influx.lp", options)
 
 
 @app.command()
@@ -120,10 +119,8 @@ def victoria(
 
         return VictoriaServer(Http(source, login=login, password=_password(login)), match=match)
 
-    _move(
-        source, connect, name="victoria.jsonl", device=device, owner=owner, map_file=map_, save_map=save_map,
-        user=user, is_dry_run=dry_run, as_json=as_json,
-    )  # fmt: skip
+    options = MoveOptions(device, owner, user, map_, save_map, dry_run, as_json)
+    _move(source, connect, "victoria.jsonl", options)
 
 
 def _password(login: str) -> str:
@@ -135,25 +132,12 @@ def _password(login: str) -> str:
     return str(typer.prompt("Password", hide_input=True, err=True))
 
 
-def _move(
-    source: str,
-    connect: Callable[[], Server],
-    *,
-    name: str,
-    device: str | None,
-    owner: str | None,
-    map_file: Path | None,
-    save_map: Path | None,
-    user: str | None,
-    is_dry_run: bool,
-    as_json: bool,
-) -> None:
+def _move(source: str, connect: Callable[[], Server], name: str, options: MoveOptions) -> None:
     with accounts_database():
         from joulebook.cli.imports.options import UnableToBegin
-        from joulebook.cli.moves.run import MoveOptions, move_file, move_server
+        from joulebook.cli.moves.run import move_file, move_server
         from joulebook.cli.moves.server import UnableToMove
 
-        options = MoveOptions(device, owner, user, map_file, save_map, is_dry_run, as_json)
         try:
             if "://" in source:
                 move_server(connect(), name, options)

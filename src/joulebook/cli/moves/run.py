@@ -12,6 +12,7 @@ import typer
 from joulebook.cli.imports.options import EXIT_REFUSED, EXIT_STOPPED, ImportOptions, ImportResult
 from joulebook.cli.imports.run import find_device
 from joulebook.cli.imports.storing import store
+from joulebook.cli.moves.options import MoveOptions
 from joulebook.cli.moves.plan import (
     Planned,
     Planner,
@@ -47,19 +48,6 @@ from joulebook.web.devices.operations import UnableToCreateDevice, create_device
 
 _SETTLED_AFTER = 60
 """Seconds: what a server got later than that may not be in its answers yet."""
-
-
-@dataclass(frozen=True)
-class MoveOptions:
-    """The options of one move; `device` is for series whose tags name none."""
-
-    device: str | None
-    owner: str | None
-    user_name: str | None
-    map_file: Path | None
-    save_map: Path | None
-    is_dry_run: bool
-    as_json: bool
 
 
 @dataclass(frozen=True)
