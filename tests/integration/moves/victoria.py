@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import http.client
 import shutil
-import subprocess
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from ...conftest import free_port
+from ..foreign_server import ForeignServer
 
 PROGRAM = shutil.which("victoria-metrics")
 
 
-class VictoriaMetrics:
+class VictoriaMetrics(ForeignServer):
     """A running VictoriaMetrics that keeps everything."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start the server in `folder` and return when it answers."""
-        self.port = free_port()
-        self.log = folder / "log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    str(PROGRAM), f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{self.port}",
-                    "-retentionPeriod=100y", "-memory.allowedBytes=128MiB",
-                ],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-        deadline = time.monotonic() + 60
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise AssertionError(f"VictoriaMetrics does not start:\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.05)
+    name = "VictoriaMetrics"
+
+    def command(self, folder: Path) -> Sequence[str]:
+        return [
+            str(PROGRAM), f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{self.port}",
+            "-retentionPeriod=100y", "-memory.allowedBytes=128MiB",
+        ]  # fmt: skip
 
     @property
     def url(self) -> str:
@@ -43,15 +31,6 @@ class VictoriaMetrics:
         """Store JSON lines as it exports them, and let queries see them."""
         assert self._send("POST", "/api/v1/import", lines) == 204
         assert self._send("GET", "/internal/force_flush") == 200
-
-    def stop(self) -> None:
-        """End the server, and wait for it."""
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
     def _send(self, method: str, path: str, body: bytes = b"") -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -63,7 +42,7 @@ class VictoriaMetrics:
         finally:
             connection.close()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             return self._send("GET", "/health") == 200
         except OSError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
-import subprocess
-import time
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ....conftest import free_port
+from ...foreign_server import ForeignServer
 
 PROGRAM = shutil.which("influxd")
 
@@ -33,37 +34,30 @@ bind-address = "127.0.0.1:{rpc_port}"
 """
 
 
-class InfluxDB:
+class InfluxDB(ForeignServer):
     """A running InfluxDB with one database."""
 
+    name = "InfluxDB"
+
     def __init__(self, folder: Path) -> None:
-        """Start the server in `folder` and return when it answers."""
-        self.port = free_port()
-        self.log = folder / "log"
-        self.http = http.client.HTTPConnection("127.0.0.1", self.port)
-        settings = folder / "settings.conf"
-        settings.write_text(_SETTINGS.format(folder=folder, port=self.port, rpc_port=free_port()))
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [str(PROGRAM), "run", "-config", str(settings)], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise AssertionError(f"InfluxDB does not start:\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.05)
+        """Start the server in `folder`, and create the database when it answers."""
+        super().__init__(folder)
         self.query("CREATE DATABASE odd")
 
+    @cached_property
+    def http(self) -> http.client.HTTPConnection:
+        """The connection for writes and queries."""
+        return http.client.HTTPConnection("127.0.0.1", self.port)
+
+    def command(self, folder: Path) -> Sequence[str]:
+        settings = folder / "settings.conf"
+        settings.write_text(_SETTINGS.format(folder=folder, port=self.port, rpc_port=free_port()))
+        return [str(PROGRAM), "run", "-config", str(settings)]
+
     def stop(self) -> None:
-        """End the server, and wait for it."""
+        """End the connection and the server, and wait for it."""
         self.http.close()
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        super().stop()
 
     def write(self, body: bytes, *, precision: str) -> int:
         """Write line protocol and return the status of the answer.
@@ -82,7 +76,7 @@ class InfluxDB:
         assert not any("error" in result for result in results), results
         return [series for result in results for series in result.get("series", [])]
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         probe = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             probe.request("GET", "/ping")
