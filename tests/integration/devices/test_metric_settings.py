@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.core.management import call_command
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+from django.db.utils import load_backend
 
 from joulebook.telemetry.kinds.kinds import COUNTER
 from joulebook.telemetry.kinds.settings import MetricSettings, Replacement
+from joulebook.web.databases import database_from_url
 from joulebook.web.devices.models import MeterReplacement, Metric
 from joulebook.web.devices.operations import create_device, set_first_meaning
 from joulebook.web.devices.queries import metric_settings, settings_by_device
@@ -95,27 +98,32 @@ def test_what_cannot_be_computed_with_is_not_stored(device, field, value):
         Metric(device=device, name="energy", **{field: value}).full_clean()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_migration_forgets_kinds_that_nobody_chose_and_is_reversible(telemetry):
-    from django.db import connection
-    from django.db.migrations.executor import MigrationExecutor
+@pytest.fixture
+def accounts_of_its_own(tmp_path, django_db_blocker):
+    """Another accounts database in place of the usual one, which going back to old tables would empty."""
+    usual = connections["default"]
+    settings = usual.settings_dict | database_from_url(f"sqlite:///{tmp_path}/old.sqlite3")
+    connections["default"] = load_backend(settings["ENGINE"]).DatabaseWrapper(settings, "default")
+    with django_db_blocker.unblock():
+        yield connections["default"]
+        connections["default"].close()
+    connections["default"] = usual
 
+
+def test_the_migration_forgets_kinds_that_nobody_chose_and_is_reversible(accounts_of_its_own):
     def migrate(name):
-        executor = MigrationExecutor(connection)
+        executor = MigrationExecutor(accounts_of_its_own)
         executor.migrate([("devices", name)])
         return executor.loader.project_state([("devices", name)]).apps
 
-    try:
-        old = migrate("0002_gateway_tokens")
-        owner = old.get_model("auth", "User").objects.create(username="alice")
-        device = old.get_model("devices", "Device").objects.create(device_id="old_one", owner=owner)
-        metrics = old.get_model("devices", "Metric").objects
-        metrics.create(device=device, name="energy", unit="kWh")
-        metrics.create(device=device, name="power", kind="state")
-        new = migrate("0004_kinds_nobody_chose").get_model("devices", "Metric").objects
-        assert dict(new.values_list("name", "kind")) == {"energy": "", "power": "state"}
-        assert set(new.values_list("factor", flat=True)) == {1.0}
-        old = migrate("0002_gateway_tokens").get_model("devices", "Metric").objects
-        assert dict(old.values_list("name", "kind")) == {"energy": "gauge", "power": "state"}
-    finally:
-        call_command("migrate", verbosity=0, database="default")
+    old = migrate("0002_gateway_tokens")
+    owner = old.get_model("auth", "User").objects.create(username="alice")
+    device = old.get_model("devices", "Device").objects.create(device_id="old_one", owner=owner)
+    metrics = old.get_model("devices", "Metric").objects
+    metrics.create(device=device, name="energy", unit="kWh")
+    metrics.create(device=device, name="power", kind="state")
+    new = migrate("0004_kinds_nobody_chose").get_model("devices", "Metric").objects
+    assert dict(new.values_list("name", "kind")) == {"energy": "", "power": "state"}
+    assert set(new.values_list("factor", flat=True)) == {1.0}
+    old = migrate("0002_gateway_tokens").get_model("devices", "Metric").objects
+    assert dict(old.values_list("name", "kind")) == {"energy": "gauge", "power": "state"}
