@@ -241,6 +241,12 @@ def test_every_bucket_of_five_hundred_series_is_right_from_wherever_it_is_asked(
     assert not found, show(found)
 
 
+def test_a_bucket_with_a_replaced_meter_inside_is_right_from_readings(rollup_database, reader):
+    """Of these the drill has found one: readings around the replacement stood behind those after it."""
+    found = differing(rollup_database, reader, range(7970, 7980), is_thorough=True)
+    assert not found, show(found)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(12 * 3600)
 @pytest.mark.parametrize("part", range(8))

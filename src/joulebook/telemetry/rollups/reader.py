@@ -396,6 +396,8 @@ class SummaryReader:
                 bucket = np.where(index < 0, found.time, np.maximum(self.edges[index], found.begin))
             for begin, end in apart:
                 bucket = np.where((found.time >= begin) & (found.time < end), found.time, bucket)
+                # What is behind them in the same bucket is a summary of its own, behind theirs.
+                bucket = np.where(found.time >= end, np.maximum(bucket, end), bucket)
             parts.append(
                 summarise(found.series_id, found.time, found.value, bucket, tolerance=self.tolerance)
             )
