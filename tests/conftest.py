@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import logging
 import os
 import shutil
 import socket
@@ -212,16 +211,6 @@ def left_behind() -> Iterator[None]:
         chunks, marks = conn.execute(f"SELECT {left}").fetchall()[0]
         if chunks > MOST_CHUNKS or marks > MOST_MARKS:
             conn.execute("TRUNCATE readings, readings_1m, readings_5m, readings_1h, rollup_dirty")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def log_levels() -> Iterator[None]:
-    """Let loggers tell again what a command, run in this process, has silenced for its own."""
-    named = {name: logging.getLogger(name) for name in ("joulebook.web", "joulebook.web.leases", "psycopg")}
-    before = {name: logger.level for name, logger in named.items()}
-    yield
-    for name, logger in named.items():
-        logger.setLevel(before[name])
 
 
 @pytest.fixture(scope="session")

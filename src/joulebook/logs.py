@@ -14,6 +14,8 @@ import logging.config
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -148,6 +150,18 @@ def set_up_logging(name: str, *, log_format: str) -> None:
     """Log to standard error as a service of this name."""
     name_process(name)
     logging.config.dictConfig(log_settings(log_format))
+
+
+@contextmanager
+def quieted(logger: str, *, level: int = logging.WARNING) -> Iterator[None]:
+    """Let a logger and those below it tell nothing below `level` until the block ends."""
+    found = logging.getLogger(logger)
+    before = found.level
+    found.setLevel(level)
+    try:
+        yield
+    finally:
+        found.setLevel(before)
 
 
 def log_settings(log_format: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from joulebook.logs import (
     accepted_request_id,
     json_line,
     new_request_id,
+    quieted,
     request_id,
     text_line,
 )
@@ -120,3 +121,12 @@ def test_lines_of_programs_without_logging_have_the_same_form() -> None:
         "process": "database",
         "message": "a\nb",
     }
+
+
+def test_a_quieted_logger_tells_again_behind_the_block_also_after_an_error():
+    logger = logging.getLogger("joulebook.some.part")
+    with pytest.raises(KeyboardInterrupt), quieted("joulebook.some", level=logging.ERROR):
+        assert not logger.isEnabledFor(logging.WARNING)
+        assert logger.isEnabledFor(logging.ERROR)
+        raise KeyboardInterrupt
+    assert logger.isEnabledFor(logging.WARNING)

@@ -6,7 +6,6 @@ Models are imported inside functions: Django has to be set up first.
 
 from __future__ import annotations
 
-import logging
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,6 +20,7 @@ from joulebook.cli.signals import interruptible
 from joulebook.cli.time_range import FromOption, ToOption, instant
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.logs import quieted
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.corrections.edits import EditKind
 from joulebook.telemetry.errors import DatabaseUnavailable
@@ -232,10 +232,13 @@ def _run_and_report(correction: Correction, *, as_json: bool) -> None:
     from joulebook.web import leases
 
     config = Config.from_environ()
-    # These messages are for a worker's log.
-    logging.getLogger(leases.__name__).setLevel(logging.WARNING)
     try:
-        with connect(telemetry_url(config, "writer")) as conn, interruptible():
+        # The messages of leases are for a worker's log.
+        with (
+            quieted(leases.__name__),
+            connect(telemetry_url(config, "writer")) as conn,
+            interruptible(),
+        ):
             _run(correction, conn, config)
     except DatabaseUnavailable as exc:
         fail(

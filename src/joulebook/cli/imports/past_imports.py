@@ -5,7 +5,6 @@ The command undoes an import itself, under a lease like a worker's, or waits for
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -24,6 +23,7 @@ from joulebook.cli.signals import interruptible
 from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.logs import quieted
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseUnavailable
 from joulebook.telemetry.imports.progress import LeaseLost, read_progress
@@ -159,10 +159,9 @@ def undo(number: int, *, user_name: str | None) -> None:
         except UnableToImport as exc:
             fail(f"import {number} is {import_.state}: {exc}")
     config = Config.from_environ()
-    # These messages are for a worker's log; the command shows a bar.
-    logging.getLogger("joulebook.web").setLevel(logging.WARNING)
     try:
-        with connect(telemetry_url(config, "writer")) as conn:
+        # The messages of leases are for a worker's log; the command shows a bar.
+        with quieted("joulebook.web"), connect(telemetry_url(config, "writer")) as conn:
             with interruptible(), show_progress(f"undoing import {import_.pk}") as show:
                 _run_until_undone(import_, conn, show, config=config)
             undone = _undo_state(import_, conn)

@@ -23,6 +23,7 @@ from joulebook.cli.signals import interruptible
 from joulebook.cli.user import find_user
 from joulebook.config import Config
 from joulebook.embedded import telemetry_url
+from joulebook.logs import quieted
 from joulebook.telemetry.connection import Connection, connect
 from joulebook.telemetry.errors import DatabaseUnavailable, TelemetryError
 from joulebook.telemetry.files.guess.layout import FileLayout
@@ -55,12 +56,12 @@ def store(
     Raises `DatabaseUnavailable` if the database of the readings does not answer.
     """
     config = Config.from_environ()
-    # An interrupt in the middle of a statement makes psycopg log a warning; the import handles it itself.
-    logging.getLogger("psycopg").setLevel(logging.ERROR)
-    # The command reports the outcome to its user; the log lines of leases are for workers.
-    logging.getLogger("joulebook.web").setLevel(logging.WARNING)
     user = find_user(options.user_name) if options.user_name else None
     with (
+        # An interrupt in the middle of a statement makes psycopg log a warning; the import handles it itself.
+        quieted("psycopg", level=logging.ERROR),
+        # The command reports the outcome to its user; the log lines of leases are for workers.
+        quieted("joulebook.web"),
         _writer_connection(config) as conn,
         _recorded(options, device, user=user, source=source, layout=layout, config=config) as record,
     ):
